@@ -1,0 +1,86 @@
+package signing
+
+import (
+	"crypto/subtle"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"unicode"
+	"unicode/utf8"
+)
+
+// mask stands for a key wherever one could be printed. Its length says
+// nothing of the key's.
+const mask = "******"
+
+// Key is a merchant's API key. It cannot be read back: every way of printing
+// or encoding one gives a mask, and so does a struct that holds one, also in
+// an unexported field. The zero Key signs and verifies nothing.
+type Key struct {
+	// Behind a pointer because fmt does not call the methods of unexported
+	// fields: for these it prints the content, and of a pointer the address.
+	secret *secret
+}
+
+type secret struct{ text string }
+
+// NewKey takes the API key exactly as set at the merchant platform. A key that
+// is empty, not UTF-8, or has white space or control characters in it (a
+// newline from a file, most often) is refused; the error does not show it.
+func NewKey(text string) (Key, error) {
+	if text == "" {
+		return Key{}, errors.New("API key is empty")
+	}
+	if !utf8.ValidString(text) {
+		return Key{}, errors.New("API key is not valid UTF-8")
+	}
+	for i, r := range text {
+		switch {
+		case unicode.IsSpace(r):
+			return Key{}, fmt.Errorf("API key has white space at byte %d of %d", i+1, len(text))
+		case !unicode.IsPrint(r):
+			return Key{}, fmt.Errorf("API key has a character that cannot be printed at byte %d of %d", i+1, len(text))
+		}
+	}
+	return Key{&secret{text}}, nil
+}
+
+// IsZero reports whether k is the zero Key.
+func (k Key) IsZero() bool { return k.secret == nil }
+
+// Equal reports in constant time whether k and other are the same key. Do not
+// compare keys with ==, which compares where they are stored.
+func (k Key) Equal(other Key) bool {
+	if k.IsZero() || other.IsZero() {
+		return k.IsZero() && other.IsZero()
+	}
+	return subtle.ConstantTimeCompare([]byte(k.secret.text), []byte(other.secret.text)) == 1
+}
+
+// String returns a mask, or "" for the zero Key.
+func (k Key) String() string {
+	if k.IsZero() {
+		return ""
+	}
+	return mask
+}
+
+// GoString returns a mask.
+func (k Key) GoString() string { return "signing.Key(" + k.String() + ")" }
+
+// Format writes a mask, whatever the verb.
+func (k Key) Format(f fmt.State, verb rune) {
+	if verb == 'v' && f.Flag('#') {
+		io.WriteString(f, k.GoString())
+		return
+	}
+	io.WriteString(f, k.String())
+}
+
+// MarshalText returns a mask. There is no UnmarshalText, so that a mask is
+// never taken for a key.
+func (k Key) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
+
+// LogValue returns a mask.
+func (k Key) LogValue() slog.Value { return slog.StringValue(k.String()) }
