@@ -1,0 +1,31 @@
+package broker
+
+import "regexp"
+
+// topicName is what Apache Kafka accepts; kfake takes anything.
+var topicName = regexp.MustCompile(`^[A-Za-z0-9._-]{1,249}$`)
+
+// Topic is one topic to create.
+type Topic struct {
+	Name       string
+	Partitions int
+	// Configs are topic settings, such as retention.ms; nil for the broker's
+	// defaults.
+	Configs map[string]string
+}
+
+// DefaultTopics are closeorder's topics under their default names: 12
+// partitions each for requests and outcomes, 3 for dead letters and for each
+// retry delay.
+func DefaultTopics() []Topic {
+	return []Topic{
+		{Name: "closeorder.requests", Partitions: 12},
+		{Name: "closeorder.outcomes", Partitions: 12},
+		{Name: "closeorder.dead-letters", Partitions: 3},
+		{Name: "closeorder.retries.10s", Partitions: 3},
+		{Name: "closeorder.retries.1m", Partitions: 3},
+		{Name: "closeorder.retries.5m", Partitions: 3},
+		{Name: "closeorder.retries.30m", Partitions: 3},
+		{Name: "closeorder.retries.2h", Partitions: 3},
+	}
+}
