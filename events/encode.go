@@ -1,0 +1,64 @@
+package events
+
+import (
+	"fmt"
+	"time"
+)
+
+// EncodeRequest writes r as a CloudEvent in binary mode. The record key is
+// out_trade_no, so that the requests of one order stay in one partition, in
+// order. source is the ce_source of the sender: a URI-reference such as
+// "/shops/42", never empty. at is when the request is made and becomes
+// ce_time; where it is zero, r.RequestedAt is taken.
+//
+// The event id is r.RequestID, or what [DecodeRequest] would derive. Sending
+// the same message again is harmless: closing is idempotent.
+//
+// The error is a *[ValidationError] that names every bad field.
+func EncodeRequest(r Request, source string, at time.Time) (Message, error) {
+	var p problems
+	r.check(&p)
+	checkSource(source, &p)
+	if at.IsZero() {
+		at = r.RequestedAt
+	}
+	checkYears(HeaderTime, at, &p)
+	if err := p.err(); err != nil {
+		return Message{}, err
+	}
+	id := r.RequestID
+	if id == "" {
+		id = derivedRequestID(r, nil)
+	}
+	metadata := r.Metadata
+	r.Metadata = nil
+	value, err := marshal(r, metadata)
+	if err != nil {
+		return Message{}, fmt.Errorf("encode request: %w", err)
+	}
+	m := Message{
+		Key:     []byte(r.OutTradeNo),
+		Value:   value,
+		Headers: eventHeaders(TypeRequested, id, source, r.OutTradeNo, at, r.TraceParent),
+	}
+	if r.Replay > 0 {
+		m = withReplay(m, r.Replay)
+	}
+	return m, nil
+}
+
+func checkSource(source string, p *problems) {
+	switch {
+	case source == "":
+		p.add(HeaderSource, problemRequired)
+	case len(source) > MaxRequestID:
+		p.add(HeaderSource, "has %d bytes, at most %d are allowed", len(source), MaxRequestID)
+	default:
+		for _, c := range source {
+			if c <= ' ' || c > '~' {
+				p.add(HeaderSource, "is %s, want a URI-reference such as /shops/42", quote(source))
+				return
+			}
+		}
+	}
+}

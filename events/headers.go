@@ -1,0 +1,83 @@
+package events
+
+import "time"
+
+// Headers of a CloudEvent in binary mode (CloudEvents 1.0.2, Kafka protocol
+// binding, section 3.2), and the trace context beside them.
+const (
+	HeaderSpecVersion = "ce_specversion"
+	HeaderID          = "ce_id"
+	HeaderSource      = "ce_source"
+	HeaderType        = "ce_type"
+	HeaderTime        = "ce_time"
+	HeaderSubject     = "ce_subject"
+	HeaderContentType = "content-type"
+	HeaderTraceParent = "traceparent"
+)
+
+// contentTypeJSON is the content-type of everything written here.
+const contentTypeJSON = "application/json"
+
+// specVersion is the CloudEvents version written; any 1.x is read.
+const specVersion = "1.0"
+
+// eventHeaders returns the headers of an event in binary mode. Attributes
+// that are empty or zero are left out, as an empty attribute is not allowed.
+func eventHeaders(typ, id, source, subject string, at time.Time, traceParent string) []Header {
+	hs := make([]Header, 0, 9)
+	add := func(key, value string) {
+		if value != "" {
+			hs = append(hs, Header{key, []byte(value)})
+		}
+	}
+	add(HeaderSpecVersion, specVersion)
+	add(HeaderID, id)
+	add(HeaderSource, source)
+	add(HeaderType, typ)
+	if !at.IsZero() {
+		add(HeaderTime, formatTime(at))
+	}
+	add(HeaderSubject, subject)
+	add(HeaderContentType, contentTypeJSON)
+	if validTraceParent(traceParent) {
+		add(HeaderTraceParent, traceParent)
+	}
+	return hs
+}
+
+// formatTime writes t as RFC 3339 in UTC, to the nanosecond where it has any.
+func formatTime(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) }
+
+// validTraceParent reports whether s has the form of W3C Trace Context, level
+// 1, section 3.2: version-traceid-parentid-flags in lower-case hex. A later
+// version may have more after a dash. An invalid one is to be ignored, not
+// refused.
+func validTraceParent(s string) bool {
+	if len(s) < 55 || len(s) > 256 || s[2] != '-' || s[35] != '-' || s[52] != '-' {
+		return false
+	}
+	version, trace, parent, flags := s[:2], s[3:35], s[36:52], s[53:55]
+	for _, part := range []string{version, trace, parent, flags} {
+		for i := range len(part) {
+			if c := part[i]; (c < '0' || c > '9') && (c < 'a' || c > 'f') {
+				return false
+			}
+		}
+	}
+	if version == "ff" || allZero(trace) || allZero(parent) {
+		return false
+	}
+	if len(s) == 55 {
+		return true
+	}
+	return version != "00" && s[55] == '-' && isPrintable(s[55:])
+}
+
+func allZero(s string) bool {
+	for i := range len(s) {
+		if s[i] != '0' {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,223 @@
+package events
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"math"
+)
+
+// OutcomeSource is the ce_source of every outcome. It names the program and
+// not the instance, so that a repeat by another instance is the same event to
+// a reader that goes by source and id (CloudEvents 1.0.2, section 3.1).
+const OutcomeSource = "/closeorder"
+
+// NewOutcome returns the beginning of the answer to r: who asked for what,
+// and its id. Result, Code, CompletedAt and the rest are the caller's. key is
+// the record key of the request, source its place in the requests topic.
+func NewOutcome(r Request, key []byte, source Source) Outcome {
+	return Outcome{
+		ID:         OutcomeID(r.RequestID, r.Order(), source, r.Replay),
+		OutTradeNo: r.OutTradeNo, MchID: r.MchID, AppID: r.AppID, SubMchID: r.SubMchID, SubAppID: r.SubAppID,
+		RequestID: r.RequestID, ReplacementOutTradeNo: r.ReplacementOutTradeNo, Metadata: r.Metadata,
+		Replay: r.Replay, RequestedAt: r.RequestedAt, Source: source,
+		TraceParent: r.TraceParent, Key: key,
+	}
+}
+
+// Type returns the event type of the outcome, "" for a Result that is none.
+func (o Outcome) Type() string {
+	switch o.Result {
+	case Closed:
+		return TypeClosed
+	case Paid:
+		return TypePaid
+	case Failed:
+		return TypeFailed
+	}
+	return ""
+}
+
+// EncodeOutcome writes o as a CloudEvent in binary mode: ce_id is o.ID, or
+// [OutcomeID] where it is empty, ce_subject is out_trade_no, ce_time is
+// completed_at. The record key is o.Key, or out_trade_no where that is empty.
+// Metadata goes out byte for byte.
+//
+// The error is a *[ValidationError] and means a mistake of the caller: what
+// [DecodeRequest] returned, with or without an error, is always encodable.
+// That an order which is not closed is safe to reissue is such a mistake.
+func EncodeOutcome(o Outcome) (Message, error) {
+	var p problems
+	o.check(&p)
+	checkYears("requested_at", o.RequestedAt, &p)
+	checkYears("completed_at", o.CompletedAt, &p)
+	if len(o.Metadata) > 0 && !isJSONObject(o.Metadata) {
+		p.add("metadata", "is not a JSON object")
+	}
+	if err := p.err(); err != nil {
+		return Message{}, err
+	}
+	id := o.ID
+	if id == "" {
+		id = OutcomeID(o.RequestID, o.Order(), o.Source, o.Replay)
+	}
+	key := o.Key
+	if len(key) == 0 && o.OutTradeNo != "" {
+		key = []byte(o.OutTradeNo)
+	}
+	headers := eventHeaders(o.Type(), id, OutcomeSource, o.OutTradeNo, o.CompletedAt, o.TraceParent)
+	metadata := o.Metadata
+	o.Metadata = nil
+	o.RequestedAt, o.CompletedAt = o.RequestedAt.UTC(), o.CompletedAt.UTC()
+	value, err := marshal(o, metadata)
+	if err != nil {
+		return Message{}, fmt.Errorf("encode outcome: %w", err)
+	}
+	return Message{Key: key, Value: value, Headers: headers}, nil
+}
+
+// check adds what contradicts itself in o.
+func (o Outcome) check(p *problems) {
+	if o.Type() == "" && !p.has("outcome") {
+		p.add("outcome", "is %s, want closed, paid or failed", quote(string(o.Result)))
+	}
+	if o.SafeToReissue && o.Result != Closed {
+		p.add("safe_to_reissue", "is true, but only a closed order can be")
+	}
+	if o.CompletedAt.IsZero() && !p.has("completed_at") {
+		p.add("completed_at", problemRequired)
+	}
+	for _, n := range []struct {
+		field string
+		value int64
+	}{
+		{"attempts", int64(o.Attempts)}, {"replay", int64(o.Replay)},
+		{"source.partition", int64(o.Source.Partition)},
+	} {
+		if n.value < 0 || n.value > maxCount {
+			p.add(n.field, "is %d, want 0 to %d", n.value, maxCount)
+		}
+	}
+	if o.Source.Offset < 0 {
+		p.add("source.offset", "is %d, want 0 or more", o.Source.Offset)
+	}
+}
+
+var (
+	outcomeNames = []string{
+		"outcome", "out_trade_no", "mch_id", "appid", "sub_mch_id", "sub_appid", "request_id",
+		"replacement_out_trade_no", "metadata", "code", "message", "safe_to_reissue", "confirmed_by",
+		"gateway", "attempts", "replay", "requested_at", "completed_at", "source",
+	}
+	gatewayNames = []string{
+		"host", "return_code", "return_msg", "result_code", "err_code", "err_code_des",
+		"trade_state", "transaction_id", "total_fee", "time_end",
+	}
+	sourceNames = []string{"topic", "partition", "offset"}
+)
+
+// DecodeOutcome reads an outcome, in binary or structured mode. It refuses
+// one that contradicts itself: an outcome that is not its event type, or
+// safe_to_reissue without closed. Unknown fields are ignored.
+//
+// The error is a *[ValidationError], or wraps [ErrUnreadable] or
+// [ErrTombstone]. Do not act on the Outcome beside an error. The Outcome
+// shares no memory with m.
+func DecodeOutcome(m Message) (Outcome, error) {
+	var p problems
+	e, err := readEnvelope(m, &p)
+	if err != nil {
+		return Outcome{}, err
+	}
+	if e.data == nil {
+		return Outcome{}, p.err()
+	}
+	doc, err := readObject(e.data, outcomeNames)
+	if err != nil {
+		return Outcome{}, fmt.Errorf("%w: %s %w", ErrUnreadable, e.dataName(), err)
+	}
+	o := Outcome{
+		ID:                    e.id,
+		Result:                Result(doc.text("outcome", &p)),
+		OutTradeNo:            doc.text("out_trade_no", &p),
+		MchID:                 doc.text("mch_id", &p),
+		AppID:                 doc.text("appid", &p),
+		SubMchID:              doc.text("sub_mch_id", &p),
+		SubAppID:              doc.text("sub_appid", &p),
+		RequestID:             doc.text("request_id", &p),
+		ReplacementOutTradeNo: doc.text("replacement_out_trade_no", &p),
+		Metadata:              bytes.Clone(doc.get("metadata", "object", &p)),
+		Code:                  doc.text("code", &p),
+		Message:               doc.text("message", &p),
+		SafeToReissue:         doc.boolean("safe_to_reissue", &p),
+		ConfirmedBy:           doc.text("confirmed_by", &p),
+		Attempts:              int(doc.number("attempts", 0, maxCount, &p)),
+		Replay:                int(doc.number("replay", 0, maxCount, &p)),
+		RequestedAt:           doc.time("requested_at", &p),
+		CompletedAt:           doc.time("completed_at", &p),
+		TraceParent:           e.traceParent,
+		Key:                   bytes.Clone(m.Key),
+	}
+	if raw := doc.get("gateway", "object", &p); raw != nil {
+		o.Gateway = readGateway(raw, &p)
+	}
+	if raw := doc.get("source", "object", &p); raw != nil {
+		o.Source = readSource(raw, &p)
+	}
+	if e.id == "" && !p.has(e.field("id")) {
+		p.add(e.field("id"), problemRequired)
+	}
+	if want := o.Type(); want != "" {
+		e.checkType(want, &p)
+	}
+	o.check(&p)
+	return o, p.err()
+}
+
+func readGateway(raw []byte, p *problems) *Gateway {
+	doc, _ := readObject(raw, gatewayNames)
+	var in problems
+	g := &Gateway{
+		Host:          doc.text("host", &in),
+		ReturnCode:    doc.text("return_code", &in),
+		ReturnMsg:     doc.text("return_msg", &in),
+		ResultCode:    doc.text("result_code", &in),
+		ErrCode:       doc.text("err_code", &in),
+		ErrCodeDes:    doc.text("err_code_des", &in),
+		TradeState:    doc.text("trade_state", &in),
+		TransactionID: doc.text("transaction_id", &in),
+		TotalFee:      doc.number("total_fee", math.MinInt64, math.MaxInt64, &in),
+		TimeEnd:       doc.text("time_end", &in),
+	}
+	p.within("gateway", in)
+	return g
+}
+
+func readSource(raw []byte, p *problems) Source {
+	doc, _ := readObject(raw, sourceNames)
+	var in problems
+	s := Source{
+		Topic:     doc.text("topic", &in),
+		Partition: int(doc.number("partition", 0, maxCount, &in)),
+		Offset:    doc.number("offset", 0, math.MaxInt64, &in),
+	}
+	p.within("source", in)
+	return s
+}
+
+// within adds the problems of a nested object.
+func (p *problems) within(parent string, in problems) {
+	for _, f := range in {
+		*p = append(*p, FieldError{parent + "." + f.Field, f.Problem})
+	}
+}
+
+// IsPermanent reports whether err says that a record can never be read, which
+// is so for every error of the Decode functions of this package.
+func IsPermanent(err error) bool {
+	if errors.Is(err, ErrUnreadable) || errors.Is(err, ErrTombstone) {
+		return true
+	}
+	_, ok := errors.AsType[*ValidationError](err)
+	return ok
+}

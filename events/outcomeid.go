@@ -1,0 +1,48 @@
+package events
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+)
+
+// OutcomeID returns the event id of the outcome of one record: the same for
+// every repeat of the answer, whatever the answer is, and another one for any
+// other request, order, record or replay number. source is the record in the
+// requests topic, also for an answer that comes by way of a retry topic.
+//
+// It is a UUID of version 8 (RFC 9562, section 5.8) made of the first 128
+// bits of SHA-256 over a domain name, the six texts and numbers in the order
+// of the code below: a text as its length in 8 bytes big-endian and its bytes,
+// a number as 8 bytes big-endian.
+func OutcomeID(requestID string, order Order, source Source, replay int) string {
+	var stack [512]byte
+	b := stack[:0]
+	text := func(s string) {
+		b = binary.BigEndian.AppendUint64(b, uint64(len(s)))
+		b = append(b, s...)
+	}
+	number := func(n int64) { b = binary.BigEndian.AppendUint64(b, uint64(n)) }
+	text("closeorder outcome v1")
+	text(requestID)
+	text(order.MchID)
+	text(order.SubMchID)
+	text(order.OutTradeNo)
+	text(source.Topic)
+	number(int64(source.Partition))
+	number(source.Offset)
+	number(int64(replay))
+
+	sum := sha256.Sum256(b)
+	id := sum[:16]
+	id[6] = id[6]&0x0f | 0x80 // version 8
+	id[8] = id[8]&0x3f | 0x80 // variant 10
+	var out [36]byte
+	hex.Encode(out[0:8], id[0:4])
+	hex.Encode(out[9:13], id[4:6])
+	hex.Encode(out[14:18], id[6:8])
+	hex.Encode(out[19:23], id[8:10])
+	hex.Encode(out[24:36], id[10:16])
+	out[8], out[13], out[18], out[23] = '-', '-', '-', '-'
+	return string(out[:])
+}

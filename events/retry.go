@@ -1,0 +1,82 @@
+package events
+
+import "time"
+
+// Headers of a retry record beside those it shares with a dead letter.
+const (
+	HeaderDueAt            = "closeorder-due-at"
+	HeaderRetryAttempt     = "closeorder-retry-attempt"
+	HeaderFirstRequestedAt = "closeorder-first-requested-at"
+)
+
+// RetryRecord is a request that waits in a retry topic: the original record
+// byte for byte, and what is known of it so far. On each further hop the
+// original is written again with new headers of ours, so that they never pile
+// up; Source, SourceTimestamp and FirstRequestedAt stay those of the first
+// record.
+type RetryRecord struct {
+	Original Message
+	// DueAt is when the request may be served again, never before.
+	DueAt time.Time
+	// RetryAttempt counts the retries that were put off, this one included.
+	// Waiting for not_before or for the age of an order counts as none.
+	RetryAttempt int
+	// Attempts is the number of calls made to the gateway so far.
+	Attempts int
+	// Code and Reason say why it waits.
+	Code   string
+	Reason string
+	// FirstRequestedAt is when the request was made, zero if unknown.
+	FirstRequestedAt time.Time
+	// Replay is the replay number of the request.
+	Replay int
+	Source Source
+	// SourceTimestamp is the timestamp of the original record.
+	SourceTimestamp time.Time
+}
+
+var retryBlock = []string{
+	HeaderDueAt, HeaderRetryAttempt, HeaderAttempts, HeaderErrorCode, HeaderErrorMessage,
+	HeaderFirstRequestedAt, HeaderReplay,
+	HeaderSourceTopic, HeaderSourcePartition, HeaderSourceOffset, HeaderSourceTimestamp,
+}
+
+// EncodeRetry writes r: the original key, value and headers byte for byte,
+// then our headers. Reason is cut to [MaxErrorMessage] bytes. The message
+// shares the memory of r.Original, but for the list of headers.
+//
+// r.Original must be the original record, as [DecodeRetry] returns it, not
+// the record that came from a retry topic.
+func EncodeRetry(r RetryRecord) Message {
+	var b block
+	b.text(HeaderDueAt, formatTime(r.DueAt))
+	b.number(HeaderRetryAttempt, int64(r.RetryAttempt))
+	b.number(HeaderAttempts, int64(r.Attempts))
+	b.text(HeaderErrorCode, r.Code)
+	b.text(HeaderErrorMessage, cut(r.Reason, MaxErrorMessage))
+	b.time(HeaderFirstRequestedAt, r.FirstRequestedAt)
+	b.number(HeaderReplay, int64(r.Replay))
+	b.source(r.Source, r.SourceTimestamp)
+	return b.appendTo(r.Original)
+}
+
+// DecodeRetry reads what EncodeRetry wrote, as [DecodeDeadLetter] does.
+//
+// The error is a *[ValidationError]; the RetryRecord beside it has what could
+// be read.
+func DecodeRetry(m Message) (RetryRecord, error) {
+	var p problems
+	original, b := splitBlock(m, retryBlock, &p)
+	r := RetryRecord{
+		Original:         original,
+		DueAt:            b.getTime(HeaderDueAt, true, &p),
+		RetryAttempt:     b.getCount(HeaderRetryAttempt, &p),
+		Attempts:         b.getCount(HeaderAttempts, &p),
+		Code:             b.getText(HeaderErrorCode, false, &p),
+		Reason:           b.getText(HeaderErrorMessage, false, &p),
+		FirstRequestedAt: b.getTime(HeaderFirstRequestedAt, false, &p),
+		Replay:           b.getCount(HeaderReplay, &p),
+	}
+	r.Source, r.SourceTimestamp = b.getSource(&p)
+	return r, p.err()
+}
