@@ -1,0 +1,112 @@
+package closer
+
+import (
+	"errors"
+	"fmt"
+	"math"
+
+	"github.com/closeorder/closeorder/signing"
+)
+
+// Merchant is what it takes to call the gateway in a merchant's name. It can
+// be printed: keys show as a mask.
+type Merchant struct {
+	MchID string
+	// AppID is used for orders that bring none; it may be empty when all do.
+	AppID string
+	// Institution: the merchant is a service provider, and every call needs a
+	// sub_mch_id.
+	Institution bool
+	// SubMchID and SubAppID are used for orders that bring none.
+	SubMchID string
+	SubAppID string
+	// Keys are the API keys in use: one, or two and more while a key is being
+	// changed. Calls are signed with the first one, then, when the gateway
+	// says that the signature is wrong, with the next; the one that worked is
+	// used on. A reply counts under any of them.
+	Keys []signing.Key
+	// SignType is MD5 or HMAC-SHA256; empty is MD5.
+	SignType signing.Type
+	// Rate is the most calls per second; 0 means Config.Rate.
+	Rate float64
+	// Hosts are this merchant's own base URLs in order; empty means Config.Hosts.
+	Hosts []string
+}
+
+// Merchants knows the merchants in whose name the gateway may be called. It
+// is asked once per Close and must be safe for concurrent use.
+type Merchants interface {
+	Merchant(mchID string) (Merchant, bool)
+}
+
+// MerchantMap is a fixed set of merchants by mch_id.
+type MerchantMap map[string]Merchant
+
+// NewMerchantMap checks the merchants and puts them into a map. The error
+// names every mistake.
+func NewMerchantMap(list ...Merchant) (MerchantMap, error) {
+	set := make(MerchantMap, len(list))
+	var errs []error
+	for _, m := range list {
+		if err := m.Check(); err != nil {
+			errs = append(errs, err)
+		}
+		if _, twice := set[m.MchID]; twice {
+			errs = append(errs, fmt.Errorf("merchant %s is there twice", m.MchID))
+		}
+		set[m.MchID] = m
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	return set, nil
+}
+
+// Merchant returns the merchant with the given mch_id.
+func (m MerchantMap) Merchant(mchID string) (Merchant, bool) {
+	got, ok := m[mchID]
+	return got, ok
+}
+
+// Check reports every mistake that would make all calls of the merchant fail.
+func (m Merchant) Check() error {
+	var errs []error
+	bad := func(format string, args ...any) {
+		errs = append(errs, fmt.Errorf("merchant %q: "+format, append([]any{m.MchID}, args...)...))
+	}
+	if m.MchID == "" {
+		bad("mch_id is missing")
+	}
+	for _, f := range []struct{ name, value string }{
+		{"mch_id", m.MchID}, {"appid", m.AppID}, {"sub_mch_id", m.SubMchID}, {"sub_appid", m.SubAppID},
+	} {
+		if err := sendable(f.value); err != nil {
+			bad("%s %v", f.name, err)
+		} else if len(f.value) > 32 {
+			bad("%s is longer than 32 bytes", f.name)
+		}
+	}
+	if len(m.Keys) == 0 {
+		bad("there is no key")
+	}
+	for i, k := range m.Keys {
+		if k.IsZero() {
+			bad("key %d of %d is empty", i+1, len(m.Keys))
+		}
+	}
+	if _, err := signing.ParseType(string(m.SignType)); err != nil {
+		bad("sign_type: %v", err)
+	}
+	if m.Rate < 0 || math.IsNaN(m.Rate) || math.IsInf(m.Rate, 0) {
+		bad("rate must be a positive number of calls per second, or 0 for the default")
+	}
+	if !m.Institution && (m.SubMchID != "" || m.SubAppID != "") {
+		bad("sub_mch_id and sub_appid belong to institution mode")
+	}
+	for _, h := range m.Hosts {
+		if _, err := parseHost(h); err != nil {
+			bad("%v", err)
+		}
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,94 @@
+package closer
+
+import (
+	"errors"
+	"fmt"
+	"time"
+	"unicode/utf8"
+)
+
+// Order names the order to close.
+type Order struct {
+	// MchID is the merchant; in institution mode the service provider.
+	MchID string
+	// AppID, SubMchID and SubAppID are empty for the merchant's own.
+	AppID    string
+	SubMchID string
+	SubAppID string
+	// OutTradeNo is the merchant's number of the order.
+	OutTradeNo string
+	// CreatedAt is when the create call was sent, or the latest time at which
+	// it can have been. Zero means unknown, and counts as "just now" wherever
+	// the age of an order decides (Config.SettleAge).
+	CreatedAt time.Time
+}
+
+// identity is who a call is about: an Order with the merchant's own values
+// filled in.
+type identity struct {
+	appID, mchID, subAppID, subMchID, outTradeNo string
+	// foreignAppID: the appid is the order's, not the merchant's configured
+	// one, so a refusal of it says nothing of the merchant.
+	foreignAppID bool
+}
+
+// identify fills in the merchant's values and says what cannot be sent. It
+// does not judge what the gateway can judge: an over-strict check here makes
+// a real order unclosable.
+func identify(o Order, m Merchant) (identity, error) {
+	id := identity{
+		appID:      or(o.AppID, m.AppID),
+		mchID:      o.MchID,
+		subAppID:   or(o.SubAppID, m.SubAppID),
+		subMchID:   or(o.SubMchID, m.SubMchID),
+		outTradeNo: o.OutTradeNo,
+	}
+	id.foreignAppID = id.appID != m.AppID
+	var errs []error
+	for _, f := range []struct {
+		name, value string
+		required    bool
+	}{
+		{"appid", id.appID, true},
+		{"mch_id", id.mchID, true},
+		{"sub_appid", id.subAppID, false},
+		{"sub_mch_id", id.subMchID, m.Institution},
+		{"out_trade_no", id.outTradeNo, true},
+	} {
+		if f.value == "" {
+			if f.required {
+				errs = append(errs, fmt.Errorf("%s is missing", f.name))
+			}
+			continue
+		}
+		if err := sendable(f.value); err != nil {
+			errs = append(errs, fmt.Errorf("%s %w", f.name, err))
+		}
+	}
+	return id, errors.Join(errs...)
+}
+
+// sendable reports what keeps a value out of a V2 request: the gateway takes
+// UTF-8 of one to three bytes per character, and XML has no control
+// characters. A replacement character would be signed but not meant.
+func sendable(v string) error {
+	if !utf8.ValidString(v) {
+		return errors.New("is not valid UTF-8")
+	}
+	for _, r := range v {
+		switch {
+		case r < 0x20 || r == 0x7F || r == 0xFFFE || r == 0xFFFF:
+			return fmt.Errorf("has the control character %U", r)
+		case r > 0xFFFF:
+			return fmt.Errorf("has %q, a character of four bytes, which the gateway does not take", r)
+		}
+	}
+	return nil
+}
+
+func or(a, b string) string {
+	if a != "" {
+		return a
+	}
+	return b
+}

@@ -1,0 +1,135 @@
+package closer
+
+import (
+	"fmt"
+	"time"
+)
+
+// Class says what a [Verdict], or one [Attempt], comes to.
+type Class int
+
+const (
+	// Closed: the order is closed, or there is nothing to close. It rests on
+	// a verified reply. Final.
+	Closed Class = iota + 1
+	// Paid: the buyer has paid. It rests on a verified reply. Final.
+	Paid
+	// Failed: the request can never work as it stands: the gateway refused
+	// it, its code stayed unknown, or it could not be sent. The order may
+	// still be payable.
+	Failed
+	// Temporary: the gateway answered, but not for good, or what it said is
+	// still in doubt. Ask again later.
+	Temporary
+	// MerchantConfig: the gateway refuses this merchant, not this order.
+	// Hold what [Verdict.Hold] names, keep its requests, ask again later.
+	MerchantConfig
+	// NoAnswer: nothing that proves anything came back. The close may have
+	// happened. Ask again later.
+	NoAnswer
+	// Interrupted: the context ended first. Nothing is known.
+	Interrupted
+	// Unknown: a verified reply with a code that is not in the table. It is
+	// the class of an attempt alone; a verdict makes Failed of it once its
+	// bounded retries are over.
+	Unknown
+)
+
+var classNames = [...]string{
+	Closed: "closed", Paid: "paid", Failed: "failed", Temporary: "temporary",
+	MerchantConfig: "merchant_config", NoAnswer: "no_answer",
+	Interrupted: "interrupted", Unknown: "unknown",
+}
+
+// String returns the class in lower case, as in a metric's label.
+func (c Class) String() string {
+	if c < Closed || int(c) >= len(classNames) {
+		return fmt.Sprintf("class(%d)", int(c))
+	}
+	return classNames[c]
+}
+
+// MarshalText returns the same as String.
+func (c Class) MarshalText() ([]byte, error) { return []byte(c.String()), nil }
+
+// Values of [Verdict.ConfirmedBy].
+const (
+	ConfirmedByCloseOrder = "closeorder"
+	ConfirmedByOrderQuery = "orderquery"
+)
+
+// Codes of our own in [Verdict.Code], beside the names of a [Failure]. All
+// other codes are the gateway's, as the gateway spelt them.
+const (
+	// CodeInvalidRequest: the order's fields cannot be sent. Class Failed, no call was made.
+	CodeInvalidRequest = "INVALID_REQUEST"
+	// CodeUnknownMerchant: [Merchants] does not know the mch_id. Class Failed, no call was made.
+	CodeUnknownMerchant = "UNKNOWN_MERCHANT"
+	// CodeUnsignedFail: return_code=FAIL, which nobody signs. It concludes
+	// nothing; Evidence.ReturnMsg has its words.
+	CodeUnsignedFail = "UNSIGNED_FAIL"
+	// CodeInterrupted: the context ended. Class Interrupted.
+	CodeInterrupted = "INTERRUPTED"
+)
+
+// Verdict is what one Close came to. docs/verdicts.md has the whole table.
+type Verdict struct {
+	Class Class
+	// Code is the gateway's err_code (or result_code, or trade_state), as the
+	// gateway spelt it, the name of a [Failure], or one of the Code constants.
+	Code string
+	// Message is for people; never parse it.
+	Message string
+	// ConfirmedBy is the call whose reply proves Closed or Paid: one of the
+	// ConfirmedBy constants; empty for every other class.
+	ConfirmedBy string
+	// SafeToReissue is true only for Closed, and only when the number can no
+	// longer be paid: a new out_trade_no cannot lead to a double payment.
+	SafeToReissue bool
+	// Gateway is what the gateway said last, verified or not: see Unsigned.
+	Gateway Evidence
+	// Unsigned: the class rests on a reply that nobody signed. Never true for
+	// Closed, Paid and Failed.
+	Unsigned bool
+	// Attempts is the number of calls made, closes and queries.
+	Attempts int
+	// RetryAfter is the least time to wait before asking again; 0 when the
+	// gateway gave no reason for a certain one.
+	RetryAfter time.Duration
+	// Hold is what a MerchantConfig refusal is about; the zero Scope otherwise.
+	Hold Scope
+}
+
+// Scope is the part of a merchant that the gateway refuses. An empty field
+// means every value. It can be a map key.
+type Scope struct {
+	MchID    string
+	AppID    string
+	SubMchID string
+}
+
+// Covers reports whether a call for the given identity would be refused for
+// the same reason.
+func (s Scope) Covers(mchID, appID, subMchID string) bool {
+	return s.MchID == mchID &&
+		(s.AppID == "" || s.AppID == appID) &&
+		(s.SubMchID == "" || s.SubMchID == subMchID)
+}
+
+// Evidence is the gateway's side of a verdict. It never holds a signature.
+type Evidence struct {
+	// Host is the base URL that gave the answer, or did not.
+	Host       string
+	ReturnCode string
+	ReturnMsg  string
+	ResultCode string
+	ErrCode    string
+	ErrCodeDes string
+	// TradeState, TransactionID, TotalFee and TimeEnd come from orderquery.
+	TradeState    string
+	TransactionID string
+	// TotalFee is in fen (1/100 CNY); 0 when unknown.
+	TotalFee int64
+	// TimeEnd is when the buyer paid, as the gateway wrote it: yyyyMMddHHmmss, Beijing time.
+	TimeEnd string
+}
