@@ -1,0 +1,199 @@
+package config
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/segmentio/kafka-go/sasl"
+	"github.com/segmentio/kafka-go/sasl/plain"
+	"github.com/segmentio/kafka-go/sasl/scram"
+)
+
+// asked reports whether a section was asked for: files are read for those alone.
+func (l *loader) asked(s Section) bool { return slices.Contains(l.sections, s) }
+
+func (l *loader) checkKafka() {
+	if l.asked(Connection) {
+		l.checkTLS()
+		l.checkSASL()
+	}
+	k := l.config.Kafka
+	if k.RebalanceTimeout > 0 && l.config.ShutdownGrace > 0 && k.RebalanceTimeout < l.config.ShutdownGrace {
+		l.wrong("shutdown_grace", "%s is longer than kafka.rebalance_timeout (%s): a rebalance would not wait for the calls in flight; make one of them fit",
+			ShortDuration(l.config.ShutdownGrace), ShortDuration(k.RebalanceTimeout))
+	}
+}
+
+func (l *loader) checkTLS() {
+	t := &l.config.Kafka.TLS
+	if !t.Enabled {
+		for _, name := range []string{"kafka.tls.ca_file", "kafka.tls.cert_file", "kafka.tls.key_file", "kafka.tls.server_name"} {
+			if l.given(name) {
+				l.wrong(name, "is set, but TLS is off; set kafka.tls.enabled to true, or leave this out")
+			}
+		}
+		return
+	}
+	if t.CAFile != "" {
+		if pem, err := l.ReadFile(t.CAFile); err != nil {
+			l.wrong("kafka.tls.ca_file", "%v", err)
+		} else if t.roots = x509.NewCertPool(); !t.roots.AppendCertsFromPEM(pem) {
+			l.wrong("kafka.tls.ca_file", "%s holds no certificate in PEM", t.CAFile)
+		}
+	}
+	if (t.CertFile == "") != (t.KeyFile == "") {
+		has, lacks := "kafka.tls.cert_file", "kafka.tls.key_file"
+		if t.CertFile == "" {
+			has, lacks = lacks, has
+		}
+		l.wrong(lacks, "not set, but %s is; set it with %s", has, l.howTo(lacks))
+		return
+	}
+	if t.CertFile == "" {
+		return
+	}
+	cert, err := l.ReadFile(t.CertFile)
+	if err != nil {
+		l.wrong("kafka.tls.cert_file", "%v", err)
+	}
+	key, keyErr := l.ReadFile(t.KeyFile)
+	if keyErr != nil {
+		l.wrong("kafka.tls.key_file", "%v", keyErr)
+	}
+	if err != nil || keyErr != nil {
+		return
+	}
+	pair, err := tls.X509KeyPair(cert, key)
+	if err != nil {
+		l.wrong("kafka.tls.cert_file", "%s and %s are no certificate and its key in PEM: %v", t.CertFile, t.KeyFile, err)
+		return
+	}
+	t.pair = &pair
+}
+
+// Config returns what to dial the brokers with, nil when TLS is off. The
+// files were read by [Load].
+func (t TLS) Config() *tls.Config {
+	if !t.Enabled {
+		return nil
+	}
+	c := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: t.ServerName, RootCAs: t.roots}
+	if t.pair != nil {
+		c.Certificates = []tls.Certificate{*t.pair}
+	}
+	return c
+}
+
+func (l *loader) checkSASL() {
+	s := &l.config.Kafka.SASL
+	if file := l.text("kafka.sasl.password_file"); file != "" {
+		if l.given("kafka.sasl.password") {
+			l.wrong("kafka.sasl.password_file", "kafka.sasl.password is set as well (%s); leave one of them out", l.values["kafka.sasl.password"].where)
+		} else if text, ok := l.secretFile("kafka.sasl.password_file", file); ok {
+			s.Password = NewSecret(text)
+		} else {
+			return
+		}
+	}
+	if s.Mechanism == "" {
+		for _, name := range []string{"kafka.sasl.username", "kafka.sasl.password", "kafka.sasl.password_file"} {
+			if l.given(name) && !l.given("kafka.sasl.mechanism") {
+				l.wrong("kafka.sasl.mechanism", "not set, but %s is; set it with %s to PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512", name, l.howTo("kafka.sasl.mechanism"))
+				return
+			}
+		}
+		return
+	}
+	if s.Username == "" {
+		l.wrong("kafka.sasl.username", "not set, but kafka.sasl.mechanism is; set it with %s", l.howTo("kafka.sasl.username"))
+	}
+	if s.Password.IsZero() {
+		l.wrong("kafka.sasl.password", "not set, but kafka.sasl.mechanism is; set it with %s, or name a file with %s",
+			l.howTo("kafka.sasl.password"), l.howTo("kafka.sasl.password_file"))
+	}
+	if s.Mechanism == "PLAIN" && !l.config.Kafka.TLS.Enabled {
+		l.config.Warnings = append(l.config.Warnings, "kafka.sasl.mechanism PLAIN without kafka.tls.enabled sends the password in the clear")
+	}
+	if _, err := s.Client(); err != nil {
+		l.wrong("kafka.sasl.username", "cannot be used with %s: the name or the password holds characters that SASLprep forbids", s.Mechanism)
+	}
+}
+
+// Client returns what authenticates a connection, nil when no mechanism is
+// set. It fails on names and passwords that SCRAM cannot carry; Load has
+// checked that.
+func (s SASL) Client() (sasl.Mechanism, error) {
+	switch s.Mechanism {
+	case "":
+		return nil, nil
+	case "PLAIN":
+		return plain.Mechanism{Username: s.Username, Password: s.Password.Reveal()}, nil
+	case "SCRAM-SHA-256":
+		return scram.Mechanism(scram.SHA256, s.Username, s.Password.Reveal())
+	case "SCRAM-SHA-512":
+		return scram.Mechanism(scram.SHA512, s.Username, s.Password.Reveal())
+	}
+	return nil, fmt.Errorf("unknown SASL mechanism %q", s.Mechanism)
+}
+
+func (l *loader) checkTopics() {
+	t := l.config.Topics
+	seen := map[string]string{}
+	for _, one := range []struct{ setting, topic string }{
+		{"topics.requests", t.Requests}, {"topics.outcomes", t.Outcomes}, {"topics.dead_letters", t.DeadLetters},
+	} {
+		if first, twice := seen[one.topic]; twice && one.topic != "" {
+			l.wrong(one.setting, "is %q, and so is %s; each topic needs its own name", one.topic, first)
+		}
+		seen[one.topic] = one.setting
+	}
+	for _, retry := range t.Retries() {
+		if other, twice := seen[retry]; twice {
+			l.wrong("topics.retries_prefix", "makes the retry topic %q, and %s is the same; each topic needs its own name", retry, other)
+		}
+	}
+}
+
+func (l *loader) checkGateway() {
+	g := l.config.Gateway
+	if g.AttemptTimeout > 0 && g.Budget > 0 && g.AttemptTimeout > g.Budget {
+		l.wrong("gateway.budget", "%s is shorter than gateway.attempt_timeout (%s): not even one call fits in; make one of them fit",
+			ShortDuration(g.Budget), ShortDuration(g.AttemptTimeout))
+	}
+	if !l.asked(Calls) {
+		return
+	}
+	if g.CAFile != "" {
+		if pem, err := l.ReadFile(g.CAFile); err != nil {
+			l.wrong("gateway.ca_file", "%v", err)
+		} else if !x509.NewCertPool().AppendCertsFromPEM(pem) {
+			l.wrong("gateway.ca_file", "%s holds no certificate in PEM", g.CAFile)
+		}
+	}
+	// Give the calls in flight time for one more attempt, or every stop cuts one off.
+	if grace := l.config.ShutdownGrace; l.asked(Work) && grace > 0 && grace < min(g.AttemptTimeout, time.Minute) {
+		l.config.Warnings = append(l.config.Warnings, fmt.Sprintf(
+			"shutdown_grace (%s) is shorter than gateway.attempt_timeout (%s): a stop may cut off a call in flight, which is then made again after the restart",
+			ShortDuration(grace), ShortDuration(g.AttemptTimeout)))
+	}
+}
+
+// secretFile reads a file that holds one secret and drops the newline that
+// editors and echo leave at its end.
+func (l *loader) secretFile(setting, name string) (string, bool) {
+	data, err := l.ReadFile(name)
+	if err != nil {
+		l.wrong(setting, "%v", err)
+		return "", false
+	}
+	text := strings.TrimRight(string(data), "\r\n")
+	if text == "" {
+		l.wrong(setting, "%s is empty", name)
+		return "", false
+	}
+	return text, true
+}

@@ -1,0 +1,146 @@
+// Package config reads the settings of closeorder: flags over environment
+// over one YAML file over defaults. It knows every setting by name, checks
+// them all and reports every mistake at once; it opens no connection.
+//
+//	flags, environment, file --Load--> Config | Mistakes
+package config
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"strings"
+	"time"
+
+	"github.com/closeorder/closeorder/closer"
+)
+
+// Config is everything that can be set. It is a plain value: what [Load]
+// returned or [Default] with changes made in code. Printing it shows no
+// secret, whatever the verb.
+type Config struct {
+	Kafka   Kafka
+	Topics  Topics
+	Gateway Gateway
+
+	// MerchantsFile is where Merchants were read from; empty for a single
+	// merchant that was set directly.
+	MerchantsFile string
+	// Merchants may be served. Never empty for a command that calls the gateway.
+	Merchants []closer.Merchant
+
+	// MaxInFlight is the most calls at the gateway at one time, per process.
+	MaxInFlight int
+	// MinOrderAge is the age below which an order is not closed yet; it
+	// applies to requests that say when their order was created. 0 = off.
+	MinOrderAge time.Duration
+	// ShutdownGrace is how long calls in flight may go on after a stop was asked for.
+	ShutdownGrace time.Duration
+	// AdminAddr is host:port of the health and metrics listener; empty = none.
+	AdminAddr string
+	Log       Log
+
+	// Warnings are doubts that do not stop the start; log each of them.
+	Warnings []string
+}
+
+// Kafka is the cluster and our place in it.
+type Kafka struct {
+	// Brokers are host:port, at least one.
+	Brokers []string
+	Group   string
+	// ClientID names this program in the brokers' logs and quotas.
+	ClientID string
+	// InstanceID is group.instance.id, for static membership; empty = dynamic.
+	InstanceID       string
+	SessionTimeout   time.Duration
+	RebalanceTimeout time.Duration
+	TLS              TLS
+	SASL             SASL
+}
+
+// TLS of the connections to the brokers.
+type TLS struct {
+	Enabled bool
+	// CAFile holds the roots to trust in PEM; empty = the system's.
+	CAFile string
+	// CertFile and KeyFile are the client's certificate and key in PEM; both or none.
+	CertFile string
+	KeyFile  string
+	// ServerName overrides the name that the brokers' certificates are checked against.
+	ServerName string
+
+	roots *x509.CertPool
+	pair  *tls.Certificate
+}
+
+// SASL is how the client proves who it is.
+type SASL struct {
+	// Mechanism is PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, or empty for none.
+	Mechanism string
+	Username  string
+	Password  Secret
+}
+
+// Topics are the names of the topics.
+type Topics struct {
+	Requests    string
+	Outcomes    string
+	DeadLetters string
+	// RetriesPrefix and a delay of RetryDelays make a retry topic, see [Topics.Retry].
+	RetriesPrefix string
+	// RetryDelays are ascending, the shortest first.
+	RetryDelays []time.Duration
+}
+
+// Retry returns the name of the retry topic of one delay: closeorder.retries.5m.
+func (t Topics) Retry(delay time.Duration) string {
+	return t.RetriesPrefix + "." + ShortDuration(delay)
+}
+
+// Retries returns the names of all retry topics, the shortest delay first.
+func (t Topics) Retries() []string {
+	names := make([]string, len(t.RetryDelays))
+	for i, d := range t.RetryDelays {
+		names[i] = t.Retry(d)
+	}
+	return names
+}
+
+// All returns the names of all topics: requests, outcomes, dead letters, retries.
+func (t Topics) All() []string {
+	return append([]string{t.Requests, t.Outcomes, t.DeadLetters}, t.Retries()...)
+}
+
+// Gateway is how WeChat Pay is called.
+type Gateway struct {
+	// URLs are base URLs in order of preference: scheme and host, no path.
+	URLs []string
+	// AttemptTimeout ends one call, Budget all attempts in place of one request.
+	AttemptTimeout time.Duration
+	Budget         time.Duration
+	// Confirm says when orderquery is asked after a close: never, doubt, always.
+	Confirm string
+	// CAFile holds the roots to trust in PEM; empty = the system's.
+	CAFile string
+	// Proxy is the URL of an HTTP proxy, which may hold a password; not set =
+	// HTTPS_PROXY and friends.
+	Proxy Secret
+}
+
+// Log is the log's level (debug, info, warn, error) and format (text, json).
+type Log struct {
+	Level  string
+	Format string
+}
+
+// ShortDuration writes d without zero units, as retry topics are named: 30m, 2h, 1m30s.
+func ShortDuration(d time.Duration) string {
+	s := d.String()
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
+	}
+	return s
+}

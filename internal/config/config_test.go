@@ -1,0 +1,193 @@
+package config_test
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/closeorder/closeorder/internal/config"
+)
+
+var update = flag.Bool("update", false, "write the golden files instead of comparing with them")
+
+const (
+	password = "distinctive-SASL-passw0rd"
+	apiKey   = "d1st1nct1veAPIkey000000000000000"
+)
+
+// files answers ReadFile from a map.
+func files(m map[string]string) func(string) ([]byte, error) {
+	return func(name string) ([]byte, error) {
+		if text, ok := m[name]; ok {
+			return []byte(text), nil
+		}
+		return nil, fmt.Errorf("open %s: %w", name, os.ErrNotExist)
+	}
+}
+
+func TestFlagsWinOverEnvironmentOverFileOverDefaults(t *testing.T) {
+	from := config.Source{
+		File: "c.yaml",
+		ReadFile: files(map[string]string{"c.yaml": `
+kafka:
+  brokers: [file-1:9092, file-2:9092]
+  group: from-file
+  client_id: from-file
+max_in_flight: 1
+topics:
+  retry_delays: [10s, 90s, 2h]
+mch_id: 1900000109   # a number in YAML, a text for us
+api_key: ` + apiKey + "\n"}),
+		Env: []string{
+			"CLOSEORDER_KAFKA_GROUP=from-env", "CLOSEORDER_KAFKA_CLIENT_ID=from-env",
+			"CLOSEORDER_MAX_IN_FLIGHT=", "HOME=/nowhere",
+		},
+		Flags: map[string]string{"kafka.client_id": "from-flag"},
+	}
+	c, err := config.Load(from)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct{ what, got, want string }{
+		{"the file wins over the default", strings.Join(c.Kafka.Brokers, " "), "file-1:9092 file-2:9092"},
+		{"the environment wins over the file", c.Kafka.Group, "from-env"},
+		{"a flag wins over the environment", c.Kafka.ClientID, "from-flag"},
+		{"a variable that is set to nothing is not set", fmt.Sprint(c.MaxInFlight), "1"},
+		{"what nobody sets is the default", c.Topics.Requests, "closeorder.requests"},
+		{"retry topics are named by their short delay", strings.Join(c.Topics.Retries(), " "),
+			"closeorder.retries.10s closeorder.retries.1m30s closeorder.retries.2h"},
+		{"the single merchant is read", c.Merchants[0].MchID, "1900000109"},
+	} {
+		if tt.got != tt.want {
+			t.Errorf("%s: got %s, want %s", tt.what, tt.got, tt.want)
+		}
+	}
+}
+
+// TestMistakes runs every file of testdata/config/mistakes: NAME.yaml is the
+// file, its first lines of "# env NAME=VALUE" and "# flag name=value" the
+// rest; NAME.txt is the message expected.
+func TestMistakes(t *testing.T) {
+	dir := filepath.Join("..", "..", "testdata", "config", "mistakes")
+	names, err := filepath.Glob(filepath.Join(dir, "*.yaml"))
+	if err != nil || len(names) == 0 {
+		t.Fatalf("no case in %s: %v", dir, err)
+	}
+	for _, name := range names {
+		t.Run(strings.TrimSuffix(filepath.Base(name), ".yaml"), func(t *testing.T) {
+			text, err := os.ReadFile(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			from := config.Source{File: "closeorder.yaml", Flags: map[string]string{}, ReadFile: files(map[string]string{
+				"closeorder.yaml": string(text), "empty": "", "password": password + "\n", "key": apiKey + "\r\n", "not-pem": "hello",
+			})}
+			for line := range strings.Lines(string(text)) {
+				if env, ok := strings.CutPrefix(line, "# env "); ok {
+					from.Env = append(from.Env, strings.TrimSuffix(env, "\n"))
+				}
+				if given, ok := strings.CutPrefix(line, "# flag "); ok {
+					name, value, _ := strings.Cut(strings.TrimSuffix(given, "\n"), "=")
+					from.Flags[name] = value
+				}
+			}
+			got := "no mistake\n"
+			if _, err := config.Load(from); err != nil {
+				var ms config.Mistakes
+				if !errors.As(err, &ms) {
+					t.Fatalf("error is %T, not Mistakes", err)
+				}
+				got = err.Error() + "\n"
+			}
+			golden(t, strings.TrimSuffix(name, ".yaml")+".txt", got)
+			for _, secret := range []string{password, apiKey} {
+				if strings.Contains(got, secret) {
+					t.Errorf("the message shows a secret:\n%s", got)
+				}
+			}
+		})
+	}
+}
+
+func TestTheSectionsThatNobodyAskedForMayBeWrong(t *testing.T) {
+	from := config.Source{
+		Env:   []string{"CLOSEORDER_GATEWAY_URLS=nonsense", "CLOSEORDER_KAFKA_BROKERS=b:1", "CLOSEORDER_API_KEY_FILE=missing"},
+		Flags: map[string]string{"max_in_flight": "none"},
+	}
+	c, err := config.Load(from, config.Connection, config.TopicNames)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(c.Kafka.Brokers) != 1 || c.Kafka.Brokers[0] != "b:1" {
+		t.Errorf("brokers are %v", c.Kafka.Brokers)
+	}
+	if _, err := config.Load(from); err == nil {
+		t.Error("all sections asked for, and no mistake found")
+	}
+}
+
+func TestAVariableThatIsNearlyOursIsWarnedOf(t *testing.T) {
+	c, err := config.Load(config.Source{Env: []string{
+		"CLOSEORDER_KAFKA_BROKER=b:1", "CLOSEORDER_SERVICE_HOST=10.0.0.1", "CLOSEORDER_PORT_8080_TCP_ADDR=10.0.0.1",
+	}}, config.Connection)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := "[environment variable CLOSEORDER_KAFKA_BROKER is not known; did you mean CLOSEORDER_KAFKA_BROKERS?]"
+	if got := fmt.Sprint(c.Warnings); got != want {
+		t.Errorf("warnings are %s\nwant %s", got, want)
+	}
+}
+
+func TestEveryDefaultIsReadable(t *testing.T) {
+	c := config.Default()
+	if c.MaxInFlight != 256 || c.Kafka.SessionTimeout != 45*time.Second || c.Topics.RetryDelays[4] != 2*time.Hour {
+		t.Errorf("defaults are %+v", c)
+	}
+	for _, s := range config.Settings() {
+		if s.What == "" {
+			t.Errorf("%s does not say what it is", s.Name)
+		}
+		if s.Secret && s.Flag() != "" {
+			t.Errorf("%s is a secret and has a flag", s.Name)
+		}
+	}
+}
+
+func TestTheEnvironmentNamesThatScriptsRelyOn(t *testing.T) {
+	known := map[string]bool{}
+	for _, s := range config.Settings() {
+		known[s.Env()] = true
+	}
+	for _, name := range strings.Fields(`
+		CLOSEORDER_KAFKA_BROKERS CLOSEORDER_KAFKA_GROUP CLOSEORDER_TOPICS_REQUESTS CLOSEORDER_TOPICS_OUTCOMES
+		CLOSEORDER_TOPICS_DEAD_LETTERS CLOSEORDER_TOPICS_RETRIES_PREFIX CLOSEORDER_GATEWAY_URLS
+		CLOSEORDER_MERCHANTS_FILE CLOSEORDER_MCH_ID CLOSEORDER_APPID CLOSEORDER_API_KEY CLOSEORDER_SIGN_TYPE
+		CLOSEORDER_MAX_IN_FLIGHT CLOSEORDER_MIN_ORDER_AGE CLOSEORDER_ADMIN_ADDR CLOSEORDER_LOG_LEVEL CLOSEORDER_LOG_FORMAT`) {
+		if !known[name] {
+			t.Errorf("%s is not a setting any more", name)
+		}
+	}
+}
+
+func golden(t *testing.T, file, got string) {
+	t.Helper()
+	if *update {
+		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != string(want) {
+		t.Errorf("%s differs (write it anew with -update)\ngot:\n%s\nwant:\n%s", file, got, want)
+	}
+}

@@ -1,0 +1,160 @@
+package config
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// file reads the YAML file into values. The document is walked as nodes, not
+// decoded into a struct, because a mistake must carry its line and one
+// document may hold many of them.
+func (l *loader) file() {
+	name, by := l.File, "--config"
+	if name == "" {
+		by = EnvFile
+		for _, entry := range l.Env {
+			if text, ok := strings.CutPrefix(entry, EnvFile+"="); ok {
+				name = text
+			}
+		}
+	}
+	if name == "" {
+		return
+	}
+	fail := func(where, format string, args ...any) {
+		l.mistakes = append(l.mistakes, Mistake{Setting: "config", Where: where, Problem: fmt.Sprintf(format, args...)})
+	}
+	data, err := l.ReadFile(name)
+	if err != nil {
+		fail(by, "%v", err)
+		return
+	}
+	dec := yaml.NewDecoder(bytes.NewReader(data))
+	var doc, more yaml.Node
+	switch err := dec.Decode(&doc); {
+	case errors.Is(err, io.EOF):
+		return // nothing but comments
+	case err != nil:
+		fail(name, "not readable as YAML%s", lineOf(err))
+		return
+	}
+	if err := dec.Decode(&more); !errors.Is(err, io.EOF) {
+		fail(name, "more than one YAML document; one is expected")
+		return
+	}
+	w := walker{file: filepath.Base(name), loader: l}
+	w.mapping("", doc.Content[0])
+}
+
+// lineOf keeps the line of a YAML error and nothing else: the text of the
+// error may quote the document, which may hold a password.
+var yamlLine = regexp.MustCompile(`line (\d+)`)
+
+func lineOf(err error) string {
+	m := yamlLine.FindStringSubmatch(err.Error())
+	if m == nil {
+		return ""
+	}
+	return ": look at line " + m[1] + " and those before it"
+}
+
+// walker goes through the mappings of one document.
+type walker struct {
+	file string
+	*loader
+}
+
+func (w walker) wrong(path string, node *yaml.Node, format string, args ...any) {
+	w.mistakes = append(w.mistakes, Mistake{Setting: path, Where: w.where(node), Problem: fmt.Sprintf(format, args...)})
+}
+
+func (w walker) where(node *yaml.Node) string { return w.file + ":" + strconv.Itoa(node.Line) }
+
+func (w walker) mapping(path string, node *yaml.Node) {
+	if node.Kind == yaml.AliasNode {
+		node = node.Alias
+	}
+	switch {
+	case isNull(node):
+		return
+	case node.Kind != yaml.MappingNode:
+		at := path
+		if at == "" {
+			at = "config"
+		}
+		w.wrong(at, node, "is not a mapping of settings; write them as name: value below it")
+		return
+	}
+	seen := map[string]int{}
+	for i := 0; i+1 < len(node.Content); i += 2 {
+		key, val := node.Content[i], node.Content[i+1]
+		child := key.Value
+		if path != "" {
+			child = path + "." + key.Value
+		}
+		if line, twice := seen[child]; twice {
+			w.wrong(child, key, "is set twice, here and in line %d; leave one out", line)
+			continue
+		}
+		seen[child] = key.Line
+		w.entry(child, key, val)
+	}
+}
+
+func (w walker) entry(path string, key, val *yaml.Node) {
+	if val.Kind == yaml.AliasNode {
+		val = val.Alias
+	}
+	group := false
+	for _, s := range w.settings {
+		if s.Name == path {
+			w.setting(s, val)
+			return
+		}
+		group = group || strings.HasPrefix(s.Name, path+".")
+	}
+	if group {
+		w.mapping(path, val)
+		return
+	}
+	names := make([]string, len(w.settings))
+	for i, s := range w.settings {
+		names[i] = s.Name
+	}
+	if near := nearest(path, names, 3); near != "" {
+		w.wrong(path, key, "unknown setting; did you mean %s?", near)
+	} else {
+		w.wrong(path, key, "unknown setting")
+	}
+}
+
+func (w walker) setting(s Setting, node *yaml.Node) {
+	switch {
+	case isNull(node):
+		return
+	case node.Kind == yaml.ScalarNode:
+		w.values[s.Name] = value{text: node.Value, where: w.where(node)}
+	case node.Kind == yaml.SequenceNode:
+		items := make([]string, 0, len(node.Content))
+		for _, item := range node.Content {
+			if item.Kind != yaml.ScalarNode {
+				w.wrong(s.Name, item, "an entry of the list is not a plain value")
+				return
+			}
+			items = append(items, item.Value)
+		}
+		w.values[s.Name] = value{text: strings.Join(items, ","), where: w.where(node)}
+	default:
+		w.wrong(s.Name, node, "is a mapping, but takes a value")
+	}
+}
+
+func isNull(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && n.Tag == "!!null" }

@@ -1,0 +1,182 @@
+package config
+
+import (
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+)
+
+// Source is where settings come from. The zero Source has none: all defaults.
+type Source struct {
+	// Flags that were given, by the name of the setting.
+	Flags map[string]string
+	// Env as of os.Environ. A variable that is set to nothing counts as not set.
+	Env []string
+	// File is the YAML file; empty = the one that CLOSEORDER_CONFIG names, if any.
+	File string
+	// ReadFile reads every file that a setting names; nil = os.ReadFile.
+	ReadFile func(string) ([]byte, error)
+}
+
+// value is the text of one setting and where it was found.
+type value struct {
+	text  string
+	where string
+}
+
+// Default returns the Config of defaults alone: no merchant, no secret.
+func Default() Config {
+	var c Config
+	for _, s := range table() {
+		if s.parse == nil || s.Default == "" {
+			continue
+		}
+		if err := s.parse(&c, s.Default); err != nil {
+			panic("config: default of " + s.Name + ": " + err.Error())
+		}
+	}
+	return c
+}
+
+// Load reads all settings and checks those of the sections asked for, all of
+// them when none is given. A setting of another section may be wrong or
+// missing, and no file that only it names is read: whoever follows outcomes
+// needs no API key.
+//
+// The error, if any, is of type [Mistakes]; the Config is usable only without one.
+func Load(from Source, sections ...Section) (Config, error) {
+	if len(sections) == 0 {
+		sections = Everything()
+	}
+	if from.ReadFile == nil {
+		from.ReadFile = os.ReadFile
+	}
+	l := loader{Source: from, sections: sections, settings: table(), values: map[string]value{}}
+	l.defaults()
+	l.file()
+	l.environment()
+	l.flags()
+	l.parse()
+	l.checkKafka()
+	l.checkTopics()
+	l.checkGateway()
+	l.loadMerchants()
+	if len(l.mistakes) > 0 {
+		return Config{}, l.sorted()
+	}
+	return l.config, nil
+}
+
+type loader struct {
+	Source
+	sections []Section
+	settings []Setting
+	values   map[string]value
+	config   Config
+	mistakes Mistakes
+}
+
+func (l *loader) defaults() {
+	for _, s := range l.settings {
+		l.values[s.Name] = value{text: s.Default}
+	}
+}
+
+func (l *loader) environment() {
+	known := map[string]string{EnvFile: ""}
+	for _, s := range l.settings {
+		known[s.Env()] = s.Name
+	}
+	for _, entry := range l.Env {
+		variable, text, _ := strings.Cut(entry, "=")
+		if !strings.HasPrefix(variable, EnvPrefix) || text == "" {
+			continue
+		}
+		name, ok := known[variable]
+		switch {
+		case !ok:
+			// Kubernetes sets CLOSEORDER_SERVICE_HOST and the like for a service
+			// of that name, so that an unknown variable is no mistake; one that
+			// is nearly ours is worth a word.
+			if near := nearest(variable, slicesOfKeys(known), 2); near != "" {
+				l.config.Warnings = append(l.config.Warnings,
+					fmt.Sprintf("environment variable %s is not known; did you mean %s?", variable, near))
+			}
+		case name != "":
+			l.values[name] = value{text: text, where: variable}
+		}
+	}
+	slices.Sort(l.config.Warnings)
+}
+
+func (l *loader) flags() {
+	for _, s := range l.settings {
+		if text, ok := l.Flags[s.Name]; ok {
+			l.values[s.Name] = value{text: text, where: "--" + s.Flag()}
+		}
+	}
+}
+
+func (l *loader) parse() {
+	for _, s := range l.settings {
+		v := l.values[s.Name]
+		if s.parse == nil || v.where == "" && v.text == "" {
+			continue
+		}
+		if err := s.parse(&l.config, v.text); err != nil {
+			l.wrong(s.Name, "%v", err)
+		}
+	}
+}
+
+// text is what a setting was set to, its default if it was not.
+func (l *loader) text(name string) string { return strings.TrimSpace(l.values[name].text) }
+
+// given reports whether a setting was set to something, other than by default.
+func (l *loader) given(name string) bool {
+	v := l.values[name]
+	return v.where != "" && strings.TrimSpace(v.text) != ""
+}
+
+// wrong notes a mistake, unless nobody asked for that setting's section.
+func (l *loader) wrong(name, format string, args ...any) {
+	i := slices.IndexFunc(l.settings, func(s Setting) bool { return s.Name == name })
+	if i >= 0 && !slices.Contains(l.sections, l.settings[i].Section) {
+		return
+	}
+	l.mistakes = append(l.mistakes, Mistake{Setting: name, Where: l.values[name].where, Problem: fmt.Sprintf(format, args...)})
+}
+
+// sorted puts the mistakes in the order of the table, those of unknown settings first.
+func (l *loader) sorted() Mistakes {
+	rank := make(map[string]int, len(l.settings))
+	for i, s := range l.settings {
+		rank[s.Name] = i + 1
+	}
+	slices.SortStableFunc(l.mistakes, func(a, b Mistake) int { return rank[a.Setting] - rank[b.Setting] })
+	return l.mistakes
+}
+
+// howTo says how a setting can be set, for messages.
+func (l *loader) howTo(name string) string {
+	for _, s := range l.settings {
+		if s.Name != name {
+			continue
+		}
+		if s.Secret {
+			return fmt.Sprintf("%s or %s in the file", s.Env(), s.Name)
+		}
+		return fmt.Sprintf("--%s, %s or %s in the file", s.Flag(), s.Env(), s.Name)
+	}
+	return name
+}
+
+func slicesOfKeys(m map[string]string) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}

@@ -1,0 +1,54 @@
+package config
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+)
+
+const mask = "******"
+
+// Secret is a text that is never printed: every verb of fmt, JSON, YAML and
+// slog show a mask. The zero value is "not set". Safe for concurrent use.
+//
+// The text sits behind a pointer because %#v of an enclosing struct walks
+// unexported fields without asking the methods of what it finds there.
+type Secret struct {
+	text *string
+}
+
+// NewSecret hides text; an empty text gives the zero Secret.
+func NewSecret(text string) Secret {
+	if text == "" {
+		return Secret{}
+	}
+	return Secret{text: &text}
+}
+
+// Reveal returns the text, to be handed to whoever must know it and no further.
+func (s Secret) Reveal() string {
+	if s.text == nil {
+		return ""
+	}
+	return *s.text
+}
+
+// IsZero reports whether nothing was set.
+func (s Secret) IsZero() bool { return s.text == nil }
+
+// String returns a mask, or nothing when nothing was set.
+func (s Secret) String() string {
+	if s.text == nil {
+		return ""
+	}
+	return mask
+}
+
+// Format writes the mask for every verb and flag.
+func (s Secret) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, s.String()) }
+
+// MarshalText writes the mask, for JSON and YAML.
+func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// LogValue gives the mask to slog.
+func (s Secret) LogValue() slog.Value { return slog.StringValue(s.String()) }
