@@ -1,0 +1,54 @@
+package consumer
+
+import (
+	"context"
+	"time"
+
+	"github.com/closeorder/closeorder/events"
+)
+
+// Closer gives one request its answer.
+//
+// Close must be safe for concurrent use, and must return soon after ctx has
+// ended, with [Interrupted] unless it has an answer already. It may be called
+// again for a request it has answered: after a crash, and after Interrupted.
+// The worker never calls it for two requests of one order at the same time.
+type Closer interface {
+	Close(ctx context.Context, r events.Request) Answer
+}
+
+// Disposition is what an [Answer] makes of its request.
+type Disposition int
+
+const (
+	// Closed and Paid conclude: the outcome is published.
+	Closed Disposition = iota + 1
+	Paid
+	// Failed concludes without proof: the request becomes a dead letter and
+	// gets a failed outcome.
+	Failed
+	// Later: the gateway answered, but not for good. The request is tried
+	// again after a delay, a limited number of times.
+	Later
+	// Held: the gateway refuses the merchant, not the request. The request
+	// waits until the merchant works again; that costs it no try.
+	Held
+	// Unanswered: the gateway gave no usable answer. It counts towards an
+	// outage, and is tried again like Later when it was this request alone.
+	Unanswered
+	// Interrupted: the context ended. The request is as if never started.
+	Interrupted
+)
+
+// Answer is what a [Closer] found out.
+type Answer struct {
+	Disposition   Disposition
+	Code          string // the gateway's, or one of events.Code...
+	Message       string // for people
+	SafeToReissue bool
+	ConfirmedBy   string
+	Gateway       *events.Gateway // nil when no gateway was asked
+	Attempts      int             // calls made
+	// RetryAfter is the least time to wait before another try; 0 for any.
+	RetryAfter time.Duration
+}

@@ -1,0 +1,108 @@
+package consumer
+
+import (
+	"context"
+	"time"
+
+	"github.com/sirupsen/logrus"
+)
+
+// assignment is the partitions this worker owns, over generations: the
+// assignee of its member. Its methods are called one at a time.
+//
+// A rebalance of the classic protocol takes all partitions away before it
+// gives some back. What comes back to this worker keeps its ledger and its
+// buffered records, so that only what moves is read again.
+type assignment struct {
+	worker *Worker
+	parts  map[place]*partition
+}
+
+func (a *assignment) all() []*partition {
+	ps := make([]*partition, 0, len(a.parts))
+	for _, p := range a.parts {
+		ps = append(ps, p)
+	}
+	return ps
+}
+
+func (a *assignment) assign(gen generation) {
+	w := a.worker
+	wanted := make(map[place]bool)
+	var kept, fresh, gone []*partition
+	for topic, ids := range gen.assigned {
+		for _, id := range ids {
+			at := place{topic, id}
+			wanted[at] = true
+			if p := a.parts[at]; p != nil {
+				kept = append(kept, p)
+				continue
+			}
+			p := newPartition(w.life, at)
+			a.parts[at] = p
+			fresh = append(fresh, p)
+		}
+	}
+	for at, p := range a.parts {
+		if !wanted[at] {
+			gone = append(gone, p)
+			delete(a.parts, at)
+		}
+	}
+	w.lanes.lose(gone, errReassigned)
+	w.committer.under(&gen)
+	w.lanes.resume(kept)
+	for _, p := range fresh {
+		w.wg.Go(func() { w.serve(p) })
+	}
+}
+
+func (a *assignment) revoke(ctx context.Context) {
+	// The rest of the rebalance time-out is for joining.
+	a.drain(ctx, a.worker.rebalanceTimeout/2, errRebalance)
+}
+
+func (a *assignment) stop(ctx context.Context) {
+	for _, p := range a.parts {
+		p.stopIntake()
+	}
+	a.drain(ctx, a.worker.grace, errStopped)
+	a.lose(errStopped)
+}
+
+// drain lets calls in flight finish for up to budget, then cuts them off;
+// what is finished is published and committed.
+func (a *assignment) drain(ctx context.Context, budget time.Duration, why error) {
+	w := a.worker
+	ps := a.all()
+	w.lanes.pause(ps)
+	soft, cancel := context.WithTimeout(ctx, budget)
+	defer cancel()
+	inFlight, settling := w.lanes.load()
+	began := time.Now()
+	if !w.lanes.drain(soft, ps) && ctx.Err() == nil {
+		left, unpublished := w.lanes.load()
+		w.log.WithFields(logrus.Fields{"calls": left, "unpublished": unpublished, "budget": budget}).
+			Warn("not all calls finished in time: they are cut off and made again by the next owner")
+		w.lanes.cut(ps, why)
+		// A call that is cut off returns at once; what it had finished
+		// deserves one more try.
+		last, cancel := context.WithTimeout(ctx, time.Second)
+		w.lanes.drain(last, ps)
+		cancel()
+	}
+	commit, cancelCommit := context.WithTimeout(ctx, 5*time.Second)
+	defer cancelCommit()
+	if err := w.committer.flush(commit); err != nil {
+		w.log.WithError(err).Warn("could not commit all that is finished: the next owner repeats it")
+	}
+	w.committer.under(nil)
+	w.log.WithFields(logrus.Fields{"in_flight": inFlight, "unpublished": settling, "took": time.Since(began).Round(time.Millisecond)}).Debug("drained")
+}
+
+func (a *assignment) lose(why error) {
+	w := a.worker
+	w.committer.under(nil)
+	w.lanes.lose(a.all(), why)
+	clear(a.parts)
+}

@@ -1,0 +1,269 @@
+package consumer
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/closeorder/closeorder/events"
+)
+
+// lanes starts calls: one lane per order, in which tasks wait for each other,
+// and a number of call slots for all lanes together (G4, G7).
+//
+// A lane with something to do waits in a queue for a slot and goes to the end
+// of the queue after each call, so that a hot order cannot starve the others
+// and a slow one holds up nobody else.
+//
+// Whatever may start a call is decided under one lock, together with the
+// standing of the partition: after pause or lose has returned, no call starts
+// for that partition. Lanes are safe for concurrent use.
+type lanes struct {
+	slots       int                          // calls in flight at the most
+	maxSettling int                          // verdicts not yet acknowledged at the most
+	alive       func(now time.Time) bool     // whether the membership holds, see member.alive
+	call        func(context.Context, *task) // runs one call; must not block on lanes.mu
+
+	mu       sync.Mutex
+	byOrder  map[events.Order]*lane
+	ready    queue[*lane]
+	inFlight int
+	settling int
+	waiting  int           // drains under way
+	changed  chan struct{} // closed and renewed for them when a call or a settlement ends
+	calls    sync.WaitGroup
+}
+
+// lane holds the tasks of one order in the order of their arrival. The first
+// one is in flight, or the lane stands in lanes.ready or in
+// partition.parked, exactly once.
+type lane struct {
+	order events.Order
+	tasks queue[*task]
+}
+
+func newLanes(slots int, alive func(time.Time) bool) *lanes {
+	return &lanes{
+		slots:       slots,
+		maxSettling: max(16*slots, 1024),
+		alive:       alive,
+		byOrder:     make(map[events.Order]*lane),
+		changed:     make(chan struct{}),
+	}
+}
+
+// add queues a task in the lane of its order.
+func (l *lanes) add(t *task) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	order := t.req.Order()
+	if ln := l.byOrder[order]; ln != nil {
+		ln.tasks.push(t)
+		return
+	}
+	ln := &lane{order: order}
+	ln.tasks.push(t)
+	l.byOrder[order] = ln
+	l.ready.push(ln)
+	l.pump()
+}
+
+// pump starts what can start.
+func (l *lanes) pump() {
+	if l.ready.len() == 0 || l.inFlight >= l.slots || l.settling >= l.maxSettling || !l.alive(time.Now()) {
+		return
+	}
+	for l.inFlight < l.slots && l.ready.len() > 0 {
+		ln := l.ready.pop()
+		t := ln.tasks.first()
+		switch t.partition.standing {
+		case lost:
+			l.next(ln)
+		case paused:
+			t.partition.parked = append(t.partition.parked, ln)
+		case running:
+			l.inFlight++
+			t.partition.inFlight++
+			ctx := t.partition.calls
+			l.calls.Go(func() { l.call(ctx, t) })
+		}
+	}
+}
+
+// next drops the first task of a lane and queues the lane again for the rest.
+func (l *lanes) next(ln *lane) {
+	ln.tasks.pop()
+	if ln.tasks.len() > 0 {
+		l.ready.push(ln)
+	} else {
+		delete(l.byOrder, ln.order)
+	}
+}
+
+// finished gives the slot of t's call back. With again the call was cut off
+// and t is still to do; otherwise its verdict has been handed to settle.
+func (l *lanes) finished(t *task, again bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.inFlight--
+	t.partition.inFlight--
+	ln := l.byOrder[t.req.Order()]
+	if again {
+		l.ready.push(ln)
+	} else {
+		l.next(ln)
+	}
+	l.pump()
+	l.notify()
+}
+
+// settle counts a verdict on its way out; settled ends it. Between them the
+// partition is not drained.
+func (l *lanes) settle(p *partition) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.settling++
+	p.settling++
+}
+
+func (l *lanes) settled(p *partition) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.settling--
+	p.settling--
+	l.pump()
+	l.notify()
+}
+
+func (l *lanes) notify() {
+	if l.waiting == 0 {
+		return
+	}
+	close(l.changed)
+	l.changed = make(chan struct{})
+}
+
+// pause lets no more calls start for the partitions.
+func (l *lanes) pause(ps []*partition) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, p := range ps {
+		if p.standing == running {
+			p.standing = paused
+		}
+	}
+}
+
+// resume lets calls start again for paused partitions.
+func (l *lanes) resume(ps []*partition) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, p := range ps {
+		if p.standing != paused {
+			continue
+		}
+		p.standing = running
+		if p.calls.Err() != nil {
+			p.calls, p.cutCalls = context.WithCancelCause(p.owned)
+		}
+		l.unpark(p)
+	}
+	l.pump()
+}
+
+// lose forgets what is not finished of the partitions; their calls in flight
+// are cut off and their verdicts dropped.
+func (l *lanes) lose(ps []*partition, why error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, p := range ps {
+		p.standing = lost
+		p.lose(why)
+		l.unpark(p)
+	}
+	l.pump()
+	l.notify()
+}
+
+func (l *lanes) unpark(p *partition) {
+	for _, ln := range p.parked {
+		l.ready.push(ln)
+	}
+	p.parked = nil
+}
+
+// cut ends the calls in flight of the partitions.
+func (l *lanes) cut(ps []*partition, why error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, p := range ps {
+		p.cutCalls(why)
+	}
+}
+
+// drain waits until the partitions have no call in flight and no verdict on
+// its way. It returns false when ctx ends first.
+func (l *lanes) drain(ctx context.Context, ps []*partition) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.waiting++
+	defer func() { l.waiting-- }()
+	for {
+		busy := 0
+		for _, p := range ps {
+			busy += p.inFlight + p.settling
+		}
+		if busy == 0 {
+			return true
+		}
+		changed := l.changed
+		l.mu.Unlock()
+		select {
+		case <-changed:
+		case <-ctx.Done():
+		}
+		l.mu.Lock()
+		if ctx.Err() != nil {
+			return false
+		}
+	}
+}
+
+// poke starts what could not start while the membership was in doubt.
+func (l *lanes) poke() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.pump()
+}
+
+// load returns the calls in flight and the verdicts on their way.
+func (l *lanes) load() (inFlight, settling int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.inFlight, l.settling
+}
+
+// queue is a first-in first-out queue that reuses its memory.
+type queue[T any] struct {
+	items []T
+	head  int
+}
+
+func (q *queue[T]) len() int { return len(q.items) - q.head }
+func (q *queue[T]) first() T { return q.items[q.head] }
+func (q *queue[T]) push(x T) { q.items = append(q.items, x) }
+
+func (q *queue[T]) pop() T {
+	var zero T
+	x := q.items[q.head]
+	q.items[q.head] = zero
+	q.head++
+	if q.head == len(q.items) {
+		q.items, q.head = q.items[:0], 0
+	} else if q.head > 64 && q.head > len(q.items)/2 {
+		n := copy(q.items, q.items[q.head:])
+		clear(q.items[n:])
+		q.items, q.head = q.items[:n], 0
+	}
+	return x
+}

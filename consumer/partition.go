@@ -1,0 +1,145 @@
+package consumer
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/closeorder/closeorder/events"
+)
+
+// place names a partition of a topic.
+type place struct {
+	topic string
+	id    int
+}
+
+// task is one record on its way from its offset to its outcome.
+type task struct {
+	partition *partition
+	offset    int64
+	time      time.Time // the record's timestamp
+	msg       events.Message
+	req       events.Request
+	// source is the record that the order service published: this one, or
+	// for a record of a retry topic the one that it continues.
+	source events.Source
+	size   int64
+}
+
+// standing says what may happen to the tasks of a partition.
+type standing int
+
+const (
+	running standing = iota // calls may start
+	paused                  // none may start: the group rebalances, or the worker stops
+	lost                    // another member may own it: what is not finished is forgotten
+)
+
+// maxOpenBytes bounds the memory of the unfinished records of one partition;
+// one fetch may pass it.
+const maxOpenBytes = 4 << 20
+
+// partition is one partition that this worker owns, from its assignment until
+// it is lost. It stays the same over rebalances that give it back.
+type partition struct {
+	place
+	// owned ends when the partition is lost. It is the fence: nothing is
+	// published, committed or started for a partition after that.
+	owned context.Context
+	lose  context.CancelCauseFunc
+	// intake ends when no more records are wanted; owned may go on.
+	intake     context.Context
+	stopIntake context.CancelFunc
+
+	// Guarded by lanes.mu.
+	standing standing
+	calls    context.Context // ends the calls in flight; new after each pause
+	cutCalls context.CancelCauseFunc
+	inFlight int     // calls under way
+	settling int     // verdicts on their way to the topics
+	parked   []*lane // lanes whose next task is of this partition while it is paused
+
+	mu     sync.Mutex
+	ledger *ledger // nil until the committed offset is known
+	bytes  int64   // of the open tasks
+	freed  chan struct{}
+}
+
+func newPartition(ctx context.Context, at place) *partition {
+	p := &partition{place: at, freed: make(chan struct{}, 1)}
+	p.owned, p.lose = context.WithCancelCause(ctx)
+	p.intake, p.stopIntake = context.WithCancel(p.owned)
+	p.calls, p.cutCalls = context.WithCancelCause(p.owned)
+	return p
+}
+
+// begin sets the ledger, once the committed offset is known.
+func (p *partition) begin(committed int64, above []span) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.ledger = newLedger(committed, above)
+}
+
+// open waits for room and opens t's offset. It returns false when the offset
+// is finished already, and an error when intake ended first.
+func (p *partition) open(t *task) (bool, error) {
+	if err := p.waitRoom(t.offset); err != nil {
+		return false, err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.ledger.open(t.offset) {
+		return false, nil
+	}
+	p.bytes += t.size
+	return true, nil
+}
+
+// skip counts the offsets below offset that were not opened as finished.
+func (p *partition) skip(offset int64) (moved bool, err error) {
+	if err := p.waitRoom(offset); err != nil {
+		return false, err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	before := p.ledger.watermark
+	p.ledger.skip(offset)
+	return p.ledger.watermark != before, nil
+}
+
+func (p *partition) waitRoom(offset int64) error {
+	for {
+		p.mu.Lock()
+		room := p.ledger.room(offset) && (p.bytes < maxOpenBytes || p.bytes == 0)
+		p.mu.Unlock()
+		if room {
+			return nil
+		}
+		select {
+		case <-p.freed:
+		case <-p.intake.Done():
+			return context.Cause(p.intake)
+		}
+	}
+}
+
+// finish marks t's offset as finished: its outcome is acknowledged.
+func (p *partition) finish(t *task) {
+	p.mu.Lock()
+	p.ledger.finish(t.offset)
+	p.bytes -= t.size
+	p.mu.Unlock()
+	signal(p.freed)
+}
+
+// position returns what to commit: the watermark and the metadata that says
+// what is finished above it. ok is false when nothing is known yet.
+func (p *partition) position() (watermark int64, metadata string, ok bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.ledger == nil {
+		return 0, "", false
+	}
+	return p.ledger.watermark, encodeMetadata(p.topic, p.id, p.ledger.watermark, p.ledger.above()), true
+}

@@ -1,0 +1,166 @@
+package consumer
+
+import (
+	"errors"
+	"sync/atomic"
+	"time"
+
+	"github.com/closeorder/closeorder/events"
+	"github.com/sirupsen/logrus"
+)
+
+// settle turns the answer to a task into records, and finishes the task's
+// offset when all of them are acknowledged (G1). It does not block.
+//
+//	closed, paid   outcome
+//	failed         dead letter and outcome
+func (w *Worker) settle(t *task, a Answer) {
+	w.lanes.settle(t.partition)
+	now := time.Now()
+	switch a.Disposition {
+	case Closed, Paid:
+		w.write(t, w.outcome(t, a, now))
+	case Failed:
+		w.write(t, w.deadLetter(t, a, now), w.outcome(t, a, now))
+	default:
+		a.Message = "still without a final answer after the last try: " + a.Code + " " + a.Message
+		a.Disposition, a.Code = Failed, events.CodeRetriesExhausted
+		w.write(t, w.deadLetter(t, a, now), w.outcome(t, a, now))
+	}
+}
+
+// record is one record that settles a task.
+type record struct {
+	topic string
+	msg   events.Message
+	// smaller is tried when the broker refuses msg for its size; nil when
+	// there is nothing smaller.
+	smaller func() events.Message
+}
+
+// write publishes the records of a task and finishes it when all are
+// acknowledged. A record that cannot be published any more because the
+// partition was lost leaves the offset to the next owner.
+func (w *Worker) write(t *task, records ...record) {
+	left := new(atomic.Int32)
+	dropped := new(atomic.Bool)
+	left.Store(int32(len(records)))
+	one := func(err error) {
+		if err != nil {
+			dropped.Store(true)
+		}
+		if left.Add(-1) > 0 {
+			return
+		}
+		if !dropped.Load() {
+			t.partition.finish(t)
+			w.committer.touch(t.partition)
+		}
+		w.lanes.settled(t.partition)
+	}
+	for _, r := range records {
+		w.publishRecord(t, r, one)
+	}
+}
+
+func (w *Worker) publishRecord(t *task, r record, done func(error)) {
+	w.publisher.publish(publication{
+		topic: r.topic, msg: r.msg, spread: t.offset, fence: t.partition.owned,
+		done: func(err error) {
+			if !errors.Is(err, errTooLarge) {
+				done(err)
+				return
+			}
+			log := w.log.WithFields(t.fields()).WithField("to", r.topic)
+			if r.smaller == nil {
+				// Nothing may be dropped, so this waits for somebody to raise
+				// the limit; the next owner tries again.
+				log.WithError(err).Error("cannot publish: raise max.message.bytes of the topic; the request stays uncommitted")
+				done(err)
+				return
+			}
+			log.WithError(err).Warn("publishing a shortened record")
+			// Not from the batcher's own goroutine: it may be the one that
+			// has to take the record.
+			r.msg, r.smaller = r.smaller(), nil
+			go w.publishRecord(t, r, done)
+		},
+	})
+}
+
+// outcome makes the answer's outcome. Its key is the request's, so that the
+// outcomes of one order stay in order.
+func (w *Worker) outcome(t *task, a Answer, now time.Time) record {
+	result := events.Failed
+	switch a.Disposition {
+	case Closed:
+		result = events.Closed
+	case Paid:
+		result = events.Paid
+	}
+	o := events.NewOutcome(t.req, t.msg.Key, t.source)
+	o.Result, o.Code, o.Message = result, a.Code, a.Message
+	o.SafeToReissue = a.SafeToReissue && result == events.Closed
+	o.ConfirmedBy, o.Gateway, o.Attempts = a.ConfirmedBy, a.Gateway, a.Attempts
+	o.CompletedAt = now
+	if o.RequestedAt.IsZero() {
+		o.RequestedAt = t.time
+	}
+	r := record{topic: w.topics.Outcomes, msg: w.encodeOutcome(t, o)}
+	if o.Metadata != nil || o.Message != "" {
+		r.smaller = func() events.Message {
+			o.Metadata, o.Message = nil, "shortened: the broker refused the whole outcome for its size"
+			return w.encodeOutcome(t, o)
+		}
+	}
+	return r
+}
+
+func (w *Worker) encodeOutcome(t *task, o events.Outcome) events.Message {
+	msg, err := events.EncodeOutcome(o)
+	if err != nil {
+		// A record's timestamp, say, in a year that RFC 3339 cannot write.
+		// The answer must go out all the same: with what it cannot do without.
+		w.log.WithFields(t.fields()).WithError(err).Error("outcome shortened: what the request carried cannot be written")
+		msg, err = events.EncodeOutcome(events.Outcome{
+			ID: o.ID, Result: o.Result, OutTradeNo: o.OutTradeNo, MchID: o.MchID, SubMchID: o.SubMchID, RequestID: o.RequestID,
+			Code: o.Code, SafeToReissue: o.SafeToReissue, ConfirmedBy: o.ConfirmedBy,
+			Attempts: o.Attempts, Replay: o.Replay, CompletedAt: o.CompletedAt, Source: o.Source, Key: o.Key,
+		})
+		if err != nil {
+			panic("consumer: outcome cannot be encoded: " + err.Error())
+		}
+	}
+	return msg
+}
+
+// deadLetter keeps the request as it came. A broker that refuses it for its
+// size gets it without its value: where that stands is in the headers.
+func (w *Worker) deadLetter(t *task, a Answer, now time.Time) record {
+	d := events.DeadLetter{
+		Original:        t.msg,
+		ErrorCode:       a.Code,
+		ErrorMessage:    a.Message,
+		FailedAt:        now,
+		Attempts:        a.Attempts,
+		Replay:          t.req.Replay,
+		Source:          t.source,
+		SourceTimestamp: t.time,
+	}
+	return record{
+		topic: w.topics.DeadLetters, msg: events.EncodeDeadLetter(d),
+		smaller: func() events.Message {
+			d.Original.Value = nil
+			d.ValueOmitted = events.CodeRecordTooLarge
+			return events.EncodeDeadLetter(d)
+		},
+	}
+}
+
+// fields name a task in the log: enough to find it in Kafka and in the shop.
+func (t *task) fields() logrus.Fields {
+	return logrus.Fields{
+		"topic": t.source.Topic, "partition": t.source.Partition, "offset": t.source.Offset,
+		"mch_id": t.req.MchID, "out_trade_no": t.req.OutTradeNo,
+	}
+}

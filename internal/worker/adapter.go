@@ -1,0 +1,47 @@
+package worker
+
+import (
+	"context"
+
+	"github.com/closeorder/closeorder/closer"
+	"github.com/closeorder/closeorder/consumer"
+	"github.com/closeorder/closeorder/events"
+)
+
+// adapter lets a consumer use a closer: it translates, and decides nothing.
+type adapter struct{ closer *closer.Closer }
+
+// Close implements consumer.Closer.
+func (a adapter) Close(ctx context.Context, r events.Request) consumer.Answer {
+	return answer(a.closer.Close(ctx, closer.Order{
+		MchID: r.MchID, AppID: r.AppID, SubMchID: r.SubMchID, SubAppID: r.SubAppID,
+		OutTradeNo: r.OutTradeNo, CreatedAt: r.OrderCreatedAt,
+	}))
+}
+
+var dispositions = map[closer.Class]consumer.Disposition{
+	closer.Closed:         consumer.Closed,
+	closer.Paid:           consumer.Paid,
+	closer.Failed:         consumer.Failed,
+	closer.Temporary:      consumer.Later,
+	closer.MerchantConfig: consumer.Held,
+	closer.NoAnswer:       consumer.Unanswered,
+	closer.Interrupted:    consumer.Interrupted,
+}
+
+func answer(v closer.Verdict) consumer.Answer {
+	a := consumer.Answer{
+		Disposition: dispositions[v.Class], Code: v.Code, Message: v.Message,
+		SafeToReissue: v.SafeToReissue, ConfirmedBy: v.ConfirmedBy,
+		Attempts: v.Attempts, RetryAfter: v.RetryAfter,
+	}
+	if v.Gateway != (closer.Evidence{}) {
+		a.Gateway = &events.Gateway{
+			Host: v.Gateway.Host, ReturnCode: v.Gateway.ReturnCode, ReturnMsg: v.Gateway.ReturnMsg,
+			ResultCode: v.Gateway.ResultCode, ErrCode: v.Gateway.ErrCode, ErrCodeDes: v.Gateway.ErrCodeDes,
+			TradeState: v.Gateway.TradeState, TransactionID: v.Gateway.TransactionID,
+			TotalFee: v.Gateway.TotalFee, TimeEnd: v.Gateway.TimeEnd,
+		}
+	}
+	return a
+}

@@ -1,0 +1,120 @@
+// Package worker assembles one closeorder worker: a closer for the gateway,
+// a consumer for Kafka, and the adapter between them. It is used by the
+// commands and by the virtual-time test world alike, so that what is tested is
+// what runs. It decides nothing.
+//
+//	config.Config -> closer.Closer -> adapter -> consumer.Worker
+package worker
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"time"
+
+	"github.com/closeorder/closeorder/closer"
+	"github.com/closeorder/closeorder/consumer"
+	"github.com/closeorder/closeorder/internal/config"
+	"github.com/sirupsen/logrus"
+)
+
+// Deps is what a worker takes from its surroundings. Log is required.
+type Deps struct {
+	Log logrus.FieldLogger
+	// Merchants replaces the merchants of the configuration, for a set that
+	// changes while the worker runs; nil takes those.
+	Merchants closer.Merchants
+	// Observe sees each call to the gateway; nil: nobody does.
+	Observe closer.Observer
+	// DialKafka and DialGateway replace the network, for tests.
+	DialKafka   func(ctx context.Context, network, addr string) (net.Conn, error)
+	DialGateway func(ctx context.Context, network, addr string) (net.Conn, error)
+}
+
+// Worker serves close requests. Make one with [New].
+type Worker struct {
+	closer   *closer.Closer
+	consumer *consumer.Worker
+}
+
+// New assembles a worker; nothing is dialled. cfg is what config.Load
+// returned.
+func New(cfg config.Config, deps Deps) (*Worker, error) {
+	merchants := deps.Merchants
+	if merchants == nil {
+		m, err := closer.NewMerchantMap(cfg.Merchants...)
+		if err != nil {
+			return nil, err
+		}
+		merchants = m
+	}
+	gateway, err := GatewayConfig(cfg.Gateway)
+	if err != nil {
+		return nil, err
+	}
+	gateway.Merchants = merchants
+	gateway.Observe = deps.Observe
+	gateway.DialContext = deps.DialGateway
+	c, err := closer.New(gateway)
+	if err != nil {
+		return nil, err
+	}
+	sasl, err := cfg.Kafka.SASL.Client()
+	if err != nil {
+		return nil, err
+	}
+	w, err := consumer.New(consumer.Config{
+		Kafka: consumer.Kafka{
+			Brokers: cfg.Kafka.Brokers, ClientID: cfg.Kafka.ClientID,
+			TLS: cfg.Kafka.TLS.Config(), SASL: sasl, Dial: deps.DialKafka,
+		},
+		Group: cfg.Kafka.Group, InstanceID: cfg.Kafka.InstanceID,
+		SessionTimeout: cfg.Kafka.SessionTimeout, RebalanceTimeout: cfg.Kafka.RebalanceTimeout,
+		Grace: cfg.ShutdownGrace, MaxInFlight: cfg.MaxInFlight,
+		Topics: consumer.Topics{
+			Requests: cfg.Topics.Requests, Outcomes: cfg.Topics.Outcomes, DeadLetters: cfg.Topics.DeadLetters,
+		},
+		Closer: adapter{c},
+		Log:    deps.Log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &Worker{closer: c, consumer: w}, nil
+}
+
+// Run serves until ctx ends and everything in flight is drained; see
+// [consumer.Worker.Run]. It leaves no goroutine and no connection behind.
+func (w *Worker) Run(ctx context.Context) error {
+	defer w.closer.CloseIdleConnections()
+	return w.consumer.Run(ctx)
+}
+
+// GatewayConfig is the part of a closer's configuration that can be set.
+func GatewayConfig(g config.Gateway) (closer.Config, error) {
+	c := closer.Config{
+		Hosts:          g.URLs,
+		Confirm:        closer.Confirm(g.Confirm),
+		Budget:         g.Budget,
+		AttemptTimeout: g.AttemptTimeout,
+	}
+	// No connect may outlive the attempt that it is made for.
+	c.ConnectTimeout = min(5*time.Second, g.AttemptTimeout)
+	if g.CAFile != "" {
+		pem, err := os.ReadFile(g.CAFile)
+		if err != nil {
+			return closer.Config{}, fmt.Errorf("gateway.ca_file: %w", err)
+		}
+		c.CAPEM = pem
+	}
+	if proxy := g.Proxy.Reveal(); proxy != "" {
+		u, err := url.Parse(proxy)
+		if err != nil {
+			return closer.Config{}, fmt.Errorf("gateway.proxy: not a URL")
+		}
+		c.Proxy = u
+	}
+	return c, nil
+}
