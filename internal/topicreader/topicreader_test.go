@@ -1,0 +1,287 @@
+package topicreader_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/closeorder/closeorder/internal/broker"
+	"github.com/closeorder/closeorder/internal/topicreader"
+	"github.com/segmentio/kafka-go"
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+type world struct {
+	broker *broker.Broker
+	reader topicreader.Reader
+	ctx    context.Context
+}
+
+func start(t *testing.T, topics ...broker.Topic) world {
+	t.Helper()
+	b, err := broker.Start(broker.Config{Topics: topics})
+	if err != nil {
+		t.Fatal(err)
+	}
+	transport := &kafka.Transport{MetadataTTL: time.Second}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	t.Cleanup(func() {
+		cancel()
+		transport.CloseIdleConnections()
+		if err := b.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	client := &kafka.Client{Addr: kafka.TCP(b.Addr()), Timeout: 30 * time.Second, Transport: transport}
+	return world{broker: b, ctx: ctx, reader: topicreader.Reader{Client: client}}
+}
+
+// producer is a foreign client.
+func (w world) producer(t *testing.T, opts ...kgo.Opt) *kgo.Client {
+	t.Helper()
+	c, err := kgo.NewClient(append(opts, kgo.SeedBrokers(w.broker.Addr()), kgo.RecordPartitioner(kgo.ManualPartitioner()))...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	return c
+}
+
+func (w world) produce(t *testing.T, c *kgo.Client, records ...*kgo.Record) {
+	t.Helper()
+	if err := c.ProduceSync(w.ctx, records...).FirstErr(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func rec(partition int, value string) *kgo.Record {
+	return &kgo.Record{Topic: "t", Partition: int32(partition), Value: []byte(value)}
+}
+
+// all reads what is in the topic now, as PARTITION:OFFSET=VALUE.
+func (w world) all(t *testing.T, from topicreader.Offsets) string {
+	t.Helper()
+	to, err := w.reader.End(w.ctx, "t")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if from == nil {
+		if from, err = w.reader.First(w.ctx, "t"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	byPartition := map[int][]string{}
+	if err := w.reader.Read(w.ctx, "t", from, to, func(r topicreader.Record) error {
+		byPartition[r.Partition] = append(byPartition[r.Partition], fmt.Sprintf("%d:%d=%s", r.Partition, r.Offset, r.Value))
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	var b strings.Builder
+	for p := range len(to) {
+		for _, s := range byPartition[p] {
+			b.WriteString(s + " ")
+		}
+	}
+	return strings.TrimSpace(b.String())
+}
+
+func TestEachPartitionIsReadInOrderFromStartToEnd(t *testing.T) {
+	w := start(t, broker.Topic{Name: "t", Partitions: 20})
+	c := w.producer(t)
+	var want []string
+	for p := range 20 {
+		for i := range 300 {
+			w.produce(t, c, rec(p, fmt.Sprintf("%d-%d", p, i)))
+			want = append(want, fmt.Sprintf("%d:%d=%d-%d", p, i, p, i))
+		}
+	}
+	w.reader.FetchBytes = 2000 // many fetches each
+	if got := w.all(t, nil); got != strings.Join(want, " ") {
+		t.Errorf("got %d records in the wrong order or number", len(strings.Fields(got)))
+	}
+	from, _ := w.reader.First(w.ctx, "t")
+	to, _ := w.reader.End(w.ctx, "t")
+	if n := from.Until(to); n != 6000 {
+		t.Errorf("Until says %d", n)
+	}
+}
+
+func TestReadingStartsInTheMiddleOfABatch(t *testing.T) {
+	w := start(t, broker.Topic{Name: "t", Partitions: 1})
+	w.produce(t, w.producer(t), rec(0, "a"), rec(0, "b"), rec(0, "c"), rec(0, "d"))
+	if got := w.all(t, topicreader.Offsets{0: 2}); got != "0:2=c 0:3=d" {
+		t.Errorf("got %s", got)
+	}
+}
+
+func TestKeysValuesAndHeadersComeAsTheyAre(t *testing.T) {
+	w := start(t, broker.Topic{Name: "t", Partitions: 1})
+	at := time.UnixMilli(1_700_000_000_123)
+	w.produce(t, w.producer(t), &kgo.Record{Topic: "t", Key: []byte("k"), Timestamp: at, Headers: []kgo.RecordHeader{
+		{Key: "twice", Value: []byte("1")}, {Key: "twice", Value: []byte("2")}, {Key: "nil"},
+	}})
+	to, _ := w.reader.End(w.ctx, "t")
+	var got topicreader.Record
+	if err := w.reader.Read(w.ctx, "t", topicreader.Offsets{0: 0}, to, func(r topicreader.Record) error { got = r; return nil }); err != nil {
+		t.Fatal(err)
+	}
+	if string(got.Key) != "k" || got.Value != nil || !got.Time.Equal(at) || fmt.Sprintf("%q", got.Headers) != `[{"twice" "1"} {"twice" "2"} {"nil" ""}]` {
+		t.Errorf("got %+v", got)
+	}
+}
+
+func TestATimeBecomesTheOffsetOfTheFirstRecordThatIsNotOlder(t *testing.T) {
+	w := start(t, broker.Topic{Name: "t", Partitions: 2})
+	c := w.producer(t)
+	for i := range 3 {
+		r := rec(0, fmt.Sprint(i))
+		r.Timestamp = time.UnixMilli(int64(1000 * (i + 1)))
+		w.produce(t, c, r)
+	}
+	for _, tt := range []struct {
+		what string
+		at   int64
+		want string
+	}{
+		{"before all", 1, "map[0:0 1:0]"},
+		{"at a record", 2000, "map[0:1 1:0]"},
+		{"between two", 2001, "map[0:2 1:0]"},
+		{"after all: the end", 9000, "map[0:3 1:0]"},
+	} {
+		got, err := w.reader.At(w.ctx, "t", time.UnixMilli(tt.at))
+		if err != nil || fmt.Sprint(got) != tt.want {
+			t.Errorf("%s: got %v, %v, want %s", tt.what, got, err, tt.want)
+		}
+	}
+}
+
+func TestTransactionMarkersAreSteppedOver(t *testing.T) {
+	w := start(t, broker.Topic{Name: "t", Partitions: 1})
+	c := w.producer(t, kgo.TransactionalID("x"))
+	for i := range 3 {
+		if err := c.BeginTransaction(); err != nil {
+			t.Fatal(err)
+		}
+		w.produce(t, c, rec(0, fmt.Sprint(i)))
+		if err := c.EndTransaction(w.ctx, kgo.TryCommit); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// The last offset is a marker: the reading ends all the same.
+	if got := w.all(t, nil); got != "0:0=0 0:2=1 0:4=2" {
+		t.Errorf("got %s", got)
+	}
+}
+
+func TestWhatRetentionTookIsReportedAndPassed(t *testing.T) {
+	w := start(t, broker.Topic{Name: "t", Partitions: 1})
+	c := w.producer(t)
+	for i := range 5 {
+		w.produce(t, c, rec(0, fmt.Sprint(i)))
+	}
+	var before kadm.Offsets
+	before.AddOffset("t", 0, 3, -1)
+	if _, err := kadm.NewClient(c).DeleteRecords(w.ctx, before); err != nil {
+		t.Fatal(err)
+	}
+	var gaps []topicreader.Gap
+	w.reader.OnGap = func(g topicreader.Gap) { gaps = append(gaps, g) }
+	if got := w.all(t, topicreader.Offsets{0: 1}); got != "0:3=3 0:4=4" {
+		t.Errorf("got %s", got)
+	}
+	if fmt.Sprint(gaps) != "[{t 0 1 3}]" {
+		t.Errorf("gaps are %v", gaps)
+	}
+}
+
+func TestALogThatEndsBeforeTheStartIsAnError(t *testing.T) {
+	w := start(t, broker.Topic{Name: "t", Partitions: 1})
+	w.produce(t, w.producer(t), rec(0, "a"))
+	var cut *topicreader.CutLogError
+	err := w.reader.Read(w.ctx, "t", topicreader.Offsets{0: 7}, nil, func(topicreader.Record) error { return nil })
+	if !errors.As(err, &cut) || cut.End != 1 || cut.Offset != 7 {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestFollowingDeliversWhatComesLaterAndEndsWithTheContext(t *testing.T) {
+	w := start(t, broker.Topic{Name: "t", Partitions: 2})
+	c := w.producer(t)
+	from, err := w.reader.End(w.ctx, "t")
+	if err != nil {
+		t.Fatal(err)
+	}
+	stop := errors.New("seen enough")
+	ctx, cancel := context.WithCancelCause(w.ctx)
+	defer cancel(nil)
+	seen := make(chan string)
+	done := make(chan error, 1)
+	go func() {
+		done <- w.reader.Read(ctx, "t", from, nil, func(r topicreader.Record) error {
+			seen <- string(r.Value)
+			return nil
+		})
+	}()
+	for i := range 4 {
+		w.produce(t, c, rec(i%2, fmt.Sprint(i)))
+		if got := <-seen; got != fmt.Sprint(i) {
+			t.Errorf("got %s, want %d", got, i)
+		}
+	}
+	cancel(stop)
+	if err := <-done; !errors.Is(err, stop) {
+		t.Errorf("ended with %v", err)
+	}
+}
+
+func TestTheCallersErrorEndsTheReading(t *testing.T) {
+	w := start(t, broker.Topic{Name: "t", Partitions: 3})
+	c := w.producer(t)
+	for i := range 30 {
+		w.produce(t, c, rec(i%3, "x"))
+	}
+	enough, calls := errors.New("enough"), 0
+	err := w.reader.Read(w.ctx, "t", topicreader.Offsets{0: 0, 1: 0, 2: 0}, nil, func(topicreader.Record) error {
+		if calls++; calls == 4 {
+			return enough
+		}
+		return nil
+	})
+	if !errors.Is(err, enough) || calls != 4 {
+		t.Errorf("%d calls, %v", calls, err)
+	}
+}
+
+func TestAMissingTopicIsNamedWithItsCure(t *testing.T) {
+	w := start(t, broker.Topic{Name: "other", Partitions: 1})
+	_, err := w.reader.First(w.ctx, "t")
+	var missing *topicreader.MissingTopicError
+	if !errors.As(err, &missing) || !strings.Contains(err.Error(), "closeorder topics create") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestABrokerThatIsNotThereIsTriedUntilTheContextEnds(t *testing.T) {
+	w := start(t, broker.Topic{Name: "t", Partitions: 1})
+	addr := w.broker.Addr()
+	if err := w.broker.Close(); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancelCause(w.ctx)
+	retries := 0
+	gaveUp := errors.New("gave up")
+	w.reader.OnRetry = func(string, int, error) {
+		if retries++; retries == 2 {
+			cancel(gaveUp)
+		}
+	}
+	_, err := w.reader.End(ctx, "t")
+	if !errors.Is(err, gaveUp) || !strings.Contains(err.Error(), addr) {
+		t.Errorf("got %v, which should name %s", err, addr)
+	}
+}
