@@ -1,0 +1,353 @@
+package consumer_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/closeorder/closeorder/consumer"
+	"github.com/closeorder/closeorder/events"
+	"github.com/closeorder/closeorder/internal/broker"
+	"github.com/sirupsen/logrus"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// cluster is an embedded broker on an in-memory network, with a client to
+// look at it from outside. It runs in virtual time inside a synctest bubble.
+type cluster struct {
+	t      *testing.T
+	broker *broker.Broker
+	net    *pipeNet
+	client *kgo.Client
+}
+
+func newCluster(t *testing.T) *cluster {
+	t.Helper()
+	n := &pipeNet{listeners: make(map[string]*pipeListener)}
+	b, err := broker.Start(broker.Config{Port: 9092, ListenFn: n.listen, Topics: []broker.Topic{
+		{Name: "requests", Partitions: 3}, {Name: "outcomes", Partitions: 3}, {Name: "dead", Partitions: 1},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, err := kgo.NewClient(kgo.SeedBrokers(b.Addr()), kgo.Dialer(n.dial), kgo.RecordPartitioner(kgo.StickyKeyPartitioner(nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &cluster{t: t, broker: b, net: n, client: client}
+	t.Cleanup(func() { client.Close(); b.Close() })
+	return c
+}
+
+// pipeNet is a network of net.Pipe connections.
+type pipeNet struct {
+	mu        sync.Mutex
+	listeners map[string]*pipeListener
+}
+
+type pipeListener struct {
+	addr   pipeAddr
+	conns  chan net.Conn
+	once   sync.Once
+	closed chan struct{}
+}
+
+type pipeAddr string
+
+func (pipeAddr) Network() string  { return "tcp" }
+func (a pipeAddr) String() string { return string(a) }
+
+func (n *pipeNet) listen(_, addr string) (net.Listener, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	l := &pipeListener{addr: pipeAddr(addr), conns: make(chan net.Conn), closed: make(chan struct{})}
+	n.listeners[addr] = l
+	return l, nil
+}
+
+func (n *pipeNet) dial(ctx context.Context, _, addr string) (net.Conn, error) {
+	n.mu.Lock()
+	l := n.listeners[addr]
+	n.mu.Unlock()
+	if l == nil {
+		return nil, fmt.Errorf("dial %s: refused", addr)
+	}
+	here, there := net.Pipe()
+	select {
+	case l.conns <- there:
+		return here, nil
+	case <-l.closed:
+		return nil, fmt.Errorf("dial %s: refused", addr)
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+func (l *pipeListener) Accept() (net.Conn, error) {
+	select {
+	case c := <-l.conns:
+		return c, nil
+	case <-l.closed:
+		return nil, net.ErrClosed
+	}
+}
+func (l *pipeListener) Close() error   { l.once.Do(func() { close(l.closed) }); return nil }
+func (l *pipeListener) Addr() net.Addr { return l.addr }
+
+// request publishes a close request with the order as its key.
+func (c *cluster) request(orders ...string) {
+	c.t.Helper()
+	var records []*kgo.Record
+	for _, o := range orders {
+		records = append(records, &kgo.Record{Topic: "requests", Key: []byte(o), Value: fmt.Appendf(nil, `{"mch_id":"1900000109","out_trade_no":%q}`, o)})
+	}
+	c.produce(records...)
+}
+
+func (c *cluster) produce(records ...*kgo.Record) {
+	c.t.Helper()
+	if err := c.client.ProduceSync(c.t.Context(), records...).FirstErr(); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+// read returns all n records of a topic, waiting for them.
+func (c *cluster) read(topic string, n int) []*kgo.Record {
+	c.t.Helper()
+	client, err := kgo.NewClient(kgo.SeedBrokers(c.broker.Addr()), kgo.Dialer(c.net.dial), kgo.ConsumeTopics(topic))
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	defer client.Close()
+	ctx, cancel := context.WithTimeout(c.t.Context(), 10*time.Minute)
+	defer cancel()
+	var all []*kgo.Record
+	for len(all) < n {
+		fetches := client.PollFetches(ctx)
+		if err := fetches.Err(); err != nil {
+			c.t.Fatalf("read %s: %d of %d records: %v", topic, len(all), n, err)
+		}
+		all = append(all, fetches.Records()...)
+	}
+	return all
+}
+
+func (c *cluster) outcomes(n int) []events.Outcome {
+	c.t.Helper()
+	var out []events.Outcome
+	for _, r := range c.read("outcomes", n) {
+		m := events.Message{Key: r.Key, Value: r.Value}
+		for _, h := range r.Headers {
+			m.Headers = append(m.Headers, events.Header{Key: h.Key, Value: h.Value})
+		}
+		o, err := events.DecodeOutcome(m)
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		out = append(out, o)
+	}
+	return out
+}
+
+// worker starts a worker and returns what stops it and waits for it.
+func (c *cluster) worker(closer consumer.Closer, change func(*consumer.Config)) (stop func()) {
+	c.t.Helper()
+	log := logrus.New()
+	log.SetOutput(io.Discard)
+	if testing.Verbose() {
+		log.SetOutput(c.t.Output())
+		log.SetLevel(logrus.DebugLevel)
+	}
+	cfg := consumer.Config{
+		Kafka: consumer.Kafka{Brokers: []string{c.broker.Addr()}, Dial: c.net.dial},
+		Group: "g", Topics: consumer.Topics{Requests: "requests", Outcomes: "outcomes", DeadLetters: "dead"},
+		SessionTimeout: 10 * time.Second, RebalanceTimeout: 20 * time.Second,
+		Closer: closer, Log: log,
+	}
+	if change != nil {
+		change(&cfg)
+	}
+	w, err := consumer.New(cfg)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(c.t.Context())
+	done := make(chan error, 1)
+	go func() { done <- w.Run(ctx) }()
+	return sync.OnceFunc(func() {
+		cancel()
+		if err := <-done; err != nil {
+			c.t.Errorf("Run: %v", err)
+		}
+	})
+}
+
+// closing answers every request after a while and notes what was asked.
+type closing struct {
+	takes  time.Duration
+	answer func(r events.Request) consumer.Answer
+
+	mu       sync.Mutex
+	calls    []string
+	inFlight map[events.Order]int
+	clashes  []events.Order
+	most     int
+}
+
+func (c *closing) Close(ctx context.Context, r events.Request) consumer.Answer {
+	c.mu.Lock()
+	if c.inFlight == nil {
+		c.inFlight = make(map[events.Order]int)
+	}
+	c.calls = append(c.calls, r.OutTradeNo)
+	c.inFlight[r.Order()]++
+	if c.inFlight[r.Order()] > 1 {
+		c.clashes = append(c.clashes, r.Order())
+	}
+	total := 0
+	for _, n := range c.inFlight {
+		total += n
+	}
+	c.most = max(c.most, total)
+	c.mu.Unlock()
+	defer func() {
+		c.mu.Lock()
+		c.inFlight[r.Order()]--
+		c.mu.Unlock()
+	}()
+	select {
+	case <-time.After(c.takes):
+	case <-ctx.Done():
+		return consumer.Answer{Disposition: consumer.Interrupted}
+	}
+	if c.answer != nil {
+		return c.answer(r)
+	}
+	return consumer.Answer{Disposition: consumer.Closed, Code: "SUCCESS", SafeToReissue: true, ConfirmedBy: "closeorder", Attempts: 1}
+}
+
+func numbered(prefix string, n int) []string {
+	out := make([]string, n)
+	for i := range out {
+		out[i] = fmt.Sprintf("%s%04d", prefix, i)
+	}
+	return out
+}
+
+func TestEveryRequestGetsItsOutcome(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		closer := &closing{takes: 100 * time.Millisecond}
+		stop := c.worker(closer, nil)
+		orders := numbered("T", 1000)
+		c.request(orders...)
+		var got []string
+		for _, o := range c.outcomes(len(orders)) {
+			got = append(got, o.OutTradeNo)
+		}
+		stop()
+		slices.Sort(got)
+		if !slices.Equal(got, orders) {
+			t.Errorf("outcomes of %d orders, want those of %d: %v", len(got), len(orders), got)
+		}
+		if closer.most != 256 {
+			t.Errorf("%d calls at once, want 256", closer.most)
+		}
+		if len(closer.calls) != len(orders) {
+			t.Errorf("%d calls for %d requests", len(closer.calls), len(orders))
+		}
+	})
+}
+
+func TestPoisonBecomesADeadLetterAndAFailedOutcomeAndTheNextRecordGoesOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		stop := c.worker(&closing{}, nil)
+		defer stop()
+		bad := []*kgo.Record{
+			{Topic: "requests", Value: []byte("not json")},
+			{Topic: "requests", Value: []byte(`{"mch_id":"1900000109"}`)},
+			{Topic: "requests", Value: []byte{}},
+			{Topic: "requests", Value: nil, Key: []byte("tombstone")},
+			{Topic: "requests", Value: []byte(`{"mch_id":"1900000109","out_trade_no":"` + strings.Repeat("x", 900<<10) + `"}`)},
+		}
+		for _, r := range bad {
+			c.produce(r)
+		}
+		c.request("T1")
+		outcomes := c.outcomes(len(bad) + 1)
+		failed := 0
+		for _, o := range outcomes {
+			if o.Result == events.Failed {
+				failed++
+				if o.Code != events.CodeInvalidRequest {
+					t.Errorf("code %s, want %s: %s", o.Code, events.CodeInvalidRequest, o.Message)
+				}
+			}
+		}
+		if failed != len(bad) {
+			t.Errorf("%d failed outcomes, want %d", failed, len(bad))
+		}
+		c.read("dead", len(bad))
+	})
+}
+
+func TestRequestsOfOneOrderRunOneAfterTheOther(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		closer := &closing{takes: time.Second}
+		stop := c.worker(closer, nil)
+		var orders []string
+		for range 20 {
+			orders = append(orders, "HOT")
+		}
+		orders = append(orders, numbered("T", 100)...)
+		c.request(orders...)
+		began := time.Now()
+		c.outcomes(len(orders))
+		stop()
+		if len(closer.clashes) > 0 {
+			t.Errorf("calls of one order side by side: %v", closer.clashes)
+		}
+		if took := time.Since(began); took > 25*time.Second {
+			t.Errorf("took %v: the hot order held up the others", took)
+		}
+	})
+}
+
+func TestARebalanceLosesNothingAndRepeatsNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		closer := &closing{takes: 2 * time.Second}
+		orders := numbered("T", 3000)
+		few := func(cfg *consumer.Config) { cfg.MaxInFlight = 20 }
+		c.request(orders...)
+		stop1 := c.worker(closer, few)
+		time.Sleep(20 * time.Second)
+		stop2 := c.worker(closer, few)
+		time.Sleep(20 * time.Second)
+		stop3 := c.worker(closer, few)
+		time.Sleep(20 * time.Second)
+		stop1()
+		outcomes := c.outcomes(len(orders))
+		stop2()
+		stop3()
+		seen := make(map[string]int)
+		for _, o := range outcomes {
+			seen[o.OutTradeNo]++
+		}
+		if len(seen) != len(orders) {
+			t.Errorf("outcomes of %d orders, want %d", len(seen), len(orders))
+		}
+		if len(closer.calls) != len(orders) {
+			t.Errorf("%d calls for %d requests: something was done twice", len(closer.calls), len(orders))
+		}
+	})
+}
