@@ -70,6 +70,9 @@ func decodeMetadata(topic string, partition int, committed int64, text string) (
 	if len(text) > maxMetadata {
 		return nil, fmt.Errorf("%d bytes long, more than %d", len(text), maxMetadata)
 	}
+	if strings.ContainsAny(rest, "\r\n") { // base64 would pass over them
+		return nil, errors.New("damaged: line break")
+	}
 	payload, err := base64.RawStdEncoding.Strict().DecodeString(rest)
 	if err != nil {
 		return nil, fmt.Errorf("damaged: %w", err)
