@@ -18,12 +18,11 @@ const mask = "******"
 // or encoding one gives a mask, and so does a struct that holds one, also in
 // an unexported field. The zero Key signs and verifies nothing.
 type Key struct {
-	// Behind a pointer because fmt does not call the methods of unexported
-	// fields: for these it prints the content, and of a pointer the address.
-	secret *secret
+	// A function because fmt and other printers go round the methods of a Key
+	// that stands in an unexported field, and follow pointers (fmt does with
+	// %s); of a function they can show the address alone.
+	secret func() string
 }
-
-type secret struct{ text string }
 
 // NewKey takes the API key exactly as set at the merchant platform. A key that
 // is empty, not UTF-8, or has white space or control characters in it (a
@@ -43,19 +42,18 @@ func NewKey(text string) (Key, error) {
 			return Key{}, fmt.Errorf("API key has a character that cannot be printed at byte %d of %d", i+1, len(text))
 		}
 	}
-	return Key{&secret{text}}, nil
+	return Key{func() string { return text }}, nil
 }
 
 // IsZero reports whether k is the zero Key.
 func (k Key) IsZero() bool { return k.secret == nil }
 
-// Equal reports in constant time whether k and other are the same key. Do not
-// compare keys with ==, which compares where they are stored.
+// Equal reports in constant time whether k and other are the same key.
 func (k Key) Equal(other Key) bool {
 	if k.IsZero() || other.IsZero() {
 		return k.IsZero() && other.IsZero()
 	}
-	return subtle.ConstantTimeCompare([]byte(k.secret.text), []byte(other.secret.text)) == 1
+	return subtle.ConstantTimeCompare([]byte(k.secret()), []byte(other.secret())) == 1
 }
 
 // String returns a mask, or "" for the zero Key.

@@ -107,21 +107,23 @@ func digest(sum *[sha256.Size]byte, fields map[string]string, key Key, t Type) i
 	if key.IsZero() {
 		return 0
 	}
-	// Big enough for a close or query with its reply, so that the usual
-	// signature leaves nothing on the heap.
-	var stack [1024]byte
-	b := appendCanonical(stack[:0], fields)
-	b = append(b, "key="...)
-	b = append(b, key.secret.text...)
-	defer clear(b)
 	switch t.orDefault() {
 	case MD5:
+		// Room for a close or a query and its reply, on the stack.
+		var room [1024]byte
+		b := appendCanonical(room[:0], fields)
+		b = append(b, "key="...)
+		b = append(b, key.secret()...)
 		md5sum := md5.Sum(b)
 		return copy(sum[:], md5sum[:])
 	case HMACSHA256:
-		mac := hmac.New(sha256.New, []byte(key.secret.text))
+		secret := key.secret()
+		b := appendCanonical(make([]byte, 0, 512), fields)
+		b = append(b, "key="...)
+		b = append(b, secret...)
+		mac := hmac.New(sha256.New, []byte(secret))
 		mac.Write(b)
-		return len(mac.Sum(sum[:0]))
+		return copy(sum[:], mac.Sum(nil))
 	}
 	return 0
 }

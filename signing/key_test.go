@@ -1,0 +1,159 @@
+package signing_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"encoding/xml"
+	"fmt"
+	"log/slog"
+	"strings"
+	"testing"
+
+	"github.com/sirupsen/logrus"
+	"go.yaml.in/yaml/v3"
+
+	"github.com/closeorder/closeorder/signing"
+)
+
+type embedding struct {
+	signing.Key
+	Name string
+}
+
+type holding struct {
+	Name   string
+	key    signing.Key
+	keys   []signing.Key
+	byName map[string]signing.Key
+	at     *signing.Key
+	Public signing.Key
+}
+
+// shown prints and encodes v in every way that a program of ours could.
+func shown(t testing.TB, v any) map[string]string {
+	t.Helper()
+	out := map[string]string{}
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d", "%p", "%T", "%10.3s"} {
+		out[verb] = fmt.Sprintf(verb, v)
+	}
+	out["Sprint"] = fmt.Sprint(v)
+	out["error"] = fmt.Errorf("bad: %v", v).Error()
+	if b, err := json.Marshal(v); err == nil {
+		out["json"] = string(b)
+	}
+	if b, err := xml.Marshal(v); err == nil {
+		out["xml"] = string(b)
+	}
+	if b, err := yaml.Marshal(v); err == nil {
+		out["yaml"] = string(b)
+	}
+	var log bytes.Buffer
+	slog.New(slog.NewTextHandler(&log, nil)).Info("x", "v", v)
+	slog.New(slog.NewJSONHandler(&log, nil)).Info("x", "v", v)
+	for _, f := range []logrus.Formatter{&logrus.TextFormatter{}, &logrus.JSONFormatter{}} {
+		l := logrus.New()
+		l.Out, l.Formatter = &log, f
+		l.WithField("v", v).Info(v)
+	}
+	out["log"] = log.String()
+	return out
+}
+
+func holders(key signing.Key) map[string]any {
+	h := holding{"n", key, []signing.Key{key}, map[string]signing.Key{"a": key}, &key, key}
+	return map[string]any{
+		"a key":                                 key,
+		"a pointer to a key":                    &key,
+		"a list of keys":                        []signing.Key{key},
+		"a list of pointers to keys":            []*signing.Key{&key},
+		"a map of keys":                         map[string]signing.Key{"a": key},
+		"a struct that embeds a key":            embedding{key, "n"},
+		"a pointer to a struct that embeds one": &embedding{key, "n"},
+		"a struct with keys in all its fields":  h,
+		"a pointer to such a struct":            &h,
+		"a list of such structs":                []holding{h},
+	}
+}
+
+func TestAKeyIsNeverShown(t *testing.T) {
+	key := mustKey(t, sampleKey)
+	for what, v := range holders(key) {
+		for how, text := range shown(t, v) {
+			if reveals(text, sampleKey) {
+				t.Errorf("%s by %s: %s", what, how, text)
+			}
+		}
+	}
+}
+
+// reveals reports whether text has secret in it, in clear, in hex or as a
+// list of bytes.
+func reveals(text, secret string) bool {
+	lower := strings.ToLower(text)
+	return strings.Contains(text, secret) ||
+		strings.Contains(lower, fmt.Sprintf("%x", secret)) ||
+		strings.Contains(text, strings.Trim(fmt.Sprint([]byte(secret)), "[]"))
+}
+
+func TestAKeyIsMasked(t *testing.T) {
+	key := mustKey(t, sampleKey)
+	for format, want := range map[string]string{"%v": "******", "%s": "******", "%+v": "******", "%d": "******", "%#v": "signing.Key(******)"} {
+		if got := fmt.Sprintf(format, key); got != want {
+			t.Errorf("%s gives %s, want %s", format, got, want)
+		}
+	}
+	if got, err := json.Marshal(key); err != nil || string(got) != `"******"` {
+		t.Errorf("json: %s, %v", got, err)
+	}
+	if got := fmt.Sprintf("%v|%#v", signing.Key{}, signing.Key{}); got != "|signing.Key()" {
+		t.Errorf("the zero key prints as %s", got)
+	}
+}
+
+func TestAMaskIsNotReadAsAKey(t *testing.T) {
+	for _, v := range []any{&signing.Key{}, &holding{}} {
+		if err := json.Unmarshal([]byte(`"******"`), v); err == nil {
+			t.Errorf("read into %T", v)
+		}
+	}
+}
+
+func TestNewKey(t *testing.T) {
+	for sentence, c := range map[string]struct{ text, want string }{
+		"32 letters and digits":       {sampleKey, ""},
+		"any length":                  {"k", ""},
+		"not ASCII":                   {"密钥", ""},
+		"punctuation":                 {"a&b=c", ""},
+		"empty":                       {"", "API key is empty"},
+		"a newline from a file":       {"abc\n", "API key has white space at byte 4 of 4"},
+		"a space before it":           {" abc", "API key has white space at byte 1 of 4"},
+		"a space in it":               {"a bc", "API key has white space at byte 2 of 4"},
+		"nothing but white space":     {" \t", "API key has white space at byte 1 of 2"},
+		"a no-break space":            {"a\u00a0", "API key has white space at byte 2 of 3"},
+		"a control character":         {"ab\x00", "API key has a character that cannot be printed at byte 3 of 3"},
+		"an invisible character":      {"ab\u200b", "API key has a character that cannot be printed at byte 3 of 5"},
+		"a byte order mark before it": {"\ufeffab", "API key has a character that cannot be printed at byte 1 of 5"},
+		"not UTF-8":                   {"ab\xff", "API key is not valid UTF-8"},
+	} {
+		t.Run(sentence, func(t *testing.T) {
+			key, err := signing.NewKey(c.text)
+			got := ""
+			if err != nil {
+				got = err.Error()
+			}
+			if got != c.want {
+				t.Errorf("got %q, want %q", got, c.want)
+			}
+			if key.IsZero() != (c.want != "") {
+				t.Errorf("IsZero = %v", key.IsZero())
+			}
+		})
+	}
+}
+
+func TestKeysAreEqualByWhatTheyAre(t *testing.T) {
+	a, same, other := mustKey(t, "a"), mustKey(t, "a"), mustKey(t, "b")
+	if !a.Equal(same) || a.Equal(other) || a.Equal(signing.Key{}) || (signing.Key{}).Equal(a) || !(signing.Key{}).Equal(signing.Key{}) {
+		t.Error("wrong")
+	}
+}
