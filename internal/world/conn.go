@@ -1,0 +1,307 @@
+package world
+
+import (
+	"io"
+	"net"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// Conn is one end of a connection. net.Pipe would not do: it has no buffer, so
+// that a writer waits for its reader, and a frozen peer would block what a
+// real network lets a program write.
+//
+// It is safe for concurrent use, as a net.Conn is.
+type Conn struct {
+	network       *Network
+	host          *Host // whose end this is
+	local, remote Addr
+	dialled       bool
+	peer          *Conn
+	in, out       *stream
+	closeOnce     sync.Once
+	closed        chan struct{}
+}
+
+// bufferSize is what a way holds of bytes that nobody has read: about what
+// the two kernels of a TCP connection do.
+const bufferSize = 256 << 10
+
+// pair makes the two ends of a connection. n.mu is held.
+func (n *Network) pair(from, to *Host, local, remote Addr) (near, far *Conn) {
+	there, back := newStream(n.between(from.name, to.name)), newStream(n.between(to.name, from.name))
+	near = &Conn{network: n, host: from, local: local, remote: remote, dialled: true, in: back, out: there, closed: make(chan struct{})}
+	far = &Conn{network: n, host: to, local: remote, remote: local, in: there, out: back, closed: make(chan struct{})}
+	near.peer, far.peer = far, near
+	return near, far
+}
+
+// Read implements net.Conn.
+func (c *Conn) Read(b []byte) (int, error) {
+	n, err := c.in.read(b)
+	if err != nil && err != io.EOF {
+		err = opError("read", c.local, c.remote, err)
+	}
+	return n, err
+}
+
+// Write implements net.Conn. As with TCP, bytes that were written need not
+// arrive.
+func (c *Conn) Write(b []byte) (int, error) {
+	n, err := c.out.write(b)
+	if err != nil {
+		err = opError("write", c.local, c.remote, err)
+	}
+	return n, err
+}
+
+// Close closes this end: the other one reads what is on its way, then EOF.
+func (c *Conn) Close() error {
+	err := opError("close", c.local, c.remote, net.ErrClosed)
+	c.closeOnce.Do(func() {
+		err = nil
+		c.out.closeWriter()
+		c.in.closeReader()
+		c.network.forget(c)
+		close(c.closed)
+	})
+	return err
+}
+
+// reset breaks both ends.
+func (c *Conn) reset() {
+	c.in.reset()
+	c.out.reset()
+	c.network.forget(c)
+	c.network.forget(c.peer)
+}
+
+// Closed is closed when this end is, by whoever has it; a reset does not.
+func (c *Conn) Closed() <-chan struct{} { return c.closed }
+
+// Peer is the other end.
+func (c *Conn) Peer() *Conn { return c.peer }
+
+// LocalAddr implements net.Conn.
+func (c *Conn) LocalAddr() net.Addr { return c.local }
+
+// RemoteAddr implements net.Conn.
+func (c *Conn) RemoteAddr() net.Addr { return c.remote }
+
+// SetDeadline implements net.Conn.
+func (c *Conn) SetDeadline(t time.Time) error {
+	c.in.setDeadline(&c.in.readDeadline, t)
+	c.out.setDeadline(&c.out.writeDeadline, t)
+	return nil
+}
+
+// SetReadDeadline implements net.Conn.
+func (c *Conn) SetReadDeadline(t time.Time) error {
+	c.in.setDeadline(&c.in.readDeadline, t)
+	return nil
+}
+
+// SetWriteDeadline implements net.Conn.
+func (c *Conn) SetWriteDeadline(t time.Time) error {
+	c.out.setDeadline(&c.out.writeDeadline, t)
+	return nil
+}
+
+// stream is one direction of a connection.
+type stream struct {
+	mu       sync.Mutex
+	quality  quality
+	segments []segment // on their way or arrived, oldest first
+	bytes    int       // in segments
+	lineFree time.Time // when the last byte is through the bottleneck
+	lastDue  time.Time // when the last segment arrives: bytes do not overtake
+
+	writerClosed bool // after the segments comes EOF
+	readerClosed bool
+	broken       bool
+
+	readDeadline, writeDeadline time.Time
+	changed                     chan struct{} // closed when anything changes; nil while nobody waits
+}
+
+// segment is what one write sent. The last one may be empty: EOF.
+type segment struct {
+	data []byte
+	due  time.Time // zero: at once
+	eof  bool
+}
+
+func newStream(q quality) *stream { return &stream{quality: q} }
+
+func (s *stream) read(b []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for {
+		switch {
+		case s.readerClosed:
+			return 0, net.ErrClosed
+		case s.broken:
+			return 0, syscall.ECONNRESET
+		case expired(s.readDeadline):
+			return 0, os.ErrDeadlineExceeded
+		case len(b) == 0:
+			return 0, nil
+		}
+		var due time.Time
+		if len(s.segments) > 0 && !s.quality.frozen {
+			first := &s.segments[0]
+			if first.due.IsZero() || !first.due.After(time.Now()) {
+				if first.eof {
+					return 0, io.EOF
+				}
+				return s.take(b), nil
+			}
+			due = first.due
+		}
+		s.wait(s.readDeadline, due)
+	}
+}
+
+// take copies out what has arrived.
+func (s *stream) take(b []byte) int {
+	n := 0
+	for n < len(b) && len(s.segments) > 0 {
+		first := &s.segments[0]
+		if first.eof || !first.due.IsZero() && first.due.After(time.Now()) {
+			break
+		}
+		m := copy(b[n:], first.data)
+		n += m
+		if first.data = first.data[m:]; len(first.data) == 0 {
+			s.segments[0] = segment{}
+			s.segments = s.segments[1:]
+		}
+	}
+	s.bytes -= n
+	s.broadcast()
+	return n
+}
+
+func (s *stream) write(b []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := 0
+	for {
+		switch {
+		case s.writerClosed:
+			return n, net.ErrClosed
+		case s.broken:
+			return n, syscall.ECONNRESET
+		case s.readerClosed && !s.quality.frozen:
+			return n, syscall.EPIPE
+		case expired(s.writeDeadline):
+			return n, os.ErrDeadlineExceeded
+		case n == len(b):
+			return n, nil
+		}
+		if room := bufferSize - s.bytes; room > 0 {
+			part := b[n:min(n+room, len(b))]
+			s.segments = append(s.segments, segment{data: append([]byte(nil), part...), due: s.arrival(len(part))})
+			s.bytes += len(part)
+			n += len(part)
+			s.broadcast()
+			continue
+		}
+		s.wait(s.writeDeadline, time.Time{})
+	}
+}
+
+// arrival is when bytes that are sent now come out at the other end.
+func (s *stream) arrival(n int) time.Time {
+	if s.quality.latency == 0 && s.quality.bytesPerSecond == 0 && s.lastDue.IsZero() {
+		return time.Time{}
+	}
+	due := time.Now()
+	if s.quality.bytesPerSecond > 0 {
+		if s.lineFree.After(due) {
+			due = s.lineFree
+		}
+		due = due.Add(time.Duration(n) * time.Second / time.Duration(s.quality.bytesPerSecond))
+		s.lineFree = due
+	}
+	if due = due.Add(s.quality.latency); due.Before(s.lastDue) {
+		due = s.lastDue
+	}
+	s.lastDue = due
+	return due
+}
+
+func (s *stream) closeWriter() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.writerClosed = true
+	s.segments = append(s.segments, segment{eof: true, due: s.arrival(0)})
+	s.broadcast()
+}
+
+func (s *stream) closeReader() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.readerClosed = true
+	s.broadcast()
+}
+
+func (s *stream) reset() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.broken = true
+	s.segments, s.bytes = nil, 0
+	s.broadcast()
+}
+
+func (s *stream) setQuality(q quality) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.quality = q
+	s.broadcast()
+}
+
+func (s *stream) setDeadline(which *time.Time, t time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	*which = t
+	s.broadcast()
+}
+
+func expired(deadline time.Time) bool {
+	return !deadline.IsZero() && !deadline.After(time.Now())
+}
+
+// wait waits, without the lock, until anything changes or the earlier of two
+// times has come; zero times never come.
+func (s *stream) wait(deadline, due time.Time) {
+	if s.changed == nil {
+		s.changed = make(chan struct{})
+	}
+	changed := s.changed
+	at := deadline
+	if at.IsZero() || !due.IsZero() && due.Before(at) {
+		at = due
+	}
+	s.mu.Unlock()
+	defer s.mu.Lock()
+	if at.IsZero() {
+		<-changed
+		return
+	}
+	t := time.NewTimer(time.Until(at))
+	defer t.Stop()
+	select {
+	case <-changed:
+	case <-t.C:
+	}
+}
+
+func (s *stream) broadcast() {
+	if s.changed != nil {
+		close(s.changed)
+		s.changed = nil
+	}
+}
