@@ -101,6 +101,42 @@ func (l *pipeListener) Accept() (net.Conn, error) {
 func (l *pipeListener) Close() error   { l.once.Do(func() { close(l.closed) }); return nil }
 func (l *pipeListener) Addr() net.Addr { return l.addr }
 
+// host is the network of one worker: it can be cut off like a machine that
+// loses its power.
+type host struct {
+	net *pipeNet
+
+	mu    sync.Mutex
+	dead  bool
+	conns []net.Conn
+	dials int
+}
+
+func (h *host) dial(ctx context.Context, network, addr string) (net.Conn, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.dead {
+		return nil, fmt.Errorf("dial %s: this host is dead", addr)
+	}
+	conn, err := h.net.dial(ctx, network, addr)
+	if err == nil {
+		h.conns = append(h.conns, conn)
+		h.dials++
+	}
+	return conn, err
+}
+
+// cut resets all connections; dead hosts do not get new ones.
+func (h *host) cut(dead bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.dead = dead
+	for _, c := range h.conns {
+		c.Close()
+	}
+	h.conns = nil
+}
+
 // request publishes a close request with the order as its key.
 func (c *cluster) request(orders ...string) {
 	c.t.Helper()

@@ -1,0 +1,248 @@
+package consumer_test
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/closeorder/closeorder/consumer"
+	"github.com/sirupsen/logrus/hooks/test"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+func TestAMemberThatDrainsForLongerThanASessionKeepsItsPartitionsAndCommits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		// 9 s calls, 6 s session: a client without heartbeats while draining
+		// would be thrown out and its work done again.
+		closer := &closing{takes: 9 * time.Second}
+		short := func(cfg *consumer.Config) {
+			cfg.SessionTimeout, cfg.RebalanceTimeout = 6*time.Second, 30*time.Second
+		}
+		orders := numbered("T", 30)
+		c.request(orders...)
+		stop1 := c.worker(closer, short)
+		time.Sleep(2 * time.Second) // all in flight
+		stop2 := c.worker(closer, short)
+		c.outcomes(len(orders))
+		time.Sleep(30 * time.Second)
+		stop1()
+		stop2()
+		if len(closer.calls) != len(orders) {
+			t.Errorf("%d calls for %d requests", len(closer.calls), len(orders))
+		}
+	})
+}
+
+func TestLostConnectionsAreNotALostMembership(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		h := &host{net: c.net}
+		var hook *test.Hook
+		closer := &closing{takes: 300 * time.Millisecond}
+		stop := c.worker(closer, func(cfg *consumer.Config) { heard(&hook)(cfg); cfg.Kafka.Dial = h.dial; cfg.MaxInFlight = 5 })
+		orders := numbered("T", 300)
+		c.request(orders...)
+		for range 4 {
+			time.Sleep(3 * time.Second)
+			h.cut(false)
+		}
+		c.outcomes(len(orders))
+		time.Sleep(10 * time.Second)
+		stop()
+		if n := logged(hook, "partitions assigned"); n != 1 {
+			t.Errorf("%d generations, want 1", n)
+		}
+		if len(closer.calls) != len(orders) {
+			t.Errorf("%d calls for %d requests", len(closer.calls), len(orders))
+		}
+	})
+}
+
+func TestAMemberThatCannotReachTheCoordinatorStartsNothingAfterItsSession(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		h := &host{net: c.net}
+		closer := &closing{takes: time.Second}
+		stop := c.worker(closer, func(cfg *consumer.Config) {
+			cfg.Kafka.Dial = h.dial
+			cfg.MaxInFlight = 1
+			cfg.SessionTimeout = 10 * time.Second
+		})
+		c.request(numbered("T", 100)...)
+		time.Sleep(5 * time.Second)
+		h.cut(true)
+		time.Sleep(11 * time.Second)
+		closer.mu.Lock()
+		started := len(closer.calls)
+		closer.mu.Unlock()
+		time.Sleep(5 * time.Minute)
+		closer.mu.Lock()
+		after := len(closer.calls)
+		closer.mu.Unlock()
+		if after != started {
+			t.Errorf("%d calls were started after the session was over", after-started)
+		}
+		stop()
+	})
+}
+
+func TestAStoppedMemberLeavesAtOnceAlsoWhileItJoins(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		busy := &closing{takes: 15 * time.Second}
+		stop1 := c.worker(busy, func(cfg *consumer.Config) { cfg.RebalanceTimeout = time.Minute })
+		c.request("T1")
+		time.Sleep(time.Second)
+		stop2 := c.worker(&closing{}, nil) // parked: the first one drains for 15 s
+		time.Sleep(5 * time.Second)
+		began := time.Now()
+		stop2()
+		if took := time.Since(began); took > 3*time.Second {
+			t.Errorf("leaving took %v", took)
+		}
+		c.outcomes(1)
+		stop1()
+	})
+}
+
+func TestARestartedStaticMemberMovesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		closer := &closing{takes: 100 * time.Millisecond}
+		static := func(id string, hook **test.Hook) func(*consumer.Config) {
+			return func(cfg *consumer.Config) {
+				heard(hook)(cfg)
+				cfg.InstanceID = id
+				cfg.MaxInFlight = 4
+				cfg.SessionTimeout = 30 * time.Second
+			}
+		}
+		var hooks [3]*test.Hook
+		var stops [3]func()
+		for i, id := range []string{"a", "b", "c"} {
+			stops[i] = c.worker(closer, static(id, &hooks[i]))
+		}
+		orders := numbered("T", 1500)
+		c.request(orders...)
+		time.Sleep(20 * time.Second)
+		before := [3]int{logged(hooks[0], "partitions assigned"), logged(hooks[1], "partitions assigned"), logged(hooks[2], "partitions assigned")}
+		for i, id := range []string{"a", "b", "c"} {
+			stops[i]()
+			time.Sleep(3 * time.Second)
+			var again *test.Hook
+			stops[i] = c.worker(closer, static(id, &again))
+			time.Sleep(5 * time.Second)
+			if n := logged(again, "partitions assigned"); n != 1 {
+				t.Errorf("%s was assigned partitions %d times after its restart", id, n)
+			}
+			for j, h := range hooks {
+				if n := logged(h, "partitions assigned"); j > i && n != before[j] {
+					t.Errorf("the restart of %s was a rebalance for member %d: %d generations, %d before", id, j, n, before[j])
+				}
+			}
+		}
+		c.outcomes(len(orders))
+		for _, stop := range stops {
+			stop()
+		}
+		if len(closer.calls) != len(orders) {
+			t.Errorf("%d calls for %d requests: something was started twice", len(closer.calls), len(orders))
+		}
+	})
+}
+
+func TestASecondMemberWithTheSameInstanceIDEndsTheFirstWithAClearError(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		run := func(ctx context.Context) error {
+			var hook *test.Hook
+			cfg := consumer.Config{
+				Kafka: consumer.Kafka{Brokers: []string{c.broker.Addr()}, Dial: c.net.dial},
+				Group: "g", InstanceID: "same", SessionTimeout: 10 * time.Second,
+				Topics: consumer.Topics{Requests: "requests", Outcomes: "outcomes", DeadLetters: "dead"}, Closer: &closing{},
+			}
+			heard(&hook)(&cfg)
+			w, err := consumer.New(cfg)
+			if err != nil {
+				return err
+			}
+			return w.Run(ctx)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		first, second := make(chan error, 1), make(chan error, 1)
+		go func() { first <- run(ctx) }()
+		time.Sleep(5 * time.Second)
+		go func() { second <- run(ctx) }()
+		if err := <-first; err == nil || !strings.Contains(err.Error(), "group.instance.id") {
+			t.Errorf("the first one ended with %v", err)
+		}
+		cancel()
+		if err := <-second; err != nil {
+			t.Errorf("the second one ended with %v", err)
+		}
+	})
+}
+
+func TestAMemberOfAnotherLibrarySharesTheGroup(t *testing.T) {
+	for _, order := range []string{"ours leads", "theirs leads"} {
+		t.Run(order, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := newCluster(t)
+				var mu sync.Mutex
+				var theirs []string
+				foreign := func() func() {
+					client, err := kgo.NewClient(kgo.SeedBrokers(c.broker.Addr()), kgo.Dialer(c.net.dial),
+						kgo.ConsumerGroup("g"), kgo.ConsumeTopics("requests"), kgo.Balancers(kgo.RangeBalancer(), kgo.CooperativeStickyBalancer()))
+					if err != nil {
+						t.Fatal(err)
+					}
+					ctx, cancel := context.WithCancel(t.Context())
+					done := make(chan struct{})
+					go func() {
+						defer close(done)
+						for ctx.Err() == nil {
+							fetches := client.PollFetches(ctx)
+							mu.Lock()
+							fetches.EachRecord(func(r *kgo.Record) { theirs = append(theirs, string(r.Key)) })
+							mu.Unlock()
+						}
+					}()
+					return func() { cancel(); <-done; client.Close() }
+				}
+				closer := &closing{}
+				var stops []func()
+				if order == "ours leads" {
+					stops = append(stops, c.worker(closer, nil))
+					time.Sleep(5 * time.Second)
+					stops = append(stops, foreign())
+				} else {
+					stops = append(stops, foreign())
+					time.Sleep(5 * time.Second)
+					stops = append(stops, c.worker(closer, nil))
+				}
+				time.Sleep(20 * time.Second)
+				orders := numbered("T", 300)
+				c.request(orders...)
+				time.Sleep(time.Minute)
+				mu.Lock()
+				got := append(slices.Clone(theirs), closer.calls...)
+				if len(theirs) == 0 || len(closer.calls) == 0 {
+					t.Errorf("theirs got %d, ours %d", len(theirs), len(closer.calls))
+				}
+				mu.Unlock()
+				slices.Sort(got)
+				if !slices.Equal(got, orders) {
+					t.Errorf("%d of %d requests were read", len(slices.Compact(got)), len(orders))
+				}
+				for _, stop := range stops {
+					stop()
+				}
+			})
+		})
+	}
+}
