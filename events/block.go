@@ -23,11 +23,25 @@ func (b *block) text(key, value string) {
 	*b = append(*b, Header{key, []byte(value)})
 }
 
-func (b *block) number(key string, n int64) { b.text(key, strconv.FormatInt(n, 10)) }
+// number writes a counter or an offset; there are none below zero.
+func (b *block) number(key string, n int64) { b.text(key, strconv.FormatInt(max(n, 0), 10)) }
 
-// time leaves a zero time out.
+// time writes a time that every block has. What RFC 3339 cannot write becomes
+// its last second or its first, so that the block can be read again.
 func (b *block) time(key string, t time.Time) {
-	if !t.IsZero() {
+	switch {
+	case isWritable(t):
+		b.text(key, formatTime(t))
+	case t.After(time.Time{}):
+		b.text(key, "9999-12-31T23:59:59Z")
+	default:
+		b.text(key, formatTime(time.Time{}))
+	}
+}
+
+// optionalTime leaves a time out that is zero or that RFC 3339 cannot write.
+func (b *block) optionalTime(key string, t time.Time) {
+	if !t.IsZero() && isWritable(t) {
 		b.text(key, formatTime(t))
 	}
 }
@@ -36,7 +50,7 @@ func (b *block) source(s Source, timestamp time.Time) {
 	b.text(HeaderSourceTopic, s.Topic)
 	b.number(HeaderSourcePartition, int64(s.Partition))
 	b.number(HeaderSourceOffset, s.Offset)
-	b.time(HeaderSourceTimestamp, timestamp)
+	b.optionalTime(HeaderSourceTimestamp, timestamp)
 }
 
 // appendTo returns m with the block at its end.

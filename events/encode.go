@@ -32,6 +32,8 @@ func EncodeRequest(r Request, source string, at time.Time) (Message, error) {
 	}
 	metadata := r.Metadata
 	r.Metadata = nil
+	// A zone may have an offset in seconds, which RFC 3339 cannot write.
+	r.OrderCreatedAt, r.NotBefore, r.ExpiresAt = r.OrderCreatedAt.UTC(), r.NotBefore.UTC(), r.ExpiresAt.UTC()
 	value, err := marshal(r, metadata)
 	if err != nil {
 		return Message{}, fmt.Errorf("encode request: %w", err)

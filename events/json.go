@@ -39,6 +39,9 @@ func readObject(doc []byte, names []string) (object, error) {
 	return o, err
 }
 
+// byteOrderMark is what some editors and libraries put before UTF-8.
+var byteOrderMark = []byte("\xef\xbb\xbf")
+
 // checkText says why doc is not one JSON object in UTF-8; nil when it is.
 func checkText(doc []byte) error {
 	text := bytes.TrimLeft(doc, " \t\r\n")
@@ -47,7 +50,7 @@ func checkText(doc []byte) error {
 		return errors.New("is empty")
 	case len(text) == 0:
 		return errors.New("is blank")
-	case bytes.HasPrefix(doc, []byte("\xef\xbb\xbf")):
+	case bytes.HasPrefix(doc, byteOrderMark):
 		return errors.New("starts with a byte order mark, want JSON")
 	}
 	if at := firstInvalidUTF8(doc); at >= 0 {
@@ -84,6 +87,7 @@ func firstInvalidUTF8(b []byte) int {
 // each calls f for every member with a known name. When doc is not known to
 // be valid it stops where doc breaks, and passes whole values only.
 func (o *object) each(doc []byte, valid bool, f func(i int, raw []byte)) {
+	doc = bytes.TrimPrefix(doc, byteOrderMark)
 	at := skipSpace(doc, 0)
 	if at >= len(doc) || doc[at] != '{' {
 		return
@@ -317,7 +321,7 @@ func parseTime(name, s string, p *problems) time.Time {
 		return time.Time{}
 	}
 	t = t.UTC()
-	if t.Year() < 1 || t.Year() > 9999 {
+	if !isWritable(t) {
 		p.add(name, "is %s, outside the years 1 to 9999", quote(s))
 		return time.Time{}
 	}

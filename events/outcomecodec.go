@@ -2,9 +2,9 @@ package events
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"math"
+	"time"
 )
 
 // OutcomeSource is the ce_source of every outcome. It names the program and
@@ -41,7 +41,8 @@ func (o Outcome) Type() string {
 // EncodeOutcome writes o as a CloudEvent in binary mode: ce_id is o.ID, or
 // [OutcomeID] where it is empty, ce_subject is out_trade_no, ce_time is
 // completed_at. The record key is o.Key, or out_trade_no where that is empty.
-// Metadata goes out byte for byte.
+// Metadata goes out byte for byte. RequestedAt is left out where RFC 3339
+// cannot write it, as the timestamp of a record can be anything.
 //
 // The error is a *[ValidationError] and means a mistake of the caller: what
 // [DecodeRequest] returned, with or without an error, is always encodable.
@@ -49,7 +50,6 @@ func (o Outcome) Type() string {
 func EncodeOutcome(o Outcome) (Message, error) {
 	var p problems
 	o.check(&p)
-	checkYears("requested_at", o.RequestedAt, &p)
 	checkYears("completed_at", o.CompletedAt, &p)
 	if len(o.Metadata) > 0 && !isJSONObject(o.Metadata) {
 		p.add("metadata", "is not a JSON object")
@@ -69,6 +69,9 @@ func EncodeOutcome(o Outcome) (Message, error) {
 	metadata := o.Metadata
 	o.Metadata = nil
 	o.RequestedAt, o.CompletedAt = o.RequestedAt.UTC(), o.CompletedAt.UTC()
+	if !isWritable(o.RequestedAt) {
+		o.RequestedAt = time.Time{}
+	}
 	value, err := marshal(o, metadata)
 	if err != nil {
 		return Message{}, fmt.Errorf("encode outcome: %w", err)
@@ -210,14 +213,4 @@ func (p *problems) within(parent string, in problems) {
 	for _, f := range in {
 		*p = append(*p, FieldError{parent + "." + f.Field, f.Problem})
 	}
-}
-
-// IsPermanent reports whether err says that a record can never be read, which
-// is so for every error of the Decode functions of this package.
-func IsPermanent(err error) bool {
-	if errors.Is(err, ErrUnreadable) || errors.Is(err, ErrTombstone) {
-		return true
-	}
-	_, ok := errors.AsType[*ValidationError](err)
-	return ok
 }

@@ -49,12 +49,12 @@ var retryBlock = []string{
 // the record that came from a retry topic.
 func EncodeRetry(r RetryRecord) Message {
 	var b block
-	b.text(HeaderDueAt, formatTime(r.DueAt))
+	b.time(HeaderDueAt, r.DueAt)
 	b.number(HeaderRetryAttempt, int64(r.RetryAttempt))
 	b.number(HeaderAttempts, int64(r.Attempts))
 	b.text(HeaderErrorCode, r.Code)
 	b.text(HeaderErrorMessage, cut(r.Reason, MaxErrorMessage))
-	b.time(HeaderFirstRequestedAt, r.FirstRequestedAt)
+	b.optionalTime(HeaderFirstRequestedAt, r.FirstRequestedAt)
 	b.number(HeaderReplay, int64(r.Replay))
 	b.source(r.Source, r.SourceTimestamp)
 	return b.appendTo(r.Original)

@@ -204,7 +204,7 @@ func quote(s string) string {
 
 // checkYears refuses a time that RFC 3339 cannot write.
 func checkYears(field string, t time.Time, p *problems) {
-	if y := t.UTC().Year(); (y < 1 || y > 9999) && !p.has(field) {
-		p.add(field, "is in the year %d, outside 1 to 9999", y)
+	if !isWritable(t) && !p.has(field) {
+		p.add(field, "is in the year %d, outside 1 to 9999", t.UTC().Year())
 	}
 }
