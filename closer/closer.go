@@ -14,11 +14,20 @@ package closer
 import (
 	"context"
 	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
 )
 
 // Closer closes orders. It is safe for concurrent use.
 type Closer struct {
-	cfg Config
+	cfg      Config
+	client   *http.Client
+	accounts *accounts
+
+	mu    sync.Mutex
+	hosts map[string]*host // by URL
 }
 
 // New checks cfg; the error names every mistake in it.
@@ -27,19 +36,75 @@ func New(cfg Config) (*Closer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("closer: %w", err)
 	}
-	return &Closer{cfg: cfg}, nil
+	return &Closer{
+		cfg:      cfg,
+		client:   newHTTPClient(cfg),
+		accounts: &accounts{def: cfg.Rate},
+		hosts:    make(map[string]*host),
+	}, nil
 }
 
 // Close closes the order, or finds out why that cannot be. It always returns
-// a verdict; the class says what to do with it. It blocks for at most
-// Config.Budget and the time-out of the last calls, and as long as the
-// merchant's rate makes it wait; when ctx ends it returns Interrupted at once.
+// a verdict; the class says what to do with it. No call is started after
+// Config.Budget, counted from the first one; before that one it waits for as
+// long as the merchant's rate makes it. When ctx ends it returns at once,
+// with Interrupted unless it just got to know better.
 //
-// Closing is idempotent: any call may be repeated, at any time, by anybody.
+// Closing is idempotent: it may be repeated, at any time, by anybody.
 func (c *Closer) Close(ctx context.Context, o Order) Verdict {
-	return Verdict{Class: NoAnswer, Code: string(FailConnect), Message: "not connected"}
+	m, ok := c.cfg.Merchants.Merchant(o.MchID)
+	if !ok {
+		return Verdict{Class: Failed, Code: CodeUnknownMerchant, Message: fmt.Sprintf("no merchant %q is configured", o.MchID)}
+	}
+	id, err := identify(o, m)
+	if err != nil {
+		return Verdict{Class: Failed, Code: CodeInvalidRequest, Message: strings.ReplaceAll(err.Error(), "\n", "; ")}
+	}
+	hosts := c.hostsOf(m)
+	if len(hosts) == 0 || len(m.Keys) == 0 {
+		return Verdict{
+			Class: MerchantConfig, Code: CodeUnknownMerchant,
+			Message: fmt.Sprintf("merchant %q has no key, or there is no host for it", o.MchID),
+			Hold:    Scope{MchID: o.MchID},
+		}
+	}
+	r := &run{c: c, ctx: ctx, order: o, m: m, id: id, hosts: hosts, account: c.accounts.of(m), pace: newPace(c.cfg)}
+	return r.do()
+}
+
+// hostsOf returns the hosts for a merchant, in order.
+func (c *Closer) hostsOf(m Merchant) []*host {
+	urls := m.Hosts
+	if len(urls) == 0 {
+		urls = c.cfg.Hosts
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	hosts := make([]*host, 0, len(urls))
+	for _, u := range urls {
+		u = strings.TrimRight(u, "/")
+		h := c.hosts[u]
+		if h == nil {
+			h = newHost(u, c.cfg.MaxConcurrency)
+			c.hosts[u] = h
+		}
+		hosts = append(hosts, h)
+	}
+	return hosts
+}
+
+// Hosts returns the health of each host called so far, sorted by URL.
+func (c *Closer) Hosts() []HostHealth {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	all := make([]HostHealth, 0, len(c.hosts))
+	for _, h := range c.hosts {
+		all = append(all, h.health())
+	}
+	slices.SortFunc(all, func(a, b HostHealth) int { return strings.Compare(a.URL, b.URL) })
+	return all
 }
 
 // CloseIdleConnections closes connections that are not in use now. Call it
 // when the Closer is not needed any more.
-func (c *Closer) CloseIdleConnections() {}
+func (c *Closer) CloseIdleConnections() { c.client.CloseIdleConnections() }

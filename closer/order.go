@@ -27,9 +27,12 @@ type Order struct {
 // filled in.
 type identity struct {
 	appID, mchID, subAppID, subMchID, outTradeNo string
-	// foreignAppID: the appid is the order's, not the merchant's configured
-	// one, so a refusal of it says nothing of the merchant.
-	foreignAppID bool
+	// ownAppID and ownSubMchID are set where the order brought the value and
+	// not the merchant's configuration. foreignAppID: the order's appid is
+	// another than the configured one. A refusal of these says nothing of the
+	// merchant's other orders.
+	ownAppID, ownSubMchID string
+	foreignAppID          bool
 }
 
 // identify fills in the merchant's values and says what cannot be sent. It
@@ -43,7 +46,12 @@ func identify(o Order, m Merchant) (identity, error) {
 		subMchID:   or(o.SubMchID, m.SubMchID),
 		outTradeNo: o.OutTradeNo,
 	}
-	id.foreignAppID = id.appID != m.AppID
+	if id.appID != m.AppID {
+		id.ownAppID, id.foreignAppID = id.appID, m.AppID != ""
+	}
+	if id.subMchID != m.SubMchID {
+		id.ownSubMchID = id.subMchID
+	}
 	var errs []error
 	for _, f := range []struct {
 		name, value string

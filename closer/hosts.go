@@ -1,0 +1,186 @@
+package closer
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// The policy of the official Java SDK, for any number of hosts: a host is
+// left after more than leaveAfter failures to connect or to resolve its name
+// in a row, and tried again leaveFor later. Read errors and bad answers do
+// not move the traffic, they only make the next attempt of the same Close go
+// elsewhere. Two things differ. A refused connection counts like a connect
+// time-out. And the return is tried with one call at a time, where the SDK
+// sends everything back at once: a host that is still dead then costs one
+// call its connect time-out, and a host that just came up meets no herd.
+const (
+	leaveAfter = 2
+	leaveFor   = 3 * time.Minute
+)
+
+// host is one base URL, its health and its call slots. It is shared by all
+// merchants that use the URL.
+type host struct {
+	url   string
+	slots *slots
+
+	mu            sync.Mutex
+	connectErrors int       // in a row
+	dnsErrors     int       // in a row
+	leftUntil     time.Time // zero: in use
+	trial         bool      // one call is trying whether it is back
+	answered      uint64
+	failed        uint64
+	lastFailure   Failure
+	lastFailureAt time.Time
+}
+
+func newHost(url string, maxConcurrency int) *host {
+	return &host{url: url, slots: newSlots(maxConcurrency)}
+}
+
+// inUse reports whether calls go to the host when it is their turn.
+func (h *host) inUse() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.leftUntil.IsZero()
+}
+
+// try reports whether the caller may find out if a host that was left is
+// back: its time is up, and nobody else is trying.
+func (h *host) try(now time.Time) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.leftUntil.IsZero() || now.Before(h.leftUntil) || h.trial {
+		return false
+	}
+	h.trial = true
+	return true
+}
+
+// report takes in how a call to the host ended, with interrupted where it
+// said nothing of the host. Every try must be reported.
+func (h *host) report(f Failure, interrupted bool, now time.Time) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.trial = false
+	if interrupted {
+		return
+	}
+	if f.HostDown() {
+		h.failed++
+		h.lastFailure, h.lastFailureAt = f, now
+	} else {
+		h.answered++
+	}
+	switch f {
+	case FailConnect:
+		h.connectErrors++
+	case FailDNS:
+		h.dnsErrors++
+	default: // there was a connection
+		h.connectErrors, h.dnsErrors = 0, 0
+		h.leftUntil = time.Time{}
+		return
+	}
+	if h.connectErrors > leaveAfter || h.dnsErrors > leaveAfter {
+		h.leftUntil = now.Add(leaveFor)
+	}
+}
+
+// badness orders hosts that are all left: the weights are the SDK's.
+func (h *host) badness() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.connectErrors + 5*h.dnsErrors
+}
+
+// take chooses the host for the next call and waits for one of its call
+// slots until ctx ends. moves is the number of times that this Close was let
+// down by a host: the first call goes to the first host in use, each move to
+// the next one, round and round.
+//
+// A host in use at which most calls fail has few slots. Calls do not queue up
+// for them while another host is well.
+//
+// When all hosts were left, the least bad one is called: some host must be,
+// or nobody learns that one is back.
+func take(ctx context.Context, hosts []*host, moves int, now time.Time) (*host, error) {
+	inUse := make([]*host, 0, len(hosts))
+	for _, h := range hosts {
+		switch {
+		case h.inUse():
+			inUse = append(inUse, h)
+		case moves == 0 && len(inUse) == 0 && h.try(now):
+			return h, h.take(ctx)
+		}
+	}
+	if len(inUse) == 0 {
+		if moves > 0 {
+			h := hosts[moves%len(hosts)]
+			return h, h.take(ctx)
+		}
+		best := hosts[0]
+		for _, h := range hosts[1:] {
+			if h.badness() < best.badness() {
+				best = h
+			}
+		}
+		return best, best.take(ctx)
+	}
+	first := moves % len(inUse)
+	for i := range inUse {
+		h := inUse[(first+i)%len(inUse)]
+		if !h.slots.isFailing() {
+			return h, h.take(ctx)
+		}
+		if h.slots.tryAcquire() {
+			return h, nil
+		}
+	}
+	h := inUse[first]
+	return h, h.take(ctx)
+}
+
+func (h *host) take(ctx context.Context) error {
+	err := h.slots.acquire(ctx)
+	if err != nil {
+		h.report("", true, time.Time{})
+	}
+	return err
+}
+
+// HostHealth is how a host does at this moment.
+type HostHealth struct {
+	// URL is the base URL.
+	URL string
+	// InUse: new calls go there when it is their turn.
+	InUse bool
+	// LeftUntil is when a host that was left is tried again; zero when InUse.
+	LeftUntil time.Time
+	// ConnectErrors and DNSErrors count failures in a row.
+	ConnectErrors, DNSErrors int
+	// Answered and Failed count calls since the start; Failed those that speak
+	// against the host, see Failure.HostDown.
+	Answered, Failed uint64
+	// LastFailure is the latest of them, and LastFailureAt when that was.
+	LastFailure   Failure
+	LastFailureAt time.Time
+	// InFlight is the number of calls now, Limit the most there may be at
+	// present, Waiting how many wait for one to end.
+	InFlight, Limit, Waiting int
+}
+
+func (h *host) health() HostHealth {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	s := HostHealth{
+		URL: h.url, InUse: h.leftUntil.IsZero(), LeftUntil: h.leftUntil,
+		ConnectErrors: h.connectErrors, DNSErrors: h.dnsErrors,
+		Answered: h.answered, Failed: h.failed,
+		LastFailure: h.lastFailure, LastFailureAt: h.lastFailureAt,
+	}
+	s.InFlight, s.Limit, s.Waiting = h.slots.state()
+	return s
+}

@@ -1,0 +1,93 @@
+package closer
+
+import (
+	"context"
+	"math"
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+)
+
+// account is what is kept about a merchant between calls.
+type account struct {
+	limiter *rate.Limiter
+
+	mu  sync.Mutex
+	key int // index of the key that worked last
+}
+
+// accounts hands out the account of each merchant.
+type accounts struct {
+	byMerchant sync.Map // mch_id -> *account
+	def        float64  // Config.Rate
+}
+
+// of returns the merchant's account, its rate as it stands now.
+func (a *accounts) of(m Merchant) *account {
+	perSecond := m.Rate
+	if perSecond == 0 {
+		perSecond = a.def
+	}
+	limit := rate.Limit(perSecond)
+	if perSecond < 0 {
+		limit = rate.Inf
+	}
+	got, ok := a.byMerchant.Load(m.MchID)
+	if !ok {
+		got, _ = a.byMerchant.LoadOrStore(m.MchID, &account{limiter: rate.NewLimiter(limit, burst(limit))})
+	}
+	acc := got.(*account)
+	if acc.limiter.Limit() != limit { // the merchants file has changed
+		acc.limiter.SetLimit(limit)
+		acc.limiter.SetBurst(burst(limit))
+	}
+	return acc
+}
+
+// burst is a tenth of a second's worth: enough to keep many calls going,
+// too little to break a limit that the gateway counts per second.
+func burst(limit rate.Limit) int {
+	if limit == rate.Inf {
+		return 1
+	}
+	return max(1, int(math.Ceil(float64(limit)/10)))
+}
+
+// wait blocks until the merchant may make one more call. It waits as long as
+// the rate asks for, first come first served, or until ctx ends.
+func (a *account) wait(ctx context.Context) error {
+	r := a.limiter.Reserve()
+	if err := sleep(ctx, r.Delay()); err != nil {
+		r.Cancel()
+		return err
+	}
+	return nil
+}
+
+func (a *account) firstKey() int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.key
+}
+
+func (a *account) worked(key int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.key = key
+}
+
+// sleep waits for d or until ctx ends, and returns why ctx ended.
+func sleep(ctx context.Context, d time.Duration) error {
+	if d <= 0 {
+		return ctx.Err()
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

@@ -1,0 +1,434 @@
+package closer
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/cenkalti/backoff/v4"
+
+	"github.com/closeorder/closeorder/signing"
+)
+
+// queryPauses are the pauses between queries about one close: a query can
+// still say NOTPAY for a moment after it.
+var queryPauses = [...]time.Duration{500 * time.Millisecond, 1500 * time.Millisecond, 3 * time.Second}
+
+const (
+	// maxReclose bounds how often an order is closed again because the query
+	// shows it open after the close succeeded.
+	maxReclose = 3
+	// queryFrom is the round from which on a query goes before each close,
+	// whatever the last answer was: an answer that persists is worth asking about.
+	queryFrom = 3
+)
+
+// run is one Close under way. It belongs to one goroutine.
+type run struct {
+	c       *Closer
+	ctx     context.Context
+	order   Order
+	m       Merchant
+	id      identity
+	hosts   []*host
+	account *account
+	pace    *pace
+
+	deadline time.Time // no call is started after it
+
+	calls     int
+	rounds    int
+	moves     int // times a host let this run down
+	lost      bool
+	last      decision
+	lastTrade trade
+	tradeCode string
+	streak    int // answers like the last one in a row
+	reclosed  int
+	scope     Scope
+	evidence  Evidence
+	pending   *Attempt // seen by the observer once it is known what follows
+}
+
+// errAgain makes backoff go on. Its text is never shown.
+var errAgain = errors.New("again")
+
+// do makes rounds until one concludes, the budget is over, or ctx ends.
+func (r *run) do() Verdict {
+	var v Verdict
+	err := r.account.wait(r.ctx)
+	if err == nil {
+		r.deadline = time.Now().Add(r.c.cfg.Budget)
+		err = backoff.RetryNotify(
+			func() error {
+				got, done := r.round()
+				if done {
+					v = got
+					return nil
+				}
+				if r.ctx.Err() != nil {
+					return backoff.Permanent(r.ctx.Err())
+				}
+				return errAgain
+			},
+			backoff.WithContext(r.pace, r.ctx),
+			func(_ error, wait time.Duration) { r.observe(wait) },
+		)
+	}
+	r.observe(0)
+	switch {
+	case err == nil:
+	case r.ctx.Err() != nil:
+		v = r.verdict(Interrupted, CodeInterrupted, fmt.Sprintf("interrupted: %v", context.Cause(r.ctx)))
+	default:
+		v = r.exhausted()
+	}
+	v.Attempts = r.calls
+	return v
+}
+
+// round is one close with the queries that go before and after it. It reports
+// false when the order must be closed again after a pause.
+func (r *run) round() (Verdict, bool) {
+	r.rounds++
+	if r.rounds > 1 && r.c.cfg.Confirm != ConfirmNever && (r.last.ask || r.rounds >= queryFrom) {
+		if v, done := r.query(1); done {
+			return v, true
+		}
+	}
+	if !r.close() {
+		return Verdict{}, false
+	}
+	switch d := r.last; {
+	case d.class == MerchantConfig && (d.limit == 0 || r.streak >= d.limit):
+		return r.refused(), true
+	case d.class == MerchantConfig:
+		return Verdict{}, false
+	}
+	ruling := r.rule()
+	switch ruling.step {
+	case conclude:
+		return r.concluded(ruling), true
+	case ask:
+		times := 1
+		if r.last.class == Closed || r.last.class == Paid {
+			times = 1 + len(queryPauses)
+		}
+		if v, done := r.query(times); done {
+			return v, true
+		}
+		if r.last.class == Closed && r.lastTrade == tradeOpen {
+			if r.reclosed++; r.reclosed > maxReclose {
+				return r.exhausted(), true
+			}
+			r.last.ask = true // query, and if it is still open close at once, without a gap
+		}
+	}
+	if r.last.limit > 0 && r.streak >= r.last.limit {
+		return r.exhausted(), true
+	}
+	return Verdict{}, false
+}
+
+// rule settles what is known now.
+func (r *run) rule() ruling {
+	a := r.age()
+	return settle(standing{close: r.last, query: r.lastTrade, age: a, confirm: r.c.cfg.Confirm, lost: r.lost})
+}
+
+func (r *run) age() age {
+	switch settle := r.c.cfg.SettleAge; {
+	case settle < 0:
+		return settled
+	case r.order.CreatedAt.IsZero():
+		return ageUnknown
+	case time.Since(r.order.CreatedAt) < settle:
+		return young
+	}
+	return settled
+}
+
+// close makes one close and takes in its answer. It reports false when no
+// call was made or ctx ended.
+func (r *run) close() bool {
+	a, ok := r.exchange(CallClose)
+	if !ok {
+		return false
+	}
+	d, scope := decide(a).blame(r.id)
+	if d.class == r.last.class && d.said == r.last.said {
+		r.streak++
+	} else {
+		r.streak = 1
+	}
+	r.last, r.scope = d, scope
+	r.lastTrade, r.tradeCode = notAsked, ""
+	r.pace.least = d.wait
+	if d.class == NoAnswer {
+		r.lost = true
+		r.moves++ // closing again on another host is safe
+	}
+	r.saw(d.class, d.code, d.reason)
+	return true
+}
+
+// query asks about the order, up to times times and for as long as the
+// answers settle nothing.
+func (r *run) query(times int) (Verdict, bool) {
+	for i := range times {
+		if i > 0 {
+			wait := queryPauses[i-1]
+			if time.Now().Add(wait).After(r.deadline) {
+				return Verdict{}, false
+			}
+			r.observe(wait)
+			if sleep(r.ctx, wait) != nil {
+				return Verdict{}, false
+			}
+		}
+		a, ok := r.exchange(CallQuery)
+		if !ok {
+			return Verdict{}, false
+		}
+		t, code, reason := decideQuery(a)
+		class := Temporary
+		switch {
+		case a.failure != "":
+			class = NoAnswer
+			r.moves++
+		case t == tradeClosed:
+			class = Closed
+		case t == tradePaid:
+			class = Paid
+		}
+		r.saw(class, code, reason)
+		// An answer is worth more than none after it.
+		if t != unanswered || r.lastTrade == notAsked {
+			r.lastTrade, r.tradeCode = t, code
+		}
+		ruling := r.rule()
+		switch ruling.step {
+		case conclude:
+			// The close's own word stands without the query's, but only when
+			// all queries have been tried.
+			if t == unanswered && i < times-1 {
+				continue
+			}
+			return r.concluded(ruling), true
+		case later:
+			v := r.verdict(Temporary, code, "the gateway does not know the order, which is so young that its create call may still arrive")
+			v.RetryAfter = r.c.cfg.SettleAge - time.Since(r.order.CreatedAt)
+			return v, true
+		}
+	}
+	return Verdict{}, false
+}
+
+// exchange makes one call, and one more for each further key while the
+// gateway says that the signature is wrong. It reports false when no call was
+// made before the budget or ctx ended, or ctx ended during it.
+func (r *run) exchange(call Call) (answer, bool) {
+	keys := r.m.Keys
+	first := r.account.firstKey()
+	if first >= len(keys) {
+		first = 0
+	}
+	var a answer
+	for i := range keys {
+		n := (first + i) % len(keys)
+		var ok bool
+		if a, ok = r.call(call, n); !ok {
+			return answer{}, false
+		}
+		if badSignature(a) && i < len(keys)-1 {
+			d := decide(a)
+			r.saw(d.class, d.code, d.reason+"; trying the next key")
+			continue
+		}
+		if a.signed && !badSignature(a) && n != first {
+			r.account.worked(n)
+		}
+		break
+	}
+	return a, true
+}
+
+// badSignature reports whether the gateway says that our signature is wrong.
+func badSignature(a answer) bool {
+	return a.failure == "" && a.fields["result_code"] != "SUCCESS" && decide(a).badSign
+}
+
+// call makes one call with the given key.
+func (r *run) call(call Call, key int) (answer, bool) {
+	if r.calls > 0 {
+		r.observe(0)
+		if r.account.wait(r.ctx) != nil {
+			return answer{}, false
+		}
+	}
+	slotCtx, cancel := context.WithDeadline(r.ctx, r.deadline)
+	h, err := take(slotCtx, r.hosts, r.moves, time.Now())
+	cancel()
+	if err != nil {
+		if r.calls == 0 {
+			r.last = decision{class: NoAnswer, code: string(FailBusy), reason: "no call slot of the host was free"}
+			r.evidence.Host = h.url
+		}
+		return answer{}, false
+	}
+	r.calls++
+
+	fields := requestFields(r.id, r.m.SignType, newNonce())
+	var doc bytes.Buffer
+	doc.Grow(512)
+	appendXML(&doc, fields, signing.Sign(fields, r.m.Keys[key], r.m.SignType))
+	buf := replyBuffers.Get().(*bytes.Buffer)
+	defer replyBuffers.Put(buf)
+
+	start := time.Now()
+	ctx, cancel := context.WithTimeout(r.ctx, r.c.cfg.AttemptTimeout)
+	defer cancel()
+	d := post(ctx, r.c.client, h.url+"/pay/"+string(call), r.c.cfg.UserAgent, doc.Bytes(), buf)
+	var a answer
+	if d.failure != "" {
+		a = answer{failure: d.failure, err: d.err}
+	} else {
+		a = checkReply(d.body, call, r.id, r.m.Keys, r.m.SignType)
+	}
+	now := time.Now()
+	took := now.Sub(start)
+
+	interrupted := d.failure != "" && r.ctx.Err() != nil
+	h.report(a.failure, interrupted, now)
+	if interrupted {
+		h.slots.giveBack()
+	} else {
+		h.slots.finish(a.failure.HostDown(), took, now)
+	}
+	r.gather(call, h, a)
+	r.pending = &Attempt{
+		Order: r.order, Call: call, Number: r.calls, Host: h.url, Start: start, Duration: took,
+		Reused: d.reused, Status: d.status, Key: key + 1, Reply: shown(a.fields),
+		Failure: a.failure, Err: a.err, request: fields,
+	}
+	if len(a.fields) == 0 {
+		r.pending.Body = string(d.body[:min(len(d.body), 256)])
+	}
+	if interrupted {
+		r.pending.Class, r.pending.Code, r.pending.Failure = Interrupted, CodeInterrupted, ""
+		r.pending.Reason = "the context ended during the call"
+		return answer{}, false
+	}
+	return a, true
+}
+
+// replyBuffers spares an allocation of a few KiB per call.
+var replyBuffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+
+// shown drops the signature from what observers see.
+func shown(fields map[string]string) map[string]string {
+	delete(fields, signing.FieldSign)
+	return fields
+}
+
+// saw completes the pending attempt with what its answer means.
+func (r *run) saw(c Class, code, reason string) {
+	if r.pending != nil {
+		r.pending.Class, r.pending.Code, r.pending.Reason = c, code, reason
+	}
+}
+
+// observe hands the pending attempt to the observer.
+func (r *run) observe(wait time.Duration) {
+	if r.pending == nil {
+		return
+	}
+	a := *r.pending
+	r.pending = nil
+	a.Wait = wait
+	if r.c.cfg.Observe != nil {
+		r.c.cfg.Observe(r.ctx, a)
+	}
+}
+
+// gather keeps the gateway's words for the verdict. Of an answer that could
+// not be believed only the host is kept. A query does not overwrite what the
+// close was answered.
+func (r *run) gather(call Call, h *host, a answer) {
+	e := &r.evidence
+	e.Host = h.url
+	if a.failure != "" {
+		return
+	}
+	f := a.fields
+	if call == CallClose || e.ReturnCode == "" {
+		e.ReturnCode, e.ReturnMsg = f["return_code"], f["return_msg"]
+		e.ResultCode, e.ErrCode, e.ErrCodeDes = f["result_code"], f["err_code"], f["err_code_des"]
+	}
+	if call != CallQuery || !a.signed {
+		return
+	}
+	e.TradeState, e.TransactionID, e.TimeEnd = f["trade_state"], f["transaction_id"], f["time_end"]
+	e.TotalFee = 0
+	if fee, err := strconv.ParseInt(f["total_fee"], 10, 64); err == nil && fee > 0 {
+		e.TotalFee = fee
+	}
+}
+
+func (r *run) verdict(c Class, code, message string) Verdict {
+	return Verdict{Class: c, Code: code, Message: message, Gateway: r.evidence}
+}
+
+// concluded is the verdict of a ruling.
+func (r *run) concluded(ru ruling) Verdict {
+	code, why := r.last.code, r.last.reason
+	if ru.confirmedBy == ConfirmedByOrderQuery && r.last.class != ru.class {
+		code = r.tradeCode
+	}
+	if ru.confirmedBy == ConfirmedByOrderQuery {
+		if r.lastTrade == tradeUnknown {
+			code = r.tradeCode
+		}
+		why = fmt.Sprintf("orderquery says %s", r.tradeCode)
+	}
+	v := r.verdict(ru.class, code, why)
+	v.ConfirmedBy, v.SafeToReissue = ru.confirmedBy, ru.safe
+	return v
+}
+
+// refused is the verdict about a merchant whose calls cannot work.
+func (r *run) refused() Verdict {
+	v := r.verdict(MerchantConfig, r.last.code, r.last.reason)
+	v.Hold, v.Unsigned = r.scope, r.last.unsigned
+	return v
+}
+
+// exhausted is the verdict when the budget, or the bound of a certain answer,
+// is over.
+func (r *run) exhausted() Verdict {
+	d := r.last
+	switch d.class {
+	case Unknown:
+		return r.verdict(Failed, or(d.code, "UNKNOWN"), d.reason)
+	case NoAnswer:
+		return r.verdict(NoAnswer, d.code, d.reason)
+	case MerchantConfig:
+		return r.refused()
+	case Closed, Paid, Failed:
+		if r.lastTrade == notAsked {
+			r.lastTrade, r.tradeCode = unanswered, "not asked"
+		}
+		if ru := r.rule(); ru.step == conclude {
+			return r.concluded(ru)
+		}
+		// The doubt was not ended: what the query said, or did not, is why.
+		return r.verdict(Temporary, r.tradeCode, fmt.Sprintf("%s, but orderquery does not confirm it: %s", d.reason, r.tradeCode))
+	}
+	v := r.verdict(Temporary, d.code, d.reason)
+	v.RetryAfter, v.Unsigned = d.wait, d.unsigned
+	return v
+}
