@@ -1,0 +1,111 @@
+package gatewaysim
+
+import (
+	"net"
+	"net/http"
+	"sync"
+)
+
+// Outage is a way for a host to be down.
+type Outage string
+
+const (
+	// NoOutage: the host is up.
+	NoOutage Outage = ""
+	// OutageRefuse closes every connection without a reply.
+	OutageRefuse Outage = "refuse"
+	// Outage5xx answers status 502.
+	Outage5xx Outage = "5xx"
+	// OutageFreeze takes requests and leaves them waiting, until the client
+	// gives up or the outage is over, when they are served.
+	OutageFreeze Outage = "freeze"
+)
+
+// AllHosts is the name of the gateway as a whole.
+const AllHosts = ""
+
+// outages are the hosts that are down.
+type outages struct {
+	mu      sync.Mutex
+	down    map[string]Outage
+	changed chan struct{} // closed at every change
+}
+
+func (t *outages) init() {
+	t.down = make(map[string]Outage)
+	t.changed = make(chan struct{})
+}
+
+// SetOutage puts a host out of service, or with [NoOutage] back in. The host
+// is what clients send as Host header, or the address that the server listens
+// on, in each case with or without the port; [AllHosts] stands for every one.
+func (s *Simulator) SetOutage(host string, mode Outage) {
+	t := &s.outages
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if mode == NoOutage {
+		delete(t.down, host)
+	} else {
+		t.down[host] = mode
+	}
+	close(t.changed)
+	t.changed = make(chan struct{})
+}
+
+// wait returns the outage that the request meets. It waits while that is a
+// freeze, and returns OutageFreeze only when the client gave up.
+func (t *outages) wait(r *http.Request) Outage {
+	for {
+		mode, changed := t.of(r.Host, localAddr(r))
+		if mode != OutageFreeze {
+			return mode
+		}
+		select {
+		case <-changed:
+		case <-r.Context().Done():
+			return OutageFreeze
+		}
+	}
+}
+
+func (t *outages) of(names ...string) (Outage, <-chan struct{}) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.down) == 0 {
+		return NoOutage, t.changed
+	}
+	if mode := t.down[AllHosts]; mode != NoOutage {
+		return mode, t.changed
+	}
+	for _, name := range names {
+		if name == "" {
+			continue
+		}
+		if mode := t.down[name]; mode != NoOutage {
+			return mode, t.changed
+		}
+		if host, _, err := net.SplitHostPort(name); err == nil {
+			if mode := t.down[host]; mode != NoOutage && host != "" {
+				return mode, t.changed
+			}
+		}
+	}
+	return NoOutage, t.changed
+}
+
+func localAddr(r *http.Request) string {
+	if a, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr); ok && a != nil {
+		return a.String()
+	}
+	return ""
+}
+
+// refuseConn closes a new connection of a host that refuses them.
+func (s *Simulator) refuseConn(conn net.Conn, state http.ConnState) {
+	if state != http.StateNew {
+		return
+	}
+	if mode, _ := s.outages.of(conn.LocalAddr().String()); mode == OutageRefuse {
+		conn.Close()
+	}
+}

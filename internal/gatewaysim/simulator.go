@@ -1,0 +1,225 @@
+// Package gatewaysim is a gateway of WeChat Pay V2 to test against: an HTTP
+// server for closing, querying and creating orders, with a real order book
+// behind it. It checks requests as the real one does, signs its replies, and
+// can be slow, down, lossy, wrong or hostile. It knows nothing of Kafka and
+// nothing of the worker; the book is the truth that the worker's outcomes are
+// checked against.
+//
+//	request -> outage? -> read, check, verify -> behaviour of the order -> act on the book -> reply, signed -> spoiled? -> client
+//
+// The official sandbox cannot exercise closeorder; that is why this exists.
+//
+// An order that nobody created is made up when it is first asked for. What it
+// is and how it behaves follows from the beginning of its out_trade_no, see
+// [Behaviours]. All randomness comes from Config.Seed, drawn per order and
+// call, so that the order of concurrent calls does not change it. All times
+// come from package time, so that it runs in a testing/synctest bubble.
+package gatewaysim
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// Defaults of [Config].
+const (
+	DefaultHistory    = 64
+	DefaultFlakyCalls = 2
+	DefaultSlow       = 3 * time.Second
+	DefaultBuyerTime  = 6 * time.Second
+	DefaultLateCreate = 20 * time.Second
+)
+
+// IdleTimeout is how long the real gateway keeps an idle connection open.
+const IdleTimeout = 8 * time.Second
+
+// Config says how the gateway behaves. The zero value is a quick and honest
+// one with [DefaultMerchants].
+type Config struct {
+	// Merchants that may call; nil for [DefaultMerchants].
+	Merchants []Merchant
+	// Seed of all randomness.
+	Seed uint64
+
+	// Latency of every call.
+	Latency Latency
+	// Failures are shares of calls that fail, whatever the order.
+	Failures Failures
+	// Rate is the number of calls per second that one merchant may make
+	// before it is told to slow down (return_code=FAIL, unsigned); 0 for no
+	// limit.
+	Rate float64
+	// Buyers who pay made-up and created orders at random times.
+	Buyers Buyers
+
+	// FlakyCalls is the number of calls that fail where [Behaviours] says
+	// "the first calls"; 0 for DefaultFlakyCalls.
+	FlakyCalls int
+	// Slow is the time that a slow order takes; 0 for DefaultSlow.
+	Slow time.Duration
+	// BuyerTime is how long a buyer who is paying takes; 0 for
+	// DefaultBuyerTime.
+	BuyerTime time.Duration
+	// LateCreate is how long after the first call a late create arrives; 0
+	// for DefaultLateCreate. LateCreates is the share of ordinary orders that
+	// are late, 0..1.
+	LateCreate  time.Duration
+	LateCreates float64
+
+	// History is the number of calls kept per order, the newest; 0 for
+	// DefaultHistory, negative for none. States and counters are always kept,
+	// about 350 bytes per order.
+	History int
+
+	// Fault is asked once per accepted call, before it acts, and may spoil
+	// it; the zero Fault leaves it alone. It is called concurrently and must
+	// not block.
+	Fault func(Call) Fault
+	// Observe is told of every call when it has ended, refused ones included.
+	// It is called concurrently, before the client has the reply.
+	Observe func(Call)
+}
+
+// Simulator is the gateway. It is an [http.Handler] for
+//
+//	POST /pay/closeorder    POST /pay/orderquery    POST /pay/unifiedorder
+//
+// and may be served on several addresses at once: hosts of one gateway. All
+// its methods are safe for concurrent use.
+type Simulator struct {
+	cfg Config
+
+	mu        sync.RWMutex // guards what can be changed at run time
+	merchants map[string]*merchant
+	latency   Latency
+	failures  Failures
+
+	outages outages
+	book    book
+}
+
+// New checks the configuration; the error names every mistake.
+func New(cfg Config) (*Simulator, error) {
+	cfg = withDefaults(cfg)
+	s := &Simulator{
+		cfg:       cfg,
+		merchants: make(map[string]*merchant, len(cfg.Merchants)),
+		latency:   cfg.Latency,
+		failures:  cfg.Failures,
+	}
+	s.outages.init()
+	s.book.init(&s.cfg)
+
+	errs := []error{cfg.Latency.check(), cfg.Failures.check()}
+	for _, share := range []struct {
+		name  string
+		value float64
+	}{{"buyers who pay", cfg.Buyers.Share}, {"late creates", cfg.LateCreates}} {
+		if !isShare(share.value) {
+			errs = append(errs, fmt.Errorf("gateway simulator: share of %s is %v, want 0 to 1", share.name, share.value))
+		}
+	}
+	if cfg.Rate < 0 {
+		errs = append(errs, fmt.Errorf("gateway simulator: rate %v is negative", cfg.Rate))
+	}
+	for _, m := range cfg.Merchants {
+		if err := m.check(); err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		if s.merchants[m.MchID] != nil {
+			errs = append(errs, fmt.Errorf("gateway simulator: merchant %s is given twice", m.MchID))
+		}
+		s.merchants[m.MchID] = newMerchant(m, cfg.Rate)
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+func withDefaults(cfg Config) Config {
+	if cfg.Merchants == nil {
+		cfg.Merchants = DefaultMerchants()
+	}
+	if cfg.FlakyCalls == 0 {
+		cfg.FlakyCalls = DefaultFlakyCalls
+	}
+	if cfg.Slow == 0 {
+		cfg.Slow = DefaultSlow
+	}
+	if cfg.BuyerTime == 0 {
+		cfg.BuyerTime = DefaultBuyerTime
+	}
+	if cfg.LateCreate == 0 {
+		cfg.LateCreate = DefaultLateCreate
+	}
+	switch {
+	case cfg.History == 0:
+		cfg.History = DefaultHistory
+	case cfg.History < 0:
+		cfg.History = 0
+	}
+	return cfg
+}
+
+// ServeHTTP answers one call. The steps are the line in the package comment.
+func (s *Simulator) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	op, ok := operations[r.URL.Path]
+	if !ok {
+		http.NotFound(w, r)
+		return
+	}
+	c := &conversation{s: s, w: w, r: r, call: Call{Op: op, Host: r.Host, Remote: r.RemoteAddr, Start: time.Now()}}
+	s.book.enter()
+	defer c.finish() // the latest moment; usually it has finished before the reply went out
+
+	// The body first, whatever comes: the server notices that a client went
+	// away only when it has read all that the client sent.
+	body, err := io.ReadAll(io.LimitReader(r.Body, maxRequest+1))
+	if err != nil {
+		c.gaveUp()
+		return
+	}
+	switch s.outages.wait(r) {
+	case OutageRefuse:
+		c.hangUp("outage: refused")
+		return
+	case Outage5xx:
+		c.badGateway("outage: 502")
+		return
+	case OutageFreeze: // and the client gave up
+		c.gaveUp()
+		return
+	}
+
+	req, refusal := s.read(r.Method, op, body)
+	if refusal != nil {
+		c.refuse(refusal)
+		return
+	}
+	c.begin(req)
+
+	early, late := s.currentLatency().draw(s.draw(req.order, "latency", c.call.N))
+	if !c.wait(c.fault.Delay + early) {
+		if !c.fault.before() && s.draw(req.order, "gave up", c.call.N).coin() {
+			c.act() // the gateway does not notice that nobody waits
+		}
+		c.gaveUp()
+		return
+	}
+	if c.fault.before() {
+		c.spoilConnection(nil)
+		return
+	}
+	rep := c.act()
+	if !c.wait(late) {
+		c.gaveUp()
+		return
+	}
+	c.send(rep)
+}
