@@ -70,10 +70,25 @@ func (m MerchantMap) Merchant(mchID string) (Merchant, bool) {
 
 // Check reports every mistake that would make all calls of the merchant fail.
 func (m Merchant) Check() error {
-	var errs []error
-	bad := func(format string, args ...any) {
-		errs = append(errs, fmt.Errorf("merchant %q: "+format, append([]any{m.MchID}, args...)...))
+	problems := m.problems()
+	if len(m.Keys) == 0 {
+		problems = append(problems, errors.New("there is no key"))
 	}
+	for i, k := range m.Keys {
+		if k.IsZero() {
+			problems = append(problems, fmt.Errorf("key %d of %d is empty", i+1, len(m.Keys)))
+		}
+	}
+	for i, p := range problems {
+		problems[i] = fmt.Errorf("merchant %q: %w", m.MchID, p)
+	}
+	return errors.Join(problems...)
+}
+
+// problems is Check for all but the keys.
+func (m Merchant) problems() []error {
+	var errs []error
+	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 	if m.MchID == "" {
 		bad("mch_id is missing")
 	}
@@ -81,21 +96,13 @@ func (m Merchant) Check() error {
 		{"mch_id", m.MchID}, {"appid", m.AppID}, {"sub_mch_id", m.SubMchID}, {"sub_appid", m.SubAppID},
 	} {
 		if err := sendable(f.value); err != nil {
-			bad("%s %v", f.name, err)
+			bad("%s %w", f.name, err)
 		} else if len(f.value) > 32 {
 			bad("%s is longer than 32 bytes", f.name)
 		}
 	}
-	if len(m.Keys) == 0 {
-		bad("there is no key")
-	}
-	for i, k := range m.Keys {
-		if k.IsZero() {
-			bad("key %d of %d is empty", i+1, len(m.Keys))
-		}
-	}
 	if _, err := signing.ParseType(string(m.SignType)); err != nil {
-		bad("sign_type: %v", err)
+		bad("sign_type: %w", err)
 	}
 	if m.Rate < 0 || math.IsNaN(m.Rate) || math.IsInf(m.Rate, 0) {
 		bad("rate must be a positive number of calls per second, or 0 for the default")
@@ -105,8 +112,8 @@ func (m Merchant) Check() error {
 	}
 	for _, h := range m.Hosts {
 		if _, err := parseHost(h); err != nil {
-			bad("%v", err)
+			bad("%w", err)
 		}
 	}
-	return errors.Join(errs...)
+	return errs
 }
