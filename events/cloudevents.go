@@ -146,7 +146,7 @@ func (e *envelope) checkType(want string, p *problems) {
 
 var (
 	// ErrTombstone: the record has no value (a delete marker), so it asks for nothing.
-	ErrTombstone = errors.New("record is a tombstone: it has a key but no value")
+	ErrTombstone = errors.New("record is a tombstone: it has no value")
 	// ErrUnreadable: the value is not one JSON object, so its fields cannot be judged.
 	ErrUnreadable = errors.New("unreadable record")
 )

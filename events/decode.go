@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -53,14 +54,17 @@ func DecodeRequest(m Message) (Request, error) {
 		}
 		r.read(&o, &p)
 	}
-	if r.RequestID == "" && !p.has("request_id") {
-		r.RequestID = e.id
-		checkRequestID("request_id", e.id, &p)
-		p.rename("request_id", e.field("id"))
+	if !isSane(r.RequestID) {
+		r.RequestID = ""
 	}
 	if r.RequestID == "" {
+		checkRequestID(e.field("id"), e.id, &p)
+		r.RequestID = e.id
+	}
+	if r.RequestID == "" || !isSane(r.RequestID) {
 		r.RequestID = derivedRequestID(r, p)
 	}
+	p.sort()
 	if err == nil {
 		err = p.err()
 	}
@@ -128,19 +132,30 @@ func derivedRequestID(r Request, p problems) string {
 	return id + "/" + r.OutTradeNo
 }
 
+// isSane reports whether a value that may not be valid can be repeated.
+func isSane(s string) bool { return len(s) <= MaxRequestID && isPrintable(s) }
+
 // keepSane empties what a failed outcome should not repeat.
 func (r *Request) keepSane(p problems) {
-	for _, s := range []*string{&r.OutTradeNo, &r.MchID, &r.AppID, &r.SubMchID, &r.SubAppID, &r.RequestID, &r.ReplacementOutTradeNo} {
-		if len(*s) > MaxRequestID || !isPrintable(*s) {
+	for _, s := range []*string{&r.OutTradeNo, &r.MchID, &r.AppID, &r.SubMchID, &r.SubAppID, &r.ReplacementOutTradeNo} {
+		if !isSane(*s) {
 			*s = ""
 		}
 	}
-	if p.has("reason") {
+	if p.has("reason") || !isPrintable(r.Reason) {
 		r.Reason = ""
 	}
 	if p.has("metadata") || !isJSONObject(r.Metadata) {
 		r.Metadata = nil
 	}
+}
+
+// sort puts the problems of fields in the order of the fields, after those of
+// headers.
+func (p problems) sort() {
+	slices.SortStableFunc(p, func(a, b FieldError) int {
+		return slices.Index(requestNames, a.Field) - slices.Index(requestNames, b.Field)
+	})
 }
 
 // replayNumber reads the header closeorder-replay, 0 where there is none.

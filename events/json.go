@@ -314,9 +314,8 @@ func parseTime(name, s string, p *problems) time.Time {
 	if s == "" {
 		return time.Time{}
 	}
-	var t time.Time
-	// UnmarshalText is strict where time.Parse lets 1:02 and 05,5 pass.
-	if err := t.UnmarshalText([]byte(s)); err != nil {
+	t, err := time.Parse(time.RFC3339, s)
+	if err != nil || !isRFC3339(s) {
 		p.add(name, "is %s, want an RFC 3339 time such as 2025-11-23T20:00:00+08:00", quote(s))
 		return time.Time{}
 	}
@@ -326,6 +325,19 @@ func parseTime(name, s string, p *problems) time.Time {
 		return time.Time{}
 	}
 	return t
+}
+
+// isRFC3339 refuses what time.Parse lets pass (go.dev/issue/54580): an hour of
+// one digit, a comma before the fraction, a zone beyond 23:59.
+func isRFC3339(s string) bool {
+	if len(s) < len("2006-01-02T15:04:05Z") || s[len("2006-01-02T15")] != ':' || strings.Contains(s, ",") {
+		return false
+	}
+	if strings.HasSuffix(s, "Z") {
+		return true
+	}
+	zone := s[len(s)-len("15:04"):]
+	return zone[:2] <= "23" && zone[3:] <= "59"
 }
 
 // marshal encodes v, which must leave its metadata out, and puts metadata in

@@ -66,15 +66,6 @@ func (p problems) has(field string) bool {
 	return false
 }
 
-// rename gives the problems of one field to another.
-func (p problems) rename(from, to string) {
-	for i := range p {
-		if p[i].Field == from {
-			p[i].Field = to
-		}
-	}
-}
-
 func (p problems) err() error {
 	if len(p) == 0 {
 		return nil
