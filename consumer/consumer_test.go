@@ -137,6 +137,13 @@ func (h *host) cut(dead bool) {
 	h.conns = nil
 }
 
+// revive lets a dead host connect again.
+func (h *host) revive() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.dead = false
+}
+
 // request publishes a close request with the order as its key.
 func (c *cluster) request(orders ...string) {
 	c.t.Helper()

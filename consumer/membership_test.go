@@ -49,7 +49,9 @@ func TestLostConnectionsAreNotALostMembership(t *testing.T) {
 		c.request(orders...)
 		for range 4 {
 			time.Sleep(3 * time.Second)
-			h.cut(false)
+			h.cut(true) // and no way to connect for a while
+			time.Sleep(2 * time.Second)
+			h.revive()
 		}
 		c.outcomes(len(orders))
 		time.Sleep(10 * time.Second)
@@ -107,6 +109,23 @@ func TestAStoppedMemberLeavesAtOnceAlsoWhileItJoins(t *testing.T) {
 		}
 		c.outcomes(1)
 		stop1()
+	})
+}
+
+func TestTheOthersGetThePartitionsOfAStoppedMemberAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		stop1 := c.worker(&closing{}, nil)
+		stop2 := c.worker(&closing{}, nil)
+		defer stop2()
+		time.Sleep(30 * time.Second)
+		stop1()
+		began := time.Now()
+		c.request(numbered("T", 30)...)
+		c.outcomes(30)
+		if took := time.Since(began); took > 5*time.Second {
+			t.Errorf("took %v: the session of the stopped member had to time out", took)
+		}
 	})
 }
 

@@ -1,0 +1,136 @@
+package consumer
+
+import (
+	"context"
+	"errors"
+	"io"
+	"testing"
+
+	"github.com/closeorder/closeorder/events"
+	"github.com/closeorder/closeorder/internal/broker"
+	"github.com/sirupsen/logrus"
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// Each fence is tested by itself, on a real broker: in the whole worker they
+// stand one behind the other, and one alone could be broken unseen.
+
+func openTestCluster(t *testing.T) (*cluster, *kadm.Client) {
+	t.Helper()
+	b, err := broker.Start(broker.Config{Topics: []broker.Topic{{Name: "t", Partitions: 2}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, err := kgo.NewClient(kgo.SeedBrokers(b.Addr()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := openCluster(Kafka{Brokers: b.Addrs()}, []string{"t"})
+	t.Cleanup(func() { c.close(); client.Close(); b.Close() })
+	return c, kadm.NewClient(client)
+}
+
+func silent() logrus.FieldLogger {
+	log := logrus.New()
+	log.SetOutput(io.Discard)
+	return log
+}
+
+// begun is an owned partition with one finished offset.
+func begun(id int) *partition {
+	p := newPartition(context.Background(), place{"t", id})
+	p.begin(0, nil)
+	t := &task{partition: p, offset: 0, size: 1}
+	if _, err := p.open(t); err != nil {
+		panic(err)
+	}
+	p.finish(t)
+	return p
+}
+
+func TestNothingIsCommittedForALostPartition(t *testing.T) {
+	cluster, admin := openTestCluster(t)
+	c := newCommitter(cluster, "g", silent())
+	c.under(&generation{id: -1}) // a commit from outside of the group, so that only our fence is left
+	kept, lost := begun(0), begun(1)
+	lost.lose(errors.New("reassigned"))
+	c.touch(kept)
+	c.touch(lost)
+	if err := c.flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	offsets, err := admin.FetchOffsets(t.Context(), "g")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if o, ok := offsets.Lookup("t", 0); !ok || o.At != 1 {
+		t.Errorf("the partition that is owned: committed %+v, want 1", o)
+	}
+	if o, ok := offsets.Lookup("t", 1); ok && o.At >= 0 {
+		t.Errorf("the partition that was lost: committed %+v", o)
+	}
+}
+
+func TestNothingIsCommittedBetweenGenerations(t *testing.T) {
+	cluster, admin := openTestCluster(t)
+	c := newCommitter(cluster, "g", silent())
+	c.touch(begun(0))
+	if err := c.flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	offsets, _ := admin.FetchOffsets(t.Context(), "g")
+	if o, ok := offsets.Lookup("t", 0); ok && o.At >= 0 {
+		t.Errorf("committed %+v", o)
+	}
+}
+
+func TestNothingIsPublishedBehindAFence(t *testing.T) {
+	cluster, admin := openTestCluster(t)
+	p := newPublisher(cluster, silent())
+	defer p.close()
+	ended, end := context.WithCancel(context.Background())
+	end()
+	answers := make(chan error, 2)
+	for _, fence := range []context.Context{ended, context.Background()} {
+		p.publish(publication{topic: "t", msg: events.Message{Key: []byte("k"), Value: []byte("v")}, fence: fence, done: func(err error) { answers <- err }})
+	}
+	if err := <-answers; !errors.Is(err, errFencedOff) {
+		t.Errorf("the fenced record: %v", err)
+	}
+	if err := <-answers; err != nil {
+		t.Errorf("the other record: %v", err)
+	}
+	ends, err := admin.ListEndOffsets(t.Context(), "t")
+	if err != nil {
+		t.Fatal(err)
+	}
+	total := int64(0)
+	ends.Each(func(o kadm.ListedOffset) { total += o.Offset })
+	if total != 1 {
+		t.Errorf("%d records in the topic, want 1", total)
+	}
+}
+
+func TestAPublicationThatIsFencedOffLeavesItsOffsetOpen(t *testing.T) {
+	cluster, _ := openTestCluster(t)
+	w := &Worker{log: silent(), publisher: newPublisher(cluster, silent()), committer: newCommitter(cluster, "g", silent())}
+	defer w.publisher.close()
+	w.lanes = newLanes(1, nil)
+	p := newPartition(context.Background(), place{"t", 0})
+	p.begin(0, nil)
+	task := &task{partition: p, offset: 0, size: 1}
+	if _, err := p.open(task); err != nil {
+		t.Fatal(err)
+	}
+	p.lose(errors.New("reassigned"))
+	w.lanes.settle(p)
+	w.write(task, record{topic: "t"}, record{topic: "t"})
+	w.lanes.alive = nil
+	if !w.lanes.drain(t.Context(), []*partition{p}) {
+		t.Fatal("not drained")
+	}
+	if watermark, _, _ := p.position(); watermark != 0 {
+		t.Errorf("watermark %d: the offset counts as finished", watermark)
+	}
+}

@@ -1,0 +1,213 @@
+package consumer
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/closeorder/closeorder/events"
+)
+
+// road is a set of lanes whose calls the test ends one by one.
+type road struct {
+	*lanes
+	mu      sync.Mutex
+	started []string
+	ends    map[string]chan bool // true: again
+	alive   bool
+}
+
+func newRoad(slots int) *road {
+	r := &road{ends: make(map[string]chan bool), alive: true}
+	r.lanes = newLanes(slots, func(time.Time) bool { r.mu.Lock(); defer r.mu.Unlock(); return r.alive })
+	r.lanes.call = func(ctx context.Context, t *task) {
+		r.mu.Lock()
+		name := t.req.OutTradeNo + "/" + t.req.RequestID
+		r.started = append(r.started, name)
+		end := make(chan bool, 1)
+		r.ends[name] = end
+		r.mu.Unlock()
+		select {
+		case again := <-end:
+			r.lanes.finished(t, again)
+		case <-ctx.Done():
+			r.lanes.finished(t, true)
+		}
+	}
+	return r
+}
+
+func (r *road) drive(p *partition, order, id string) {
+	r.add(&task{partition: p, req: events.Request{MchID: "m", OutTradeNo: order, RequestID: id}})
+	synctest.Wait() // or two calls that start together would be noted in any order
+}
+
+// end ends a call and waits until what follows has started.
+func (r *road) end(name string, again bool) {
+	r.mu.Lock()
+	end := r.ends[name]
+	r.mu.Unlock()
+	end <- again
+	synctest.Wait()
+}
+
+func (r *road) want(t *testing.T, want ...string) {
+	t.Helper()
+	synctest.Wait()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !slices.Equal(r.started, want) {
+		t.Errorf("started %v, want %v", r.started, want)
+	}
+}
+
+// finishAll loses the partitions, so that all calls end.
+func (r *road) finishAll(ps ...*partition) {
+	r.lose(ps, errors.New("test over"))
+	r.calls.Wait()
+}
+
+func TestLanes(t *testing.T) {
+	for sentence, test := range map[string]func(t *testing.T, r *road, p, q *partition){
+		"a second request of an order waits for the first, another order does not": func(t *testing.T, r *road, p, q *partition) {
+			r.drive(p, "A", "1")
+			r.drive(p, "A", "2")
+			r.drive(p, "B", "1")
+			r.want(t, "A/1", "B/1")
+			r.end("A/1", false)
+			r.want(t, "A/1", "B/1", "A/2")
+		},
+		"the same order read from another partition waits too": func(t *testing.T, r *road, p, q *partition) {
+			r.drive(p, "A", "1")
+			r.drive(q, "A", "2")
+			r.want(t, "A/1")
+		},
+		"a hot order goes to the end of the queue after each call": func(t *testing.T, r *road, p, q *partition) {
+			for _, id := range []string{"1", "2", "3"} {
+				r.drive(p, "HOT", id)
+			}
+			for _, o := range []string{"A", "B", "C"} {
+				r.drive(p, o, "1")
+			}
+			r.want(t, "HOT/1", "A/1")
+			r.end("HOT/1", false)
+			r.end("B/1", false)
+			r.end("C/1", false)
+			r.want(t, "HOT/1", "A/1", "B/1", "C/1", "HOT/2")
+		},
+		"no call starts for a partition that is paused, others go on": func(t *testing.T, r *road, p, q *partition) {
+			r.pause([]*partition{p})
+			r.drive(p, "A", "1")
+			r.drive(q, "B", "1")
+			r.want(t, "B/1")
+			r.resume([]*partition{p})
+			r.want(t, "B/1", "A/1")
+		},
+		"no call starts for a partition that is lost, not even one that waits behind another": func(t *testing.T, r *road, p, q *partition) {
+			r.drive(q, "A", "1")
+			r.drive(p, "A", "2")
+			r.drive(p, "B", "1")
+			r.drive(p, "C", "1")
+			r.want(t, "A/1", "B/1")
+			r.lose([]*partition{p}, errors.New("reassigned"))
+			r.end("A/1", false)
+			r.drive(p, "D", "1")
+			r.want(t, "A/1", "B/1")
+		},
+		"a lost partition gives up what was parked while it was paused": func(t *testing.T, r *road, p, q *partition) {
+			r.pause([]*partition{p})
+			r.drive(p, "A", "1")
+			r.drive(q, "A", "2")
+			r.want(t)
+			r.lose([]*partition{p}, errors.New("reassigned"))
+			r.want(t, "A/2")
+		},
+		"no call starts when the membership is in doubt, until it is not": func(t *testing.T, r *road, p, q *partition) {
+			r.mu.Lock()
+			r.alive = false
+			r.mu.Unlock()
+			r.drive(p, "A", "1")
+			r.want(t)
+			r.mu.Lock()
+			r.alive = true
+			r.mu.Unlock()
+			r.poke()
+			r.want(t, "A/1")
+		},
+		"a call that was cut off is made again before later requests of its order": func(t *testing.T, r *road, p, q *partition) {
+			r.drive(p, "A", "1")
+			r.drive(p, "A", "2")
+			synctest.Wait()
+			r.pause([]*partition{p})
+			r.cut([]*partition{p}, errors.New("budget over"))
+			r.want(t, "A/1")
+			r.resume([]*partition{p})
+			r.want(t, "A/1", "A/1")
+		},
+		"draining waits for calls and for verdicts on their way": func(t *testing.T, r *road, p, q *partition) {
+			r.drive(p, "A", "1")
+			r.drive(q, "B", "1")
+			synctest.Wait()
+			r.settle(p)
+			drained := make(chan bool, 1)
+			go func() { drained <- r.drain(t.Context(), []*partition{p}) }()
+			r.end("A/1", false)
+			select {
+			case <-drained:
+				t.Error("drained while a verdict was on its way")
+			default:
+			}
+			r.settled(p)
+			if !<-drained {
+				t.Error("not drained")
+			}
+		},
+		"draining ends with its context": func(t *testing.T, r *road, p, q *partition) {
+			r.drive(p, "A", "1")
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			if r.drain(ctx, []*partition{p}) {
+				t.Error("drained while a call was in flight")
+			}
+		},
+	} {
+		t.Run(sentence, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p, q := newPartition(t.Context(), place{"t", 0}), newPartition(t.Context(), place{"t", 1})
+				r := newRoad(2)
+				defer r.finishAll(p, q)
+				test(t, r, p, q)
+			})
+		})
+	}
+}
+
+func TestQueueKeepsItsOrderAndLetsGoOfWhatWasTaken(t *testing.T) {
+	var q queue[int]
+	next, want := 0, 0
+	for range 1000 {
+		for range 3 {
+			q.push(next)
+			next++
+		}
+		for range 2 {
+			if got := q.pop(); got != want {
+				t.Fatalf("got %d, want %d", got, want)
+			}
+			want++
+		}
+	}
+	for q.len() > 0 {
+		if got := q.pop(); got != want {
+			t.Fatalf("got %d, want %d", got, want)
+		}
+		want++
+	}
+	if want != next || len(q.items) != 0 {
+		t.Errorf("took %d of %d, %d left in memory", want, next, len(q.items))
+	}
+}
