@@ -26,6 +26,11 @@ func (q quality) and(other quality) quality {
 
 // between is the quality of the way from one host to another. n.mu is held.
 func (n *Network) between(from, to string) quality {
+	for _, name := range [...]string{from, to} {
+		if h := n.hosts[name]; h != nil && h.exempt {
+			return quality{}
+		}
+	}
 	q := n.ways[way{from, to}]
 	for _, w := range [...]way{{from, ""}, {"", to}, {"", ""}} {
 		if other, set := n.ways[w]; set {
@@ -57,7 +62,9 @@ func (n *Network) Way(from, to string) Path { return Path{n, []way{{from, to}}} 
 // be made at once. Bytes that had not arrived are lost.
 func (p Path) Cut() int {
 	p.network.mu.Lock()
-	hit := p.network.matching(func(c *Conn) bool { return c.dialled && p.has(c) })
+	hit := p.network.matching(func(c *Conn) bool {
+		return c.dialled && !c.host.exempt && !c.peer.host.exempt && p.has(c)
+	})
 	p.network.mu.Unlock()
 	for _, c := range hit {
 		c.reset()

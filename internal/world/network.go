@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"os"
+	"slices"
 	"strconv"
 	"sync"
 	"syscall"
@@ -46,6 +47,7 @@ type Host struct {
 	name      string
 	listeners map[int]*listener // guarded by network.mu
 	crashed   bool
+	exempt    bool
 }
 
 // Boot starts a host. A running one of that name crashes first.
@@ -61,6 +63,13 @@ func (n *Network) Boot(name string) *Host {
 	h := &Host{network: n, name: name, listeners: make(map[int]*listener)}
 	n.hosts[name] = h
 	return h
+}
+
+// Exempt keeps the faults of all paths away from the host: it watches.
+func (h *Host) Exempt() {
+	h.network.mu.Lock()
+	defer h.network.mu.Unlock()
+	h.exempt = true
 }
 
 // Name is what others dial.
@@ -219,6 +228,18 @@ func (n *Network) OpenEnds() int {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return len(n.conns)
+}
+
+// openConns names the connections that have an open end, for an error.
+func (n *Network) openConns() []string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	var names []string
+	for c := range n.conns {
+		names = append(names, c.local.String()+" -> "+c.remote.String())
+	}
+	slices.Sort(names)
+	return names
 }
 
 // matching returns the open ends that f chooses. n.mu is held.

@@ -1,0 +1,125 @@
+package world
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"sync"
+	"time"
+
+	"github.com/closeorder/closeorder/events"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// Shop is an order service on a host of its own. It publishes with franz-go:
+// nothing of what is tested helps to test it.
+type Shop struct {
+	world  *World
+	host   *Host
+	client *kgo.Client
+	topic  string
+
+	mu   sync.Mutex
+	errs []error
+	sent int
+}
+
+// OpenShop starts an order service.
+func (w *World) OpenShop(name string) (*Shop, error) {
+	s := &Shop{world: w, host: w.Network.Boot(name), topic: w.Config.Topics.Requests}
+	var err error
+	s.client, err = kgo.NewClient(
+		kgo.SeedBrokers(w.Kafka.Addrs()...),
+		kgo.Dialer(s.host.DialContext),
+		kgo.ClientID(name),
+		kgo.DefaultProduceTopic(s.topic),
+		kgo.RecordPartitioner(kgo.ManualPartitioner()),
+		kgo.ProducerBatchCompression(kgo.NoCompression()),
+		kgo.ProducerLinger(0),
+		kgo.MetadataMinAge(100*time.Millisecond),
+		kgo.MaxBufferedRecords(100_000),
+	)
+	if err != nil {
+		return nil, fmt.Errorf("world: shop %s: %w", name, err)
+	}
+	w.closers = append(w.closers, func() error {
+		s.client.Close()
+		return errors.Join(s.errs...)
+	})
+	return s, nil
+}
+
+// Ask publishes records at their times, counted from now, and returns when
+// all of them are acknowledged. The error is of a record that was given up.
+func (s *Shop) Ask(ctx context.Context, records []Publication) error {
+	begin := time.Now()
+	for _, p := range records {
+		if wait := time.Until(begin.Add(p.After)); wait > 0 {
+			select {
+			case <-time.After(wait):
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+		s.send(ctx, p)
+	}
+	if err := s.client.Flush(ctx); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return errors.Join(s.errs...)
+}
+
+// AskFor publishes one plain request at once and waits for its
+// acknowledgement.
+func (s *Shop) AskFor(ctx context.Context, mchID, outTradeNo string) error {
+	return s.Ask(ctx, []Publication{{Message: Message{
+		Key:   []byte(outTradeNo),
+		Value: encode(map[string]any{"mch_id": mchID, "out_trade_no": outTradeNo}),
+	}}})
+}
+
+// Sent returns the number of records that were acknowledged.
+func (s *Shop) Sent() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.sent
+}
+
+func (s *Shop) send(ctx context.Context, p Publication) {
+	s.client.Produce(ctx, &kgo.Record{
+		Key: p.Key, Value: p.Value, Headers: headers(p.Headers),
+		Partition: int32(s.partition(p)),
+	}, func(_ *kgo.Record, err error) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if err != nil {
+			s.errs = append(s.errs, fmt.Errorf("publish request: %w", err))
+			return
+		}
+		s.sent++
+	})
+}
+
+// partition keeps the requests of one key together. It is not Kafka's own
+// choice, so that outcomes of one order stand in another partition than its
+// requests, as they may.
+func (s *Shop) partition(p Publication) int {
+	n := uint32(s.world.Topics[0].Partitions)
+	if p.Key == nil {
+		return int(p.Spread % n)
+	}
+	h := fnv.New32a()
+	h.Write(p.Key)
+	return int(h.Sum32() % n)
+}
+
+func headers(hs []events.Header) []kgo.RecordHeader {
+	out := make([]kgo.RecordHeader, len(hs))
+	for i, h := range hs {
+		out[i] = kgo.RecordHeader{Key: h.Key, Value: h.Value}
+	}
+	return out
+}

@@ -1,0 +1,172 @@
+package world
+
+import (
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/closeorder/closeorder/events"
+)
+
+// Traffic is what order services ask for, drawn from a seed: the same Traffic
+// is always the same records, whoever runs beside it.
+type Traffic struct {
+	Seed uint64
+	// Requests to make, and the time over which they are spread.
+	Requests int
+	Over     time.Duration
+	// Poison is the share of records, 0..1, that can never work.
+	Poison float64
+	// Repeats is the share of requests that ask for an order again which was
+	// asked for before.
+	Repeats float64
+	// Hot is the share of requests for a handful of orders.
+	Hot float64
+	// Behaviours are prefixes of out_trade_no to draw from, see
+	// gatewaysim.Behaviours; each as often as it is named. Empty for ordinary
+	// orders only.
+	Behaviours []string
+}
+
+// Publication is one record for the requests topic, and when it is due.
+type Publication struct {
+	After time.Duration
+	Message
+	// Kind says what it is, for people.
+	Kind string
+	// Spread picks the partition of a record without a key.
+	Spread uint32
+}
+
+// Message is one record.
+type Message = events.Message
+
+// hotOrders is how many orders share the hot requests.
+const hotOrders = 3
+
+// Publications draws the records, in the order of their times.
+func (t Traffic) Publications() []Publication {
+	r := rand.New(rand.NewPCG(t.Seed, 0x7472616666696300))
+	g := generator{Traffic: t, r: r}
+	all := make([]Publication, t.Requests)
+	for i := range all {
+		all[i] = g.next(i)
+	}
+	slices.SortStableFunc(all, func(a, b Publication) int { return int(a.After - b.After) })
+	return all
+}
+
+type generator struct {
+	Traffic
+	r     *rand.Rand
+	asked []order
+}
+
+type order struct{ mchID, subMchID, outTradeNo string }
+
+func (g *generator) next(i int) Publication {
+	p := Publication{Spread: g.r.Uint32()}
+	if g.Over > 0 {
+		p.After = time.Duration(g.r.Int64N(int64(g.Over)))
+	}
+	if g.r.Float64() < g.Poison {
+		p.Kind, p.Message = g.poison(i)
+		return p
+	}
+	o := g.order(i)
+	p.Kind, p.Message = g.request(i, o)
+	return p
+}
+
+func (g *generator) order(i int) order {
+	switch {
+	case g.r.Float64() < g.Hot:
+		return order{"1900000109", "", fmt.Sprintf("hot-%d-%d", g.Seed%1000, g.r.IntN(hotOrders))}
+	case len(g.asked) > 0 && g.r.Float64() < g.Repeats:
+		return g.asked[g.r.IntN(len(g.asked))]
+	}
+	o := order{mchID: []string{"1900000109", "1900000110", "1900000111"}[g.r.IntN(3)]}
+	if o.mchID == "1900000111" {
+		o.subMchID = fmt.Sprintf("19000%05d", g.r.IntN(5))
+	}
+	prefix := "T"
+	if len(g.Behaviours) > 0 {
+		prefix = g.Behaviours[g.r.IntN(len(g.Behaviours))]
+	}
+	o.outTradeNo = strings.TrimPrefix(fmt.Sprintf("%s-%d-%d", prefix, g.Seed%1000, i), "-")
+	g.asked = append(g.asked, o)
+	return o
+}
+
+// request writes a good request in one of the three forms.
+func (g *generator) request(i int, o order) (string, Message) {
+	doc := map[string]any{
+		"mch_id": o.mchID, "out_trade_no": o.outTradeNo, "reason": "payment_timeout",
+		"metadata": map[string]any{"n": i},
+	}
+	if o.subMchID != "" {
+		doc["sub_mch_id"] = o.subMchID
+	}
+	if g.r.IntN(4) == 0 {
+		doc["replacement_out_trade_no"] = fmt.Sprintf("new-%d-%d", g.Seed%1000, i)
+	}
+	id := fmt.Sprintf("request-%d-%d", g.Seed, i)
+	m := Message{Key: []byte(o.outTradeNo)}
+	switch g.r.IntN(3) {
+	case 0:
+		if g.r.IntN(2) == 0 {
+			doc["request_id"] = id
+		}
+		m.Value = encode(doc)
+		return "plain JSON", m
+	case 1:
+		m.Value = encode(doc)
+		m.Headers = []events.Header{
+			{Key: "ce_specversion", Value: []byte("1.0")},
+			{Key: "ce_id", Value: []byte(id)},
+			{Key: "ce_source", Value: []byte("/shops/one")},
+			{Key: "ce_type", Value: []byte("closeorder.requested")},
+			{Key: "content-type", Value: []byte("application/json")},
+			{Key: "traceparent", Value: []byte(fmt.Sprintf("00-%032x-%016x-01", i+1, i+1))},
+		}
+		return "binary CloudEvent", m
+	default:
+		m.Value = encode(map[string]any{
+			"specversion": "1.0", "id": id, "source": "/shops/two", "type": "closeorder.requested", "data": doc,
+		})
+		m.Headers = []events.Header{{Key: "content-type", Value: []byte("application/cloudevents+json; charset=utf-8")}}
+		return "structured CloudEvent", m
+	}
+}
+
+// poison writes a record that can never work.
+func (g *generator) poison(i int) (string, Message) {
+	no := fmt.Sprintf("bad-%d-%d", g.Seed%1000, i)
+	switch g.r.IntN(7) {
+	case 0:
+		return "not JSON", Message{Key: []byte(no), Value: []byte("<xml>close it</xml>")}
+	case 1:
+		return "no out_trade_no", Message{Key: []byte(no), Value: encode(map[string]any{"mch_id": "1900000109"})}
+	case 2:
+		return "unknown merchant", Message{Key: []byte(no), Value: encode(map[string]any{"mch_id": "1999999999", "out_trade_no": no})}
+	case 3:
+		return "tombstone", Message{Key: []byte(no)}
+	case 4:
+		return "empty", Message{Key: []byte(no), Value: []byte{}}
+	case 5:
+		return "no key, cut off", Message{Value: []byte(`{"mch_id":"1900000109","out_trade_no":"` + no)}
+	default:
+		return "missing sub_mch_id", Message{Key: []byte(no), Value: encode(map[string]any{"mch_id": "1900000111", "out_trade_no": no})}
+	}
+}
+
+func encode(v any) []byte {
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic("world: " + err.Error()) // maps of ours
+	}
+	return b
+}
