@@ -28,6 +28,7 @@ type Behaviour struct {
 }
 
 // Behaviours is the table that "closeorder simulate --help" prints, in order.
+// Numbers and times in it are the defaults of [Config].
 func Behaviours() []Behaviour { return slices.Clone(behaviours[:]) }
 
 // first fails the first calls and then lets the order be what it is.
@@ -83,9 +84,9 @@ var behaviours = [...]Behaviour{
 	{Prefix: "CLOSED", What: "was closed before: ORDERCLOSED", Outcome: "closed", open: is(Closed)},
 	{Prefix: "REVOKED", What: "was revoked: ORDERREVERSED, the query says REVOKED", Outcome: "closed", open: is(Revoked)},
 	{Prefix: "UNKNOWN", What: "was never submitted: ORDERNOTEXIST", Outcome: "closed", open: is(Unknown)},
-	{Prefix: "FLAKY", What: "the first calls fail (SYSTEMERROR, then a dropped connection)", Outcome: "closed",
+	{Prefix: "FLAKY", What: "the first two calls fail (SYSTEMERROR, then a dropped connection)", Outcome: "closed",
 		script: first(Fault{Code: "SYSTEMERROR"}, Fault{Spoil: Drop})},
-	{Prefix: "SLOW", What: "every call takes a few seconds", Outcome: "closed",
+	{Prefix: "SLOW", What: "every call takes 3 s", Outcome: "closed",
 		script: func(_ *order, _ *Call, _ time.Time, cfg *Config) Fault { return Fault{Delay: cfg.Slow} }},
 	{Prefix: "DEAD", What: "is refused for good: PARAM_ERROR", Outcome: "failed", script: always(Fault{Code: "PARAM_ERROR"})},
 	{Prefix: "FAIL", What: "the same", Outcome: "failed", script: always(Fault{Code: "PARAM_ERROR"})},
@@ -113,10 +114,10 @@ var behaviours = [...]Behaviour{
 			}
 			return Fault{Code: "SYSTEMERROR"}
 		}},
-	{Prefix: "LOST", What: "the first calls take effect, their replies are lost", Outcome: "closed", script: first(Fault{Spoil: Lose})},
-	{Prefix: "APPLIED", What: "the first calls take effect and answer SYSTEMERROR", Outcome: "closed",
+	{Prefix: "LOST", What: "the first two calls take effect, their replies are lost", Outcome: "closed", script: first(Fault{Spoil: Lose})},
+	{Prefix: "APPLIED", What: "the first two calls take effect and answer SYSTEMERROR", Outcome: "closed",
 		script: first(Fault{Code: "SYSTEMERROR", Applied: true})},
-	{Prefix: "RATE", What: "the first calls are told, unsigned, to slow down", Outcome: "closed", script: first(Fault{ReturnMsg: msgFrequency})},
+	{Prefix: "RATE", What: "the first two calls are told, unsigned, to slow down", Outcome: "closed", script: first(Fault{ReturnMsg: msgFrequency})},
 	{Prefix: "STALE", What: "for 2 s after the close a query still says NOTPAY", Outcome: "closed",
 		script: func(o *order, c *Call, now time.Time, _ *Config) Fault {
 			if c.Op == OrderQuery && o.state == Closed && now.Sub(time.Unix(0, o.events[len(o.events)-1].at)) < 2*time.Second {
@@ -136,11 +137,11 @@ var behaviours = [...]Behaviour{
 	{Prefix: "LATEVACUOUS", What: "SUCCESS, then its create arrives: payable", Outcome: "closed, not safe to reissue before the create has arrived", open: late(false), script: vacuous},
 	{Prefix: "LATEPAID", What: "ORDERNOTEXIST, then its create arrives, then the buyer pays", Outcome: "closed in between, paid later", open: late(true)},
 
-	{Prefix: "DROP", What: "the first calls are dropped without a reply", Outcome: "closed", script: first(Fault{Spoil: Drop})},
-	{Prefix: "STALL", What: "the first calls take effect and are never answered", Outcome: "closed", script: first(Fault{Spoil: Stall})},
-	{Prefix: "RESET", What: "the first replies are reset in the middle", Outcome: "closed", script: first(Fault{Spoil: Reset})},
-	{Prefix: "DRIP", What: "the first replies come at one byte per second", Outcome: "closed", script: first(Fault{Spoil: Drip})},
-	{Prefix: "STATUS", What: "the first calls get status 502", Outcome: "closed", script: first(Fault{Spoil: BadGateway})},
+	{Prefix: "DROP", What: "the first two calls are dropped without a reply", Outcome: "closed", script: first(Fault{Spoil: Drop})},
+	{Prefix: "STALL", What: "the first two calls take effect and are never answered", Outcome: "closed", script: first(Fault{Spoil: Stall})},
+	{Prefix: "RESET", What: "the first two replies are reset in the middle", Outcome: "closed", script: first(Fault{Spoil: Reset})},
+	{Prefix: "DRIP", What: "the first two replies come at one byte per second", Outcome: "closed", script: first(Fault{Spoil: Drip})},
+	{Prefix: "STATUS", What: "the first two calls get status 502", Outcome: "closed", script: first(Fault{Spoil: BadGateway})},
 
 	{Prefix: "HTML", What: "a web page in place of a reply", Outcome: "failed", script: claims(HTML)},
 	{Prefix: "EMPTY", What: "an empty reply", Outcome: "failed", script: claims(Empty)},

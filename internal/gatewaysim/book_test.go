@@ -88,6 +88,23 @@ func TestACallIsOverWhenItsClientHasTheAnswerOrGaveUp(t *testing.T) {
 	}
 }
 
+// Over TCP, where the reply and the next call really race.
+func TestACallIsOverBeforeItsClientCanAskAgain(t *testing.T) {
+	s := newSimulator(t, Config{FlakyCalls: 3})
+	c := serveTCP(t, s)
+	for i := range 100 {
+		for _, prefix := range []string{"T", "RESET", "LOST", "STATUS", "HTML", "HUGE"} {
+			number := fmt.Sprint(prefix, "-", i)
+			for range 4 {
+				c.close(number)
+			}
+			if e, _ := s.Lookup(order1(number)); e.MaxInProgress != 1 || e.Closes != 4 {
+				t.Fatalf("%s: %d at once in %d calls", number, e.MaxInProgress, e.Closes)
+			}
+		}
+	}
+}
+
 func TestADripThatIsReadToItsEndIsAReply(t *testing.T) {
 	virtual(t, Config{}, func(t *testing.T, s *Simulator, c *client) {
 		c.http.Timeout = 0

@@ -135,6 +135,8 @@ type Entry struct {
 
 	// Closes, Queries and Creates count accepted calls. InProgress counts
 	// those that go on now; MaxInProgress was their greatest number at once.
+	// A call that its client gave up ends when the server sees the connection
+	// close: on a network that hides this, compare Start and Remote of Calls.
 	Closes, Queries, Creates  int
 	InProgress, MaxInProgress int
 	// RepeatedNonces counts calls whose nonce_str was that of the call before.

@@ -89,7 +89,7 @@ func FuzzParseFields(f *testing.F) {
 	f.Fuzz(func(t *testing.T, body []byte) {
 		fields, err := parseFields(body)
 		if err != nil {
-			if fields != nil && err == errNotUTF8 {
+			if fields != nil {
 				t.Error("fields beside an error")
 			}
 			return

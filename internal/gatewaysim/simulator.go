@@ -57,7 +57,7 @@ type Config struct {
 	Buyers Buyers
 
 	// FlakyCalls is the number of calls that fail where [Behaviours] says
-	// "the first calls"; 0 for DefaultFlakyCalls.
+	// "the first two calls"; 0 for DefaultFlakyCalls.
 	FlakyCalls int
 	// Slow is the time that a slow order takes; 0 for DefaultSlow.
 	Slow time.Duration

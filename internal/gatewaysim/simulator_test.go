@@ -1,6 +1,7 @@
 package gatewaysim
 
 import (
+	"bytes"
 	"context"
 	"encoding/xml"
 	"errors"
@@ -9,6 +10,7 @@ import (
 	"math"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"syscall"
@@ -261,6 +263,34 @@ func TestAResetIsAReset(t *testing.T) {
 	}
 	if !errors.Is(err, syscall.ECONNRESET) && !errors.Is(err, io.ErrUnexpectedEOF) {
 		t.Errorf("error %v", err)
+	}
+}
+
+func TestEverythingWorksOverHTTP2Too(t *testing.T) {
+	s := newSimulator(t, Config{})
+	server := httptest.NewUnstartedServer(nil)
+	server.Config = s.Server()
+	server.EnableHTTP2 = true
+	server.StartTLS()
+	defer server.Close()
+	c := newClient(server.URL, nil)
+	c.http = server.Client()
+	for _, step := range []struct{ number, want string }{
+		{"T1", "SUCCESS"}, {"LOST-1", "no reply"}, {"DROP-1", "no reply"}, {"RESET-1", "cut in the middle"}, {"STATUS-1", "status 502"}, {"FORGED-1", "nothing: signature does not match"},
+	} {
+		expect(t, step.number, c.close(step.number), step.want)
+	}
+	expect(t, "after a lost reply", c.query("LOST-2"), "no reply")
+	if e, _ := s.Lookup(order1("RESET-1")); e.State != Closed || e.InProgress != 0 {
+		t.Errorf("%+v", e)
+	}
+	resp, err := c.http.Post(c.base+"/pay/closeorder", "text/xml", bytes.NewReader(document(c.fields("T2"))))
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if resp.ProtoMajor != 2 {
+		t.Errorf("protocol %s", resp.Proto)
 	}
 }
 

@@ -49,7 +49,10 @@ func parseFields(body []byte) (map[string]string, error) {
 			}
 			fields[name] = value
 		case xml.EndElement:
-			return fields, nothingMore(d)
+			if err := nothingMore(d); err != nil {
+				return nil, err
+			}
+			return fields, nil
 		default:
 			return nil, errMalformed
 		}
