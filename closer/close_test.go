@@ -1,0 +1,461 @@
+package closer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/closeorder/closeorder/signing"
+)
+
+// script answers the calls in turn, and the last one for ever.
+func script(replies ...reply) func(call, int) reply {
+	return func(_ call, n int) reply { return replies[min(n, len(replies))-1] }
+}
+
+// closesAndQueries answers closes and queries from a script each.
+func closesAndQueries(closes, queries []reply) func(call, int) reply {
+	var mu sync.Mutex
+	n := map[Call]int{}
+	return func(c call, _ int) reply {
+		mu.Lock()
+		defer mu.Unlock()
+		n[c.call]++
+		list := closes
+		if c.call == CallQuery {
+			list = queries
+		}
+		return list[min(n[c.call], len(list))-1]
+	}
+}
+
+func replies(r ...reply) []reply { return r }
+
+func TestClose(t *testing.T) {
+	paid := says("result_code", "SUCCESS", "trade_state", "SUCCESS",
+		"transaction_id", "4200001", "total_fee", "888", "time_end", "20260102030405")
+	lost := reply{}
+	unknownAge := func(o *Order) { o.CreatedAt = time.Time{} }
+	young := func(o *Order) { o.CreatedAt = time.Now().Add(-10 * time.Second) }
+	type want struct {
+		class    Class
+		code     string
+		by       string
+		safe     bool
+		calls    string
+		from, to time.Duration // of the whole Close
+	}
+	never := func(c *Config, _ *gateway) { c.Confirm = ConfirmNever }
+	always := func(c *Config, _ *gateway) { c.Confirm = ConfirmAlways }
+	ms := time.Millisecond
+
+	for sentence, tt := range map[string]struct {
+		closes, queries []reply
+		order           func(*Order)
+		config          func(*Config, *gateway)
+		want            want
+	}{
+		"SUCCESS on a settled order is closed at once": {
+			closes: replies(closeSuccess()),
+			want:   want{class: Closed, code: "SUCCESS", by: "closeorder", safe: true, calls: "close"},
+		},
+		"ORDER_CLOSED is closed, with the code as it was spelt": {
+			closes: replies(code("ORDER_CLOSED")),
+			want:   want{class: Closed, code: "ORDER_CLOSED", by: "closeorder", safe: true, calls: "close"},
+		},
+		"ORDERPAID is paid": {
+			closes: replies(code("ORDERPAID")),
+			want:   want{class: Paid, code: "ORDERPAID", by: "closeorder", calls: "close"},
+		},
+		"ORDERPAID with always carries the transaction": {
+			closes: replies(code("ORDERPAID")), queries: replies(paid), config: always,
+			want: want{class: Paid, code: "ORDERPAID", by: "orderquery", calls: "close query"},
+		},
+		"ORDERNOTEXIST on a settled order is closed": {
+			closes: replies(code("ORDERNOTEXIST")),
+			want:   want{class: Closed, code: "ORDERNOTEXIST", by: "closeorder", safe: true, calls: "close"},
+		},
+		"ORDERNOTEXIST at unknown age, confirmed: closed, but not safe": {
+			closes: replies(code("ORDERNOTEXIST")), queries: replies(code("ORDERNOTEXIST")), order: unknownAge,
+			want: want{class: Closed, code: "ORDERNOTEXIST", by: "orderquery", calls: "close query"},
+		},
+		"ORDERNOTEXIST on a young order asks to come back when it is settled": {
+			closes: replies(code("ORDERNOTEXIST")), queries: replies(code("ORDERNOTEXIST")), order: young,
+			want: want{class: Temporary, code: "ORDERNOTEXIST", calls: "close query"},
+		},
+		"a create call that arrives after ORDERNOTEXIST is found and closed": {
+			closes: replies(code("ORDERNOTEXIST"), closeSuccess()), queries: replies(state("NOTPAY"), state("NOTPAY"), state("NOTPAY"), state("NOTPAY"), state("NOTPAY"), state("CLOSED")), order: young,
+			want: want{class: Closed, code: "SUCCESS", by: "orderquery", safe: true, calls: "close query query query query query close query", from: 5 * time.Second, to: 6 * time.Second},
+		},
+		"SUCCESS at unknown age is confirmed by the query, and safe": {
+			closes: replies(closeSuccess()), queries: replies(state("CLOSED")), order: unknownAge,
+			want: want{class: Closed, code: "SUCCESS", by: "orderquery", safe: true, calls: "close query"},
+		},
+		"SUCCESS for a number that nobody knows is not safe": {
+			closes: replies(closeSuccess()), queries: replies(code("ORDERNOTEXIST")), order: unknownAge,
+			want: want{class: Closed, code: "ORDERNOTEXIST", by: "orderquery", calls: "close query"},
+		},
+		"a query that says NOTPAY for a moment after the close is asked again": {
+			closes: replies(closeSuccess()), queries: replies(state("NOTPAY"), state("NOTPAY"), state("CLOSED")), order: unknownAge,
+			want: want{class: Closed, code: "SUCCESS", by: "orderquery", safe: true, calls: "close query query query", from: 2000 * ms, to: 2100 * ms},
+		},
+		"an order paid after SUCCESS is paid": {
+			closes: replies(closeSuccess()), queries: replies(state("NOTPAY"), paid), order: young,
+			want: want{class: Paid, code: "SUCCESS", by: "orderquery", calls: "close query query", from: 500 * ms, to: 600 * ms},
+		},
+		"SUCCESS that never takes effect concludes nothing": {
+			closes: replies(closeSuccess()), queries: replies(state("NOTPAY")), order: young,
+			want: want{class: Temporary, code: "NOTPAY", from: 20 * time.Second, to: 31 * time.Second},
+		},
+		"SUCCESS on a young order whose query stays unanswered concludes nothing": {
+			closes: replies(closeSuccess()), queries: replies(reply{status: 502}), order: young,
+			want: want{class: Temporary, code: "HTTP_STATUS", from: 20 * time.Second, to: 31 * time.Second},
+		},
+		"never does not ask": {
+			closes: replies(closeSuccess()), order: unknownAge, config: never,
+			want: want{class: Closed, code: "SUCCESS", by: "closeorder", calls: "close"},
+		},
+		"always asks although there is no doubt": {
+			closes: replies(closeSuccess()), queries: replies(state("CLOSED")), config: always,
+			want: want{class: Closed, code: "SUCCESS", by: "orderquery", safe: true, calls: "close query"},
+		},
+		"a lost reply is closed again and then asked about": {
+			closes: replies(lost, code("ORDERCLOSED")), queries: replies(state("CLOSED")),
+			want: want{class: Closed, code: "ORDERCLOSED", by: "orderquery", safe: true, calls: "close close query", from: 500 * ms, to: 600 * ms},
+		},
+		"a lost reply, and a query that does not answer: the close stands": {
+			closes: replies(lost, code("ORDERCLOSED")), queries: replies(reply{status: 502}),
+			want: want{class: Closed, code: "ORDERCLOSED", by: "closeorder", safe: true, calls: "close close query query query query"},
+		},
+		"closes without an answer are followed by a query": {
+			closes: replies(lost), queries: replies(state("CLOSED")),
+			want: want{class: Closed, code: "CLOSED", by: "orderquery", safe: true, calls: "close close query"},
+		},
+		"SYSTEMERROR is tried again with the same order": {
+			closes: replies(code("SYSTEMERROR"), code("SYSTEM_ERROR"), closeSuccess()), queries: replies(state("NOTPAY")),
+			want: want{class: Closed, code: "SUCCESS", by: "closeorder", safe: true, calls: "close close query close", from: 1500 * ms, to: 1600 * ms},
+		},
+		"a persistent SYSTEMERROR is temporary": {
+			closes: replies(code("SYSTEMERROR")), queries: replies(code("SYSTEMERROR")),
+			want: want{class: Temporary, code: "SYSTEMERROR", from: 14 * time.Second, to: 31 * time.Second},
+		},
+		"FREQUENCY_LIMITED waits 5 s and queries before it closes again": {
+			closes: replies(code("FREQUENCY_LIMITED"), closeSuccess()), queries: replies(state("NOTPAY")),
+			want: want{class: Closed, code: "SUCCESS", by: "closeorder", safe: true, calls: "close query close", from: 5 * time.Second, to: 6 * time.Second},
+		},
+		"a buyer who pays during FREQUENCY_LIMITED is found": {
+			closes: replies(code("FREQUENCY_LIMITED")), queries: replies(paid),
+			want: want{class: Paid, code: "SUCCESS", by: "orderquery", calls: "close query", from: 5 * time.Second, to: 6 * time.Second},
+		},
+		"FREQUENCY_LIMITED with never waits and closes": {
+			closes: replies(code("FREQUENCY_LIMITED"), closeSuccess()), config: never,
+			want: want{class: Closed, code: "SUCCESS", by: "closeorder", safe: true, calls: "close close", from: 5 * time.Second, to: 6 * time.Second},
+		},
+		"a persistent FREQUENCY_LIMITED is temporary": {
+			closes: replies(code("FREQUENCY_LIMITED")), queries: replies(state("USERPAYING")),
+			want: want{class: Temporary, code: "FREQUENCY_LIMITED", from: 20 * time.Second, to: 31 * time.Second},
+		},
+		"a refused request fails at once": {
+			closes: replies(code("PARAM_ERROR")),
+			want:   want{class: Failed, code: "PARAM_ERROR", calls: "close"},
+		},
+		"a request refused after a lost reply was closed by it": {
+			closes: replies(lost, code("PARAM_ERROR")), queries: replies(state("CLOSED")),
+			want: want{class: Closed, code: "CLOSED", by: "orderquery", safe: true, calls: "close close query"},
+		},
+		"a code in no table is asked about, tried again, and fails": {
+			closes: replies(code("BRAND_NEW")), queries: replies(state("NOTPAY")),
+			want: want{class: Failed, code: "BRAND_NEW", calls: "close query close query query close query"},
+		},
+		"a code in no table on a paid order is paid": {
+			closes: replies(code("BRAND_NEW")), queries: replies(paid),
+			want: want{class: Paid, code: "SUCCESS", by: "orderquery", calls: "close query"},
+		},
+		"a refused merchant is held at once": {
+			closes: replies(code("NOAUTH")),
+			want:   want{class: MerchantConfig, code: "NOAUTH", calls: "close"},
+		},
+		"an unsigned wrong signature is tried twice, and then holds the merchant": {
+			closes: replies(unsigned("签名错误")),
+			want:   want{class: MerchantConfig, code: "UNSIGNED_FAIL", calls: "close close", from: 500 * ms, to: 600 * ms},
+		},
+		"an unsigned wrong signature that was a stray does no harm": {
+			closes: replies(unsigned("签名错误"), closeSuccess()),
+			want:   want{class: Closed, code: "SUCCESS", by: "closeorder", safe: true, calls: "close close", from: 500 * ms, to: 600 * ms},
+		},
+		"an unsigned missing parameter concludes nothing": {
+			closes: replies(unsigned("缺少参数")), queries: replies(unsigned("缺少参数")),
+			want: want{class: Temporary, code: "UNSIGNED_FAIL", calls: "close close query close"},
+		},
+		"an unsigned rate limit waits 5 s": {
+			closes: replies(unsigned("频率限制"), closeSuccess()),
+			want:   want{class: Closed, code: "SUCCESS", by: "closeorder", safe: true, calls: "close close", from: 5 * time.Second, to: 6 * time.Second},
+		},
+		"a gateway that never answers is no answer": {
+			closes: replies(lost), queries: replies(lost),
+			want: want{class: NoAnswer, code: "CONNECTION_LOST", from: 14 * time.Second, to: 31 * time.Second},
+		},
+		"a gateway that hangs times out": {
+			closes: replies(after(time.Hour, closeSuccess())), queries: replies(after(time.Hour, state("CLOSED"))),
+			want: want{class: NoAnswer, code: "TIMEOUT", from: 20 * time.Second, to: 45 * time.Second},
+		},
+		"an unknown merchant fails without a call": {
+			order: func(o *Order) { o.MchID = "nobody" },
+			want:  want{class: Failed, code: "UNKNOWN_MERCHANT"},
+		},
+		"an order that cannot be sent fails without a call": {
+			order: func(o *Order) { o.OutTradeNo = "bad\x00" },
+			want:  want{class: Failed, code: "INVALID_REQUEST"},
+		},
+	} {
+		t.Run(sentence, func(t *testing.T) {
+			inBubble(t, closesAndQueries(tt.closes, tt.queries), tt.config, func(t *testing.T, c *Closer, g *gateway) {
+				o := order()
+				if tt.order != nil {
+					tt.order(&o)
+				}
+				start := time.Now()
+				v := c.Close(t.Context(), o)
+				took := time.Since(start)
+				w := tt.want
+				if v.Class != w.class || v.Code != w.code || v.ConfirmedBy != w.by || v.SafeToReissue != w.safe {
+					t.Errorf("got %v %s by %q safe %v (%s), want %+v", v.Class, v.Code, v.ConfirmedBy, v.SafeToReissue, v.Message, w)
+				}
+				if got := g.sequence(); w.calls != "" && got != w.calls {
+					t.Errorf("calls: %s\nwant:  %s", got, w.calls)
+				}
+				if took < w.from || w.to > 0 && took > w.to {
+					t.Errorf("took %v, want %v to %v", took, w.from, w.to)
+				}
+				if v.Attempts != len(g.seen()) {
+					t.Errorf("counted %d calls, the gateway saw %d", v.Attempts, len(g.seen()))
+				}
+				if v.Message == "" {
+					t.Error("no message")
+				}
+				if v.Class == Paid && v.ConfirmedBy == "orderquery" && w.calls != "close query query" &&
+					(v.Gateway.TransactionID != "4200001" || v.Gateway.TotalFee != 888 || v.Gateway.TimeEnd != "20260102030405") {
+					t.Errorf("paid without its transaction: %+v", v.Gateway)
+				}
+				if v.Class == MerchantConfig && v.Hold.MchID != "1900000109" {
+					t.Errorf("holds %+v", v.Hold)
+				}
+			})
+		})
+	}
+}
+
+func TestEachAttemptIsSignedAnew(t *testing.T) {
+	inBubble(t, script(code("SYSTEMERROR"), code("SYSTEMERROR"), closeSuccess()), nil, func(t *testing.T, c *Closer, g *gateway) {
+		c.cfg.Confirm = ConfirmNever
+		c.Close(t.Context(), order())
+		nonces := map[string]bool{}
+		for _, call := range g.seen() {
+			nonces[call.got["nonce_str"]] = true
+			if err := signing.Verify(call.got, g.m.Keys[0], signing.MD5); err != nil {
+				t.Errorf("request %v: %v", call.got, err)
+			}
+			if n := len(call.got["nonce_str"]); n != 32 {
+				t.Errorf("nonce of %d bytes", n)
+			}
+		}
+		if len(nonces) != 3 {
+			t.Errorf("%d nonces for 3 attempts", len(nonces))
+		}
+	})
+}
+
+func TestYoungOrderSaysWhenToComeBack(t *testing.T) {
+	inBubble(t, script(code("ORDERNOTEXIST")), nil, func(t *testing.T, c *Closer, _ *gateway) {
+		o := order()
+		o.CreatedAt = time.Now().Add(-10 * time.Second)
+		if v := c.Close(t.Context(), o); v.RetryAfter != 50*time.Second {
+			t.Errorf("come back after %v (%v), want 50s", v.RetryAfter, v.Class)
+		}
+		time.Sleep(50 * time.Second)
+		if v := c.Close(t.Context(), o); v.Class != Closed || !v.SafeToReissue {
+			t.Errorf("after that: %+v", v)
+		}
+	})
+}
+
+func TestInterrupted(t *testing.T) {
+	for sentence, tt := range map[string]struct {
+		answer func(call, int) reply
+		after  time.Duration
+		calls  int
+	}{
+		"before the first call": {script(closeSuccess()), 0, 0},
+		"during a call":         {script(after(time.Minute, closeSuccess())), time.Second, 1},
+		"during a pause":        {script(code("FREQUENCY_LIMITED")), time.Second, 1},
+		"between queries":       {closesAndQueries(replies(closeSuccess()), replies(state("NOTPAY"))), 700 * time.Millisecond, 3},
+	} {
+		t.Run(sentence, func(t *testing.T) {
+			inBubble(t, tt.answer, nil, func(t *testing.T, c *Closer, g *gateway) {
+				cause := errors.New("the partition was lost")
+				ctx, cancel := context.WithCancelCause(t.Context())
+				if tt.after == 0 {
+					cancel(cause)
+				} else {
+					time.AfterFunc(tt.after, func() { cancel(cause) })
+				}
+				o := order()
+				o.CreatedAt = time.Time{}
+				start := time.Now()
+				v := c.Close(ctx, o)
+				if v.Class != Interrupted || v.SafeToReissue || v.ConfirmedBy != "" {
+					t.Errorf("got %+v", v)
+				}
+				if took := time.Since(start); took != tt.after {
+					t.Errorf("came back after %v, want %v", took, tt.after)
+				}
+				if v.Attempts != tt.calls {
+					t.Errorf("%d calls, want %d", v.Attempts, tt.calls)
+				}
+				cancel(nil)
+			})
+		})
+	}
+}
+
+func TestKeyChange(t *testing.T) {
+	const next = "ffffffffffffffffffffffffffffffff"
+	inBubble(t, nil, nil, func(t *testing.T, c *Closer, g *gateway) {
+		var mu sync.Mutex
+		valid := testKey // what the gateway signs and checks with
+		g.answer = func(c call, _ int) reply {
+			mu.Lock()
+			defer mu.Unlock()
+			if signing.Verify(c.got, mustKey(t, valid), signing.MD5) != nil {
+				return unsigned("签名错误")
+			}
+			r := closeSuccess()
+			r.key = valid
+			return r
+		}
+		m := g.m
+		m.Keys = []signing.Key{mustKey(t, next), mustKey(t, testKey)}
+		c.cfg.Merchants = MerchantMap{m.MchID: m}
+
+		closes := func(attempts int) {
+			t.Helper()
+			start := time.Now()
+			v := c.Close(t.Context(), order())
+			if v.Class != Closed || v.Attempts != attempts {
+				t.Errorf("got %v after %d calls, want closed after %d", v.Class, v.Attempts, attempts)
+			}
+			if took := time.Since(start); took != 0 {
+				t.Errorf("a key change made it wait for %v", took)
+			}
+		}
+		closes(2) // the new key is not valid yet
+		closes(1) // and that is remembered
+		mu.Lock()
+		valid = next
+		mu.Unlock()
+		closes(2) // now it is
+		closes(1)
+		m.Keys = m.Keys[:1] // the file names the new key alone
+		c.cfg.Merchants = MerchantMap{m.MchID: m}
+		closes(1)
+	})
+}
+
+func TestRepliesCountUnderEitherKey(t *testing.T) {
+	const other = "ffffffffffffffffffffffffffffffff"
+	inBubble(t, func(call, int) reply { r := closeSuccess(); r.key = other; return r }, nil, func(t *testing.T, c *Closer, g *gateway) {
+		if v := c.Close(t.Context(), order()); v.Class != NoAnswer || v.Code != "BAD_SIGNATURE" {
+			t.Errorf("with one key: %v %s", v.Class, v.Code)
+		}
+		m := g.m
+		m.Keys = append(m.Keys[:1:1], mustKey(t, other))
+		c.cfg.Merchants = MerchantMap{m.MchID: m}
+		if v := c.Close(t.Context(), order()); v.Class != Closed {
+			t.Errorf("with both: %v %s", v.Class, v.Code)
+		}
+	})
+}
+
+func TestInstitutionModeAndHMAC(t *testing.T) {
+	change := func(cfg *Config, g *gateway) {
+		g.m = Merchant{
+			MchID: "1900000111", AppID: "wxinstitution", Institution: true, SubAppID: "wxsub",
+			Keys: g.m.Keys, SignType: signing.HMACSHA256,
+		}
+	}
+	inBubble(t, closesAndQueries(replies(closeSuccess()), replies(state("CLOSED"))), change, func(t *testing.T, c *Closer, g *gateway) {
+		v := c.Close(t.Context(), Order{MchID: "1900000111", OutTradeNo: "T1"})
+		if v.Class != Failed || v.Code != CodeInvalidRequest || v.Attempts != 0 {
+			t.Errorf("without sub_mch_id: %+v", v)
+		}
+		v = c.Close(t.Context(), Order{MchID: "1900000111", SubMchID: "1900000112", OutTradeNo: "T1"})
+		if v.Class != Closed || !v.SafeToReissue {
+			t.Errorf("got %+v", v)
+		}
+		for _, call := range g.seen() {
+			for name, want := range map[string]string{
+				"mch_id": "1900000111", "sub_mch_id": "1900000112", "appid": "wxinstitution",
+				"sub_appid": "wxsub", "out_trade_no": "T1", "sign_type": "HMAC-SHA256",
+			} {
+				if call.got[name] != want {
+					t.Errorf("%s: %s is %q, want %q", call.call, name, call.got[name], want)
+				}
+			}
+			if err := signing.Verify(call.got, g.m.Keys[0], signing.HMACSHA256); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+}
+
+// The observer sees all there is to see, once, in order, and no secret.
+func TestObserver(t *testing.T) {
+	var seen []Attempt
+	change := func(cfg *Config, _ *gateway) {
+		cfg.Observe = func(_ context.Context, a Attempt) { seen = append(seen, a) }
+	}
+	inBubble(t, closesAndQueries(
+		replies(reply{raw: "<html>busy</html>"}, code("FREQUENCY_LIMITED"), closeSuccess()),
+		replies(state("NOTPAY"), state("CLOSED")),
+	), change, func(t *testing.T, c *Closer, g *gateway) {
+		v := c.Close(t.Context(), order())
+		if v.Class != Closed || len(seen) != v.Attempts {
+			t.Fatalf("%v after %d calls, %d were seen", v.Class, v.Attempts, len(seen))
+		}
+		for i, want := range []struct {
+			call  Call
+			class Class
+			code  string
+			wait  time.Duration
+		}{
+			{CallClose, NoAnswer, "UNREADABLE_REPLY", 500 * time.Millisecond},
+			{CallClose, Temporary, "FREQUENCY_LIMITED", 5500 * time.Millisecond},
+			{CallQuery, Temporary, "NOTPAY", 0},
+			{CallClose, Closed, "SUCCESS", 0},
+			{CallQuery, Closed, "CLOSED", 0},
+		} {
+			a := seen[i]
+			if a.Call != want.call || a.Class != want.class || a.Code != want.code || a.Wait != want.wait || a.Number != i+1 {
+				t.Errorf("attempt %d: %s %v %s, then %v; want %+v", i+1, a.Call, a.Class, a.Code, a.Wait, want)
+			}
+			sign := g.seen()[i].got["sign"]
+			for _, verb := range []string{"%v", "%+v", "%#v"} {
+				if s := fmt.Sprintf(verb, a); contains(s, testKey) || contains(s, sign) {
+					t.Errorf("attempt %d shows a secret: %s", i+1, s)
+				}
+			}
+			if s := a.Signed(); !contains(s, "out_trade_no=T1") || !contains(s, "&key=******") {
+				t.Errorf("attempt %d signed %q", i+1, s)
+			}
+			if a.Reason == "" || a.Host != "http://main.test" || a.Reply["sign"] != "" {
+				t.Errorf("attempt %d: %+v", i+1, a)
+			}
+		}
+		if seen[0].Body != "<html>busy</html>" || !seen[0].Down() || seen[1].Down() {
+			t.Errorf("attempts %+v", seen[:2])
+		}
+	})
+}
