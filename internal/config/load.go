@@ -15,6 +15,9 @@ type Source struct {
 	Env []string
 	// File is the YAML file; empty = the one that CLOSEORDER_CONFIG names, if any.
 	File string
+	// Merchant, if set, is the one merchant to load: of a merchants file no
+	// other is returned, without a file it is the single merchant.
+	Merchant string
 	// ReadFile reads every file that a setting names; nil = os.ReadFile.
 	ReadFile func(string) ([]byte, error)
 }
@@ -114,6 +117,12 @@ func (l *loader) flags() {
 	for _, s := range l.settings {
 		if text, ok := l.Flags[s.Name]; ok {
 			l.values[s.Name] = value{text: text, where: "--" + s.Flag()}
+		}
+	}
+	if l.Merchant != "" {
+		l.values["mch_id"] = value{text: l.Merchant, where: "--mch-id"}
+		if l.given("merchants_file") {
+			l.values["mch_id"] = value{}
 		}
 	}
 }

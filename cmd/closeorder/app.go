@@ -1,0 +1,130 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/closeorder/closeorder/internal/config"
+	"github.com/spf13/cobra"
+)
+
+// Exit codes, the same for every command.
+const (
+	exitDone  = 0
+	exitBad   = 1 // it failed, or what it found is bad
+	exitUsage = 2 // wrong flags, arguments or configuration
+)
+
+// app is one invocation: what a process has, so that a test can be one.
+type app struct {
+	stdin          io.Reader
+	stdout, stderr io.Writer
+	env            []string
+}
+
+// run is the program. It returns the exit code, and when ctx ends it stops
+// what it does in good order.
+func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer, env []string) int {
+	a := &app{stdin: stdin, stdout: stdout, stderr: stderr, env: env}
+	root := a.root()
+	if args == nil {
+		args = []string{} // cobra takes nil for os.Args
+	}
+	root.SetArgs(args)
+	cmd, err := root.ExecuteContextC(ctx)
+	return a.exit(cmd, err)
+}
+
+// usageError is a mistake in flags or arguments.
+type usageError struct{ text string }
+
+func (e *usageError) Error() string { return e.text }
+
+func usagef(format string, args ...any) error { return &usageError{fmt.Sprintf(format, args...)} }
+
+// errBadNews ends a command with exit code 1 when all that is to be said was said.
+var errBadNews = errors.New("bad news")
+
+func (a *app) exit(cmd *cobra.Command, err error) int {
+	var usage *usageError
+	var mistakes config.Mistakes
+	switch {
+	case err == nil:
+		return exitDone
+	case errors.Is(err, errBadNews):
+		return exitBad
+	case errors.As(err, &mistakes):
+		fmt.Fprintf(a.stderr, "closeorder: %v\n", err)
+		return exitUsage
+	case errors.As(err, &usage):
+		fmt.Fprintf(a.stderr, "closeorder: %v\nSee: %s --help\n", err, cmd.CommandPath())
+		return exitUsage
+	default:
+		fmt.Fprintf(a.stderr, "closeorder: %v\n", err)
+		return exitBad
+	}
+}
+
+func (a *app) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "closeorder",
+		Short: "Closes WeChat Pay orders on request from Kafka",
+		Long: `closeorder turns every "close this order" event into exactly one trustworthy
+answer on a Kafka topic: closed, paid or failed.
+
+To see it at work, with nothing to install:  closeorder dev`,
+		Args:          noCommand,
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		SilenceErrors: true, // exit prints them
+		SilenceUsage:  true,
+	}
+	root.SetIn(a.stdin)
+	root.SetOut(a.stdout)
+	root.SetErr(a.stderr)
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err.Error()} })
+	root.SetUsageFunc(usage)
+	root.CompletionOptions.HiddenDefaultCmd = true
+	root.AddGroup(
+		&cobra.Group{ID: "work", Title: "The worker:"},
+		&cobra.Group{ID: "look", Title: "Requests and outcomes:"},
+		&cobra.Group{ID: "tool", Title: "Tools:"},
+	)
+	root.AddCommand(
+		a.devCommand(), a.runCommand(), a.topicsCommand(),
+		a.requestCommand(), a.outcomesCommand(),
+		a.closeCommand(), a.signCommand(), a.verifyCommand(), a.simulateCommand(), a.versionCommand(),
+	)
+	return root
+}
+
+func noCommand(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	text := fmt.Sprintf("there is no command %q", strings.TrimSpace(cmd.CommandPath()+" "+args[0]))
+	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+		text += "; did you mean " + strings.Join(near, " or ") + "?"
+	}
+	return &usageError{text}
+}
+
+// noArgs refuses arguments as wrong usage.
+func noArgs(_ *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return usagef("takes no argument, but was given %q", args[0])
+	}
+	return nil
+}
+
+func (a *app) getenv(name string) string {
+	value := ""
+	for _, entry := range a.env {
+		if v, ok := strings.CutPrefix(entry, name+"="); ok {
+			value = v
+		}
+	}
+	return value
+}

@@ -1,0 +1,254 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/closeorder/closeorder/closer"
+	"github.com/closeorder/closeorder/internal/config"
+	"github.com/closeorder/closeorder/internal/worker"
+	"github.com/spf13/cobra"
+)
+
+func (a *app) closeCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "close --mch-id ID --out-trade-no NUMBER",
+		Short: "Closes one order directly at the gateway, without Kafka", GroupID: "tool", Args: noArgs,
+		Long: `Closes one order at the gateway as the worker would, retries and queries in
+place included, and prints the verdict. Nothing is published.
+
+The merchant is the one of the merchants file with that mch_id, or the single
+merchant whose key is in CLOSEORDER_API_KEY. Exit code 0: closed or paid; 1: not.`,
+		Example: `CLOSEORDER_API_KEY=... closeorder close --mch-id 1900000109 --appid wx8888888888888888 --out-trade-no T1 --explain`,
+	}
+	var o closer.Order
+	var createdAt string
+	flags := cmd.Flags()
+	flags.StringVar(&o.OutTradeNo, "out-trade-no", "", "`NUMBER` of the order to close (required)")
+	flags.StringVar(&o.MchID, "mch-id", "", "merchant `ID` (required)")
+	flags.StringVar(&o.AppID, "appid", "", "`ID` (default: the merchant's)")
+	flags.StringVar(&o.SubMchID, "sub-mch-id", "", "sub-merchant `ID`, institution mode only")
+	flags.StringVar(&o.SubAppID, "sub-appid", "", "`ID`, institution mode only")
+	flags.StringVar(&createdAt, "order-created-at", "", "`TIME` at which the order was made (RFC 3339): an old one leaves less doubt")
+	explain := flags.Bool("explain", false, "show each call: host, string signed (key masked), reply, and why the verdict")
+	asJSON := flags.Bool("json", false, "print JSON")
+	settings := a.settings(cmd, []config.Section{config.Calls}, "mch_id", "appid")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if err := checkCloseFlags(&o, createdAt); err != nil {
+			return err
+		}
+		cfg, err := settings.loadFor(o.MchID)
+		if err != nil {
+			return err
+		}
+		log := explainer{}
+		c, err := newCloser(cfg, log.observe)
+		if err != nil {
+			return err
+		}
+		defer c.CloseIdleConnections()
+		verdict := c.Close(cmd.Context(), o)
+		if *asJSON {
+			err = a.printVerdictJSON(o, verdict, log.attempts, *explain)
+		} else {
+			if *explain {
+				a.printAttempts(log.attempts)
+			}
+			a.printVerdict(o, verdict)
+		}
+		if err == nil && verdict.Class != closer.Closed && verdict.Class != closer.Paid {
+			return errBadNews
+		}
+		return err
+	}
+	return cmd
+}
+
+func checkCloseFlags(o *closer.Order, createdAt string) error {
+	var missing []string
+	if o.MchID == "" {
+		missing = append(missing, "--mch-id")
+	}
+	if o.OutTradeNo == "" {
+		missing = append(missing, "--out-trade-no")
+	}
+	if len(missing) > 0 {
+		return usagef("%s must be given", strings.Join(missing, " and "))
+	}
+	if createdAt != "" {
+		t, err := time.Parse(time.RFC3339, createdAt)
+		if err != nil {
+			return usagef("--order-created-at: %q is no time such as 2026-01-31T08:00:00+08:00", createdAt)
+		}
+		o.CreatedAt = t
+	}
+	return nil
+}
+
+func newCloser(cfg config.Config, observe closer.Observer) (*closer.Closer, error) {
+	merchants, err := closer.NewMerchantMap(cfg.Merchants...)
+	if err != nil {
+		return nil, err
+	}
+	gateway, err := worker.GatewayConfig(cfg.Gateway)
+	if err != nil {
+		return nil, err
+	}
+	gateway.Merchants = merchants
+	gateway.Observe = observe
+	return closer.New(gateway)
+}
+
+// explainer keeps the attempts of one close.
+type explainer struct {
+	mu       sync.Mutex
+	attempts []closer.Attempt
+}
+
+func (e *explainer) observe(_ context.Context, attempt closer.Attempt) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.attempts = append(e.attempts, attempt)
+}
+
+// verdictLine is a verdict as JSON; names as in an outcome.
+type verdictLine struct {
+	OutTradeNo    string            `json:"out_trade_no"`
+	MchID         string            `json:"mch_id"`
+	Class         closer.Class      `json:"class"`
+	Code          string            `json:"code,omitempty"`
+	Message       string            `json:"message,omitempty"`
+	SafeToReissue bool              `json:"safe_to_reissue"`
+	ConfirmedBy   string            `json:"confirmed_by,omitempty"`
+	Attempts      int               `json:"attempts"`
+	Gateway       map[string]string `json:"gateway,omitempty"`
+	Explain       []attemptLine     `json:"explain,omitempty"`
+}
+
+type attemptLine struct {
+	Number int               `json:"number"`
+	Call   closer.Call       `json:"call"`
+	Host   string            `json:"host"`
+	Took   string            `json:"took"`
+	Signed string            `json:"signed"`
+	Status int               `json:"status,omitempty"`
+	Reply  map[string]string `json:"reply,omitempty"`
+	Body   string            `json:"body,omitempty"`
+	Class  closer.Class      `json:"class"`
+	Code   string            `json:"code,omitempty"`
+	Reason string            `json:"reason,omitempty"`
+	Wait   string            `json:"wait,omitempty"`
+}
+
+func (a *app) printVerdictJSON(o closer.Order, v closer.Verdict, attempts []closer.Attempt, explain bool) error {
+	line := verdictLine{
+		OutTradeNo: o.OutTradeNo, MchID: o.MchID, Class: v.Class, Code: v.Code, Message: v.Message,
+		SafeToReissue: v.SafeToReissue, ConfirmedBy: v.ConfirmedBy, Attempts: v.Attempts, Gateway: map[string]string{},
+	}
+	for _, f := range evidence(v.Gateway) {
+		line.Gateway[f[0]] = f[1]
+	}
+	if explain {
+		for _, one := range attempts {
+			l := attemptLine{
+				Number: one.Number, Call: one.Call, Host: one.Host, Took: rounded(one.Duration), Signed: one.Signed(),
+				Status: one.Status, Reply: one.Reply, Body: one.Body, Class: one.Class, Code: one.Code, Reason: reason(one),
+			}
+			if one.Wait > 0 {
+				l.Wait = rounded(one.Wait)
+			}
+			line.Explain = append(line.Explain, l)
+		}
+	}
+	enc := json.NewEncoder(a.stdout)
+	enc.SetEscapeHTML(false)
+	return enc.Encode(line)
+}
+
+func (a *app) printAttempts(attempts []closer.Attempt) {
+	for _, one := range attempts {
+		fmt.Fprintf(a.stdout, "call %d: %s at %s, %s\n", one.Number, one.Call, one.Host, rounded(one.Duration))
+		rows := [][]string{{"  signed", one.Signed()}}
+		switch {
+		case len(one.Reply) > 0:
+			for _, name := range slices.Sorted(maps.Keys(one.Reply)) {
+				rows = append(rows, []string{"  reply", name + " = " + one.Reply[name]})
+			}
+		case one.Body != "":
+			rows = append(rows, []string{"  reply", strconv.Quote(one.Body)})
+		case one.Status != 0:
+			rows = append(rows, []string{"  reply", "HTTP status " + strconv.Itoa(one.Status)})
+		}
+		rows = append(rows, []string{"  means", join(one.Class.String()+" "+one.Code, reason(one))})
+		if one.Wait > 0 {
+			rows = append(rows, []string{"  then", "wait " + rounded(one.Wait) + ", call again"})
+		}
+		whole(a.stdout, rows)
+		fmt.Fprintln(a.stdout)
+	}
+}
+
+func (a *app) printVerdict(o closer.Order, v closer.Verdict) {
+	paint := a.paint(a.stdout)
+	colour := red
+	switch v.Class {
+	case closer.Closed:
+		colour = green
+	case closer.Paid:
+		colour = yellow
+	}
+	reissue := "no"
+	if v.SafeToReissue {
+		reissue = "yes"
+	}
+	rows := [][]string{
+		{"verdict", paint.in(colour, v.Class.String())},
+		{"out_trade_no", o.OutTradeNo},
+		{"mch_id", o.MchID},
+	}
+	for _, f := range [][2]string{{"code", v.Code}, {"message", v.Message}, {"confirmed_by", v.ConfirmedBy}} {
+		if f[1] != "" {
+			rows = append(rows, []string{f[0], f[1]})
+		}
+	}
+	rows = append(rows, []string{"safe_to_reissue", reissue}, []string{"calls", strconv.Itoa(v.Attempts)})
+	for _, f := range evidence(v.Gateway) {
+		rows = append(rows, []string{"gateway " + f[0], f[1]})
+	}
+	whole(a.stdout, rows)
+}
+
+// evidence lists what the gateway said, as far as it said anything.
+func evidence(e closer.Evidence) [][2]string {
+	fee := ""
+	if e.TotalFee != 0 {
+		fee = strconv.FormatInt(e.TotalFee, 10)
+	}
+	all := [][2]string{
+		{"host", e.Host}, {"return_code", e.ReturnCode}, {"return_msg", e.ReturnMsg}, {"result_code", e.ResultCode},
+		{"err_code", e.ErrCode}, {"err_code_des", e.ErrCodeDes}, {"trade_state", e.TradeState},
+		{"transaction_id", e.TransactionID}, {"total_fee", fee}, {"time_end", e.TimeEnd},
+	}
+	return slices.DeleteFunc(all, func(f [2]string) bool { return f[1] == "" })
+}
+
+func reason(one closer.Attempt) string {
+	if one.Err != nil {
+		return join(one.Reason, one.Err.Error())
+	}
+	return one.Reason
+}
+
+func rounded(d time.Duration) string {
+	if d > time.Second {
+		return d.Round(10 * time.Millisecond).String()
+	}
+	return d.Round(100 * time.Microsecond).String()
+}

@@ -1,0 +1,198 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/closeorder/closeorder/closer"
+	"github.com/closeorder/closeorder/internal/broker"
+	"github.com/closeorder/closeorder/internal/config"
+	"github.com/closeorder/closeorder/internal/gatewaysim"
+	"github.com/closeorder/closeorder/internal/worker"
+	"github.com/closeorder/closeorder/signing"
+	"github.com/sirupsen/logrus"
+	"github.com/spf13/cobra"
+)
+
+type devOptions struct {
+	kafkaPort, gatewayPort int
+	anyGatewayPort         bool // when gatewayPort is taken
+	dataDir                string
+	requests               int // -1 for ever
+	rate                   float64
+	exit                   bool
+	timeout                time.Duration
+	json                   bool
+	log                    config.Log
+}
+
+func (a *app) devCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "dev", Short: "Everything in one process, nothing to install: try it with this", GroupID: "work", Args: noArgs,
+		Long: `Runs an embedded Kafka broker, the gateway simulator, the worker, sample traffic
+and a view of the outcomes in one process. Any Kafka client can use the broker
+while it runs. What an order does follows from the beginning of its number: see
+closeorder simulate --help.
+
+At the end it reads the topics back and prints the balance: every request with
+its one outcome. Exit code 1: it does not add up.`,
+		Example: `closeorder dev
+closeorder dev --requests 300 --exit
+closeorder dev --requests 0 --data-dir /tmp/closeorder`,
+	}
+	var o devOptions
+	flags := cmd.Flags()
+	flags.SortFlags = false
+	flags.IntVar(&o.requests, "requests", -1, "how many sample requests to send; 0: none, -1: without end")
+	flags.Float64Var(&o.rate, "rate", 0, "sample requests per second (default: 5 without end, else 100)")
+	flags.BoolVar(&o.exit, "exit", false, "stop when all sample requests are answered")
+	flags.DurationVar(&o.timeout, "timeout", 2*time.Minute, "with --exit: give up after so long without an outcome")
+	flags.IntVar(&o.kafkaPort, "kafka-port", 9092, "port of the broker on 127.0.0.1; 0 is any free one")
+	flags.IntVar(&o.gatewayPort, "gateway-port", 8080, "port of the gateway simulator on 127.0.0.1; 0 is any free one, and so is a default that is taken")
+	flags.StringVar(&o.dataDir, "data-dir", "", "`FOLDER` that keeps the topics over restarts (default: memory)")
+	flags.BoolVar(&o.json, "json", false, "print outcomes and balance as JSON lines")
+	flags.StringVar(&o.log.Level, "log-level", "warn", "of the worker: debug, info, warn or error")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		o.anyGatewayPort = !flags.Changed("gateway-port")
+		if err := o.check(); err != nil {
+			return err
+		}
+		return a.dev(cmd.Context(), o)
+	}
+	return cmd
+}
+
+func (o *devOptions) check() error {
+	var wrong []string
+	if o.requests < -1 {
+		wrong = append(wrong, "--requests must be -1, 0 or more")
+	}
+	if o.exit && o.requests < 1 {
+		wrong = append(wrong, "--exit needs --requests with a number of at least 1")
+	}
+	if o.rate < 0 {
+		wrong = append(wrong, "--rate must not be negative")
+	}
+	if o.gatewayPort < 0 || o.gatewayPort > 65535 {
+		wrong = append(wrong, "--gateway-port must be 0 to 65535")
+	}
+	if _, err := logrus.ParseLevel(o.log.Level); err != nil {
+		wrong = append(wrong, "--log-level must be debug, info, warn or error")
+	}
+	if len(wrong) > 0 {
+		return usagef("%s", strings.Join(wrong, "; "))
+	}
+	if o.rate == 0 {
+		o.rate = 100
+		if o.requests < 0 {
+			o.rate = 5
+		}
+	}
+	return nil
+}
+
+// dev runs it all. What is started first is stopped last.
+func (a *app) dev(ctx context.Context, o devOptions) (err error) {
+	log := a.logger(o.log)
+	b, err := broker.Start(broker.Config{Port: o.kafkaPort, DataDir: o.dataDir, Errorf: log.Errorf})
+	if err != nil {
+		return usagef("%v", err)
+	}
+	defer func() { err = errors.Join(err, b.Close()) }()
+
+	sim, err := gatewaysim.New(gatewaysim.Config{
+		Seed:    uint64(time.Now().UnixNano()),
+		Latency: gatewaysim.Latency{Min: 10 * time.Millisecond, Jitter: 20 * time.Millisecond},
+	})
+	if err != nil {
+		return err
+	}
+	ln, err := listenGateway(o)
+	if err != nil {
+		return err
+	}
+	gatewayCtx, stopGateway := context.WithCancel(context.WithoutCancel(ctx))
+	gatewayDone := make(chan error, 1)
+	go func() { gatewayDone <- sim.Serve(gatewayCtx, ln) }()
+	defer func() {
+		stopGateway()
+		err = errors.Join(err, <-gatewayDone)
+	}()
+
+	cfg := devConfig(b.Addr(), "http://"+ln.Addr().String())
+	w, err := worker.New(cfg, worker.Deps{Log: log})
+	if err != nil {
+		return err
+	}
+	c, err := a.cluster(cfg)
+	if err != nil {
+		return err
+	}
+	defer c.close()
+	show := &show{app: a, options: o, cluster: c, topics: cfg.Topics}
+	if err := show.begin(ctx); err != nil {
+		return err
+	}
+	a.welcome(o, cfg)
+	return show.run(ctx, w.Run)
+}
+
+func listenGateway(o devOptions) (net.Listener, error) {
+	ln, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", o.gatewayPort))
+	if err != nil && o.anyGatewayPort {
+		ln, err = net.Listen("tcp", "127.0.0.1:0")
+	}
+	if err != nil {
+		return nil, usagef("gateway simulator: %v; choose another port with --gateway-port (0 for any free one)", err)
+	}
+	return ln, nil
+}
+
+// devConfig is the configuration of a worker that is tried out: time-outs
+// that a person can wait for.
+func devConfig(brokers, gateway string) config.Config {
+	cfg := config.Default()
+	cfg.Kafka.Brokers = []string{brokers}
+	cfg.Kafka.SessionTimeout = 6 * time.Second
+	cfg.Kafka.RebalanceTimeout = 10 * time.Second
+	cfg.ShutdownGrace = 5 * time.Second
+	cfg.Gateway.URLs = []string{gateway}
+	cfg.Gateway.AttemptTimeout = 4 * time.Second
+	cfg.Gateway.Budget = 15 * time.Second
+	for _, m := range gatewaysim.DefaultMerchants() {
+		cfg.Merchants = append(cfg.Merchants, closer.Merchant{
+			MchID: m.MchID, AppID: m.AppID, Keys: []signing.Key{m.Key}, SignType: m.SignType, Institution: m.Institution,
+		})
+	}
+	return cfg
+}
+
+// welcome says what runs where, and what to try.
+func (a *app) welcome(o devOptions, cfg config.Config) {
+	out := a.stdout
+	if o.json {
+		out = a.stderr
+	}
+	self, brokers := "closeorder", ""
+	if exe, err := os.Executable(); err == nil && strings.Contains(exe, "go-build") {
+		self = "go run ./cmd/closeorder"
+	}
+	if cfg.Kafka.Brokers[0] != "127.0.0.1:9092" {
+		brokers = " --kafka-brokers " + cfg.Kafka.Brokers[0]
+	}
+	p := a.paint(out)
+	fmt.Fprintf(out, "%s\n", p.in(bold, "closeorder dev: a Kafka broker, a payment gateway and a worker in this process"))
+	fmt.Fprintf(out, "  Kafka    %s   topics %s, %s, %s\n", cfg.Kafka.Brokers[0], cfg.Topics.Requests, cfg.Topics.Outcomes, cfg.Topics.DeadLetters)
+	fmt.Fprintf(out, "  Gateway  %s   merchants 1900000109, 1900000110, 1900000111\n", cfg.Gateway.URLs[0])
+	fmt.Fprintf(out, "Try in another terminal:\n")
+	fmt.Fprintf(out, "  %s request%s --mch-id 1900000109 --out-trade-no T1 --wait\n", self, brokers)
+	fmt.Fprintf(out, "  %s request%s --mch-id 1900000109 --out-trade-no PAID1 --wait\n", self, brokers)
+	fmt.Fprintf(out, "  echo '{\"mch_id\":\"1900000109\",\"out_trade_no\":\"T2\"}' | kcat -P -b %s -t %s\n", cfg.Kafka.Brokers[0], cfg.Topics.Requests)
+	fmt.Fprintf(out, "  kcat -C -b %s -t %s -o beginning\n", cfg.Kafka.Brokers[0], cfg.Topics.Outcomes)
+	fmt.Fprintf(out, "Stop with Ctrl-C.\n\n")
+}

@@ -1,0 +1,193 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"sync"
+	"time"
+
+	"github.com/closeorder/closeorder/events"
+	"github.com/closeorder/closeorder/internal/config"
+	"github.com/closeorder/closeorder/internal/topicreader"
+)
+
+// show is the part of dev that sends requests and looks at outcomes. It sees
+// the topics alone, as any order service does, and nothing of the worker.
+type show struct {
+	app     *app
+	options devOptions
+	cluster *cluster
+	topics  config.Topics
+	printer *outcomePrinter
+	reader  *topicreader.Reader
+	began   map[string]topicreader.Offsets // by topic: what was there before
+
+	mu       sync.Mutex
+	sent     bool                   // all sample requests are
+	open     map[events.Source]bool // sample requests without an outcome
+	early    map[events.Source]bool // outcomes that came before we knew where their request landed
+	next     topicreader.Offsets    // of the outcome topic
+	answered chan struct{}
+	lastSeen time.Time
+}
+
+// begin notes where the topics end: a data folder may hold older records.
+func (s *show) begin(ctx context.Context) error {
+	s.reader = s.cluster.reader()
+	s.printer = s.app.outcomePrinter(s.options.json, shortTime)
+	s.began = map[string]topicreader.Offsets{}
+	s.open, s.early, s.answered = map[events.Source]bool{}, map[events.Source]bool{}, make(chan struct{})
+	for _, topic := range []string{s.topics.Requests, s.topics.Outcomes, s.topics.DeadLetters} {
+		at, err := where{end: true}.offsets(ctx, s.reader, topic)
+		if err != nil {
+			return err
+		}
+		s.began[topic] = at
+	}
+	s.next = maps.Clone(s.began[s.topics.Outcomes])
+	return nil
+}
+
+var errNoOutcome = errors.New("no outcome came for too long")
+
+// run runs work until ctx ends, or with --exit until all is answered, and
+// prints the balance.
+func (s *show) run(ctx context.Context, work func(context.Context) error) error {
+	live, stop := context.WithCancel(ctx)
+	defer stop()
+	view, stopView := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopView()
+	var group, viewing sync.WaitGroup
+	var workErr, sendErr, viewErr error
+	// Each of them ends the others when it cannot go on.
+	group.Go(func() {
+		defer stop()
+		workErr = work(live)
+	})
+	group.Go(func() {
+		if sendErr = s.send(live); sendErr != nil {
+			stop()
+		}
+	})
+	viewing.Go(func() {
+		if err := s.view(view, nil); view.Err() == nil {
+			viewErr = err
+			stop()
+		}
+	})
+	gaveUp := s.await(live)
+	stop()
+	group.Wait()
+	stopView()
+	viewing.Wait()
+
+	// The outcomes of calls that were in flight came after the stop.
+	rest, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), reachTimeout, errUnreached)
+	defer cancel()
+	end, err := s.reader.End(rest, s.topics.Outcomes)
+	if err == nil {
+		err = s.view(rest, end)
+	}
+	return errors.Join(workErr, sendErr, viewErr, gaveUp, err, s.settle(rest))
+}
+
+// await returns when ctx ends or, with --exit, when all is answered.
+func (s *show) await(ctx context.Context) error {
+	if !s.options.exit {
+		<-ctx.Done()
+		return nil
+	}
+	s.mu.Lock()
+	s.lastSeen = time.Now()
+	s.mu.Unlock()
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-s.answered:
+			return nil
+		case <-tick.C:
+			s.mu.Lock()
+			idle := time.Since(s.lastSeen)
+			s.mu.Unlock()
+			if idle > s.options.timeout {
+				return errNoOutcome
+			}
+		}
+	}
+}
+
+// view prints outcomes up to to, for ever when it is nil.
+func (s *show) view(ctx context.Context, to topicreader.Offsets) error {
+	s.mu.Lock()
+	from := maps.Clone(s.next)
+	s.mu.Unlock()
+	return s.reader.Read(ctx, s.topics.Outcomes, from, to, func(r topicreader.Record) error {
+		s.mu.Lock()
+		s.next[r.Partition] = r.Offset + 1
+		s.lastSeen = time.Now()
+		s.mu.Unlock()
+		o, err := events.DecodeOutcome(r.Message)
+		if err != nil {
+			fmt.Fprintf(s.app.stderr, "closeorder: %s, partition %d, offset %d is no outcome: %v\n", r.Topic, r.Partition, r.Offset, err)
+			return nil
+		}
+		if err := s.printer.print(o); err != nil {
+			return err
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if !s.open[o.Source] {
+			s.early[o.Source] = true
+		}
+		delete(s.open, o.Source)
+		s.check()
+		return nil
+	})
+}
+
+// landed notes where sample requests landed.
+func (s *show) landed(at []events.Source) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, source := range at {
+		if s.early[source] {
+			delete(s.early, source)
+		} else {
+			s.open[source] = true
+		}
+	}
+}
+
+// check closes answered when all is; mu is held.
+func (s *show) check() {
+	select {
+	case <-s.answered:
+	default:
+		if s.sent && len(s.open) == 0 {
+			close(s.answered)
+		}
+	}
+}
+
+// settle reads the topics back and prints what they say.
+func (s *show) settle(ctx context.Context) error {
+	b, err := readBalance(ctx, s.reader, s.topics, s.began)
+	if err != nil {
+		return err
+	}
+	if s.options.json {
+		err = b.printJSON(s.app.stdout)
+	} else {
+		fmt.Fprintln(s.app.stdout)
+		b.print(s.app.stdout, s.app.paint(s.app.stdout))
+	}
+	if err == nil && !b.adds(s.options.exit) {
+		return errBadNews
+	}
+	return err
+}

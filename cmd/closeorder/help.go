@@ -1,0 +1,95 @@
+package main
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+// usage prints how a command is called: its own flags first, then those that
+// stand for settings, which many commands share.
+func usage(cmd *cobra.Command) error {
+	out := cmd.OutOrStderr()
+	p := func(format string, args ...any) { fmt.Fprintf(out, format, args...) }
+
+	p("Usage:\n")
+	if cmd.HasAvailableSubCommands() {
+		p("  %s COMMAND\n", cmd.CommandPath())
+	} else {
+		p("  %s\n", cmd.UseLine())
+	}
+	if cmd.HasExample() {
+		p("\nExamples:\n%s\n", indent(cmd.Example))
+	}
+	groups := cmd.Groups()
+	if len(groups) == 0 && cmd.HasAvailableSubCommands() {
+		groups = []*cobra.Group{{Title: "Commands:"}}
+	}
+	for _, g := range groups {
+		p("\n%s\n", g.Title)
+		for _, sub := range cmd.Commands() {
+			if sub.IsAvailableCommand() && sub.GroupID == g.ID {
+				p("  %-10s %s\n", sub.Name(), sub.Short)
+			}
+		}
+	}
+	own, shared := pflag.NewFlagSet("", pflag.ContinueOnError), pflag.NewFlagSet("", pflag.ContinueOnError)
+	own.SortFlags, shared.SortFlags = false, false
+	cmd.LocalFlags().VisitAll(func(f *pflag.Flag) {
+		if f.Annotations[annotation] == nil {
+			own.AddFlag(f)
+		} else {
+			shared.AddFlag(f)
+		}
+	})
+	if own.HasAvailableFlags() && !cmd.HasAvailableSubCommands() {
+		p("\nFlags:\n%s", own.FlagUsages())
+	}
+	if shared.HasAvailableFlags() {
+		p("\nSettings. Each can also be an environment variable (--kafka-brokers is\n" +
+			"CLOSEORDER_KAFKA_BROKERS) or stand in the YAML file (kafka.brokers); flags win\n" +
+			"over the environment, the environment over the file:\n")
+		p("%s", settingUsages(cmd, shared))
+	}
+	if cmd.HasAvailableSubCommands() {
+		p("\nSee %s COMMAND --help for what a command does.\n", cmd.CommandPath())
+	}
+	return nil
+}
+
+func settingUsages(cmd *cobra.Command, flags *pflag.FlagSet) string {
+	var rows [][2]string
+	flags.VisitAll(func(f *pflag.Flag) {
+		text := f.Usage
+		if f.DefValue != "" {
+			text += " (" + f.DefValue + ")"
+		}
+		rows = append(rows, [2]string{"--" + f.Name, text})
+	})
+	for _, env := range slices.Sorted(maps.Keys(cmd.Annotations)) {
+		rows = append(rows, [2]string{env, cmd.Annotations[env] + "; no flag, as a command line can be read by others"})
+	}
+	width := 0
+	for _, r := range rows {
+		width = max(width, len(r[0]))
+	}
+	var b strings.Builder
+	for _, r := range rows {
+		fmt.Fprintf(&b, "  %-*s  %s\n", width, r[0], r[1])
+	}
+	return b.String()
+}
+
+func indent(text string) string {
+	lines := strings.Split(strings.Trim(text, "\n"), "\n")
+	for i, l := range lines {
+		if l != "" {
+			lines[i] = "  " + l
+		}
+	}
+	return strings.Join(lines, "\n")
+}

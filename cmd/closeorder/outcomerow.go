@@ -1,0 +1,105 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/closeorder/closeorder/events"
+)
+
+// outcomePrinter prints outcomes as they come: rows of a table, or JSON lines.
+// It is safe for concurrent use.
+type outcomePrinter struct {
+	mu     sync.Mutex
+	out    io.Writer
+	json   bool
+	paint  paint
+	layout string // of the time
+	table  table
+	begun  bool
+}
+
+func (a *app) outcomePrinter(asJSON bool, layout string) *outcomePrinter {
+	return &outcomePrinter{
+		out: a.stdout, json: asJSON, paint: a.paint(a.stdout), layout: layout,
+		table: table{out: a.stdout, widths: []int{len(layout), 7, 20, 10, 18, 7, 5}},
+	}
+}
+
+// outcomeLine is an outcome as a JSON line: the document on the topic, with
+// its event id.
+type outcomeLine struct {
+	ID string `json:"id,omitempty"`
+	events.Outcome
+}
+
+func (p *outcomePrinter) print(o events.Outcome) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.json {
+		enc := json.NewEncoder(p.out)
+		enc.SetEscapeHTML(false)
+		return enc.Encode(outcomeLine{o.ID, o})
+	}
+	if !p.begun {
+		p.begun = true
+		p.table.row(p.heads()...)
+	}
+	reissue := "no"
+	if o.SafeToReissue {
+		reissue = "safe"
+	}
+	code := o.Code
+	if code == "" {
+		code = "-"
+	}
+	p.table.row(
+		p.paint.in(faint, o.CompletedAt.Local().Format(p.layout)),
+		p.paint.result(o.Result, string(o.Result)),
+		orDash(o.OutTradeNo), orDash(o.MchID), code, reissue, strconv.Itoa(o.Attempts), p.note(o),
+	)
+	return nil
+}
+
+func (p *outcomePrinter) heads() []string {
+	heads := []string{"TIME", "OUTCOME", "OUT_TRADE_NO", "MCH_ID", "CODE", "REISSUE", "CALLS", "NOTE"}
+	for i := range heads {
+		heads[i] = p.paint.in(bold, heads[i])
+	}
+	return heads
+}
+
+// note is the rest of an outcome in few words.
+func (p *outcomePrinter) note(o events.Outcome) string {
+	note := o.Message
+	if g := o.Gateway; g != nil && g.TransactionID != "" {
+		note = join(note, "transaction "+g.TransactionID)
+	}
+	if o.Replay > 0 {
+		note = join(note, fmt.Sprintf("replay %d", o.Replay))
+	}
+	return note
+}
+
+func join(a, b string) string {
+	if a == "" {
+		return b
+	}
+	return a + "; " + b
+}
+
+func orDash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}
+
+const (
+	longTime  = time.DateTime
+	shortTime = time.TimeOnly
+)

@@ -1,0 +1,113 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/closeorder/closeorder/events"
+	"github.com/closeorder/closeorder/internal/config"
+	"github.com/closeorder/closeorder/internal/topicreader"
+	"github.com/spf13/cobra"
+)
+
+func (a *app) outcomesCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "outcomes", Short: "Follows the outcome topic", GroupID: "look", Args: noArgs,
+		Long: `Prints outcomes as they come, until it is stopped: as a table, or with --json
+as one JSON document per line. A record that is no outcome is reported on
+standard error and passed.`,
+		Example: `closeorder outcomes --from 1h
+closeorder outcomes --from beginning --no-follow --json | jq 'select(.outcome == "failed")'`,
+	}
+	from := cmd.Flags().String("from", "end", "`WHERE` to begin: end, beginning, a time (RFC 3339), or so long ago (90s, 1h)")
+	noFollow := cmd.Flags().Bool("no-follow", false, "stop at what is there now")
+	only := cmd.Flags().String("out-trade-no", "", "only the outcomes of this order `NUMBER`")
+	asJSON := cmd.Flags().Bool("json", false, "print JSON lines")
+	settings := a.settings(cmd, []config.Section{config.Connection, config.TopicNames})
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		start, err := parseWhere(*from, time.Now())
+		if err != nil {
+			return err
+		}
+		cfg, err := settings.load()
+		if err != nil {
+			return err
+		}
+		c, err := a.cluster(cfg)
+		if err != nil {
+			return err
+		}
+		defer c.close()
+		ctx, topic, reader := cmd.Context(), cfg.Topics.Outcomes, c.reader()
+		reader.OnGap = func(g topicreader.Gap) {
+			fmt.Fprintf(a.stderr, "closeorder: %s, partition %d: offsets %d to %d are gone\n", g.Topic, g.Partition, g.From, g.To-1)
+		}
+		at, err := start.offsets(ctx, reader, topic)
+		if err != nil {
+			return err
+		}
+		var to topicreader.Offsets
+		if *noFollow {
+			if to, err = reader.End(ctx, topic); err != nil {
+				return err
+			}
+		}
+		printer := a.outcomePrinter(*asJSON, longTime)
+		err = reader.Read(ctx, topic, at, to, func(r topicreader.Record) error {
+			o, err := events.DecodeOutcome(r.Message)
+			if err != nil {
+				fmt.Fprintf(a.stderr, "closeorder: %s, partition %d, offset %d is no outcome: %v\n", r.Topic, r.Partition, r.Offset, err)
+				return nil
+			}
+			if *only != "" && o.OutTradeNo != *only {
+				return nil
+			}
+			return printer.print(o)
+		})
+		if ctx.Err() != nil {
+			return nil // following ends when it is stopped
+		}
+		return err
+	}
+	return cmd
+}
+
+// where is a place to begin reading.
+type where struct {
+	end, beginning bool
+	time           time.Time
+}
+
+func parseWhere(s string, now time.Time) (where, error) {
+	switch strings.ToLower(s) {
+	case "end":
+		return where{end: true}, nil
+	case "beginning", "start":
+		return where{beginning: true}, nil
+	}
+	if t, err := time.Parse(time.RFC3339, s); err == nil {
+		return where{time: t}, nil
+	}
+	if d, err := time.ParseDuration(s); err == nil && d >= 0 {
+		return where{time: now.Add(-d)}, nil
+	}
+	return where{}, usagef("--from: %q is neither end, beginning, a time such as 2026-01-31T08:00:00Z, nor a duration such as 90s or 1h", s)
+}
+
+// offsets asks the cluster, and not for ever.
+func (w where) offsets(ctx context.Context, r *topicreader.Reader, topic string) (topicreader.Offsets, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, reachTimeout, errUnreached)
+	defer cancel()
+	switch {
+	case w.end:
+		return r.End(ctx, topic)
+	case w.beginning:
+		return r.First(ctx, topic)
+	}
+	return r.At(ctx, topic, w.time)
+}
+
+var errUnreached = errors.New("no answer from Kafka; check --kafka-brokers and that the brokers run")

@@ -1,0 +1,247 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/closeorder/closeorder/events"
+	"github.com/closeorder/closeorder/internal/config"
+	"github.com/spf13/cobra"
+)
+
+// requestSource is the ce_source of requests that this command sends.
+const requestSource = "/closeorder/request"
+
+// publishChunk is how many requests are handed to the writer at one time.
+const publishChunk = 5000
+
+type requestOptions struct {
+	fields            map[string]*string // by name of the field
+	file              string
+	keepGoing, dryRun bool
+	wait, json        bool
+	timeout           time.Duration
+}
+
+func (a *app) requestCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "request", Short: "Publishes close requests, and waits for their outcomes", GroupID: "look", Args: noArgs,
+		Long: `Publishes close requests: one from flags, or many from a file or standard
+input, as CSV with a header row or as JSON objects line by line. With many, the
+flags fill in what a line leaves out.
+
+Every line is checked first. If one is not valid, all such lines are named and
+nothing is published, unless --keep-going is given.
+
+With --wait the outcomes are printed as they come. Exit code 0: all requests
+were answered, each with closed or paid; 1: some failed, or had no answer in time.`,
+		Example: `closeorder request --mch-id 1900000109 --out-trade-no T1 --wait
+closeorder request --mch-id 1900000109 --reason payment_timeout --file orders.csv
+jq -c '{mch_id, out_trade_no}' orders.json | closeorder request --wait --json`,
+	}
+	o := requestOptions{fields: map[string]*string{}}
+	what := map[string]string{
+		"out_trade_no": "`NUMBER` of the order to close", "mch_id": "merchant `ID`",
+		"appid": "`ID` (default: the merchant's)", "sub_mch_id": "sub-merchant `ID`, institution mode only", "sub_appid": "`ID`, institution mode only",
+		"request_id": "`ID` of the request, echoed (default: a new one)", "reason": "`TEXT`: payment_failed, payment_timeout or free text",
+		"order_created_at": "`TIME` at which the order was made (RFC 3339)", "not_before": "hold the request back until this `TIME` (RFC 3339)",
+		"expires_at":               "give the request up at this `TIME` (RFC 3339)",
+		"replacement_out_trade_no": "`NUMBER` that the shop wants to issue next, echoed", "metadata": "any `JSON` object up to 4 KiB, echoed",
+	}
+	flags := cmd.Flags()
+	for _, name := range requestFields {
+		o.fields[name] = flags.String(strings.ReplaceAll(name, "_", "-"), "", what[name])
+	}
+	flags.StringVarP(&o.file, "file", "f", "", "`FILE` of requests, CSV or JSON lines; - is standard input")
+	flags.BoolVar(&o.keepGoing, "keep-going", false, "publish the valid lines even if others are not")
+	flags.BoolVar(&o.dryRun, "dry-run", false, "check, and publish nothing")
+	flags.BoolVar(&o.wait, "wait", false, "wait for the outcomes and print them")
+	flags.DurationVar(&o.timeout, "timeout", time.Minute, "with --wait: how long after publishing")
+	flags.BoolVar(&o.json, "json", false, "print JSON lines")
+	settings := a.settings(cmd, []config.Section{config.Connection, config.TopicNames})
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		requests, bad, err := a.readRequests(o)
+		if err != nil {
+			return err
+		}
+		cfg, err := settings.load()
+		if err != nil {
+			return err
+		}
+		if o.dryRun {
+			fmt.Fprintf(a.stderr, "closeorder: %s valid; nothing was published\n", count(len(requests), "request"))
+		} else if err = a.publishRequests(cmd.Context(), cfg, o, requests); err != nil {
+			return err
+		}
+		if bad {
+			return errBadNews
+		}
+		return nil
+	}
+	return cmd
+}
+
+// readRequests returns the requests to publish. bad: some lines were not
+// valid, were named, and may be left out.
+func (a *app) readRequests(o requestOptions) (requests []events.Request, bad bool, err error) {
+	fields := map[string]string{}
+	for name, value := range o.fields {
+		if *value != "" {
+			fields[name] = *value
+		}
+	}
+	if fields["out_trade_no"] != "" {
+		if o.file != "" {
+			return nil, false, usagef("--out-trade-no is one request and --file is many; give one of them")
+		}
+		r, err := requestOf(fields)
+		if err != nil {
+			return nil, false, usagef("the request is not valid: %v", err)
+		}
+		return []events.Request{r}, false, nil
+	}
+	in, name, err := a.requestFile(o.file)
+	if err != nil {
+		return nil, false, err
+	}
+	defer in.Close()
+	parsed, err := parseRequests(in, fields)
+	switch {
+	case err != nil:
+		return nil, false, fmt.Errorf("%s: %w", name, err)
+	case parsed.total() == 0:
+		return nil, false, usagef("%s holds no request", name)
+	case len(parsed.bad) > 0:
+		a.printBad(name, parsed, o.keepGoing)
+		if !o.keepGoing {
+			return nil, true, errBadNews
+		}
+	}
+	return parsed.requests, len(parsed.bad) > 0, nil
+}
+
+func (a *app) requestFile(name string) (io.ReadCloser, string, error) {
+	switch {
+	case name == "" && isTerminal(a.stdin):
+		return nil, "", usagef("give --out-trade-no and --mch-id for one request, or --file for many")
+	case name == "" || name == "-":
+		return io.NopCloser(a.stdin), "standard input", nil
+	}
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, "", usagef("--file: %v", err)
+	}
+	return f, name, nil
+}
+
+// printBad names what is wrong, the first lines of it.
+func (a *app) printBad(name string, p *parsedRequests, keepGoing bool) {
+	const most = 20
+	verdict := "nothing was published"
+	if keepGoing {
+		verdict = "the others are published"
+	}
+	fmt.Fprintf(a.stderr, "closeorder: %s: %d of %s not valid; %s\n", name, len(p.bad), count(p.total(), "request"), verdict)
+	for i, b := range p.bad {
+		if i == most {
+			fmt.Fprintf(a.stderr, "  and %d more\n", len(p.bad)-most)
+			break
+		}
+		fmt.Fprintf(a.stderr, "  line %d: %v\n", b.line, b.err)
+	}
+	if !keepGoing {
+		fmt.Fprintln(a.stderr, "Mend these lines, or publish the others with --keep-going.")
+	}
+}
+
+func (a *app) publishRequests(ctx context.Context, cfg config.Config, o requestOptions, requests []events.Request) error {
+	c, err := a.cluster(cfg)
+	if err != nil {
+		return err
+	}
+	defer c.close()
+	// A name of its own for each request tells its outcome from those of
+	// earlier requests for the same order.
+	for i := range requests {
+		if *o.fields["request_id"] == "" && derived(requests[i]) {
+			requests[i].RequestID = rand.Text()
+		}
+	}
+	var waiting *waiter
+	if o.wait {
+		if waiting, err = a.newWaiter(ctx, c, cfg.Topics.Outcomes, requests, o.json); err != nil {
+			return err
+		}
+	}
+	published := map[int]int{}
+	bar := a.progress("publishing", len(requests))
+	defer bar.finish()
+	for start := 0; start < len(requests); start += publishChunk {
+		chunk := requests[start:min(start+publishChunk, len(requests))]
+		landed, err := c.publish(ctx, cfg.Topics.Requests, chunk, bar)
+		if err != nil {
+			return fmt.Errorf("%s were published for certain, those after them perhaps: %w", count(start, "request"), err)
+		}
+		for _, at := range landed {
+			published[at.Partition]++
+		}
+	}
+	bar.finish()
+	if waiting == nil {
+		return a.reportPublished(cfg.Topics.Requests, len(requests), len(published), o.json)
+	}
+	return waiting.wait(ctx, o.timeout)
+}
+
+// derived reports whether the request brought no id of its own.
+func derived(r events.Request) bool {
+	bare := r
+	bare.RequestID = ""
+	m, err := events.EncodeRequest(bare, requestSource, time.Now())
+	if err != nil {
+		return false
+	}
+	id, _ := m.Header(events.HeaderID)
+	return string(id) == r.RequestID
+}
+
+func (c *cluster) publish(ctx context.Context, topic string, requests []events.Request, bar *progress) ([]events.Source, error) {
+	now := time.Now()
+	messages := make([]events.Message, len(requests))
+	for i, r := range requests {
+		m, err := events.EncodeRequest(r, requestSource, now)
+		if err != nil {
+			return nil, err
+		}
+		messages[i] = m
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, 2*reachTimeout, errUnreached)
+	defer cancel()
+	w := c.writer()
+	if bar != nil {
+		w.OnWritten = bar.add
+	}
+	return w.Write(ctx, topic, messages)
+}
+
+func (a *app) reportPublished(topic string, requests, partitions int, asJSON bool) error {
+	if asJSON {
+		_, err := fmt.Fprintf(a.stdout, `{"published":%d,"topic":%q}`+"\n", requests, topic)
+		return err
+	}
+	_, err := fmt.Fprintf(a.stdout, "published %s to %s; follow the outcomes with: closeorder outcomes\n", count(requests, "request"), topic)
+	return err
+}
+
+// count writes a number of things: 1 request, 2 requests.
+func count(n int, thing string) string {
+	if n != 1 {
+		thing += "s"
+	}
+	return fmt.Sprintf("%d %s", n, thing)
+}

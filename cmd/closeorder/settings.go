@@ -1,0 +1,80 @@
+package main
+
+import (
+	"slices"
+
+	"github.com/closeorder/closeorder/internal/config"
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+// settings are the flags of a command that stand for settings.
+type settings struct {
+	app      *app
+	flags    *pflag.FlagSet
+	sections []config.Section
+	names    map[string]string // flag to name of the setting
+	file     string
+}
+
+const (
+	// kindSetting and kindSecret mark flags for the help text.
+	annotation  = "closeorder"
+	kindSetting = "setting"
+)
+
+// settings gives cmd the flags of some sections, and --config. The settings
+// named in except get no flag: the command has its own of that name.
+func (a *app) settings(cmd *cobra.Command, sections []config.Section, except ...string) *settings {
+	s := &settings{app: a, flags: cmd.Flags(), sections: sections, names: map[string]string{}}
+	s.flags.SortFlags = false // the table has its own order
+	s.flags.StringVar(&s.file, "config", "", "YAML `FILE` of settings (or "+config.EnvFile+")")
+	for _, one := range config.Settings(sections...) {
+		name := one.Flag()
+		if name == "" || slices.Contains(except, one.Name) {
+			continue
+		}
+		s.names[name] = one.Name
+		text := settingFlag(one.Default)
+		flag := s.flags.VarPF(&text, name, "", one.What)
+		flag.Annotations = map[string][]string{annotation: {kindSetting}}
+		if one.Default == "true" || one.Default == "false" {
+			flag.NoOptDefVal = "true"
+		}
+	}
+	for _, one := range config.Settings(sections...) {
+		if one.Secret {
+			cmd.Annotations = annotate(cmd.Annotations, one.Env(), one.What)
+		}
+	}
+	return s
+}
+
+// load reads the settings from flags, environment and file.
+func (s *settings) load() (config.Config, error) { return s.loadFor("") }
+
+// loadFor does the same for a command that acts for one merchant.
+func (s *settings) loadFor(mchID string) (config.Config, error) {
+	from := config.Source{Flags: map[string]string{}, Env: s.app.env, File: s.file, Merchant: mchID}
+	s.flags.Visit(func(f *pflag.Flag) {
+		if name, ok := s.names[f.Name]; ok {
+			from.Flags[name] = f.Value.String()
+		}
+	})
+	return config.Load(from, s.sections...)
+}
+
+// settingFlag is the text of a setting; config parses it.
+type settingFlag string
+
+func (f *settingFlag) String() string        { return string(*f) }
+func (f *settingFlag) Set(text string) error { *f = settingFlag(text); return nil }
+func (f *settingFlag) Type() string          { return "VALUE" }
+
+func annotate(m map[string]string, key, value string) map[string]string {
+	if m == nil {
+		m = map[string]string{}
+	}
+	m[key] = value
+	return m
+}

@@ -1,0 +1,149 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/closeorder/closeorder/internal/gatewaysim"
+	"github.com/spf13/cobra"
+)
+
+func (a *app) simulateCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "simulate", Short: "Runs the gateway simulator alone", GroupID: "tool", Args: noArgs,
+		Long: "A gateway of WeChat Pay V2 to test against: /pay/closeorder, /pay/orderquery and\n" +
+			"/pay/unifiedorder over plain HTTP, with an order book, signed replies, and the\n" +
+			"faults of the real one and of hostile ones. An order that it does not know is\n" +
+			"made up when it is first asked for; what it does follows from the beginning of\n" +
+			"its out_trade_no.\n\n" + behaviourTable() + "\n" + merchantTable(),
+		Example: "closeorder simulate --latency 30ms --failure-rate 0.05",
+	}
+	var cfg gatewaysim.Config
+	flags := cmd.Flags()
+	listen := flags.String("listen", "127.0.0.1:8080", "`HOST:PORT` to listen on; port 0 is any free one")
+	flags.DurationVar(&cfg.Latency.Min, "latency", 0, "least time that a call takes")
+	flags.DurationVar(&cfg.Latency.Jitter, "latency-jitter", 0, "mean of what is added to it at random")
+	failures := flags.Float64("failure-rate", 0, "share of calls that fail at random, 0 to 1: SYSTEMERROR, dropped connections, status 502")
+	flags.Float64Var(&cfg.Failures.Lose, "lost-replies", 0, "share of calls that take effect and whose reply is lost, 0 to 1")
+	flags.Float64Var(&cfg.Rate, "rate", 0, "calls per second after which a merchant is told to slow down (0: no limit)")
+	flags.Uint64Var(&cfg.Seed, "seed", 1, "seed of all randomness")
+	quiet := flags.Bool("quiet", false, "do not print each call")
+	asJSON := flags.Bool("json", false, "print calls and counts as JSON lines")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		lost := cfg.Failures.Lose
+		cfg.Failures = gatewaysim.EvenFailures(*failures)
+		cfg.Failures.Lose = lost
+		if !*quiet {
+			printer := a.callPrinter(*asJSON)
+			cfg.Observe = printer.print
+		}
+		sim, err := gatewaysim.New(cfg)
+		if err != nil {
+			return usagef("%v", err)
+		}
+		ln, err := net.Listen("tcp", *listen)
+		if err != nil {
+			return usagef("--listen: %v", err)
+		}
+		fmt.Fprintf(a.stderr, "closeorder: gateway simulator at http://%s; stop with Ctrl-C\n", ln.Addr())
+		if err := sim.Serve(cmd.Context(), ln); err != nil {
+			return err
+		}
+		return a.printStats(sim.Stats(), *asJSON)
+	}
+	return cmd
+}
+
+func behaviourTable() string {
+	var b strings.Builder
+	rows := [][]string{{"PREFIX", "THE ORDER", "OUTCOME"}}
+	for _, one := range gatewaysim.Behaviours() {
+		prefix := one.Prefix
+		if prefix == "" {
+			prefix = "(any other)"
+		}
+		rows = append(rows, []string{prefix, one.What, one.Outcome})
+	}
+	whole(&b, rows)
+	return b.String()
+}
+
+func merchantTable() string {
+	var b strings.Builder
+	rows := [][]string{{"MCH_ID", "APPID", "MODE", "SIGN TYPE", "API KEY"}}
+	keys := map[string]string{
+		"1900000109": gatewaysim.DirectKey, "1900000110": gatewaysim.HMACKey, "1900000111": gatewaysim.InstitutionKey,
+	}
+	for _, m := range gatewaysim.DefaultMerchants() {
+		mode, kind := "direct", string(m.SignType)
+		if m.Institution {
+			mode = "institution"
+		}
+		if kind == "" {
+			kind = "either"
+		}
+		rows = append(rows, []string{m.MchID, m.AppID, mode, kind, keys[m.MchID]})
+	}
+	whole(&b, rows)
+	return "Its merchants, whose keys are no secrets:\n" + strings.TrimRight(b.String(), "\n")
+}
+
+// callPrinter prints the calls that the simulator answers.
+type callPrinter struct {
+	mu    sync.Mutex
+	app   *app
+	json  bool
+	table table
+}
+
+func (a *app) callPrinter(asJSON bool) *callPrinter {
+	return &callPrinter{app: a, json: asJSON, table: table{out: a.stdout, widths: []int{len(time.TimeOnly), 10, 10, 24, 7}}}
+}
+
+type callLine struct {
+	Time       time.Time `json:"time"`
+	Call       string    `json:"call"`
+	MchID      string    `json:"mch_id,omitempty"`
+	OutTradeNo string    `json:"out_trade_no,omitempty"`
+	Took       string    `json:"took"`
+	Answer     string    `json:"answer"`
+}
+
+func (p *callPrinter) print(c gatewaysim.Call) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	took := c.End.Sub(c.Start)
+	if p.json {
+		_ = json.NewEncoder(p.app.stdout).Encode(callLine{c.Start, string(c.Op), c.MchID, c.OutTradeNo, rounded(took), c.Answer})
+		return
+	}
+	p.table.row(c.Start.Local().Format(time.TimeOnly), string(c.Op), orDash(c.MchID), orDash(c.OutTradeNo), rounded(took), c.Answer)
+}
+
+func (a *app) printStats(s gatewaysim.Stats, asJSON bool) error {
+	if asJSON {
+		orders := map[string]int{}
+		for state, n := range s.Orders {
+			orders[state.String()] = n
+		}
+		return json.NewEncoder(a.stdout).Encode(map[string]any{
+			"calls": s.Calls, "max_in_progress": s.MaxInProgress, "answers": s.Answers, "refusals": s.Refusals, "orders": orders,
+		})
+	}
+	fmt.Fprintf(a.stdout, "%s, at most %d at one time\n", count(s.Calls, "call"), s.MaxInProgress)
+	for _, group := range []struct {
+		name   string
+		counts map[string]int
+	}{{"answers", s.Answers}, {"refusals", s.Refusals}} {
+		for _, answer := range slices.Sorted(maps.Keys(group.counts)) {
+			fmt.Fprintf(a.stdout, "  %-9s %7d  %s\n", group.name, group.counts[answer], answer)
+		}
+	}
+	return nil
+}
