@@ -70,8 +70,8 @@ func EncodeDeadLetter(d DeadLetter) Message {
 // as it was, also when that had headers with our names: only the last block
 // of them is ours. Headers that something else has added after it are dropped.
 //
-// The error is a *[ValidationError]; the DeadLetter beside it has what could
-// be read, and the whole of m as its Original.
+// The error is a *[ValidationError]. The DeadLetter beside it has what could
+// be read and the whole of m as its Original: show it, do not replay it.
 func DecodeDeadLetter(m Message) (DeadLetter, error) {
 	var p problems
 	original, b := splitBlock(m, deadLetterBlock, &p)
@@ -85,7 +85,11 @@ func DecodeDeadLetter(m Message) (DeadLetter, error) {
 		ValueOmitted: b.getText(HeaderValueOmitted, false, &p),
 	}
 	d.Source, d.SourceTimestamp = b.getSource(&p)
-	return d, p.err()
+	err := p.err()
+	if err != nil {
+		d.Original = m
+	}
+	return d, err
 }
 
 // ErrValueOmitted: the dead letter does not have the original value. Read it

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"slices"
 	"strconv"
 	"strings"
 )
@@ -148,14 +147,6 @@ func (r *Request) keepSane(p problems) {
 	if p.has("metadata") || !isJSONObject(r.Metadata) {
 		r.Metadata = nil
 	}
-}
-
-// sort puts the problems of fields in the order of the fields, after those of
-// headers.
-func (p problems) sort() {
-	slices.SortStableFunc(p, func(a, b FieldError) int {
-		return slices.Index(requestNames, a.Field) - slices.Index(requestNames, b.Field)
-	})
 }
 
 // replayNumber reads the header closeorder-replay, 0 where there is none.

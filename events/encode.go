@@ -23,6 +23,7 @@ func EncodeRequest(r Request, source string, at time.Time) (Message, error) {
 		at = r.RequestedAt
 	}
 	checkYears(HeaderTime, at, &p)
+	p.sort()
 	if err := p.err(); err != nil {
 		return Message{}, err
 	}

@@ -62,8 +62,8 @@ func EncodeRetry(r RetryRecord) Message {
 
 // DecodeRetry reads what EncodeRetry wrote, as [DecodeDeadLetter] does.
 //
-// The error is a *[ValidationError]; the RetryRecord beside it has what could
-// be read.
+// The error is a *[ValidationError]. The RetryRecord beside it has what could
+// be read and the whole of m as its Original.
 func DecodeRetry(m Message) (RetryRecord, error) {
 	var p problems
 	original, b := splitBlock(m, retryBlock, &p)
@@ -78,5 +78,9 @@ func DecodeRetry(m Message) (RetryRecord, error) {
 		Replay:           b.getCount(HeaderReplay, &p),
 	}
 	r.Source, r.SourceTimestamp = b.getSource(&p)
-	return r, p.err()
+	err := p.err()
+	if err != nil {
+		r.Original = m
+	}
+	return r, err
 }

@@ -3,6 +3,7 @@ package events
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -66,6 +67,14 @@ func (p problems) has(field string) bool {
 	return false
 }
 
+// sort puts the problems of fields in the order of the fields, after those of
+// headers.
+func (p problems) sort() {
+	slices.SortStableFunc(p, func(a, b FieldError) int {
+		return slices.Index(requestNames, a.Field) - slices.Index(requestNames, b.Field)
+	})
+}
+
 func (p problems) err() error {
 	if len(p) == 0 {
 		return nil
@@ -78,6 +87,7 @@ func (p problems) err() error {
 func (r Request) Validate() error {
 	var p problems
 	r.check(&p)
+	p.sort()
 	return p.err()
 }
 

@@ -1,0 +1,184 @@
+package events
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"reflect"
+	"slices"
+	"testing"
+)
+
+// answer is the outcome of one record about T2, asked for as r-1.
+func answer(result Result, replay int, offset int64) Outcome {
+	r := Request{OutTradeNo: "T2", MchID: "1900000109", RequestID: "r-1", Replay: replay}
+	o := NewOutcome(r, nil, Source{"closeorder.requests", 0, offset})
+	o.Result, o.CompletedAt = result, noon
+	return o
+}
+
+func TestSupersedes(t *testing.T) {
+	other := func(o Outcome, change func(o *Outcome)) Outcome {
+		change(&o)
+		o.ID = OutcomeID(o.RequestID, o.Order(), o.Source, o.Replay)
+		return o
+	}
+	failed, closed, paid := answer(Failed, 0, 1), answer(Closed, 1, 2), answer(Paid, 1, 2)
+	unreadable := func(replay int, offset int64) Outcome {
+		o := Outcome{Result: Failed, CompletedAt: noon, Replay: replay, Source: Source{"closeorder.requests", 0, offset}}
+		o.ID = OutcomeID("", Order{}, o.Source, replay)
+		return o
+	}
+	for sentence, c := range map[string]struct {
+		current, next Outcome
+		want          bool
+	}{
+		"a failed gives way to the closed of its replay":                  {failed, closed, true},
+		"a failed gives way to the paid of its replay":                    {failed, paid, true},
+		"a failed gives way to the failed of its replay":                  {failed, answer(Failed, 1, 2), true},
+		"a failed gives way to a replay that is two ahead":                {failed, answer(Closed, 2, 3), true},
+		"a failed does not give way to an earlier replay":                 {answer(Failed, 2, 3), answer(Failed, 1, 2), false},
+		"a failed does not give way to a closed with the same number":     {failed, answer(Closed, 0, 7), false},
+		"a failed does not give way to a closed with a lower number":      {answer(Failed, 2, 3), closed, false},
+		"a failed does not give way to its own repeat":                    {failed, failed, false},
+		"nor to its repeat where the second run ended otherwise":          {failed, answer(Closed, 0, 1), false},
+		"nor to something with its id and a higher number":                {failed, func() Outcome { o := closed; o.ID = failed.ID; return o }(), false},
+		"a closed is final, whatever a replay says":                       {closed, answer(Paid, 2, 3), false},
+		"a closed is final, also against a failed":                        {closed, answer(Failed, 2, 3), false},
+		"a closed does not give way to a late failed with a lower number": {closed, failed, false},
+		"a paid is final, whatever a replay says":                         {paid, answer(Closed, 2, 3), false},
+		"a paid is final, also against a failed":                          {paid, answer(Failed, 2, 3), false},
+		"another order's outcome supersedes nothing":                      {failed, other(closed, func(o *Outcome) { o.OutTradeNo = "T3" }), false},
+		"the same number at another merchant is another order":            {failed, other(closed, func(o *Outcome) { o.MchID = "1900000110" }), false},
+		"the same number at another sub merchant is another order":        {failed, other(closed, func(o *Outcome) { o.SubMchID = "1900000211" }), false},
+		"another request about the same order supersedes nothing":         {failed, other(closed, func(o *Outcome) { o.RequestID = "r-2" }), false},
+		"appid does not make it another request":                          {failed, other(closed, func(o *Outcome) { o.AppID = "wx" }), true},
+		"unreadable records are no replays of each other":                 {unreadable(0, 1), unreadable(1, 2), false},
+		"an unreadable record does not give way to its own repeat":        {unreadable(0, 1), unreadable(0, 1), false},
+	} {
+		t.Run(sentence, func(t *testing.T) {
+			if got := Supersedes(c.current, c.next); got != c.want {
+				t.Errorf("got %v", got)
+			}
+		})
+	}
+}
+
+func TestSameRequest(t *testing.T) {
+	a := answer(Failed, 0, 1)
+	for sentence, c := range map[string]struct {
+		b    Outcome
+		want bool
+	}{
+		"itself":                       {a, true},
+		"its replay":                   {answer(Closed, 3, 99), true},
+		"a repeat by another worker":   {answer(Paid, 0, 1), true},
+		"the same request sent twice":  {answer(Failed, 0, 2), true},
+		"a request without a name":     {Outcome{}, false},
+		"another request of the order": {Outcome{OutTradeNo: a.OutTradeNo, MchID: a.MchID, RequestID: "r-2"}, false},
+	} {
+		if SameRequest(a, c.b) != c.want || SameRequest(c.b, a) != c.want {
+			t.Errorf("%s: want %v", sentence, c.want)
+		}
+	}
+}
+
+// history draws what the worker may write about one request: one outcome per
+// replay number, of which none but the last is final, because a request with
+// a final outcome is not replayed; each any number of times.
+func history(random *rand.Rand) (set []Outcome, last Outcome) {
+	replays := random.IntN(4)
+	for replay := range replays + 1 {
+		result := Failed
+		if replay == replays {
+			result = []Result{Closed, Paid, Failed}[random.IntN(3)]
+		}
+		last = answer(result, replay, int64(10*replay+random.IntN(10)))
+		for range 1 + random.IntN(3) {
+			set = append(set, last)
+		}
+	}
+	return set, last
+}
+
+// read folds outcomes as a reader does.
+func read(outcomes []Outcome) Outcome {
+	current := outcomes[0]
+	for _, next := range outcomes[1:] {
+		if Supersedes(current, next) {
+			current = next
+		}
+	}
+	return current
+}
+
+func TestAllOrdersEndInTheSameOutcome(t *testing.T) {
+	for seed := range uint64(3000) {
+		random := rand.New(rand.NewPCG(seed, 0))
+		set, last := history(random)
+		for range 10 {
+			random.Shuffle(len(set), func(i, j int) { set[i], set[j] = set[j], set[i] })
+			if got := read(set); !reflect.DeepEqual(got, last) {
+				t.Fatalf("seed %d: ends with %s of replay %d, want %s of replay %d", seed, got.Result, got.Replay, last.Result, last.Replay)
+			}
+		}
+	}
+}
+
+// What holds of any outcomes whatever, contradictions included.
+func TestWhatAReaderMayRelyOn(t *testing.T) {
+	for seed := range uint64(3000) {
+		random := rand.New(rand.NewPCG(seed, 1))
+		var set []Outcome
+		for range 2 + random.IntN(8) {
+			o := answer([]Result{Closed, Paid, Failed, Failed}[random.IntN(4)], random.IntN(3), random.Int64N(3))
+			if random.IntN(8) == 0 {
+				o.RequestID = "r-2"
+			}
+			set = append(set, o)
+		}
+		current := set[0]
+		for _, next := range set[1:] {
+			if !Supersedes(current, next) {
+				continue
+			}
+			switch {
+			case current.Final():
+				t.Fatalf("seed %d: a final outcome was superseded", seed)
+			case next.Replay <= current.Replay:
+				t.Fatalf("seed %d: the replay number did not grow", seed)
+			case Supersedes(next, current):
+				t.Fatalf("seed %d: two outcomes supersede each other", seed)
+			}
+			current = next
+		}
+		again := read(set)
+		doubled := slices.Concat(set, set)
+		if !reflect.DeepEqual(again, current) {
+			t.Fatalf("seed %d: two readers disagree", seed)
+		}
+		if first := set[0]; first.Final() && !reflect.DeepEqual(read(doubled), first) {
+			t.Fatalf("seed %d: a final outcome did not survive a second reading", seed)
+		}
+	}
+}
+
+func TestSupersedesIsTransitive(t *testing.T) {
+	var all []Outcome
+	for replay := range 4 {
+		for _, result := range []Result{Closed, Paid, Failed} {
+			all = append(all, answer(result, replay, int64(replay)))
+		}
+	}
+	for _, a := range all {
+		if Supersedes(a, a) {
+			t.Errorf("%s of replay %d supersedes itself", a.Result, a.Replay)
+		}
+		for _, b := range all {
+			for _, c := range all {
+				if Supersedes(a, b) && Supersedes(b, c) && !Supersedes(a, c) {
+					t.Error(fmt.Sprint(a.Result, a.Replay, b.Result, b.Replay, c.Result, c.Replay))
+				}
+			}
+		}
+	}
+}

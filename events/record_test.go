@@ -1,0 +1,314 @@
+package events
+
+import (
+	"errors"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// originals are records as they may stand in the requests topic. What is
+// added to them must come off again without a trace.
+func originals() map[string]Message {
+	plain := Message{Key: []byte("T2"), Value: []byte(`{"mch_id":"1900000109","out_trade_no":"T2"}`)}
+	with := func(m Message, headers ...Header) Message {
+		m.Headers = append(slices.Clone(m.Headers), headers...)
+		return m
+	}
+	return map[string]Message{
+		"plain":                                  plain,
+		"nothing at all":                         {},
+		"empty, not null":                        {Key: []byte{}, Value: []byte{}},
+		"bytes that are no text":                 {Key: []byte{0, 0xff}, Value: []byte{0x1f, 0x8b}, Headers: []Header{{"b", []byte{0xff, 0}}}},
+		"a CloudEvent":                           with(plain, eventHeaders(TypeRequested, "e-1", "/shop", "T2", noon, traceParent)...),
+		"headers twice, null, empty, nameless":   with(plain, Header{"a", []byte("1")}, Header{"a", []byte("2")}, Header{"n", nil}, Header{"e", []byte{}}, Header{"", []byte("x")}),
+		"a replay":                               with(plain, Header{"x", []byte("y")}, Header{HeaderReplay, []byte("1")}),
+		"a replay with a header after its own":   with(plain, Header{HeaderReplay, []byte("1")}, Header{"x", []byte("y")}),
+		"a lone header with one of our names":    with(plain, Header{HeaderErrorCode, []byte("X")}),
+		"a dead letter that was sent as request": EncodeDeadLetter(DeadLetter{Original: plain, ErrorCode: "OLD", FailedAt: noon, Source: source}),
+		"a retry record that was sent as request": EncodeRetry(RetryRecord{Original: plain, DueAt: noon, Source: source,
+			RetryAttempt: 3}),
+		"both, one in the other": EncodeDeadLetter(DeadLetter{
+			Original: EncodeRetry(RetryRecord{Original: plain, DueAt: noon}), FailedAt: noon}),
+	}
+}
+
+func sampleDeadLetter(original Message) DeadLetter {
+	return DeadLetter{
+		Original: original, ErrorCode: CodeUnknownMerchant, ErrorMessage: "merchant 1900000109 is not configured\n第二行",
+		FailedAt: noon.Add(time.Nanosecond), Attempts: 3, Replay: 1, Source: source, SourceTimestamp: noon.Add(-time.Second),
+	}
+}
+
+func sampleRetry(original Message) RetryRecord {
+	return RetryRecord{
+		Original: original, DueAt: noon.Add(time.Minute), RetryAttempt: 2, Attempts: 5,
+		Code: "SYSTEMERROR", Reason: "the gateway asks to try again", FirstRequestedAt: noon.Add(-time.Hour),
+		Replay: 1, Source: source, SourceTimestamp: noon.Add(-time.Second),
+	}
+}
+
+func TestDeadLettersOnTheWire(t *testing.T) {
+	original := originals()["a CloudEvent"]
+	omitted := sampleDeadLetter(original)
+	omitted.ValueOmitted = "the broker takes at most 1048588 bytes"
+	for name, d := range map[string]DeadLetter{
+		"unknown-merchant": sampleDeadLetter(original),
+		"value-omitted":    omitted,
+		"least":            {FailedAt: noon},
+	} {
+		checkGolden(t, "dead-letters/"+name+".json", EncodeDeadLetter(d))
+	}
+}
+
+func TestRetryRecordsOnTheWire(t *testing.T) {
+	checkGolden(t, "retries/system-error.json", EncodeRetry(sampleRetry(originals()["a CloudEvent"])))
+	checkGolden(t, "retries/least.json", EncodeRetry(RetryRecord{DueAt: noon}))
+}
+
+func TestTheOriginalComesBackByteForByte(t *testing.T) {
+	for sentence, original := range originals() {
+		t.Run(sentence, func(t *testing.T) {
+			before := original.Clone()
+			d := sampleDeadLetter(original)
+			gotD, err := DecodeDeadLetter(EncodeDeadLetter(d))
+			if err != nil || !sameMessage(gotD.Original, original) {
+				t.Errorf("dead letter: %v\n%+v\n%+v", err, gotD.Original, original)
+			}
+			gotD.Original = d.Original
+			if !reflect.DeepEqual(gotD, d) {
+				t.Errorf("dead letter\n%+v\nwas\n%+v", gotD, d)
+			}
+
+			r := sampleRetry(original)
+			gotR, err := DecodeRetry(EncodeRetry(r))
+			if err != nil || !sameMessage(gotR.Original, original) {
+				t.Errorf("retry record: %v\n%+v\n%+v", err, gotR.Original, original)
+			}
+			gotR.Original = r.Original
+			if !reflect.DeepEqual(gotR, r) {
+				t.Errorf("retry record\n%+v\nwas\n%+v", gotR, r)
+			}
+			if !sameMessage(before, original) {
+				t.Error("the original was changed")
+			}
+		})
+	}
+}
+
+func TestHeadersDoNotPileUp(t *testing.T) {
+	for sentence, original := range originals() {
+		t.Run(sentence, func(t *testing.T) {
+			r := sampleRetry(original)
+			m := EncodeRetry(r)
+			size := len(m.Headers)
+			for hop := range 20 {
+				back, err := DecodeRetry(m)
+				if err != nil {
+					t.Fatal(err)
+				}
+				back.RetryAttempt, back.DueAt = hop, noon.Add(time.Duration(hop)*time.Hour)
+				if m = EncodeRetry(back); len(m.Headers) != size {
+					t.Fatalf("%d headers after hop %d, %d at first", len(m.Headers), hop, size)
+				}
+				if back.Source != r.Source || !back.FirstRequestedAt.Equal(r.FirstRequestedAt) {
+					t.Fatal("the first record is forgotten")
+				}
+			}
+			back, err := DecodeRetry(m)
+			if err != nil {
+				t.Fatal(err)
+			}
+			d, err := DecodeDeadLetter(EncodeDeadLetter(sampleDeadLetter(back.Original)))
+			if err != nil || !sameMessage(d.Original, original) {
+				t.Errorf("after 20 hops and a dead letter: %v\n%+v", err, d.Original)
+			}
+		})
+	}
+}
+
+func TestARetryRecordStillDecodesAsTheRequestItIs(t *testing.T) {
+	original := originals()["a CloudEvent"]
+	want, err := DecodeRequest(original)
+	if err != nil {
+		t.Fatal(err)
+	}
+	back, err := DecodeRetry(EncodeRetry(sampleRetry(original)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := DecodeRequest(back.Original)
+	if err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("%+v, %v", got, err)
+	}
+}
+
+func TestReplays(t *testing.T) {
+	for sentence, original := range originals() {
+		t.Run(sentence, func(t *testing.T) {
+			var foreign []Header
+			for _, h := range original.Headers {
+				if h.Key != HeaderReplay {
+					foreign = append(foreign, h)
+				}
+			}
+			m := original
+			for replay := 1; replay <= 5; replay++ {
+				d := DeadLetter{Original: m, ErrorCode: "X", FailedAt: noon, Replay: replay - 1, Source: source}
+				letter, err := DecodeDeadLetter(EncodeDeadLetter(d))
+				if err != nil {
+					t.Fatal(err)
+				}
+				if m, err = letter.ReplayMessage(); err != nil {
+					t.Fatal(err)
+				}
+				var p problems
+				if got := replayNumber(m, &p); got != replay || len(p) > 0 {
+					t.Fatalf("replay number %d %v, want %d", got, p, replay)
+				}
+				last := len(m.Headers) - 1
+				want := original
+				want.Headers = foreign
+				if got := (Message{m.Key, m.Value, m.Headers[:last]}); !sameMessage(got, want) {
+					t.Fatalf("replay %d is\n%+v\nof\n%+v", replay, got, want)
+				}
+			}
+		})
+	}
+}
+
+func TestAReplayNeedsTheValue(t *testing.T) {
+	d := sampleDeadLetter(originals()["plain"])
+	d.ValueOmitted = "too large"
+	letter, err := DecodeDeadLetter(EncodeDeadLetter(d))
+	if err != nil || letter.Original.Value != nil || letter.ValueOmitted != "too large" {
+		t.Fatalf("%+v, %v", letter, err)
+	}
+	if _, err := letter.ReplayMessage(); !errors.Is(err, ErrValueOmitted) {
+		t.Errorf("got %v", err)
+	}
+	letter.Original.Value, letter.ValueOmitted = d.Original.Value, ""
+	if m, err := letter.ReplayMessage(); err != nil || string(m.Value) != string(d.Original.Value) {
+		t.Errorf("with the value back: %v, %v", m, err)
+	}
+}
+
+func TestEncodingNeverWritesIntoTheOriginal(t *testing.T) {
+	headers := make([]Header, 1, 100)
+	headers[0] = Header{"a", []byte("1")}
+	original := Message{Headers: headers}
+	EncodeDeadLetter(DeadLetter{Original: original})
+	EncodeRetry(RetryRecord{Original: original})
+	letter, _ := DecodeDeadLetter(EncodeDeadLetter(DeadLetter{Original: original, FailedAt: noon}))
+	_ = append(letter.Original.Headers, Header{"b", nil})
+	for _, h := range headers[:cap(headers)][1:] {
+		if h.Key != "" {
+			t.Fatalf("wrote %+v", h)
+		}
+	}
+}
+
+// Whatever stands in the fields, what is written can be read.
+func TestWhatIsWrittenCanBeRead(t *testing.T) {
+	far := time.UnixMilli(1 << 60)
+	for sentence, d := range map[string]DeadLetter{
+		"zero values":        {},
+		"times out of range": {FailedAt: far, SourceTimestamp: far},
+		"times before all":   {FailedAt: far.AddDate(-300000000, 0, 0), SourceTimestamp: time.UnixMilli(-1 << 60)},
+		"numbers below zero": {Attempts: -1, Replay: -1, Source: Source{Partition: -1, Offset: -1}},
+		"a long message":     {ErrorMessage: strings.Repeat("签", 5000), ValueOmitted: strings.Repeat("x", 5000)},
+	} {
+		m := EncodeDeadLetter(d)
+		back, err := DecodeDeadLetter(m)
+		if err != nil {
+			t.Errorf("%s: %v", sentence, err)
+		}
+		if !sameMessage(EncodeDeadLetter(back), m) {
+			t.Errorf("%s: changes on the second way", sentence)
+		}
+		if len(back.ErrorMessage) > MaxErrorMessage || len(d.ErrorMessage) > 0 && back.ErrorMessage != strings.Repeat("签", MaxErrorMessage/3) {
+			t.Errorf("%s: message of %d bytes", sentence, len(back.ErrorMessage))
+		}
+		retry := EncodeRetry(RetryRecord{DueAt: d.FailedAt, FirstRequestedAt: d.SourceTimestamp, Attempts: d.Attempts, Source: d.Source, Reason: d.ErrorMessage})
+		if r, err := DecodeRetry(retry); err != nil || !sameMessage(EncodeRetry(r), retry) {
+			t.Errorf("%s: retry: %v", sentence, err)
+		}
+	}
+}
+
+func TestBadRecordsAreNamed(t *testing.T) {
+	good := EncodeDeadLetter(sampleDeadLetter(originals()["plain"]))
+	set := func(key, value string) func(m *Message) {
+		return func(m *Message) {
+			for i := range m.Headers {
+				if m.Headers[i].Key == key {
+					m.Headers[i].Value = []byte(value)
+				}
+			}
+		}
+	}
+	remove := func(key string) func(m *Message) {
+		return func(m *Message) {
+			m.Headers = slices.DeleteFunc(m.Headers, func(h Header) bool { return h.Key == key })
+		}
+	}
+	for sentence, c := range map[string]struct {
+		change func(m *Message)
+		want   string
+	}{
+		"attempts that are no number": {set(HeaderAttempts, "many"), `closeorder-attempts: is "many", want a whole number from 0 to 2147483647`},
+		"attempts below zero":         {set(HeaderAttempts, "-1"), `closeorder-attempts: is "-1", want a whole number from 0 to 2147483647`},
+		"no time":                     {remove(HeaderFailedAt), "closeorder-failed-at: is required"},
+		"an empty time":               {set(HeaderFailedAt, ""), "closeorder-failed-at: is empty"},
+		"a time that is none":         {set(HeaderFailedAt, "noon"), `closeorder-failed-at: is "noon", want an RFC 3339 time such as 2025-11-23T20:00:00+08:00`},
+		"no place, all of it named": {func(m *Message) {
+			remove(HeaderSourceTopic)(m)
+			remove(HeaderSourcePartition)(m)
+			remove(HeaderSourceOffset)(m)
+		}, "closeorder-source-topic: is required; closeorder-source-partition: is required; closeorder-source-offset: is required"},
+		"an offset beyond 63 bits":      {set(HeaderSourceOffset, "9223372036854775808"), `closeorder-source-offset: is "9223372036854775808", want an offset`},
+		"one of our headers twice":      {func(m *Message) { m.Headers = append(m.Headers, Header{HeaderAttempts, []byte("4")}) }, "closeorder-attempts: occurs more than once"},
+		"a long value is shown in part": {set(HeaderReplay, strings.Repeat("9", 1000)), `closeorder-replay: is "9999999999999999999999999999999999999999"..., want a whole number from 0 to 2147483647`},
+	} {
+		t.Run(sentence, func(t *testing.T) {
+			m := good.Clone()
+			c.change(&m)
+			if _, err := DecodeDeadLetter(m); err == nil || err.Error() != c.want {
+				t.Errorf("got %v\nwant %s", err, c.want)
+			}
+		})
+	}
+}
+
+func TestARecordThatIsNoneOfOursIsLeftWhole(t *testing.T) {
+	for sentence, m := range originals() {
+		if d, err := DecodeDeadLetter(m); err != nil && !sameMessage(d.Original, m) {
+			t.Errorf("%s: %+v, %v", sentence, d.Original, err)
+		}
+	}
+	plain := originals()["plain"]
+	if _, err := DecodeDeadLetter(plain); err == nil || !strings.Contains(err.Error(), "closeorder-error-code: is required") {
+		t.Errorf("plain: %v", err)
+	}
+	if _, err := DecodeRetry(plain); err == nil || !strings.Contains(err.Error(), "closeorder-due-at: is required") {
+		t.Errorf("plain: %v", err)
+	}
+	if _, err := DecodeDeadLetter(EncodeRetry(sampleRetry(plain))); err == nil {
+		t.Error("a retry record was read as a dead letter")
+	}
+	if _, err := DecodeRetry(EncodeDeadLetter(sampleDeadLetter(plain))); err == nil {
+		t.Error("a dead letter was read as a retry record")
+	}
+}
+
+func TestWhatABridgeAddsIsNoPartOfTheOriginal(t *testing.T) {
+	plain := originals()["a CloudEvent"]
+	m := EncodeDeadLetter(sampleDeadLetter(plain))
+	m.Headers = append(m.Headers, Header{"bridge", []byte("eu-1")})
+	d, err := DecodeDeadLetter(m)
+	if err != nil || !sameMessage(d.Original, plain) {
+		t.Errorf("%+v, %v", d.Original, err)
+	}
+}
