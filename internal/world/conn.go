@@ -22,7 +22,8 @@ type Conn struct {
 	peer          *Conn
 	in, out       *stream
 	closeOnce     sync.Once
-	closed        chan struct{}
+	goneOnce      sync.Once
+	gone          chan struct{} // closed when this end is closed or the connection is reset
 }
 
 // bufferSize is what a way holds of bytes that nobody has read: about what
@@ -32,8 +33,8 @@ const bufferSize = 256 << 10
 // pair makes the two ends of a connection. n.mu is held.
 func (n *Network) pair(from, to *Host, local, remote Addr) (near, far *Conn) {
 	there, back := newStream(n.between(from.name, to.name)), newStream(n.between(to.name, from.name))
-	near = &Conn{network: n, host: from, local: local, remote: remote, dialled: true, in: back, out: there, closed: make(chan struct{})}
-	far = &Conn{network: n, host: to, local: remote, remote: local, in: there, out: back, closed: make(chan struct{})}
+	near = &Conn{network: n, host: from, local: local, remote: remote, dialled: true, in: back, out: there, gone: make(chan struct{})}
+	far = &Conn{network: n, host: to, local: remote, remote: local, in: there, out: back, gone: make(chan struct{})}
 	near.peer, far.peer = far, near
 	return near, far
 }
@@ -64,8 +65,7 @@ func (c *Conn) Close() error {
 		err = nil
 		c.out.closeWriter()
 		c.in.closeReader()
-		c.network.forget(c)
-		close(c.closed)
+		c.depart()
 	})
 	return err
 }
@@ -74,15 +74,23 @@ func (c *Conn) Close() error {
 func (c *Conn) reset() {
 	c.in.reset()
 	c.out.reset()
-	c.network.forget(c)
-	c.network.forget(c.peer)
+	c.depart()
+	c.peer.depart()
 }
 
-// Closed is closed when this end is, by whoever has it; a reset does not.
-func (c *Conn) Closed() <-chan struct{} { return c.closed }
+// depart takes this end off the network's list.
+func (c *Conn) depart() {
+	c.goneOnce.Do(func() {
+		c.network.mu.Lock()
+		delete(c.network.conns, c)
+		c.network.mu.Unlock()
+		close(c.gone)
+	})
+}
 
-// Peer is the other end.
-func (c *Conn) Peer() *Conn { return c.peer }
+// PeerGone is closed when the other end was closed or the connection was
+// reset, at once, also where the network would not let this end know.
+func (c *Conn) PeerGone() <-chan struct{} { return c.peer.gone }
 
 // LocalAddr implements net.Conn.
 func (c *Conn) LocalAddr() net.Addr { return c.local }

@@ -259,12 +259,6 @@ func (n *Network) wakeDials() {
 	n.changed = make(chan struct{})
 }
 
-func (n *Network) forget(c *Conn) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	delete(n.conns, c)
-}
-
 // Addr is a port of a host.
 type Addr struct {
 	Host string

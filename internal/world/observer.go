@@ -2,23 +2,27 @@ package world
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"time"
 
 	"github.com/closeorder/closeorder/events"
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// Observer reads all topics and the commits of the workers' group, from
-// outside: no fault of the network reaches it.
+// Observer reads topics and what a group has committed for them, of any
+// Kafka cluster. It is not safe for concurrent use.
 type Observer struct {
-	world  *World
+	group  string
+	topics []string
 	client *kgo.Client
 	admin  *kadm.Client
-	next   map[string]map[int32]int64 // the offset to read next
 
+	next    map[Place]int64 // the offset to read next
 	records map[string][]Record
 	looks   []Look
 }
@@ -38,129 +42,111 @@ func (r Record) Source() events.Source {
 	return events.Source{Topic: r.Topic, Partition: r.Partition, Offset: r.Offset}
 }
 
-// Commit is what the workers' group has committed for a partition.
-type Commit struct {
-	Offset   int64
-	Metadata string
-}
-
 // Place is a partition of a topic.
 type Place struct {
 	Topic     string
 	Partition int
 }
 
+// Commit is what the group has committed for a partition.
+type Commit struct {
+	Offset   int64
+	Metadata string
+}
+
 // Look is what the group had committed at a moment. The records that the
-// commits speak of are in the topics at that moment: they are read after the
+// commits speak of are in the topics below Ends: those are read after the
 // commits.
 type Look struct {
 	At      time.Time
 	Commits map[Place]Commit
-	// Ends are the ends of the topics a moment later.
-	Ends map[Place]int64
+	Ends    map[Place]int64
+	// Stopped: no worker ran, and none was killed since the last clean stop.
+	Stopped bool
 }
 
-const observerName = "observer"
-
-// Observe starts an observer.
-func (w *World) Observe() (*Observer, error) {
-	host := w.Network.Boot(observerName)
-	host.Exempt()
-	client, err := kgo.NewClient(
-		kgo.SeedBrokers(w.Kafka.Addrs()...),
-		kgo.Dialer(host.DialContext),
-		kgo.ClientID(observerName),
-		kgo.MetadataMinAge(50*time.Millisecond),
-		kgo.FetchMaxWait(100*time.Millisecond),
-	)
+// NewObserver makes an observer of a group and of topics. opts must say at
+// least where the brokers are.
+func NewObserver(group string, topics []string, opts ...kgo.Opt) (*Observer, error) {
+	client, err := kgo.NewClient(append([]kgo.Opt{
+		kgo.ClientID("observer"),
+		kgo.MetadataMinAge(50 * time.Millisecond),
+		kgo.FetchMaxWait(100 * time.Millisecond),
+	}, opts...)...)
 	if err != nil {
 		return nil, fmt.Errorf("world: observer: %w", err)
 	}
-	w.closers = append(w.closers, func() error { client.Close(); return nil })
 	return &Observer{
-		world: w, client: client, admin: kadm.NewClient(client),
-		next: make(map[string]map[int32]int64), records: make(map[string][]Record),
+		group: group, topics: topics, client: client, admin: kadm.NewClient(client),
+		next: make(map[Place]int64), records: make(map[string][]Record),
 	}, nil
 }
 
+// Close ends the observer. What it has read stays.
+func (o *Observer) Close() { o.client.Close() }
+
 // Look reads the commits, and then all topics up to where they end now.
-func (o *Observer) Look(ctx context.Context) error {
+func (o *Observer) Look(ctx context.Context) (Look, error) {
 	look := Look{At: time.Now(), Commits: make(map[Place]Commit), Ends: make(map[Place]int64)}
-	if info := o.world.Kafka.Cluster().GroupInfo(o.world.Config.Kafka.Group); info != nil {
-		for topic, ps := range info.Commits {
-			for p, c := range ps {
-				look.Commits[Place{topic, int(p)}] = Commit{c.Offset, c.Metadata}
-			}
+	commits, err := o.admin.FetchOffsets(ctx, o.group)
+	if err != nil && !errors.Is(err, kerr.GroupIDNotFound) {
+		return look, fmt.Errorf("world: observer: commits: %w", err)
+	}
+	commits.Each(func(c kadm.OffsetResponse) {
+		if c.At >= 0 {
+			look.Commits[Place{c.Topic, int(c.Partition)}] = Commit{c.At, c.Metadata}
 		}
-	}
-	topics := make([]string, 0, len(o.world.Topics))
-	for _, t := range o.world.Topics {
-		topics = append(topics, t.Name)
-	}
-	ends, err := o.admin.ListEndOffsets(ctx, topics...)
-	if err != nil {
-		return fmt.Errorf("world: observer: %w", err)
-	}
-	if err := ends.Error(); err != nil {
-		return fmt.Errorf("world: observer: %w", err)
-	}
-	want := make(map[string]map[int32]kgo.Offset)
-	missing := 0
-	ends.Each(func(l kadm.ListedOffset) {
-		look.Ends[Place{l.Topic, int(l.Partition)}] = l.Offset
-		at := o.next[l.Topic][l.Partition]
-		if at >= l.Offset {
-			return
-		}
-		if want[l.Topic] == nil {
-			want[l.Topic] = make(map[int32]kgo.Offset)
-		}
-		want[l.Topic][l.Partition] = kgo.NewOffset().At(at)
-		missing++
 	})
-	if missing > 0 {
-		if err := o.read(ctx, want, look.Ends, missing); err != nil {
-			return err
-		}
+	ends, err := o.admin.ListEndOffsets(ctx, o.topics...)
+	if err = errors.Join(err, ends.Error()); err != nil {
+		return look, fmt.Errorf("world: observer: ends of topics: %w", err)
+	}
+	ends.Each(func(l kadm.ListedOffset) { look.Ends[Place{l.Topic, int(l.Partition)}] = l.Offset })
+	if err := o.read(ctx, look.Ends); err != nil {
+		return look, err
 	}
 	o.looks = append(o.looks, look)
-	return nil
+	return look, nil
 }
 
-// read reads the wanted partitions up to their ends.
-func (o *Observer) read(ctx context.Context, want map[string]map[int32]kgo.Offset, ends map[Place]int64, missing int) error {
+// read reads all partitions up to their ends.
+func (o *Observer) read(ctx context.Context, ends map[Place]int64) error {
+	want := make(map[string]map[int32]kgo.Offset)
+	missing := make(map[Place]int64)
+	for at, end := range ends {
+		if o.next[at] >= end {
+			continue
+		}
+		if want[at.Topic] == nil {
+			want[at.Topic] = make(map[int32]kgo.Offset)
+		}
+		want[at.Topic][int32(at.Partition)] = kgo.NewOffset().At(o.next[at])
+		missing[at] = end
+	}
+	if len(missing) == 0 {
+		return nil
+	}
 	o.client.AddConsumePartitions(want)
-	defer o.client.PurgeTopicsFromConsuming(topicsOf(want)...)
-	for missing > 0 {
+	defer o.client.PurgeTopicsFromConsuming(slices.Collect(maps.Keys(want))...)
+	for len(missing) > 0 {
+		// Errors of single partitions heal: the client tries again.
 		fetches := o.client.PollFetches(ctx)
 		if err := ctx.Err(); err != nil {
-			return fmt.Errorf("world: observer: %w", err)
+			return fmt.Errorf("world: observer: read topics: %w", err)
 		}
-		// Errors of partitions heal: the client tries again.
 		fetches.EachRecord(func(r *kgo.Record) {
-			end := ends[Place{r.Topic, int(r.Partition)}]
-			if o.next[r.Topic] == nil {
-				o.next[r.Topic] = make(map[int32]int64)
-			}
-			if r.Offset < o.next[r.Topic][r.Partition] {
+			at := Place{r.Topic, int(r.Partition)}
+			if r.Offset < o.next[at] {
 				return
 			}
-			o.next[r.Topic][r.Partition] = r.Offset + 1
+			o.next[at] = r.Offset + 1
 			o.records[r.Topic] = append(o.records[r.Topic], recordOf(r))
-			if r.Offset == end-1 {
-				missing--
+			if o.next[at] >= missing[at] {
+				delete(missing, at)
 			}
 		})
 	}
 	return nil
-}
-
-func topicsOf(want map[string]map[int32]kgo.Offset) []string {
-	var names []string
-	for name := range maps.Keys(want) {
-		names = append(names, name)
-	}
-	return names
 }
 
 func recordOf(r *kgo.Record) Record {

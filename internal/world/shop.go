@@ -29,9 +29,7 @@ type Shop struct {
 func (w *World) OpenShop(name string) (*Shop, error) {
 	s := &Shop{world: w, host: w.Network.Boot(name), topic: w.Config.Topics.Requests}
 	var err error
-	s.client, err = kgo.NewClient(
-		kgo.SeedBrokers(w.Kafka.Addrs()...),
-		kgo.Dialer(s.host.DialContext),
+	s.client, err = kgo.NewClient(append(reach(w, s.host),
 		kgo.ClientID(name),
 		kgo.DefaultProduceTopic(s.topic),
 		kgo.RecordPartitioner(kgo.ManualPartitioner()),
@@ -39,7 +37,7 @@ func (w *World) OpenShop(name string) (*Shop, error) {
 		kgo.ProducerLinger(0),
 		kgo.MetadataMinAge(100*time.Millisecond),
 		kgo.MaxBufferedRecords(100_000),
-	)
+	)...)
 	if err != nil {
 		return nil, fmt.Errorf("world: shop %s: %w", name, err)
 	}
@@ -48,6 +46,11 @@ func (w *World) OpenShop(name string) (*Shop, error) {
 		return errors.Join(s.errs...)
 	})
 	return s, nil
+}
+
+// reach is how a franz-go client on a host gets to Kafka.
+func reach(w *World, h *Host) []kgo.Opt {
+	return []kgo.Opt{kgo.SeedBrokers(w.Kafka.Addrs()...), kgo.Dialer(h.DialContext)}
 }
 
 // Ask publishes records at their times, counted from now, and returns when

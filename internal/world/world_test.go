@@ -1,17 +1,33 @@
 package world
 
 import (
+	"fmt"
+	"os"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"github.com/closeorder/closeorder/events"
+	"github.com/closeorder/closeorder/internal/config"
+	"github.com/sirupsen/logrus"
 )
 
-func TestGoodDay(t *testing.T) {
+// stage is a world with an observer and an order service, for a test.
+type stage struct {
+	*World
+	t        *testing.T
+	observer *Observer
+	shop     *Shop
+	began    time.Time
+}
+
+// inVirtualTime runs a test in a world of its own.
+func inVirtualTime(t *testing.T, cfg Config, test func(s *stage)) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		begin := time.Now()
-		w, err := New(Config{Brokers: 3})
+		if cfg.Log == nil {
+			cfg.Log = testLog()
+		}
+		w, err := New(cfg)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -20,34 +36,124 @@ func TestGoodDay(t *testing.T) {
 				t.Error(err)
 			}
 		}()
-		obs, err := w.Observe()
-		if err != nil {
+		s := &stage{World: w, t: t, began: time.Now()}
+		if s.observer, err = w.Observe(); err != nil {
 			t.Fatal(err)
 		}
-		shop, err := w.OpenShop("shop")
-		if err != nil {
+		if s.shop, err = w.OpenShop("shop"); err != nil {
 			t.Fatal(err)
 		}
-		for _, name := range []string{"worker-0", "worker-1", "worker-2"} {
-			if _, err := w.StartWorker(name, nil); err != nil {
-				t.Fatal(err)
+		test(s)
+	})
+}
+
+// testLog shows the workers' log where CLOSEORDER_SIM_LOG names a level.
+func testLog() logrus.FieldLogger {
+	level, err := logrus.ParseLevel(os.Getenv("CLOSEORDER_SIM_LOG"))
+	if err != nil {
+		return nil
+	}
+	log := logrus.New()
+	log.SetLevel(level)
+	log.SetOutput(os.Stderr)
+	log.SetFormatter(&logrus.TextFormatter{FullTimestamp: true, TimestampFormat: "15:04:05.000"})
+	return log
+}
+
+// workers starts n workers: worker-0, worker-1 and so on.
+func (s *stage) workers(n int) []*Worker {
+	s.t.Helper()
+	all := make([]*Worker, n)
+	for i := range all {
+		all[i] = s.worker(fmt.Sprintf("worker-%d", i), nil)
+	}
+	return all
+}
+
+func (s *stage) worker(name string, tune func(*config.Config)) *Worker {
+	s.t.Helper()
+	wk, err := s.StartWorker(name, tune)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return wk
+}
+
+// asks publishes in the background and returns what waits for the end of it.
+func (s *stage) asks(tr Traffic) (wait func()) {
+	done := make(chan error, 1)
+	go func() { done <- s.shop.Ask(s.t.Context(), tr.Publications()) }()
+	return func() {
+		s.t.Helper()
+		if err := <-done; err != nil {
+			s.t.Fatal(err)
+		}
+	}
+}
+
+func (s *stage) look() Look {
+	s.t.Helper()
+	l, err := s.observer.Look(s.t.Context())
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return l
+}
+
+// answered waits until every request has an outcome, for at most so long.
+func (s *stage) answered(atMost time.Duration) {
+	s.t.Helper()
+	for end := time.Now().Add(atMost); ; time.Sleep(time.Second) {
+		s.look()
+		sources := make(map[string]bool)
+		for _, r := range s.observer.Records(s.Config.Topics.Outcomes) {
+			if a, err := readOutcome(r); err == nil {
+				sources[fmt.Sprint(a.Source)] = true
 			}
 		}
-		if err := shop.Ask(t.Context(), Traffic{Seed: 1, Requests: 3000, Over: 60 * time.Second, Poison: .02, Repeats: .1, Hot: .05}.Publications()); err != nil {
-			t.Fatal(err)
+		asked := len(s.observer.Records(s.Config.Topics.Requests))
+		if len(sources) >= asked {
+			return
 		}
-		time.Sleep(time.Minute)
-		if err := obs.Look(t.Context()); err != nil {
-			t.Fatal(err)
+		if time.Now().After(end) {
+			s.t.Errorf("%v after the last request %d of %d are answered", atMost, len(sources), asked)
+			return
 		}
-		counts := map[events.Result]int{}
-		for _, r := range obs.Records("closeorder.outcomes") {
-			o, err := events.DecodeOutcome(r.Message)
-			if err != nil {
-				t.Error(err)
-			}
-			counts[o.Result]++
+	}
+}
+
+// check takes a last look and fails the test for every finding.
+func (s *stage) check(limit func(*Evidence)) Report {
+	s.t.Helper()
+	s.look()
+	e := s.Evidence(s.observer)
+	e.Settled = true
+	if limit != nil {
+		limit(&e)
+	}
+	report := Check(e)
+	for i, f := range report.Findings {
+		if i == 20 {
+			s.t.Errorf("and %d more findings", len(report.Findings)-i)
+			break
 		}
-		t.Log(len(obs.Records("closeorder.requests")), len(obs.Records("closeorder.outcomes")), len(obs.Records("closeorder.dead-letters")), counts, obs.looks[0].Commits, w.Network.OpenEnds(), time.Since(begin), w.Gateway.Stats())
+		s.t.Error(f)
+	}
+	if !report.Balanced() {
+		s.t.Errorf("the counts do not add up: %v", report)
+	}
+	s.t.Logf("%v of virtual time: %v", time.Since(s.began).Round(time.Second), report)
+	return report
+}
+
+func TestGoodDay(t *testing.T) {
+	inVirtualTime(t, Config{Brokers: 3}, func(s *stage) {
+		s.workers(3)
+		s.asks(Traffic{Seed: 1, Requests: 3000, Over: time.Minute, Poison: .02, Repeats: .1, Hot: .05})()
+		s.answered(time.Minute)
+		report := s.check(func(e *Evidence) { e.MaxInFlight = 3 * s.Config.MaxInFlight })
+		if report.Duplicates > 0 {
+			t.Errorf("%d duplicates on a good day", report.Duplicates)
+		}
 	})
 }

@@ -1,0 +1,394 @@
+package world
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/closeorder/closeorder/events"
+)
+
+// Check compares what stands in the topics with the gateway's order book, and
+// says where a promise (G1 to G8) is broken. It shares nothing with the
+// workers but the types on the wire: records are read by its own eyes.
+//
+//	requests, retries, commits -> answered?        G1, G8
+//	outcomes, dead letters     -> one and the same? G2, G5
+//	outcomes, order book       -> true?             G3
+//	calls, outcomes            -> in order, fenced, bounded? G4, G6, G7
+func Check(e Evidence) Report {
+	c := newChecker(e)
+	c.checkOutcomes()
+	c.checkDeadLetters()
+	c.checkHoles()
+	c.checkBook()
+	c.checkOrderOfAnswers()
+	c.checkCalls()
+	slices.SortStableFunc(c.report.Findings, func(a, b Finding) int {
+		return cmp.Or(strings.Compare(a.Promise, b.Promise), strings.Compare(string(a.Kind), string(b.Kind)))
+	})
+	return c.report
+}
+
+// Kind is what is wrong.
+type Kind string
+
+// What a finding can be, by the promise that it breaks.
+const (
+	// Hole (G1): committed as finished, or given all the time there is, and
+	// neither answered nor waiting in a retry topic.
+	Hole Kind = "hole"
+	// BadCommit (G1): a commit beyond the end, or with metadata that cannot
+	// be read.
+	BadCommit Kind = "bad commit"
+
+	// Contradiction (G2): two outcomes of one request that differ in what
+	// they say.
+	Contradiction Kind = "contradiction"
+	// ManyIDs (G2): outcomes of one request with different event ids.
+	ManyIDs Kind = "many ids"
+	// SharedID (G2): one event id on the outcomes of different requests.
+	SharedID Kind = "shared id"
+	// Orphan (G2): an outcome, retry or dead letter of no request.
+	Orphan Kind = "orphan"
+	// Unreadable (G2): an outcome that is none.
+	Unreadable Kind = "unreadable"
+	// Misnamed (G2): an outcome that names another order than its request.
+	Misnamed Kind = "misnamed"
+	// Unpaired (G2): a dead letter without its failed outcome, or the other
+	// way round.
+	Unpaired Kind = "unpaired"
+	// Altered (G2): a dead letter or a retry that is not byte for byte its
+	// request.
+	Altered Kind = "altered"
+
+	// WrongClosed (G3): an outcome says closed, the book does not.
+	WrongClosed Kind = "wrong closed"
+	// WrongPaid (G3): an outcome says paid, the book does not.
+	WrongPaid Kind = "wrong paid"
+	// Unsafe (G3): safe_to_reissue, and the order was payable after it.
+	Unsafe Kind = "unsafe to reissue"
+
+	// SideBySide (G4): two calls of one order at the same time.
+	SideBySide Kind = "side by side"
+	// OutOfOrder (G4): of two requests of one order in one partition the
+	// later one was answered first.
+	OutOfOrder Kind = "out of order"
+
+	// DeadForOutage (G5): a request failed though it was not to blame.
+	DeadForOutage Kind = "dead for an outage"
+	// Redone (G6, G8): a call for an order all of whose requests were
+	// finished and committed.
+	Redone Kind = "redone"
+	// TooMany (G7): more calls at the same time than allowed.
+	TooMany Kind = "too many calls"
+	// Uncommitted (G8): answered and not committed, after a clean stop.
+	Uncommitted Kind = "uncommitted"
+)
+
+var promises = map[Kind]string{
+	Hole: "G1", BadCommit: "G1",
+	Contradiction: "G2", ManyIDs: "G2", SharedID: "G2", Orphan: "G2", Unreadable: "G2", Misnamed: "G2", Unpaired: "G2", Altered: "G2",
+	WrongClosed: "G3", WrongPaid: "G3", Unsafe: "G3",
+	SideBySide: "G4", OutOfOrder: "G4",
+	DeadForOutage: "G5", Redone: "G6", TooMany: "G7", Uncommitted: "G8",
+}
+
+// Finding is one broken promise.
+type Finding struct {
+	Promise string // G1 to G8
+	Kind    Kind
+	// Order and Source say where; either may be empty where there is none.
+	Order  events.Order
+	Source events.Source
+	Detail string
+}
+
+func (f Finding) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s %s", f.Promise, f.Kind)
+	if f.Order != (events.Order{}) {
+		fmt.Fprintf(&b, " order %s/%s/%s", f.Order.MchID, f.Order.SubMchID, f.Order.OutTradeNo)
+	}
+	if f.Source.Topic != "" {
+		fmt.Fprintf(&b, " at %s[%d]@%d", f.Source.Topic, f.Source.Partition, f.Source.Offset)
+	}
+	return b.String() + ": " + f.Detail
+}
+
+// Report is what a check counted and found.
+type Report struct {
+	Requests int
+	// Closed, Paid and Failed count requests by their outcome.
+	Closed, Paid, Failed int
+	// Waiting requests stand in a retry topic, Open ones are not finished at
+	// all.
+	Waiting, Open int
+	// Duplicates are repeats of outcomes, with the same id.
+	Duplicates  int
+	DeadLetters int
+	Calls       int
+	Findings    []Finding
+}
+
+// Balanced reports whether the counts add up.
+func (r Report) Balanced() bool {
+	return r.Requests == r.Closed+r.Paid+r.Failed+r.Waiting+r.Open
+}
+
+// Count returns the number of findings of a kind.
+func (r Report) Count(k Kind) int {
+	n := 0
+	for _, f := range r.Findings {
+		if f.Kind == k {
+			n++
+		}
+	}
+	return n
+}
+
+func (r Report) String() string {
+	return fmt.Sprintf("%d requests = %d closed + %d paid + %d failed + %d waiting + %d open; %d duplicates, %d dead letters, %d calls, %d holes, %d contradictions, %d findings",
+		r.Requests, r.Closed, r.Paid, r.Failed, r.Waiting, r.Open, r.Duplicates, r.DeadLetters, r.Calls, r.Count(Hole), r.Count(Contradiction), len(r.Findings))
+}
+
+// checker holds the evidence by what it is about.
+type checker struct {
+	Evidence
+	requests map[events.Source]*request
+	inOrder  []*request // as they stand in the topic
+	byOrder  map[events.Order][]*request
+	byCall   map[events.Order][]Call
+	report   Report
+}
+
+// request is one record of the requests topic and all that belongs to it.
+type request struct {
+	record  Record
+	order   events.Order // empty where the record names none
+	answers []answer     // as they stand in the topics
+	dead    []Record
+	retries []Record
+}
+
+// answer is one outcome record.
+type answer struct {
+	record Record
+	events.Outcome
+}
+
+func (c *checker) find(k Kind, order events.Order, source events.Source, format string, args ...any) {
+	c.report.Findings = append(c.report.Findings, Finding{
+		Promise: promises[k], Kind: k, Order: order, Source: source, Detail: fmt.Sprintf(format, args...),
+	})
+}
+
+func (c *checker) findFor(r *request, k Kind, format string, args ...any) {
+	c.find(k, r.order, r.record.Source(), format, args...)
+}
+
+func newChecker(e Evidence) *checker {
+	c := &checker{Evidence: e, requests: make(map[events.Source]*request), byOrder: make(map[events.Order][]*request)}
+	for _, rec := range e.Requests {
+		r := &request{record: rec, order: orderOf(rec.Message)}
+		c.requests[rec.Source()] = r
+		c.inOrder = append(c.inOrder, r)
+		if r.order.OutTradeNo != "" {
+			c.byOrder[r.order] = append(c.byOrder[r.order], r)
+		}
+	}
+	for _, rec := range e.Retries {
+		source, ok := sourceOf(rec.Message)
+		r := c.requests[source]
+		if !ok || r == nil {
+			c.find(Orphan, orderOf(rec.Message), rec.Source(), "a retry of no request: source %+v", source)
+			continue
+		}
+		r.retries = append(r.retries, rec)
+	}
+	for _, rec := range e.DeadLetters {
+		source, ok := sourceOf(rec.Message)
+		r := c.requests[source]
+		if !ok || r == nil {
+			c.find(Orphan, orderOf(rec.Message), rec.Source(), "a dead letter of no request: source %+v", source)
+			continue
+		}
+		r.dead = append(r.dead, rec)
+	}
+	for _, rec := range e.Outcomes {
+		a, err := readOutcome(rec)
+		if err != nil {
+			c.find(Unreadable, events.Order{}, rec.Source(), "%v", err)
+			continue
+		}
+		r := c.requests[a.Source]
+		if r == nil {
+			c.find(Orphan, a.Order(), rec.Source(), "an outcome of no request: source %+v", a.Source)
+			continue
+		}
+		r.answers = append(r.answers, a)
+	}
+	c.report.Requests = len(c.inOrder)
+	c.report.DeadLetters = len(e.DeadLetters)
+	c.report.Calls = len(e.Calls)
+	return c
+}
+
+// checkOutcomes: one outcome per request, repeats equal to it (G2).
+func (c *checker) checkOutcomes() {
+	owner := make(map[string]*request)
+	for _, r := range c.inOrder {
+		if len(r.answers) == 0 {
+			continue
+		}
+		first := r.answers[0]
+		switch first.Result {
+		case events.Closed:
+			c.report.Closed++
+		case events.Paid:
+			c.report.Paid++
+		default:
+			c.report.Failed++
+		}
+		if other := owner[first.ID]; other != nil {
+			c.findFor(r, SharedID, "id %s is also that of %+v", first.ID, other.record.Source())
+		}
+		owner[first.ID] = r
+		if named := first.Order(); r.order.OutTradeNo != "" && named != r.order {
+			c.findFor(r, Misnamed, "the outcome names %+v", named)
+		}
+		for _, a := range r.answers[1:] {
+			switch {
+			case a.ID != first.ID:
+				c.findFor(r, ManyIDs, "ids %s and %s", first.ID, a.ID)
+			case a.Result != first.Result:
+				c.findFor(r, Contradiction, "%s (%s) at %v, then %s (%s) at %v", first.Result, first.Code, first.CompletedAt, a.Result, a.Code, a.CompletedAt)
+			case a.Order() != first.Order() || a.RequestID != first.RequestID || a.Replay != first.Replay:
+				c.findFor(r, Contradiction, "the repeat names another request: %+v, %s", a.Order(), a.RequestID)
+			default:
+				c.report.Duplicates++
+			}
+		}
+	}
+}
+
+// ownCodes are reasons of the request's own to fail. They are the words on
+// the wire, written down once more.
+var ownCodes = []string{"INVALID_REQUEST", "UNKNOWN_MERCHANT", "EXPIRED", "RECORD_TOO_LARGE"}
+
+// checkDeadLetters: each stands beside a failed outcome and is the request
+// byte for byte (G2), and none is there for an outage (G5).
+func (c *checker) checkDeadLetters() {
+	failing := behavioursThatFail(c.Book)
+	for _, r := range c.inOrder {
+		var failed *answer
+		for i := range r.answers {
+			if r.answers[i].Result == events.Failed {
+				failed = &r.answers[i]
+				break
+			}
+		}
+		switch {
+		case len(r.dead) > 0 && failed == nil:
+			// A dead letter is published beside its outcome, not before it:
+			// a worker that died in between leaves one that is answered again.
+			if c.Settled && len(r.answers) == 0 {
+				c.findFor(r, Unpaired, "a dead letter and no outcome")
+			}
+		case failed != nil && len(r.dead) == 0 && failed.Code != "EXPIRED" && (c.Settled || c.finishedAtLast(r.record)):
+			c.findFor(r, Unpaired, "failed with %s and no dead letter", failed.Code)
+		}
+		for _, d := range slices.Concat(r.dead, r.retries) {
+			if why := altered(r.record.Message, d.Message); why != "" {
+				c.findFor(r, Altered, "%s[%d]@%d: %s", d.Topic, d.Partition, d.Offset, why)
+			}
+		}
+		if failed != nil && c.Book != nil && !c.OutagesMayFail && !slices.Contains(ownCodes, failed.Code) && !failing[r.order] {
+			c.findFor(r, DeadForOutage, "failed with %s: %s", failed.Code, failed.Message)
+		}
+	}
+}
+
+// checkBook: what an outcome says of an order is so at the gateway (G3).
+func (c *checker) checkBook() {
+	if c.Book == nil {
+		return
+	}
+	book := c.bookByOrder()
+	for _, r := range c.inOrder {
+		for _, a := range r.answers {
+			if a.Result == events.Failed {
+				continue
+			}
+			entry, known := book[a.Order()]
+			if !known {
+				c.findFor(r, wrong(a.Result), "the gateway was never asked about the order")
+				continue
+			}
+			at := a.CompletedAt
+			// What the gateway answered was true while it answered.
+			state, before := entry.StateAt(at), entry.StateAt(c.lastCallBefore(a.Order(), at))
+			isClosed := !state.Payable() && !state.WasPaid()
+			wasClosed := !before.Payable() && !before.WasPaid()
+			switch {
+			case a.Result == events.Closed && !isClosed && !wasClosed:
+				c.findFor(r, WrongClosed, "closed (%s, confirmed by %q) at %v, in the book: %v", a.Code, a.ConfirmedBy, at, state)
+			case a.Result == events.Paid && !state.WasPaid():
+				c.findFor(r, WrongPaid, "paid (%s) at %v, in the book: %v", a.Code, at, state)
+			}
+			if a.SafeToReissue {
+				for _, ev := range entry.Events {
+					if ev.At.After(at) && (ev.State.Payable() || ev.State.WasPaid()) {
+						c.findFor(r, Unsafe, "safe to reissue at %v, and %v at %v", at, ev.State, ev.At)
+						break
+					}
+				}
+				if entry.CreateInFlight {
+					c.findFor(r, Unsafe, "safe to reissue at %v, with a create on its way", at)
+				}
+			}
+		}
+	}
+}
+
+func wrong(r events.Result) Kind {
+	if r == events.Paid {
+		return WrongPaid
+	}
+	return WrongClosed
+}
+
+// checkOrderOfAnswers: of the requests of one order in one partition, those
+// that were never put off are answered in their order (G4).
+func (c *checker) checkOrderOfAnswers() {
+	for _, rs := range c.byOrder {
+		last := make(map[int]*request) // by partition of the request
+		for _, r := range rs {
+			if len(r.answers) == 0 || len(r.retries) > 0 {
+				continue
+			}
+			before := last[r.record.Partition]
+			last[r.record.Partition] = r
+			if before == nil {
+				continue
+			}
+			a, b := before.answers[0].record, r.answers[0].record
+			if a.Partition == b.Partition && b.Offset < a.Offset {
+				c.findFor(r, OutOfOrder, "answered at outcome %d, the request at %d only at %d", b.Offset, before.record.Offset, a.Offset)
+			}
+		}
+	}
+}
+
+// lastCallBefore is when the last call of an order began that had ended by t.
+func (c *checker) lastCallBefore(o events.Order, t time.Time) time.Time {
+	last := t
+	for _, call := range c.callsOf(o) {
+		if !call.End.IsZero() && !call.End.After(t) {
+			last = call.Start
+		}
+	}
+	return last
+}

@@ -1,0 +1,97 @@
+package world
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/closeorder/closeorder/events"
+)
+
+// The checker reads the wire with encoding/json and its own eyes: a codec
+// that forgets a field on both sides would forget it here too.
+
+// readOutcome reads an outcome record.
+func readOutcome(r Record) (answer, error) {
+	a := answer{record: r}
+	if err := json.Unmarshal(r.Value, &a.Outcome); err != nil {
+		return a, fmt.Errorf("outcome is not JSON: %w", err)
+	}
+	a.ID = lastHeader(r.Message, "ce_id")
+	switch {
+	case a.ID == "":
+		return a, errors.New("outcome has no ce_id")
+	case a.Result != "closed" && a.Result != "paid" && a.Result != "failed":
+		return a, fmt.Errorf("outcome is %q", a.Result)
+	case lastHeader(r.Message, "ce_type") != "closeorder."+string(a.Result):
+		return a, fmt.Errorf("ce_type %q of an outcome that says %s", lastHeader(r.Message, "ce_type"), a.Result)
+	case a.CompletedAt.IsZero():
+		return a, errors.New("outcome has no completed_at")
+	case a.SafeToReissue && a.Result != "closed":
+		return a, fmt.Errorf("%s and safe_to_reissue", a.Result)
+	}
+	return a, nil
+}
+
+// orderOf reads which order a request is about, as far as it says so in
+// texts.
+func orderOf(m Message) events.Order {
+	value := m.Value
+	if strings.HasPrefix(lastHeader(m, "content-type"), "application/cloudevents") {
+		var envelope struct {
+			Data json.RawMessage `json:"data"`
+		}
+		if json.Unmarshal(value, &envelope) != nil {
+			return events.Order{}
+		}
+		value = envelope.Data
+	}
+	var doc struct {
+		MchID      string `json:"mch_id"`
+		SubMchID   string `json:"sub_mch_id"`
+		OutTradeNo string `json:"out_trade_no"`
+	}
+	if json.Unmarshal(value, &doc) != nil {
+		return events.Order{}
+	}
+	return events.Order{MchID: doc.MchID, SubMchID: doc.SubMchID, OutTradeNo: doc.OutTradeNo}
+}
+
+// sourceOf reads which request a retry or a dead letter belongs to.
+func sourceOf(m Message) (events.Source, bool) {
+	partition, err1 := strconv.Atoi(lastHeader(m, "closeorder-source-partition"))
+	offset, err2 := strconv.ParseInt(lastHeader(m, "closeorder-source-offset"), 10, 64)
+	s := events.Source{Topic: lastHeader(m, "closeorder-source-topic"), Partition: partition, Offset: offset}
+	return s, err1 == nil && err2 == nil && s.Topic != ""
+}
+
+// altered says in which way a copy is not the original with headers added.
+func altered(original, copied Message) string {
+	omitted := lastHeader(copied, "closeorder-value-omitted") != ""
+	switch {
+	case !bytes.Equal(original.Key, copied.Key) || (original.Key == nil) != (copied.Key == nil):
+		return fmt.Sprintf("the key was %q and is %q", original.Key, copied.Key)
+	case !omitted && (!bytes.Equal(original.Value, copied.Value) || (original.Value == nil) != (copied.Value == nil)):
+		return fmt.Sprintf("the value was %.60q and is %.60q", original.Value, copied.Value)
+	case len(copied.Headers) < len(original.Headers):
+		return "headers are missing"
+	}
+	for i, h := range original.Headers {
+		if copied.Headers[i].Key != h.Key || !bytes.Equal(copied.Headers[i].Value, h.Value) {
+			return fmt.Sprintf("header %s was changed", h.Key)
+		}
+	}
+	return ""
+}
+
+func lastHeader(m Message, key string) string {
+	for i := len(m.Headers) - 1; i >= 0; i-- {
+		if m.Headers[i].Key == key {
+			return string(m.Headers[i].Value)
+		}
+	}
+	return ""
+}
