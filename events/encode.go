@@ -1,6 +1,8 @@
 package events
 
 import (
+	"bytes"
+	"encoding/json"
 	"fmt"
 	"time"
 )
@@ -64,4 +66,22 @@ func checkSource(source string, p *problems) {
 			}
 		}
 	}
+}
+
+// marshal encodes v, which must leave its metadata out, and puts metadata in
+// byte for byte. json.Marshal would escape <, > and & and drop its white space.
+func marshal(v any, metadata json.RawMessage) ([]byte, error) {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(v); err != nil {
+		return nil, err
+	}
+	out := bytes.TrimSuffix(b.Bytes(), []byte("\n"))
+	if len(metadata) == 0 {
+		return out, nil
+	}
+	out = append(out[:len(out)-1], `,"metadata":`...)
+	out = append(out, metadata...)
+	return append(out, '}'), nil
 }

@@ -45,16 +45,6 @@ func eventHeaders(typ, id, source, subject string, at time.Time, traceParent str
 	return hs
 }
 
-// formatTime writes t as RFC 3339 in UTC, to the nanosecond where it has any.
-func formatTime(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) }
-
-// isWritable reports whether RFC 3339 can write t: it knows four digits of a
-// year. Timestamps of Kafka records and sums of times can lie beyond.
-func isWritable(t time.Time) bool {
-	y := t.UTC().Year()
-	return 1 <= y && y <= 9999
-}
-
 // validTraceParent reports whether s has the form of W3C Trace Context, level
 // 1, section 3.2: version-traceid-parentid-flags in lower-case hex. A later
 // version may have more after a dash. An invalid one is to be ignored, not

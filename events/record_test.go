@@ -201,8 +201,16 @@ func TestEncodingNeverWritesIntoTheOriginal(t *testing.T) {
 	original := Message{Headers: headers}
 	EncodeDeadLetter(DeadLetter{Original: original})
 	EncodeRetry(RetryRecord{Original: original})
-	letter, _ := DecodeDeadLetter(EncodeDeadLetter(DeadLetter{Original: original, FailedAt: noon}))
+	record := EncodeDeadLetter(DeadLetter{Original: original, FailedAt: noon})
+	before := record.Clone()
+	letter, err := DecodeDeadLetter(record)
+	if err != nil {
+		t.Fatal(err)
+	}
 	_ = append(letter.Original.Headers, Header{"b", nil})
+	if !sameMessage(record, before) {
+		t.Error("an append to the original wrote into the record it came from")
+	}
 	for _, h := range headers[:cap(headers)][1:] {
 		if h.Key != "" {
 			t.Fatalf("wrote %+v", h)

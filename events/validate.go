@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 	"unicode"
 	"unicode/utf8"
 )
@@ -201,11 +200,4 @@ func quote(s string) string {
 		cut--
 	}
 	return strconv.Quote(s[:cut]) + "..."
-}
-
-// checkYears refuses a time that RFC 3339 cannot write.
-func checkYears(field string, t time.Time, p *problems) {
-	if !isWritable(t) && !p.has(field) {
-		p.add(field, "is in the year %d, outside 1 to 9999", t.UTC().Year())
-	}
 }

@@ -3,8 +3,6 @@ package events
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
-	"fmt"
 	"strconv"
 	"strings"
 	"time"
@@ -37,51 +35,6 @@ func readObject(doc []byte, names []string) (object, error) {
 		}
 	})
 	return o, err
-}
-
-// byteOrderMark is what some editors and libraries put before UTF-8.
-var byteOrderMark = []byte("\xef\xbb\xbf")
-
-// checkText says why doc is not one JSON object in UTF-8; nil when it is.
-func checkText(doc []byte) error {
-	text := bytes.TrimLeft(doc, " \t\r\n")
-	switch {
-	case len(doc) == 0:
-		return errors.New("is empty")
-	case len(text) == 0:
-		return errors.New("is blank")
-	case bytes.HasPrefix(doc, byteOrderMark):
-		return errors.New("starts with a byte order mark, want JSON")
-	}
-	if at := firstInvalidUTF8(doc); at >= 0 {
-		return fmt.Errorf("is not UTF-8 (byte %d)", at+1)
-	}
-	if !json.Valid(doc) {
-		var any json.RawMessage
-		err := json.Unmarshal(doc, &any)
-		if syntax, ok := errors.AsType[*json.SyntaxError](err); ok {
-			return fmt.Errorf("is not JSON: %s (byte %d)", syntax.Error(), syntax.Offset)
-		}
-		return errors.New("is not JSON")
-	}
-	if kind := kindOf(text); kind != "object" {
-		return fmt.Errorf("is a JSON %s, want an object", kind)
-	}
-	return nil
-}
-
-func firstInvalidUTF8(b []byte) int {
-	if utf8.Valid(b) {
-		return -1
-	}
-	for i := 0; i < len(b); {
-		r, n := utf8.DecodeRune(b[i:])
-		if r == utf8.RuneError && n == 1 {
-			return i
-		}
-		i += n
-	}
-	return -1
 }
 
 // each calls f for every member with a known name. When doc is not known to
@@ -149,89 +102,6 @@ func (o *object) index(quoted []byte) int {
 		}
 	}
 	return -1
-}
-
-func skipSpace(doc []byte, at int) int {
-	for at < len(doc) && (doc[at] == ' ' || doc[at] == '\n' || doc[at] == '\t' || doc[at] == '\r') {
-		at++
-	}
-	return at
-}
-
-// skipString returns the position after the string that starts at at, or -1.
-func skipString(doc []byte, at int) int {
-	for i := at + 1; i < len(doc); i++ {
-		switch doc[i] {
-		case '\\':
-			i++
-		case '"':
-			return i + 1
-		}
-	}
-	return -1
-}
-
-// skipValue returns the position after the value that starts at at, or -1.
-// It finds the ends of values, it does not check them.
-func skipValue(doc []byte, at int) int {
-	for depth, i := 0, at; i < len(doc); {
-		switch doc[i] {
-		case '"':
-			if i = skipString(doc, i); i < 0 {
-				return -1
-			}
-		case '{', '[':
-			depth++
-			i++
-			continue
-		case '}', ']':
-			depth--
-			i++
-		default:
-			start := i
-			for i < len(doc) && !isStructural(doc[i]) {
-				i++
-			}
-			if i == start {
-				i++ // white space or a separator inside a bracket
-			}
-			if depth == 0 && i == len(doc) {
-				return -1 // 12 of what may have been 123
-			}
-		}
-		if depth <= 0 {
-			return i
-		}
-	}
-	return -1
-}
-
-func isStructural(c byte) bool {
-	switch c {
-	case ' ', '\t', '\r', '\n', ',', ':', '{', '}', '[', ']', '"':
-		return true
-	}
-	return false
-}
-
-// kindOf names the JSON type of a value by its first byte.
-func kindOf(raw []byte) string {
-	if len(raw) == 0 {
-		return "nothing"
-	}
-	switch raw[0] {
-	case '{':
-		return "object"
-	case '[':
-		return "array"
-	case '"':
-		return "string"
-	case 't', 'f':
-		return "boolean"
-	case 'n':
-		return "null"
-	}
-	return "number"
 }
 
 // get returns the value of a member, nil where it is absent, null, occurs
@@ -308,52 +178,4 @@ func (o *object) number(name string, min, max int64, p *problems) int64 {
 
 func (o *object) boolean(name string, p *problems) bool {
 	return string(o.get(name, "boolean", p)) == "true"
-}
-
-func parseTime(name, s string, p *problems) time.Time {
-	if s == "" {
-		return time.Time{}
-	}
-	t, err := time.Parse(time.RFC3339, s)
-	if err != nil || !isRFC3339(s) {
-		p.add(name, "is %s, want an RFC 3339 time such as 2025-11-23T20:00:00+08:00", quote(s))
-		return time.Time{}
-	}
-	t = t.UTC()
-	if !isWritable(t) {
-		p.add(name, "is %s, outside the years 1 to 9999", quote(s))
-		return time.Time{}
-	}
-	return t
-}
-
-// isRFC3339 refuses what time.Parse lets pass (go.dev/issue/54580): an hour of
-// one digit, a comma before the fraction, a zone beyond 23:59.
-func isRFC3339(s string) bool {
-	if len(s) < len("2006-01-02T15:04:05Z") || s[len("2006-01-02T15")] != ':' || strings.Contains(s, ",") {
-		return false
-	}
-	if strings.HasSuffix(s, "Z") {
-		return true
-	}
-	zone := s[len(s)-len("15:04"):]
-	return zone[:2] <= "23" && zone[3:] <= "59"
-}
-
-// marshal encodes v, which must leave its metadata out, and puts metadata in
-// byte for byte. json.Marshal would escape <, > and & and drop its white space.
-func marshal(v any, metadata json.RawMessage) ([]byte, error) {
-	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(v); err != nil {
-		return nil, err
-	}
-	out := bytes.TrimSuffix(b.Bytes(), []byte("\n"))
-	if len(metadata) == 0 {
-		return out, nil
-	}
-	out = append(out[:len(out)-1], `,"metadata":`...)
-	out = append(out, metadata...)
-	return append(out, '}'), nil
 }
