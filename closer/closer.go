@@ -56,20 +56,30 @@ func (c *Closer) Close(ctx context.Context, o Order) Verdict {
 	if !ok {
 		return Verdict{Class: Failed, Code: CodeUnknownMerchant, Message: fmt.Sprintf("no merchant %q is configured", o.MchID)}
 	}
-	id, err := identify(o, m)
+	r, err := c.begin(ctx, o, m)
 	if err != nil {
 		return Verdict{Class: Failed, Code: CodeInvalidRequest, Message: strings.ReplaceAll(err.Error(), "\n", "; ")}
 	}
-	hosts := c.hostsOf(m)
-	if len(hosts) == 0 || len(m.Keys) == 0 {
+	if len(r.hosts) == 0 || len(m.Keys) == 0 {
 		return Verdict{
-			Class: MerchantConfig, Code: CodeUnknownMerchant,
+			Class: MerchantConfig, Code: CodeMerchantIncomplete,
 			Message: fmt.Sprintf("merchant %q has no key, or there is no host for it", o.MchID),
 			Hold:    Scope{MchID: o.MchID},
 		}
 	}
-	r := &run{c: c, ctx: ctx, order: o, m: m, id: id, hosts: hosts, account: c.accounts.of(m), pace: newPace(c.cfg)}
 	return r.do()
+}
+
+// begin prepares a Close; the error says what of the order cannot be sent.
+func (c *Closer) begin(ctx context.Context, o Order, m Merchant) (*run, error) {
+	id, err := identify(o, m)
+	if err != nil {
+		return nil, err
+	}
+	return &run{
+		c: c, ctx: ctx, order: o, m: m, id: id,
+		hosts: c.hostsOf(m), account: c.accounts.of(m), pace: newPace(c.cfg),
+	}, nil
 }
 
 // hostsOf returns the hosts for a merchant, in order.

@@ -65,6 +65,9 @@ const (
 	CodeInvalidRequest = "INVALID_REQUEST"
 	// CodeUnknownMerchant: [Merchants] does not know the mch_id. Class Failed, no call was made.
 	CodeUnknownMerchant = "UNKNOWN_MERCHANT"
+	// CodeMerchantIncomplete: the merchant has no key or no host. Class
+	// MerchantConfig, no call was made.
+	CodeMerchantIncomplete = "MERCHANT_INCOMPLETE"
 	// CodeUnsignedFail: return_code=FAIL, which nobody signs. It concludes
 	// nothing; Evidence.ReturnMsg has its words.
 	CodeUnsignedFail = "UNSIGNED_FAIL"

@@ -1,0 +1,176 @@
+package closer
+
+import (
+	"bytes"
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/closeorder/closeorder/signing"
+)
+
+// replyFile is one case of testdata/closer/replies; the README there tells
+// how to add one.
+type replyFile struct {
+	name string
+	body []byte
+
+	Why        string `json:"why"`
+	Call       Call   `json:"call"`
+	SignType   string `json:"sign_type"`
+	MchID      string `json:"mch_id"`
+	AppID      string `json:"appid"`
+	SubMchID   string `json:"sub_mch_id"`
+	OutTradeNo string `json:"out_trade_no"`
+	Status     int    `json:"status"`
+	Expect     struct {
+		Class string `json:"class"`
+		Code  string `json:"code"`
+	} `json:"expect"`
+}
+
+func replyFiles(t testing.TB) []replyFile {
+	t.Helper()
+	dir := filepath.Join("..", "testdata", "closer", "replies")
+	bodies, err := filepath.Glob(filepath.Join(dir, "*.reply"))
+	if err != nil || len(bodies) == 0 {
+		t.Fatalf("no replies in %s (%v)", dir, err)
+	}
+	if sides, _ := filepath.Glob(filepath.Join(dir, "*.json")); len(sides) != len(bodies) {
+		t.Fatalf("%d replies and %d expectations in %s", len(bodies), len(sides), dir)
+	}
+	var files []replyFile
+	for _, path := range bodies {
+		f := replyFile{
+			name: strings.TrimSuffix(filepath.Base(path), ".reply"),
+			Call: CallClose, MchID: "1900000109", AppID: "wx8888888888888888", OutTradeNo: "20260102T1", Status: 200,
+		}
+		if f.body, err = os.ReadFile(path); err != nil {
+			t.Fatal(err)
+		}
+		side, err := os.ReadFile(strings.TrimSuffix(path, ".reply") + ".json")
+		if err != nil {
+			t.Fatal(err)
+		}
+		dec := json.NewDecoder(bytes.NewReader(side))
+		dec.DisallowUnknownFields()
+		if err := dec.Decode(&f); err != nil {
+			t.Fatalf("%s: %v", f.name, err)
+		}
+		if f.Why == "" || f.Expect.Class == "" {
+			t.Fatalf("%s.json needs why and expect", f.name)
+		}
+		files = append(files, f)
+	}
+	return files
+}
+
+func (f replyFile) merchant(t testing.TB) Merchant {
+	return Merchant{
+		MchID: f.MchID, AppID: f.AppID, Institution: f.SubMchID != "", SubMchID: f.SubMchID,
+		Keys: []signing.Key{mustKey(t, testKey)}, SignType: signing.Type(f.SignType),
+	}
+}
+
+// Each reply, over HTTP, comes to what its file says.
+func TestReplyFiles(t *testing.T) {
+	files := replyFiles(t)
+	var current replyFile
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/plain;charset=utf-8")
+		if current.Status == http.StatusFound {
+			w.Header().Set("Location", "/elsewhere")
+		}
+		w.WriteHeader(current.Status)
+		w.Write(current.body)
+	}))
+	defer srv.Close()
+	for _, f := range files {
+		t.Run(f.name, func(t *testing.T) {
+			current = f
+			m := f.merchant(t)
+			c, err := New(Config{Hosts: []string{srv.URL}, Merchants: MerchantMap{m.MchID: m}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.CloseIdleConnections()
+			r, err := c.begin(t.Context(), Order{MchID: f.MchID, OutTradeNo: f.OutTradeNo}, m)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.deadline = time.Now().Add(time.Minute)
+			if f.Call == CallQuery {
+				r.query(1)
+			} else {
+				r.close()
+			}
+			if got := r.pending; got.Class.String() != f.Expect.Class || got.Code != f.Expect.Code {
+				t.Errorf("%s\ngot  %v %s (%s: %v)\nwant %s %s", f.Why, got.Class, got.Code, got.Reason, got.Err, f.Expect.Class, f.Expect.Code)
+			}
+		})
+	}
+}
+
+// A gateway that always gives the same reply, to closes and queries alike,
+// talks nobody into closed or paid unless the reply proves it.
+func TestReplyFilesAsTheOnlyAnswer(t *testing.T) {
+	for _, f := range replyFiles(t) {
+		t.Run(f.name, func(t *testing.T) {
+			answer := func(c call, _ int) reply {
+				if c.call != f.Call {
+					return code("SYSTEMERROR")
+				}
+				return reply{raw: string(f.body), status: f.Status}
+			}
+			change := func(_ *Config, g *gateway) { g.m = f.merchant(t) }
+			inBubble(t, answer, change, func(t *testing.T, c *Closer, _ *gateway) {
+				o := Order{MchID: f.MchID, OutTradeNo: f.OutTradeNo, CreatedAt: time.Now().Add(-time.Hour)}
+				v := c.Close(t.Context(), o)
+				proven := f.Expect.Class == "closed" || f.Expect.Class == "paid" || f.name == "query-ordernotexist"
+				if got := v.Class == Closed || v.Class == Paid; got != proven {
+					t.Errorf("%s\ncame to %v %s: %s", f.Why, v.Class, v.Code, v.Message)
+				}
+				if f.Call == CallClose && f.Expect.Code != "" && v.Code != f.Expect.Code {
+					t.Errorf("%s\nthe verdict says %s, not %s", f.Why, v.Code, f.Expect.Code)
+				}
+			})
+		})
+	}
+}
+
+// The documents of the public page read and write as they stand there.
+func TestPublishedSamples(t *testing.T) {
+	data, err := os.ReadFile(filepath.Join("..", "testdata", "closer", "samples", "closeorder-request.xml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := readReply(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := requestFields(identity{appID: "wx2421b1c4370ec43b", mchID: "10000100", outTradeNo: "1415983244"}, signing.MD5, "4ca93f17ddf3443ceabf72f26d64fe0e")
+	var ours bytes.Buffer
+	appendXML(&ours, want, "59FF1DF214B2D279A0EA7077C54DD95D")
+	again, err := readReply(ours.Bytes())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name := range got {
+		if got[name] != again[name] || len(got) != len(again) {
+			t.Errorf("the page sends %v, we send %v", got, again)
+		}
+	}
+	data, err = os.ReadFile(filepath.Join("..", "testdata", "closer", "samples", "closeorder-reply.xml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	reply, err := readReply(data)
+	if err != nil || reply["result_code"] != "SUCCESS" || reply["sign"] != "72B321D92A7BFA0B2509F3D13C7B1631" || len(reply) != 8 {
+		t.Errorf("reply reads as %v, %v", reply, err)
+	}
+}
