@@ -342,3 +342,33 @@ func TestErrorsAreOfThisPackage(t *testing.T) {
 		t.Errorf("%T", err)
 	}
 }
+
+func BenchmarkOutcome(b *testing.B) {
+	o := sampleOutcomes()["paid"]
+	m, err := EncodeOutcome(o)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Run("encode", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, err := EncodeOutcome(o); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("decode", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, err := DecodeOutcome(m); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("id", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			OutcomeID(o.RequestID, o.Order(), o.Source, o.Replay)
+		}
+	})
+}

@@ -9,7 +9,7 @@ import (
 
 // OutcomeSource is the ce_source of every outcome. It names the program and
 // not the instance, so that a repeat by another instance is the same event to
-// a reader that goes by source and id (CloudEvents 1.0.2, section 3.1).
+// a reader that goes by both (CloudEvents 1.0.2, attributes id and source).
 const OutcomeSource = "/closeorder"
 
 // NewOutcome returns the beginning of the answer to r: who asked for what,
