@@ -12,9 +12,10 @@ import (
 // requests topic, also for an answer that comes by way of a retry topic.
 //
 // It is a UUID of version 8 (RFC 9562, section 5.8) made of the first 128
-// bits of SHA-256 over a domain name, the six texts and numbers in the order
-// of the code below: a text as its length in 8 bytes big-endian and its bytes,
-// a number as 8 bytes big-endian.
+// bits of SHA-256 over the text "closeorder outcome v1", request_id, mch_id,
+// sub_mch_id, out_trade_no, topic, partition, offset and replay number: a text
+// as its length in 8 bytes big-endian and its bytes, a number as 8 bytes
+// big-endian.
 func OutcomeID(requestID string, order Order, source Source, replay int) string {
 	var stack [512]byte
 	b := stack[:0]
