@@ -49,6 +49,8 @@ type Answer struct {
 	ConfirmedBy   string
 	Gateway       *events.Gateway // nil when no gateway was asked
 	Attempts      int             // calls made
+	// Scope is what a Held answer is about.
+	Scope Scope
 	// RetryAfter is the least time to wait before another try; 0 for any.
 	RetryAfter time.Duration
 }

@@ -8,7 +8,8 @@
 // Each arrow has a file: fetch.go, ledger.go, lanes.go, settle.go,
 // publish.go, commit.go. Who owns which partition is told by member.go, and
 // carried out by assignment.go. metadata.go is what a commit remembers beside
-// its offset.
+// its offset. Requests that wait: gate.go while the gateway is silent, holds.go
+// while it refuses a merchant, retry.go for everything else.
 package consumer
 
 import (
@@ -27,6 +28,8 @@ type Topics struct {
 	Requests    string
 	Outcomes    string
 	DeadLetters string
+	// Retries are the retry topics, the shortest delay first; at least one.
+	Retries []Tier
 }
 
 // Config is what a [Worker] is made of. Zero durations and numbers mean the
@@ -48,6 +51,9 @@ type Config struct {
 	Grace time.Duration
 	// MaxInFlight is the number of calls at the same time. Default 256.
 	MaxInFlight int
+	// MinOrderAge is how old an order must be before it is closed, when the
+	// request says when it was created. 0 switches it off.
+	MinOrderAge time.Duration
 
 	Topics Topics
 	Closer Closer
@@ -60,6 +66,8 @@ type Worker struct {
 	topics           Topics
 	grace            time.Duration
 	rebalanceTimeout time.Duration
+	minOrderAge      time.Duration
+	retries          tiers
 	log              logrus.FieldLogger
 	cfg              Config
 
@@ -68,6 +76,7 @@ type Worker struct {
 	lanes     *lanes
 	publisher *publisher
 	committer *committer
+	holds     *holds
 	life      context.Context // ends when Run is over; parent of all partitions
 	wg        sync.WaitGroup
 }
@@ -99,6 +108,11 @@ func New(cfg Config) (*Worker, error) {
 	need(cfg.Grace > 0, "grace %v is negative", cfg.Grace)
 	need(cfg.MaxInFlight > 0, "max in flight %d is negative", cfg.MaxInFlight)
 	need(cfg.Topics.Requests != "" && cfg.Topics.Outcomes != "" && cfg.Topics.DeadLetters != "", "a topic has no name: %+v", cfg.Topics)
+	need(len(cfg.Topics.Retries) > 0, "no retry topics")
+	for i, r := range cfg.Topics.Retries {
+		need(r.Topic != "" && r.Delay > 0 && (i == 0 || r.Delay > cfg.Topics.Retries[i-1].Delay), "retry topics must have names and rising delays: %+v", cfg.Topics.Retries)
+	}
+	need(cfg.MinOrderAge >= 0, "min order age %v is negative", cfg.MinOrderAge)
 	need(cfg.Closer != nil, "no Closer")
 	need(cfg.Log != nil, "no Log")
 	if err := errors.Join(errs...); err != nil {
@@ -106,7 +120,7 @@ func New(cfg Config) (*Worker, error) {
 	}
 	return &Worker{
 		closer: cfg.Closer, topics: cfg.Topics, grace: cfg.Grace, rebalanceTimeout: cfg.RebalanceTimeout,
-		log: cfg.Log, cfg: cfg,
+		minOrderAge: cfg.MinOrderAge, retries: cfg.Topics.Retries, log: cfg.Log, cfg: cfg,
 	}, nil
 }
 
@@ -118,13 +132,18 @@ func New(cfg Config) (*Worker, error) {
 func (w *Worker) Run(ctx context.Context) error {
 	life, end := context.WithCancelCause(context.WithoutCancel(ctx))
 	w.life = life
-	w.cluster = openCluster(w.cfg.Kafka, []string{w.topics.Requests, w.topics.Outcomes, w.topics.DeadLetters})
+	sources := []string{w.topics.Requests}
+	for _, r := range w.retries {
+		sources = append(sources, r.Topic)
+	}
+	w.cluster = openCluster(w.cfg.Kafka, append([]string{w.topics.Outcomes, w.topics.DeadLetters}, sources...))
 	m := &member{
 		cluster: w.cluster, group: w.cfg.Group, instanceID: w.cfg.InstanceID,
-		topics:  []string{w.topics.Requests},
+		topics:  sources,
 		session: w.cfg.SessionTimeout, rebalance: w.cfg.RebalanceTimeout, log: w.log,
 	}
-	w.lanes = newLanes(w.cfg.MaxInFlight, m.alive)
+	w.lanes = newLanes(w.cfg.MaxInFlight, m.alive, w.log)
+	w.holds = newHolds(w.log)
 	w.lanes.call = w.call
 	m.renewed = w.lanes.poke
 	w.publisher = newPublisher(w.cluster, w.log)
@@ -137,6 +156,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	// Backwards: no partition is owned any more, so no call starts, those in
 	// flight are cut off, and what they would publish is fenced off.
 	end(errStopped)
+	w.lanes.gate.stop()
 	w.lanes.calls.Wait()
 	w.publisher.close()
 	w.cluster.close()
@@ -168,12 +188,24 @@ func (w *Worker) serve(p *partition) {
 	f.run(from.offset)
 }
 
-// take decodes a record and sends it on its way.
+// take decodes a record and sends it on its way, now or when it is due.
 func (w *Worker) take(t *task) {
+	var due time.Time
+	if t.partition.topic != w.topics.Requests {
+		var err error
+		if due, err = t.unpack(); err != nil {
+			w.settle(t, Answer{Disposition: Failed, Code: events.CodeInvalidRequest, Message: "not a retry record: " + err.Error()})
+			return
+		}
+	}
 	req, err := events.DecodeRequest(t.msg)
 	t.req = req
 	if err != nil {
 		w.settle(t, Answer{Disposition: Failed, Code: events.CodeInvalidRequest, Message: err.Error()})
+		return
+	}
+	if wait := time.Until(due); wait > 0 {
+		t.partition.after(wait, t, w.lanes.add)
 		return
 	}
 	w.lanes.add(t)
@@ -181,14 +213,54 @@ func (w *Worker) take(t *task) {
 
 // call has one request closed and settles the answer. The slot is free again
 // when the answer is in, not when its outcome is acknowledged.
-func (w *Worker) call(ctx context.Context, t *task) {
-	answer := w.closer.Close(ctx, t.req)
-	if answer.Disposition == Interrupted {
-		w.lanes.finished(t, true)
-		return
+func (w *Worker) call(ctx context.Context, t *task, leave pass) {
+	again := w.attempt(ctx, t, leave)
+	w.lanes.finished(t, again)
+}
+
+// attempt decides whether a request may be served now, has it closed and
+// settles the answer. It returns true when the request keeps its place
+// instead: it was cut off, or nobody can be served at present.
+func (w *Worker) attempt(ctx context.Context, t *task, leave pass) (again bool) {
+	now := time.Now()
+	if expires := t.req.ExpiresAt; !expires.IsZero() && !now.Before(expires) {
+		leave.unused()
+		w.settle(t, Answer{Disposition: Failed, Code: events.CodeExpired, Message: "expires_at " + expires.Format(time.RFC3339) + " has passed"})
+		return false
 	}
-	w.settle(t, answer)
-	w.lanes.finished(t, false)
+	if until, code := w.waitFor(t); until.After(now) {
+		leave.unused()
+		w.postpone(t, until, code)
+		return false
+	}
+	if w.holds.held(t.req, now) {
+		leave.unused()
+		w.settle(t, Answer{Disposition: Held, Code: "MERCHANT_HELD", Message: "the gateway refuses this merchant at present"})
+		return false
+	}
+	a := w.closer.Close(ctx, t.req)
+	now = time.Now()
+	switch a.Disposition {
+	case Interrupted:
+		leave.unused()
+		return true
+	case Unanswered:
+		if leave.unanswered() {
+			return true
+		}
+	case Held:
+		leave.answered()
+		w.holds.refused(a.Scope, a, now)
+	default:
+		if a.Attempts == 0 {
+			leave.unused()
+			break
+		}
+		leave.answered()
+		w.holds.served(t.req, now)
+	}
+	w.settle(t, a)
+	return false
 }
 
 var (

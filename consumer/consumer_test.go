@@ -19,6 +19,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
+var tiers = []consumer.Tier{{Topic: "retry.10s", Delay: 10 * time.Second}, {Topic: "retry.1m", Delay: time.Minute}, {Topic: "retry.5m", Delay: 5 * time.Minute}}
+
 // cluster is an embedded broker on an in-memory network, with a client to
 // look at it from outside. It runs in virtual time inside a synctest bubble.
 type cluster struct {
@@ -33,6 +35,7 @@ func newCluster(t *testing.T) *cluster {
 	n := &pipeNet{listeners: make(map[string]*pipeListener)}
 	b, err := broker.Start(broker.Config{Port: 9092, ListenFn: n.listen, Topics: []broker.Topic{
 		{Name: "requests", Partitions: 3}, {Name: "outcomes", Partitions: 3}, {Name: "dead", Partitions: 1},
+		{Name: "retry.10s", Partitions: 1}, {Name: "retry.1m", Partitions: 1}, {Name: "retry.5m", Partitions: 1},
 	}})
 	if err != nil {
 		t.Fatal(err)
@@ -210,7 +213,7 @@ func (c *cluster) worker(closer consumer.Closer, change func(*consumer.Config)) 
 	}
 	cfg := consumer.Config{
 		Kafka: consumer.Kafka{Brokers: []string{c.broker.Addr()}, Dial: c.net.dial},
-		Group: "g", Topics: consumer.Topics{Requests: "requests", Outcomes: "outcomes", DeadLetters: "dead"},
+		Group: "g", Topics: consumer.Topics{Requests: "requests", Outcomes: "outcomes", DeadLetters: "dead", Retries: tiers},
 		SessionTimeout: 10 * time.Second, RebalanceTimeout: 20 * time.Second,
 		Closer: closer, Log: log,
 	}

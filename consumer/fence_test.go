@@ -116,7 +116,7 @@ func TestAPublicationThatIsFencedOffLeavesItsOffsetOpen(t *testing.T) {
 	cluster, _ := openTestCluster(t)
 	w := &Worker{log: silent(), publisher: newPublisher(cluster, silent()), committer: newCommitter(cluster, "g", silent())}
 	defer w.publisher.close()
-	w.lanes = newLanes(1, nil)
+	w.lanes = newLanes(1, nil, silent())
 	p := newPartition(context.Background(), place{"t", 0})
 	p.begin(0, nil)
 	task := &task{partition: p, offset: 0, size: 1}
@@ -126,7 +126,6 @@ func TestAPublicationThatIsFencedOffLeavesItsOffsetOpen(t *testing.T) {
 	p.lose(errors.New("reassigned"))
 	w.lanes.settle(p)
 	w.write(task, record{topic: "t"}, record{topic: "t"})
-	w.lanes.alive = nil
 	if !w.lanes.drain(t.Context(), []*partition{p}) {
 		t.Fatal("not drained")
 	}

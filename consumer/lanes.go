@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/closeorder/closeorder/events"
+	"github.com/sirupsen/logrus"
 )
 
 // lanes starts calls: one lane per order, in which tasks wait for each other,
@@ -19,10 +20,11 @@ import (
 // standing of the partition: after pause or lose has returned, no call starts
 // for that partition. Lanes are safe for concurrent use.
 type lanes struct {
-	slots       int                          // calls in flight at the most
-	maxSettling int                          // verdicts not yet acknowledged at the most
-	alive       func(now time.Time) bool     // whether the membership holds, see member.alive
-	call        func(context.Context, *task) // runs one call; must not block on lanes.mu
+	slots       int                                // calls in flight at the most
+	maxSettling int                                // verdicts not yet acknowledged at the most
+	alive       func(now time.Time) bool           // whether the membership holds, see member.alive
+	gate        *gate                              // whether the gateway may be called
+	call        func(context.Context, *task, pass) // makes one call; not under the lock
 
 	mu       sync.Mutex
 	byOrder  map[events.Order]*lane
@@ -42,14 +44,16 @@ type lane struct {
 	tasks queue[*task]
 }
 
-func newLanes(slots int, alive func(time.Time) bool) *lanes {
-	return &lanes{
+func newLanes(slots int, alive func(time.Time) bool, log logrus.FieldLogger) *lanes {
+	l := &lanes{
 		slots:       slots,
 		maxSettling: max(16*slots, 1024),
 		alive:       alive,
 		byOrder:     make(map[events.Order]*lane),
 		changed:     make(chan struct{}),
 	}
+	l.gate = newGate(slots, l.poke, log)
+	return l
 }
 
 // add queues a task in the lane of its order.
@@ -74,18 +78,25 @@ func (l *lanes) pump() {
 		return
 	}
 	for l.inFlight < l.slots && l.ready.len() > 0 {
-		ln := l.ready.pop()
+		ln := l.ready.first()
 		t := ln.tasks.first()
 		switch t.partition.standing {
 		case lost:
+			l.ready.pop()
 			l.next(ln)
 		case paused:
+			l.ready.pop()
 			t.partition.parked = append(t.partition.parked, ln)
 		case running:
+			leave, ok := l.gate.admit(l.inFlight)
+			if !ok {
+				return
+			}
+			l.ready.pop()
 			l.inFlight++
 			t.partition.inFlight++
 			ctx := t.partition.calls
-			l.calls.Go(func() { l.call(ctx, t) })
+			l.calls.Go(func() { l.call(ctx, t, leave) })
 		}
 	}
 }
@@ -179,6 +190,7 @@ func (l *lanes) lose(ps []*partition, why error) {
 	for _, p := range ps {
 		p.standing = lost
 		p.lose(why)
+		p.forget()
 		l.unpark(p)
 	}
 	l.pump()

@@ -23,8 +23,9 @@ type road struct {
 
 func newRoad(slots int) *road {
 	r := &road{ends: make(map[string]chan bool), alive: true}
-	r.lanes = newLanes(slots, func(time.Time) bool { r.mu.Lock(); defer r.mu.Unlock(); return r.alive })
-	r.lanes.call = func(ctx context.Context, t *task) {
+	r.lanes = newLanes(slots, func(time.Time) bool { r.mu.Lock(); defer r.mu.Unlock(); return r.alive }, silent())
+	r.lanes.call = func(ctx context.Context, t *task, leave pass) {
+		defer leave.unused()
 		r.mu.Lock()
 		name := t.req.OutTradeNo + "/" + t.req.RequestID
 		r.started = append(r.started, name)

@@ -183,7 +183,7 @@ func TestASecondMemberWithTheSameInstanceIDEndsTheFirstWithAClearError(t *testin
 			cfg := consumer.Config{
 				Kafka: consumer.Kafka{Brokers: []string{c.broker.Addr()}, Dial: c.net.dial},
 				Group: "g", InstanceID: "same", SessionTimeout: 10 * time.Second,
-				Topics: consumer.Topics{Requests: "requests", Outcomes: "outcomes", DeadLetters: "dead"}, Closer: &closing{},
+				Topics: consumer.Topics{Requests: "requests", Outcomes: "outcomes", DeadLetters: "dead", Retries: tiers}, Closer: &closing{},
 			}
 			heard(&hook)(&cfg)
 			w, err := consumer.New(cfg)

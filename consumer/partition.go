@@ -21,6 +21,8 @@ type task struct {
 	time      time.Time // the record's timestamp
 	msg       events.Message
 	req       events.Request
+	attempt   int // retries so far that counted
+	attempts  int // calls to the gateway before this record
 	// source is the record that the order service published: this one, or
 	// for a record of a retry topic the one that it continues.
 	source events.Source
@@ -63,11 +65,12 @@ type partition struct {
 	mu     sync.Mutex
 	ledger *ledger // nil until the committed offset is known
 	bytes  int64   // of the open tasks
+	timers map[*task]*time.Timer
 	freed  chan struct{}
 }
 
 func newPartition(ctx context.Context, at place) *partition {
-	p := &partition{place: at, freed: make(chan struct{}, 1)}
+	p := &partition{place: at, freed: make(chan struct{}, 1), timers: make(map[*task]*time.Timer)}
 	p.owned, p.lose = context.WithCancelCause(ctx)
 	p.intake, p.stopIntake = context.WithCancel(p.owned)
 	p.calls, p.cutCalls = context.WithCancelCause(p.owned)
@@ -142,4 +145,32 @@ func (p *partition) position() (watermark int64, metadata string, ok bool) {
 		return 0, "", false
 	}
 	return p.ledger.watermark, encodeMetadata(p.topic, p.id, p.ledger.watermark, p.ledger.above()), true
+}
+
+// after calls f with t when wait is over, unless the partition is lost before.
+func (p *partition) after(wait time.Duration, t *task, f func(*task)) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.timers == nil {
+		return
+	}
+	p.timers[t] = time.AfterFunc(wait, func() {
+		p.mu.Lock()
+		_, waiting := p.timers[t]
+		delete(p.timers, t)
+		p.mu.Unlock()
+		if waiting {
+			f(t)
+		}
+	})
+}
+
+// forget lets go of the tasks that wait for their time.
+func (p *partition) forget() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, timer := range p.timers {
+		timer.Stop()
+	}
+	p.timers = nil
 }

@@ -12,8 +12,10 @@ import (
 // settle turns the answer to a task into records, and finishes the task's
 // offset when all of them are acknowledged (G1). It does not block.
 //
-//	closed, paid   outcome
-//	failed         dead letter and outcome
+//	closed, paid      outcome
+//	failed            outcome and dead letter; EXPIRED: outcome
+//	later, unanswered retry record; after the last tier as failed
+//	held              retry record that costs no try
 func (w *Worker) settle(t *task, a Answer) {
 	w.lanes.settle(t.partition)
 	now := time.Now()
@@ -21,12 +23,45 @@ func (w *Worker) settle(t *task, a Answer) {
 	case Closed, Paid:
 		w.write(t, w.outcome(t, a, now))
 	case Failed:
-		w.write(t, w.deadLetter(t, a, now), w.outcome(t, a, now))
+		w.fail(t, a, now)
+	case Held:
+		tier := w.retries.forHold(now.Sub(t.time))
+		w.write(t, w.retry(t, a, tier, now.Add(tier.Delay), t.attempt))
 	default:
-		a.Message = "still without a final answer after the last try: " + a.Code + " " + a.Message
-		a.Disposition, a.Code = Failed, events.CodeRetriesExhausted
-		w.write(t, w.deadLetter(t, a, now), w.outcome(t, a, now))
+		tier, ok := w.retries.forRetry(t.attempt, a.RetryAfter)
+		if !ok {
+			a.Message = "no final answer after the last retry: " + a.Code + ": " + a.Message
+			a.Code = events.CodeRetriesExhausted
+			w.fail(t, a, now)
+			return
+		}
+		w.write(t, w.retry(t, a, tier, now.Add(max(tier.Delay, a.RetryAfter)), t.attempt+1))
 	}
+}
+
+// fail ends a request without proof.
+func (w *Worker) fail(t *task, a Answer, now time.Time) {
+	a.Disposition = Failed
+	if a.Code == events.CodeExpired {
+		// The shop has given it up itself: there is nothing to replay.
+		w.write(t, w.outcome(t, a, now))
+		return
+	}
+	w.write(t, w.deadLetter(t, a, now), w.outcome(t, a, now))
+}
+
+// postpone puts a request off until a time, at no cost of a try. A wait that
+// is longer than the longest tier takes several hops.
+func (w *Worker) postpone(t *task, until time.Time, code string) {
+	w.lanes.settle(t.partition)
+	now := time.Now()
+	tier := w.retries.forWait(until.Sub(now))
+	due := now.Add(tier.Delay)
+	if due.After(until) {
+		due = until
+	}
+	a := Answer{Code: code, Message: "waits until " + until.UTC().Format(time.RFC3339)}
+	w.write(t, w.retry(t, a, tier, due, t.attempt))
 }
 
 // record is one record that settles a task.
@@ -101,7 +136,7 @@ func (w *Worker) outcome(t *task, a Answer, now time.Time) record {
 	o := events.NewOutcome(t.req, t.msg.Key, t.source)
 	o.Result, o.Code, o.Message = result, a.Code, a.Message
 	o.SafeToReissue = a.SafeToReissue && result == events.Closed
-	o.ConfirmedBy, o.Gateway, o.Attempts = a.ConfirmedBy, a.Gateway, a.Attempts
+	o.ConfirmedBy, o.Gateway, o.Attempts = a.ConfirmedBy, a.Gateway, t.attempts+a.Attempts
 	o.CompletedAt = now
 	if o.RequestedAt.IsZero() {
 		o.RequestedAt = t.time
@@ -142,7 +177,7 @@ func (w *Worker) deadLetter(t *task, a Answer, now time.Time) record {
 		ErrorCode:       a.Code,
 		ErrorMessage:    a.Message,
 		FailedAt:        now,
-		Attempts:        a.Attempts,
+		Attempts:        t.attempts + a.Attempts,
 		Replay:          t.req.Replay,
 		Source:          t.source,
 		SourceTimestamp: t.time,

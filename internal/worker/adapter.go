@@ -30,10 +30,17 @@ var dispositions = map[closer.Class]consumer.Disposition{
 }
 
 func answer(v closer.Verdict) consumer.Answer {
+	d := dispositions[v.Class]
+	if f := closer.Failure(v.Code); d == consumer.Unanswered && !f.HostDown() && f != closer.FailBusy {
+		// The host did answer, with something that proves nothing (a forged
+		// signature, say): no outage, and no reason to wait for ever.
+		d = consumer.Later
+	}
 	a := consumer.Answer{
-		Disposition: dispositions[v.Class], Code: v.Code, Message: v.Message,
+		Disposition: d, Code: v.Code, Message: v.Message,
 		SafeToReissue: v.SafeToReissue, ConfirmedBy: v.ConfirmedBy,
 		Attempts: v.Attempts, RetryAfter: v.RetryAfter,
+		Scope: consumer.Scope{MchID: v.Hold.MchID, AppID: v.Hold.AppID, SubMchID: v.Hold.SubMchID},
 	}
 	if v.Gateway != (closer.Evidence{}) {
 		a.Gateway = &events.Gateway{

@@ -65,6 +65,10 @@ func New(cfg config.Config, deps Deps) (*Worker, error) {
 	if err != nil {
 		return nil, err
 	}
+	topics := consumer.Topics{Requests: cfg.Topics.Requests, Outcomes: cfg.Topics.Outcomes, DeadLetters: cfg.Topics.DeadLetters}
+	for _, delay := range cfg.Topics.RetryDelays {
+		topics.Retries = append(topics.Retries, consumer.Tier{Topic: cfg.Topics.Retry(delay), Delay: delay})
+	}
 	w, err := consumer.New(consumer.Config{
 		Kafka: consumer.Kafka{
 			Brokers: cfg.Kafka.Brokers, ClientID: cfg.Kafka.ClientID,
@@ -73,11 +77,10 @@ func New(cfg config.Config, deps Deps) (*Worker, error) {
 		Group: cfg.Kafka.Group, InstanceID: cfg.Kafka.InstanceID,
 		SessionTimeout: cfg.Kafka.SessionTimeout, RebalanceTimeout: cfg.Kafka.RebalanceTimeout,
 		Grace: cfg.ShutdownGrace, MaxInFlight: cfg.MaxInFlight,
-		Topics: consumer.Topics{
-			Requests: cfg.Topics.Requests, Outcomes: cfg.Topics.Outcomes, DeadLetters: cfg.Topics.DeadLetters,
-		},
-		Closer: adapter{c},
-		Log:    deps.Log,
+		MinOrderAge: cfg.MinOrderAge,
+		Topics:      topics,
+		Closer:      adapter{c},
+		Log:         deps.Log,
 	})
 	if err != nil {
 		return nil, err

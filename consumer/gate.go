@@ -1,0 +1,132 @@
+package consumer
+
+import (
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/sirupsen/logrus"
+	"github.com/sony/gobreaker/v2"
+)
+
+const (
+	// probeEvery is how long the gate stays shut before one call may try
+	// whether the gateway answers again.
+	probeEvery = 5 * time.Second
+	// silence is how long no call at all must have been answered for an
+	// unanswered one to speak against the gateway, not against its order.
+	silence = 10 * time.Second
+)
+
+// gate holds back all calls while the gateway as a whole does not answer (G5).
+//
+// A call that got no answer shuts it when no other call has been answered for
+// a while either: then it is not the order. The request keeps its place, no
+// retry is burnt. Every few seconds one call goes through as a probe; the
+// first answer opens the gate, and calls ramp up from one, each answer making
+// room for one more, so that a gateway that has just come back is not run
+// over. It is safe for concurrent use.
+type gate struct {
+	slots   int
+	breaker *gobreaker.TwoStepCircuitBreaker[struct{}]
+	poke    func() // starts what may start now
+	log     logrus.FieldLogger
+
+	mu         sync.Mutex
+	limit      int // calls in flight at the most, at present
+	lastAnswer time.Time
+	shutAt     time.Time // zero while open
+	timer      *time.Timer
+}
+
+var (
+	errSilent     = errors.New("the gateway does not answer")
+	errNoEvidence = errors.New("says nothing about the gateway")
+)
+
+func newGate(slots int, poke func(), log logrus.FieldLogger) *gate {
+	g := &gate{slots: slots, limit: slots, poke: poke, log: log}
+	g.breaker = gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
+		MaxRequests:   1, // one probe at a time
+		Timeout:       probeEvery,
+		ReadyToTrip:   func(c gobreaker.Counts) bool { return c.ConsecutiveFailures > 0 },
+		IsExcluded:    func(err error) bool { return errors.Is(err, errNoEvidence) },
+		OnStateChange: g.changed,
+	})
+	return g
+}
+
+// changed is called by the breaker under its lock.
+func (g *gate) changed(_ string, from, to gobreaker.State) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	switch to {
+	case gobreaker.StateOpen:
+		if from == gobreaker.StateClosed {
+			g.shutAt = time.Now()
+			g.log.Warn("the gateway does not answer: calls are held, requests keep their place; probing")
+		}
+		g.limit = 1
+		if g.timer != nil {
+			g.timer.Stop()
+		}
+		// The breaker lets a probe through strictly after its time-out.
+		g.timer = time.AfterFunc(probeEvery+time.Millisecond, g.poke)
+	case gobreaker.StateClosed:
+		g.log.WithField("held", time.Since(g.shutAt).Round(time.Second)).Info("the gateway answers again: calls resume")
+		g.shutAt = time.Time{}
+	}
+}
+
+// stop ends the gate's timer.
+func (g *gate) stop() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.timer != nil {
+		g.timer.Stop()
+	}
+}
+
+// pass is the leave to make one call. Exactly one of its methods is called.
+type pass struct {
+	gate *gate
+	done func(error)
+}
+
+// admit gives leave for one more call, when there are inFlight already.
+func (g *gate) admit(inFlight int) (pass, bool) {
+	g.mu.Lock()
+	full := inFlight >= g.limit
+	g.mu.Unlock()
+	if full {
+		return pass{}, false
+	}
+	done, err := g.breaker.Allow()
+	return pass{g, done}, err == nil
+}
+
+// answered reports that the gateway answered, whatever it said.
+func (p pass) answered() {
+	p.gate.mu.Lock()
+	p.gate.lastAnswer = time.Now()
+	p.gate.limit = min(p.gate.limit+1, p.gate.slots)
+	p.gate.mu.Unlock()
+	p.done(nil)
+}
+
+// unanswered reports a call without a usable answer and returns whether the
+// gateway as a whole is to blame: then the request keeps its place.
+func (p pass) unanswered() (outage bool) {
+	p.gate.mu.Lock()
+	outage = time.Since(p.gate.lastAnswer) > silence
+	p.gate.mu.Unlock()
+	if outage {
+		p.done(errSilent)
+	} else {
+		p.done(errNoEvidence)
+	}
+	return outage
+}
+
+// unused reports that no call was made, or that it was cut off.
+func (p pass) unused() { p.done(errNoEvidence) }

@@ -1,0 +1,96 @@
+package consumer
+
+import (
+	"time"
+
+	"github.com/closeorder/closeorder/events"
+)
+
+// Tier is a retry topic and the delay of the records in it.
+type Tier struct {
+	Topic string
+	Delay time.Duration
+}
+
+// tiers are the retry topics, the shortest delay first. A record waits in the
+// topic of its delay, which therefore is nearly in the order of due times: it
+// is read ahead up to the window, and each record starts when it is due.
+type tiers []Tier
+
+// forRetry returns the tier of the next retry after attempt earlier ones,
+// whose delay is not below least; false when there is none left.
+func (ts tiers) forRetry(attempt int, least time.Duration) (Tier, bool) {
+	if attempt >= len(ts) {
+		return Tier{}, false
+	}
+	for _, t := range ts[attempt:] {
+		if t.Delay >= least {
+			return t, true
+		}
+	}
+	return ts[len(ts)-1], true
+}
+
+// forWait returns the tier for a wait: the longest delay that is not longer,
+// else the shortest. A long wait takes several hops.
+func (ts tiers) forWait(wait time.Duration) Tier {
+	tier := ts[0]
+	for _, t := range ts[1:] {
+		if t.Delay <= wait {
+			tier = t
+		}
+	}
+	return tier
+}
+
+// longestHold bounds how late a request of a merchant that works again is
+// served.
+const longestHold = 5 * time.Minute
+
+// forHold returns the tier for a request whose merchant is held, which has
+// waited for age already: the longer it did, the longer until it asks again.
+func (ts tiers) forHold(age time.Duration) Tier {
+	return ts.forWait(min(age/4, longestHold))
+}
+
+// waitFor says until when a request may not be served yet, and why; a time
+// that is not in the future says that it may.
+func (w *Worker) waitFor(t *task) (until time.Time, code string) {
+	until, code = t.req.NotBefore, "NOT_BEFORE"
+	if created := t.req.OrderCreatedAt; !created.IsZero() && w.minOrderAge > 0 {
+		// A clock that runs ahead must not hold an order for ever: it was
+		// there when the request was.
+		if created.After(t.time) {
+			created = t.time
+		}
+		if old := created.Add(w.minOrderAge); old.After(until) {
+			until, code = old, "ORDER_TOO_YOUNG"
+		}
+	}
+	return until, code
+}
+
+// retry makes the record that brings t back later.
+func (w *Worker) retry(t *task, a Answer, tier Tier, due time.Time, attempt int) record {
+	if expires := t.req.ExpiresAt; !expires.IsZero() && due.After(expires) {
+		due = expires // to say so then, not later
+	}
+	r := events.RetryRecord{
+		Original: t.msg, DueAt: due, RetryAttempt: attempt, Attempts: t.attempts + a.Attempts,
+		Code: a.Code, Reason: a.Message, FirstRequestedAt: t.req.RequestedAt,
+		Replay: t.req.Replay, Source: t.source, SourceTimestamp: t.time,
+	}
+	w.log.WithFields(t.fields()).WithField("due", due).WithField("code", a.Code).Debug("put off")
+	return record{topic: tier.Topic, msg: events.EncodeRetry(r)}
+}
+
+// unpack makes a task of a retry record the task of its original request.
+func (t *task) unpack() (due time.Time, err error) {
+	r, err := events.DecodeRetry(t.msg)
+	if err != nil {
+		return time.Time{}, err
+	}
+	t.msg, t.source, t.time = r.Original, r.Source, r.SourceTimestamp
+	t.attempt, t.attempts = r.RetryAttempt, r.Attempts
+	return r.DueAt, nil
+}
