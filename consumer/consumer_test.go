@@ -16,6 +16,7 @@ import (
 	"github.com/closeorder/closeorder/events"
 	"github.com/closeorder/closeorder/internal/broker"
 	"github.com/sirupsen/logrus"
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
@@ -167,12 +168,28 @@ func (c *cluster) produce(records ...*kgo.Record) {
 // read returns all n records of a topic, waiting for them.
 func (c *cluster) read(topic string, n int) []*kgo.Record {
 	c.t.Helper()
+	return c.readWithin(topic, n, 10*time.Minute)
+}
+
+// end is the number of records ever written to a topic.
+func (c *cluster) end(topic string) (n int64) {
+	c.t.Helper()
+	ends, err := c.admin().ListEndOffsets(c.t.Context(), topic)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	ends.Each(func(o kadm.ListedOffset) { n += o.Offset })
+	return n
+}
+
+func (c *cluster) readWithin(topic string, n int, d time.Duration) []*kgo.Record {
+	c.t.Helper()
 	client, err := kgo.NewClient(kgo.SeedBrokers(c.broker.Addr()), kgo.Dialer(c.net.dial), kgo.ConsumeTopics(topic))
 	if err != nil {
 		c.t.Fatal(err)
 	}
 	defer client.Close()
-	ctx, cancel := context.WithTimeout(c.t.Context(), 10*time.Minute)
+	ctx, cancel := context.WithTimeout(c.t.Context(), d)
 	defer cancel()
 	var all []*kgo.Record
 	for len(all) < n {
@@ -187,13 +204,14 @@ func (c *cluster) read(topic string, n int) []*kgo.Record {
 
 func (c *cluster) outcomes(n int) []events.Outcome {
 	c.t.Helper()
+	return c.outcomesWithin(n, 10*time.Minute)
+}
+
+func (c *cluster) outcomesWithin(n int, d time.Duration) []events.Outcome {
+	c.t.Helper()
 	var out []events.Outcome
-	for _, r := range c.read("outcomes", n) {
-		m := events.Message{Key: r.Key, Value: r.Value}
-		for _, h := range r.Headers {
-			m.Headers = append(m.Headers, events.Header{Key: h.Key, Value: h.Value})
-		}
-		o, err := events.DecodeOutcome(m)
+	for _, r := range c.readWithin("outcomes", n, d) {
+		o, err := events.DecodeOutcome(messageOf(r))
 		if err != nil {
 			c.t.Fatal(err)
 		}

@@ -100,6 +100,9 @@ func TestTransactionMarkersAreSteppedOver(t *testing.T) {
 		if got := c.committed()[0].At; got != 6 {
 			t.Errorf("committed %d, want 6: three requests and three markers", got)
 		}
+		if n := c.end("outcomes"); n != 3 {
+			t.Errorf("%d outcomes: a marker was taken for a request", n)
+		}
 	})
 }
 
@@ -208,11 +211,7 @@ func TestARecordTooLargeForTheDeadLetterTopicLeavesADeadLetterWithoutItsValue(t 
 		c.request("T1")
 		c.outcomes(2)
 		r := c.read("dead", 1)[0]
-		m := events.Message{Key: r.Key, Value: r.Value}
-		for _, h := range r.Headers {
-			m.Headers = append(m.Headers, events.Header{Key: h.Key, Value: h.Value})
-		}
-		d, err := events.DecodeDeadLetter(m)
+		d, err := events.DecodeDeadLetter(messageOf(r))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -13,8 +13,9 @@ const (
 	// probeEvery is how long the gate stays shut before one call may try
 	// whether the gateway answers again.
 	probeEvery = 5 * time.Second
-	// silence is how long no call at all must have been answered for an
-	// unanswered one to speak against the gateway, not against its order.
+	// silence without any answer makes an unanswered call speak against the
+	// gateway, not against its order. So does a shorter one that is as long
+	// as the whole call.
 	silence = 10 * time.Second
 )
 
@@ -89,8 +90,9 @@ func (g *gate) stop() {
 
 // pass is the leave to make one call. Exactly one of its methods is called.
 type pass struct {
-	gate *gate
-	done func(error)
+	gate  *gate
+	began time.Time
+	done  func(error)
 }
 
 // admit gives leave for one more call, when there are inFlight already.
@@ -102,7 +104,7 @@ func (g *gate) admit(inFlight int) (pass, bool) {
 		return pass{}, false
 	}
 	done, err := g.breaker.Allow()
-	return pass{g, done}, err == nil
+	return pass{g, time.Now(), done}, err == nil
 }
 
 // answered reports that the gateway answered, whatever it said.
@@ -118,7 +120,8 @@ func (p pass) answered() {
 // gateway as a whole is to blame: then the request keeps its place.
 func (p pass) unanswered() (outage bool) {
 	p.gate.mu.Lock()
-	outage = time.Since(p.gate.lastAnswer) > silence
+	last := p.gate.lastAnswer
+	outage = !last.After(p.began) || time.Since(last) >= silence
 	p.gate.mu.Unlock()
 	if outage {
 		p.done(errSilent)

@@ -1,0 +1,305 @@
+package consumer_test
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/closeorder/closeorder/consumer"
+	"github.com/closeorder/closeorder/events"
+	"github.com/sirupsen/logrus/hooks/test"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// diary notes when each order was asked for.
+type diary struct {
+	mu     sync.Mutex
+	asked  map[string][]time.Time
+	answer func(r events.Request, nth int) consumer.Answer
+}
+
+func (d *diary) note(r events.Request) consumer.Answer {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.asked == nil {
+		d.asked = make(map[string][]time.Time)
+	}
+	d.asked[r.OutTradeNo] = append(d.asked[r.OutTradeNo], time.Now())
+	return d.answer(r, len(d.asked[r.OutTradeNo]))
+}
+
+func (d *diary) times(order string) []time.Time {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.Clone(d.asked[order])
+}
+
+var closedAnswer = consumer.Answer{Disposition: consumer.Closed, Code: "SUCCESS", SafeToReissue: true, ConfirmedBy: "closeorder", Attempts: 1}
+
+func (c *cluster) requestJSON(format string, args ...any) {
+	c.t.Helper()
+	c.produce(&kgo.Record{Topic: "requests", Value: fmt.Appendf(nil, format, args...)})
+}
+
+func messageOf(r *kgo.Record) events.Message {
+	m := events.Message{Key: r.Key, Value: r.Value}
+	for _, h := range r.Headers {
+		m.Headers = append(m.Headers, events.Header{Key: h.Key, Value: h.Value})
+	}
+	return m
+}
+
+func TestATemporaryAnswerIsTriedAgainAfterEachDelayAndThenFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		d := &diary{answer: func(events.Request, int) consumer.Answer {
+			return consumer.Answer{Disposition: consumer.Later, Code: "SYSTEMERROR", Message: "system busy", Attempts: 3}
+		}}
+		defer c.worker(&closing{answer: d.note}, nil)()
+		original := &kgo.Record{
+			Topic: "requests", Key: []byte("\x00key"), Value: []byte(`{"mch_id":"1900000109",  "out_trade_no":"T1","x":1}`),
+			Headers: []kgo.RecordHeader{{Key: "twice", Value: []byte("1")}, {Key: "twice", Value: []byte("2")}, {Key: "empty", Value: []byte{}}, {Key: "null"}},
+		}
+		c.produce(original)
+		began := time.Now()
+		o := c.outcomes(1)[0]
+		if o.Result != events.Failed || o.Code != events.CodeRetriesExhausted || o.Attempts != 12 {
+			t.Errorf("outcome %s %s after %d calls", o.Result, o.Code, o.Attempts)
+		}
+		at := began
+		for i, wait := range []time.Duration{0, 10 * time.Second, time.Minute, 5 * time.Minute} {
+			asked := d.times("T1")[i]
+			if late := asked.Sub(at.Add(wait)); late < 0 || late > 3*time.Second {
+				t.Errorf("try %d at +%v, want %v after the one before", i, asked.Sub(began), wait)
+			}
+			at = asked
+		}
+		dead, err := events.DecodeDeadLetter(messageOf(c.read("dead", 1)[0]))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(dead.Original.Key, original.Key) || !bytes.Equal(dead.Original.Value, original.Value) {
+			t.Errorf("dead letter %q %q", dead.Original.Key, dead.Original.Value)
+		}
+		want := messageOf(original).Headers
+		if !slices.EqualFunc(dead.Original.Headers, want, func(a, b events.Header) bool {
+			return a.Key == b.Key && bytes.Equal(a.Value, b.Value) && (a.Value == nil) == (b.Value == nil)
+		}) {
+			t.Errorf("headers %v, want %v", dead.Original.Headers, want)
+		}
+		if dead.Source.Topic != "requests" || dead.Attempts != 12 {
+			t.Errorf("dead letter of %+v after %d calls", dead.Source, dead.Attempts)
+		}
+	})
+}
+
+func TestRequestsThatMustWait(t *testing.T) {
+	for _, c := range []struct {
+		sentence string
+		fields   func(now time.Time) string
+		wait     time.Duration // until the call; negative for never
+		code     string
+	}{
+		{"not_before a moment ahead", func(now time.Time) string {
+			return fmt.Sprintf(`"not_before":%q`, now.Add(3*time.Second).Format(time.RFC3339Nano))
+		}, 3 * time.Second, "SUCCESS"},
+		{"not_before hours ahead takes several hops", func(now time.Time) string {
+			return fmt.Sprintf(`"not_before":%q`, now.Add(3*time.Hour+7*time.Second).Format(time.RFC3339Nano))
+		}, 3*time.Hour + 7*time.Second, "SUCCESS"},
+		{"an order of one minute waits until it is five minutes old", func(now time.Time) string {
+			return fmt.Sprintf(`"order_created_at":%q`, now.Add(-time.Minute).Format(time.RFC3339Nano))
+		}, 4 * time.Minute, "SUCCESS"},
+		{"an order of ten minutes does not wait", func(now time.Time) string {
+			return fmt.Sprintf(`"order_created_at":%q`, now.Add(-10*time.Minute).Format(time.RFC3339Nano))
+		}, 0, "SUCCESS"},
+		{"an order from the future counts as made just now", func(now time.Time) string {
+			return fmt.Sprintf(`"order_created_at":%q`, now.Add(1000*time.Hour).Format(time.RFC3339Nano))
+		}, 5 * time.Minute, "SUCCESS"},
+		{"an expired request is not called for", func(now time.Time) string {
+			return fmt.Sprintf(`"expires_at":%q`, now.Add(-time.Second).Format(time.RFC3339Nano))
+		}, -1, events.CodeExpired},
+		{"a request that expires while the order is too young is not called for", func(now time.Time) string {
+			return fmt.Sprintf(`"order_created_at":%q,"expires_at":%q`, now.Format(time.RFC3339Nano), now.Add(time.Minute).Format(time.RFC3339Nano))
+		}, -1, events.CodeExpired},
+	} {
+		t.Run(c.sentence, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				k := newCluster(t)
+				d := &diary{answer: func(events.Request, int) consumer.Answer { return closedAnswer }}
+				defer k.worker(&closing{answer: d.note}, func(cfg *consumer.Config) { cfg.MinOrderAge = 5 * time.Minute })()
+				time.Sleep(5 * time.Second)
+				now := time.Now()
+				k.requestJSON(`{"mch_id":"1900000109","out_trade_no":"T1",%s}`, c.fields(now))
+				client := k.outcomesWithin(1, 4*time.Hour)
+				if client[0].Code != c.code {
+					t.Errorf("outcome %s %s", client[0].Result, client[0].Code)
+				}
+				asked := d.times("T1")
+				switch {
+				case c.wait < 0 && len(asked) > 0:
+					t.Errorf("called after %v", asked[0].Sub(now))
+				case c.wait >= 0 && len(asked) != 1:
+					t.Errorf("%d calls", len(asked))
+				case c.wait >= 0 && (asked[0].Sub(now) < c.wait || asked[0].Sub(now) > c.wait+10*time.Second):
+					t.Errorf("called after %v, want %v", asked[0].Sub(now), c.wait)
+				}
+				if n := k.end("dead"); n != 0 {
+					t.Errorf("%d dead letters", n)
+				}
+			})
+		})
+	}
+}
+
+func TestAnOutageOfAnHourFailsNothingAndIsToldOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		began := time.Now()
+		down := func() bool {
+			since := time.Since(began)
+			return since > 20*time.Second && since < 80*time.Minute
+		}
+		d := &diary{answer: func(r events.Request, nth int) consumer.Answer {
+			if down() {
+				return consumer.Answer{Disposition: consumer.Unanswered, Code: "TIMEOUT", Attempts: 2}
+			}
+			return closedAnswer
+		}}
+		var hook *test.Hook
+		closer := &closing{takes: 10 * time.Second, answer: d.note}
+		stop := c.worker(closer, func(cfg *consumer.Config) { heard(&hook)(cfg); cfg.MaxInFlight = 10 })
+		orders := numbered("T", 100)
+		c.request(orders...)
+		for _, o := range c.outcomesWithin(len(orders), 3*time.Hour) {
+			if o.Result != events.Closed {
+				t.Errorf("%s: %s %s", o.OutTradeNo, o.Result, o.Code)
+			}
+		}
+		stop()
+		if n := logged(hook, "calls are held"); n != 1 {
+			t.Errorf("told %d times that calls are held", n)
+		}
+		if n := logged(hook, "calls resume"); n != 1 {
+			t.Errorf("told %d times that calls resume", n)
+		}
+		if n := c.end("dead"); n != 0 {
+			t.Errorf("%d dead letters", n)
+		}
+		for _, tier := range tiers {
+			if n := c.end(tier.Topic); n != 0 {
+				t.Errorf("%d retries burnt in %s", n, tier.Topic)
+			}
+		}
+		if probes := len(closer.calls) - len(orders); probes > 350 {
+			t.Errorf("%d calls into the outage", probes)
+		}
+	})
+}
+
+func TestAnOrderThatAloneGetsNoAnswerDoesNotHoldTheOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		d := &diary{answer: func(r events.Request, nth int) consumer.Answer {
+			if r.OutTradeNo == "LOST" {
+				return consumer.Answer{Disposition: consumer.Unanswered, Code: "TIMEOUT", Attempts: 2}
+			}
+			return closedAnswer
+		}}
+		defer c.worker(&closing{takes: time.Second, answer: d.note}, func(cfg *consumer.Config) { cfg.MaxInFlight = 2 })()
+		go func() {
+			for i := range 1000 {
+				c.request(fmt.Sprintf("T%04d", i))
+				time.Sleep(time.Second)
+			}
+		}()
+		time.Sleep(time.Minute)
+		c.request("LOST")
+		failed := 0
+		for _, o := range c.outcomesWithin(1001, time.Hour) {
+			if o.Result == events.Failed {
+				failed++
+				if o.OutTradeNo != "LOST" || o.Code != events.CodeRetriesExhausted {
+					t.Errorf("%s failed with %s", o.OutTradeNo, o.Code)
+				}
+			}
+		}
+		if failed != 1 {
+			t.Errorf("%d failed", failed)
+		}
+	})
+}
+
+func TestAMerchantThatIsRefusedWaitsAndTheOthersGoOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		began := time.Now()
+		d := &diary{answer: func(r events.Request, nth int) consumer.Answer {
+			if r.MchID == "1900000999" && time.Since(began) < 30*time.Minute {
+				return consumer.Answer{Disposition: consumer.Held, Code: "SIGNERROR", Attempts: 1, Scope: consumer.Scope{MchID: r.MchID}}
+			}
+			return closedAnswer
+		}}
+		var hook *test.Hook
+		closer := &closing{takes: time.Second, answer: d.note}
+		defer c.worker(closer, func(cfg *consumer.Config) { heard(&hook)(cfg); cfg.MaxInFlight = 5 })()
+		const refused, served = 100, 100
+		for i := range refused {
+			c.requestJSON(`{"mch_id":"1900000999","out_trade_no":"R%d"}`, i)
+		}
+		c.request(numbered("T", served)...)
+		c.outcomes(served)
+		if took := time.Since(began); took > 2*time.Minute {
+			t.Errorf("the other merchant was slowed: %v", took)
+		}
+		for _, o := range c.outcomesWithin(refused+served, 3*time.Hour) {
+			if o.Result != events.Closed {
+				t.Errorf("%s: %s %s", o.OutTradeNo, o.Result, o.Code)
+			}
+		}
+		if took := time.Since(began); took > 36*time.Minute {
+			t.Errorf("answered %v after the merchant was mended", took-30*time.Minute)
+		}
+		if n := logged(hook, "refuses this merchant"); n != 1 {
+			t.Errorf("told %d times that the merchant is refused", n)
+		}
+		if n := logged(hook, "accepts this merchant again"); n != 1 {
+			t.Errorf("told %d times that it works again", n)
+		}
+		if wasted := len(closer.calls) - refused - served; wasted > 250 {
+			t.Errorf("%d calls for a merchant that is refused", wasted)
+		}
+		if n := c.end("dead"); n != 0 {
+			t.Errorf("%d dead letters", n)
+		}
+	})
+}
+
+func TestARequestThatWaitsForItsRetrySurvivesACrashAndIsNotEarly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		d := &diary{answer: func(r events.Request, nth int) consumer.Answer {
+			if nth < 4 {
+				return consumer.Answer{Disposition: consumer.Later, Code: "SYSTEMERROR", Attempts: 1}
+			}
+			return closedAnswer
+		}}
+		h := &host{net: c.net}
+		stop := c.worker(&closing{answer: d.note}, func(cfg *consumer.Config) { cfg.Kafka.Dial = h.dial })
+		c.request("T1")
+		time.Sleep(2 * time.Minute) // waits in retry.5m
+		h.cut(true)
+		stop()
+		defer c.worker(&closing{answer: d.note}, nil)()
+		if o := c.outcomes(1)[0]; o.Result != events.Closed || o.Attempts != 4 {
+			t.Errorf("outcome %s after %d calls", o.Result, o.Attempts)
+		}
+		asked := d.times("T1")
+		if len(asked) != 4 || asked[3].Sub(asked[2]) < 5*time.Minute {
+			t.Errorf("asked at %v", asked)
+		}
+	})
+}
