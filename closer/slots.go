@@ -34,10 +34,11 @@ type slots struct {
 	fastUntil   float64 // grow by one per answer below this
 	failing     bool    // most calls fail
 
-	best        time.Duration // latency near the least seen
+	best        time.Duration // near the least latency seen
 	goods, bads int           // in a row
 	start       time.Time     // of the window
 	good, bad   int           // in the window
+	least       time.Duration // latency in the window
 }
 
 func newSlots(most int) *slots {
@@ -124,8 +125,9 @@ func (s *slots) learnGood(latency time.Duration) {
 	}
 	if s.best == 0 || latency < s.best {
 		s.best = latency
-	} else {
-		s.best += (latency - s.best) / 1000 // a host that moved away is believed in time
+	}
+	if s.least == 0 || latency < s.least {
+		s.least = latency
 	}
 	short := s.waiters.Len() > 0 || float64(s.inFlight) > s.limit*3/4
 	if !short || latency > 3*s.best+20*time.Millisecond {
@@ -158,7 +160,11 @@ func (s *slots) weigh(now time.Time) {
 		return
 	}
 	share := float64(s.bad) / float64(s.good+s.bad)
-	s.start, s.good, s.bad = now, 0, 0
+	// A host that has become slower for good is believed after some minutes.
+	if s.least > s.best {
+		s.best += (s.least - s.best) / 100
+	}
+	s.start, s.good, s.bad, s.least = now, 0, 0, 0
 	switch {
 	case share >= 0.5:
 		s.shrink(0.5)
@@ -169,7 +175,9 @@ func (s *slots) weigh(now time.Time) {
 }
 
 func (s *slots) shrink(factor float64) {
-	s.fastUntil = max(s.limit/2, 8)
+	if !s.failing { // else it is known already, from a better moment
+		s.fastUntil = max(s.limit/2, 8)
+	}
 	s.limit = max(s.limit*factor, min(fewestSlots, s.most))
 }
 

@@ -1,0 +1,232 @@
+package closer
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// serve runs calls through s until done calls have ended, each as outcome
+// says, with as many callers at once as given. It returns the most calls that
+// were under way at once.
+func serve(s *slots, callers, calls int, outcome func() (down bool, took time.Duration)) (most int) {
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	now, left := 0, calls
+	for range callers {
+		wg.Go(func() {
+			for {
+				mu.Lock()
+				if left == 0 {
+					mu.Unlock()
+					return
+				}
+				left--
+				mu.Unlock()
+				if s.acquire(context.Background()) != nil {
+					return
+				}
+				mu.Lock()
+				now++
+				most = max(most, now)
+				mu.Unlock()
+				down, took := outcome()
+				time.Sleep(took)
+				mu.Lock()
+				now--
+				mu.Unlock()
+				s.finish(down, took, time.Now())
+			}
+		})
+	}
+	wg.Wait()
+	return most
+}
+
+func limitOf(s *slots) int { _, limit, _ := s.state(); return limit }
+
+func TestSlots(t *testing.T) {
+	good := func() (bool, time.Duration) { return false, 50 * time.Millisecond }
+	bad := func() (bool, time.Duration) { return true, 50 * time.Millisecond }
+	every := func(n int, f, g func() (bool, time.Duration)) func() (bool, time.Duration) {
+		var mu sync.Mutex
+		i := 0
+		return func() (bool, time.Duration) {
+			mu.Lock()
+			defer mu.Unlock()
+			if i++; i%n == 0 {
+				return f()
+			}
+			return g()
+		}
+	}
+	for sentence, test := range map[string]func(t *testing.T, s *slots){
+		"the limit grows while it is short and latency is good": func(t *testing.T, s *slots) {
+			start := time.Now()
+			serve(s, 400, 4000, good)
+			if got := limitOf(s); got < 400 {
+				t.Errorf("limit %d after 4000 good calls of 400 callers", got)
+			}
+			if took := time.Since(start); took > time.Second {
+				t.Errorf("took %v, 400 at once would take 0.5 s", took)
+			}
+		},
+		"it stays where nobody needs more": func(t *testing.T, s *slots) {
+			serve(s, 10, 2000, good)
+			if got := limitOf(s); got != firstSlots {
+				t.Errorf("limit %d for 10 callers", got)
+			}
+		},
+		"it never passes the ceiling": func(t *testing.T, s *slots) {
+			if most := serve(s, 1000, 20000, good); most > 512 || limitOf(s) != 512 {
+				t.Errorf("%d at once, limit %d, ceiling 512", most, limitOf(s))
+			}
+		},
+		"it does not grow while calls take much longer than they could": func(t *testing.T, s *slots) {
+			serve(s, 10, 100, good)
+			serve(s, 400, 4000, func() (bool, time.Duration) { return false, 400 * time.Millisecond })
+			if got := limitOf(s); got > firstSlots+5 {
+				t.Errorf("limit %d at eight times the latency", got)
+			}
+		},
+		"nothing but failures bring it down to the least": func(t *testing.T, s *slots) {
+			serve(s, 400, 100, bad)
+			if got := limitOf(s); got != fewestSlots || !s.isFailing() {
+				t.Errorf("limit %d, failing %v", got, s.isFailing())
+			}
+		},
+		"a few failures do not": func(t *testing.T, s *slots) {
+			serve(s, 200, 20000, every(20, bad, good))
+			if got := limitOf(s); got < 150 || s.isFailing() {
+				t.Errorf("limit %d at 5 %% failures and 200 callers", got)
+			}
+		},
+		"many failures shrink it": func(t *testing.T, s *slots) {
+			serve(s, 200, 4000, good)
+			before := limitOf(s)
+			serve(s, 200, 8000, every(3, bad, good))
+			if got := limitOf(s); got >= before*3/4 {
+				t.Errorf("limit %d at 33 %% failures, was %d", got, before)
+			}
+		},
+		"after an outage the load grows step by step": func(t *testing.T, s *slots) {
+			serve(s, 400, 8000, good)
+			serve(s, 400, 1000, bad)
+			start := time.Now()
+			var mu sync.Mutex
+			var inStep [20]int // calls begun in each round trip
+			serve(s, 400, 3000, func() (bool, time.Duration) {
+				mu.Lock()
+				defer mu.Unlock()
+				if i := int(time.Since(start) / (50 * time.Millisecond)); i < len(inStep) {
+					inStep[i]++
+				}
+				return false, 50 * time.Millisecond
+			})
+			if inStep[0] > fewestSlots {
+				t.Errorf("the herd met a host that just came up: %v", inStep)
+			}
+			for i := 1; i < len(inStep); i++ {
+				if inStep[i] > 2*inStep[i-1]+2 {
+					t.Errorf("more than doubled in round trip %d: %v", i, inStep)
+				}
+			}
+			if inStep[10] < 150 {
+				t.Errorf("too slow to come back: %v", inStep)
+			}
+			if s.isFailing() {
+				t.Error("still counts as failing")
+			}
+		},
+		"who waits is served in turn": func(t *testing.T, s *slots) {
+			s.limit = 1
+			s.acquire(t.Context())
+			var wg sync.WaitGroup
+			var mu sync.Mutex
+			var got []int
+			for i := range 5 {
+				wg.Go(func() {
+					s.acquire(context.Background())
+					mu.Lock()
+					got = append(got, i)
+					mu.Unlock()
+					s.giveBack()
+				})
+				synctest.Wait()
+			}
+			s.giveBack()
+			wg.Wait()
+			for i, n := range got {
+				if i != n {
+					t.Errorf("served in the order %v", got)
+					break
+				}
+			}
+		},
+		"who gives up waiting loses no slot": func(t *testing.T, s *slots) {
+			s.limit = 1
+			s.acquire(t.Context())
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			if err := s.acquire(ctx); !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("got %v", err)
+			}
+			if s.tryAcquire() {
+				t.Error("two calls in one slot")
+			}
+			s.giveBack()
+			if !s.tryAcquire() {
+				t.Error("the slot is gone")
+			}
+			s.giveBack()
+			if n, _, w := s.state(); n != 0 || w != 0 {
+				t.Errorf("%d in flight, %d waiting", n, w)
+			}
+		},
+	} {
+		t.Run(sentence, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { test(t, newSlots(512)) })
+		})
+	}
+}
+
+func TestSlotsOfOne(t *testing.T) {
+	s := newSlots(1)
+	for range 100 {
+		if err := s.acquire(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		s.finish(true, time.Millisecond, time.Now())
+	}
+	if got := limitOf(s); got != 1 {
+		t.Errorf("limit %d, ceiling 1", got)
+	}
+}
+
+// Slots that stay taken until the budget is over are no answer, and no call.
+func TestHostBusy(t *testing.T) {
+	inBubble(t, script(after(time.Hour, closeSuccess())), func(cfg *Config, _ *gateway) {
+		cfg.MaxConcurrency, cfg.AttemptTimeout = 1, time.Hour
+	}, func(t *testing.T, c *Closer, g *gateway) {
+		ctx, cancel := context.WithCancel(t.Context())
+		var wg sync.WaitGroup
+		wg.Go(func() { c.Close(ctx, order()) })
+		synctest.Wait()
+		start := time.Now()
+		v := c.Close(t.Context(), order())
+		if v.Class != NoAnswer || v.Code != "HOST_BUSY" || v.Attempts != 0 || time.Since(start) != 30*time.Second {
+			t.Errorf("got %+v after %v", v, time.Since(start))
+		}
+		if h := c.Hosts()[0]; h.InFlight != 1 || h.Limit != 1 || h.Waiting != 0 {
+			t.Errorf("health %+v", h)
+		}
+		cancel()
+		wg.Wait()
+		if h := c.Hosts()[0]; h.InFlight != 0 || h.Failed != 0 {
+			t.Errorf("after the interruption: %+v", h)
+		}
+	})
+}
