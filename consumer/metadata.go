@@ -1,11 +1,13 @@
 package consumer
 
 import (
+	"cmp"
 	"encoding/base64"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"slices"
 	"strings"
 )
 
@@ -91,6 +93,22 @@ func decodeMetadata(topic string, partition int, committed int64, text string) (
 		return decodeBits(committed, payload[1:])
 	}
 	return nil, fmt.Errorf("unknown encoding %q", payload[0])
+}
+
+// Finished reads a commit as closeorder makes it: the returned function says
+// of an offset of that partition whether a worker has finished it, below the
+// committed offset or, by the metadata, above it. Metadata that closeorder did
+// not write for this place is an error, and then counts for nothing: the
+// function knows the committed offset alone. It is safe for concurrent use.
+func Finished(topic string, partition int, committed int64, metadata string) (func(offset int64) bool, error) {
+	above, err := decodeMetadata(topic, partition, committed, metadata)
+	return func(offset int64) bool {
+		if offset < committed {
+			return true
+		}
+		i, _ := slices.BinarySearchFunc(above, offset, func(s span, o int64) int { return cmp.Compare(s.last, o) })
+		return i < len(above) && above[i].first <= offset
+	}, err
 }
 
 func decodeRuns(committed int64, b []byte) ([]span, error) {

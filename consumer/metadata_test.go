@@ -146,3 +146,19 @@ func FuzzMetadata(f *testing.F) {
 		}
 	})
 }
+
+func TestFinishedKnowsWhatACommitSays(t *testing.T) {
+	finished, err := Finished("requests", 3, 100, encodeMetadata("requests", 3, 100, []span{{102, 110}, {120, 120}}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for offset, want := range map[int64]bool{0: true, 99: true, 100: false, 101: false, 102: true, 110: true, 111: false, 119: false, 120: true, 121: false} {
+		if finished(offset) != want {
+			t.Errorf("offset %d finished: %v, want %v", offset, !want, want)
+		}
+	}
+	finished, err = Finished("requests", 3, 100, "somebody else's")
+	if err == nil || !finished(99) || finished(102) {
+		t.Errorf("foreign metadata: error %v", err)
+	}
+}
