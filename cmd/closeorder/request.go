@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/rand"
+	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -105,6 +106,9 @@ func (a *app) readRequests(o requestOptions) (requests []events.Request, bad boo
 		}
 		return []events.Request{r}, false, nil
 	}
+	if m, ok := fields["metadata"]; ok && !json.Valid([]byte(m)) {
+		return nil, false, usagef("--metadata: is not JSON")
+	}
 	in, name, err := a.requestFile(o.file)
 	if err != nil {
 		return nil, false, err
@@ -146,7 +150,7 @@ func (a *app) printBad(name string, p *parsedRequests, keepGoing bool) {
 	if keepGoing {
 		verdict = "the others are published"
 	}
-	fmt.Fprintf(a.stderr, "closeorder: %s: %d of %s not valid; %s\n", name, len(p.bad), count(p.total(), "request"), verdict)
+	fmt.Fprintf(a.stderr, "closeorder: %s: %d of %s are not valid; %s\n", name, len(p.bad), count(p.total(), "request"), verdict)
 	for i, b := range p.bad {
 		if i == most {
 			fmt.Fprintf(a.stderr, "  and %d more\n", len(p.bad)-most)

@@ -100,25 +100,26 @@ func parseLines(in *bufio.Reader, defaults map[string]string, line int) (*parsed
 }
 
 // decodeLine reads one JSON object. It is decoded as a record of the topic
-// is, so that what is accepted here is accepted there.
+// is, so that what is accepted here is accepted there. Defaults are put in
+// front of what the line says, whose own bytes, mistakes and all, stay as
+// they are.
 func decodeLine(text []byte, defaults map[string]string) (events.Request, error) {
-	if len(defaults) > 0 {
-		var fields map[string]json.RawMessage
-		if err := json.Unmarshal(text, &fields); err != nil {
-			return events.DecodeRequest(events.Message{Value: text}) // its error says more
-		}
-		for name, value := range defaults {
-			if _, there := fields[name]; !there {
-				fields[name] = rawField(name, value)
-			}
-		}
-		// A field that is there twice is lost to Unmarshal, and a mistake.
-		if _, err := events.DecodeRequest(events.Message{Value: text}); errors.Is(err, events.ErrUnreadable) {
-			return events.Request{}, err
-		}
-		text, _ = json.Marshal(fields)
+	var fields map[string]json.RawMessage
+	if len(defaults) == 0 || json.Unmarshal(text, &fields) != nil || fields == nil {
+		return events.DecodeRequest(events.Message{Value: text})
 	}
-	return events.DecodeRequest(events.Message{Value: text})
+	var b bytes.Buffer
+	b.WriteByte('{')
+	for _, name := range slices.Sorted(maps.Keys(defaults)) {
+		if _, there := fields[name]; !there {
+			fmt.Fprintf(&b, "%q:%s,", name, rawField(name, defaults[name]))
+		}
+	}
+	if len(fields) == 0 {
+		b.Truncate(max(b.Len()-1, 1)) // no comma before the end
+	}
+	b.Write(text[1:])
+	return events.DecodeRequest(events.Message{Value: b.Bytes()})
 }
 
 // rawField is the JSON of a field that came as text.
@@ -130,25 +131,25 @@ func rawField(name, value string) json.RawMessage {
 	return b
 }
 
-// requestOf makes a request of fields that came as text; empty ones are left out.
+// requestOf makes a request of fields that came as text; empty ones are left
+// out. Like a line it is decoded as a record is, metadata byte for byte.
 func requestOf(fields map[string]string) (events.Request, error) {
-	doc := map[string]json.RawMessage{}
+	var doc bytes.Buffer
 	metadataIsJSON := true
-	for name, value := range fields {
-		if value == "" {
+	for _, name := range slices.Sorted(maps.Keys(fields)) {
+		value := fields[name]
+		switch {
+		case value == "":
 			continue
-		}
-		if name == "metadata" && !json.Valid([]byte(value)) {
+		case name == "metadata" && !json.Valid([]byte(value)):
 			metadataIsJSON = false
 			continue
+		case doc.Len() > 0:
+			doc.WriteByte(',')
 		}
-		doc[name] = rawField(name, value)
+		fmt.Fprintf(&doc, "%q:%s", name, rawField(name, value))
 	}
-	text, err := json.Marshal(doc)
-	if err != nil {
-		return events.Request{}, err
-	}
-	r, err := events.DecodeRequest(events.Message{Value: text})
+	r, err := events.DecodeRequest(events.Message{Value: fmt.Appendf(nil, "{%s}", doc.Bytes())})
 	if !metadataIsJSON {
 		bad := events.FieldError{Field: "metadata", Problem: "is not JSON"}
 		var all *events.ValidationError
@@ -181,12 +182,10 @@ func parseCSV(in io.Reader, defaults map[string]string, skipped int) (*parsedReq
 		if errors.Is(err, io.EOF) {
 			return &p, nil
 		}
-		line, _ := r.FieldPos(0)
-		line += skipped
 		var broken *csv.ParseError
 		switch {
 		case errors.As(err, &broken) && errors.Is(err, csv.ErrFieldCount):
-			p.add(line, events.Request{}, fmt.Errorf("has %d columns, the header row has %d", len(row), len(columns)))
+			p.add(broken.StartLine+skipped, events.Request{}, fmt.Errorf("has %d columns, the header row has %d", len(row), len(columns)))
 			continue
 		case errors.As(err, &broken):
 			p.add(broken.Line+skipped, events.Request{}, fmt.Errorf("%w, at column %d; what follows was not read", broken.Err, broken.Column))
@@ -203,8 +202,9 @@ func parseCSV(in io.Reader, defaults map[string]string, skipped int) (*parsedReq
 				fields[column] = value
 			}
 		}
+		line, _ := r.FieldPos(0)
 		req, err := requestOf(fields)
-		p.add(line, req, err)
+		p.add(line+skipped, req, err)
 	}
 }
 

@@ -1,6 +1,13 @@
 package main
 
 import (
+	"context"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
+
+	"github.com/closeorder/closeorder/closer"
 	"github.com/closeorder/closeorder/internal/config"
 	"github.com/closeorder/closeorder/internal/worker"
 	"github.com/sirupsen/logrus"
@@ -13,7 +20,10 @@ func (a *app) runCommand() *cobra.Command {
 		Long: `Serves close requests until SIGTERM or SIGINT. Then no call is started any more,
 those in flight get --shutdown-grace to finish, their outcomes are published and
 committed, and the group is left at once. A second signal ends it on the spot:
-nothing is lost by that, only done again.`,
+nothing is lost by that, only done again.
+
+A merchants file is read again when it changes, and on SIGHUP. One with a
+mistake in it is refused, and the merchants stay as they were.`,
 		Example: `CLOSEORDER_API_KEY=... closeorder run --mch-id 1900000109 --appid wx8888888888888888 --kafka-brokers kafka-1:9092
 closeorder run --config closeorder.yaml`,
 	}
@@ -27,7 +37,17 @@ closeorder run --config closeorder.yaml`,
 		for _, warning := range cfg.Warnings {
 			log.Warn(warning)
 		}
-		w, err := worker.New(cfg, worker.Deps{Log: log})
+		deps := worker.Deps{Log: log}
+		if cfg.MerchantsFile != "" {
+			merchants, err := closer.OpenMerchantsFile(cfg.MerchantsFile)
+			if err != nil {
+				return err
+			}
+			deps.Merchants = merchants
+			stop := followMerchants(cmd.Context(), merchants, log)
+			defer stop()
+		}
+		w, err := worker.New(cfg, deps)
 		if err != nil {
 			return err
 		}
@@ -43,4 +63,39 @@ closeorder run --config closeorder.yaml`,
 		return nil
 	}
 	return cmd
+}
+
+// followMerchants takes up changes of the merchants file until stop is called.
+func followMerchants(ctx context.Context, merchants *closer.MerchantsFile, log logrus.FieldLogger) (stop func()) {
+	report := func(err error) {
+		if err != nil {
+			log.WithError(err).Error("merchants file refused: the merchants stay as they were")
+			return
+		}
+		log.WithField("merchants", merchants.Len()).Info("merchants file read again")
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	var group sync.WaitGroup
+	group.Go(func() {
+		if err := merchants.Watch(ctx, report); err != nil {
+			log.WithError(err).Warn("changes of the merchants file are taken up on SIGHUP alone")
+		}
+	})
+	group.Go(func() {
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-hangup:
+				report(merchants.Reload())
+			}
+		}
+	})
+	return func() {
+		signal.Stop(hangup)
+		cancel()
+		group.Wait()
+	}
 }

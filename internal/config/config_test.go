@@ -175,6 +175,44 @@ func TestTheEnvironmentNamesThatScriptsRelyOn(t *testing.T) {
 	}
 }
 
+func TestAMerchantsFileIsReadAndItsMistakesAreNamedOneByOne(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name, text string) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	write("key", apiKey+"\n")
+	good := write("good.yaml", `
+merchants:
+  - {mch_id: "1900000109", key_file: key}
+  - {mch_id: "1900000110", key_file: key, sign_type: HMAC-SHA256}
+`)
+	bad := write("bad.yaml", `
+merchants:
+  - {mch_id: "1900000109"}
+  - {mch_id: "1900000110", key: `+apiKey+`, sign_type: SHA1}
+`)
+	c, err := config.Load(config.Source{Flags: map[string]string{"merchants_file": good}}, config.Calls)
+	if err != nil || len(c.Merchants) != 2 || c.MerchantsFile != good {
+		t.Errorf("read %+v, %v", c.Merchants, err)
+	}
+	c, err = config.Load(config.Source{Flags: map[string]string{"merchants_file": good}, Merchant: "1900000110"}, config.Calls)
+	if err != nil || len(c.Merchants) != 1 || c.Merchants[0].MchID != "1900000110" {
+		t.Errorf("of one merchant, read %+v, %v", c.Merchants, err)
+	}
+	if _, err = config.Load(config.Source{Flags: map[string]string{"merchants_file": good}, Merchant: "7"}, config.Calls); err == nil {
+		t.Error("a merchant that is not in the file was found")
+	}
+	_, err = config.Load(config.Source{Flags: map[string]string{"merchants_file": bad}}, config.Calls)
+	var ms config.Mistakes
+	if !errors.As(err, &ms) || len(ms) != 2 || strings.Contains(err.Error(), apiKey) {
+		t.Errorf("of the bad file: %v", err)
+	}
+}
+
 func golden(t *testing.T, file, got string) {
 	t.Helper()
 	if *update {

@@ -1,6 +1,9 @@
 package config
 
 import (
+	"slices"
+	"strings"
+
 	"github.com/closeorder/closeorder/closer"
 	"github.com/closeorder/closeorder/signing"
 )
@@ -76,7 +79,20 @@ func (l *loader) apiKey() (signing.Key, bool) {
 	return key, err == nil
 }
 
-// merchantsFile reads a file of merchants.
+// merchantsFile reads a file of merchants; closer owns its form.
 func (l *loader) merchantsFile(file string) {
-	l.wrong("merchants_file", "%s: a file of merchants cannot be read yet; set mch_id and api_key", file)
+	all, err := closer.LoadMerchants(file)
+	if err != nil {
+		for line := range strings.Lines(strings.TrimPrefix(err.Error(), "merchants file "+file+": ")) {
+			l.wrong("merchants_file", "%s: %s", file, strings.TrimSpace(line))
+		}
+		return
+	}
+	if l.Merchant != "" {
+		all = slices.DeleteFunc(all, func(m closer.Merchant) bool { return m.MchID != l.Merchant })
+		if len(all) == 0 {
+			l.wrong("merchants_file", "%s has no merchant %s", file, l.Merchant)
+		}
+	}
+	l.config.Merchants = all
 }

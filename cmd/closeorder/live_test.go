@@ -1,0 +1,254 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/closeorder/closeorder/internal/broker"
+	"github.com/closeorder/closeorder/internal/gatewaysim"
+)
+
+func TestDevEndsWithABalanceThatAddsUp(t *testing.T) {
+	code, stdout, stderr := call(t, nil, "", "dev", "--requests", "100", "--rate", "1000", "--exit", "--kafka-port", "0", "--gateway-port", "0")
+	last := regexp.MustCompile(`\n100 = 80 closed \+ 15 paid \+ 5 failed\n$`)
+	if code != exitDone || !last.MatchString(stdout) {
+		t.Errorf("exit code %d\n%s\n%s", code, stdout, stderr)
+	}
+	for _, line := range []string{
+		`(?m)^  closed +80  SUCCESS 65, ORDERCLOSED 8, ORDERNOTEXIST 7$`,
+		`(?m)^  paid +15  ORDERPAID 15$`,
+		`(?m)^  failed +5  INVALID_REQUEST 2, PARAM_ERROR 2, UNKNOWN_MERCHANT 1$`,
+		`(?m)^  dead letters +5  `,
+	} {
+		if !regexp.MustCompile(line).MatchString(stdout) {
+			t.Errorf("there is no line %s in\n%s", line, stdout)
+		}
+	}
+}
+
+func TestDevPrintsJSONAlone(t *testing.T) {
+	code, stdout, _ := call(t, nil, "", "dev", "--requests", "10", "--rate", "1000", "--exit", "--json", "--kafka-port", "0", "--gateway-port", "0")
+	lines := strings.Split(strings.TrimSpace(stdout), "\n")
+	if code != exitDone || len(lines) != 11 {
+		t.Fatalf("exit code %d\n%s", code, stdout)
+	}
+	for _, line := range lines {
+		if !json.Valid([]byte(line)) {
+			t.Errorf("%s is not JSON", line)
+		}
+	}
+	if !strings.Contains(lines[10], `"requests":10`) || !strings.Contains(lines[10], `"waiting":0`) {
+		t.Errorf("the balance is %s", lines[10])
+	}
+}
+
+func TestDevKeepsItsTopicsInAFolder(t *testing.T) {
+	args := []string{"dev", "--requests", "20", "--rate", "1000", "--exit", "--kafka-port", "0", "--gateway-port", "0", "--data-dir", t.TempDir()}
+	for range 2 {
+		code, stdout, stderr := call(t, nil, "", args...)
+		if code != exitDone || !strings.Contains(stdout, "\n20 = ") {
+			t.Errorf("exit code %d\n%s\n%s", code, stdout, stderr)
+		}
+	}
+	dev := launch(t, nil, "", append(args[:1:1], "--requests", "0", "--kafka-port", "0", "--gateway-port", "0", "--data-dir", args[len(args)-1])...)
+	env := []string{"CLOSEORDER_KAFKA_BROKERS=" + dev.stdout.find(t, `Kafka +(127\.0\.0\.1:\d+)`)[1]}
+	_, stdout, _ := call(t, env, "", "outcomes", "--from", "beginning", "--no-follow", "--json")
+	if n := strings.Count(stdout, "\n"); n != 40 {
+		t.Errorf("%d outcomes are kept, want 40", n)
+	}
+}
+
+func TestDevNamesAPortThatIsTaken(t *testing.T) {
+	b, err := broker.Start(broker.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	port := b.Addr()[strings.LastIndexByte(b.Addr(), ':')+1:]
+	code, _, stderr := call(t, nil, "", "dev", "--kafka-port", port)
+	if code != exitUsage || !strings.Contains(stderr, port) || !strings.Contains(stderr, "--kafka-port") {
+		t.Errorf("exit code %d, %s", code, stderr)
+	}
+}
+
+func TestRequestWaitsForItsOutcome(t *testing.T) {
+	env, _, dev := world(t)
+	for _, tt := range []struct {
+		name string
+		args string
+		code int
+	}{
+		{"closed", "--mch-id 1900000109 --out-trade-no T1", exitDone},
+		{"paid", "--mch-id 1900000109 --out-trade-no PAID1", exitDone},
+		{"refused", "--mch-id 1900000109 --out-trade-no DEAD1", exitBad},
+		{"unknown-merchant", "--mch-id 7 --out-trade-no T2", exitBad},
+		{"json", "--mch-id 1900000111 --sub-mch-id 1900000222 --out-trade-no T3 --request-id r-1 --replacement-out-trade-no T4 --json --metadata {\"a\":[1,\"<>\"]}", exitDone},
+	} {
+		code, stdout, stderr := call(t, env, "", append([]string{"request", "--wait"}, strings.Fields(tt.args)...)...)
+		if code != tt.code || stderr != "" {
+			t.Errorf("%s: exit code %d, %s", tt.name, code, stderr)
+		}
+		golden(t, "request-"+tt.name+".txt", normal(stdout))
+	}
+	// The same order again is another request with an outcome of its own.
+	if code, stdout, _ := call(t, env, "", "request", "--wait", "--mch-id", "1900000109", "--out-trade-no", "T1"); code != exitDone || !strings.Contains(stdout, "ORDERCLOSED") {
+		t.Errorf("the second time: exit code %d, %s", code, stdout)
+	}
+	if code := dev.end(t); code != exitDone {
+		t.Errorf("dev ended with %d", code)
+	}
+	dev.stdout.find(t, `\n6 = 3 closed \+ 1 paid \+ 2 failed\n$`)
+}
+
+func TestManyRequestsAreWaitedFor(t *testing.T) {
+	env, _, _ := world(t)
+	var input strings.Builder
+	input.WriteString("mch_id,out_trade_no,order_created_at\n")
+	for i := range 500 {
+		fmt.Fprintf(&input, "1900000109,M%d,2026-01-31T08:00:00Z\n", i)
+	}
+	code, stdout, stderr := call(t, env, input.String(), "request", "--wait", "--json", "--file", "-")
+	if n := strings.Count(stdout, `"outcome":"closed"`); code != exitDone || n != 500 {
+		t.Errorf("exit code %d, %d closed, %s", code, n, stderr)
+	}
+}
+
+func TestRequestSaysWhatHadNoOutcome(t *testing.T) {
+	b, err := broker.Start(broker.Config{}) // and no worker
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	env := []string{"CLOSEORDER_KAFKA_BROKERS=" + b.Addr()}
+	code, _, stderr := call(t, env, "", "request", "--mch-id", "1", "--out-trade-no", "T1", "--wait", "--timeout", "50ms")
+	if code != exitBad || !strings.Contains(stderr, "1 of 1 request had no outcome after 50ms") || !strings.Contains(stderr, "T1 of merchant 1") {
+		t.Errorf("exit code %d, %s", code, stderr)
+	}
+	if code, stdout, _ := call(t, env, "", "request", "--mch-id", "1", "--out-trade-no", "T1"); code != exitDone || stdout != "published 1 request to closeorder.requests; follow the outcomes with: closeorder outcomes\n" {
+		t.Errorf("without --wait: exit code %d, %q", code, stdout)
+	}
+}
+
+func TestOutcomesFollowsUntilItIsStopped(t *testing.T) {
+	env, _, _ := world(t)
+	follow := launch(t, env, "", "outcomes", "--from", "beginning", "--out-trade-no", "T2")
+	for _, no := range []string{"T1", "T2"} {
+		call(t, env, "", "request", "--mch-id", "1900000109", "--out-trade-no", no, "--wait")
+	}
+	follow.stdout.find(t, `closed +T2 `)
+	if code := follow.end(t); code != exitDone || strings.Contains(follow.stdout.String(), "T1") {
+		t.Errorf("exit code %d, %s", code, follow.stdout)
+	}
+	for from, want := range map[string]int{"beginning": 2, "1h": 2, "end": 0, time.Now().Add(time.Hour).Format(time.RFC3339): 0} {
+		code, stdout, stderr := call(t, env, "", "outcomes", "--no-follow", "--json", "--from", from)
+		if n := strings.Count(stdout, "\n"); code != exitDone || n != want {
+			t.Errorf("from %s: exit code %d, %d outcomes, want %d; %s", from, code, n, want, stderr)
+		}
+	}
+}
+
+func TestWhatIsNotThereIsNamed(t *testing.T) {
+	b, err := broker.Start(broker.Config{Topics: []broker.Topic{{Name: "other", Partitions: 1}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	env := []string{"CLOSEORDER_KAFKA_BROKERS=" + b.Addr()}
+	for _, args := range []string{"outcomes", "request --mch-id 1 --out-trade-no T1", "request --mch-id 1 --out-trade-no T1 --wait"} {
+		code, _, stderr := call(t, env, "", strings.Fields(args)...)
+		if code != exitBad || !strings.Contains(stderr, "does not exist; create it with: closeorder topics create") {
+			t.Errorf("%s: exit code %d, %s", args, code, stderr)
+		}
+	}
+	// A broker that does not answer is tried again, and said so.
+	for _, args := range []string{"outcomes", "request --mch-id 1 --out-trade-no T1", "topics create"} {
+		p := launch(t, []string{"CLOSEORDER_KAFKA_BROKERS=127.0.0.1:1"}, "", strings.Fields(args)...)
+		p.stderr.find(t, `Kafka at 127\.0\.0\.1:1, .*refused; trying again`)
+		if code := p.end(t); code == exitUsage {
+			t.Errorf("%s: exit code %d, %s", args, code, p.stderr)
+		}
+	}
+}
+
+func TestTopicsCreate(t *testing.T) {
+	b, err := broker.Start(broker.Config{Topics: []broker.Topic{{Name: "closeorder.outcomes", Partitions: 2}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	env := []string{"CLOSEORDER_KAFKA_BROKERS=" + b.Addr(), "CLOSEORDER_TOPICS_RETRY_DELAYS=10s,2h"}
+	for _, tt := range []struct{ name, args string }{
+		{"dry-run", "--dry-run"}, {"first", "--partitions 4"}, {"again", ""}, {"json", "--json"},
+	} {
+		code, stdout, stderr := call(t, env, "", append([]string{"topics", "create"}, strings.Fields(tt.args)...)...)
+		if code != exitDone || stderr != "" {
+			t.Errorf("%s: exit code %d, %s", tt.name, code, stderr)
+		}
+		golden(t, "topics-create-"+tt.name+".txt", stdout)
+	}
+	code, stdout, _ := call(t, append(env, "CLOSEORDER_TOPICS_REQUESTS=new"), "", "topics", "create", "--replication", "3")
+	if code != exitBad || !strings.Contains(stdout, "failed") {
+		t.Errorf("more replicas than brokers: exit code %d\n%s", code, stdout)
+	}
+}
+
+func TestCloseSaysAllOfIt(t *testing.T) {
+	env := []string{
+		"CLOSEORDER_API_KEY=" + publicKey, "CLOSEORDER_APPID=wx8888888888888888",
+		"CLOSEORDER_GATEWAY_URLS=" + gateway(t, gatewaysim.Config{}),
+		"CLOSEORDER_GATEWAY_ATTEMPT_TIMEOUT=1s", "CLOSEORDER_GATEWAY_BUDGET=2s",
+	}
+	for _, tt := range []struct {
+		name string
+		args string
+		code int
+	}{
+		{"closed", "--out-trade-no T1", exitDone},
+		{"paid", "--out-trade-no PAID1 --json", exitDone},
+		{"refused", "--out-trade-no DEAD1 --explain", exitBad},
+		{"forged", "--out-trade-no FORGED1", exitBad},
+		{"explain-json", "--out-trade-no T2 --order-created-at 2026-01-01T00:00:00Z --explain --json", exitDone},
+	} {
+		code, stdout, stderr := call(t, env, "", append([]string{"close", "--mch-id", "1900000109"}, strings.Fields(tt.args)...)...)
+		if code != tt.code || stderr != "" {
+			t.Errorf("%s: exit code %d, %s", tt.name, code, stderr)
+		}
+		if tt.name == "forged" { // how many calls fit in depends on the clock
+			if !strings.Contains(stdout, "BAD_SIGNATURE") {
+				t.Errorf("%s: %s", tt.name, stdout)
+			}
+			continue
+		}
+		golden(t, "close-"+tt.name+".txt", normal(stdout))
+	}
+	// Of a merchants file the merchant is chosen by the same flag.
+	file := filepath.Join(t.TempDir(), "merchants.yaml")
+	text := "merchants:\n  - {mch_id: \"1\", appid: x, key: other}\n  - {mch_id: \"1900000110\", appid: wx8888888888888888, sign_type: HMAC-SHA256, key: " + gatewaysim.HMACKey + "}\n"
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	code, stdout, stderr := call(t, append(env[2:], "CLOSEORDER_MERCHANTS_FILE="+file), "", "close", "--mch-id", "1900000110", "--out-trade-no", "T3")
+	if code != exitDone || !strings.Contains(stdout, "verdict") {
+		t.Errorf("of a file: exit code %d, %s, %s", code, stdout, stderr)
+	}
+}
+
+func TestSimulateServesUntilItIsStopped(t *testing.T) {
+	sim := launch(t, nil, "", "simulate", "--listen", "127.0.0.1:0")
+	url := sim.stderr.find(t, `(http://\S+);`)[1]
+	env := []string{"CLOSEORDER_API_KEY=" + publicKey, "CLOSEORDER_APPID=wx8888888888888888", "CLOSEORDER_GATEWAY_URLS=" + url}
+	if code, stdout, stderr := call(t, env, "", "close", "--mch-id", "1900000109", "--out-trade-no", "T1"); code != exitDone {
+		t.Errorf("close: exit code %d, %s, %s", code, stdout, stderr)
+	}
+	sim.stdout.find(t, `closeorder +1900000109 +T1 .*SUCCESS`)
+	if code := sim.end(t); code != exitDone {
+		t.Errorf("exit code %d", code)
+	}
+	sim.stdout.find(t, `calls, at most 1 at one time\n`)
+}

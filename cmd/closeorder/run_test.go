@@ -1,0 +1,154 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/closeorder/closeorder/internal/gatewaysim"
+	"github.com/closeorder/closeorder/signing"
+	"github.com/twmb/franz-go/pkg/kfake"
+)
+
+const (
+	secretPassword = "distinctive-SASL-passw0rd"
+	secretKey      = "d1st1nct1veAPIkey000000000000000"
+)
+
+// guarded is a broker that wants a password, with our topics in it.
+func guarded(t *testing.T) (env []string) {
+	t.Helper()
+	c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.EnableSASL(), kfake.Superuser("SCRAM-SHA-512", "worker", secretPassword))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	return []string{
+		"CLOSEORDER_KAFKA_BROKERS=" + strings.Join(c.ListenAddrs(), ","), "CLOSEORDER_KAFKA_SASL_MECHANISM=SCRAM-SHA-512",
+		"CLOSEORDER_KAFKA_SASL_USERNAME=worker", "CLOSEORDER_KAFKA_SASL_PASSWORD=" + secretPassword,
+		"CLOSEORDER_KAFKA_SESSION_TIMEOUT=6s",
+	}
+}
+
+func TestRunServesUntilItIsStoppedAndShowsNoSecret(t *testing.T) {
+	key, err := signing.NewKey(secretKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	calls := newStream()
+	url := gateway(t, gatewaysim.Config{
+		Merchants: []gatewaysim.Merchant{{MchID: "42", AppID: "wx42", Key: key}},
+		Observe:   func(c gatewaysim.Call) { fmt.Fprintln(calls, c.OutTradeNo) },
+	})
+	env := append(guarded(t),
+		"CLOSEORDER_MCH_ID=42", "CLOSEORDER_APPID=wx42", "CLOSEORDER_API_KEY="+secretKey, "CLOSEORDER_GATEWAY_URLS="+url,
+		"CLOSEORDER_GATEWAY_ATTEMPT_TIMEOUT=1s", "CLOSEORDER_GATEWAY_BUDGET=1s", "CLOSEORDER_LOG_LEVEL=debug",
+	)
+	var outputs []string
+	if code, stdout, stderr := call(t, env, "", "topics", "create"); code != exitDone {
+		t.Fatalf("topics create: exit code %d, %s, %s", code, stdout, stderr)
+	}
+	for _, format := range []string{"text", "json"} {
+		worker := launch(t, append(env, "CLOSEORDER_LOG_FORMAT="+format), "", "run")
+		worker.stderr.find(t, "starting")
+		for _, no := range []string{"FORGED", "UNSIGNED", "HTML", "OTHERMCH"} {
+			no += format
+			if code, _, stderr := call(t, env, "", "request", "--mch-id", "42", "--out-trade-no", no); code != exitDone {
+				t.Errorf("%s: exit code %d, %s", no, code, stderr)
+			}
+			calls.find(t, no+`(?s:.*)`+no) // and again
+		}
+		for no, want := range map[string]int{"T": exitDone, "PAID": exitDone, "DEAD": exitBad, "DROP": exitDone} {
+			code, stdout, stderr := call(t, env, "", "request", "--mch-id", "42", "--out-trade-no", no+format, "--wait", "--json")
+			if code != want {
+				t.Errorf("%s: exit code %d, want %d; %s", no, code, want, stderr)
+			}
+			outputs = append(outputs, stdout, stderr)
+		}
+		if code := worker.end(t); code != exitDone {
+			t.Errorf("run ended with %d\n%s", code, worker.stderr)
+		}
+		worker.stderr.find(t, "stopped: everything that was finished is published and committed")
+		outputs = append(outputs, worker.stdout.String(), worker.stderr.String())
+	}
+	_, stdout, stderr := call(t, env, "", "outcomes", "--from", "beginning", "--no-follow", "--json")
+	outputs = append(outputs, stdout, stderr)
+	_, stdout, stderr = call(t, env, "", "close", "--mch-id", "42", "--out-trade-no", "FORGED2", "--explain")
+	outputs = append(outputs, stdout, stderr)
+	_, stdout, stderr = call(t, append(env, "CLOSEORDER_KAFKA_TLS_CERT_FILE=x", "CLOSEORDER_MAX_IN_FLIGHT=x"), "", "run")
+	outputs = append(outputs, stdout, stderr)
+	for _, text := range outputs {
+		for _, secret := range []string{secretPassword, secretKey} {
+			if i := strings.Index(text, secret); i >= 0 {
+				t.Errorf("a secret is shown: ...%s", text[max(0, i-200):i+len(secret)])
+			}
+		}
+	}
+}
+
+func TestAWrongPasswordIsNotShownEither(t *testing.T) {
+	env := guarded(t)
+	for i, entry := range env {
+		if strings.HasPrefix(entry, "CLOSEORDER_KAFKA_SASL_PASSWORD=") {
+			env[i] += "-wrong"
+		}
+	}
+	p := launch(t, env, "", "outcomes")
+	p.stderr.find(t, "trying again|Authentication")
+	p.end(t)
+	if strings.Contains(p.stderr.String(), secretPassword) {
+		t.Errorf("the password is shown: %s", p.stderr)
+	}
+}
+
+func TestRunTakesUpAChangedMerchantsFile(t *testing.T) {
+	url := gateway(t, gatewaysim.Config{})
+	env := append(guarded(t), "CLOSEORDER_GATEWAY_URLS="+url)
+	if code, _, stderr := call(t, env, "", "topics", "create"); code != exitDone {
+		t.Fatal(stderr)
+	}
+	file := filepath.Join(t.TempDir(), "merchants.yaml")
+	write := func(text string) {
+		// As editors do: a new file in place of the old one.
+		if err := os.WriteFile(file+".new", []byte("merchants:\n"+text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(file+".new", file); err != nil {
+			t.Fatal(err)
+		}
+	}
+	one := `  - {mch_id: "1", appid: x, key: other}` + "\n"
+	two := one + `  - {mch_id: "1900000109", appid: wx8888888888888888, key: ` + gatewaysim.DirectKey + "}\n"
+	write(one)
+	worker := launch(t, append(env, "CLOSEORDER_MERCHANTS_FILE="+file), "", "run")
+	ask := func(no string) string {
+		_, stdout, _ := call(t, env, "", "request", "--mch-id", "1900000109", "--out-trade-no", no, "--wait", "--timeout", "30s")
+		return stdout
+	}
+	if got := ask("T1"); !strings.Contains(got, "UNKNOWN_MERCHANT") {
+		t.Errorf("before: %s", got)
+	}
+	write("  - nonsense\n")
+	worker.stderr.find(t, "merchants file refused")
+	write(two)
+	worker.stderr.find(t, "merchants file read again")
+	if got := ask("T2"); !strings.Contains(got, "closed") {
+		t.Errorf("after: %s", got)
+	}
+	if code := worker.end(t); code != exitDone {
+		t.Errorf("exit code %d", code)
+	}
+}
+
+func TestRunNamesMissingTopicsAndGoesOnTrying(t *testing.T) {
+	env := append(guarded(t), "CLOSEORDER_MCH_ID=42", "CLOSEORDER_APPID=wx42", "CLOSEORDER_API_KEY="+secretKey)
+	worker := launch(t, env, "", "run")
+	worker.stderr.find(t, "closeorder topics create")
+	start := time.Now()
+	if code := worker.end(t); code != exitDone {
+		t.Errorf("exit code %d after %v\n%s", code, time.Since(start), worker.stderr)
+	}
+}

@@ -1,0 +1,83 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/closeorder/closeorder/internal/gatewaysim"
+)
+
+func TestHelpSaysWhatEachCommandTakes(t *testing.T) {
+	for _, command := range []string{
+		"", "dev", "run", "topics", "topics create", "request", "outcomes", "close", "sign", "verify", "version",
+	} {
+		name := "closeorder"
+		if command != "" {
+			name += "-" + strings.ReplaceAll(command, " ", "-")
+		}
+		t.Run(name, func(t *testing.T) {
+			code, stdout, stderr := call(t, nil, "", append(strings.Fields(command), "--help")...)
+			if code != exitDone || stderr != "" {
+				t.Errorf("exit code %d, stderr %q", code, stderr)
+			}
+			golden(t, "help/"+name+".txt", stdout)
+		})
+	}
+	t.Run("simulate names every prefix", func(t *testing.T) {
+		_, stdout, _ := call(t, nil, "", "simulate", "--help")
+		for _, b := range gatewaysim.Behaviours() {
+			if !strings.Contains(stdout, b.Prefix) || !strings.Contains(stdout, b.What) {
+				t.Errorf("%q is not there", b.Prefix)
+			}
+		}
+	})
+}
+
+func TestWrongUsageIsNamedAndEndsWithExitCode2(t *testing.T) {
+	var all strings.Builder
+	for _, line := range []string{
+		"nonsense",
+		"outcome",
+		"topics delete",
+		"run --nonsense",
+		"run extra",
+		"run",
+		"run --max-in-flight none --kafka-brokers here --log-level loud",
+		"run --config missing.yaml",
+		"outcomes --from yesterday",
+		"outcomes --kafka-sasl-mechanism PLAIN",
+		"request --out-trade-no T1",
+		"request --out-trade-no T1 --mch-id 1 --file x.csv",
+		"request --file missing.csv",
+		"request",
+		"request --mch-id 1 --out-trade-no T1 --expires-at tomorrow --metadata [1]",
+		"close",
+		"close --mch-id 1 --out-trade-no T1",
+		"close --mch-id 1 --out-trade-no T1 --order-created-at yesterday",
+		"sign a=b",
+		"sign --key k --key-env K a=b",
+		"sign --key k",
+		"sign --key k a=b a=c",
+		"sign --key k a=b c",
+		"sign --key k --type SHA1 a=b",
+		"sign --key-env NOT_SET a=b",
+		"verify --key k missing.xml",
+		"topics create --partitions 0 --replication 1 --min-insync-replicas 2",
+		"simulate --listen nowhere:-1",
+		"simulate --failure-rate 2",
+		"dev --exit",
+		"dev --requests -2 --rate -1 --log-level loud",
+		"version now",
+	} {
+		code, stdout, stderr := call(t, nil, "", strings.Fields(line)...)
+		if code != exitUsage {
+			t.Errorf("%s: exit code %d", line, code)
+		}
+		if stdout != "" {
+			t.Errorf("%s: printed %q", line, stdout)
+		}
+		fmt.Fprintf(&all, "$ closeorder %s\n%s\n", line, stderr)
+	}
+	golden(t, "usage.txt", normal(all.String()))
+}
