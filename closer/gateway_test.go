@@ -61,6 +61,7 @@ type reply struct {
 	status int               // 0 is 200
 	delay  time.Duration
 	key    string // to sign with; empty is the merchant's first
+	drip   bool   // raw again and again, every second
 }
 
 var errHang = errors.New("hangs")
@@ -105,6 +106,16 @@ func (g *gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	switch {
+	case rep.drip:
+		for {
+			io.WriteString(w, rep.raw)
+			w.(http.Flusher).Flush()
+			select {
+			case <-time.After(time.Second):
+			case <-r.Context().Done():
+				return
+			}
+		}
 	case rep.raw != "" || rep.status != 0:
 		if rep.status != 0 {
 			w.WriteHeader(rep.status)

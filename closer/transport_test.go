@@ -1,0 +1,300 @@
+package closer
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/tls"
+	"encoding/pem"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/closeorder/closeorder/signing"
+)
+
+// honest answers every close with a signed SUCCESS over real sockets.
+func honest(t testing.TB) http.HandlerFunc {
+	key := mustKey(t, testKey)
+	return func(w http.ResponseWriter, r *http.Request) {
+		io.Copy(io.Discard, r.Body)
+		f := map[string]string{"return_code": "SUCCESS", "result_code": "SUCCESS", "nonce_str": "n"}
+		var b bytes.Buffer
+		appendXML(&b, f, signing.Sign(f, key, signing.MD5))
+		w.Write(b.Bytes())
+	}
+}
+
+// closeOnce makes one attempt and returns it.
+func closeOnce(t *testing.T, cfg Config) Attempt {
+	t.Helper()
+	m := direct(t)
+	cfg.Merchants = MerchantMap{m.MchID: m}
+	c, err := New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.CloseIdleConnections()
+	r, err := c.begin(t.Context(), order(), m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.deadline = time.Now().Add(time.Minute)
+	r.close()
+	return *r.pending
+}
+
+func caOf(srv *httptest.Server) []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: srv.Certificate().Raw})
+}
+
+func TestTLS(t *testing.T) {
+	srv := httptest.NewUnstartedServer(nil)
+	var proto atomic.Value
+	h := honest(t)
+	srv.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { proto.Store(r.Proto); h(w, r) })
+	srv.EnableHTTP2 = true
+	srv.Config.ErrorLog = log.New(io.Discard, "", 0)
+	srv.StartTLS()
+	defer srv.Close()
+
+	if a := closeOnce(t, Config{Hosts: []string{srv.URL}, CAPEM: caOf(srv)}); a.Class != Closed {
+		t.Errorf("with the server's CA: %+v", a)
+	}
+	if proto.Load() != "HTTP/2.0" {
+		t.Errorf("spoke %v where HTTP/2 is offered", proto.Load())
+	}
+	if a := closeOnce(t, Config{Hosts: []string{srv.URL}}); a.Failure != FailConnect || !strings.Contains(a.Err.Error(), "certificate") {
+		t.Errorf("with the system's roots: %+v", a)
+	}
+
+	old := httptest.NewUnstartedServer(h)
+	old.TLS = &tls.Config{MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11}
+	old.Config.ErrorLog = log.New(io.Discard, "", 0)
+	old.StartTLS()
+	defer old.Close()
+	if a := closeOnce(t, Config{Hosts: []string{old.URL}, CAPEM: caOf(old)}); a.Failure != FailConnect || !strings.Contains(a.Err.Error(), "protocol version") {
+		t.Errorf("with TLS 1.1: %+v", a)
+	}
+}
+
+func TestProxy(t *testing.T) {
+	var asked atomic.Value
+	h := honest(t)
+	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { asked.Store(r.URL.String()); h(w, r) }))
+	defer proxy.Close()
+	u, _ := url.Parse(proxy.URL)
+	if a := closeOnce(t, Config{Hosts: []string{"http://gateway.invalid/prefix"}, Proxy: u}); a.Class != Closed {
+		t.Errorf("got %+v", a)
+	}
+	if asked.Load() != "http://gateway.invalid/prefix/pay/closeorder" {
+		t.Errorf("the proxy was asked for %v", asked.Load())
+	}
+}
+
+// The server may close a kept-alive connection at the moment at which a call
+// goes out on it. The call is sent again on a new one, without an attempt
+// being lost.
+func TestDeadKeptAliveConnection(t *testing.T) {
+	h := honest(t)
+	var calls atomic.Int64
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var conns sync.WaitGroup
+	defer conns.Wait()
+	defer l.Close()
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			conns.Go(func() { // one call, then the second one meets a closed connection
+				defer c.Close()
+				rec := httptest.NewRecorder()
+				req := readRequest(c)
+				if req == nil {
+					return
+				}
+				calls.Add(1)
+				h(rec, req)
+				res := rec.Result()
+				res.ContentLength = int64(rec.Body.Len())
+				res.Write(c)
+				readRequest(c)
+			})
+		}
+	}()
+
+	m := direct(t)
+	var reused, attempts int
+	c, err := New(Config{Hosts: []string{"http://" + l.Addr().String()}, Merchants: MerchantMap{m.MchID: m},
+		Observe: func(_ context.Context, a Attempt) {
+			attempts++
+			if a.Failure != "" {
+				t.Errorf("attempt %+v", a)
+			}
+			if a.Reused {
+				reused++
+			}
+		}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 5 {
+		if v := c.Close(t.Context(), order()); v.Class != Closed || v.Attempts != 1 {
+			t.Errorf("got %+v", v)
+		}
+	}
+	c.CloseIdleConnections()
+	if attempts != 5 || calls.Load() != 5 {
+		t.Errorf("%d attempts, %d calls served", attempts, calls.Load())
+	}
+}
+
+// readRequest reads one request off c, body included; nil when there is none.
+func readRequest(c net.Conn) *http.Request {
+	req, err := http.ReadRequest(bufio.NewReader(c))
+	if err != nil {
+		return nil
+	}
+	body, _ := io.ReadAll(req.Body)
+	req.Body = io.NopCloser(bytes.NewReader(body))
+	return req
+}
+
+func TestIdleConnections(t *testing.T) {
+	var reused []bool
+	inBubble(t, script(closeSuccess()), func(cfg *Config, _ *gateway) {
+		cfg.Observe = func(_ context.Context, a Attempt) { reused = append(reused, a.Reused) }
+	}, func(t *testing.T, c *Closer, _ *gateway) {
+		for _, pause := range []time.Duration{0, time.Second, 6900 * time.Millisecond, 7100 * time.Millisecond} {
+			time.Sleep(pause)
+			c.Close(t.Context(), order())
+		}
+	})
+	for i, want := range []bool{false, true, true, false} {
+		if reused[i] != want {
+			t.Errorf("call %d: reused is %v, want %v (%v)", i, reused[i], want, reused)
+		}
+	}
+}
+
+func TestConnectionsAreKeptForManyCalls(t *testing.T) {
+	var mu sync.Mutex
+	dials := 0
+	inBubble(t, script(after(10*time.Millisecond, closeSuccess())), func(cfg *Config, _ *gateway) {
+		cfg.Rate = -1
+		dial := cfg.DialContext
+		cfg.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
+			mu.Lock()
+			dials++
+			mu.Unlock()
+			return dial(ctx, network, addr)
+		}
+	}, func(t *testing.T, c *Closer, _ *gateway) {
+		for range 10 {
+			var wg sync.WaitGroup
+			for range 60 {
+				wg.Go(func() { c.Close(t.Context(), order()) })
+			}
+			wg.Wait()
+		}
+		if dials > 70 {
+			t.Errorf("%d connections for 60 callers", dials)
+		}
+	})
+}
+
+func TestRepliesThatBreakOff(t *testing.T) {
+	for sentence, tt := range map[string]struct {
+		handler http.HandlerFunc
+		want    Failure
+	}{
+		"a reset in the middle of the body": {func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Length", "1000")
+			io.WriteString(w, "<xml>")
+			w.(http.Flusher).Flush()
+			c, _, _ := http.NewResponseController(w).Hijack()
+			c.(*net.TCPConn).SetLinger(0)
+			c.Close()
+		}, FailLost},
+		"a body shorter than it says": {func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Length", "1000")
+			io.WriteString(w, "<xml></xml>")
+		}, FailLost},
+		"a body without end": {func(w http.ResponseWriter, _ *http.Request) {
+			for {
+				if _, err := io.WriteString(w, strings.Repeat("<xml>", 1000)); err != nil {
+					return
+				}
+			}
+		}, FailFormat},
+		"headers without end": {func(w http.ResponseWriter, _ *http.Request) {
+			c, _, _ := http.NewResponseController(w).Hijack()
+			defer c.Close()
+			io.WriteString(c, "HTTP/1.1 200 OK\r\n")
+			for {
+				if _, err := io.WriteString(c, "X-A: "+strings.Repeat("a", 1000)+"\r\n"); err != nil {
+					return
+				}
+			}
+		}, FailLost},
+		"something that is not HTTP": {func(w http.ResponseWriter, _ *http.Request) {
+			c, _, _ := http.NewResponseController(w).Hijack()
+			io.WriteString(c, "SSH-2.0-OpenSSH_9.6\r\n")
+			c.Close()
+		}, FailLost},
+	} {
+		t.Run(sentence, func(t *testing.T) {
+			srv := httptest.NewServer(tt.handler)
+			defer srv.Close()
+			if a := closeOnce(t, Config{Hosts: []string{srv.URL}}); a.Failure != tt.want || a.Class != NoAnswer {
+				t.Errorf("got %v %s: %v, want %s", a.Class, a.Failure, a.Err, tt.want)
+			}
+		})
+	}
+}
+
+// A reply that drips in byte by byte ends with the attempt's time-out.
+func TestSlowDrip(t *testing.T) {
+	inBubble(t, nil, func(cfg *Config, _ *gateway) { cfg.Budget = time.Second }, func(t *testing.T, c *Closer, g *gateway) {
+		g.answer = func(call, int) reply { return reply{raw: "x", drip: true} }
+		start := time.Now()
+		v := c.Close(t.Context(), order())
+		if took := time.Since(start); v.Class != NoAnswer || v.Code != "TIMEOUT" || took != 10*time.Second {
+			t.Errorf("%v %s after %v", v.Class, v.Code, took)
+		}
+	})
+}
+
+func TestNewNamesEveryMistake(t *testing.T) {
+	_, err := New(Config{
+		Hosts:   []string{"api.mch.weixin.qq.com", "https://user:secret@x", "ftp://x", "https://x?y", "https://", "::"},
+		Confirm: "sometimes", Budget: -1, AttemptTimeout: -1, MaxConcurrency: -1, CAPEM: []byte("nothing"),
+	})
+	if err == nil {
+		t.Fatal("no error")
+	}
+	for _, want := range []string{
+		"merchants are missing", `"api.mch.weixin.qq.com" must begin with https`, "without user", `"ftp://x"`,
+		`"https://x?y"`, `"https://" has no host name`, `"::"`, "sometimes", "budget", "attempt time-out", "concurrency", "PEM",
+	} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("the error does not say %q:\n%v", want, err)
+		}
+	}
+	if strings.Contains(err.Error(), "secret") {
+		t.Errorf("the error shows a password: %v", err)
+	}
+}
