@@ -21,7 +21,7 @@ type stage struct {
 }
 
 // inVirtualTime runs a test in a world of its own.
-func inVirtualTime(t *testing.T, cfg Config, test func(s *stage)) {
+func inVirtualTime(t *testing.T, cfg Config, test func(t *testing.T, s *stage)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		if cfg.Log == nil {
@@ -43,7 +43,7 @@ func inVirtualTime(t *testing.T, cfg Config, test func(s *stage)) {
 		if s.shop, err = w.OpenShop("shop"); err != nil {
 			t.Fatal(err)
 		}
-		test(s)
+		test(t, s)
 	})
 }
 
@@ -103,7 +103,7 @@ func (s *stage) look() Look {
 // answered waits until every request has an outcome, for at most so long.
 func (s *stage) answered(atMost time.Duration) {
 	s.t.Helper()
-	for end := time.Now().Add(atMost); ; time.Sleep(time.Second) {
+	for end := time.Now().Add(atMost); ; time.Sleep(atMost / 60) {
 		s.look()
 		sources := make(map[string]bool)
 		for _, r := range s.observer.Records(s.Config.Topics.Outcomes) {
@@ -146,14 +146,27 @@ func (s *stage) check(limit func(*Evidence)) Report {
 	return report
 }
 
-func TestGoodDay(t *testing.T) {
-	inVirtualTime(t, Config{Brokers: 3}, func(s *stage) {
-		s.workers(3)
-		s.asks(Traffic{Seed: 1, Requests: 3000, Over: time.Minute, Poison: .02, Repeats: .1, Hot: .05})()
-		s.answered(time.Minute)
-		report := s.check(func(e *Evidence) { e.MaxInFlight = 3 * s.Config.MaxInFlight })
-		if report.Duplicates > 0 {
-			t.Errorf("%d duplicates on a good day", report.Duplicates)
-		}
-	})
+// stays lets time pass.
+func (s *stage) stays(d time.Duration) { time.Sleep(d) }
+
+// stopped looks at what is committed while no worker runs.
+func (s *stage) stopped() {
+	s.look()
+	looks := s.observer.Looks()
+	looks[len(looks)-1].Stopped = true
+}
+
+// generation is that of the workers' group.
+func (s *stage) generation() int32 {
+	info := s.Kafka.Cluster().GroupInfo(s.Config.Kafka.Group)
+	if info == nil {
+		return -1
+	}
+	return info.Epoch
+}
+
+func (s *stage) eachBroker(do func(Path)) {
+	for i := range s.Kafka.Nodes() {
+		do(s.Kafka.Broker(i))
+	}
 }
