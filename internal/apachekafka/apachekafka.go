@@ -1,0 +1,248 @@
+// Package apachekafka starts a real Apache Kafka for tests: one node, or three
+// brokers with a controller of their own, in KRaft mode on the loopback
+// interface, from jars that Maven fetches once. Brokers can be killed, stopped
+// and started again on the same ports with the same data, and the Java console
+// tools of the same jars are at hand as a foreign client.
+//
+//	jars (Maven, cached) -> format -> java per node -> ready -> kill, stop, restart -> Close
+//
+// It needs Linux or another Unix, Java 17 or later and, until the jars are
+// cached, Maven. Tests that use it carry the build tag apachekafka, so that
+// "go test ./..." needs nothing but Go; "make test" sets the tag wherever
+// [Available] says nil. It knows nothing of close requests.
+package apachekafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+)
+
+// Config says what to start. The zero value is one node that is broker and
+// controller at once.
+type Config struct {
+	// Brokers is 1 or 3; 0 means 1. Three brokers have a fourth process
+	// beside them as controller, so that killing a broker is just that.
+	Brokers int
+	// HeapMiB is the Java heap of each broker; 0 means 256.
+	HeapMiB int
+	// MinInSyncReplicas is min.insync.replicas; 0 means 1 of one broker and
+	// 2 of three. Topics have as many replicas as there are brokers.
+	MinInSyncReplicas int
+	// MaxMessageBytes is message.max.bytes, the limit of a record batch; 0
+	// means Kafka's default, 1048588.
+	MaxMessageBytes int
+	// Properties are further settings of the brokers (and the controller);
+	// they win over this package's.
+	Properties map[string]string
+}
+
+// Cluster is a running Apache Kafka. Its methods are safe for concurrent use.
+type Cluster struct {
+	cfg   Config
+	java  java
+	dir   string
+	nodes []*node // brokers first; a controller of its own is the last
+
+	closeOnce sync.Once
+	closeErr  error
+}
+
+// startTries bounds how often Start chooses other ports after another process
+// has taken one of its own.
+const startTries = 3
+
+// Start starts a cluster and returns when it serves every API, consumer groups
+// included. It takes 3 to 10 s, and minutes when the jars are fetched first;
+// ctx bounds all of that and nothing later. The error tells what is missing, or
+// ends with what the brokers logged last. The caller must call Close.
+func Start(ctx context.Context, cfg Config) (*Cluster, error) {
+	cfg, err := withDefaults(cfg)
+	if err != nil {
+		return nil, err
+	}
+	java, err := findJava(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for try := 1; ; try++ {
+		c := &Cluster{cfg: cfg, java: java}
+		err := c.start(ctx)
+		if err == nil {
+			return c, nil
+		}
+		taken := c.portTaken()
+		err = errors.Join(err, c.Close())
+		if !taken || try == startTries {
+			return nil, fmt.Errorf("apache kafka: %w", err)
+		}
+	}
+}
+
+func withDefaults(cfg Config) (Config, error) {
+	if cfg.Brokers == 0 {
+		cfg.Brokers = 1
+	}
+	if cfg.HeapMiB == 0 {
+		cfg.HeapMiB = 256
+	}
+	if cfg.MinInSyncReplicas == 0 {
+		cfg.MinInSyncReplicas = (cfg.Brokers + 1) / 2
+	}
+	if cfg.Brokers != 1 && cfg.Brokers != 3 {
+		return cfg, fmt.Errorf("apache kafka: %d brokers: 1 or 3 are possible", cfg.Brokers)
+	}
+	if cfg.MinInSyncReplicas < 1 || cfg.MinInSyncReplicas > cfg.Brokers {
+		return cfg, fmt.Errorf("apache kafka: min.insync.replicas %d of %d brokers", cfg.MinInSyncReplicas, cfg.Brokers)
+	}
+	return cfg, nil
+}
+
+func (c *Cluster) start(ctx context.Context) error {
+	var err error
+	if c.dir, err = os.MkdirTemp("", "closeorder-apache-kafka-"); err != nil {
+		return err
+	}
+	if c.nodes, err = layout(c.cfg, c.dir); err != nil {
+		return err
+	}
+	if err := c.format(ctx); err != nil {
+		return err
+	}
+	for _, n := range c.nodes {
+		if err := n.start(c.java); err != nil {
+			return err
+		}
+	}
+	return c.WaitReady(ctx)
+}
+
+// format prepares the data folders of all nodes at the same time.
+func (c *Cluster) format(ctx context.Context) error {
+	errs := make([]error, len(c.nodes))
+	var wg sync.WaitGroup
+	for i, n := range c.nodes {
+		wg.Go(func() {
+			if errs[i] = os.WriteFile(n.properties, []byte(renderProperties(c.cfg, n)), 0o644); errs[i] != nil {
+				return
+			}
+			args := []string{"format", "-t", clusterID, "-c", n.properties}
+			if n.isController {
+				args = append(args, "--standalone") // the only voter
+			}
+			_, errs[i] = c.java.run(ctx, nil, "kafka.tools.StorageTool", args...)
+		})
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+// clusterID is the same for every cluster: they never meet, each knows only
+// its own ports.
+const clusterID = "Y2xvc2VvcmRlci10ZXN0cw"
+
+// Addrs returns the addresses of all brokers, host:port, also of those that do
+// not run; the index is that of KillBroker and its like.
+func (c *Cluster) Addrs() []string {
+	var addrs []string
+	for _, n := range c.brokers() {
+		addrs = append(addrs, n.addr())
+	}
+	return addrs
+}
+
+// Bootstrap returns the same addresses as the console tools want them,
+// separated by commas.
+func (c *Cluster) Bootstrap() string { return strings.Join(c.Addrs(), ",") }
+
+// KillBroker kills broker i with SIGKILL, as a crash does, and returns when it
+// is gone. What it had acknowledged but not yet written to disk survives: the
+// page cache is the kernel's. It is an error if the broker does not run.
+func (c *Cluster) KillBroker(i int) error { return c.brokers()[i].kill() }
+
+// StopBroker stops broker i with SIGTERM: it hands its partitions over and
+// closes its logs. It returns when the broker is gone, and kills it with an
+// error when that takes more than a minute.
+func (c *Cluster) StopBroker(i int) error { return c.brokers()[i].stop() }
+
+// RestartBroker starts broker i again after KillBroker or StopBroker, with the
+// same ports and data. It does not wait: [Cluster.WaitReady] does. After a kill
+// the controller lets the broker in again when its old registration has run
+// out, 4 s after the kill, or, in a cluster of one, 4 s after the new start.
+func (c *Cluster) RestartBroker(i int) error { return c.brokers()[i].start(c.java) }
+
+func (c *Cluster) brokers() []*node { return c.nodes[:c.cfg.Brokers] }
+
+// LogFiles returns the files that the nodes log to, restarts included. Close
+// removes them.
+func (c *Cluster) LogFiles() []string {
+	var files []string
+	for _, n := range c.nodes {
+		files = append(files, n.log)
+	}
+	return files
+}
+
+// LogTail returns the last lines of each node's log.
+func (c *Cluster) LogTail() string {
+	var b strings.Builder
+	for _, n := range c.nodes {
+		fmt.Fprintf(&b, "--- node %d, last lines of its log:\n%s\n", n.id, tail(n.log, 60))
+	}
+	return b.String()
+}
+
+// Close kills all nodes, waits until they are gone and removes their data. It
+// may be called more than once.
+func (c *Cluster) Close() error {
+	c.closeOnce.Do(func() {
+		var errs []error
+		for _, n := range c.nodes {
+			if err := n.kill(); err != nil && !errors.Is(err, errNotRunning) {
+				errs = append(errs, err)
+			}
+		}
+		if c.dir != "" {
+			errs = append(errs, os.RemoveAll(c.dir))
+		}
+		c.closeErr = errors.Join(errs...)
+	})
+	return c.closeErr
+}
+
+// layout chooses ports and folders of all nodes.
+func layout(cfg Config, dir string) ([]*node, error) {
+	count, ports := cfg.Brokers, cfg.Brokers+1
+	if cfg.Brokers > 1 {
+		count++
+	}
+	free, err := freePorts(ports)
+	if err != nil {
+		return nil, err
+	}
+	controllerPort := free[cfg.Brokers]
+	nodes := make([]*node, count)
+	for i := range nodes {
+		n := &node{
+			id:             i + 1,
+			isBroker:       i < cfg.Brokers,
+			isController:   i == count-1,
+			controllerPort: controllerPort,
+			heapMiB:        cfg.HeapMiB,
+			data:           filepath.Join(dir, fmt.Sprintf("node-%d", i+1)),
+			properties:     filepath.Join(dir, fmt.Sprintf("node-%d.properties", i+1)),
+			log:            filepath.Join(dir, fmt.Sprintf("node-%d.log", i+1)),
+		}
+		if n.isBroker {
+			n.port = free[i]
+		} else {
+			n.heapMiB = controllerHeapMiB
+		}
+		nodes[i] = n
+	}
+	return nodes, nil
+}

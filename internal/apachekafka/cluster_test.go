@@ -1,0 +1,207 @@
+//go:build apachekafka
+
+package apachekafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/segmentio/kafka-go"
+)
+
+// produce writes values with kafka-go and acks=all, again and again until each
+// is acknowledged: leaders move in these tests.
+func produce(ctx context.Context, t *testing.T, c *Cluster, topic string, partition int, values ...string) {
+	t.Helper()
+	transport := &kafka.Transport{MetadataTTL: 200 * time.Millisecond}
+	defer transport.CloseIdleConnections()
+	client := &kafka.Client{Addr: kafka.TCP(c.Addrs()...), Timeout: 10 * time.Second, Transport: transport}
+	for _, value := range values {
+		for {
+			res, err := client.Produce(ctx, &kafka.ProduceRequest{
+				Topic: topic, Partition: partition, RequiredAcks: kafka.RequireAll,
+				Records: kafka.NewRecordReader(kafka.Record{Time: time.Now(), Value: kafka.NewBytes([]byte(value))}),
+			})
+			if err == nil {
+				err = res.Error
+			}
+			if err == nil {
+				break
+			}
+			if sleep(ctx, poll) != nil {
+				t.Fatalf("produce %q: %v", value, err)
+			}
+		}
+	}
+}
+
+// consume reads n values from the start of a topic with the Java console
+// consumer.
+func consume(ctx context.Context, t *testing.T, c *Cluster, topic string, n int, more ...string) []string {
+	t.Helper()
+	args := append([]string{
+		"--bootstrap-server", c.Bootstrap(), "--topic", topic, "--from-beginning",
+		"--max-messages", strconv.Itoa(n), "--timeout-ms", "30000",
+	}, more...)
+	out, err := c.Tool(ctx, nil, ConsoleConsumer, args...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.Fields(out)
+}
+
+func testContext(t *testing.T) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+func TestOneNodeKeepsItsDataThroughKillAndStop(t *testing.T) {
+	c := ForTest(t, Config{})
+	ctx := testContext(t)
+	if err := c.CreateTopic(ctx, "numbers", 1, nil); err != nil {
+		t.Fatal(err)
+	}
+	produce(ctx, t, c, "numbers", 0, "one", "two")
+	if got := consume(ctx, t, c, "numbers", 2, "--group", "java"); !slices.Equal(got, []string{"one", "two"}) {
+		t.Fatalf("the Java consumer read %q", got)
+	}
+
+	for _, end := range []struct {
+		how string
+		do  func(int) error
+	}{{"kill", c.KillBroker}, {"stop", c.StopBroker}} {
+		if err := end.do(0); err != nil {
+			t.Fatal(err)
+		}
+		if conn, err := net.Dial("tcp", c.Addrs()[0]); err == nil {
+			conn.Close()
+			t.Fatalf("after %s somebody still listens on %s", end.how, c.Addrs()[0])
+		}
+		if err := end.do(0); !errors.Is(err, errNotRunning) {
+			t.Errorf("a second %s: %v", end.how, err)
+		}
+		if err := c.RestartBroker(0); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.WaitReady(ctx); err != nil {
+			t.Fatal(err)
+		}
+		produce(ctx, t, c, "numbers", 0, "after-"+end.how)
+	}
+	if got := consume(ctx, t, c, "numbers", 4); !slices.Equal(got, []string{"one", "two", "after-kill", "after-stop"}) {
+		t.Fatalf("the Java consumer read %q", got)
+	}
+
+	// Committed offsets survive too.
+	out, err := c.Tool(ctx, nil, ConsumerGroupCommand, "--bootstrap-server", c.Bootstrap(), "--describe", "--group", "java")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if lines := strings.Split(out, "\n"); !slices.ContainsFunc(lines, func(l string) bool {
+		f := strings.Fields(l)
+		return len(f) > 5 && slices.Equal(f[:6], []string{"java", "numbers", "0", "2", "4", "2"})
+	}) {
+		t.Errorf("the group's offset is not 2 of 4:\n%s", out)
+	}
+}
+
+func TestThreeBrokersGoOnWithoutOne(t *testing.T) {
+	c := ForTest(t, Config{Brokers: 3})
+	ctx := testContext(t)
+	if err := c.CreateTopic(ctx, "numbers", 3, nil); err != nil {
+		t.Fatal(err)
+	}
+	var want []string
+	write := func(when string) {
+		for p := range 3 { // one leader each
+			value := fmt.Sprintf("%s-%d", when, p)
+			produce(ctx, t, c, "numbers", p, value)
+			want = append(want, value)
+		}
+	}
+	write("before")
+	if err := c.KillBroker(0); err != nil {
+		t.Fatal(err)
+	}
+	write("without-one") // acknowledged by both that are left: min.insync.replicas=2
+	if err := c.WaitReady(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.KillBroker(1); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.RestartBroker(0); err != nil {
+		t.Fatal(err)
+	}
+	write("another-one") // by the broker that is back, too
+	if err := c.RestartBroker(1); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.WaitReady(ctx); err != nil {
+		t.Fatal(err)
+	}
+	got := consume(ctx, t, c, "numbers", len(want))
+	slices.Sort(got)
+	slices.Sort(want)
+	// kafka-go has no idempotent producer: a retry may have written twice.
+	if !slices.Equal(slices.Compact(got), want) {
+		t.Fatalf("read   %q\nwritten %q", got, want)
+	}
+}
+
+func TestMessageLimitAndClose(t *testing.T) {
+	ctx := testContext(t)
+	c, err := Start(ctx, Config{MaxMessageBytes: 2000})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if err := c.CreateTopic(ctx, "small", 1, nil); err != nil {
+		t.Fatal(err)
+	}
+	client := &kafka.Client{Addr: kafka.TCP(c.Addrs()...), Timeout: 10 * time.Second, Transport: &kafka.Transport{}}
+	res, err := client.Produce(ctx, &kafka.ProduceRequest{
+		Topic: "small", RequiredAcks: kafka.RequireAll,
+		Records: kafka.NewRecordReader(kafka.Record{Time: time.Now(), Value: kafka.NewBytes(make([]byte, 3000))}),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !errors.Is(res.Error, kafka.MessageSizeTooLarge) {
+		t.Errorf("3000 bytes where 2000 are allowed: %v", res.Error)
+	}
+
+	for range 2 { // the second does no harm
+		if err := c.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if conn, err := net.Dial("tcp", c.Addrs()[0]); err == nil {
+		conn.Close()
+		t.Error("the broker runs on after Close")
+	}
+	if _, err := os.Stat(c.dir); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("%s is still there: %v", c.dir, err)
+	}
+}
+
+func TestABrokerThatDiesIsToldWithItsLog(t *testing.T) {
+	ctx := testContext(t)
+	_, err := Start(ctx, Config{Properties: map[string]string{"num.io.threads": "0"}})
+	if err == nil {
+		t.Fatal("started with a setting that Kafka refuses")
+	}
+	if !strings.Contains(err.Error(), "num.io.threads") {
+		t.Errorf("the error does not say why: %v", err)
+	}
+}

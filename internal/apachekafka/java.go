@@ -1,0 +1,134 @@
+package apachekafka
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+)
+
+// minJava is the oldest Java that brokers of Apache Kafka 4 run on.
+const minJava = 17
+
+// java runs classes of the fetched jars.
+type java struct {
+	executable string
+	jars       string // folder
+	log4j      string // its configuration
+}
+
+// Available returns nil when [Start] can work on this machine: Java 17 or
+// later, and the jars or a Maven to fetch them with. The error names what is
+// missing. It fetches nothing.
+func Available() error {
+	d, err := findDescriptor()
+	if err != nil {
+		return err
+	}
+	_, javaErr := javaExecutable(context.Background())
+	return errors.Join(javaErr, d.available())
+}
+
+func findJava(ctx context.Context) (java, error) {
+	d, err := findDescriptor()
+	if err != nil {
+		return java{}, err
+	}
+	executable, err := javaExecutable(ctx)
+	if err != nil {
+		return java{}, err
+	}
+	jars, err := d.jars(ctx, os.Stderr)
+	if err != nil {
+		return java{}, err
+	}
+	return java{executable: executable, jars: jars, log4j: filepath.Join(d.dir, "log4j2.xml")}, nil
+}
+
+// javaExecutable returns the java of JAVA_HOME, else that of PATH.
+func javaExecutable(ctx context.Context) (string, error) {
+	name := "java"
+	if home := os.Getenv("JAVA_HOME"); home != "" {
+		name = filepath.Join(home, "bin", "java")
+	}
+	path, err := exec.LookPath(name)
+	if err != nil {
+		return "", fmt.Errorf("no java (JAVA_HOME, PATH): install Java %d or later", minJava)
+	}
+	out, err := exec.CommandContext(ctx, path, "-version").CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("%s -version: %w\n%s", path, err, out)
+	}
+	major, err := javaVersion(string(out))
+	if err != nil {
+		return "", fmt.Errorf("%s -version: %w", path, err)
+	}
+	if major < minJava {
+		return "", fmt.Errorf("%s is Java %d: Apache Kafka 4 needs Java %d or later", path, major, minJava)
+	}
+	return path, nil
+}
+
+// javaVersion reads the major version from the output of java -version, such
+// as: openjdk version "17.0.15" 2025-04-15. Java 8 calls itself 1.8.
+func javaVersion(output string) (int, error) {
+	_, rest, _ := strings.Cut(output, `version "`)
+	version, _, found := strings.Cut(rest, `"`)
+	if !found {
+		return 0, fmt.Errorf("no version in %q", output)
+	}
+	version = strings.TrimPrefix(version, "1.")
+	digits, _, _ := strings.Cut(version, ".")
+	digits, _, _ = strings.Cut(digits, "-")
+	major, err := strconv.Atoi(digits)
+	if err != nil {
+		return 0, fmt.Errorf("no number in version %q", version)
+	}
+	return major, nil
+}
+
+// command prepares a class to be run. The options make for a quick start and
+// little memory: these processes live for seconds.
+func (j java) command(heapMiB int, logLevel, class string, args ...string) *exec.Cmd {
+	all := []string{
+		fmt.Sprintf("-Xms%dm", heapMiB), fmt.Sprintf("-Xmx%dm", heapMiB),
+		"-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData", "-XX:+ExitOnOutOfMemoryError",
+		"-Djava.net.preferIPv4Stack=true", "-Djava.awt.headless=true",
+		"-Dlog4j2.configurationFile=" + j.log4j, "-Dcloseorder.log.level=" + logLevel,
+		"-cp", filepath.Join(j.jars, "*"), class,
+	}
+	return exec.Command(j.executable, append(all, args...)...)
+}
+
+// toolHeapMiB is the heap of a console tool.
+const toolHeapMiB = 96
+
+// run runs a class to its end and returns what it wrote to stdout. It is
+// killed when ctx ends. The error holds the end of what it wrote to stderr.
+func (j java) run(ctx context.Context, stdin io.Reader, class string, args ...string) (string, error) {
+	cmd := j.command(toolHeapMiB, "error", class, args...)
+	var stdout, stderr bytes.Buffer
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = stdin, &stdout, &stderr
+	p, err := startProcess(cmd)
+	if err != nil {
+		return "", err
+	}
+	select {
+	case <-p.done:
+		err = p.err
+	case <-ctx.Done():
+		cmd.Process.Kill()
+		<-p.done
+		err = context.Cause(ctx)
+	}
+	if err != nil {
+		return stdout.String(), fmt.Errorf("%s: %w\n%s%s", class, err, stdout.String(), stderr.String())
+	}
+	return stdout.String(), nil
+}

@@ -1,0 +1,137 @@
+package apachekafka
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// controllerHeapMiB is the heap of a controller that is no broker.
+const controllerHeapMiB = 128
+
+// stopTimeout bounds a clean stop of a broker.
+const stopTimeout = time.Minute
+
+var (
+	errNotRunning = errors.New("does not run")
+	errRunning    = errors.New("runs already")
+)
+
+// node is one Java process of a cluster, with what it keeps over restarts.
+type node struct {
+	id             int
+	isBroker       bool
+	isController   bool
+	port           int // of a broker
+	controllerPort int // of the cluster's controller
+	heapMiB        int
+	data           string
+	properties     string
+	log            string
+
+	mu      sync.Mutex
+	process *process // nil while it does not run
+}
+
+func (n *node) addr() string { return fmt.Sprintf("127.0.0.1:%d", n.port) }
+
+// start starts the process and returns at once.
+func (n *node) start(j java) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.process != nil {
+		return fmt.Errorf("node %d: %w", n.id, errRunning)
+	}
+	log, err := os.OpenFile(n.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		return err
+	}
+	defer log.Close() // the process has its own copy
+	cmd := j.command(n.heapMiB, "info", "kafka.Kafka", n.properties)
+	cmd.Stdout, cmd.Stderr = log, log
+	if n.process, err = startProcess(cmd); err != nil {
+		return fmt.Errorf("node %d: %w", n.id, err)
+	}
+	return nil
+}
+
+func (n *node) kill() error {
+	return n.end(syscall.SIGKILL)
+}
+
+func (n *node) stop() error {
+	return n.end(syscall.SIGTERM)
+}
+
+// end sends the signal and waits until the process is gone.
+func (n *node) end(sig syscall.Signal) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.process == nil {
+		return fmt.Errorf("node %d: %w", n.id, errNotRunning)
+	}
+	p := n.process
+	n.process = nil
+	if err := p.cmd.Process.Signal(sig); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return fmt.Errorf("node %d: %w", n.id, err)
+	}
+	timer := time.NewTimer(stopTimeout)
+	defer timer.Stop()
+	select {
+	case <-p.done:
+		return nil
+	case <-timer.C:
+		p.cmd.Process.Kill()
+		<-p.done
+		return fmt.Errorf("node %d: was not gone %v after %v, and was killed", n.id, stopTimeout, sig)
+	}
+}
+
+// running reports whether the node is meant to run; the error says that it has
+// ended by itself.
+func (n *node) running() (bool, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.process == nil {
+		return false, nil
+	}
+	select {
+	case <-n.process.done:
+		return false, fmt.Errorf("node %d ended by itself: %v", n.id, n.process.err)
+	default:
+		return true, nil
+	}
+}
+
+// portTaken reports whether a node found one of its ports taken.
+func (c *Cluster) portTaken() bool {
+	for _, n := range c.nodes {
+		if strings.Contains(tail(n.log, 200), "Address already in use") {
+			return true
+		}
+	}
+	return false
+}
+
+// process is a running command; done is closed when it has ended, and err is
+// what it ended with.
+type process struct {
+	cmd  *exec.Cmd
+	done chan struct{}
+	err  error
+}
+
+// tail returns the last lines of a file, or why there are none.
+func tail(path string, lines int) string {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return err.Error()
+	}
+	all := strings.Split(strings.TrimRight(string(b), "\n"), "\n")
+	return strings.Join(all[max(len(all)-lines, 0):], "\n")
+}

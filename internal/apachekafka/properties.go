@@ -1,0 +1,77 @@
+package apachekafka
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// renderProperties renders the server.properties of a node. What differs from
+// Kafka's defaults makes tests quick, small or strict, not the broker special.
+func renderProperties(cfg Config, n *node) string {
+	var roles, listeners []string
+	if n.isBroker {
+		roles = append(roles, "broker")
+		listeners = append(listeners, "PLAINTEXT://"+n.addr())
+	}
+	if n.isController {
+		roles = append(roles, "controller")
+		listeners = append(listeners, fmt.Sprintf("CONTROLLER://127.0.0.1:%d", n.controllerPort))
+	}
+	replicas := strconv.Itoa(cfg.Brokers)
+	minISR := strconv.Itoa(cfg.MinInSyncReplicas)
+	p := map[string]string{
+		"node.id":                             strconv.Itoa(n.id),
+		"process.roles":                       strings.Join(roles, ","),
+		"listeners":                           strings.Join(listeners, ","),
+		"listener.security.protocol.map":      "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+		"controller.listener.names":           "CONTROLLER",
+		"controller.quorum.bootstrap.servers": fmt.Sprintf("127.0.0.1:%d", n.controllerPort),
+		"log.dirs":                            n.data,
+
+		"auto.create.topics.enable":                        "false",
+		"default.replication.factor":                       replicas,
+		"min.insync.replicas":                              minISR,
+		"offsets.topic.replication.factor":                 replicas,
+		"offsets.topic.num.partitions":                     replicas, // several coordinators where there are several brokers
+		"transaction.state.log.replication.factor":         replicas,
+		"transaction.state.log.min.isr":                    minISR,
+		"transaction.state.log.num.partitions":             "1",
+		"share.coordinator.state.topic.replication.factor": replicas,
+		"share.coordinator.state.topic.min.isr":            minISR,
+		"share.coordinator.state.topic.num.partitions":     "1",
+
+		// A group of one member need not wait 3 s for more, and a test of a
+		// lost member need not wait 6 s.
+		"group.initial.rebalance.delay.ms": "0",
+		"group.min.session.timeout.ms":     "1000",
+
+		// How long a killed broker stays leader, and how long its successor
+		// with the same id is refused. The default is 9 s.
+		"broker.session.timeout.ms":    "4000",
+		"broker.heartbeat.interval.ms": "500",
+
+		// The default takes half of a small heap.
+		"log.cleaner.dedupe.buffer.size": "4194304",
+		"num.network.threads":            "2",
+		"num.io.threads":                 "4",
+	}
+	if n.isBroker {
+		p["advertised.listeners"] = "PLAINTEXT://" + n.addr()
+	}
+	if cfg.MaxMessageBytes > 0 {
+		p["message.max.bytes"] = strconv.Itoa(cfg.MaxMessageBytes)
+	}
+	maps.Copy(p, cfg.Properties)
+
+	var b strings.Builder
+	for _, k := range slices.Sorted(maps.Keys(p)) {
+		fmt.Fprintf(&b, "%s=%s\n", k, escape(p[k]))
+	}
+	return b.String()
+}
+
+// escape keeps a backslash from being read as the start of an escape sequence.
+func escape(value string) string { return strings.ReplaceAll(value, `\`, `\\`) }

@@ -1,0 +1,87 @@
+package apachekafka
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestProperties(t *testing.T) {
+	for name, tt := range map[string]struct {
+		cfg  Config
+		node int
+		want []string
+		not  []string
+	}{
+		"one node is broker and controller": {
+			cfg: Config{}, node: 0,
+			want: []string{"process.roles=broker,controller", "offsets.topic.replication.factor=1", "min.insync.replicas=1"},
+			not:  []string{"message.max.bytes"},
+		},
+		"three brokers replicate three times and need two": {
+			cfg: Config{Brokers: 3}, node: 2,
+			want: []string{"node.id=3", "process.roles=broker", "offsets.topic.replication.factor=3", "min.insync.replicas=2"},
+			not:  []string{"CONTROLLER://"},
+		},
+		"the fourth process is the controller": {
+			cfg: Config{Brokers: 3}, node: 3,
+			want: []string{"node.id=4", "process.roles=controller"},
+			not:  []string{"PLAINTEXT://", "advertised.listeners"},
+		},
+		"the caller's settings win": {
+			cfg: Config{MaxMessageBytes: 5000, Properties: map[string]string{"auto.create.topics.enable": "true", "x": `a\b`}}, node: 0,
+			want: []string{"message.max.bytes=5000", "auto.create.topics.enable=true", `x=a\\b`},
+			not:  []string{"auto.create.topics.enable=false"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cfg, err := withDefaults(tt.cfg)
+			if err != nil {
+				t.Fatal(err)
+			}
+			nodes, err := layout(cfg, "/data")
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := renderProperties(cfg, nodes[tt.node])
+			for _, line := range tt.want {
+				if !strings.Contains("\n"+got, "\n"+line+"\n") {
+					t.Errorf("no line %q in\n%s", line, got)
+				}
+			}
+			for _, part := range tt.not {
+				if strings.Contains(got, part) {
+					t.Errorf("%q in\n%s", part, got)
+				}
+			}
+		})
+	}
+}
+
+func TestMistakesInTheConfigAreRefused(t *testing.T) {
+	for name, cfg := range map[string]Config{
+		"two brokers":                      {Brokers: 2},
+		"a negative number of brokers":     {Brokers: -1},
+		"more in-sync replicas than there": {Brokers: 1, MinInSyncReplicas: 2},
+	} {
+		if _, err := withDefaults(cfg); err == nil {
+			t.Errorf("%s: accepted", name)
+		}
+	}
+}
+
+func TestPortsAreNotThoseOfOutgoingConnections(t *testing.T) {
+	ports, err := freePorts(20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := make(map[int]bool)
+	for _, p := range ports {
+		if p < lowestPort || p >= ephemeralFrom() {
+			t.Errorf("port %d is not between %d and %d", p, lowestPort, ephemeralFrom())
+		}
+		if seen[p] {
+			t.Errorf("port %d twice", p)
+		}
+		seen[p] = true
+	}
+}
