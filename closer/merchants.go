@@ -97,11 +97,31 @@ type merchantsParser struct {
 	dir      string
 	readFile func(string) ([]byte, error)
 	getenv   func(string) (string, bool)
-	errs     []error
+	mistakes []mistake
+}
+
+type mistake struct {
+	at   *yaml.Node
+	text string
 }
 
 func (p *merchantsParser) wrong(n *yaml.Node, format string, args ...any) {
-	p.errs = append(p.errs, fmt.Errorf("line %d: %s", n.Line, fmt.Sprintf(format, args...)))
+	p.mistakes = append(p.mistakes, mistake{n, fmt.Sprintf(format, args...)})
+}
+
+// isWrong reports whether something was said about the node already.
+func (p *merchantsParser) isWrong(n *yaml.Node) bool {
+	return slices.ContainsFunc(p.mistakes, func(m mistake) bool { return m.at == n })
+}
+
+// err is every mistake in the order of the file, nil when there is none.
+func (p *merchantsParser) err() error {
+	slices.SortStableFunc(p.mistakes, func(a, b mistake) int { return a.at.Line - b.at.Line })
+	var errs []error
+	for _, m := range p.mistakes {
+		errs = append(errs, fmt.Errorf("line %d: %s", m.at.Line, m.text))
+	}
+	return errors.Join(errs...)
 }
 
 func (p *merchantsParser) parse(data []byte) ([]Merchant, error) {
@@ -131,10 +151,13 @@ func (p *merchantsParser) parse(data []byte) ([]Merchant, error) {
 		}
 		list = append(list, m)
 	}
-	if len(items) == 0 && len(p.errs) == 0 {
+	if len(items) == 0 && len(p.mistakes) == 0 {
 		p.wrong(doc.Content[0], "there is no merchant in the list")
 	}
-	return list, errors.Join(p.errs...)
+	if err := p.err(); err != nil {
+		return nil, err
+	}
+	return list, nil
 }
 
 // list returns the items of a list that must be there.
@@ -241,16 +264,20 @@ func (p *merchantsParser) merchant(n *yaml.Node) (Merchant, *yaml.Node) {
 			m.Hosts = append(m.Hosts, url)
 		}
 	}
-	for _, err := range m.problems() {
+	checked := m
+	if p.isWrong(f["mch_id"]) {
+		checked.MchID = "said already"
+	}
+	for _, err := range checked.problems() {
 		p.wrong(at, "%v", err)
 	}
-	before := len(p.errs)
+	before := len(p.mistakes)
 	if next, ok := p.key(n, f, "next_key"); ok {
 		m.Keys = append(m.Keys, next)
 	}
 	if key, ok := p.key(n, f, "key"); ok {
 		m.Keys = append(m.Keys, key)
-	} else if len(p.errs) == before {
+	} else if len(p.mistakes) == before {
 		p.wrong(at, "merchant %q has no key: set key, key_file or key_env", m.MchID)
 	}
 	return m, at
@@ -296,7 +323,9 @@ func (p *merchantsParser) key(n *yaml.Node, fields map[string]*yaml.Node, name s
 	source := given[0]
 	at, value := fields[source], p.text(fields, source)
 	if value == "" {
-		p.wrong(at, "%s is empty", source)
+		if !p.isWrong(at) {
+			p.wrong(at, "%s is empty", source)
+		}
 		return signing.Key{}, false
 	}
 	switch source {

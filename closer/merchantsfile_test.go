@@ -1,0 +1,203 @@
+package closer
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+func writeFile(t *testing.T, path, text string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+const oneMerchant = "merchants:\n- mch_id: %q\n  key: k1\n"
+
+func TestMerchantsFileReload(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "merchants.yaml")
+	if _, err := OpenMerchantsFile(path); err == nil {
+		t.Error("opened a file that is not there")
+	}
+	writeFile(t, path, fmt.Sprintf(oneMerchant, "a"))
+	f, err := OpenMerchantsFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	knows := func(mchID string, want bool, sentence string) {
+		t.Helper()
+		if _, got := f.Merchant(mchID); got != want {
+			t.Errorf("%s: merchant %s known: %v", sentence, mchID, got)
+		}
+	}
+	knows("a", true, "at the start")
+	writeFile(t, path, fmt.Sprintf(oneMerchant, "b"))
+	knows("b", false, "before the reload")
+	if err := f.Reload(); err != nil {
+		t.Fatal(err)
+	}
+	knows("a", false, "after the reload")
+	knows("b", true, "after the reload")
+	if changed, err := f.reload(false); changed || err != nil {
+		t.Errorf("nothing has changed: %v, %v", changed, err)
+	}
+	writeFile(t, path, fmt.Sprintf(oneMerchant, "c")+"  colour: red\n")
+	if err := f.Reload(); err == nil || !strings.Contains(err.Error(), "line 4: colour") {
+		t.Errorf("a bad file was taken: %v", err)
+	}
+	if changed, err := f.reload(false); changed || err != nil {
+		t.Errorf("the same bad file is told twice: %v, %v", changed, err)
+	}
+	knows("b", true, "after a bad file")
+	knows("c", false, "after a bad file")
+	if f.Len() != 1 {
+		t.Errorf("%d merchants", f.Len())
+	}
+	os.Remove(path)
+	if err := f.Reload(); err == nil {
+		t.Error("a missing file was taken")
+	}
+	knows("b", true, "after the file is gone")
+}
+
+// Whatever way the file changes, the change is taken up.
+func TestMerchantsFileWatch(t *testing.T) {
+	dir, keys := t.TempDir(), t.TempDir()
+	path, key := filepath.Join(dir, "merchants.yaml"), filepath.Join(keys, "k")
+	writeFile(t, key, "first\n")
+	withFile := func(mchID string) string {
+		return fmt.Sprintf("merchants:\n- mch_id: %q\n  key_file: %s\n", mchID, key)
+	}
+	writeFile(t, path, withFile("a"))
+	f, err := OpenMerchantsFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	reports := make(chan error, 100)
+	done := make(chan error)
+	go func() { done <- f.Watch(ctx, func(err error) { reports <- err }) }()
+
+	next := func(sentence string) error {
+		t.Helper()
+		select {
+		case err := <-reports:
+			return err
+		case <-time.After(30 * time.Second):
+			t.Fatalf("%s: no report", sentence)
+		}
+		return nil
+	}
+	keyOf := func(mchID string) string {
+		m, ok := f.Merchant(mchID)
+		for _, k := range []string{"first", "second"} {
+			if ok && m.Keys[0].Equal(mustKey(t, k)) {
+				return k
+			}
+		}
+		return "none"
+	}
+
+	writeFile(t, path, withFile("b"))
+	if err := next("written in place"); err != nil || keyOf("b") != "first" {
+		t.Errorf("written in place: %v, key %s", err, keyOf("b"))
+	}
+
+	tmp := filepath.Join(dir, "new")
+	writeFile(t, tmp, withFile("c"))
+	if err := os.Rename(tmp, path); err != nil {
+		t.Fatal(err)
+	}
+	if err := next("renamed over"); err != nil || keyOf("c") != "first" {
+		t.Errorf("renamed over: %v, key %s", err, keyOf("c"))
+	}
+
+	writeFile(t, key, "second\n")
+	if err := next("another key in the key file"); err != nil || keyOf("c") != "second" {
+		t.Errorf("key file: %v, key %s", err, keyOf("c"))
+	}
+
+	writeFile(t, path, "merchants: nonsense\n")
+	if err := next("a bad file"); err == nil || keyOf("c") != "second" {
+		t.Errorf("bad file: %v, key %s", err, keyOf("c"))
+	}
+
+	writeFile(t, path, withFile("d"))
+	if err := next("a good one again"); err != nil || keyOf("d") != "second" {
+		t.Errorf("good again: %v, key %s", err, keyOf("d"))
+	}
+
+	// Kubernetes changes a ConfigMap by moving a link to a folder.
+	for i, mchID := range []string{"e", "f"} {
+		real := filepath.Join(dir, fmt.Sprintf("..%d", i))
+		if err := os.Mkdir(real, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		writeFile(t, filepath.Join(real, "merchants.yaml"), withFile(mchID))
+		link := filepath.Join(dir, "..data_tmp")
+		if err := os.Symlink(real, link); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(link, filepath.Join(dir, "..data")); err != nil {
+			t.Fatal(err)
+		}
+		if i == 0 {
+			os.Remove(path)
+			if err := os.Symlink(filepath.Join("..data", "merchants.yaml"), path); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for keyOf(mchID) != "second" { // the link may have been gone for a moment
+			next("a moved link")
+		}
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Errorf("Watch: %v", err)
+	}
+}
+
+// Calls under way while the file changes never see half of it.
+func TestMerchantsFileUnderLoad(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "merchants.yaml")
+	text := func(mode string) string {
+		return "merchants:\n- mch_id: a\n  key: " + mode + "\n  appid: " + mode + "\n"
+	}
+	writeFile(t, path, text("one"))
+	f, err := OpenMerchantsFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				m, ok := f.Merchant("a")
+				if !ok || !m.Keys[0].Equal(mustKey(t, m.AppID)) {
+					t.Error("half of a file")
+					return
+				}
+			}
+		})
+	}
+	for i := range 50 {
+		writeFile(t, path, text([]string{"one", "two"}[i%2]))
+		if err := f.Reload(); err != nil {
+			t.Error(err)
+		}
+	}
+	close(stop)
+	wg.Wait()
+}
