@@ -45,7 +45,7 @@ func TestRunServesUntilItIsStoppedAndShowsNoSecret(t *testing.T) {
 	})
 	env := append(guarded(t),
 		"CLOSEORDER_MCH_ID=42", "CLOSEORDER_APPID=wx42", "CLOSEORDER_API_KEY="+secretKey, "CLOSEORDER_GATEWAY_URLS="+url,
-		"CLOSEORDER_GATEWAY_ATTEMPT_TIMEOUT=1s", "CLOSEORDER_GATEWAY_BUDGET=1s", "CLOSEORDER_LOG_LEVEL=debug",
+		"CLOSEORDER_GATEWAY_ATTEMPT_TIMEOUT=1s", "CLOSEORDER_GATEWAY_BUDGET=1s", "CLOSEORDER_LOG_LEVEL=debug", "CLOSEORDER_SHUTDOWN_GRACE=1s",
 	)
 	var outputs []string
 	if code, stdout, stderr := call(t, env, "", "topics", "create"); code != exitDone {
@@ -54,19 +54,22 @@ func TestRunServesUntilItIsStoppedAndShowsNoSecret(t *testing.T) {
 	for _, format := range []string{"text", "json"} {
 		worker := launch(t, append(env, "CLOSEORDER_LOG_FORMAT="+format), "", "run")
 		worker.stderr.find(t, "starting")
-		for _, no := range []string{"FORGED", "UNSIGNED", "HTML", "OTHERMCH"} {
-			no += format
-			if code, _, stderr := call(t, env, "", "request", "--mch-id", "42", "--out-trade-no", no); code != exitDone {
-				t.Errorf("%s: exit code %d, %s", no, code, stderr)
-			}
-			calls.find(t, no+`(?s:.*)`+no) // and again
-		}
 		for no, want := range map[string]int{"T": exitDone, "PAID": exitDone, "DEAD": exitBad, "DROP": exitDone} {
 			code, stdout, stderr := call(t, env, "", "request", "--mch-id", "42", "--out-trade-no", no+format, "--wait", "--json")
 			if code != want {
 				t.Errorf("%s: exit code %d, want %d; %s", no, code, want, stderr)
 			}
 			outputs = append(outputs, stdout, stderr)
+		}
+		// Hostile ones last: a gateway that talks nonsense may be held for a while.
+		for _, no := range []string{"FORGED", "UNSIGNED", "OTHERMCH", "HTML"} {
+			if no += format; format == "json" {
+				break // once is enough
+			}
+			if code, _, stderr := call(t, env, "", "request", "--mch-id", "42", "--out-trade-no", no); code != exitDone {
+				t.Errorf("%s: exit code %d, %s", no, code, stderr)
+			}
+			calls.find(t, no+`(?s:.*)`+no) // and again
 		}
 		if code := worker.end(t); code != exitDone {
 			t.Errorf("run ended with %d\n%s", code, worker.stderr)
