@@ -108,6 +108,7 @@ func (a *app) dev(ctx context.Context, o devOptions) (err error) {
 	sim, err := gatewaysim.New(gatewaysim.Config{
 		Seed:    uint64(time.Now().UnixNano()),
 		Latency: gatewaysim.Latency{Min: 10 * time.Millisecond, Jitter: 20 * time.Millisecond},
+		Slow:    2 * time.Second,
 	})
 	if err != nil {
 		return err
@@ -154,7 +155,8 @@ func listenGateway(o devOptions) (net.Listener, error) {
 }
 
 // devConfig is the configuration of a worker that is tried out: time-outs
-// that a person can wait for.
+// that a person can wait for, and a budget so short that some requests are
+// put off, which is worth seeing.
 func devConfig(brokers, gateway string) config.Config {
 	cfg := config.Default()
 	cfg.Kafka.Brokers = []string{brokers}
@@ -163,7 +165,7 @@ func devConfig(brokers, gateway string) config.Config {
 	cfg.ShutdownGrace = 5 * time.Second
 	cfg.Gateway.URLs = []string{gateway}
 	cfg.Gateway.AttemptTimeout = 4 * time.Second
-	cfg.Gateway.Budget = 15 * time.Second
+	cfg.Gateway.Budget = 5 * time.Second
 	for _, m := range gatewaysim.DefaultMerchants() {
 		cfg.Merchants = append(cfg.Merchants, closer.Merchant{
 			MchID: m.MchID, AppID: m.AppID, Keys: []signing.Key{m.Key}, SignType: m.SignType, Institution: m.Institution,

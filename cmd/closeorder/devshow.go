@@ -39,7 +39,7 @@ func (s *show) begin(ctx context.Context) error {
 	s.printer = s.app.outcomePrinter(s.options.json, shortTime)
 	s.began = map[string]topicreader.Offsets{}
 	s.open, s.early, s.answered = map[events.Source]bool{}, map[events.Source]bool{}, make(chan struct{})
-	for _, topic := range []string{s.topics.Requests, s.topics.Outcomes, s.topics.DeadLetters} {
+	for _, topic := range s.topics.All() {
 		at, err := where{end: true}.offsets(ctx, s.reader, topic)
 		if err != nil {
 			return err
@@ -77,6 +77,9 @@ func (s *show) run(ctx context.Context, work func(context.Context) error) error 
 			stop()
 		}
 	})
+	for _, topic := range s.topics.Retries() {
+		viewing.Go(func() { s.viewRetries(view, topic) })
+	}
 	gaveUp := s.await(live)
 	stop()
 	group.Wait()
@@ -148,6 +151,20 @@ func (s *show) view(ctx context.Context, to topicreader.Offsets) error {
 		s.check()
 		return nil
 	})
+}
+
+// viewRetries prints what is put off. It is for looking only: the outcomes
+// are what counts, so that a failure ends nothing.
+func (s *show) viewRetries(ctx context.Context, topic string) {
+	err := s.reader.Read(ctx, topic, s.began[topic], nil, func(r topicreader.Record) error {
+		if retry, err := events.DecodeRetry(r.Message); err == nil {
+			s.printer.printLater(retry, r.Time)
+		}
+		return nil
+	})
+	if ctx.Err() == nil {
+		fmt.Fprintf(s.app.stderr, "closeorder: retries are not shown any more: %v\n", err)
+	}
 }
 
 // landed notes where sample requests landed.

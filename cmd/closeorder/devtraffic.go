@@ -20,12 +20,14 @@ type sample struct {
 }
 
 var samples = []sample{
-	{share: 60, prefix: "ORDER"},
+	{share: 59, prefix: "ORDER"},
 	{share: 8, prefix: "CLOSED"},
 	{share: 7, prefix: "UNKNOWN"},
 	{share: 4, prefix: "FLAKY"},
 	{share: 1, prefix: "SLOW"},
-	{share: 13, prefix: "PAID"},
+	{share: 1, prefix: "PAYING"}, // put off, then closed
+	{share: 12, prefix: "PAID"},
+	{share: 1, prefix: "LIMIT"}, // put off, then paid
 	{share: 2, prefix: "REFUND"},
 	{share: 2, prefix: "DEAD"},
 	{share: 1, prefix: "DEAD", merch: "1900000999"}, // a merchant that nobody configured

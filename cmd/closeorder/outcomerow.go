@@ -45,10 +45,7 @@ func (p *outcomePrinter) print(o events.Outcome) error {
 		enc.SetEscapeHTML(false)
 		return enc.Encode(outcomeLine{o.ID, o})
 	}
-	if !p.begun {
-		p.begun = true
-		p.table.row(p.heads()...)
-	}
+	p.begin()
 	reissue := "no"
 	if o.SafeToReissue {
 		reissue = "safe"
@@ -63,6 +60,31 @@ func (p *outcomePrinter) print(o events.Outcome) error {
 		orDash(o.OutTradeNo), orDash(o.MchID), code, reissue, strconv.Itoa(o.Attempts), p.note(o),
 	)
 	return nil
+}
+
+// printLater prints a request that was put off: no outcome, but what becomes
+// of it. It has no JSON.
+func (p *outcomePrinter) printLater(r events.RetryRecord, at time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.json {
+		return
+	}
+	p.begin()
+	req, _ := events.DecodeRequest(r.Original) // what can be read of it
+	p.table.row(
+		p.paint.in(faint, at.Local().Format(p.layout)), p.paint.in(faint, "later"),
+		orDash(req.OutTradeNo), orDash(req.MchID), orDash(r.Code), "-", strconv.Itoa(r.Attempts),
+		join("due at "+r.DueAt.Local().Format(time.TimeOnly), r.Reason),
+	)
+}
+
+// begin prints the head of the table, once.
+func (p *outcomePrinter) begin() {
+	if !p.begun {
+		p.begun = true
+		p.table.row(p.heads()...)
+	}
 }
 
 func (p *outcomePrinter) heads() []string {
