@@ -237,9 +237,14 @@ func TestAMerchantThatIsRefusedWaitsAndTheOthersGoOn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
 		began := time.Now()
+		retried := false
 		d := &diary{answer: func(r events.Request, nth int) consumer.Answer {
 			if r.MchID == "1900000999" && time.Since(began) < 30*time.Minute {
 				return consumer.Answer{Disposition: consumer.Held, Code: "SIGNERROR", Attempts: 1, Scope: consumer.Scope{MchID: r.MchID}}
+			}
+			if r.OutTradeNo == "R7" && !retried {
+				retried = true // needs a retry, which waiting must not have used up
+				return consumer.Answer{Disposition: consumer.Later, Code: "SYSTEMERROR", Attempts: 1}
 			}
 			return closedAnswer
 		}}
