@@ -49,14 +49,8 @@ closeorder outcomes --from beginning --no-follow --json | jq 'select(.outcome ==
 		if err != nil {
 			return err
 		}
-		var to topicreader.Offsets
-		if *noFollow {
-			if to, err = reader.End(ctx, topic); err != nil {
-				return err
-			}
-		}
 		printer := a.outcomePrinter(*asJSON, longTime)
-		err = reader.Read(ctx, topic, at, to, func(r topicreader.Record) error {
+		each := func(r topicreader.Record) error {
 			o, err := events.DecodeOutcome(r.Message)
 			if err != nil {
 				fmt.Fprintf(a.stderr, "closeorder: %s, partition %d, offset %d is no outcome: %v\n", r.Topic, r.Partition, r.Offset, err)
@@ -66,7 +60,17 @@ closeorder outcomes --from beginning --no-follow --json | jq 'select(.outcome ==
 				return nil
 			}
 			return printer.print(o)
-		})
+		}
+		// What is there already comes in the order of time, what follows as
+		// it comes.
+		end, err := where{end: true}.offsets(ctx, reader, topic)
+		if err != nil {
+			return err
+		}
+		err = reader.ReadByTime(ctx, topic, at, end, each)
+		if err == nil && !*noFollow {
+			err = reader.Read(ctx, topic, end, nil, each)
+		}
 		if ctx.Err() != nil {
 			return nil // following ends when it is stopped
 		}

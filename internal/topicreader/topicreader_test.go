@@ -160,6 +160,36 @@ func TestATimeBecomesTheOffsetOfTheFirstRecordThatIsNotOlder(t *testing.T) {
 	}
 }
 
+func TestPartitionsAreMergedByTime(t *testing.T) {
+	w := start(t, broker.Topic{Name: "t", Partitions: 7})
+	c := w.producer(t)
+	for i := range 500 {
+		r := rec(i*i%7, fmt.Sprint(i))
+		r.Timestamp = time.UnixMilli(int64(1000 + i))
+		w.produce(t, c, r)
+	}
+	from, _ := w.reader.First(w.ctx, "t")
+	to, err := w.reader.End(w.ctx, "t")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.reader.FetchBytes, w.reader.Parallel = 500, 1
+	next := 0
+	if err := w.reader.ReadByTime(w.ctx, "t", from, to, func(r topicreader.Record) error {
+		if string(r.Value) != fmt.Sprint(next) {
+			return fmt.Errorf("record %s in place of %d", r.Value, next)
+		}
+		next++
+		return nil
+	}); err != nil || next != 500 {
+		t.Errorf("%d records, %v", next, err)
+	}
+	enough := errors.New("enough")
+	if err := w.reader.ReadByTime(w.ctx, "t", from, to, func(topicreader.Record) error { return enough }); !errors.Is(err, enough) {
+		t.Errorf("ended with %v", err)
+	}
+}
+
 func TestTransactionMarkersAreSteppedOver(t *testing.T) {
 	w := start(t, broker.Topic{Name: "t", Partitions: 1})
 	c := w.producer(t, kgo.TransactionalID("x"))
