@@ -1,0 +1,84 @@
+# make help lists the targets.
+
+GO       ?= go
+# The race detector needs a C compiler; "make test RACE=" does without.
+RACE     ?= -race
+SEEDS    ?= 200
+FUZZTIME ?= 30s
+
+GOTEST = $(GO) test $(RACE) -timeout 20m $(TESTFLAGS)
+
+# Build tags that tests may carry: apachekafka needs Java and Maven, chaos takes long besides.
+ALL_TAGS = apachekafka,chaos
+
+.DEFAULT_GOAL := help
+.PHONY: help build test test-apache-kafka test-chaos sim check fmt fuzz bench docker clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## a static binary, bin/closeorder
+	CGO_ENABLED=0 $(GO) build -trimpath -o bin/closeorder ./cmd/closeorder
+
+test: ## all tests, those on a real Apache Kafka too where Java 17 and Maven are
+	@if why=$$($(GO) run ./internal/apachekafka/available 2>&1); then \
+		$(GO) run ./internal/apachekafka/available fetch && \
+		$(GOTEST) -tags apachekafka ./...; \
+	else \
+		why=$$(echo "$$why" | grep -v '^exit status'); \
+		status=0; $(GOTEST) ./... || status=$$?; \
+		echo; \
+		echo "*** LEFT OUT: the tests on a real Apache Kafka."; \
+		echo "$$why" | sed 's/^/***   /'; \
+		case "$${CI:-}:$${CLOSEORDER_REQUIRE_APACHE_KAFKA:-}" in \
+			true:*|*:1|*:true) echo "*** That is an error here: CI=true or CLOSEORDER_REQUIRE_APACHE_KAFKA=1."; exit 1;; \
+		esac; \
+		exit $$status; \
+	fi
+
+test-apache-kafka: ## only the packages with tests on a real Apache Kafka; fails where there is none
+	@$(GO) run ./internal/apachekafka/available fetch
+	@packages=$$(for file in $$(grep -rl '^//go:build apachekafka$$' --include='*_test.go' .); do dirname $$file; done | sort -u); \
+	test -n "$$packages" || { echo "no test has the build tag apachekafka"; exit 1; }; \
+	$(GOTEST) -count=1 -tags apachekafka $$packages
+
+test-chaos: ## the long tests: brokers and workers killed again and again on a real Apache Kafka
+	@$(GO) run ./internal/apachekafka/available fetch
+	@packages=$$(for file in $$(grep -rl '^//go:build .*chaos' --include='*_test.go' .); do dirname $$file; done | sort -u); \
+	test -n "$$packages" || { echo "no test has the build tag chaos"; exit 1; }; \
+	$(GO) test $(RACE) -timeout 2h -count=1 -v $(TESTFLAGS) -tags $(ALL_TAGS) -run Chaos $$packages
+
+sim: ## a world in virtual time with faults from seeds: SEEDS=200, or SEED=N for one
+	@$(GO) test -list '^TestSeeds$$' ./internal/world | grep -qx TestSeeds || { echo "internal/world has no TestSeeds"; exit 1; }
+	CLOSEORDER_SIM_SEEDS=$(SEEDS) CLOSEORDER_SIM_SEED=$(SEED) \
+		$(GO) test $(RACE) -timeout 2h -count=1 -v $(TESTFLAGS) -run '^TestSeeds$$' ./internal/world
+
+check: ## gofmt, go mod tidy, go vet, staticcheck: all must have nothing to say
+	@unformatted=$$(gofmt -l .) && test -z "$$unformatted" || { echo "make fmt would change:"; echo "$$unformatted"; exit 1; }
+	$(GO) mod tidy -diff
+	$(GO) vet ./...
+	$(GO) vet -tags $(ALL_TAGS) ./...
+	$(GO) tool staticcheck ./...
+	$(GO) tool staticcheck -tags $(ALL_TAGS) ./...
+
+fmt: ## gofmt all files
+	gofmt -w .
+
+fuzz: ## every fuzz target for FUZZTIME=30s each
+	@set -e; found=; \
+	for file in $$(grep -rl '^func Fuzz' --include='*_test.go' .); do \
+		for target in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\).*/\1/p' $$file); do \
+			found=yes; echo "== $$(dirname $$file) $$target"; \
+			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$(dirname $$file); \
+		done; \
+	done; \
+	test -n "$$found" || { echo "no fuzz target found"; exit 1; }
+
+bench: ## all benchmarks
+	$(GO) test -run '^$$' -bench . -benchmem $(TESTFLAGS) ./...
+
+docker: ## an image, closeorder:latest
+	docker build --build-arg REVISION=$$(git rev-parse HEAD) -t closeorder:latest .
+
+clean: ## remove what make build has made
+	rm -rf bin
