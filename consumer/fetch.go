@@ -54,11 +54,13 @@ func (f *fetcher) run(offset int64) {
 			if fatal {
 				return
 			}
-			if rangeErr == nil {
+			switch {
+			case rangeErr != nil:
+				err = rangeErr
+			case start != offset:
 				offset = start
 				continue
 			}
-			err = rangeErr
 		}
 		// Every error is worth another try: "no such topic" may mean that no
 		// broker was reached, a leader moves within seconds.
@@ -96,7 +98,8 @@ func (f *fetcher) outOfRange(ctx context.Context, offset int64) (start int64, fa
 		log.Error("ALARM: the committed offset lies beyond the end of the log (topic deleted and made again, or an unclean leader election): this partition is stopped; set the group's offset by hand and restart")
 		return 0, true, nil
 	}
-	return offset, false, nil // the range moved meanwhile
+	// Inside: a broker says out of range for a moment after a topic was made.
+	return offset, false, nil
 }
 
 // fetch makes one request and returns the offset to go on at.
