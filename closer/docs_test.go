@@ -104,7 +104,7 @@ func TestDocumentedCodes(t *testing.T) {
 		{"closed", Closed}, {"paid", Paid}, {"temporary", Temporary},
 		{"the merchant's configuration", MerchantConfig}, {"failed", Failed},
 	}
-	codes := regexp.MustCompile("`([A-Z_]+)`")
+	codes := regexp.MustCompile("`([A-Z0-9_]+)`")
 	n := 0
 	for _, row := range tableUnder(t, "answer | class")[1:] {
 		for _, c := range classes {
