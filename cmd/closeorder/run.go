@@ -37,6 +37,9 @@ closeorder run --config closeorder.yaml`,
 		for _, warning := range cfg.Warnings {
 			log.Warn(warning)
 		}
+		if cfg.AdminAddr != "" {
+			log.Warn("admin_addr is set, but this version serves neither health nor metrics")
+		}
 		deps := worker.Deps{Log: log}
 		if cfg.MerchantsFile != "" {
 			merchants, err := closer.OpenMerchantsFile(cfg.MerchantsFile)

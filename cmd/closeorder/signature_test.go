@@ -64,6 +64,7 @@ func TestVerify(t *testing.T) {
 		{"a field twice", strings.Replace(signed, "<sign>", "<appid>x</appid><sign>", 1), nil, exitBad, "<appid> is there twice"},
 		{"something behind the root", signed + "<xml></xml>", nil, exitBad, "the root must be one <xml>"},
 		{"an element inside a field", strings.Replace(signed, "OK<", "<b>OK</b><", 1), nil, exitBad, "stands inside"},
+		{"an attribute", strings.Replace(signed, "<appid>", "<appid a=\"1\">", 1), nil, exitBad, "attributes"},
 		{"a document type", "<!DOCTYPE xml>" + signed, nil, exitBad, "comment or directive"},
 		{"no XML", "hello", nil, exitBad, "-: "},
 		{"nothing", "", nil, exitBad, "holds no <xml> root"},

@@ -37,6 +37,8 @@ func readXML(data []byte) (map[string]string, error) {
 		switch t := token.(type) {
 		case xml.StartElement:
 			switch {
+			case len(t.Attr) > 0, t.Name.Space != "":
+				return nil, fmt.Errorf("line %d: <%s> has attributes or a name space, which a gateway never sends", line, t.Name.Local)
 			case ended, depth == 0 && t.Name.Local != "xml":
 				return nil, fmt.Errorf("line %d: the root must be one <xml>, there is <%s>", line, t.Name.Local)
 			case depth == 2:

@@ -176,7 +176,7 @@ func table() []Setting {
 			What:  "calls in flight may go on for so long after SIGTERM",
 			parse: between(func(c *Config) *duration { return &c.ShutdownGrace }, "0s", "1h")},
 		{Name: "admin_addr", Section: Work,
-			What:  "host:port of health and metrics; empty = off",
+			What:  "host:port of health and metrics; reserved, nothing is served there yet",
 			parse: listenAddress(func(c *Config) *string { return &c.AdminAddr })},
 
 		{Name: "log.level", Section: Logging, Default: "info",
