@@ -11,10 +11,11 @@ const mask = "******"
 // Secret is a text that is never printed: every verb of fmt, JSON, YAML and
 // slog show a mask. The zero value is "not set". Safe for concurrent use.
 //
-// The text sits behind a pointer because %#v of an enclosing struct walks
-// unexported fields without asking the methods of what it finds there.
+// The text sits in a function because printers go round the methods of what
+// they find in an unexported field, and follow pointers: of a function they
+// can show the address alone.
 type Secret struct {
-	text *string
+	text func() string
 }
 
 // NewSecret hides text; an empty text gives the zero Secret.
@@ -22,7 +23,7 @@ func NewSecret(text string) Secret {
 	if text == "" {
 		return Secret{}
 	}
-	return Secret{text: &text}
+	return Secret{text: func() string { return text }}
 }
 
 // Reveal returns the text, to be handed to whoever must know it and no further.
@@ -30,7 +31,7 @@ func (s Secret) Reveal() string {
 	if s.text == nil {
 		return ""
 	}
-	return *s.text
+	return s.text()
 }
 
 // IsZero reports whether nothing was set.

@@ -26,15 +26,14 @@ func TestNoWayOfPrintingAConfigShowsASecret(t *testing.T) {
 		t.Fatal("the password was not read")
 	}
 	type wrapped struct {
-		kafka   config.Kafka // unexported on purpose: fmt does not call the methods of such fields
-		gateway config.Gateway
+		inner config.Config // unexported on purpose: fmt does not call the methods of such fields
 	}
 	var out bytes.Buffer
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
 		fmt.Fprintf(&out, verb+"\n", c)
 		fmt.Fprintf(&out, verb+"\n", &c)
 		fmt.Fprintf(&out, verb+"\n", c.Kafka.SASL.Password)
-		fmt.Fprintf(&out, verb+"\n", wrapped{c.Kafka, c.Gateway})
+		fmt.Fprintf(&out, verb+"\n", wrapped{c})
 	}
 	j, err := json.Marshal(c)
 	if err != nil {
