@@ -65,8 +65,93 @@ func testContext(t *testing.T) context.Context {
 	return ctx
 }
 
-func TestOneNodeKeepsItsDataThroughKillAndStop(t *testing.T) {
-	c := ForTest(t, Config{})
+func TestOneNode(t *testing.T) {
+	c := ForTest(t, Config{MaxMessageBytes: 2000})
+	t.Run("a record above the limit is refused", func(t *testing.T) { refusesTooLarge(t, c) })
+	t.Run("a Java member leaves its group when its context ends", func(t *testing.T) { memberLeaves(t, c) })
+	t.Run("records and offsets survive a kill and a stop", func(t *testing.T) { survives(t, c) })
+	t.Run("close leaves nothing behind", func(t *testing.T) {
+		for range 2 { // the second does no harm
+			if err := c.Close(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if listens(c.Addrs()[0]) {
+			t.Error("the broker runs on")
+		}
+		if _, err := os.Stat(c.dir); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("%s is still there: %v", c.dir, err)
+		}
+	})
+}
+
+func listens(addr string) bool {
+	conn, err := net.Dial("tcp", addr)
+	if err != nil {
+		return false
+	}
+	conn.Close()
+	return true
+}
+
+func refusesTooLarge(t *testing.T, c *Cluster) {
+	ctx := testContext(t)
+	if err := c.CreateTopic(ctx, "small", 1, nil); err != nil {
+		t.Fatal(err)
+	}
+	transport := &kafka.Transport{}
+	defer transport.CloseIdleConnections()
+	client := &kafka.Client{Addr: kafka.TCP(c.Addrs()...), Timeout: 10 * time.Second, Transport: transport}
+	res, err := client.Produce(ctx, &kafka.ProduceRequest{
+		Topic: "small", RequiredAcks: kafka.RequireAll,
+		Records: kafka.NewRecordReader(kafka.Record{Time: time.Now(), Value: kafka.NewBytes(make([]byte, 3000))}),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !errors.Is(res.Error, kafka.MessageSizeTooLarge) {
+		t.Errorf("3000 bytes where 2000 are allowed: %v", res.Error)
+	}
+}
+
+func memberLeaves(t *testing.T, c *Cluster) {
+	ctx := testContext(t)
+	if err := c.CreateTopic(ctx, "shared", 2, nil); err != nil {
+		t.Fatal(err)
+	}
+	client, admin, err := c.admin()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	waitFor := func(state string) {
+		t.Helper()
+		for {
+			groups, err := admin.DescribeGroups(ctx, "leaving")
+			if err == nil && groups["leaving"].State == state {
+				return
+			}
+			if sleep(ctx, poll) != nil {
+				t.Fatalf("the group is not %s but %q: %v", state, groups["leaving"].State, err)
+			}
+		}
+	}
+	member, leave := context.WithCancel(ctx)
+	left := make(chan error)
+	go func() {
+		_, err := c.Tool(member, nil, ConsoleConsumer, "--bootstrap-server", c.Bootstrap(), "--topic", "shared", "--group", "leaving",
+			"--command-property", "session.timeout.ms=600000") // longer than this test may take
+		left <- err
+	}()
+	waitFor("Stable")
+	leave()
+	if err := <-left; !errors.Is(err, context.Canceled) {
+		t.Errorf("the tool ended with %v", err)
+	}
+	waitFor("Empty")
+}
+
+func survives(t *testing.T, c *Cluster) {
 	ctx := testContext(t)
 	if err := c.CreateTopic(ctx, "numbers", 1, nil); err != nil {
 		t.Fatal(err)
@@ -83,9 +168,8 @@ func TestOneNodeKeepsItsDataThroughKillAndStop(t *testing.T) {
 		if err := end.do(0); err != nil {
 			t.Fatal(err)
 		}
-		if conn, err := net.Dial("tcp", c.Addrs()[0]); err == nil {
-			conn.Close()
-			t.Fatalf("after %s somebody still listens on %s", end.how, c.Addrs()[0])
+		if listens(c.Addrs()[0]) {
+			t.Fatalf("after %s the broker still listens", end.how)
 		}
 		if err := end.do(0); !errors.Is(err, errNotRunning) {
 			t.Errorf("a second %s: %v", end.how, err)
@@ -156,42 +240,6 @@ func TestThreeBrokersGoOnWithoutOne(t *testing.T) {
 	// kafka-go has no idempotent producer: a retry may have written twice.
 	if !slices.Equal(slices.Compact(got), want) {
 		t.Fatalf("read   %q\nwritten %q", got, want)
-	}
-}
-
-func TestMessageLimitAndClose(t *testing.T) {
-	ctx := testContext(t)
-	c, err := Start(ctx, Config{MaxMessageBytes: 2000})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	if err := c.CreateTopic(ctx, "small", 1, nil); err != nil {
-		t.Fatal(err)
-	}
-	client := &kafka.Client{Addr: kafka.TCP(c.Addrs()...), Timeout: 10 * time.Second, Transport: &kafka.Transport{}}
-	res, err := client.Produce(ctx, &kafka.ProduceRequest{
-		Topic: "small", RequiredAcks: kafka.RequireAll,
-		Records: kafka.NewRecordReader(kafka.Record{Time: time.Now(), Value: kafka.NewBytes(make([]byte, 3000))}),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !errors.Is(res.Error, kafka.MessageSizeTooLarge) {
-		t.Errorf("3000 bytes where 2000 are allowed: %v", res.Error)
-	}
-
-	for range 2 { // the second does no harm
-		if err := c.Close(); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if conn, err := net.Dial("tcp", c.Addrs()[0]); err == nil {
-		conn.Close()
-		t.Error("the broker runs on after Close")
-	}
-	if _, err := os.Stat(c.dir); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("%s is still there: %v", c.dir, err)
 	}
 }
 

@@ -110,7 +110,7 @@ func (j java) command(heapMiB int, logLevel, class string, args ...string) *exec
 const toolHeapMiB = 96
 
 // run runs a class to its end and returns what it wrote to stdout. It is
-// killed when ctx ends. The error holds the end of what it wrote to stderr.
+// stopped when ctx ends. The error holds the end of what it wrote to stderr.
 func (j java) run(ctx context.Context, stdin io.Reader, class string, args ...string) (string, error) {
 	cmd := j.command(toolHeapMiB, "error", class, args...)
 	var stdout, stderr bytes.Buffer
@@ -123,8 +123,7 @@ func (j java) run(ctx context.Context, stdin io.Reader, class string, args ...st
 	case <-p.done:
 		err = p.err
 	case <-ctx.Done():
-		cmd.Process.Kill()
-		<-p.done
+		p.terminate()
 		err = context.Cause(ctx)
 	}
 	if err != nil {

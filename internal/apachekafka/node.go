@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"strings"
 	"sync"
 	"syscall"
@@ -116,14 +115,6 @@ func (c *Cluster) portTaken() bool {
 		}
 	}
 	return false
-}
-
-// process is a running command; done is closed when it has ended, and err is
-// what it ended with.
-type process struct {
-	cmd  *exec.Cmd
-	done chan struct{}
-	err  error
 }
 
 // tail returns the last lines of a file, or why there are none.
