@@ -28,7 +28,7 @@ func (c *checker) checkHoles() {
 			done := at.finished(r.record)
 			hole := ""
 			switch {
-			case answered && look.Stopped && (!done || at.waits(r)):
+			case answered && look.Stopped && !done:
 				c.findFor(r, Uncommitted, "answered, and not committed at the clean stop at %v", look.At)
 			case !answered && done && !waiting:
 				hole = fmt.Sprintf("committed as finished at %v without an outcome", look.At)

@@ -89,6 +89,11 @@ func (o *Observer) Close() { o.client.Close() }
 func (o *Observer) Look(ctx context.Context) (Look, error) {
 	look := Look{At: time.Now(), Commits: make(map[Place]Commit), Ends: make(map[Place]int64)}
 	commits, err := o.admin.FetchOffsets(ctx, o.group)
+	for kerr.IsRetriable(err) && ctx.Err() == nil {
+		time.Sleep(250 * time.Millisecond)
+		look.At = time.Now()
+		commits, err = o.admin.FetchOffsets(ctx, o.group)
+	}
 	if err != nil && !errors.Is(err, kerr.GroupIDNotFound) {
 		return look, fmt.Errorf("world: observer: commits: %w", err)
 	}

@@ -25,6 +25,9 @@ type Traffic struct {
 	Repeats float64
 	// Hot is the share of requests for a handful of orders.
 	Hot float64
+	// Copies is the share of records that the order service publishes twice,
+	// byte for byte, as a producer does whose answer was lost.
+	Copies float64
 	// Behaviours are prefixes of out_trade_no to draw from, see
 	// gatewaysim.Behaviours; each as often as it is named. Empty for ordinary
 	// orders only.
@@ -51,9 +54,13 @@ const hotOrders = 3
 func (t Traffic) Publications() []Publication {
 	r := rand.New(rand.NewPCG(t.Seed, 0x7472616666696300))
 	g := generator{Traffic: t, r: r}
-	all := make([]Publication, t.Requests)
-	for i := range all {
-		all[i] = g.next(i)
+	all := make([]Publication, 0, t.Requests)
+	for i := range t.Requests {
+		p := g.next(i)
+		all = append(all, p)
+		if r.Float64() < t.Copies {
+			all = append(all, p)
+		}
 	}
 	slices.SortStableFunc(all, func(a, b Publication) int { return int(a.After - b.After) })
 	return all

@@ -1,0 +1,214 @@
+package world
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/closeorder/closeorder/internal/gatewaysim"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// faultKind is a kind of [Fault]: how often it is drawn, how long it lasts,
+// and what is done at its beginning and at its end.
+type faultKind struct {
+	name        string
+	weight      int
+	least, most time.Duration
+	begin       func(r *run, f Fault) (end func(), err error)
+}
+
+// faultKinds has everything that a seed can let go wrong. A kind that is added
+// changes what all seeds do.
+var faultKinds = [...]faultKind{
+	{"worker killed", 6, 2 * time.Second, 2 * time.Minute, func(r *run, f Fault) (func(), error) {
+		slot := f.Target % len(r.slots)
+		r.slots[slot].Kill()
+		r.kills++
+		return r.starts(slot), nil
+	}},
+	{"worker stopped", 4, 30 * time.Second, 2 * time.Minute, func(r *run, f Fault) (func(), error) {
+		slot := f.Target % len(r.slots)
+		r.slots[slot].SignalStop()
+		return r.starts(slot), nil
+	}},
+	{"worker killed and at once restarted", 3, 0, 0, func(r *run, f Fault) (func(), error) {
+		slot := f.Target % len(r.slots)
+		r.slots[slot].Kill()
+		r.kills++
+		return nil, r.start(slot)
+	}},
+	{"rebalance storm", 3, 10 * time.Second, 40 * time.Second, func(r *run, f Fault) (func(), error) {
+		// Members join one after the other; they go at the end, half of them
+		// without a word.
+		var extra []*Worker
+		for i := range 1 + f.N%3 {
+			wk, err := r.world.StartWorker(fmt.Sprintf("guest-%d", i), r.tune(fmt.Sprintf("guest-%d", i)))
+			if err != nil {
+				return nil, err
+			}
+			extra = append(extra, wk)
+		}
+		return func() {
+			for i, wk := range extra {
+				if (f.Choice+i)%2 == 0 {
+					wk.SignalStop()
+				} else {
+					wk.Kill()
+					r.kills++
+				}
+			}
+		}, nil
+	}},
+
+	{"worker cut off from Kafka", 3, time.Second, 2 * time.Minute, func(r *run, f Fault) (func(), error) {
+		name := r.slots[f.Target%len(r.slots)].Name
+		return r.frozen(func(do func(Path)) {
+			for i := range r.world.Kafka.Nodes() {
+				do(r.world.Network.Between(name, BrokerName(i)))
+			}
+		}), nil
+	}},
+	{"Kafka's answers to a worker are lost", 2, time.Second, 90 * time.Second, func(r *run, f Fault) (func(), error) {
+		name := r.slots[f.Target%len(r.slots)].Name
+		return r.frozen(func(do func(Path)) {
+			for i := range r.world.Kafka.Nodes() {
+				do(r.world.Network.Way(BrokerName(i), name))
+			}
+		}), nil
+	}},
+	{"worker cut off from everybody", 2, time.Second, 2 * time.Minute, func(r *run, f Fault) (func(), error) {
+		name := r.slots[f.Target%len(r.slots)].Name
+		return r.frozen(func(do func(Path)) { do(r.world.Network.Between(name, "")) }), nil
+	}},
+	{"connections cut", 5, 0, 0, func(r *run, f Fault) (func(), error) {
+		a := []string{"", r.slots[f.Target%len(r.slots)].Name, BrokerName(f.Target % r.world.Kafka.Nodes())}[f.Choice%3]
+		r.world.Network.Between(a, "").Cut()
+		return nil, nil
+	}},
+	{"slow worker", 2, 10 * time.Second, 3 * time.Minute, func(r *run, f Fault) (func(), error) {
+		path := r.world.Network.Between(r.slots[f.Target%len(r.slots)].Name, "")
+		path.Slow(time.Duration(f.N*40)*time.Millisecond, 50_000)
+		return path.Heal, nil
+	}},
+
+	{"leaders moved", 4, 0, 0, func(r *run, f Fault) (func(), error) {
+		for _, t := range r.world.Topics {
+			for p := range t.Partitions {
+				if err := r.world.Kafka.MoveLeader(t.Name, p, (p+f.Choice)%r.world.Kafka.Nodes()); err != nil {
+					return nil, err
+				}
+			}
+		}
+		return nil, nil
+	}},
+	{"coordinator moved", 3, 0, 0, func(r *run, _ Fault) (func(), error) {
+		r.world.Kafka.MoveCoordinator(r.world.Config.Kafka.Group)
+		return nil, nil
+	}},
+	{"broker switched off", 3, time.Second, 2 * time.Minute, func(r *run, f Fault) (func(), error) {
+		node := f.Target % r.world.Kafka.Nodes()
+		r.world.Kafka.TakeDown(node, r.world.Config.Kafka.Group)
+		return func() { r.world.Kafka.BringUp(node) }, nil
+	}},
+	{"broker frozen", 3, time.Second, time.Minute, func(r *run, f Fault) (func(), error) {
+		path := r.world.Kafka.Broker(f.Target % r.world.Kafka.Nodes())
+		path.Freeze()
+		return path.Heal, nil
+	}},
+	{"slow broker", 2, 10 * time.Second, 3 * time.Minute, func(r *run, f Fault) (func(), error) {
+		path := r.world.Kafka.Broker(f.Target % r.world.Kafka.Nodes())
+		path.Slow(time.Duration(f.N*30)*time.Millisecond, 100_000)
+		return path.Heal, nil
+	}},
+	{"writes done and answered with an error", 5, 20 * time.Second, 2 * time.Minute, func(r *run, f Fault) (func(), error) {
+		err := []*kerr.Error{kerr.RequestTimedOut, kerr.NotEnoughReplicasAfterAppend}[f.Choice%2]
+		return r.brokerErrors(f, kmsg.Produce, r.workersTopic(f), err), nil
+	}},
+	{"writes refused", 4, 20 * time.Second, 2 * time.Minute, func(r *run, f Fault) (func(), error) {
+		err := []*kerr.Error{kerr.NotEnoughReplicas, kerr.NotLeaderForPartition, kerr.KafkaStorageError, kerr.UnknownServerError, kerr.LeaderNotAvailable}[f.Choice%5]
+		return r.brokerErrors(f, kmsg.Produce, r.workersTopic(f), err), nil
+	}},
+	{"commits done and answered with an error", 2, 20 * time.Second, 2 * time.Minute, func(r *run, f Fault) (func(), error) {
+		return r.brokerErrors(f, kmsg.OffsetCommit, "", kerr.RequestTimedOut), nil
+	}},
+	{"commits refused", 3, 20 * time.Second, 2 * time.Minute, func(r *run, f Fault) (func(), error) {
+		err := []*kerr.Error{kerr.NotCoordinator, kerr.CoordinatorLoadInProgress, kerr.UnknownServerError, kerr.RebalanceInProgress}[f.Choice%4]
+		return r.brokerErrors(f, kmsg.OffsetCommit, "", err), nil
+	}},
+	{"fetches refused", 2, 20 * time.Second, 2 * time.Minute, func(r *run, f Fault) (func(), error) {
+		err := []*kerr.Error{kerr.NotLeaderForPartition, kerr.KafkaStorageError, kerr.UnknownServerError, kerr.FencedLeaderEpoch}[f.Choice%4]
+		return r.brokerErrors(f, kmsg.Fetch, r.world.Config.Topics.Requests, err), nil
+	}},
+	{"heartbeats refused", 3, 20 * time.Second, 2 * time.Minute, func(r *run, f Fault) (func(), error) {
+		err := []*kerr.Error{kerr.NotCoordinator, kerr.UnknownMemberID, kerr.IllegalGeneration, kerr.CoordinatorNotAvailable}[f.Choice%4]
+		return r.brokerErrors(f, kmsg.Heartbeat, "", err), nil
+	}},
+	{"joins and syncs refused", 2, 20 * time.Second, 2 * time.Minute, func(r *run, f Fault) (func(), error) {
+		key := []kmsg.Key{kmsg.JoinGroup, kmsg.SyncGroup, kmsg.OffsetFetch, kmsg.FindCoordinator}[f.Choice%4]
+		return r.brokerErrors(f, key, "", kerr.CoordinatorLoadInProgress), nil
+	}},
+
+	{"gateway away", 3, 10 * time.Second, 10 * time.Minute, func(r *run, f Fault) (func(), error) {
+		r.outage(gatewaysim.AllHosts, f)
+		return func() { r.world.Gateway.SetOutage(gatewaysim.AllHosts, gatewaysim.NoOutage) }, nil
+	}},
+	{"gateway away for an hour", 1, 50 * time.Minute, 70 * time.Minute, func(r *run, f Fault) (func(), error) {
+		r.outage(gatewaysim.AllHosts, f)
+		return func() { r.world.Gateway.SetOutage(gatewaysim.AllHosts, gatewaysim.NoOutage) }, nil
+	}},
+	{"gateway host away", 3, 10 * time.Second, 10 * time.Minute, func(r *run, f Fault) (func(), error) {
+		host := GatewayName(f.Target % r.plan.GatewayHosts)
+		r.outage(host, f)
+		return func() { r.world.Gateway.SetOutage(host, gatewaysim.NoOutage) }, nil
+	}},
+	{"gateway host frozen", 2, 10 * time.Second, 3 * time.Minute, func(r *run, f Fault) (func(), error) {
+		path := r.world.Gateway.Host(f.Target % r.plan.GatewayHosts)
+		if f.Choice%2 == 0 {
+			path = r.world.Network.Way(GatewayName(f.Target%r.plan.GatewayHosts), "")
+		}
+		path.Freeze()
+		return path.Heal, nil
+	}},
+	{"slow gateway", 3, 10 * time.Second, 3 * time.Minute, func(r *run, f Fault) (func(), error) {
+		slow := gatewaysim.Latency{Min: time.Second, Max: time.Duration(1+f.N) * time.Second, Jitter: time.Second}
+		return func() { r.note(r.world.Gateway.SetLatency(r.plan.Gateway.Latency)) }, r.world.Gateway.SetLatency(slow)
+	}},
+	{"a merchant is refused", 3, 10 * time.Second, 5 * time.Minute, func(r *run, f Fault) (func(), error) {
+		id := []string{"1900000109", "1900000110", "1900000111"}[f.Target%3]
+		code := []string{"SIGNERROR", "NOAUTH", "APPID_NOT_EXIST"}[f.Choice%3]
+		return func() { r.note(r.world.Gateway.Refuse(id, "")) }, r.world.Gateway.Refuse(id, code)
+	}},
+}
+
+// frozen freezes what each passes on, and returns what heals it.
+func (r *run) frozen(each func(do func(Path))) (end func()) {
+	each(Path.Freeze)
+	return func() { each(Path.Heal) }
+}
+
+// starts returns what starts the worker of a slot.
+func (r *run) starts(slot int) func() { return func() { r.note(r.start(slot)) } }
+
+func (r *run) outage(host string, f Fault) {
+	r.world.Gateway.SetOutage(host, []gatewaysim.Outage{gatewaysim.OutageRefuse, gatewaysim.Outage5xx, gatewaysim.OutageFreeze}[f.Choice%3])
+}
+
+// workersTopic is one of the topics that workers write to.
+func (r *run) workersTopic(f Fault) string {
+	names := append([]string{r.world.Config.Topics.Outcomes, r.world.Config.Topics.Outcomes, r.world.Config.Topics.DeadLetters}, r.world.Config.Topics.Retries()...)
+	return names[f.Target%len(names)]
+}
+
+// brokerErrors lets the next few requests be answered with an error, those of
+// the observer excepted.
+func (r *run) brokerErrors(f Fault, key kmsg.Key, topic string, err *kerr.Error) (end func()) {
+	h := r.world.Kafka.Cluster().Fault(kfake.Fault{
+		Keys: []kmsg.Key{key}, Topic: topic, Err: err, Count: 5 * f.N,
+	})
+	return func() {
+		r.brokerHits += h.Hits()
+		h.Remove()
+	}
+}

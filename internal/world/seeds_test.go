@@ -1,0 +1,82 @@
+package world
+
+import (
+	"maps"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// TestSeeds runs simulations, each drawn from a seed: 1 to
+// CLOSEORDER_SIM_SEEDS (10 by default), from CLOSEORDER_SIM_FIRST on, or the
+// one of CLOSEORDER_SIM_SEED alone.
+func TestSeeds(t *testing.T) {
+	first, n := number(t, "CLOSEORDER_SIM_FIRST", 1), number(t, "CLOSEORDER_SIM_SEEDS", 10)
+	if one := number(t, "CLOSEORDER_SIM_SEED", 0); one > 0 {
+		first, n = one, 1
+	}
+	var virtual time.Duration
+	var requests, duplicates, brokerErrors int
+	faults := make(map[string]int)
+	for seed := first; seed < first+n; seed++ {
+		t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) {
+			plan := NewPlan(seed)
+			var result Result
+			synctest.Test(t, func(t *testing.T) { result = plan.Run(t.Context(), testLog()) })
+			for _, err := range result.Trouble {
+				t.Error(err)
+			}
+			for i, f := range result.Report.Findings {
+				if i == 10 {
+					t.Errorf("and %d more findings", len(result.Report.Findings)-i)
+					break
+				}
+				t.Error(f)
+				if i == 0 && f.Order.OutTradeNo != "" {
+					t.Logf("the order's history:\n%s", result.Evidence.History(f.Order))
+				}
+			}
+			t.Logf("%v of virtual time, %d faults: %v", result.Virtual.Round(time.Second), len(plan.Faults), result.Report)
+			if t.Failed() {
+				t.Logf("%v\nto repeat it: CLOSEORDER_SIM_SEED=%d go test ./internal/world -run TestSeeds -v", plan, seed)
+			}
+			virtual += result.Virtual
+			requests += result.Report.Requests
+			duplicates += result.Report.Duplicates
+			brokerErrors += result.BrokerErrors
+			for kind, n := range result.Faults {
+				faults[kind] += n
+			}
+		})
+	}
+	t.Logf("%d seeds: %.1f virtual hours, %d requests checked, %d duplicates with the same id, %d requests answered with an error by a broker",
+		n, virtual.Hours(), requests, duplicates, brokerErrors)
+	for _, kind := range slices.Sorted(maps.Keys(faults)) {
+		t.Logf("%5d %s", faults[kind], kind)
+	}
+}
+
+func number(t *testing.T, name string, otherwise uint64) uint64 {
+	t.Helper()
+	text := strings.TrimSpace(os.Getenv(name))
+	if text == "" {
+		return otherwise
+	}
+	n, err := strconv.ParseUint(text, 10, 64)
+	if err != nil {
+		t.Fatalf("%s is %q, want a number", name, text)
+	}
+	return n
+}
+
+func TestAPlanIsTheSameForTheSameSeed(t *testing.T) {
+	for seed := range uint64(50) {
+		if a, b := NewPlan(seed), NewPlan(seed); a.String() != b.String() {
+			t.Errorf("seed %d:\n%v\n%v", seed, a, b)
+		}
+	}
+}
