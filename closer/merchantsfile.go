@@ -22,7 +22,6 @@ type MerchantsFile struct {
 
 	mu    sync.RWMutex
 	now   MerchantMap
-	seen  [sha256.Size]byte // of what now was read from
 	tried [sha256.Size]byte // of what was last read, good or bad
 	dirs  []string          // where files that now came from lie
 }
@@ -52,46 +51,79 @@ func (f *MerchantsFile) Len() int {
 
 // Reload reads the file and the key files again, now, as on SIGHUP. A file
 // with a mistake is refused as a whole: the error names every mistake, and
-// the merchants stay as they were.
+// the merchants stay as they were. The caller says that the file is whole;
+// Watch finds that out by itself.
 func (f *MerchantsFile) Reload() error {
-	_, err := f.reload(true)
-	return err
-}
-
-// reload reports whether anything was taken over or refused. Unless forced it
-// does nothing when the bytes are those that were read last.
-func (f *MerchantsFile) reload(force bool) (changed bool, err error) {
 	f.reading.Lock()
 	defer f.reading.Unlock()
+	return f.take(f.read())
+}
+
+// reading is what one look at the files gave.
+type reading struct {
+	list []Merchant
+	dirs []string
+	sum  [sha256.Size]byte // of everything that was read, mistakes included
+	err  error
+}
+
+func (f *MerchantsFile) read() reading {
 	list, seen, err := loadMerchants(f.path)
-	sum := seen.sum(err)
+	return reading{list: list, dirs: seen.dirs(), sum: seen.sum(err), err: err}
+}
+
+// take puts what was read into use, unless it has a mistake.
+func (f *MerchantsFile) take(r reading) error {
+	var set MerchantMap
+	if r.err == nil {
+		set, r.err = NewMerchantMap(r.list...)
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if !force && sum == f.tried {
-		return false, nil
+	f.tried = r.sum
+	if r.err != nil {
+		return r.err
 	}
-	f.tried = sum
-	var set MerchantMap
-	if err == nil {
-		set, err = NewMerchantMap(list...)
+	f.now, f.dirs = set, r.dirs
+	return nil
+}
+
+// look reads the files, and takes up what has changed once two looks in a row
+// have seen the same: half of a file that is being written can be good YAML
+// with merchants missing, and their requests would fail. It returns what it
+// saw, to be given to the next look, and whether another one is due soon.
+func (f *MerchantsFile) look(last [sha256.Size]byte) (saw [sha256.Size]byte, soon, took bool, err error) {
+	f.reading.Lock()
+	defer f.reading.Unlock()
+	r := f.read()
+	switch {
+	case r.sum == f.triedLast():
+		return r.sum, false, false, nil
+	case r.sum != last:
+		return r.sum, true, false, nil
 	}
-	if err != nil {
-		return true, err
-	}
-	changed = sum != f.seen
-	f.now, f.seen, f.dirs = set, sum, seen.dirs()
-	return changed, nil
+	return r.sum, false, true, f.take(r)
+}
+
+func (f *MerchantsFile) triedLast() [sha256.Size]byte {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	return f.tried
 }
 
 // pollEvery is how often the files are read again without a notification: a
 // network file system sends none.
 const pollEvery = 15 * time.Second
 
+// lookEvery is how long files must stay the same to count as whole.
+const lookEvery = 200 * time.Millisecond
+
 // Watch follows the file until ctx ends, and then returns nil. After each
 // change it calls report, with nil when the new merchants are in use, or with
-// what is wrong with the new file while the old ones stay. An editor or
-// Kubernetes changes a file in several steps, so a change is taken up when
-// the folder has been quiet for a moment.
+// what is wrong with the new file while the old ones stay. A change is taken
+// up when the files have stayed the same for a moment: an editor or Kubernetes
+// makes it in several steps. Whoever writes for longer than that at one file
+// should write another one and rename it.
 //
 // It returns an error only when the file cannot be watched at all; polling
 // then still can be done with Reload.
@@ -116,8 +148,9 @@ func (f *MerchantsFile) Watch(ctx context.Context, report func(error)) error {
 
 	poll := time.NewTicker(pollEvery)
 	defer poll.Stop()
-	quiet := time.NewTimer(0) // what changed between the first read and now counts
-	defer quiet.Stop()
+	next := time.NewTimer(0) // what changed between the first read and now counts
+	defer next.Stop()
+	var saw [sha256.Size]byte
 	for {
 		select {
 		case <-ctx.Done():
@@ -126,15 +159,20 @@ func (f *MerchantsFile) Watch(ctx context.Context, report func(error)) error {
 			if !ok {
 				return nil
 			}
-			quiet.Reset(200 * time.Millisecond)
+			next.Reset(lookEvery)
 		case <-w.Errors: // such as an overflow of its queue
-			quiet.Reset(200 * time.Millisecond)
+			next.Reset(lookEvery)
 		case <-poll.C:
-			quiet.Reset(0)
-		case <-quiet.C:
-			if changed, err := f.reload(false); changed {
+			next.Reset(0)
+		case <-next.C:
+			var soon, took bool
+			var err error
+			if saw, soon, took, err = f.look(saw); took {
 				report(err)
 				watch()
+			}
+			if soon {
+				next.Reset(lookEvery)
 			}
 		}
 	}

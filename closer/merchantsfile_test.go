@@ -44,15 +44,9 @@ func TestMerchantsFileReload(t *testing.T) {
 	}
 	knows("a", false, "after the reload")
 	knows("b", true, "after the reload")
-	if changed, err := f.reload(false); changed || err != nil {
-		t.Errorf("nothing has changed: %v, %v", changed, err)
-	}
 	writeFile(t, path, fmt.Sprintf(oneMerchant, "c")+"  colour: red\n")
 	if err := f.Reload(); err == nil || !strings.Contains(err.Error(), "line 4: colour") {
 		t.Errorf("a bad file was taken: %v", err)
-	}
-	if changed, err := f.reload(false); changed || err != nil {
-		t.Errorf("the same bad file is told twice: %v, %v", changed, err)
 	}
 	knows("b", true, "after a bad file")
 	knows("c", false, "after a bad file")
@@ -64,6 +58,50 @@ func TestMerchantsFileReload(t *testing.T) {
 		t.Error("a missing file was taken")
 	}
 	knows("b", true, "after the file is gone")
+}
+
+// A file is taken up when two looks have seen the same, never half of it, and
+// told once, good or bad.
+func TestMerchantsFileHalfWritten(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "merchants.yaml")
+	half := fmt.Sprintf(oneMerchant, "a")
+	whole := half + "- mch_id: b\n  key: k2\n"
+	writeFile(t, path, whole)
+	f, err := OpenMerchantsFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var saw [32]byte
+	for _, step := range []struct {
+		sentence   string
+		write      string // "" leaves the file as it is
+		soon, took bool
+		bad        bool
+		merchants  int
+	}{
+		{"nothing has changed", "", false, false, false, 2},
+		{"it was cut off to be written anew", "merchants:\n", true, false, false, 2},
+		{"half of it is there, and is good YAML", half, true, false, false, 2},
+		{"all of it is there again", whole, false, false, false, 2},
+		{"a merchant was taken out", half, true, false, false, 2},
+		{"and it stays so", "", false, true, false, 1},
+		{"that was told", "", false, false, false, 1},
+		{"a mistake", half + "  colour: red\n", true, false, false, 1},
+		{"and it stays so", "", false, true, true, 1},
+		{"that was told", "", false, false, false, 1},
+		{"mended", whole, true, false, false, 1},
+		{"and it stays so", "", false, true, false, 2},
+	} {
+		if step.write != "" {
+			writeFile(t, path, step.write)
+		}
+		var soon, took bool
+		saw, soon, took, err = f.look(saw)
+		if soon != step.soon || took != step.took || (err != nil) != step.bad || f.Len() != step.merchants {
+			t.Errorf("%s: look again soon %v, took it up %v, error %v, %d merchants; want %+v",
+				step.sentence, soon, took, err, f.Len(), step)
+		}
+	}
 }
 
 // Whatever way the file changes, the change is taken up.
