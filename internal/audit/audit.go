@@ -1,0 +1,56 @@
+// Package audit proves from the topics alone that no close request was lost
+// and that none was answered twice: every record of the requests topic is
+// closed, paid or failed, waits in a retry topic, or is still in flight. What
+// is left over is a hole. It reads; it writes nothing, joins no group, and
+// knows nothing of the workers but their protocol: publish, then commit.
+//
+//	Take: starts, commits, ends --Snapshot--> Audit: requests, outcomes, retries, dead letters --> Report
+//
+// A request is a record of the requests topic; its place is its name. The
+// outcomes, retry records and dead letters of it carry that place as their
+// source.
+package audit
+
+import (
+	"time"
+
+	"github.com/closeorder/closeorder/internal/topicreader"
+)
+
+// Scope says what to audit.
+type Scope struct {
+	// Reader reads the topics. Its OnGap is not used.
+	Reader *topicreader.Reader
+	// Group is the workers' consumer group.
+	Group  string
+	Topics Topics
+	// Since and Until bound the timestamps of the requests: from Since on and
+	// before Until. Zero is without bound, as far as the topic is retained.
+	// What became of the requests is looked up to the end of the topics.
+	Since, Until time.Time
+}
+
+// Topics names the topics of the workers.
+type Topics struct {
+	Requests, Outcomes, DeadLetters string
+	Retries                         []string
+}
+
+// all are the topics in the order in which they are read: what became of the
+// requests can be told only when they are known, and what waits only when the
+// outcomes are.
+func (t Topics) all() []string {
+	return append([]string{t.Requests, t.Outcomes, t.DeadLetters}, t.Retries...)
+}
+
+// clockSlack is by how much the clock of an order service may run ahead of a
+// worker's: timestamps of requests come from the one, those of outcomes from
+// the other.
+const clockSlack = time.Hour
+
+func (s Scope) ranged() bool { return !s.Since.IsZero() || !s.Until.IsZero() }
+
+// holds reports whether a request with that timestamp is audited.
+func (s Scope) holds(t time.Time) bool {
+	return !t.Before(s.Since) && (s.Until.IsZero() || t.Before(s.Until))
+}

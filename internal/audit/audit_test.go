@@ -1,0 +1,302 @@
+package audit_test
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/closeorder/closeorder/events"
+)
+
+var update = flag.Bool("update", false, "write the golden files instead of comparing with them")
+
+var goldens = filepath.Join("..", "..", "testdata", "audit")
+
+// TestPlantedWorlds fills the topics by hand and compares the whole report
+// with a file.
+func TestPlantedWorlds(t *testing.T) {
+	cases := []struct {
+		what  string
+		plant func(p *planted)
+	}{
+		{"each request is answered", func(p *planted) {
+			p.answers(p.request(0, "A"), "A", events.Closed)
+			p.answers(p.request(1, "B"), "B", events.Paid)
+			c := p.request(1, "C")
+			p.answers(c, "C", events.Failed)
+			p.dies(c, "C")
+			p.commits("requests", 0, 1)
+			p.commits("requests", 1, 2)
+		}},
+		{"an answer that is not committed yet is an answer", func(p *planted) {
+			p.answers(p.request(0, "A"), "A", events.Closed)
+		}},
+		{"finished below the commit without an answer is a hole", func(p *planted) {
+			p.answers(p.request(0, "A"), "A", events.Closed)
+			p.request(0, "B")
+			p.answers(p.request(0, "C"), "C", events.Closed)
+			p.commits("requests", 0, 3)
+		}},
+		{"finished above the commit without an answer is a hole", func(p *planted) {
+			p.request(0, "A")
+			p.request(0, "B")
+			p.request(0, "C")
+			p.answers(p.request(0, "D"), "D", events.Closed)
+			p.commits("requests", 0, 0, 1, 3)
+		}},
+		{"damaged metadata of a commit counts for nothing", func(p *planted) {
+			p.request(0, "A")
+			p.request(0, "B")
+			p.commitAs("requests", 0, 0, metadata("requests", 1, 0, 1)) // of another partition
+		}},
+		{"without a commit everything is in flight", func(p *planted) {
+			p.request(0, "A")
+			p.request(1, "B")
+		}},
+		{"a retry record that is not finished makes a request wait", func(p *planted) {
+			a := p.request(0, "A")
+			p.waits("retries.10s", a, "A")
+			p.waits("retries.1m", a, "A")
+			b := p.request(0, "B")
+			p.waits("retries.10s", b, "B")
+			p.commits("requests", 0, 2)
+			p.commits("retries.10s", 0, 1) // of A the second hop waits, of B the first
+		}},
+		{"a request that waits though it is not committed", func(p *planted) {
+			p.waits("retries.10s", p.request(0, "A"), "A")
+		}},
+		{"finished retry records without an answer are a hole", func(p *planted) {
+			a := p.request(0, "A")
+			p.waits("retries.10s", a, "A")
+			p.waits("retries.1m", a, "A")
+			p.commits("requests", 0, 1)
+			p.commits("retries.10s", 0, 1)
+			p.commits("retries.1m", 0, 0)
+			b := p.request(0, "B")
+			p.waits("retries.1m", b, "B")
+			c := p.request(0, "C")
+			p.waits("retries.1m", c, "C")
+			p.commits("requests", 0, 3)
+			p.commits("retries.1m", 0, 1, 2) // A's and C's are finished, B's is not
+		}},
+		{"an answer after waiting", func(p *planted) {
+			a := p.request(0, "A")
+			p.waits("retries.10s", a, "A")
+			p.answers(a, "A", events.Closed)
+			p.commits("requests", 0, 1)
+		}},
+		{"the same outcome again is a duplicate", func(p *planted) {
+			a := p.request(0, "A")
+			p.answers(a, "A", events.Closed)
+			p.answers(a, "A", events.Closed, func(o *events.Outcome) { o.Code = "ORDERCLOSED" }) // as after a crash
+			p.answers(a, "A", events.Closed)
+			p.commits("requests", 0, 1)
+		}},
+		{"repeats that differ: the first counts", func(p *planted) {
+			a, b, c := p.request(0, "A"), p.request(0, "B"), p.request(0, "C")
+			p.answers(a, "A", events.Failed)
+			p.answers(a, "A", events.Closed)
+			p.answers(b, "B", events.Closed, unsafe)
+			p.answers(b, "B", events.Closed)
+			p.answers(c, "C", events.Paid)
+			p.answers(c, "C", events.Paid, func(o *events.Outcome) { o.ID = "another" })
+			p.commits("requests", 0, 3)
+		}},
+		{"closed and paid for one request contradict each other", func(p *planted) {
+			a, b := p.request(0, "A"), p.request(1, "B")
+			p.answers(a, "A", events.Closed, unsafe)
+			p.answers(a, "A", events.Paid)
+			p.answers(b, "B", events.Paid)
+			p.answers(b, "B", events.Closed, unsafe, func(o *events.Outcome) { o.ID = "another" })
+			p.commits("requests", 0, 1)
+			p.commits("requests", 1, 1)
+		}},
+		{"requests of one order contradict each other", func(p *planted) {
+			first, second := p.request(0, "A"), p.request(1, "A")
+			p.answers(first, "A", events.Closed)
+			p.answers(second, "A", events.Paid)
+			p.answers(p.request(0, "B"), "B", events.Paid)
+			p.commits("requests", 0, 2)
+			p.commits("requests", 1, 1)
+		}},
+		{"a doubtful closed and a later paid do not contradict each other", func(p *planted) {
+			p.answers(p.request(0, "A"), "A", events.Closed, unsafe)
+			p.answers(p.request(0, "A"), "A", events.Paid)
+			p.commits("requests", 0, 2)
+		}},
+		{"an outcome that names another order answers nothing", func(p *planted) {
+			a, b := p.request(0, "A"), p.request(0, "B")
+			p.answers(a, "other", events.Closed)
+			p.answers(b, "B", events.Closed, numbered(1)) // nobody replayed it
+			p.commits("requests", 0, 1)
+		}},
+		{"dead letters and their outcomes", func(p *planted) {
+			hole := p.request(0, "A")
+			p.dies(hole, "A")
+			answered := p.request(0, "B") // a crash between dead letter and outcome
+			p.dies(answered, "B")
+			p.dies(answered, "B")
+			p.answers(answered, "B", events.Closed)
+			expired := p.request(0, "C")
+			p.answers(expired, "C", events.Failed, func(o *events.Outcome) { o.Code = events.CodeExpired })
+			flight := p.request(0, "D")
+			p.dies(flight, "D")
+			p.commits("requests", 0, 3)
+		}},
+		{"a replay is a request of its own and supersedes what failed", func(p *planted) {
+			a := p.request(0, "A")
+			p.answers(a, "A", events.Failed)
+			p.dies(a, "A")
+			again := p.replay(0, "A", 1)
+			p.answers(again, "A", events.Failed, numbered(1))
+			p.answers(p.replay(0, "A", 2), "A", events.Closed, numbered(2))
+			b := p.request(0, "B")
+			p.answers(b, "B", events.Failed)
+			p.replay(0, "B", 1) // under way
+			p.commits("requests", 0, 4)
+		}},
+		{"outcomes without a request", func(p *planted) {
+			p.answers(p.request(0, "A"), "A", events.Closed)
+			p.answers(events.Source{Topic: "elsewhere", Partition: 0, Offset: 0}, "B", events.Closed)
+			p.answers(events.Source{Topic: "requests", Partition: 9, Offset: 0}, "C", events.Closed)
+			p.commits("requests", 0, 1)
+		}},
+		{"records that nobody can read", func(p *planted) {
+			garbage := events.Message{Value: []byte("<xml>")}
+			at := p.write("requests", 0, garbage)
+			o := outcomeOf(garbage, at, events.Failed, p.now)
+			o.Code = events.CodeInvalidRequest
+			p.outcome(o)
+			tombstone := p.write("requests", 0, events.Message{Key: []byte("K")})
+			o = outcomeOf(events.Message{Key: []byte("K")}, tombstone, events.Failed, p.now)
+			o.Code = events.CodeInvalidRequest
+			p.outcome(o)
+			for _, topic := range []string{"outcomes", "dead", "retries.10s"} {
+				p.write(topic, 0, garbage)
+			}
+			p.commits("requests", 0, 2)
+		}},
+		{"a commit beyond the end says nothing about this log", func(p *planted) {
+			p.answers(p.request(0, "A"), "A", events.Closed)
+			p.request(0, "B")
+			p.answers(events.Source{Topic: "requests", Partition: 0, Offset: 40}, "X", events.Closed)
+			p.answers(events.Source{Topic: "requests", Partition: 0, Offset: 1}, "Y", events.Closed)
+			p.commits("requests", 0, 41)
+		}},
+		{"what retention took of the outcomes leaves requests unproven, not holes", func(p *planted) {
+			for range 3 { // in one partition of the outcomes
+				p.answers(p.request(0, "A"), "A", events.Failed)
+			}
+			p.now = p.now.Add(24 * time.Hour)
+			p.answers(p.request(0, "A"), "A", events.Failed)
+			p.now = p.now.Add(24 * time.Hour)
+			p.request(0, "A")                   // a hole: nothing of this age is gone
+			p.request(0, otherHome("A", 2))     // its partition is whole
+			p.now = noon.Add(30 * time.Second)  // long ago
+			p.request(0, otherHome("A", 2)+"x") // wherever it belongs
+			p.commits("requests", 0, 7)
+			p.deletes("outcomes", home([]byte("A"), 2), 3)
+		}},
+		{"requests that were deleted before they were read are reported", func(p *planted) {
+			for _, order := range []string{"A", "B", "C"} {
+				p.request(0, order)
+			}
+			p.answers(events.Source{Topic: "requests", Partition: 0, Offset: 0}, "A", events.Closed)
+			p.request(1, "D")
+			p.deletes("requests", 1, 1)
+			p.commits("requests", 0, 1)
+			p.deletes("requests", 0, 2)
+		}},
+		{"a range holds the requests of its time and looks up what became of them", func(p *planted) {
+			before := p.request(0, "A")
+			p.now = noon.Add(3 * time.Hour)
+			p.answers(p.request(0, "B"), "B", events.Closed)
+			p.answers(p.request(1, "C"), "C", events.Paid)
+			p.now = noon.Add(3*time.Hour + 30*time.Minute)
+			p.request(1, "hole")
+			p.now = noon.Add(5 * time.Hour)
+			p.answers(before, "A", events.Closed) // late
+			after := p.request(1, "D")
+			p.answers(after, "D", events.Closed)
+			p.now = noon.Add(3*time.Hour + 40*time.Minute)
+			p.answers(p.request(1, "E"), "E", events.Closed) // by a clock that is behind
+			p.commits("requests", 0, 2)
+			p.commits("requests", 1, 4)
+			p.scope.Since, p.scope.Until = noon.Add(3*time.Hour), noon.Add(4*time.Hour)
+		}},
+		{"what begins before the log does", func(p *planted) {
+			p.answers(p.request(0, "A"), "A", events.Closed)
+			p.answers(p.request(0, "B"), "B", events.Closed)
+			p.commits("requests", 0, 2)
+			p.deletes("requests", 0, 1)
+			p.scope.Since = noon.Add(-time.Hour)
+		}},
+		{"no more than so many are listed, all are counted", func(p *planted) {
+			p.limit = 2
+			for i := range 5 {
+				p.request(i%2, fmt.Sprint("hole", i))
+				order := fmt.Sprint("both", i)
+				at := p.request(0, order)
+				p.answers(at, order, events.Closed)
+				p.answers(at, order, events.Paid)
+			}
+			p.commits("requests", 0, 8)
+			p.commits("requests", 1, 2)
+		}},
+	}
+	for _, c := range cases {
+		t.Run(c.what, func(t *testing.T) {
+			p := plant(t)
+			c.plant(p)
+			r := p.audit()
+			if !r.Adds() {
+				t.Errorf("the counts do not add up")
+			}
+			if p.limit > 0 { // which contradictions are listed is left to chance
+				if len(r.Findings) != 4 || r.FindingsLeftOut != 6 || r.Holes != 5 || r.Contradictions != 5 {
+					t.Errorf("listed %d, left out %d, %d holes, %d contradictions", len(r.Findings), r.FindingsLeftOut, r.Holes, r.Contradictions)
+				}
+				return
+			}
+			golden(t, strings.ReplaceAll(strings.NewReplacer(":", "", ",", "").Replace(c.what), " ", "-")+".json", text(t, r))
+		})
+	}
+	files, err := os.ReadDir(goldens)
+	if err != nil || len(files) != len(cases)-1 {
+		t.Errorf("%d files in %s, %d cases with one: %v", len(files), goldens, len(cases)-1, err)
+	}
+}
+
+// otherHome is an order that belongs to another partition than this one.
+func otherHome(order string, partitions int) string {
+	for i := 0; ; i++ {
+		if other := fmt.Sprint("other", i); home([]byte(other), partitions) != home([]byte(order), partitions) {
+			return other
+		}
+	}
+}
+
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	file := filepath.Join(goldens, name)
+	if *update {
+		if err := os.MkdirAll(goldens, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != string(want) {
+		t.Errorf("differs from %s (write it anew with -update)\ngot:\n%s\nwant:\n%s", file, got, want)
+	}
+}

@@ -1,0 +1,109 @@
+package audit
+
+import (
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/closeorder/closeorder/events"
+	"github.com/closeorder/closeorder/internal/topicreader"
+	"github.com/segmentio/kafka-go"
+)
+
+// logs knows what is no longer in the logs: from when on the outcomes are
+// whole, and what was deleted while it was to be read. It is safe for
+// concurrent use.
+type logs struct {
+	snapshot *Snapshot
+	mu       sync.Mutex
+	outcomes map[int]*remains // partitions whose beginning is gone
+	gaps     []topicreader.Gap
+}
+
+// remains is what is left of a partition.
+type remains struct {
+	offset int64     // where it begins
+	time   time.Time // of its first record; zero if none was seen
+}
+
+func newLogs(s *Snapshot) *logs {
+	l := &logs{snapshot: s, outcomes: map[int]*remains{}}
+	topic := s.scope.Topics.Outcomes
+	for partition, first := range s.first[topic] {
+		// Where reading begins behind the start, everything that is asked for
+		// is there.
+		if first > 0 && s.from[topic][partition] == first {
+			l.outcomes[partition] = &remains{offset: first}
+		}
+	}
+	return l
+}
+
+// gap is told of offsets that were to be read and are gone.
+func (l *logs) gap(g topicreader.Gap) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.gaps = append(l.gaps, g)
+	if g.Topic == l.snapshot.scope.Topics.Outcomes {
+		l.outcomes[g.Partition] = &remains{offset: g.To}
+	}
+}
+
+// lost reports whether a place was to be read and is gone.
+func (l *logs) lost(at events.Source) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.ContainsFunc(l.gaps, func(g topicreader.Gap) bool {
+		return g.Topic == at.Topic && g.Partition == at.Partition && g.From <= at.Offset && at.Offset < g.To
+	})
+}
+
+// seen is told of each outcome record.
+func (l *logs) seen(rec topicreader.Record) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if left := l.outcomes[rec.Partition]; left != nil && left.time.IsZero() && rec.Offset >= left.offset {
+		left.time = rec.Time
+	}
+}
+
+// mayBeGone reports whether the outcome of a request may have been deleted: it
+// was asked for before the first outcome that is left in the partition where
+// its outcome belongs.
+func (l *logs) mayBeGone(rec topicreader.Record, req events.Request) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.outcomes) == 0 {
+		return false
+	}
+	for _, partition := range l.homes(rec, req) {
+		left := l.outcomes[partition]
+		if left == nil {
+			continue
+		}
+		begins := left.time
+		if begins.IsZero() {
+			begins = l.snapshot.At
+		}
+		if rec.Time.Before(begins.Add(clockSlack)) {
+			return true
+		}
+	}
+	return false
+}
+
+// homes are the partitions where the outcome of a request can stand: that of
+// the record's key, or of out_trade_no where it has none; any of them where
+// it has neither.
+func (l *logs) homes(rec topicreader.Record, req events.Request) []int {
+	all := slices.Sorted(maps.Keys(l.snapshot.to[l.snapshot.scope.Topics.Outcomes]))
+	key := rec.Key
+	if len(key) == 0 {
+		key = []byte(req.OutTradeNo)
+	}
+	if len(key) == 0 {
+		return all
+	}
+	return []int{kafka.Murmur2Balancer{}.Balance(kafka.Message{Key: key}, all...)}
+}

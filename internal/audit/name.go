@@ -1,0 +1,151 @@
+package audit
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/closeorder/closeorder/events"
+	"github.com/closeorder/closeorder/internal/topicreader"
+)
+
+// nameHoles reads again what is finished and unanswered: to name it, and to
+// tell a hole from an answer that retention may have taken.
+func (a *auditor) nameHoles(ctx context.Context) error {
+	from, to := topicreader.Offsets{}, topicreader.Offsets{}
+	a.table.each(func(partition int, offset int64, e *entry) {
+		if !e.is(suspect) {
+			return
+		}
+		if _, any := from[partition]; !any {
+			from[partition] = offset
+		}
+		to[partition] = offset + 1
+	})
+	if len(from) == 0 {
+		return nil
+	}
+	// One partition after the other, so that the same audit lists the same.
+	err := a.readBetween(ctx, a.scope.Topics.Requests, from, to, 1, func(rec topicreader.Record) {
+		e := a.table.at(rec.Partition, rec.Offset)
+		if e == nil || !e.is(suspect) {
+			return
+		}
+		e.flags &^= suspect
+		req, _ := events.DecodeRequest(rec.Message)
+		if a.logs.mayBeGone(rec, req) {
+			a.report.Unproven++
+			return
+		}
+		f := Finding{Kind: Hole, Partition: rec.Partition, Offset: rec.Offset, Time: rec.Time, Detail: a.holeDetail(rec.Partition, rec.Offset, e)}
+		f.name(req.RequestID, req.Order())
+		a.hole(f, e)
+	})
+	if err != nil {
+		return err
+	}
+	// What was deleted since it was read is a hole all the same.
+	a.table.each(func(partition int, offset int64, e *entry) {
+		if e.is(suspect) {
+			a.hole(Finding{Kind: Hole, Partition: partition, Offset: offset, Time: e.time(), Detail: a.holeDetail(partition, offset, e) + "; the record was deleted during the audit"}, e)
+		}
+	})
+	return nil
+}
+
+func (a *auditor) hole(f Finding, e *entry) {
+	a.report.Holes++
+	if e.is(dead) {
+		a.report.DeadLettersWithoutOutcome++
+	}
+	a.found(f)
+}
+
+// holeDetail says why a request counts as finished, and what is left of it.
+func (a *auditor) holeDetail(partition int, offset int64, e *entry) string {
+	c := a.commits[a.scope.Topics.Requests][partition]
+	detail := fmt.Sprintf("finished below the committed offset %d", c.offset)
+	if offset >= c.offset {
+		detail = fmt.Sprintf("finished above the committed offset %d, by the commit's metadata", c.offset)
+	}
+	switch {
+	case e.is(dead):
+		return detail + "; it has a dead letter and no outcome"
+	case e.is(retried):
+		return detail + "; its retry records are finished too, and there is no outcome"
+	}
+	return detail + "; there is no outcome, retry record or dead letter"
+}
+
+// nameContradictions reads the outcomes again for those that contradict each
+// other.
+func (a *auditor) nameContradictions(ctx context.Context) error {
+	orders, unnamed := a.contradictions()
+	a.report.Contradictions = int64(len(orders)) + unnamed
+	if a.report.Contradictions == 0 {
+		return nil
+	}
+	if limit := a.options.Limit; limit > 0 && len(orders) > limit {
+		a.report.FindingsLeftOut += int64(len(orders) - limit)
+		for _, order := range slices.Sorted(maps.Keys(orders))[limit:] {
+			delete(orders, order)
+		}
+	}
+	groups := map[any]*Finding{}
+	outcomes := a.scope.Topics.Outcomes
+	err := a.readBetween(ctx, outcomes, a.from[outcomes], a.to[outcomes], 1, func(rec topicreader.Record) {
+		o, err := events.DecodeOutcome(rec.Message)
+		if err != nil {
+			return
+		}
+		e := a.requestAt(o.Source)
+		if e == nil || a.table.identityHash(o.RequestID, o.Order(), o.Replay) != e.identity {
+			return
+		}
+		var key any
+		switch {
+		case e.order != 0 && orders[e.order]:
+			key = e.order
+		case e.order == 0 && e.is(conflict):
+			key = o.Source
+		default:
+			return
+		}
+		f := groups[key]
+		if f == nil {
+			f = &Finding{Kind: Contradiction, Partition: o.Source.Partition, Offset: o.Source.Offset, Time: o.CompletedAt}
+			f.name(o.RequestID, o.Order())
+			groups[key] = f
+		}
+		f.Answers = append(f.Answers, Answer{
+			Outcome: o.Result, Code: o.Code, SafeToReissue: o.SafeToReissue, Replay: o.Replay, CompletedAt: o.CompletedAt,
+			Partition: o.Source.Partition, Offset: o.Source.Offset, OutcomePartition: rec.Partition, OutcomeOffset: rec.Offset,
+		})
+	})
+	if err != nil {
+		return err
+	}
+	for _, f := range groups {
+		f.Detail = contradictionDetail(f.Answers)
+		a.found(*f)
+	}
+	return nil
+}
+
+// contradictionDetail tells what the outcomes of an order say, at most a few
+// of them.
+func contradictionDetail(answers []Answer) string {
+	const most = 6
+	text := ""
+	for i, n := range answers {
+		if i == most {
+			return text + fmt.Sprintf("; and %d more", len(answers)-most)
+		}
+		if i > 0 {
+			text += "; "
+		}
+		text += fmt.Sprintf("%s at %s for partition %d, offset %d", words(n.Outcome, n.SafeToReissue, n.Code), n.CompletedAt.UTC().Format("2006-01-02T15:04:05Z"), n.Partition, n.Offset)
+	}
+	return text
+}

@@ -1,0 +1,66 @@
+package audit
+
+import (
+	"maps"
+	"slices"
+)
+
+// notes says what limits the proof.
+func (a *auditor) notes() {
+	t := a.scope.Topics
+	committedAny := false
+	for _, topic := range append([]string{t.Requests}, t.Retries...) {
+		for _, partition := range slices.Sorted(maps.Keys(a.to[topic])) {
+			c, committed := a.commits[topic][partition]
+			committedAny = committedAny || committed
+			first, end := a.first[topic][partition], a.to[topic][partition]
+			switch {
+			case !committed:
+				if first > 0 {
+					a.note("%s, partition %d: the log begins at offset %d and group %s has committed nothing: what was below may never have been read", topic, partition, first, a.scope.Group)
+				}
+			case c.offset > end:
+				a.note("%s, partition %d: the committed offset %d lies beyond the end %d: the topic was made anew or has lost records; what is unanswered there counts as in flight", topic, partition, c.offset, end)
+			case first > c.offset:
+				a.report.DeletedUnread += first - c.offset
+				a.note("%s, partition %d: offsets %d to %d were deleted before they were finished: requests were lost to retention", topic, partition, c.offset, first-1)
+			}
+			if c.err != nil {
+				a.note("%s, partition %d: the metadata of the commit at offset %d counts for nothing: %v", topic, partition, c.offset, c.err)
+			}
+		}
+	}
+	if !committedAny && a.report.Requests > 0 {
+		a.note("group %s has committed nothing: if the workers use another group, name it", a.scope.Group)
+	}
+	for _, partition := range slices.Sorted(maps.Keys(a.beyond)) {
+		a.note("%s, partition %d: an outcome answers offset %d, and the log ends at %d: the topic was made anew or has lost records; outcomes that name other requests are taken for those of the old log", t.Requests, partition, a.beyond[partition], a.to[t.Requests][partition])
+	}
+	a.rangeNotes()
+	for _, g := range a.logs.gaps {
+		a.note("%s, partition %d: offsets %d to %d were deleted during the audit", g.Topic, g.Partition, g.From, g.To-1)
+	}
+	if a.report.Unproven > 0 {
+		a.note("%d requests are older than the outcomes that are retained: they are finished, and whether they were answered can no longer be told", a.report.Unproven)
+	}
+	if more := a.report.Unreadable - 5; more > 0 {
+		a.note("and %d more records that cannot be read", more)
+	}
+}
+
+// rangeNotes says where the requests begin only after the range does.
+func (a *auditor) rangeNotes() {
+	if a.scope.Since.IsZero() {
+		return
+	}
+	topic := a.scope.Topics.Requests
+	cut := 0
+	for partition, first := range a.first[topic] {
+		if first > 0 && a.from[topic][partition] == first && first < a.to[topic][partition] {
+			cut++
+		}
+	}
+	if cut > 0 {
+		a.note("%s: in %d of %d partitions the log may begin only after --since: what was deleted is not audited", topic, cut, len(a.first[topic]))
+	}
+}

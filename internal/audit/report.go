@@ -1,0 +1,180 @@
+package audit
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"github.com/closeorder/closeorder/events"
+)
+
+// Report is what an audit counted and found. As JSON its names are stable:
+// names may be added, none is changed or taken away.
+type Report struct {
+	Group string    `json:"group"`
+	Topic string    `json:"topic"`
+	Since time.Time `json:"since,omitzero"`
+	Until time.Time `json:"until,omitzero"`
+	AsOf  time.Time `json:"as_of"`
+	// Balanced: no hole, no contradiction, no misnamed outcome, and nothing
+	// that was deleted unread.
+	Balanced bool `json:"balanced"`
+
+	// Requests = Closed + Paid + Failed + Waiting + InFlight + Holes + Unproven.
+	Requests int64 `json:"requests"`
+	Closed   int64 `json:"closed"`
+	Paid     int64 `json:"paid"`
+	Failed   int64 `json:"failed"`
+	// Waiting requests stand in a retry topic.
+	Waiting int64 `json:"waiting"`
+	// InFlight requests are not finished by what is committed.
+	InFlight int64 `json:"in_flight"`
+	// Holes are finished and neither answered nor waiting: lost.
+	Holes int64 `json:"holes"`
+	// Unproven requests are finished and older than what the outcomes topic
+	// still holds: they may have been answered.
+	Unproven int64 `json:"unproven"`
+
+	// DeletedUnread counts offsets of requests and retries that retention took
+	// before the group had finished them: requests that are lost and can no
+	// longer be named. They are in none of the numbers above.
+	DeletedUnread int64 `json:"deleted_unread"`
+
+	// Contradictions counts the orders of which one outcome says paid and
+	// another closed, so that both cannot be acted on: for the same record,
+	// or for different ones with the closed one safe_to_reissue.
+	Contradictions int64 `json:"contradictions"`
+	// Misnamed outcomes name another order, request or replay number than the
+	// record that they are said to answer. They do not count as answers.
+	Misnamed int64 `json:"misnamed"`
+	// ClosedThenPaid counts the closed requests that were not
+	// safe_to_reissue, of orders that were paid all the same. That is no
+	// contradiction: the outcome said so.
+	ClosedThenPaid int64 `json:"closed_then_paid"`
+
+	// Duplicates are outcomes that repeat one: the same request, event id and
+	// answer. Crashes and produce retries make them.
+	Duplicates int64 `json:"duplicates"`
+	// DuplicatesThatDiffer repeat one with another answer or another event
+	// id. The first in its topic counts, as events.Supersedes has it.
+	DuplicatesThatDiffer int64 `json:"duplicates_that_differ"`
+
+	// Replays are requests with a replay number. They are requests of their
+	// own and counted above.
+	Replays int64 `json:"replays"`
+	// FailedSuperseded counts the failed requests of which a replay with a
+	// higher number has an outcome.
+	FailedSuperseded int64 `json:"failed_superseded"`
+
+	DeadLetters int64 `json:"dead_letters"`
+	// DeadLettersWithoutOutcome are holes that have a dead letter.
+	DeadLettersWithoutOutcome int64 `json:"dead_letters_without_outcome"`
+	// DeadLettersAnswered are dead letters of requests that are closed or
+	// paid: a worker died between the dead letter and the failed outcome, and
+	// the next one found an answer.
+	DeadLettersAnswered int64 `json:"dead_letters_answered"`
+
+	// OutcomesWithoutRequest are outcomes of no record that was audited.
+	OutcomesWithoutRequest WithoutRequest `json:"outcomes_without_request"`
+	// Unreadable records in the topics of closeorder's own: they count for
+	// nothing.
+	Unreadable int64 `json:"unreadable"`
+
+	// OldestWaiting and OldestInFlight are timestamps of requests.
+	OldestWaiting  time.Time `json:"oldest_waiting,omitzero"`
+	OldestInFlight time.Time `json:"oldest_in_flight,omitzero"`
+
+	// Findings lists holes, contradictions, misnamed outcomes and repeats
+	// that differ, as many of each kind as were asked for.
+	Findings []Finding `json:"findings"`
+	// FindingsLeftOut counts those that are not listed.
+	FindingsLeftOut int64 `json:"findings_left_out"`
+	// Notes say in words what limits the proof: logs that were cut off,
+	// records that are gone, commits that cannot be read.
+	Notes []string `json:"notes"`
+}
+
+// WithoutRequest counts outcomes by why their request was not audited.
+type WithoutRequest struct {
+	// OutsideRange: a time range was asked for, and the request is not in it.
+	OutsideRange int64 `json:"outside_range"`
+	// BeyondRetention: the request is no longer in the log.
+	BeyondRetention int64 `json:"beyond_retention"`
+	// Foreign: another topic, or a place where no record is.
+	Foreign int64 `json:"foreign"`
+}
+
+// Sum is all of them.
+func (w WithoutRequest) Sum() int64 { return w.OutsideRange + w.BeyondRetention + w.Foreign }
+
+// Kind is what a finding is.
+type Kind string
+
+// The kinds of findings. All but Differs are bad.
+const (
+	Hole          Kind = "hole"
+	Contradiction Kind = "contradiction"
+	Misnamed      Kind = "misnamed"
+	Differs       Kind = "duplicate_that_differs"
+)
+
+var kinds = []Kind{Hole, Contradiction, Misnamed, Differs}
+
+// Finding is one request, or one order, with something to look at.
+type Finding struct {
+	Kind Kind `json:"kind"`
+	// The order, as far as it could be read.
+	MchID      string `json:"mch_id,omitempty"`
+	SubMchID   string `json:"sub_mch_id,omitempty"`
+	OutTradeNo string `json:"out_trade_no,omitempty"`
+	RequestID  string `json:"request_id,omitempty"`
+	// Partition and Offset are the request in the requests topic, Time its
+	// timestamp (of a hole) or the completion of the outcome.
+	Partition int       `json:"partition"`
+	Offset    int64     `json:"offset"`
+	Time      time.Time `json:"time"`
+	// Detail is for people.
+	Detail string `json:"detail"`
+	// Answers are the outcomes that contradict each other.
+	Answers []Answer `json:"answers,omitempty"`
+}
+
+// Answer is one of several outcomes of an order.
+type Answer struct {
+	Outcome       events.Result `json:"outcome"`
+	Code          string        `json:"code,omitempty"`
+	SafeToReissue bool          `json:"safe_to_reissue"`
+	Replay        int           `json:"replay"`
+	CompletedAt   time.Time     `json:"completed_at"`
+	// Partition and Offset are the request that is answered.
+	Partition int   `json:"partition"`
+	Offset    int64 `json:"offset"`
+	// OutcomePartition and OutcomeOffset are the outcome's own place.
+	OutcomePartition int   `json:"outcome_partition"`
+	OutcomeOffset    int64 `json:"outcome_offset"`
+}
+
+func (f *Finding) name(requestID string, o events.Order) {
+	f.RequestID, f.MchID, f.SubMchID, f.OutTradeNo = requestID, o.MchID, o.SubMchID, o.OutTradeNo
+}
+
+// balanced says whether nothing is wrong.
+func (r *Report) balanced() bool {
+	return r.Holes == 0 && r.Contradictions == 0 && r.Misnamed == 0 && r.DeletedUnread == 0
+}
+
+// Adds reports whether the requests are the sum of what became of them. It is
+// always so, or the audit itself is wrong.
+func (r *Report) Adds() bool {
+	return r.Requests == r.Closed+r.Paid+r.Failed+r.Waiting+r.InFlight+r.Holes+r.Unproven
+}
+
+// sort puts the findings in order: by kind, then as they stand in the topic.
+func (r *Report) sort() {
+	slices.SortStableFunc(r.Findings, func(a, b Finding) int {
+		return cmp.Or(
+			cmp.Compare(slices.Index(kinds, a.Kind), slices.Index(kinds, b.Kind)),
+			cmp.Compare(a.Partition, b.Partition), cmp.Compare(a.Offset, b.Offset),
+		)
+	})
+}

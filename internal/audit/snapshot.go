@@ -1,0 +1,96 @@
+package audit
+
+import (
+	"context"
+	"time"
+
+	"github.com/closeorder/closeorder/internal/topicreader"
+)
+
+// Snapshot is what is audited: the group's commits and a stretch of every
+// topic.
+type Snapshot struct {
+	// At is when it was taken.
+	At time.Time
+
+	scope   Scope
+	first   map[string]topicreader.Offsets // where the logs begin
+	from    map[string]topicreader.Offsets // where reading begins
+	to      map[string]topicreader.Offsets // where it ends
+	commits map[string]map[int]commit
+}
+
+// Take takes a snapshot while the workers run. It reads no record, and tries
+// until the cluster answers or ctx ends. A topic that does not exist is a
+// *topicreader.MissingTopicError.
+//
+// The order of the questions makes a false hole impossible. A worker
+// publishes what became of a record, waits for the acknowledgement of all
+// in-sync replicas, and then finishes and commits the record's offset. So:
+//
+//  1. The starts of the logs come first. A log that begins above a commit
+//     that is read later has lost records that nobody had read. The other
+//     way round, a worker could read and commit on, and retention delete, in
+//     between.
+//  2. Then the commits. What they show as finished was published before this
+//     moment, and that holds link by link: of a request its retry record, of
+//     that the next one, of the last one the outcome. A link that is not
+//     finished at this moment makes a request that waits, not a hole.
+//  3. Then the ends of outcomes, retries and dead letters. They lie behind
+//     all that the commits stand for. Asked for before the commits, they
+//     would miss what was published and committed in between: false holes.
+//  4. The end of the requests comes last, so that no outcome below the ends
+//     of step 3 answers a request that is not below this one. Requests from
+//     between steps 2 and 4 are not finished by the commits: answered, or in
+//     flight, never a hole.
+//
+// Within each step the order does not matter.
+func Take(ctx context.Context, scope Scope) (*Snapshot, error) {
+	s := &Snapshot{
+		At: time.Now(), scope: scope,
+		first: map[string]topicreader.Offsets{}, from: map[string]topicreader.Offsets{}, to: map[string]topicreader.Offsets{},
+	}
+	t := scope.Topics
+	for _, topic := range t.all() {
+		if err := s.begin(ctx, topic); err != nil {
+			return nil, err
+		}
+	}
+	var err error
+	if s.commits, err = s.readCommits(ctx, append([]string{t.Requests}, t.Retries...)); err != nil {
+		return nil, err
+	}
+	for _, topic := range append(append([]string{t.Outcomes, t.DeadLetters}, t.Retries...), t.Requests) {
+		if s.to[topic], err = scope.Reader.End(ctx, topic); err != nil {
+			return nil, err
+		}
+	}
+	return s, nil
+}
+
+// begin finds out where a log begins, and where reading begins.
+func (s *Snapshot) begin(ctx context.Context, topic string) error {
+	first, err := s.scope.Reader.First(ctx, topic)
+	if err != nil {
+		return err
+	}
+	s.first[topic], s.from[topic] = first, first
+	since := s.scope.Since
+	if since.IsZero() {
+		return nil
+	}
+	if topic != s.scope.Topics.Requests {
+		since = since.Add(-clockSlack)
+	}
+	s.from[topic], err = s.scope.Reader.At(ctx, topic, since)
+	return err
+}
+
+// Records is about how many records Audit reads, if it finds nothing.
+func (s *Snapshot) Records() int64 {
+	var n int64
+	for topic, from := range s.from {
+		n += from.Until(s.to[topic])
+	}
+	return n
+}

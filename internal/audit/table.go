@@ -1,0 +1,148 @@
+package audit
+
+import (
+	"hash/maphash"
+	"math"
+	"time"
+
+	"github.com/closeorder/closeorder/events"
+)
+
+// entry is what is known of one request, in 32 bytes: a million requests take
+// 32 MB. Names are kept as hashes; whoever is found guilty is read again.
+type entry struct {
+	order   uint64 // hash of the order, 0 where it has none
+	request uint64 // hash of request_id and order, 0 where it has neither
+	// identity is a hash of all that an outcome must repeat of its request.
+	identity uint32
+	id       uint32 // hash of the event id of its outcome
+	seconds  uint32 // its timestamp
+	replay   uint16
+	flags    uint16
+}
+
+const (
+	present  uint16 = 1 << iota // there is such a record, and it is audited
+	closed                      // what its outcome says: one of three
+	paid                        //
+	failed                      //
+	safe                        // closed, and safe to reissue
+	conflict                    // has outcomes that say closed and paid
+	retried                     // has a retry record
+	waiting                     // has one that is not finished
+	dead                        // has a dead letter
+	suspect                     // finished without an answer: to be read again
+)
+
+const answered = closed | paid | failed
+
+func (e *entry) is(flags uint16) bool { return e.flags&flags != 0 }
+
+func (e *entry) time() time.Time { return time.Unix(int64(e.seconds), 0) }
+
+func seconds(t time.Time) uint32 { return uint32(max(0, min(t.Unix(), math.MaxUint32))) }
+
+// chunkSize is how many offsets share an allocation.
+const chunkSize = 4096
+
+// table holds an entry for each request, by partition and offset.
+type table struct {
+	partitions map[int]*stretch
+	seed       maphash.Seed
+}
+
+// stretch is the entries of one partition, from the offset base on. A chunk
+// without a request is nil.
+type stretch struct {
+	base   int64
+	chunks []*[chunkSize]entry
+}
+
+func newTable(from map[int]int64) *table {
+	t := &table{partitions: make(map[int]*stretch, len(from)), seed: maphash.MakeSeed()}
+	for partition, base := range from {
+		t.partitions[partition] = &stretch{base: base}
+	}
+	return t
+}
+
+// add makes the entry of an offset that is not below the partition's first.
+func (t *table) add(partition int, offset int64) *entry {
+	s := t.partitions[partition]
+	if s == nil || offset < s.base {
+		return nil
+	}
+	i := offset - s.base
+	for int64(len(s.chunks)) <= i/chunkSize {
+		s.chunks = append(s.chunks, nil)
+	}
+	c := &s.chunks[i/chunkSize]
+	if *c == nil {
+		*c = new([chunkSize]entry)
+	}
+	e := &(*c)[i%chunkSize]
+	e.flags |= present
+	return e
+}
+
+// at returns the entry of an offset, nil where there is none.
+func (t *table) at(partition int, offset int64) *entry {
+	s := t.partitions[partition]
+	if s == nil || offset < s.base {
+		return nil
+	}
+	i := offset - s.base
+	if i/chunkSize >= int64(len(s.chunks)) || s.chunks[i/chunkSize] == nil {
+		return nil
+	}
+	if e := &s.chunks[i/chunkSize][i%chunkSize]; e.is(present) {
+		return e
+	}
+	return nil
+}
+
+// each calls f for every entry, by offset within a partition.
+func (t *table) each(f func(partition int, offset int64, e *entry)) {
+	for partition, s := range t.partitions {
+		for i, c := range s.chunks {
+			if c == nil {
+				continue
+			}
+			for j := range c {
+				if c[j].is(present) {
+					f(partition, s.base+int64(i)*chunkSize+int64(j), &c[j])
+				}
+			}
+		}
+	}
+}
+
+// orderHash names an order, 0 for none.
+func (t *table) orderHash(o events.Order) uint64 {
+	if o.OutTradeNo == "" {
+		return 0
+	}
+	return maphash.Comparable(t.seed, o) | 1
+}
+
+// requestHash names a request as events.SameRequest does, 0 for none.
+func (t *table) requestHash(requestID string, o events.Order) uint64 {
+	if requestID == "" && o.OutTradeNo == "" {
+		return 0
+	}
+	return maphash.Comparable(t.seed, struct {
+		id string
+		o  events.Order
+	}{requestID, o}) | 1
+}
+
+// identityHash is over what an outcome repeats of its request.
+func (t *table) identityHash(requestID string, o events.Order, replay int) uint32 {
+	return uint32(maphash.Comparable(t.seed, struct {
+		id     string
+		o      events.Order
+		replay int
+	}{requestID, o, replay}))
+}
+
+func (t *table) textHash(s string) uint32 { return uint32(maphash.String(t.seed, s)) }
