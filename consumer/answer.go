@@ -7,14 +7,20 @@ import (
 	"github.com/closeorder/closeorder/events"
 )
 
-// Closer gives one request its answer.
+// Closer gives requests their answers.
 //
 // Close must be safe for concurrent use, and must return soon after ctx has
 // ended, with [Interrupted] unless it has an answer already. It may be called
 // again for a request it has answered: after a crash, and after Interrupted.
 // The worker never calls it for two requests of one order at the same time.
+//
+// Alive says whether the gateway answers anything at all to a call in the
+// name of r's merchant. It must be safe for concurrent use, conclude nothing
+// about r's order, and return within seconds. It is asked when a request got
+// no answer while no other call was answered either.
 type Closer interface {
 	Close(ctx context.Context, r events.Request) Answer
+	Alive(ctx context.Context, r events.Request) bool
 }
 
 // Disposition is what an [Answer] makes of its request.

@@ -19,6 +19,7 @@ import (
 type instant struct{}
 
 func (instant) Close(context.Context, events.Request) consumer.Answer { return closedAnswer }
+func (instant) Alive(context.Context, events.Request) bool            { return true }
 
 // BenchmarkWorker is the whole way of a request over TCP: embedded broker,
 // fetch, outcome, commit. One operation is one request.

@@ -28,12 +28,14 @@ type committer struct {
 	gen   *generation
 	dirty map[*partition]struct{}
 
-	turn       sync.Mutex // one request at a time, or an older one could overtake
-	noMetadata bool       // guarded by turn: the broker takes less metadata than we write
+	// turn holds a token: one request at a time, or an older one could
+	// overtake. A channel, because the holder waits for the network.
+	turn       chan struct{}
+	noMetadata bool // the holder's: the broker takes less metadata than we write
 }
 
 func newCommitter(c *cluster, group string, log logrus.FieldLogger) *committer {
-	return &committer{cluster: c, group: group, log: log, wake: make(chan struct{}, 1), dirty: make(map[*partition]struct{})}
+	return &committer{cluster: c, group: group, log: log, wake: make(chan struct{}, 1), turn: make(chan struct{}, 1), dirty: make(map[*partition]struct{})}
 }
 
 // under sets the generation that commits are made under, nil for none.
@@ -97,8 +99,12 @@ func (c *committer) flush(ctx context.Context) error {
 // commit sends one request for all that is dirty. What could not be committed
 // is dirty again, unless its partition is lost.
 func (c *committer) commit(ctx context.Context) error {
-	c.turn.Lock()
-	defer c.turn.Unlock()
+	select {
+	case c.turn <- struct{}{}:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	defer func() { <-c.turn }()
 	c.mu.Lock()
 	gen := c.gen
 	if gen == nil || len(c.dirty) == 0 {

@@ -245,7 +245,8 @@ func (w *Worker) attempt(ctx context.Context, t *task, leave pass) (again bool) 
 		leave.unused()
 		return true
 	case Unanswered:
-		if leave.unanswered() {
+		probe := func(ctx context.Context) bool { return w.closer.Alive(ctx, t.req) }
+		if leave.unanswered(ctx, t.req.Order(), probe) {
 			return true
 		}
 	case Held:

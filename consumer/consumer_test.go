@@ -257,6 +257,7 @@ func (c *cluster) worker(closer consumer.Closer, change func(*consumer.Config)) 
 type closing struct {
 	takes  time.Duration
 	answer func(r events.Request) consumer.Answer
+	alive  func() bool // nil: it is
 
 	mu       sync.Mutex
 	calls    []string
@@ -296,6 +297,8 @@ func (c *closing) Close(ctx context.Context, r events.Request) consumer.Answer {
 	}
 	return consumer.Answer{Disposition: consumer.Closed, Code: "SUCCESS", SafeToReissue: true, ConfirmedBy: "closeorder", Attempts: 1}
 }
+
+func (c *closing) Alive(context.Context, events.Request) bool { return c.alive == nil || c.alive() }
 
 func numbered(prefix string, n int) []string {
 	out := make([]string, n)

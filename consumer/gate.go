@@ -1,10 +1,12 @@
 package consumer
 
 import (
+	"context"
 	"errors"
 	"sync"
 	"time"
 
+	"github.com/closeorder/closeorder/events"
 	"github.com/sirupsen/logrus"
 	"github.com/sony/gobreaker/v2"
 )
@@ -17,16 +19,20 @@ const (
 	// gateway, not against its order. So does a shorter one that is as long
 	// as the whole call.
 	silence = 10 * time.Second
+	// enough different orders without an answer need no further proof.
+	enough = 3
 )
 
 // gate holds back all calls while the gateway as a whole does not answer (G5).
 //
-// A call that got no answer shuts it when no other call has been answered for
-// a while either: then it is not the order. The request keeps its place, no
-// retry is burnt. Every few seconds one call goes through as a probe; the
-// first answer opens the gate, and calls ramp up from one, each answer making
-// room for one more, so that a gateway that has just come back is not run
-// over. It is safe for concurrent use.
+// A call that got no answer is suspicious when no other call has been
+// answered for a while either. It shuts the gate when it is not the only order
+// that this happens to, or when a probe, a query about no order at all, gets
+// no answer: then it is not the order. The request keeps its place, no retry
+// is burnt. Every few seconds one call goes through a shut gate; the first
+// answer opens it, and calls ramp up from one, each answer making room for one
+// more, so that a gateway that has just come back is not run over. It is safe
+// for concurrent use.
 type gate struct {
 	slots   int
 	breaker *gobreaker.TwoStepCircuitBreaker[struct{}]
@@ -36,7 +42,10 @@ type gate struct {
 	mu         sync.Mutex
 	limit      int // calls in flight at the most, at present
 	lastAnswer time.Time
-	shutAt     time.Time // zero while open
+	silent     map[events.Order]bool // orders without an answer since then, at most enough
+	dead       bool                  // a probe got no answer since then
+	probing    chan struct{}         // closed when the probe under way is over; nil without one
+	shutAt     time.Time             // zero while open
 	timer      *time.Timer
 }
 
@@ -46,7 +55,7 @@ var (
 )
 
 func newGate(slots int, poke func(), log logrus.FieldLogger) *gate {
-	g := &gate{slots: slots, limit: slots, poke: poke, log: log}
+	g := &gate{slots: slots, limit: slots, poke: poke, log: log, silent: make(map[events.Order]bool)}
 	g.breaker = gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
 		MaxRequests:   1, // one probe at a time
 		Timeout:       probeEvery,
@@ -109,26 +118,65 @@ func (g *gate) admit(inFlight int) (pass, bool) {
 
 // answered reports that the gateway answered, whatever it said.
 func (p pass) answered() {
-	p.gate.mu.Lock()
-	p.gate.lastAnswer = time.Now()
-	p.gate.limit = min(p.gate.limit+1, p.gate.slots)
-	p.gate.mu.Unlock()
+	p.gate.heard()
 	p.done(nil)
 }
 
-// unanswered reports a call without a usable answer and returns whether the
-// gateway as a whole is to blame: then the request keeps its place.
-func (p pass) unanswered() (outage bool) {
-	p.gate.mu.Lock()
-	last := p.gate.lastAnswer
-	outage = !last.After(p.began) || time.Since(last) >= silence
-	p.gate.mu.Unlock()
-	if outage {
+// heard notes an answer, and makes room for one more call.
+func (g *gate) heard() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.lastAnswer = time.Now()
+	g.limit = min(g.limit+1, g.slots)
+	g.silent, g.dead = make(map[events.Order]bool), false
+}
+
+// unanswered reports a call for an order without a usable answer and returns
+// whether the gateway as a whole is to blame: then the request keeps its
+// place. probe asks the gateway whether it is there.
+func (p pass) unanswered(ctx context.Context, order events.Order, probe func(context.Context) bool) (outage bool) {
+	if p.gate.suspects(ctx, p.began, order, probe) {
 		p.done(errSilent)
-	} else {
-		p.done(errNoEvidence)
+		return true
 	}
-	return outage
+	p.done(errNoEvidence)
+	return false
+}
+
+func (g *gate) suspects(ctx context.Context, began time.Time, order events.Order, probe func(context.Context) bool) bool {
+	for {
+		g.mu.Lock()
+		if g.lastAnswer.After(began) && time.Since(g.lastAnswer) < silence {
+			g.mu.Unlock()
+			return false // others are answered: it is the order
+		}
+		if len(g.silent) < enough {
+			g.silent[order] = true
+		}
+		if g.dead || len(g.silent) >= enough || ctx.Err() != nil {
+			g.mu.Unlock()
+			return true
+		}
+		if under := g.probing; under != nil { // one probe serves all that ask
+			g.mu.Unlock()
+			<-under
+			continue
+		}
+		over := make(chan struct{})
+		g.probing = over
+		g.mu.Unlock()
+
+		alive := probe(ctx)
+
+		g.mu.Lock()
+		g.probing = nil
+		close(over)
+		g.dead = !alive // whoever has waited for this probe need not make another
+		g.mu.Unlock()
+		if alive {
+			return false
+		}
+	}
 }
 
 // unused reports that no call was made, or that it was cut off.

@@ -1,21 +1,85 @@
 package consumer
 
 import (
+	"context"
+	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/closeorder/closeorder/events"
 )
+
+// dead and alive are what a probe finds.
+func dead(context.Context) bool  { return false }
+func alive(context.Context) bool { return true }
+
+var one = events.Order{OutTradeNo: "T1"}
 
 func TestGate(t *testing.T) {
 	for sentence, test := range map[string]func(t *testing.T, g *gate){
-		"the first unanswered call shuts it when nothing else was answered": func(t *testing.T, g *gate) {
+		"one unanswered call shuts it when a probe is not answered either": func(t *testing.T, g *gate) {
 			p, _ := g.admit(0)
 			time.Sleep(20 * time.Second)
-			if !p.unanswered() {
+			if !p.unanswered(t.Context(), one, dead) {
 				t.Error("not taken for an outage")
 			}
 			if _, ok := g.admit(0); ok {
 				t.Error("still open")
+			}
+		},
+		"one unanswered call does not when a probe is answered": func(t *testing.T, g *gate) {
+			p, _ := g.admit(0)
+			time.Sleep(20 * time.Second)
+			if p.unanswered(t.Context(), one, alive) {
+				t.Error("taken for an outage")
+			}
+			if _, ok := g.admit(0); !ok {
+				t.Error("shut")
+			}
+		},
+		"three different orders without an answer shut it whatever a probe says": func(t *testing.T, g *gate) {
+			outage := false
+			for i := range 3 {
+				p, _ := g.admit(0)
+				time.Sleep(20 * time.Second)
+				outage = p.unanswered(t.Context(), events.Order{OutTradeNo: fmt.Sprint(i)}, alive)
+			}
+			if !outage {
+				t.Error("not taken for an outage")
+			}
+		},
+		"many different orders without an answer at once shut it though a probe is answered": func(t *testing.T, g *gate) {
+			kept := make(chan bool, 20)
+			for i := range 20 {
+				p, _ := g.admit(i)
+				go func() { kept <- p.unanswered(t.Context(), events.Order{OutTradeNo: fmt.Sprint(i)}, alive) }()
+			}
+			burnt := 0
+			for range 20 {
+				if !<-kept {
+					burnt++
+				}
+			}
+			if burnt >= enough {
+				t.Errorf("%d requests burn a try in an outage", burnt)
+			}
+		},
+		"many that ask at once share one probe": func(t *testing.T, g *gate) {
+			probes := 0
+			slow := func(context.Context) bool { probes++; time.Sleep(10 * time.Second); return false }
+			outages := make(chan bool, 2)
+			for range 2 {
+				p, _ := g.admit(0)
+				go func() { outages <- p.unanswered(t.Context(), one, slow) }()
+			}
+			for range 2 {
+				if !<-outages {
+					t.Error("not taken for an outage")
+				}
+			}
+			if probes != 1 {
+				t.Errorf("%d probes", probes)
 			}
 		},
 		"an unanswered call among answered ones says nothing": func(t *testing.T, g *gate) {
@@ -25,7 +89,7 @@ func TestGate(t *testing.T) {
 				other, _ := g.admit(1)
 				other.answered()
 			}
-			if lost.unanswered() {
+			if lost.unanswered(t.Context(), one, dead) {
 				t.Error("taken for an outage")
 			}
 			if _, ok := g.admit(0); !ok {
@@ -38,13 +102,13 @@ func TestGate(t *testing.T) {
 			time.Sleep(time.Second)
 			other.answered()
 			time.Sleep(silence)
-			if !early.unanswered() {
+			if !early.unanswered(t.Context(), one, dead) {
 				t.Error("the beginning of an outage was not seen")
 			}
 		},
 		"one probe at a time goes through a shut gate": func(t *testing.T, g *gate) {
 			p, _ := g.admit(0)
-			p.unanswered()
+			p.unanswered(t.Context(), one, dead)
 			time.Sleep(probeEvery + time.Second)
 			probe, ok := g.admit(0)
 			if !ok {
@@ -53,14 +117,14 @@ func TestGate(t *testing.T) {
 			if _, ok := g.admit(0); ok {
 				t.Error("a second probe")
 			}
-			probe.unanswered()
+			probe.unanswered(t.Context(), one, dead)
 			if _, ok := g.admit(0); ok {
 				t.Error("open after a probe without an answer")
 			}
 		},
 		"a probe that was not used leaves its place to another": func(t *testing.T, g *gate) {
 			p, _ := g.admit(0)
-			p.unanswered()
+			p.unanswered(t.Context(), one, dead)
 			time.Sleep(probeEvery + time.Second)
 			probe, _ := g.admit(0)
 			probe.unused()
@@ -70,7 +134,7 @@ func TestGate(t *testing.T) {
 		},
 		"after an outage each answer makes room for one more call": func(t *testing.T, g *gate) {
 			p, _ := g.admit(0)
-			p.unanswered()
+			p.unanswered(t.Context(), one, dead)
 			time.Sleep(probeEvery + time.Second)
 			probe, _ := g.admit(0)
 			if _, ok := g.admit(1); ok {

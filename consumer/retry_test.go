@@ -170,7 +170,7 @@ func TestAnOutageOfAnHourFailsNothingAndIsToldOnce(t *testing.T) {
 			return closedAnswer
 		}}
 		var hook *test.Hook
-		closer := &closing{takes: 10 * time.Second, answer: d.note}
+		closer := &closing{takes: 10 * time.Second, answer: d.note, alive: func() bool { return !down() }}
 		stop := c.worker(closer, func(cfg *consumer.Config) { heard(&hook)(cfg); cfg.MaxInFlight = 10 })
 		orders := numbered("T", 100)
 		c.request(orders...)
@@ -229,6 +229,24 @@ func TestAnOrderThatAloneGetsNoAnswerDoesNotHoldTheOthers(t *testing.T) {
 		}
 		if failed != 1 {
 			t.Errorf("%d failed", failed)
+		}
+	})
+}
+
+func TestAnOrderThatNeverGetsAnAnswerEndsAlsoOnAQuietNight(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		d := &diary{answer: func(r events.Request, nth int) consumer.Answer {
+			return consumer.Answer{Disposition: consumer.Unanswered, Code: "HTTP_STATUS", Attempts: 2}
+		}}
+		var hook *test.Hook
+		defer c.worker(&closing{takes: 20 * time.Second, answer: d.note}, heard(&hook))()
+		c.request("HTML")
+		if o := c.outcomes(1)[0]; o.Code != events.CodeRetriesExhausted || len(d.times("HTML")) != 4 {
+			t.Errorf("outcome %s after %d tries", o.Code, len(d.times("HTML")))
+		}
+		if n := logged(hook, "calls are held"); n != 0 {
+			t.Error("one order was taken for an outage although the gateway answers")
 		}
 	})
 }

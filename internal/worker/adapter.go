@@ -13,10 +13,19 @@ type adapter struct{ closer *closer.Closer }
 
 // Close implements consumer.Closer.
 func (a adapter) Close(ctx context.Context, r events.Request) consumer.Answer {
-	return answer(a.closer.Close(ctx, closer.Order{
+	return answer(a.closer.Close(ctx, order(r)))
+}
+
+// Alive implements consumer.Closer.
+func (a adapter) Alive(ctx context.Context, r events.Request) bool {
+	return a.closer.Probe(ctx, order(r))
+}
+
+func order(r events.Request) closer.Order {
+	return closer.Order{
 		MchID: r.MchID, AppID: r.AppID, SubMchID: r.SubMchID, SubAppID: r.SubAppID,
 		OutTradeNo: r.OutTradeNo, CreatedAt: r.OrderCreatedAt,
-	}))
+	}
 }
 
 var dispositions = map[closer.Class]consumer.Disposition{
