@@ -11,7 +11,9 @@ import (
 	"github.com/closeorder/closeorder/events"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // Observer reads topics and what a group has committed for them, of any
@@ -54,8 +56,8 @@ type Commit struct {
 	Metadata string
 }
 
-// Look is what the group had committed at a moment. The records that the
-// commits speak of are in the topics below Ends: those are read after the
+// Look is what the group had committed at a moment, or just before. The
+// records that the commits speak of are in the topics below Ends: those are read after the
 // commits.
 type Look struct {
 	At      time.Time
@@ -87,13 +89,13 @@ func (o *Observer) Close() { o.client.Close() }
 
 // Look reads the commits, and then all topics up to where they end now.
 func (o *Observer) Look(ctx context.Context) (Look, error) {
-	look := Look{At: time.Now(), Commits: make(map[Place]Commit), Ends: make(map[Place]int64)}
+	look := Look{Commits: make(map[Place]Commit), Ends: make(map[Place]int64)}
 	commits, err := o.admin.FetchOffsets(ctx, o.group)
 	for kerr.IsRetriable(err) && ctx.Err() == nil {
 		time.Sleep(250 * time.Millisecond)
-		look.At = time.Now()
 		commits, err = o.admin.FetchOffsets(ctx, o.group)
 	}
+	look.At = time.Now() // the coordinator may have taken its time
 	if err != nil && !errors.Is(err, kerr.GroupIDNotFound) {
 		return look, fmt.Errorf("world: observer: commits: %w", err)
 	}
@@ -112,6 +114,17 @@ func (o *Observer) Look(ctx context.Context) (Look, error) {
 	}
 	o.looks = append(o.looks, look)
 	return look, nil
+}
+
+// evict takes a member out of the group.
+func (o *Observer) evict(ctx context.Context, m kfake.GroupMember) error {
+	req := kmsg.NewPtrLeaveGroupRequest()
+	req.Group = o.group
+	leaving := kmsg.NewLeaveGroupRequestMember()
+	leaving.MemberID, leaving.InstanceID = m.MemberID, m.InstanceID
+	req.Members = append(req.Members, leaving)
+	_, err := req.RequestWith(ctx, o.client)
+	return err
 }
 
 // read reads all partitions up to their ends.

@@ -191,6 +191,7 @@ func (r *run) look(ctx context.Context) {
 	defer cancel()
 	_, err := r.observer.Look(ctx)
 	r.note(err)
+	r.note(r.world.EvictGhosts(ctx, r.observer))
 }
 
 // settle waits until every request has its outcome, or the time is up.

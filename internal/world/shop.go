@@ -35,6 +35,11 @@ func (w *World) OpenShop(name string) (*Shop, error) {
 		kgo.RecordPartitioner(kgo.ManualPartitioner()),
 		kgo.ProducerBatchCompression(kgo.NoCompression()),
 		kgo.ProducerLinger(0),
+		// An idempotent producer waits for its id with a mutex, in which a
+		// bubble's clock stands still. Without it a lost answer writes twice,
+		// as with many a client.
+		kgo.DisableIdempotentWrite(),
+		kgo.MaxProduceRequestsInflightPerBroker(1),
 		kgo.MetadataMinAge(100*time.Millisecond),
 		kgo.MaxBufferedRecords(100_000),
 	)...)

@@ -3,6 +3,7 @@ package world
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/closeorder/closeorder/internal/config"
 	"github.com/closeorder/closeorder/internal/worker"
@@ -14,11 +15,14 @@ type Worker struct {
 	Name string
 	Run  int
 
-	host   *Host
-	stop   context.CancelFunc
-	ended  chan struct{}
-	err    error // of Run; read after ended
-	killed bool
+	host     *Host
+	clientID string // tells the broker which run it is
+	stop     context.CancelFunc
+	ended    chan struct{}
+	err      error // of Run; read after ended
+	killed   bool
+	left     time.Time     // when it was killed
+	patience time.Duration // how long the group waits for it
 }
 
 // StartWorker starts a worker on the named host, with the world's
@@ -35,6 +39,8 @@ func (w *World) StartWorker(name string, tune func(*config.Config)) (*Worker, er
 		}
 	}
 	host := w.Network.Boot(name)
+	w.runs[name]++
+	cfg.Kafka.ClientID = fmt.Sprintf("%s/%d", name, w.runs[name])
 	assembled, err := worker.New(cfg, worker.Deps{
 		Log:         w.log.WithField("worker", name),
 		DialKafka:   host.DialContext,
@@ -43,9 +49,11 @@ func (w *World) StartWorker(name string, tune func(*config.Config)) (*Worker, er
 	if err != nil {
 		return nil, fmt.Errorf("world: worker %s: %w", name, err)
 	}
-	w.runs[name]++
 	ctx, cancel := context.WithCancel(context.Background())
-	wk := &Worker{Name: name, Run: w.runs[name], host: host, stop: cancel, ended: make(chan struct{})}
+	wk := &Worker{
+		Name: name, Run: w.runs[name], host: host, clientID: cfg.Kafka.ClientID, stop: cancel, ended: make(chan struct{}),
+		patience: cfg.Kafka.SessionTimeout + cfg.Kafka.RebalanceTimeout,
+	}
 	w.workers = append(w.workers, wk)
 	go func() {
 		defer close(wk.ended)
@@ -68,7 +76,7 @@ func (wk *Worker) SignalStop() { wk.stop() }
 // this moment it reaches nobody. Its goroutines go on until they notice;
 // [World.Close] waits for them.
 func (wk *Worker) Kill() {
-	wk.killed = true
+	wk.killed, wk.left = true, time.Now()
 	wk.host.Crash()
 	wk.stop()
 }
@@ -89,4 +97,26 @@ func (wk *Worker) hasEnded() bool {
 	default:
 		return false
 	}
+}
+
+// EvictGhosts takes workers out of the group that were killed longer ago than
+// any time-out of theirs. Kafka does that by itself. kfake does not for a
+// member whose connection was gone when its answer to JoinGroup or SyncGroup
+// was sent: it starts no session timer for it, and the member keeps its
+// partitions for ever.
+func (w *World) EvictGhosts(ctx context.Context, o *Observer) error {
+	info := w.Kafka.Cluster().GroupInfo(w.Config.Kafka.Group)
+	if info == nil {
+		return nil
+	}
+	for _, m := range info.Members {
+		for _, wk := range w.workers {
+			if m.ClientID == wk.clientID && wk.killed && time.Since(wk.left) > wk.patience {
+				if err := o.evict(ctx, m); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
 }
