@@ -146,8 +146,8 @@ func TestVerdictsAgreeWithTheOrderBook(t *testing.T) {
 // Many orders at once, buyers who pay at any moment, creates that come late,
 // and every share of calls that fail.
 func TestManyOrdersAgreeWithTheOrderBook(t *testing.T) {
-	const orders = 3000
-	for seed := range uint64(3) {
+	const orders = 1200
+	for seed := range uint64(2) {
 		for _, confirm := range []Confirm{ConfirmNever, ConfirmDoubt, ConfirmAlways} {
 			t.Run(fmt.Sprintf("%s/seed %d", confirm, seed), func(t *testing.T) {
 				sim := gatewaysim.Config{
