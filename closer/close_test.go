@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -108,7 +109,8 @@ func TestClose(t *testing.T) {
 		},
 		"SUCCESS that never takes effect concludes nothing": {
 			closes: replies(closeSuccess()), queries: replies(state("NOTPAY")), order: young,
-			want: want{class: Temporary, code: "NOTPAY", from: 20 * time.Second, to: 31 * time.Second},
+			config: func(c *Config, _ *gateway) { c.Budget = time.Hour }, // not the budget ends it
+			want:   want{class: Temporary, code: "NOTPAY", calls: "close" + strings.Repeat(" query query query query query close", 3) + " query query query query", from: 20 * time.Second, to: 40 * time.Second},
 		},
 		"SUCCESS on a young order whose query stays unanswered concludes nothing": {
 			closes: replies(closeSuccess()), queries: replies(reply{status: 502}), order: young,
