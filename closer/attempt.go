@@ -79,7 +79,8 @@ type Attempt struct {
 	Key int
 	// Reply has the fields of the reply, verified or not (see Failure), without sign.
 	Reply map[string]string
-	// Body is what came back when Reply is empty, cut to 256 bytes, as the gateway sent it.
+	// Body is the beginning of what came back when Reply is empty, at most 256
+	// bytes, with what may be a signature masked.
 	Body string
 	// Class is what the call came to by itself. A query's is Closed or Paid
 	// when it shows that, Temporary when the order is still open or unknown.

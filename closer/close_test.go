@@ -8,6 +8,7 @@ import (
 	"sync"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/closeorder/closeorder/signing"
 )
@@ -460,4 +461,18 @@ func TestObserver(t *testing.T) {
 			t.Errorf("attempts %+v", seen[:2])
 		}
 	})
+}
+
+// A reply that is nearly right is shown to observers without its signature.
+func TestExcerptShowsNoSignature(t *testing.T) {
+	for _, f := range replyFiles(t) {
+		fields, err := readReply(f.body)
+		if err == nil && fields["sign"] == "" {
+			continue
+		}
+		got := excerpt(f.body)
+		if hexRun.MatchString(got) || len(got) > 256 || !utf8.ValidString(got) {
+			t.Errorf("%s is shown as %q", f.name, got)
+		}
+	}
 }

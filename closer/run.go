@@ -5,7 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -316,7 +318,7 @@ func (r *run) call(call Call, key int) (answer, bool) {
 		Failure: a.failure, Err: a.err, request: fields,
 	}
 	if len(a.fields) == 0 {
-		r.pending.Body = string(d.body[:min(len(d.body), 256)])
+		r.pending.Body = excerpt(d.body)
 	}
 	if interrupted {
 		r.pending.Class, r.pending.Code, r.pending.Failure = Interrupted, CodeInterrupted, ""
@@ -333,6 +335,16 @@ var replyBuffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 func shown(fields map[string]string) map[string]string {
 	delete(fields, signing.FieldSign)
 	return fields
+}
+
+// hexRun is what may be a signature, whole or cut.
+var hexRun = regexp.MustCompile(`[0-9A-Fa-f]{16,}`)
+
+// excerpt is the beginning of a body that could not be read, fit to be
+// printed: a reply that is nearly right may have a signature in it.
+func excerpt(body []byte) string {
+	s := hexRun.ReplaceAllString(strings.ToValidUTF8(string(body[:min(len(body), 1024)]), "?"), "******")
+	return strings.ToValidUTF8(s[:min(len(s), 256)], "")
 }
 
 // saw completes the pending attempt with what its answer means.
