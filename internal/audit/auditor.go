@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -93,15 +94,22 @@ func (a *auditor) read(ctx context.Context, topic string, each func(topicreader.
 	return a.readBetween(ctx, topic, a.from[topic], a.to[topic], 0, each)
 }
 
+// How much is fetched at one time, of what is compressed on the wire: a record
+// takes about four times its size in memory while it is read. The counting is
+// slower than the fetching, so that more would only take more memory.
+const (
+	fetchBytes    = 256 << 10
+	fetchParallel = 4
+)
+
 // reportEvery is how many records go by between two reports of progress.
 const reportEvery = 500
 
 func (a *auditor) readBetween(ctx context.Context, topic string, from, to topicreader.Offsets, parallel int, each func(topicreader.Record)) error {
 	r := *a.scope.Reader
 	r.OnGap = a.logs.gap
-	if parallel > 0 {
-		r.Parallel = parallel
-	}
+	r.Parallel = cmp.Or(parallel, r.Parallel, fetchParallel)
+	r.FetchBytes = cmp.Or(r.FetchBytes, fetchBytes)
 	n := 0
 	told := func() {
 		if a.options.OnRead != nil && n > 0 {
