@@ -1,0 +1,97 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+
+	"github.com/closeorder/closeorder/internal/audit"
+	"github.com/closeorder/closeorder/internal/config"
+	"github.com/spf13/cobra"
+)
+
+func (a *app) auditCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "audit", Short: "Proves that no request was lost and none answered twice", GroupID: "look", Args: noArgs,
+		Long: `Reads requests, retries, outcomes, dead letters and what the workers have
+committed, and balances them: every request is closed, paid, failed, waiting in
+a retry topic or in flight. It lists what does not fit:
+
+  hole             finished by the workers, and neither answered nor waiting: lost
+  contradiction    one outcome of an order says paid and another closed
+  misnamed         an outcome that names another order than its request
+  deleted unread   retention took requests before a worker had them
+
+Workers may run meanwhile: what they are at counts as in flight, never as lost.
+With --since and --until the requests of that time are audited, by their
+timestamps, and what became of them is looked up to the end of the topics.
+
+Exit code 0: it balances; 1: one of the above, or Kafka cannot be read.`,
+		Example: `closeorder audit
+closeorder audit --since 24h --json | jq '.findings[]'
+closeorder audit --since 2026-01-31T08:00:00Z --until 2026-01-31T09:00:00Z`,
+	}
+	flags := cmd.Flags()
+	var during timeRange
+	during.add(flags, "requests")
+	limit := flags.Int("limit", 100, "the most findings of each kind that are listed; 0: all. All are counted")
+	asJSON := flags.Bool("json", false, "print one JSON document")
+	settings := a.settings(cmd, []config.Section{config.Connection, config.TopicNames, config.Work}, allBut(config.Work, "kafka.group")...)
+	settings.sections = []config.Section{config.Connection, config.TopicNames} // of the rest nothing is checked
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		since, until, err := during.parse(time.Now())
+		if err != nil {
+			return err
+		}
+		if *limit < 0 {
+			return usagef("--limit must not be negative")
+		}
+		cfg, err := settings.load()
+		if err != nil {
+			return err
+		}
+		if cfg.Kafka.Group == "" {
+			return usagef("--kafka-group must name the workers' group")
+		}
+		report, err := a.audit(cmd.Context(), cfg, since, until, *limit)
+		if err != nil {
+			return err
+		}
+		if *asJSON {
+			enc := json.NewEncoder(a.stdout)
+			enc.SetEscapeHTML(false)
+			enc.SetIndent("", "  ")
+			err = enc.Encode(report)
+		} else {
+			a.printAudit(report)
+		}
+		if !report.Balanced {
+			return errBadNews
+		}
+		return err
+	}
+	return cmd
+}
+
+func (a *app) audit(ctx context.Context, cfg config.Config, since, until time.Time, limit int) (*audit.Report, error) {
+	c, err := a.cluster(cfg)
+	if err != nil {
+		return nil, err
+	}
+	defer c.close()
+	reach, cancel := context.WithTimeoutCause(ctx, reachTimeout, errUnreached)
+	defer cancel()
+	snapshot, err := audit.Take(reach, audit.Scope{
+		Reader: c.reader(), Group: cfg.Kafka.Group, Since: since, Until: until,
+		Topics: audit.Topics{
+			Requests: cfg.Topics.Requests, Outcomes: cfg.Topics.Outcomes, DeadLetters: cfg.Topics.DeadLetters,
+			Retries: cfg.Topics.Retries(),
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
+	bar := a.progress("auditing", int(snapshot.Records()))
+	defer bar.finish()
+	return snapshot.Audit(ctx, audit.Options{Limit: limit, OnRead: bar.add})
+}

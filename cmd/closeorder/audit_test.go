@@ -1,0 +1,187 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/closeorder/closeorder/events"
+	"github.com/closeorder/closeorder/internal/audit"
+	"github.com/closeorder/closeorder/internal/broker"
+	"github.com/closeorder/closeorder/internal/config"
+	"github.com/closeorder/closeorder/internal/gatewaysim"
+	"github.com/closeorder/closeorder/internal/topicreader"
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// shop is a broker and a gateway, and what a worker of one merchant needs.
+func shop(t *testing.T) (b *broker.Broker, env []string) {
+	t.Helper()
+	b, err := broker.Start(broker.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := b.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return b, []string{
+		"CLOSEORDER_KAFKA_BROKERS=" + b.Addr(), "CLOSEORDER_KAFKA_SESSION_TIMEOUT=6s",
+		"CLOSEORDER_GATEWAY_URLS=" + gateway(t, gatewaysim.Config{}),
+		"CLOSEORDER_MCH_ID=1900000109", "CLOSEORDER_APPID=wx8888888888888888", "CLOSEORDER_API_KEY=" + gatewaysim.DirectKey,
+	}
+}
+
+// lines are requests of merchant 1900000109, as CSV.
+func lines(prefix string, n int) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, "1900000109,%s%d\n", prefix, i)
+	}
+	return b.String()
+}
+
+// TestAnOutcomeThatIsDeletedIsExactlyOneHole takes one outcome of a real run
+// away.
+func TestAnOutcomeThatIsDeletedIsExactlyOneHole(t *testing.T) {
+	b, env := shop(t)
+	worker := launch(t, env, "", "run")
+	input := "mch_id,out_trade_no\n" + lines("T", 40) + lines("PAID", 10) + lines("DEAD", 5)
+	code, _, stderr := call(t, env, input, "request", "--wait", "--file", "-")
+	if code != exitBad { // some failed
+		t.Fatalf("request: exit code %d, %s", code, stderr)
+	}
+	if code := worker.end(t); code != exitDone {
+		t.Fatalf("run: exit code %d", code)
+	}
+	code, stdout, stderr := call(t, env, "", "audit")
+	if code != exitDone || stderr != "" {
+		t.Errorf("before: exit code %d, %s", code, stderr)
+	}
+	golden(t, "audit-balanced.txt", normal(stdout))
+
+	gone := withoutOne(t, b, func(o events.Outcome) bool { return o.OutTradeNo == "T17" })
+	code, stdout, stderr = call(t, env, "", "audit", "--json", "--since", "1h")
+	if code != exitBad || stderr != "" {
+		t.Errorf("after: exit code %d, %s", code, stderr)
+	}
+	var r audit.Report
+	if err := json.Unmarshal([]byte(stdout), &r); err != nil {
+		t.Fatal(err)
+	}
+	if r.Balanced || r.Requests != 55 || r.Closed != 39 || r.Paid != 10 || r.Failed != 5 || r.Holes != 1 || r.Contradictions != 0 || len(r.Findings) != 1 {
+		t.Fatalf("%+v", r)
+	}
+	if f := r.Findings[0]; f.Kind != audit.Hole || f.OutTradeNo != "T17" || f.MchID != "1900000109" || f.Partition != gone.Partition || f.Offset != gone.Offset || time.Since(f.Time) > time.Hour {
+		t.Errorf("%+v is not the hole at %+v", f, gone)
+	}
+	code, stdout, _ = call(t, env, "", "audit")
+	if code != exitBad {
+		t.Errorf("as a table: exit code %d", code)
+	}
+	golden(t, "audit-hole.txt", normal(stdout))
+}
+
+// withoutOne makes the outcomes topic anew without one outcome, and returns
+// the request that it answered.
+func withoutOne(t *testing.T, b *broker.Broker, which func(events.Outcome) bool) events.Source {
+	t.Helper()
+	ctx := t.Context()
+	topic := config.Default().Topics.Outcomes
+	a := &app{stdout: newStream(), stderr: newStream()}
+	cfg := config.Default()
+	cfg.Kafka.Brokers = []string{b.Addr()}
+	c, err := a.cluster(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.close()
+	r := c.reader()
+	from, err := r.First(ctx, topic)
+	if err != nil {
+		t.Fatal(err)
+	}
+	to, err := r.End(ctx, topic)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var kept []events.Message
+	var gone []events.Source
+	if err := r.Read(ctx, topic, from, to, func(rec topicreader.Record) error {
+		if o, err := events.DecodeOutcome(rec.Message); err == nil && which(o) {
+			gone = append(gone, o.Source)
+		} else {
+			kept = append(kept, rec.Message)
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	client, err := kgo.NewClient(kgo.SeedBrokers(b.Addr()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	admin := kadm.NewClient(client)
+	if _, err := admin.DeleteTopic(ctx, topic); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := admin.CreateTopic(ctx, int32(len(to)), 1, nil, topic); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.writer().Write(ctx, topic, kept); err != nil {
+		t.Fatal(err)
+	}
+	if len(gone) != 1 {
+		t.Fatalf("%d outcomes were to go", len(gone))
+	}
+	return gone[0]
+}
+
+func TestAuditAndDeadLettersSayWhatTheyTake(t *testing.T) {
+	for _, command := range lookCommands {
+		code, stdout, stderr := call(t, nil, "", append(strings.Fields(command), "--help")...)
+		if code != exitDone || stderr != "" {
+			t.Errorf("%s: exit code %d, %s", command, code, stderr)
+		}
+		golden(t, "help/closeorder-"+strings.ReplaceAll(command, " ", "-")+".txt", stdout)
+	}
+	var all strings.Builder
+	for _, line := range wrongLooks {
+		code, stdout, stderr := call(t, nil, "", strings.Fields(line)...)
+		if code != exitUsage || stdout != "" {
+			t.Errorf("%s: exit code %d, printed %q", line, code, stdout)
+		}
+		fmt.Fprintf(&all, "$ closeorder %s\n%s\n", line, stderr)
+	}
+	golden(t, "audit-usage.txt", normal(all.String()))
+}
+
+var lookCommands = []string{"audit"}
+
+var wrongLooks = []string{
+	"audit extra",
+	"audit --since yesterday",
+	"audit --until -5s",
+	"audit --since 5s --until 1h",
+	"audit --limit -1",
+	"audit --kafka-group=",
+	"audit --kafka-brokers here --since 2026-01-31T08:00:00Z",
+}
+
+func TestAuditNeedsItsTopics(t *testing.T) {
+	b, err := broker.Start(broker.Config{Topics: slices.Delete(broker.DefaultTopics(), 4, 5)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	code, _, stderr := call(t, []string{"CLOSEORDER_KAFKA_BROKERS=" + b.Addr()}, "", "audit")
+	if code != exitBad || !strings.Contains(stderr, "topic closeorder.retries.1m does not exist; create it with: closeorder topics create") {
+		t.Errorf("exit code %d, %s", code, stderr)
+	}
+}

@@ -1,0 +1,154 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/closeorder/closeorder/events"
+	"github.com/closeorder/closeorder/internal/audit"
+)
+
+// printAudit prints what was found, then the balance; its last line is the sum.
+func (a *app) printAudit(r *audit.Report) {
+	p := a.paint(a.stdout)
+	span := "all that is retained"
+	switch {
+	case !r.Since.IsZero() && !r.Until.IsZero():
+		span = "from " + local(r.Since) + " to " + local(r.Until)
+	case !r.Since.IsZero():
+		span = "since " + local(r.Since)
+	case !r.Until.IsZero():
+		span = "until " + local(r.Until)
+	}
+	fmt.Fprintf(a.stdout, "%s\n\n", p.in(bold, fmt.Sprintf("%s, group %s, %s, as of %s", r.Topic, r.Group, span, local(r.AsOf))))
+	a.printFindings(r, p)
+	for _, n := range r.Notes {
+		fmt.Fprintf(a.stdout, "%s %s\n", p.in(yellow, "note:"), n)
+	}
+	if len(r.Notes) > 0 {
+		fmt.Fprintln(a.stdout)
+	}
+	rows := [][]string{}
+	row := func(always bool, name string, n int64, format string, args ...any) {
+		if always || n > 0 {
+			rows = append(rows, []string{"  " + name, fmt.Sprintf("%8d", n), fmt.Sprintf(format, args...)})
+		}
+	}
+	row(true, p.result(events.Closed, "closed"), r.Closed, "")
+	row(true, p.result(events.Paid, "paid"), r.Paid, "")
+	row(true, p.result(events.Failed, "failed"), r.Failed, "%s", failedNote(r))
+	row(true, "waiting", r.Waiting, "%s", oldest("in a retry topic", r.OldestWaiting))
+	row(true, "in flight", r.InFlight, "%s", oldest("not finished", r.OldestInFlight))
+	row(false, p.in(yellow, "unproven"), r.Unproven, "finished before the outcomes that are left")
+	row(true, badWord(p, r.Holes, "holes"), r.Holes, "finished, and neither answered nor waiting")
+	row(true, badWord(p, r.Contradictions, "contradictions"), r.Contradictions, "orders that are both paid and closed")
+	row(false, badWord(p, r.Misnamed, "misnamed"), r.Misnamed, "outcomes that name another order than their request")
+	row(false, badWord(p, r.DeletedUnread, "deleted unread"), r.DeletedUnread, "requests that retention took before a worker had them")
+	row(true, "duplicates", r.Duplicates, "outcomes that came again, with the same id")
+	row(false, p.in(yellow, "that differ"), r.DuplicatesThatDiffer, "outcomes that came again and say something else; the first counts")
+	row(false, "doubtful", r.ClosedThenPaid, "closed and not safe to reissue, and paid after all")
+	row(false, "replays", r.Replays, "requests that were replayed from dead letters; each is counted above")
+	row(true, "dead letters", r.DeadLetters, "%s", deadNote(r))
+	w := r.OutcomesWithoutRequest
+	row(false, "other outcomes", w.Sum(), "%s", otherNote(w))
+	row(false, p.in(yellow, "unreadable"), r.Unreadable, "records that count for nothing")
+	whole(a.stdout, rows)
+
+	line := fmt.Sprintf("%d = %d closed + %d paid + %d failed + %d waiting + %d in flight", r.Requests, r.Closed, r.Paid, r.Failed, r.Waiting, r.InFlight)
+	if r.Unproven > 0 {
+		line += fmt.Sprintf(" + %d unproven", r.Unproven)
+	}
+	if r.Holes > 0 {
+		line += " + " + count(int(r.Holes), "hole")
+	}
+	fmt.Fprintf(a.stdout, "\n%s\n", p.in(bold, line))
+}
+
+func badWord(p paint, n int64, word string) string {
+	if n > 0 {
+		return p.in(red, word)
+	}
+	return word
+}
+
+func failedNote(r *audit.Report) string {
+	if r.FailedSuperseded == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%d of them superseded by the outcome of a replay", r.FailedSuperseded)
+}
+
+func deadNote(r *audit.Report) string {
+	var notes []string
+	if r.DeadLettersWithoutOutcome > 0 {
+		notes = append(notes, fmt.Sprintf("%d without an outcome: holes", r.DeadLettersWithoutOutcome))
+	}
+	if r.DeadLettersAnswered > 0 {
+		notes = append(notes, fmt.Sprintf("%d of requests that were answered after all", r.DeadLettersAnswered))
+	}
+	return strings.Join(notes, ", ")
+}
+
+func otherNote(w audit.WithoutRequest) string {
+	var notes []string
+	for _, part := range []struct {
+		n    int64
+		what string
+	}{
+		{w.OutsideRange, "of requests outside of the range"},
+		{w.BeyondRetention, "of requests that are deleted"},
+		{w.Foreign, "of records that are none of these requests"},
+	} {
+		if part.n > 0 {
+			notes = append(notes, fmt.Sprintf("%d %s", part.n, part.what))
+		}
+	}
+	return strings.Join(notes, ", ")
+}
+
+func oldest(what string, t time.Time) string {
+	if t.IsZero() {
+		return what
+	}
+	return what + "; the oldest was asked for at " + local(t)
+}
+
+func local(t time.Time) string { return t.Local().Format(longTime) }
+
+// printFindings lists what does not fit, the bad kinds first.
+func (a *app) printFindings(r *audit.Report, p paint) {
+	if len(r.Findings) == 0 {
+		return
+	}
+	rows := [][]string{p.heads("FINDING", "OUT_TRADE_NO", "MCH_ID", "PARTITION:OFFSET", "TIME", "WHAT")}
+	for _, f := range r.Findings {
+		kind, colour := strings.ReplaceAll(string(f.Kind), "_", " "), red
+		if f.Kind == audit.Differs {
+			kind, colour = "differs", yellow
+		}
+		mchID := f.MchID
+		if f.SubMchID != "" {
+			mchID += "/" + f.SubMchID
+		}
+		rows = append(rows, []string{
+			p.in(colour, kind), orDash(f.OutTradeNo), cmp.Or(mchID, "-"),
+			strconv.Itoa(f.Partition) + ":" + strconv.FormatInt(f.Offset, 10), local(f.Time), f.Detail,
+		})
+	}
+	whole(a.stdout, rows)
+	if r.FindingsLeftOut > 0 {
+		fmt.Fprintf(a.stdout, "and %d more; --limit 0 lists all\n", r.FindingsLeftOut)
+	}
+	fmt.Fprintln(a.stdout)
+}
+
+// heads are the heads of a table.
+func (p paint) heads(names ...string) []string {
+	for i := range names {
+		names[i] = p.in(bold, names[i])
+	}
+	return names
+}
