@@ -1,0 +1,12 @@
+// Package crashtest holds tests that run closeorder as it is run in earnest:
+// processes of the real program with a real Apache Kafka, killed, stopped and
+// started again under load. Only the gateway is a simulator, in the process of
+// the test. What is right is not decided here but by the checker of package
+// world, which sees the topics, the commits and the gateway's order book.
+//
+//	order service -> Apache Kafka <-> closeorder run (3 processes) -> gateway simulator
+//	                      \-> observer -> world.Check <- order book <-/
+//
+// All of it is tests, with the build tags apachekafka (minutes) and chaos
+// (longer).
+package crashtest
