@@ -26,11 +26,13 @@ func (c *Closer) Probe(ctx context.Context, o Order) bool {
 	}
 	r.deadline = time.Now().Add(c.cfg.AttemptTimeout)
 	a, ok := r.exchange(CallQuery)
-	class, code, reason := Temporary, string(a.failure), "a probe: the gateway answers"
-	if a.failure != "" {
-		class, reason = NoAnswer, "a probe: no answer"
+	if ok {
+		class, reason := Temporary, "a probe: the gateway answers"
+		if a.failure != "" {
+			class, reason = NoAnswer, "a probe: no answer"
+		}
+		r.saw(class, string(a.failure), reason)
 	}
-	r.saw(class, code, reason)
 	r.observe(0)
 	return ok && !a.failure.HostDown()
 }

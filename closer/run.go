@@ -425,6 +425,11 @@ func (r *run) exhausted() Verdict {
 	d := r.last
 	switch d.class {
 	case Unknown:
+		if r.c.cfg.Confirm != ConfirmNever && (r.lastTrade == notAsked || r.lastTrade == unanswered) {
+			// In trouble the query may not have come through: that is no
+			// reason of the order's own to fail.
+			return r.verdict(Temporary, or(d.code, "UNKNOWN"), d.reason+", and orderquery has not been answered")
+		}
 		return r.verdict(Failed, or(d.code, "UNKNOWN"), d.reason)
 	case NoAnswer:
 		return r.verdict(NoAnswer, d.code, d.reason)

@@ -16,10 +16,13 @@ type groupMember struct {
 // members that subscribe to it, as Kafka's range assignor does, and returns
 // member id to topic to partitions. Every member is in the result.
 //
+// Topics with the same number of partitions are dealt alike, so that a retry
+// topic's partition goes to the member that has the requests of that number:
+// that is what keeps two records of one order with one member (G4). The price
+// is that the first members have one partition more of every topic.
+//
 // Members are taken in the order of their group.instance.id, else of their
-// member id, so that a restarted static member gets back what it had. Each
-// further topic begins one member later than the one before it: with plain
-// ranges the first member would get the odd partition of every topic.
+// member id, so that a restarted static member gets back what it had.
 func assign(members []groupMember, counts map[string]int) map[string]map[string][]int {
 	members = slices.Clone(members)
 	slices.SortFunc(members, func(a, b groupMember) int {
@@ -33,20 +36,10 @@ func assign(members []groupMember, counts map[string]int) map[string]map[string]
 			subscribers[t] = append(subscribers[t], m.id)
 		}
 	}
-	topics := make([]string, 0, len(counts))
-	for t := range counts {
-		topics = append(topics, t)
-	}
-	slices.Sort(topics)
-	for i, topic := range topics {
+	for topic, n := range counts {
 		ids := subscribers[topic]
-		if len(ids) == 0 {
-			continue
-		}
-		n := counts[topic]
-		for j := range ids {
-			id := ids[(j+i)%len(ids)]
-			for p := j * n / len(ids); p < (j+1)*n/len(ids); p++ {
+		for i, id := range ids {
+			for p := i * n / len(ids); p < (i+1)*n/len(ids); p++ {
 				assigned[id][topic] = append(assigned[id][topic], p)
 			}
 		}

@@ -16,6 +16,7 @@ import (
 type assignment struct {
 	worker *Worker
 	parts  map[place]*partition
+	warned map[string]bool // topics that were warned of
 }
 
 func (a *assignment) all() []*partition {
@@ -28,6 +29,7 @@ func (a *assignment) all() []*partition {
 
 func (a *assignment) assign(gen generation) {
 	w := a.worker
+	a.compare(gen.counts)
 	wanted := make(map[place]bool)
 	var kept, fresh, gone []*partition
 	for topic, ids := range gen.assigned {
@@ -57,27 +59,41 @@ func (a *assignment) assign(gen generation) {
 	}
 }
 
-func (a *assignment) revoke(ctx context.Context) {
+// compare warns of retry topics that are not partitioned like the requests.
+func (a *assignment) compare(counts map[string]int) {
+	w := a.worker
+	for _, tier := range w.retries {
+		if want, got := counts[w.topics.Requests], counts[tier.Topic]; got != want && !a.warned[tier.Topic] {
+			a.warned[tier.Topic] = true
+			w.log.WithFields(logrus.Fields{"topic": tier.Topic, "partitions": got, "want": want}).
+				Warn("the retry topic has another number of partitions than the requests topic: records of one order may be served by two workers at a time; give it as many")
+		}
+	}
+}
+
+func (a *assignment) revoke(ctx, stop context.Context) {
 	// The rest of the rebalance time-out is for joining.
-	a.drain(ctx, a.worker.rebalanceTimeout/2, errRebalance)
+	a.drain(ctx, stop, a.worker.rebalanceTimeout/2, errRebalance)
 }
 
 func (a *assignment) stop(ctx context.Context) {
 	for _, p := range a.parts {
 		p.stopIntake()
 	}
-	a.drain(ctx, a.worker.grace, errStopped)
+	a.drain(ctx, ctx, a.worker.grace, errStopped)
 	a.lose(errStopped)
 }
 
-// drain lets calls in flight finish for up to budget, then cuts them off;
-// what is finished is published and committed.
-func (a *assignment) drain(ctx context.Context, budget time.Duration, why error) {
+// drain lets calls in flight finish for up to budget, and no longer than the
+// grace period after stop has ended, then cuts them off; what is finished is
+// published and committed.
+func (a *assignment) drain(ctx, stop context.Context, budget time.Duration, why error) {
 	w := a.worker
 	ps := a.all()
 	w.lanes.pause(ps)
 	soft, cancel := context.WithTimeout(ctx, budget)
 	defer cancel()
+	defer context.AfterFunc(stop, func() { time.AfterFunc(w.grace, cancel) })()
 	inFlight, settling := w.lanes.load()
 	began := time.Now()
 	if !w.lanes.drain(soft, ps) && ctx.Err() == nil {

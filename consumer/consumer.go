@@ -29,6 +29,8 @@ type Topics struct {
 	Outcomes    string
 	DeadLetters string
 	// Retries are the retry topics, the shortest delay first; at least one.
+	// Each should have as many partitions as Requests: then one member has all
+	// records of an order.
 	Retries []Tier
 }
 
@@ -150,7 +152,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	w.committer = newCommitter(w.cluster, w.cfg.Group, w.log)
 	w.wg.Go(func() { w.committer.run(life) })
 
-	own := &assignment{worker: w, parts: make(map[place]*partition)}
+	own := &assignment{worker: w, parts: make(map[place]*partition), warned: make(map[string]bool)}
 	err := m.run(ctx, own)
 
 	// Backwards: no partition is owned any more, so no call starts, those in
@@ -194,20 +196,33 @@ func (w *Worker) take(t *task) {
 	if t.partition.topic != w.topics.Requests {
 		var err error
 		if due, err = t.unpack(); err != nil {
-			w.settle(t, Answer{Disposition: Failed, Code: events.CodeInvalidRequest, Message: "not a retry record: " + err.Error()})
+			w.reject(t, "not a retry record: "+err.Error())
+			return
+		}
+		if !t.partition.claim(t) {
+			// A produce that was tried again has written the record twice,
+			// and the other copy is still to be served here.
+			w.finish(t)
 			return
 		}
 	}
 	req, err := events.DecodeRequest(t.msg)
 	t.req = req
 	if err != nil {
-		w.settle(t, Answer{Disposition: Failed, Code: events.CodeInvalidRequest, Message: err.Error()})
+		w.reject(t, err.Error())
 		return
 	}
 	if wait := time.Until(due); wait > 0 {
 		t.partition.after(wait, t, w.lanes.add)
 		return
 	}
+	w.lanes.add(t)
+}
+
+// reject sends a record that can never work the same way as the others, so
+// that a drain ends although such records keep coming.
+func (w *Worker) reject(t *task, why string) {
+	t.rejected = why
 	w.lanes.add(t)
 }
 
@@ -222,6 +237,11 @@ func (w *Worker) call(ctx context.Context, t *task, leave pass) {
 // settles the answer. It returns true when the request keeps its place
 // instead: it was cut off, or nobody can be served at present.
 func (w *Worker) attempt(ctx context.Context, t *task, leave pass) (again bool) {
+	if t.rejected != "" {
+		leave.unused()
+		w.settle(t, Answer{Disposition: Failed, Code: events.CodeInvalidRequest, Message: t.rejected})
+		return false
+	}
 	now := time.Now()
 	if expires := t.req.ExpiresAt; !expires.IsZero() && !now.Before(expires) {
 		leave.unused()
@@ -238,19 +258,31 @@ func (w *Worker) attempt(ctx context.Context, t *task, leave pass) (again bool) 
 		w.settle(t, Answer{Disposition: Held, Code: "MERCHANT_HELD", Message: "the gateway refuses this merchant at present"})
 		return false
 	}
-	a := w.closer.Close(ctx, t.req)
+	req := t.req
+	if req.OrderCreatedAt.After(t.time) {
+		req.OrderCreatedAt = t.time // see waitFor
+	}
+	a := w.closer.Close(ctx, req)
 	now = time.Now()
 	switch a.Disposition {
 	case Interrupted:
 		leave.unused()
 		return true
 	case Unanswered:
-		probe := func(ctx context.Context) bool { return w.closer.Alive(ctx, t.req) }
+		if a.Attempts == 0 { // no call could be made: that says nothing
+			leave.unused()
+			return true
+		}
+		probe := func(ctx context.Context) bool { return w.closer.Alive(ctx, req) }
 		if leave.unanswered(ctx, t.req.Order(), probe) {
 			return true
 		}
 	case Held:
-		leave.answered()
+		if a.Attempts > 0 {
+			leave.answered()
+		} else {
+			leave.unused() // the merchant lacks what it takes to call
+		}
 		w.holds.refused(a.Scope, a, now)
 	default:
 		if a.Attempts == 0 {

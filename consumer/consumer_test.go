@@ -36,7 +36,7 @@ func newCluster(t *testing.T) *cluster {
 	n := &pipeNet{listeners: make(map[string]*pipeListener)}
 	b, err := broker.Start(broker.Config{Port: 9092, ListenFn: n.listen, Topics: []broker.Topic{
 		{Name: "requests", Partitions: 3}, {Name: "outcomes", Partitions: 3}, {Name: "dead", Partitions: 1},
-		{Name: "retry.10s", Partitions: 1}, {Name: "retry.1m", Partitions: 1}, {Name: "retry.5m", Partitions: 1},
+		{Name: "retry.10s", Partitions: 3}, {Name: "retry.1m", Partitions: 3}, {Name: "retry.5m", Partitions: 3},
 	}})
 	if err != nil {
 		t.Fatal(err)

@@ -203,6 +203,9 @@ func (f *fetcher) copy(r *kafka.Record) (*task, error) {
 		msg:    events.Message{Key: key, Value: value},
 		source: events.Source{Topic: f.partition.topic, Partition: f.partition.id, Offset: r.Offset},
 	}
+	if r.Time.UnixMilli() <= 0 {
+		t.time = time.Now() // the producer has sent none
+	}
 	if len(r.Headers) > 0 {
 		t.msg.Headers = make([]events.Header, len(r.Headers))
 		for i, h := range r.Headers {

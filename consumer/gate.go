@@ -43,7 +43,7 @@ type gate struct {
 	limit      int // calls in flight at the most, at present
 	lastAnswer time.Time
 	silent     map[events.Order]bool // orders without an answer since then, at most enough
-	dead       bool                  // a probe got no answer since then
+	deadAt     time.Time             // when a probe got no answer; zero since an answer
 	probing    chan struct{}         // closed when the probe under way is over; nil without one
 	shutAt     time.Time             // zero while open
 	timer      *time.Timer
@@ -128,19 +128,24 @@ func (g *gate) heard() {
 	defer g.mu.Unlock()
 	g.lastAnswer = time.Now()
 	g.limit = min(g.limit+1, g.slots)
-	g.silent, g.dead = make(map[events.Order]bool), false
+	g.silent, g.deadAt = make(map[events.Order]bool), time.Time{}
 }
 
 // unanswered reports a call for an order without a usable answer and returns
 // whether the gateway as a whole is to blame: then the request keeps its
 // place. probe asks the gateway whether it is there.
 func (p pass) unanswered(ctx context.Context, order events.Order, probe func(context.Context) bool) (outage bool) {
-	if p.gate.suspects(ctx, p.began, order, probe) {
-		p.done(errSilent)
+	outage = p.gate.suspects(ctx, p.began, order, probe)
+	if ctx.Err() != nil { // cut off: it keeps its place, and says nothing
+		p.done(errNoEvidence)
 		return true
 	}
-	p.done(errNoEvidence)
-	return false
+	if outage {
+		p.done(errSilent)
+	} else {
+		p.done(errNoEvidence)
+	}
+	return outage
 }
 
 func (g *gate) suspects(ctx context.Context, began time.Time, order events.Order, probe func(context.Context) bool) bool {
@@ -153,13 +158,19 @@ func (g *gate) suspects(ctx context.Context, began time.Time, order events.Order
 		if len(g.silent) < enough {
 			g.silent[order] = true
 		}
-		if g.dead || len(g.silent) >= enough || ctx.Err() != nil {
+		// What a probe has found is believed for as long as the gate stays
+		// shut before the next call.
+		dead := !g.deadAt.IsZero() && time.Since(g.deadAt) < probeEvery
+		if dead || len(g.silent) >= enough || ctx.Err() != nil {
 			g.mu.Unlock()
 			return true
 		}
 		if under := g.probing; under != nil { // one probe serves all that ask
 			g.mu.Unlock()
-			<-under
+			select {
+			case <-under:
+			case <-ctx.Done():
+			}
 			continue
 		}
 		over := make(chan struct{})
@@ -171,7 +182,9 @@ func (g *gate) suspects(ctx context.Context, began time.Time, order events.Order
 		g.mu.Lock()
 		g.probing = nil
 		close(over)
-		g.dead = !alive // whoever has waited for this probe need not make another
+		if !alive && ctx.Err() == nil {
+			g.deadAt = time.Now()
+		}
 		g.mu.Unlock()
 		if alive {
 			return false

@@ -46,18 +46,20 @@ func newHolds(log logrus.FieldLogger) *holds {
 func (h *holds) held(r events.Request, now time.Time) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	held := false
+	var due []*hold
 	for scope, on := range h.on {
 		if !scope.covers(r) {
 			continue
 		}
 		if now.Before(on.probe) {
-			held = true
-			continue
+			return true // and the probes that are due stay due
 		}
+		due = append(due, on)
+	}
+	for _, on := range due {
 		on.probe = now.Add(2 * probeEvery)
 	}
-	return held
+	return false
 }
 
 // refused notes that the gateway refuses scope.

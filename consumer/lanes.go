@@ -42,6 +42,7 @@ type lanes struct {
 type lane struct {
 	order events.Order
 	tasks queue[*task]
+	busy  bool // the first task is in flight
 }
 
 func newLanes(slots int, alive func(time.Time) bool, log logrus.FieldLogger) *lanes {
@@ -60,7 +61,7 @@ func newLanes(slots int, alive func(time.Time) bool, log logrus.FieldLogger) *la
 func (l *lanes) add(t *task) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	order := t.req.Order()
+	order := t.order()
 	if ln := l.byOrder[order]; ln != nil {
 		ln.tasks.push(t)
 		return
@@ -93,6 +94,7 @@ func (l *lanes) pump() {
 				return
 			}
 			l.ready.pop()
+			ln.busy = true
 			l.inFlight++
 			t.partition.inFlight++
 			ctx := t.partition.calls
@@ -118,7 +120,8 @@ func (l *lanes) finished(t *task, again bool) {
 	defer l.mu.Unlock()
 	l.inFlight--
 	t.partition.inFlight--
-	ln := l.byOrder[t.req.Order()]
+	ln := l.byOrder[t.order()]
+	ln.busy = false
 	if again {
 		l.ready.push(ln)
 	} else {
@@ -193,8 +196,23 @@ func (l *lanes) lose(ps []*partition, why error) {
 		p.forget()
 		l.unpark(p)
 	}
+	if len(ps) > 0 {
+		l.sweep()
+	}
 	l.pump()
 	l.notify()
+}
+
+// sweep lets go of the tasks of lost partitions, which would else stay in
+// memory until their lanes get a slot: behind a shut gate, for hours.
+func (l *lanes) sweep() {
+	for order, ln := range l.byOrder {
+		ln.tasks.keep(func(i int, t *task) bool { return t.partition.standing != lost || i == 0 && ln.busy })
+		if ln.tasks.len() == 0 {
+			delete(l.byOrder, order)
+		}
+	}
+	l.ready.keep(func(_ int, ln *lane) bool { return ln.tasks.len() > 0 })
 }
 
 func (l *lanes) unpark(p *partition) {
@@ -264,6 +282,18 @@ type queue[T any] struct {
 func (q *queue[T]) len() int { return len(q.items) - q.head }
 func (q *queue[T]) first() T { return q.items[q.head] }
 func (q *queue[T]) push(x T) { q.items = append(q.items, x) }
+
+// keep drops the items that wanted says no to; i counts from the first.
+func (q *queue[T]) keep(wanted func(i int, x T) bool) {
+	kept := q.items[:0]
+	for i, x := range q.items[q.head:] {
+		if wanted(i, x) {
+			kept = append(kept, x)
+		}
+	}
+	clear(q.items[len(kept):])
+	q.items, q.head = kept, 0
+}
 
 func (q *queue[T]) pop() T {
 	var zero T

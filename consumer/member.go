@@ -60,7 +60,8 @@ type assignee interface {
 	// revoke drains all partitions before the group is joined again: no new
 	// call, calls in flight finish, what is finished is published and
 	// committed. It returns early when ctx ends: the membership was lost.
-	revoke(ctx context.Context)
+	// When stop ends the worker is to stop, and drains no longer than then.
+	revoke(ctx, stop context.Context)
 	// lose drops all partitions at once: they may have another owner.
 	lose(why error)
 	// stop drains all partitions for good. It returns early when ctx ends.
@@ -124,7 +125,7 @@ func (m *member) serve(ctx context.Context, gen generation, own assignee) (stopp
 		return true, nil
 	case <-rebalance:
 		m.log.WithField("generation", gen.id).Info("the group rebalances: draining")
-		own.revoke(alive)
+		own.revoke(alive, ctx)
 	case <-alive.Done():
 	}
 	if alive.Err() != nil {

@@ -2,6 +2,7 @@ package consumer
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"time"
 
@@ -21,8 +22,9 @@ type task struct {
 	time      time.Time // the record's timestamp
 	msg       events.Message
 	req       events.Request
-	attempt   int // retries so far that counted
-	attempts  int // calls to the gateway before this record
+	rejected  string // why it can never work; empty when it may
+	attempt   int    // retries so far that counted
+	attempts  int    // calls to the gateway before this record
 	// source is the record that the order service published: this one, or
 	// for a record of a retry topic the one that it continues.
 	source events.Source
@@ -37,6 +39,14 @@ const (
 	paused                  // none may start: the group rebalances, or the worker stops
 	lost                    // another member may own it: what is not finished is forgotten
 )
+
+// order is the lane of a task. A record that names no order has one of its own.
+func (t *task) order() events.Order {
+	if o := t.req.Order(); o.OutTradeNo != "" {
+		return o
+	}
+	return events.Order{OutTradeNo: fmt.Sprintf("@%s/%d/%d", t.partition.topic, t.partition.id, t.offset)}
+}
 
 // maxOpenBytes bounds the memory of the unfinished records of one partition;
 // one fetch may pass it.
@@ -66,11 +76,12 @@ type partition struct {
 	ledger *ledger // nil until the committed offset is known
 	bytes  int64   // of the open tasks
 	timers map[*task]*time.Timer
+	claims map[events.Source]*task // the open retry of each request
 	freed  chan struct{}
 }
 
 func newPartition(ctx context.Context, at place) *partition {
-	p := &partition{place: at, freed: make(chan struct{}, 1), timers: make(map[*task]*time.Timer)}
+	p := &partition{place: at, freed: make(chan struct{}, 1), timers: make(map[*task]*time.Timer), claims: make(map[events.Source]*task)}
 	p.owned, p.lose = context.WithCancelCause(ctx)
 	p.intake, p.stopIntake = context.WithCancel(p.owned)
 	p.calls, p.cutCalls = context.WithCancelCause(p.owned)
@@ -134,6 +145,28 @@ func (p *partition) finish(t *task) {
 	p.bytes -= t.size
 	p.mu.Unlock()
 	signal(p.freed)
+}
+
+// claim makes t the one retry of its request that is served from this
+// partition, unless there is one that has no answer yet. unclaim must come
+// before what the answer leads to is published: that may be the next retry of
+// the same request, in this very partition.
+func (p *partition) claim(t *task) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.claims[t.source] != nil {
+		return false
+	}
+	p.claims[t.source] = t
+	return true
+}
+
+func (p *partition) unclaim(t *task) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.claims[t.source] == t {
+		delete(p.claims, t.source)
+	}
 }
 
 // position returns what to commit: the watermark and the metadata that says

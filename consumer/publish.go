@@ -16,8 +16,8 @@ import (
 type publication struct {
 	topic string
 	msg   events.Message
-	// spread picks the partition of a record without a key.
-	spread int64
+	// to is the partition, modulo their number; keyed lets the key decide.
+	to int
 	// fence: when it has ended, the record is not sent (any more).
 	fence context.Context
 	// done is called once, from a goroutine of the publisher: with nil when
@@ -120,10 +120,12 @@ func (p *publisher) route(pub publication) {
 	q.batchers[partitionOf(pub, q.ids)].add(pub)
 }
 
-// partitionOf picks the partition as Kafka's Java clients do for a key.
+// keyed sends a record where Kafka's Java clients would for its key.
+const keyed = -1
+
 func partitionOf(pub publication, ids []int) int {
-	if pub.msg.Key == nil {
-		return int(uint64(pub.spread) % uint64(len(ids)))
+	if pub.to != keyed {
+		return pub.to % len(ids)
 	}
 	return kafka.Murmur2Balancer{}.Balance(kafka.Message{Key: pub.msg.Key}, ids...)
 }
@@ -251,6 +253,9 @@ func (b *batcher) send(ctx context.Context, batch []publication) {
 			b.send(ctx, batch[half:])
 			return
 		}
+		if b.retired(batch) {
+			return
+		}
 		if !failing {
 			failing = true
 			b.logger().WithError(err).Warn("publishing fails: trying until it is acknowledged, intake is held when too much waits")
@@ -260,6 +265,32 @@ func (b *batcher) send(ctx context.Context, batch []publication) {
 			return
 		}
 	}
+}
+
+// retired says whether the partition is gone: the topic was made again with
+// fewer. Then the batch and the queue have been handed to the partitions that
+// there are.
+func (b *batcher) retired(batch []publication) bool {
+	p := b.publisher
+	counts, err := p.cluster.partitionCounts(p.ctx, b.topic)
+	if err != nil || counts[b.topic] == 0 || b.id < counts[b.topic] {
+		return false
+	}
+	b.logger().Warn("the topic has fewer partitions now: publishing to those")
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	q := p.topics[b.topic]
+	n := min(counts[b.topic], len(q.batchers))
+	q.batchers, q.ids = q.batchers[:n], q.ids[:n]
+	b.mu.Lock() // nothing is added any more: route does not know the batcher now
+	defer b.mu.Unlock()
+	for _, pub := range batch {
+		p.route(pub)
+	}
+	for b.queue.len() > 0 {
+		p.route(b.queue.pop())
+	}
+	return true
 }
 
 func (b *batcher) logger() logrus.FieldLogger {

@@ -70,7 +70,9 @@ func (w *Worker) waitFor(t *task) (until time.Time, code string) {
 	return until, code
 }
 
-// retry makes the record that brings t back later.
+// retry makes the record that brings t back later. It goes to the partition
+// with the number of its source, which belongs to the same member as long as
+// the retry topics have as many partitions as the requests topic.
 func (w *Worker) retry(t *task, a Answer, tier Tier, due time.Time, attempt int) record {
 	if expires := t.req.ExpiresAt; !expires.IsZero() && due.After(expires) {
 		due = expires // to say so then, not later
@@ -81,7 +83,12 @@ func (w *Worker) retry(t *task, a Answer, tier Tier, due time.Time, attempt int)
 		Replay: t.req.Replay, Source: t.source, SourceTimestamp: t.time,
 	}
 	w.log.WithFields(t.fields()).WithField("due", due).WithField("code", a.Code).Debug("put off")
-	return record{topic: tier.Topic, msg: events.EncodeRetry(r)}
+	return record{
+		topic: tier.Topic, to: t.source.Partition, msg: events.EncodeRetry(r),
+		instead: func() {
+			w.settle(t, Answer{Disposition: Failed, Code: events.CodeRecordTooLarge, Message: "too large to wait in " + tier.Topic + " (" + a.Code + "): raise its max.message.bytes", Attempts: a.Attempts})
+		},
+	}
 }
 
 // unpack makes a task of a retry record the task of its original request.

@@ -12,6 +12,7 @@ import (
 	"github.com/closeorder/closeorder/consumer"
 	"github.com/closeorder/closeorder/events"
 	"github.com/sirupsen/logrus/hooks/test"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
@@ -297,6 +298,32 @@ func TestAMerchantThatIsRefusedWaitsAndTheOthersGoOn(t *testing.T) {
 		}
 		if n := c.end("dead"); n != 0 {
 			t.Errorf("%d dead letters", n)
+		}
+	})
+}
+
+func TestARetryRecordThatWasWrittenTwiceIsServedOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		c.refuse("retry.10s", kerr.NotEnoughReplicasAfterAppend, 2) // writes, and answers an error
+		d := &diary{answer: func(r events.Request, nth int) consumer.Answer {
+			if nth < 2 {
+				return consumer.Answer{Disposition: consumer.Later, Code: "SYSTEMERROR", Attempts: 1}
+			}
+			return closedAnswer
+		}}
+		defer c.worker(&closing{takes: time.Second, answer: d.note}, nil)()
+		c.request("T1")
+		c.outcomes(1)
+		time.Sleep(10 * time.Minute)
+		if n := len(d.times("T1")); n != 2 {
+			t.Errorf("%d calls, want 2", n)
+		}
+		if n := c.end("outcomes"); n != 1 {
+			t.Errorf("%d outcomes", n)
+		}
+		if n := c.end("retry.10s"); n != 3 {
+			t.Errorf("%d retry records: the test has not written it three times", n)
 		}
 	})
 }

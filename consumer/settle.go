@@ -35,7 +35,10 @@ func (w *Worker) settle(t *task, a Answer) {
 			w.fail(t, a, now)
 			return
 		}
-		w.write(t, w.retry(t, a, tier, now.Add(max(tier.Delay, a.RetryAfter)), t.attempt+1))
+		// Never longer than the longest tier, whatever was asked for: a record
+		// that is due in years would keep its partition's window shut.
+		delay := max(tier.Delay, min(a.RetryAfter, w.retries[len(w.retries)-1].Delay))
+		w.write(t, w.retry(t, a, tier, now.Add(delay), t.attempt+1))
 	}
 }
 
@@ -67,16 +70,21 @@ func (w *Worker) postpone(t *task, until time.Time, code string) {
 // record is one record that settles a task.
 type record struct {
 	topic string
+	to    int // see publication
 	msg   events.Message
-	// smaller is tried when the broker refuses msg for its size; nil when
-	// there is nothing smaller.
-	smaller func() events.Message
+	// smaller are tried one after the other while the broker refuses msg for
+	// its size.
+	smaller []func() events.Message
+	// instead, if set, settles the task in another way when nothing is small
+	// enough.
+	instead func()
 }
 
 // write publishes the records of a task and finishes it when all are
 // acknowledged. A record that cannot be published any more because the
 // partition was lost leaves the offset to the next owner.
 func (w *Worker) write(t *task, records ...record) {
+	t.partition.unclaim(t)
 	left := new(atomic.Int32)
 	dropped := new(atomic.Bool)
 	left.Store(int32(len(records)))
@@ -88,8 +96,7 @@ func (w *Worker) write(t *task, records ...record) {
 			return
 		}
 		if !dropped.Load() {
-			t.partition.finish(t)
-			w.committer.touch(t.partition)
+			w.finish(t)
 		}
 		w.lanes.settled(t.partition)
 	}
@@ -98,30 +105,48 @@ func (w *Worker) write(t *task, records ...record) {
 	}
 }
 
+// finish ends a task: its offset may be committed.
+func (w *Worker) finish(t *task) {
+	t.partition.finish(t)
+	w.committer.touch(t.partition)
+}
+
 func (w *Worker) publishRecord(t *task, r record, done func(error)) {
 	w.publisher.publish(publication{
-		topic: r.topic, msg: r.msg, spread: t.offset, fence: t.partition.owned,
+		topic: r.topic, to: r.to, msg: r.msg, fence: t.partition.owned,
 		done: func(err error) {
 			if !errors.Is(err, errTooLarge) {
 				done(err)
 				return
 			}
-			log := w.log.WithFields(t.fields()).WithField("to", r.topic)
-			if r.smaller == nil {
+			log := w.log.WithFields(t.fields()).WithField("to", r.topic).WithError(err)
+			switch {
+			case len(r.smaller) > 0:
+				log.Warn("publishing a shortened record")
+				r.msg, r.smaller = r.smaller[0](), r.smaller[1:]
+				w.publishRecord(t, r, done)
+			case r.instead != nil:
+				log.Warn("the record cannot wait in a retry topic: it fails")
+				r.instead()
+				done(errReplaced)
+			default:
 				// Nothing may be dropped, so this waits for somebody to raise
-				// the limit; the next owner tries again.
-				log.WithError(err).Error("cannot publish: raise max.message.bytes of the topic; the request stays uncommitted")
-				done(err)
-				return
+				// the limit.
+				log.Error("cannot publish: raise max.message.bytes of the topic; the request stays uncommitted")
+				w.wg.Go(func() {
+					if err := sleep(t.partition.owned, time.Minute); err != nil {
+						done(errFencedOff)
+						return
+					}
+					w.publishRecord(t, r, done)
+				})
 			}
-			log.WithError(err).Warn("publishing a shortened record")
-			// Not from the batcher's own goroutine: it may be the one that
-			// has to take the record.
-			r.msg, r.smaller = r.smaller(), nil
-			go w.publishRecord(t, r, done)
 		},
 	})
 }
+
+// errReplaced ends a record that another settlement has taken the place of.
+var errReplaced = errors.New("replaced")
 
 // outcome makes the answer's outcome. Its key is the request's, so that the
 // outcomes of one order stay in order.
@@ -141,12 +166,15 @@ func (w *Worker) outcome(t *task, a Answer, now time.Time) record {
 	if o.RequestedAt.IsZero() {
 		o.RequestedAt = t.time
 	}
-	r := record{topic: w.topics.Outcomes, msg: w.encodeOutcome(t, o)}
+	if len(o.Key) == 0 && o.OutTradeNo == "" {
+		o.Key = []byte(o.ID) // the topic may be compacted, which takes no record without a key
+	}
+	r := record{topic: w.topics.Outcomes, to: keyed, msg: w.encodeOutcome(t, o)}
 	if o.Metadata != nil || o.Message != "" {
-		r.smaller = func() events.Message {
+		r.smaller = append(r.smaller, func() events.Message {
 			o.Metadata, o.Message = nil, "shortened: the broker refused the whole outcome for its size"
 			return w.encodeOutcome(t, o)
-		}
+		})
 	}
 	return r
 }
@@ -170,7 +198,8 @@ func (w *Worker) encodeOutcome(t *task, o events.Outcome) events.Message {
 }
 
 // deadLetter keeps the request as it came. A broker that refuses it for its
-// size gets it without its value: where that stands is in the headers.
+// size gets it without its value, and at last without its headers: where they
+// stand is in ours.
 func (w *Worker) deadLetter(t *task, a Answer, now time.Time) record {
 	d := events.DeadLetter{
 		Original:        t.msg,
@@ -183,13 +212,29 @@ func (w *Worker) deadLetter(t *task, a Answer, now time.Time) record {
 		SourceTimestamp: t.time,
 	}
 	return record{
-		topic: w.topics.DeadLetters, msg: events.EncodeDeadLetter(d),
-		smaller: func() events.Message {
-			d.Original.Value = nil
-			d.ValueOmitted = events.CodeRecordTooLarge
-			return events.EncodeDeadLetter(d)
+		topic: w.topics.DeadLetters, to: t.deadLetterTo(), msg: events.EncodeDeadLetter(d),
+		smaller: []func() events.Message{
+			func() events.Message {
+				d.Original.Value = nil
+				d.ValueOmitted = events.CodeRecordTooLarge
+				return events.EncodeDeadLetter(d)
+			},
+			func() events.Message {
+				d.Original.Headers = nil
+				d.ValueOmitted = events.CodeRecordTooLarge + ", and so were the headers"
+				return events.EncodeDeadLetter(d)
+			},
 		},
 	}
+}
+
+// deadLetterTo lets the key decide the partition of a dead letter; one without
+// a key goes by its source, so that there is no luck in it.
+func (t *task) deadLetterTo() int {
+	if t.msg.Key != nil {
+		return keyed
+	}
+	return t.source.Partition
 }
 
 // fields name a task in the log: enough to find it in Kafka and in the shop.

@@ -34,11 +34,11 @@ const (
 )
 
 type topicOptions struct {
-	partitions, others int
-	replication        int
-	minInSync          int
-	keep, keepDead     time.Duration
-	dryRun             bool
+	partitions, dead int
+	replication      int
+	minInSync        int
+	keep, keepDead   time.Duration
+	dryRun           bool
 }
 
 func (a *app) topicsCreateCommand() *cobra.Command {
@@ -46,13 +46,14 @@ func (a *app) topicsCreateCommand() *cobra.Command {
 		Use: "create", Short: "Creates the topics that are missing", Args: noArgs,
 		Long: `Creates the topics that are missing and leaves alone those that exist, whatever
 they look like. Dead letters and retries take larger records than requests do:
-they carry the original and why it is there.`,
+they carry the original and why it is there. Retries have as many partitions as
+requests, so that all records of one order are with one worker.`,
 		Example: "closeorder topics create --kafka-brokers kafka-1:9092 --dry-run",
 	}
 	var o topicOptions
 	flags := cmd.Flags()
-	flags.IntVar(&o.partitions, "partitions", 12, "partitions of requests and of outcomes")
-	flags.IntVar(&o.others, "other-partitions", 3, "partitions of dead letters and of each retry topic")
+	flags.IntVar(&o.partitions, "partitions", 12, "partitions of requests, outcomes and each retry topic")
+	flags.IntVar(&o.dead, "dead-letter-partitions", 3, "partitions of dead letters")
 	flags.IntVar(&o.replication, "replication", 0, "replicas of each partition (0: 3, or as many as there are brokers)")
 	flags.IntVar(&o.minInSync, "min-insync-replicas", 0, "replicas that must have a record before it is acknowledged (0: all but one)")
 	flags.DurationVar(&o.keep, "retention", 14*24*time.Hour, "how long requests, outcomes and retries are kept")
@@ -95,8 +96,8 @@ func (o topicOptions) check() error {
 	if o.partitions < 1 {
 		wrong = append(wrong, "--partitions must be at least 1")
 	}
-	if o.others < 1 {
-		wrong = append(wrong, "--other-partitions must be at least 1")
+	if o.dead < 1 {
+		wrong = append(wrong, "--dead-letter-partitions must be at least 1")
 	}
 	if o.replication < 0 {
 		wrong = append(wrong, "--replication must not be negative")
@@ -125,18 +126,18 @@ func (o topicOptions) plan(t config.Topics, brokers int) []topicPlan {
 	}
 	var plans []topicPlan
 	for _, name := range t.All() {
-		p := topicPlan{Topic: name, Partitions: o.others, Replication: replication, Settings: map[string]string{
+		p := topicPlan{Topic: name, Partitions: o.partitions, Replication: replication, Settings: map[string]string{
 			"cleanup.policy":      "delete",
 			"min.insync.replicas": strconv.Itoa(minInSync),
 			"retention.ms":        strconv.FormatInt(o.keep.Milliseconds(), 10),
 		}}
 		switch name {
 		case t.Requests, t.Outcomes:
-			p.Partitions = o.partitions
 		default:
 			p.Settings["max.message.bytes"] = strconv.Itoa(2 << 20)
 		}
 		if name == t.DeadLetters {
+			p.Partitions = o.dead
 			p.Settings["retention.ms"] = strconv.FormatInt(o.keepDead.Milliseconds(), 10)
 		}
 		plans = append(plans, p)

@@ -14,18 +14,18 @@ type Topic struct {
 	Configs map[string]string
 }
 
-// DefaultTopics are closeorder's topics under their default names: 12
-// partitions each for requests and outcomes, 3 for dead letters and for each
-// retry delay.
+// DefaultTopics are closeorder's topics under their default names: 3
+// partitions for dead letters, 12 for all others: retry topics have as many as
+// requests.
 func DefaultTopics() []Topic {
 	return []Topic{
 		{Name: "closeorder.requests", Partitions: 12},
 		{Name: "closeorder.outcomes", Partitions: 12},
 		{Name: "closeorder.dead-letters", Partitions: 3},
-		{Name: "closeorder.retries.10s", Partitions: 3},
-		{Name: "closeorder.retries.1m", Partitions: 3},
-		{Name: "closeorder.retries.5m", Partitions: 3},
-		{Name: "closeorder.retries.30m", Partitions: 3},
-		{Name: "closeorder.retries.2h", Partitions: 3},
+		{Name: "closeorder.retries.10s", Partitions: 12},
+		{Name: "closeorder.retries.1m", Partitions: 12},
+		{Name: "closeorder.retries.5m", Partitions: 12},
+		{Name: "closeorder.retries.30m", Partitions: 12},
+		{Name: "closeorder.retries.2h", Partitions: 12},
 	}
 }
