@@ -33,8 +33,7 @@ import (
 type Config struct {
 	// Brokers, 0 for 1.
 	Brokers int
-	// Partitions of the requests and of the outcomes topic, 0 for 4. Dead
-	// letters and retries have one each.
+	// Partitions of every topic but the dead letters, which have one; 0 for 4.
 	Partitions int
 	// GatewayHosts, 0 for 1.
 	GatewayHosts int
@@ -88,7 +87,7 @@ func New(cfg Config) (*World, error) {
 		{Name: c.Topics.DeadLetters, Partitions: 1},
 	}
 	for _, name := range c.Topics.Retries() {
-		w.Topics = append(w.Topics, broker.Topic{Name: name, Partitions: 1})
+		w.Topics = append(w.Topics, broker.Topic{Name: name, Partitions: partitions})
 	}
 	var err error
 	if w.Kafka, err = StartKafka(w.Network, max(cfg.Brokers, 1), w.Topics); err != nil {
