@@ -57,7 +57,7 @@ var retryDelays = []string{"1s", "2s", "5s"}
 
 // stage is a deployment of closeorder and all that it is seen by.
 type stage struct {
-	t        testing.TB
+	t        *testing.T
 	kafka    *apachekafka.Cluster
 	sim      *gatewaysim.Simulator
 	workers  []*worker
@@ -73,7 +73,7 @@ type stage struct {
 
 // newStage starts a cluster and a gateway, creates the topics with the
 // program itself, and prepares the workers. Everything ends with the test.
-func newStage(t testing.TB, set settings) *stage {
+func newStage(t *testing.T, set settings) *stage {
 	t.Helper()
 	set.gateway.History = 1000
 	sim, err := gatewaysim.New(set.gateway)
@@ -117,7 +117,7 @@ func newStage(t testing.TB, set settings) *stage {
 			w.checkLog(t, []string{gatewaysim.DirectKey, gatewaysim.HMACKey, gatewaysim.InstitutionKey})
 		})
 	}
-	s.run("topics", "create", "--partitions", strconv.Itoa(set.partitions), "--other-partitions", "3")
+	s.run("topics", "create", "--partitions", strconv.Itoa(set.partitions))
 	s.shop = openShop(t, s.kafka.Addrs(), requests)
 	s.admin = kadm.NewClient(s.shop.client)
 	if s.observer, err = world.NewObserver(group, s.topics(), kgo.SeedBrokers(s.kafka.Addrs()...)); err != nil {
@@ -155,6 +155,16 @@ func (s *stage) run(args ...string) string {
 		s.t.Fatalf("closeorder %s: %v\n%s", strings.Join(args, " "), err, out)
 	}
 	return string(out)
+}
+
+// step runs a part of a test as a test of its own.
+func (s *stage) step(name string, f func()) {
+	outer := s.t
+	defer func() { s.t = outer }()
+	outer.Run(name, func(t *testing.T) {
+		s.t = t
+		f()
+	})
 }
 
 func (s *stage) must(err error) {
@@ -344,7 +354,8 @@ func (s *stage) evidence() world.Evidence {
 	return e
 }
 
-// check has everything checked and reports what is wrong.
+// check has everything checked, by the checker of the test world and by
+// closeorder audit, and reports what is wrong.
 func (s *stage) check() (world.Report, world.Evidence) {
 	s.t.Helper()
 	e := s.evidence()
@@ -359,6 +370,7 @@ func (s *stage) check() (world.Report, world.Evidence) {
 	if !report.Balanced() {
 		s.t.Errorf("the counts do not add up: %v", report)
 	}
+	s.t.Logf("closeorder audit:\n%s", s.run("audit"))
 	return report, e
 }
 
