@@ -54,6 +54,26 @@ func burst(limit rate.Limit) int {
 	return max(1, int(math.Ceil(float64(limit)/10)))
 }
 
+// longestRateWait is how long a Close may wait for its merchant's rate. One
+// that would have to wait longer gives its place back: a backlog of one
+// merchant must not take up all the calls that the caller can make at once.
+const longestRateWait = 2 * time.Second
+
+// begin waits for leave to make the first call of a Close. Where that would
+// take longer than longestRateWait it returns at once how long.
+func (a *account) begin(ctx context.Context) (later time.Duration, err error) {
+	r := a.limiter.Reserve()
+	if d := r.Delay(); d > longestRateWait {
+		r.Cancel()
+		return d, nil
+	}
+	if err := sleep(ctx, r.Delay()); err != nil {
+		r.Cancel()
+		return 0, err
+	}
+	return 0, nil
+}
+
 // wait blocks until the merchant may make one more call. It waits as long as
 // the rate asks for, first come first served, or until ctx ends.
 func (a *account) wait(ctx context.Context) error {

@@ -17,7 +17,7 @@ func TestMerchantRate(t *testing.T) {
 		last := map[string]time.Duration{}
 		var mu sync.Mutex
 		for _, m := range []string{"slow", "fast"} {
-			for range 101 {
+			for range 21 {
 				wg.Go(func() {
 					o := order()
 					o.MchID = m
@@ -31,9 +31,9 @@ func TestMerchantRate(t *testing.T) {
 			}
 		}
 		wg.Wait()
-		// One goes at once, the hundred after it at ten a second.
-		if got := last["slow"].Round(time.Millisecond); got != 10*time.Second {
-			t.Errorf("101 calls at 10/s took %v", got)
+		// One goes at once, the twenty after it at ten a second.
+		if got := last["slow"].Round(time.Millisecond); got != 2*time.Second {
+			t.Errorf("21 calls at 10/s took %v", got)
 		}
 		if last["fast"] > time.Second {
 			t.Errorf("the other merchant was held up for %v", last["fast"])
@@ -56,20 +56,43 @@ func TestMerchantRate(t *testing.T) {
 // Waiting for the rate is not a call that takes long: it uses up no budget.
 func TestRateDoesNotUseUpTheBudget(t *testing.T) {
 	inBubble(t, script(closeSuccess()), func(cfg *Config, g *gateway) {
-		cfg.Budget, g.m.Rate = time.Second, 0.1
+		cfg.Budget, g.m.Rate = time.Second, 0.5
 	}, func(t *testing.T, c *Closer, g *gateway) {
 		c.Close(t.Context(), order())
 		start := time.Now()
 		if v := c.Close(t.Context(), order()); v.Class != Closed {
 			t.Errorf("got %+v", v)
 		}
-		if took := time.Since(start).Round(time.Millisecond); took != 10*time.Second {
+		if took := time.Since(start).Round(time.Millisecond); took != 2*time.Second {
 			t.Errorf("took %v", took)
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		if v := c.Close(ctx, order()); v.Class != Interrupted {
 			t.Errorf("interrupted while waiting for the rate: %+v", v)
+		}
+	})
+}
+
+// A backlog of one merchant must not take up all the calls of a worker.
+func TestALongWaitForTheRateIsGivenBackAtOnce(t *testing.T) {
+	inBubble(t, script(closeSuccess()), func(cfg *Config, g *gateway) {
+		g.m.Rate = 0.1
+	}, func(t *testing.T, c *Closer, g *gateway) {
+		c.Close(t.Context(), order())
+		start := time.Now()
+		for range 3 { // each gives its place back, so the next need not wait for it
+			v := c.Close(t.Context(), order())
+			if v.Class != Temporary || v.Code != CodeOwnRate || v.Attempts != 0 || v.RetryAfter.Round(time.Millisecond) != 10*time.Second {
+				t.Errorf("got %+v", v)
+			}
+		}
+		if took := time.Since(start); took != 0 {
+			t.Errorf("took %v", took)
+		}
+		time.Sleep(10 * time.Second)
+		if v := c.Close(t.Context(), order()); v.Class != Closed {
+			t.Errorf("got %+v", v)
 		}
 	})
 }

@@ -62,7 +62,12 @@ var errAgain = errors.New("again")
 // do makes rounds until one concludes, the budget is over, or ctx ends.
 func (r *run) do() Verdict {
 	var v Verdict
-	err := r.account.wait(r.ctx)
+	later, err := r.account.begin(r.ctx)
+	if later > 0 {
+		v = r.verdict(Temporary, CodeOwnRate, "the merchant's rate is used up for the next "+later.Round(time.Second).String())
+		v.RetryAfter = later
+		return v
+	}
 	if err == nil {
 		r.deadline = time.Now().Add(r.c.cfg.Budget)
 		err = backoff.RetryNotify(

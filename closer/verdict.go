@@ -71,6 +71,9 @@ const (
 	// CodeUnsignedFail: return_code=FAIL, which nobody signs. It concludes
 	// nothing; Evidence.ReturnMsg has its words.
 	CodeUnsignedFail = "UNSIGNED_FAIL"
+	// CodeOwnRate: no call was made, because the merchant's configured rate is
+	// used up for longer than a Close may wait. Class Temporary.
+	CodeOwnRate = "OWN_RATE_LIMIT"
 	// CodeInterrupted: the context ended. Class Interrupted.
 	CodeInterrupted = "INTERRUPTED"
 )

@@ -34,7 +34,8 @@ const (
 	// gets a failed outcome.
 	Failed
 	// Later: the gateway answered, but not for good. The request is tried
-	// again after a delay, a limited number of times.
+	// again after a delay, a limited number of times, or without limit when
+	// no call was made (Attempts is 0).
 	Later
 	// Held: the gateway refuses the merchant, not the request. The request
 	// waits until the merchant works again; that costs it no try.

@@ -284,6 +284,14 @@ func (w *Worker) attempt(ctx context.Context, t *task, leave pass) (again bool) 
 			leave.unused() // the merchant lacks what it takes to call
 		}
 		w.holds.refused(a.Scope, a, now)
+	case Later:
+		if a.Attempts == 0 { // nobody was asked, so it costs no try
+			leave.unused()
+			w.postpone(t, now.Add(max(a.RetryAfter, time.Second)), a.Code)
+			return false
+		}
+		leave.answered()
+		w.holds.served(t.req, now)
 	default:
 		if a.Attempts == 0 {
 			leave.unused()

@@ -99,12 +99,14 @@ func (l *ledger) finish(offset int64) bool {
 	return l.watermark != before
 }
 
-// advance moves the watermark over what is finished, but never past next.
+// advance moves the watermark over what is finished, also over what the
+// commit metadata says of offsets that have not been opened yet.
 func (l *ledger) advance() {
-	for l.watermark < l.next && l.marked(l.watermark) {
+	for l.marked(l.watermark) {
 		l.clear(l.watermark)
 		l.watermark++
 	}
+	l.next = max(l.next, l.watermark)
 }
 
 // above returns what is finished above the watermark, lowest first.

@@ -34,10 +34,10 @@ type member struct {
 
 	id      string // member id, given by the coordinator
 	lastGen int32  // generation last synced without a break since, else -1
-	// leaseUntil is when the coordinator may declare this member dead, in
-	// nanoseconds since the epoch: the sending of the last answered
-	// heartbeat plus the session time-out.
-	leaseUntil atomic.Int64
+	// leaseUntil is when the coordinator may declare this member dead: the
+	// sending of the last answered heartbeat plus the session time-out. A
+	// time.Time has both clocks: see alive.
+	leaseUntil atomic.Pointer[time.Time]
 }
 
 // generation is one assignment of partitions to this member.
@@ -207,14 +207,21 @@ func (m *member) beat(ctx context.Context, gen generation) (kafka.Error, error) 
 
 // renew extends the lease by a session from the moment a request was sent.
 func (m *member) renew(sent time.Time) {
-	m.leaseUntil.Store(sent.Add(m.session).UnixNano())
+	until := sent.Add(m.session)
+	m.leaseUntil.Store(&until)
 	m.renewed()
 }
 
 // alive reports whether the coordinator must still believe in this member at
 // the given time. It is false after a process was suspended for a session,
 // before any heartbeat could tell. Safe for concurrent use.
-func (m *member) alive(now time.Time) bool { return now.UnixNano() < m.leaseUntil.Load() }
+//
+// Both clocks must agree: the monotonic one stands still while a machine is
+// suspended, the wall clock can be set back.
+func (m *member) alive(now time.Time) bool {
+	until := m.leaseUntil.Load()
+	return until != nil && now.Before(*until) && now.Round(0).Before(until.Round(0))
+}
 
 // join joins and syncs until it has an assignment. It returns an error when
 // ctx ends or no retry can help.

@@ -1,0 +1,97 @@
+package consumer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/closeorder/closeorder/events"
+)
+
+func TestAMerchantHeldForTwoReasonsIsStillProbed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHolds(silent())
+		r := events.Request{MchID: "m", SubMchID: "s", OutTradeNo: "T1"}
+		h.refused(Scope{MchID: "m"}, Answer{Code: "SIGNERROR"}, time.Now())
+		time.Sleep(3 * time.Second)
+		h.refused(Scope{MchID: "m", SubMchID: "s"}, Answer{Code: "NOAUTH"}, time.Now())
+		probes := 0
+		for range 3600 { // a request of the merchant every second
+			time.Sleep(time.Second)
+			if !h.held(r, time.Now()) {
+				probes++
+			}
+		}
+		if probes == 0 {
+			t.Error("not one probe in an hour: the merchant is held for ever, also when it is mended")
+		}
+	})
+}
+
+func TestAProbeThatWasCutOffSaysNothingAboutTheGateway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGate(10, func() {}, silent())
+		defer g.stop()
+		p, _ := g.admit(0)
+		time.Sleep(20 * time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second) // the partition goes to another member
+		defer cancel()
+		keeps := p.unanswered(ctx, one, func(ctx context.Context) bool { <-ctx.Done(); return false })
+		if !keeps {
+			t.Error("the request that was cut off lost its place")
+		}
+		if _, ok := g.admit(0); !ok {
+			t.Error("a rebalance was taken for an outage: the gate is shut")
+		}
+		p, ok := g.admit(0)
+		if !ok {
+			time.Sleep(probeEvery + time.Second)
+			p, _ = g.admit(0)
+		}
+		asked := false
+		p.unanswered(t.Context(), one, func(context.Context) bool { asked = true; return true })
+		if !asked {
+			t.Error("no further probe is made")
+		}
+	})
+}
+
+func TestWhatIsLeftOfLostPartitionsDoesNotPileUpBehindAShutGate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRoad(2)
+		defer r.gate.stop()
+		kept := newPartition(t.Context(), place{"t", 0})
+		defer r.finishAll(kept)
+		p, _ := r.gate.admit(0)
+		p.unanswered(t.Context(), one, dead)
+		r.drive(kept, "WAITS", "1")
+		for round := range 10 { // an outage with ten rebalances
+			moves := newPartition(t.Context(), place{"t", 1})
+			for i := range 100 {
+				r.add(&task{partition: moves, req: events.Request{MchID: "m", OutTradeNo: fmt.Sprint(round, "/", i)}})
+			}
+			r.lose([]*partition{moves}, errors.New("reassigned"))
+		}
+		r.lanes.mu.Lock()
+		left := len(r.byOrder)
+		r.lanes.mu.Unlock()
+		if left > 100 {
+			t.Errorf("%d lanes of partitions that were lost are still in memory", left)
+		}
+	})
+}
+
+func TestAnOffsetKnownToBeFinishedStaysSoWhenTheWatermarkReachesItBeforeTheFetch(t *testing.T) {
+	l := newLedger(0, []span{{1, 3}}) // 0 was slow, 1 to 3 are finished
+	l.open(0)
+	l.finish(0) // before the next fetch has brought 1
+	heir := newLedger(l.watermark, l.above())
+	for o := l.watermark; o <= 3; o++ {
+		if heir.open(o) {
+			t.Errorf("offset %d is done again after a second crash", o)
+		}
+	}
+}

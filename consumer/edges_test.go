@@ -1,0 +1,275 @@
+package consumer_test
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/closeorder/closeorder/consumer"
+	"github.com/closeorder/closeorder/events"
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+func TestAStopDuringARebalanceTakesNoLongerThanTheGrace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		stop1 := c.worker(&closing{takes: time.Hour}, func(cfg *consumer.Config) {
+			cfg.RebalanceTimeout, cfg.Grace = 4*time.Minute, 5*time.Second
+		})
+		c.request("T1")
+		time.Sleep(5 * time.Second)
+		stop2 := c.worker(&closing{}, func(cfg *consumer.Config) { cfg.RebalanceTimeout = 4 * time.Minute })
+		time.Sleep(10 * time.Second) // the first one drains
+		began := time.Now()
+		stop1()
+		if took := time.Since(began); took > 15*time.Second {
+			t.Errorf("stopping took %v, grace is 5s", took)
+		}
+		c.outcomes(1)
+		stop2()
+	})
+}
+
+func TestAnOrderThatComesFromTheFutureIsAnsweredAllTheSame(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		// What closer does with ORDERNOTEXIST on an order it thinks is young.
+		d := &diary{answer: func(r events.Request, nth int) consumer.Answer {
+			if age := time.Since(r.OrderCreatedAt); age < time.Minute {
+				return consumer.Answer{Disposition: consumer.Later, Code: "ORDERNOTEXIST", RetryAfter: time.Minute - age, Attempts: 2}
+			}
+			return closedAnswer
+		}}
+		defer c.worker(&closing{answer: d.note}, func(cfg *consumer.Config) { cfg.MinOrderAge = 10 * time.Second })()
+		// The shop writes Beijing time and calls it UTC.
+		c.requestJSON(`{"mch_id":"1900000109","out_trade_no":"T1","order_created_at":%q}`, time.Now().Add(8*time.Hour).UTC().Format(time.RFC3339))
+		c.outcomesWithin(1, time.Hour)
+	})
+}
+
+func TestAMerchantThatCannotBeCalledIsNoProofThatTheGatewayAnswers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		began := time.Now()
+		down := func() bool { return time.Since(began) > time.Minute && time.Since(began) < 3*time.Hour }
+		slow := &closing{takes: 12 * time.Second, alive: func() bool { return !down() }, answer: func(r events.Request) consumer.Answer {
+			if down() {
+				return consumer.Answer{Disposition: consumer.Unanswered, Code: "TIMEOUT", Attempts: 2}
+			}
+			return closedAnswer
+		}}
+		noKey := byMerchant{"1900000999": func(context.Context, events.Request) consumer.Answer {
+			return consumer.Answer{Disposition: consumer.Held, Code: "MERCHANT_INCOMPLETE", Scope: consumer.Scope{MchID: "1900000999"}}
+		}}
+		defer c.worker(merchants{slow, noKey}, func(cfg *consumer.Config) { cfg.MaxInFlight = 10 })()
+		for i, order := range numbered("T", 300) {
+			c.request(order)
+			for j := range 4 {
+				c.requestJSON(`{"mch_id":"1900000999","out_trade_no":"N%d"}`, 4*i+j)
+				time.Sleep(5 * time.Second)
+			}
+		}
+		for _, o := range c.outcomesWithin(300, 6*time.Hour) {
+			if o.Result != events.Closed {
+				t.Fatalf("%s: %s %s", o.OutTradeNo, o.Result, o.Code)
+			}
+		}
+		if n := c.end("dead"); n != 0 {
+			t.Errorf("%d dead letters of an outage", n)
+		}
+	})
+}
+
+type byMerchant map[string]func(context.Context, events.Request) consumer.Answer
+
+type merchants struct {
+	*closing
+	other byMerchant
+}
+
+func (m merchants) Close(ctx context.Context, r events.Request) consumer.Answer {
+	if f := m.other[r.MchID]; f != nil {
+		return f(ctx, r)
+	}
+	return m.closing.Close(ctx, r)
+}
+
+func TestAnOrderThatNeverGetsAnAnswerEndsThoughOneProbeWasLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		began := time.Now()
+		d := &diary{answer: func(r events.Request, nth int) consumer.Answer {
+			return consumer.Answer{Disposition: consumer.Unanswered, Code: "HTTP_STATUS", Attempts: 2}
+		}}
+		alive := func() bool { return time.Since(began) > time.Minute }
+		defer c.worker(&closing{takes: 20 * time.Second, answer: d.note, alive: alive}, nil)()
+		c.request("HTML")
+		if o := c.outcomesWithin(1, 2*time.Hour)[0]; o.Code != events.CodeRetriesExhausted {
+			t.Errorf("outcome %s", o.Code)
+		}
+	})
+}
+
+func (c *cluster) limit(topic, bytes string) {
+	c.t.Helper()
+	if _, err := c.admin().AlterTopicConfigs(c.t.Context(), []kadm.AlterConfig{{Op: kadm.SetConfig, Name: "max.message.bytes", Value: &bytes}}, topic); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+func TestHeadersTooLargeForTheDeadLetterTopicDoNotStopThePartition(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		c.limit("dead", "20000")
+		defer c.worker(&closing{}, nil)()
+		bad := to(0, "")
+		bad.Value = []byte("not json")
+		bad.Headers = []kgo.RecordHeader{{Key: "huge", Value: []byte(strings.Repeat("x", 50000))}}
+		c.manual().ProduceSync(t.Context(), bad, to(0, "T1"))
+		c.outcomes(2)
+		time.Sleep(time.Minute)
+		if at := c.committed()[0]; at.At != 2 {
+			t.Errorf("committed %+v, want 2: the partition is stuck", at)
+		}
+	})
+}
+
+func TestARequestTooLargeForTheRetryTopicGetsAnOutcome(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		c.limit("retry.10s", "20000")
+		d := &diary{answer: func(r events.Request, nth int) consumer.Answer {
+			return consumer.Answer{Disposition: consumer.Later, Code: "SYSTEMERROR", Attempts: 1}
+		}}
+		defer c.worker(&closing{answer: d.note}, nil)()
+		big := to(0, "BIG")
+		big.Headers = []kgo.RecordHeader{{Key: "huge", Value: []byte(strings.Repeat("x", 50000))}}
+		c.manual().ProduceSync(t.Context(), big)
+		c.outcomes(1)
+	})
+}
+
+func TestARequestForWhichNoCallWasMadeLosesNoTry(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		began := time.Now()
+		d := &diary{answer: func(r events.Request, nth int) consumer.Answer {
+			if strings.HasPrefix(r.OutTradeNo, "B") && time.Since(began) < 2*time.Hour {
+				// The host is slow and its call slots are taken by others.
+				return consumer.Answer{Disposition: consumer.Unanswered, Code: "BUSY", Attempts: 0}
+			}
+			return closedAnswer
+		}}
+		defer c.worker(&closing{takes: 30 * time.Second, answer: d.note}, nil)()
+		c.request("B1")
+		for i := range 2000 {
+			c.request(fmt.Sprintf("T%04d", i))
+			time.Sleep(4 * time.Second)
+		}
+		for _, o := range c.outcomesWithin(2001, 6*time.Hour) {
+			if o.Result != events.Closed {
+				t.Errorf("%s: %s %s after %d calls", o.OutTradeNo, o.Result, o.Code, o.Attempts)
+			}
+		}
+	})
+}
+
+func TestAnOutcomeTopicMadeAgainWithFewerPartitionsIsServed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		defer c.worker(&closing{}, nil)()
+		c.request(numbered("T", 30)...)
+		c.outcomes(30)
+		if _, err := c.admin().DeleteTopics(t.Context(), "outcomes"); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(5 * time.Second)
+		if _, err := c.admin().CreateTopic(t.Context(), 1, 1, nil, "outcomes"); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		c.request(numbered("U", 30)...)
+		c.outcomes(30)
+	})
+}
+
+func TestARecordWithoutATimestampIsNotClosedEarly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		d := &diary{answer: func(events.Request, int) consumer.Answer { return closedAnswer }}
+		defer c.worker(&closing{answer: d.note}, func(cfg *consumer.Config) { cfg.MinOrderAge = 5 * time.Minute })()
+		now := time.Now()
+		c.produce(&kgo.Record{
+			Topic: "requests", Timestamp: time.UnixMilli(-1),
+			Value: fmt.Appendf(nil, `{"mch_id":"1900000109","out_trade_no":"T1","order_created_at":%q}`, now.UTC().Format(time.RFC3339)),
+		})
+		o := c.outcomes(1)[0]
+		if early := d.times("T1")[0].Sub(now); early < 4*time.Minute {
+			t.Errorf("called after %v, the order must be 5m old", early)
+		}
+		if o.RequestedAt.Before(now.Add(-time.Hour)) && !o.RequestedAt.IsZero() {
+			t.Errorf("requested at %v", o.RequestedAt)
+		}
+	})
+}
+
+func TestAKeylessOutcomeDoesNotStopACompactedTopic(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		// What Apache Kafka does with a record without a key in a compacted
+		// topic: it refuses the whole batch with INVALID_RECORD.
+		kafka := c.broker.Cluster()
+		kafka.ControlKey(int16(kmsg.Produce), func(req kmsg.Request) (kmsg.Response, error, bool) {
+			kafka.KeepControl()
+			produce := req.(*kmsg.ProduceRequest)
+			for _, topic := range produce.Topics {
+				for _, p := range topic.Partitions {
+					if topic.Topic == "outcomes" && keyless(t, p.Records) {
+						res := produce.ResponseKind().(*kmsg.ProduceResponse)
+						rt, rp := kmsg.NewProduceResponseTopic(), kmsg.NewProduceResponseTopicPartition()
+						rt.Topic, rp.Partition, rp.ErrorCode = topic.Topic, p.Partition, kerr.InvalidRecord.Code
+						rt.Partitions = append(rt.Partitions, rp)
+						res.Topics = append(res.Topics, rt)
+						return res, nil, true
+					}
+				}
+			}
+			return nil, nil, false
+		})
+		defer c.worker(&closing{}, nil)()
+		c.produce(&kgo.Record{Topic: "requests", Value: []byte("not json")})
+		time.Sleep(time.Second)
+		c.request(numbered("T", 30)...)
+		c.outcomes(31)
+	})
+}
+
+// keyless says whether a batch, not compressed, has a record without a key.
+func keyless(t *testing.T, b []byte) bool {
+	var batch kmsg.RecordBatch
+	if err := batch.ReadFrom(b); err != nil {
+		t.Error(err)
+		return false
+	}
+	in := batch.Records
+	for range batch.NumRecords {
+		length, n := binary.Varint(in)
+		var r kmsg.Record
+		if err := r.ReadFrom(in[:n+int(length)]); err != nil {
+			t.Error(err)
+			return false
+		}
+		if r.Key == nil {
+			return true
+		}
+		in = in[n+int(length):]
+	}
+	return false
+}
