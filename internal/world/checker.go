@@ -79,9 +79,13 @@ const (
 
 	// DeadForOutage (G5): a request failed though it was not to blame.
 	DeadForOutage Kind = "dead for an outage"
+	// Early (G5): a call for a request that was put off, before its time.
+	Early Kind = "early"
 	// Redone (G6, G8): a call for an order all of whose requests were
 	// finished and committed.
 	Redone Kind = "redone"
+	// NotOwner (G6): a call by a member that owned nothing of the order.
+	NotOwner Kind = "not the owner"
 	// TooMany (G7): more calls at the same time than allowed.
 	TooMany Kind = "too many calls"
 	// Uncommitted (G8): answered and not committed, after a clean stop.
@@ -93,7 +97,7 @@ var promises = map[Kind]string{
 	Contradiction: "G2", ManyIDs: "G2", SharedID: "G2", Orphan: "G2", Unreadable: "G2", Misnamed: "G2", Unpaired: "G2", Altered: "G2",
 	WrongClosed: "G3", WrongPaid: "G3", Unsafe: "G3",
 	SideBySide: "G4", OutOfOrder: "G4",
-	DeadForOutage: "G5", Redone: "G6", TooMany: "G7", Uncommitted: "G8",
+	DeadForOutage: "G5", Early: "G5", Redone: "G6", NotOwner: "G6", TooMany: "G7", Uncommitted: "G8",
 }
 
 // Finding is one broken promise.

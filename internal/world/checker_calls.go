@@ -10,13 +10,15 @@ import (
 	"github.com/closeorder/closeorder/internal/gatewaysim"
 )
 
-// checkCalls: calls of one order follow each other (G4), none is made for
-// what is finished and committed (G6), and not too many go on at once (G7).
+// checkCalls: calls of one order follow each other (G4), each is made by an
+// owner, for something that is to be done (G6), and not too many go on at
+// once (G7).
 func (c *checker) checkCalls() {
 	for order, calls := range c.callIndex() {
-		if order.OutTradeNo == "" {
-			continue
+		if len(c.byOrder[order]) == 0 {
+			continue // refused unread, or not about a request
 		}
+		calls = slices.DeleteFunc(slices.Clone(calls), func(c Call) bool { return c.Late })
 		for i := 1; i < len(calls); i++ {
 			a, b := calls[i-1], calls[i]
 			if a.End.IsZero() || b.Start.Before(a.End) {
@@ -25,16 +27,15 @@ func (c *checker) checkCalls() {
 			}
 		}
 	}
-	c.checkRedone()
+	c.checkWork()
+	c.checkFences()
 	c.checkInFlight()
 }
 
-// checkRedone looks for calls of orders all of whose requests were finished
-// and committed before the call began.
-func (c *checker) checkRedone() {
-	if len(c.Looks) == 0 {
-		return
-	}
+// checkWork: when a call begins, something about its order is still to be
+// done, and due: a request or a retry that was not finished at the last look
+// before (G6), and whose time had come.
+func (c *checker) checkWork() {
 	looks := make([]commits, len(c.Looks))
 	for i, l := range c.Looks {
 		looks[i] = readLook(l)
@@ -45,20 +46,48 @@ func (c *checker) checkRedone() {
 			continue
 		}
 		for _, call := range calls {
-			i, _ := slices.BinarySearchFunc(looks, call.Start, func(l commits, t time.Time) int { return l.look.At.Compare(t) })
-			if i == 0 {
+			i, found := slices.BinarySearchFunc(looks, call.Start, func(l commits, t time.Time) int { return l.look.At.Compare(t) })
+			if found {
+				i++
+			}
+			if i == 0 || call.Late {
 				continue // no look before the call
 			}
 			look := looks[i-1]
-			open := slices.ContainsFunc(requests, func(r *request) bool {
-				return !look.finished(r.record) || look.waits(r) || len(r.retries) > 0 && !r.answeredBy(look.look)
-			})
-			if !open {
-				c.findFor(requests[0], Redone, "%s by %s at %v, all was finished and committed at %v", call.Op, call.Caller, call.Start, look.look.At)
-				break
+			due, waiting := false, time.Time{}
+			for _, r := range requests {
+				due = due || !look.finished(r.record)
+				for _, retry := range r.retries {
+					if look.finished(retry) {
+						continue
+					}
+					if at := dueOf(retry); !at.After(call.Start) {
+						due = true
+					} else {
+						waiting = at
+					}
+				}
 			}
+			switch {
+			case due:
+				continue
+			case !waiting.IsZero():
+				c.findFor(requests[0], Early, "%s by %s at %v, put off until %v", call.Op, call.Caller, call.Start, waiting)
+			default:
+				c.findFor(requests[0], Redone, "%s by %s at %v, all was finished and committed at %v", call.Op, call.Caller, call.Start, look.look.At)
+			}
+			break
 		}
 	}
+}
+
+// dueOf is when a retry may be served.
+func dueOf(r Record) time.Time {
+	at, err := time.Parse(time.RFC3339Nano, lastHeader(r.Message, "closeorder-due-at"))
+	if err != nil {
+		return time.Time{}
+	}
+	return at
 }
 
 // checkInFlight counts the calls that go on at the same time.

@@ -268,6 +268,23 @@ var planted = map[string]struct {
 		e.DeadLetters = append(e.DeadLetters, copyRecord("dead", 2, e.Requests[0]))
 		e.Looks[0].Commits = nil
 	}, []Kind{DeadForOutage}},
+	"G5: a call for a request that was put off, before its time": {func(e *Evidence) {
+		e.Retries[0].Headers = append(e.Retries[0].Headers, events.Header{Key: "closeorder-due-at", Value: []byte("2025-11-23T12:00:17Z")})
+		e.Looks[0].Commits[Place{"requests", 0}] = Commit{Offset: 1, Metadata: bits(2, 4)}
+		e.Looks[0].Ends[Place{"retries", 0}] = 1
+	}, []Kind{Early}},
+	"G6: a call by a worker that had lost its partition": {func(e *Evidence) {
+		e.Generations = []Generation{
+			{At: at(-60), Number: 1, Owners: map[Place]string{{"requests", 0}: "worker-0-x", {"retries", 0}: "worker-0-x"}},
+			{At: at(-30), Number: 2, Owners: map[Place]string{{"requests", 0}: "worker-1-x", {"retries", 0}: "worker-1-x"}},
+		}
+	}, []Kind{NotOwner}},
+	"G6: a call that was under way when the partition was lost is no finding": {func(e *Evidence) {
+		e.Generations = []Generation{
+			{At: at(0), Number: 1, Owners: map[Place]string{{"requests", 0}: "worker-0-x", {"retries", 0}: "worker-0-x"}},
+			{At: at(7), Number: 2, Owners: map[Place]string{{"requests", 0}: "worker-1-x", {"retries", 0}: "worker-1-x"}},
+		}
+	}, nil},
 	"G6: a call for what was finished and committed": {func(e *Evidence) {
 		e.Calls = append(e.Calls, callFrom("C", 21, 22))
 	}, []Kind{Redone}},

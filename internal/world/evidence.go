@@ -22,6 +22,9 @@ type Evidence struct {
 	Book []gatewaysim.Entry
 	// Calls at the gateway. nil: nothing about calls is checked.
 	Calls []Call
+	// Generations are the assignments of the group, oldest first. nil:
+	// nothing about owners is checked.
+	Generations []Generation
 	// MaxInFlight is the most calls that may go on at once, of all workers
 	// together; 0 is without limit.
 	MaxInFlight int
@@ -56,6 +59,7 @@ func (w *World) Evidence(o *Observer) Evidence {
 		Looks:       o.Looks(),
 		Book:        w.Gateway.Book(),
 		Calls:       w.Gateway.Calls(),
+		Generations: w.generations.list(),
 	}
 	for _, name := range w.Config.Topics.Retries() {
 		e.Retries = append(e.Retries, o.Records(name)...)

@@ -44,6 +44,9 @@ type Call struct {
 	Start  time.Time
 	End    time.Time // zero while in progress
 	Answer string
+	// Late: the caller had given up before the call arrived, over a frozen
+	// path.
+	Late bool
 }
 
 // StartGateway starts the gateway. cfg.Observe must be nil.
@@ -88,6 +91,11 @@ func (g *Gateway) track(host string, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		conn := r.Context().Value(connKey{}).(*Conn)
 		call := &Call{Caller: conn.peer.host.name, Host: host, Start: time.Now()}
+		select {
+		case <-conn.PeerGone():
+			call.Late, call.End = true, call.Start
+		default:
+		}
 		g.mu.Lock()
 		if g.closed {
 			g.mu.Unlock()

@@ -57,10 +57,11 @@ type World struct {
 	// Topics are all topics, in no order.
 	Topics []broker.Topic
 
-	log     logrus.FieldLogger
-	workers []*Worker
-	runs    map[string]int
-	closers []func() error
+	log         logrus.FieldLogger
+	workers     []*Worker
+	runs        map[string]int
+	generations *generations
+	closers     []func() error
 }
 
 // New starts the cluster and the gateway. No worker runs yet.
@@ -94,6 +95,15 @@ func New(cfg Config) (*World, error) {
 		return nil, err
 	}
 	w.closers = append(w.closers, w.Kafka.Close)
+	w.generations = watchGenerations(w.Kafka.Cluster(), c.Kafka.Group)
+	// kfake draws leaders from a source that nobody can seed.
+	for _, t := range w.Topics {
+		for p := range t.Partitions {
+			if err := w.Kafka.MoveLeader(t.Name, p, p%w.Kafka.Nodes()); err != nil {
+				return nil, errors.Join(err, w.Close())
+			}
+		}
+	}
 	if w.Gateway, err = StartGateway(w.Network, max(cfg.GatewayHosts, 1), cfg.Gateway); err != nil {
 		return nil, errors.Join(err, w.Close())
 	}
