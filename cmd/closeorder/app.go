@@ -94,7 +94,7 @@ To see it at work, with nothing to install:  closeorder dev`,
 	)
 	root.AddCommand(
 		a.devCommand(), a.runCommand(), a.topicsCommand(),
-		a.requestCommand(), a.outcomesCommand(), a.auditCommand(),
+		a.requestCommand(), a.outcomesCommand(), a.auditCommand(), a.deadLettersCommand(),
 		a.closeCommand(), a.signCommand(), a.verifyCommand(), a.simulateCommand(), a.versionCommand(),
 	)
 	return root

@@ -162,7 +162,7 @@ func TestAuditAndDeadLettersSayWhatTheyTake(t *testing.T) {
 	golden(t, "audit-usage.txt", normal(all.String()))
 }
 
-var lookCommands = []string{"audit"}
+var lookCommands = []string{"audit", "deadletters", "deadletters list", "deadletters show", "deadletters replay"}
 
 var wrongLooks = []string{
 	"audit extra",
@@ -172,6 +172,19 @@ var wrongLooks = []string{
 	"audit --limit -1",
 	"audit --kafka-group=",
 	"audit --kafka-brokers here --since 2026-01-31T08:00:00Z",
+	"deadletters purge",
+	"deadletters list extra",
+	"deadletters list --since yesterday",
+	"deadletters list --limit -1",
+	"deadletters show",
+	"deadletters show 1:2 3:4",
+	"deadletters show 17",
+	"deadletters show 1:-2",
+	"deadletters show 1:2 --raw --json",
+	"deadletters replay 1:2",
+	"deadletters replay --limit -1 --rate -1 --max-replays 0",
+	"deadletters replay --until 5s --since 1s",
+	"deadletters replay --yes --kafka-brokers here",
 }
 
 func TestAuditNeedsItsTopics(t *testing.T) {

@@ -33,7 +33,7 @@ func usage(cmd *cobra.Command) error {
 		p("\n%s\n", g.Title)
 		for _, sub := range cmd.Commands() {
 			if sub.IsAvailableCommand() && sub.GroupID == g.ID {
-				p("  %-10s %s\n", sub.Name(), sub.Short)
+				p("  %-11s %s\n", sub.Name(), sub.Short)
 			}
 		}
 	}

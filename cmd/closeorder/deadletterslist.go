@@ -1,0 +1,160 @@
+package main
+
+import (
+	"container/heap"
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/closeorder/closeorder/internal/config"
+	"github.com/closeorder/closeorder/internal/deadletters"
+	"github.com/spf13/cobra"
+)
+
+func (a *app) deadLettersListCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "list", Short: "Lists dead letters by code, merchant, order and time", Args: noArgs,
+		Long: `Lists dead letters in the order of their failures, each with its place, by
+which "show" finds it, and its reason. Where more match than --limit, the newest
+are listed.`,
+		Example: `closeorder deadletters list --code UNKNOWN_MERCHANT --since 24h
+closeorder deadletters list --limit 0 --json | jq -r .out_trade_no`,
+	}
+	flags := cmd.Flags()
+	flags.SortFlags = false
+	var filter letterFilter
+	filter.add(flags)
+	limit := flags.Int("limit", 100, "the most that are listed; 0: all")
+	asJSON := flags.Bool("json", false, "print JSON lines")
+	settings := a.settings(cmd, []config.Section{config.Connection, config.TopicNames})
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		f, err := filter.parse(time.Now())
+		if err != nil {
+			return err
+		}
+		if *limit < 0 {
+			return usagef("--limit must not be negative")
+		}
+		cfg, err := settings.load()
+		if err != nil {
+			return err
+		}
+		found, err := a.findLetters(cmd.Context(), cfg, f, *limit)
+		if err != nil {
+			return err
+		}
+		if *asJSON {
+			return a.printLetterLines(found)
+		}
+		a.printLetters(found)
+		return nil
+	}
+	return cmd
+}
+
+// foundLetters are the newest of all dead letters that match.
+type foundLetters struct {
+	lines []letterLine
+	codes map[string]int // of all
+	total int
+}
+
+func (a *app) findLetters(ctx context.Context, cfg config.Config, f deadletters.Filter, limit int) (*foundLetters, error) {
+	c, err := a.cluster(cfg)
+	if err != nil {
+		return nil, err
+	}
+	defer c.close()
+	reader := c.reader()
+	reach, cancel := context.WithTimeoutCause(ctx, reachTimeout, errUnreached)
+	defer cancel()
+	stretch, err := deadletters.Find(reach, reader, cfg.Topics.DeadLetters, f)
+	if err != nil {
+		return nil, err
+	}
+	found := &foundLetters{codes: map[string]int{}}
+	var newest letterHeap
+	bar := a.progress("reading", int(stretch.Records()))
+	defer bar.finish()
+	err = deadletters.Each(ctx, reader, stretch, f, func() { bar.add(1) }, func(l deadletters.Letter) error {
+		found.total++
+		code := l.ErrorCode
+		if l.Err != nil {
+			code = "no dead letter"
+		}
+		found.codes[code]++
+		heap.Push(&newest, lineOf(l))
+		if limit > 0 && len(newest) > limit {
+			heap.Pop(&newest)
+		}
+		return nil
+	})
+	found.lines = newest
+	slices.SortFunc(found.lines, compareLetters)
+	return found, err
+}
+
+// letterHeap has the oldest letter first.
+type letterHeap []letterLine
+
+func (h letterHeap) Len() int           { return len(h) }
+func (h letterHeap) Less(i, j int) bool { return compareLetters(h[i], h[j]) < 0 }
+func (h letterHeap) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
+func (h *letterHeap) Push(x any)        { *h = append(*h, x.(letterLine)) }
+func (h *letterHeap) Pop() any {
+	last := (*h)[len(*h)-1]
+	*h = (*h)[:len(*h)-1]
+	return last
+}
+
+func compareLetters(a, b letterLine) int {
+	if c := a.FailedAt.Compare(b.FailedAt); c != 0 {
+		return c
+	}
+	if a.Partition != b.Partition {
+		return a.Partition - b.Partition
+	}
+	return int(a.Offset - b.Offset)
+}
+
+func (a *app) printLetterLines(found *foundLetters) error {
+	enc := a.jsonLines()
+	for _, l := range found.lines {
+		if err := enc.Encode(l); err != nil {
+			return err
+		}
+	}
+	if left := found.total - len(found.lines); left > 0 {
+		fmt.Fprintf(a.stderr, "closeorder: the newest %d of %d; --limit 0 lists all\n", len(found.lines), found.total)
+	}
+	return nil
+}
+
+func (a *app) printLetters(found *foundLetters) {
+	p := a.paint(a.stdout)
+	if found.total == 0 {
+		fmt.Fprintln(a.stdout, "no dead letters")
+		return
+	}
+	rows := [][]string{p.heads("FAILED", "CODE", "OUT_TRADE_NO", "MCH_ID", "REPLAY", "PARTITION:OFFSET", "REASON")}
+	for _, l := range found.lines {
+		reason := l.Message
+		if l.ValueOmitted != "" {
+			reason = join(reason, "value left out: "+l.ValueOmitted)
+		}
+		if l.Problem != "" {
+			reason = "no dead letter: " + l.Problem
+		}
+		rows = append(rows, []string{
+			p.in(faint, local(l.FailedAt)), p.in(red, orDash(oneLine(l.Code, 40))), orDash(l.OutTradeNo), merchant(l.MchID, l.SubMchID),
+			strconv.Itoa(l.Replay), fmt.Sprintf("%d:%d", l.Partition, l.Offset), oneLine(reason, 120),
+		})
+	}
+	whole(a.stdout, rows)
+	fmt.Fprintf(a.stdout, "\n%s: %s\n", p.in(bold, count(found.total, "dead letter")), codes(found.codes))
+	if left := found.total - len(found.lines); left > 0 {
+		fmt.Fprintf(a.stdout, "The newest %d are listed; --limit 0 lists all.\n", len(found.lines))
+	}
+}

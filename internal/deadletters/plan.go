@@ -1,0 +1,351 @@
+package deadletters
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/closeorder/closeorder/events"
+	"github.com/closeorder/closeorder/internal/topicreader"
+)
+
+// Skip is why a dead letter is not replayed. The texts are stable.
+type Skip string
+
+const (
+	// Unreadable: the record is no dead letter.
+	Unreadable Skip = "unreadable"
+	// Answered: the request has a final outcome, closed or paid.
+	Answered Skip = "answered"
+	// Replayed: it was replayed already, with a higher replay number; that
+	// replay is under way, or has a dead letter of its own.
+	Replayed Skip = "replayed"
+	// Repeated: another dead letter of the same request and replay number is
+	// replayed.
+	Repeated Skip = "repeated"
+	// MaxReplays: it was replayed as often as is allowed.
+	MaxReplays Skip = "max_replays"
+	// Expired: expires_at has passed, so that a replay could only fail.
+	Expired Skip = "expired"
+	// OriginalGone: the value is not in the dead letter, and the original is
+	// deleted or another one.
+	OriginalGone Skip = "original_gone"
+	// OverLimit: enough for one run; it is left for the next.
+	OverLimit Skip = "over_limit"
+)
+
+// Step is what is to be done with one dead letter. It has none of its bytes:
+// they are read again when they are sent.
+type Step struct {
+	// At is the dead letter, Source the request.
+	At, Source events.Source
+	FailedAt   time.Time
+	Code       string
+	MchID      string
+	SubMchID   string
+	OutTradeNo string
+	RequestID  string
+	// Replay is the number that the replay gets, or would get.
+	Replay int
+	// Skip says why it is not replayed; empty: it is. Why is for people.
+	Skip Skip
+	Why  string
+
+	request uint64 // of the key of the request
+	expires time.Time
+}
+
+// Plan is what a replay does, in the order of the failures.
+type Plan struct {
+	Steps []Step
+	// Replays is the number of steps that are not skipped.
+	Replays int
+}
+
+// Skipped counts the steps that are skipped, by why.
+func (p *Plan) Skipped() map[Skip]int {
+	n := map[Skip]int{}
+	for _, s := range p.Steps {
+		if s.Skip != "" {
+			n[s.Skip]++
+		}
+	}
+	return n
+}
+
+// Options of a plan.
+type Options struct {
+	Filter Filter
+	// Limit is the most replays, 0 for all.
+	Limit int
+	// MaxReplays is how often a request may be replayed in its life.
+	MaxReplays int
+	// Now is the time, for expires_at.
+	Now time.Time
+	// OnTotal, if set, is told how many records will be read, as it becomes
+	// known; OnRead how many more were.
+	OnTotal func(n int64)
+	OnRead  func(n int)
+}
+
+// Make makes a plan: it reads the dead letters, all outcomes, and what was
+// sent to the requests topic since the first of the letters failed.
+//
+// A request is known by its request_id and its order, as events.SameRequest
+// has it; one that names neither by its bytes.
+func Make(ctx context.Context, r *topicreader.Reader, t Topics, o Options) (*Plan, error) {
+	p := &planner{
+		reader: r, topics: t, options: o, seed: maphash.MakeSeed(),
+		replays: map[uint64]int{}, dead: map[uint64]int{}, outcomes: map[uint64]events.Outcome{}, orders: map[string]bool{},
+	}
+	if err := p.readLetters(ctx); err != nil {
+		return nil, err
+	}
+	if len(p.steps) > 0 {
+		if err := p.readOutcomes(ctx); err != nil {
+			return nil, err
+		}
+		if err := p.readRequests(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return p.plan(), nil
+}
+
+type planner struct {
+	reader  *topicreader.Reader
+	topics  Topics
+	options Options
+	seed    maphash.Seed
+
+	steps []Step
+	// omitted are letters without a value: which request they are about is
+	// known only when it was read.
+	omitted []Letter
+	// replays is the highest replay number seen anywhere, by request, and
+	// dead that of the dead letters.
+	replays, dead map[uint64]int
+	// outcomes is the current outcome, by request; orders are those of steps.
+	outcomes map[uint64]events.Outcome
+	orders   map[string]bool
+}
+
+func (p *planner) read(ctx context.Context, s Stretch, each func(topicreader.Record)) error {
+	if p.options.OnTotal != nil {
+		p.options.OnTotal(s.Records())
+	}
+	return p.reader.Read(ctx, s.Topic, s.From, s.To, func(rec topicreader.Record) error {
+		if p.options.OnRead != nil {
+			p.options.OnRead(1)
+		}
+		each(rec)
+		return nil
+	})
+}
+
+// readLetters reads all dead letters, as also one that is not chosen may say
+// that a chosen one was replayed.
+func (p *planner) readLetters(ctx context.Context) error {
+	s, err := Find(ctx, p.reader, p.topics.DeadLetters, p.options.Filter)
+	if err != nil {
+		return err
+	}
+	if err := p.read(ctx, s, func(rec topicreader.Record) { p.letter(read(rec)) }); err != nil {
+		return err
+	}
+	for _, l := range p.omitted {
+		err := restore(ctx, p.reader, &l)
+		if err != nil && !errors.Is(err, errOriginalGone) {
+			return err
+		}
+		p.restored(l, err)
+	}
+	return nil
+}
+
+func (p *planner) letter(l Letter) {
+	chosen := p.options.Filter.matchesRecord(&l)
+	switch {
+	case l.Err != nil:
+		// With neither a code nor a request it matches no filter but of time.
+		if p.options.Filter.Matches(&l) {
+			p.add(l, 0, Unreadable, "it is no dead letter: "+l.Err.Error())
+		}
+	case l.ValueOmitted != "":
+		l.Original.Value = nil
+		if chosen {
+			p.omitted = append(p.omitted, l)
+		}
+	default:
+		key := p.died(l)
+		if chosen && p.options.Filter.matchesRequest(&l) {
+			p.add(l, key, "", "")
+		}
+	}
+}
+
+// restored takes up a letter whose value was left out.
+func (p *planner) restored(l Letter, err error) {
+	if !p.options.Filter.matchesRequest(&l) {
+		return
+	}
+	if err != nil {
+		p.add(l, 0, OriginalGone, err.Error())
+		return
+	}
+	p.add(l, p.died(l), "", "")
+}
+
+// died notes with which replay number a request died.
+func (p *planner) died(l Letter) (key uint64) {
+	key = p.key(l.Request, l.Original)
+	p.replays[key] = max(p.replays[key], l.Replay)
+	p.dead[key] = max(p.dead[key], l.Replay)
+	return key
+}
+
+func (p *planner) add(l Letter, key uint64, skip Skip, why string) {
+	q := l.Request
+	p.steps = append(p.steps, Step{
+		At: l.At, Source: l.Source, FailedAt: l.Time(), Code: strings.Clone(l.ErrorCode),
+		MchID: q.MchID, SubMchID: q.SubMchID, OutTradeNo: q.OutTradeNo, RequestID: q.RequestID,
+		Replay: l.Replay + 1, Skip: skip, Why: why, request: key, expires: q.ExpiresAt,
+	})
+	if skip == "" {
+		p.orders[q.OutTradeNo] = true
+	}
+}
+
+// key names a request: by request_id and order, or by its bytes without the
+// replay number.
+func (p *planner) key(q events.Request, original events.Message) uint64 {
+	if q.OutTradeNo != "" || q.RequestID != "" {
+		return p.named(q.RequestID, q.Order())
+	}
+	var h maphash.Hash
+	h.SetSeed(p.seed)
+	part := func(b []byte) {
+		fmt.Fprintf(&h, "%d %t ", len(b), b == nil)
+		h.Write(b)
+	}
+	part(original.Key)
+	part(original.Value)
+	for _, header := range original.Headers {
+		if header.Key != events.HeaderReplay {
+			part([]byte(header.Key))
+			part(header.Value)
+		}
+	}
+	return h.Sum64()
+}
+
+func (p *planner) named(requestID string, o events.Order) uint64 {
+	return maphash.Comparable(p.seed, struct {
+		id string
+		o  events.Order
+	}{requestID, o})
+}
+
+// readOutcomes folds the outcomes of the requests in question, in the order
+// of their topic. It begins at the start of the topic: the same request may
+// have been answered before this record of it failed.
+func (p *planner) readOutcomes(ctx context.Context) error {
+	s, err := stretch(ctx, p.reader, p.topics.Outcomes, time.Time{})
+	if err != nil {
+		return err
+	}
+	return p.read(ctx, s, func(rec topicreader.Record) {
+		if no, ok := rec.Header(events.HeaderSubject); ok && !p.orders[string(no)] {
+			return // not worth its decoding
+		}
+		next, err := events.DecodeOutcome(rec.Message)
+		if err != nil || next.OutTradeNo == "" && next.RequestID == "" {
+			return
+		}
+		key := p.named(next.RequestID, next.Order())
+		current, any := p.outcomes[key]
+		if !any || events.Supersedes(current, next) {
+			next.Metadata, next.Gateway = nil, nil // large, and not needed
+			p.outcomes[key] = next
+		}
+		p.replays[key] = max(p.replays[key], next.Replay)
+	})
+}
+
+// readRequests finds the replays that were sent already. None can be older
+// than the failure that it follows.
+func (p *planner) readRequests(ctx context.Context) error {
+	oldest := p.steps[0].FailedAt
+	for _, s := range p.steps {
+		if s.FailedAt.Before(oldest) {
+			oldest = s.FailedAt
+		}
+	}
+	s, err := stretch(ctx, p.reader, p.topics.Requests, oldest.Add(-clockSlack))
+	if err != nil {
+		return err
+	}
+	return p.read(ctx, s, func(rec topicreader.Record) {
+		if _, ok := rec.Header(events.HeaderReplay); !ok {
+			return
+		}
+		q, _ := events.DecodeRequest(rec.Message)
+		key := p.key(q, rec.Message)
+		p.replays[key] = max(p.replays[key], q.Replay)
+	})
+}
+
+// plan decides about each step.
+func (p *planner) plan() *Plan {
+	slices.SortStableFunc(p.steps, func(a, b Step) int {
+		return cmp.Or(a.FailedAt.Compare(b.FailedAt), cmp.Compare(a.At.Partition, b.At.Partition), cmp.Compare(a.At.Offset, b.At.Offset))
+	})
+	plan := &Plan{Steps: p.steps}
+	taken := map[uint64]bool{}
+	for i := range plan.Steps {
+		s := &plan.Steps[i]
+		if s.Skip == "" {
+			s.Skip, s.Why = p.decide(s, taken)
+		}
+		if s.Skip != "" {
+			continue
+		}
+		taken[s.request] = true
+		if p.options.Limit > 0 && plan.Replays == p.options.Limit {
+			s.Skip, s.Why = OverLimit, fmt.Sprintf("left for another run: --limit %d", p.options.Limit)
+			continue
+		}
+		plan.Replays++
+	}
+	return plan
+}
+
+func (p *planner) decide(s *Step, taken map[uint64]bool) (Skip, string) {
+	current, any := p.outcomes[s.request]
+	seen := p.replays[s.request]
+	switch {
+	case any && current.Final():
+		why := string(current.Result)
+		if current.Replay > 0 {
+			why += fmt.Sprintf(", by replay %d", current.Replay)
+		}
+		return Answered, why
+	case seen >= s.Replay:
+		if p.dead[s.request] >= seen {
+			return Replayed, fmt.Sprintf("replay %d has failed too and has a dead letter of its own", seen)
+		}
+		return Replayed, fmt.Sprintf("replay %d is under way", seen)
+	case taken[s.request]:
+		return Repeated, "another dead letter of the same request is replayed"
+	case s.Replay > p.options.MaxReplays:
+		return MaxReplays, fmt.Sprintf("replayed %d times: --max-replays %d", s.Replay-1, p.options.MaxReplays)
+	case !s.expires.IsZero() && !p.options.Now.Before(s.expires):
+		return Expired, "expires_at " + s.expires.UTC().Format(time.RFC3339) + " has passed: it could only fail"
+	}
+	return "", ""
+}

@@ -1,0 +1,193 @@
+package deadletters_test
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/closeorder/closeorder/events"
+	"github.com/closeorder/closeorder/internal/broker"
+	"github.com/closeorder/closeorder/internal/deadletters"
+	"github.com/closeorder/closeorder/internal/topicreader"
+	"github.com/closeorder/closeorder/internal/topicwriter"
+	"github.com/segmentio/kafka-go"
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+var topics = deadletters.Topics{Requests: "requests", Outcomes: "outcomes", DeadLetters: "dead"}
+
+// noon is when the first record was written; each one after it is a minute
+// younger.
+var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+
+// planted is a cluster whose topics a test fills by hand.
+type planted struct {
+	t        *testing.T
+	ctx      context.Context
+	producer *kgo.Client
+	client   *kafka.Client
+	reader   *topicreader.Reader
+	now      time.Time
+	options  deadletters.Options
+}
+
+func plant(t *testing.T) *planted {
+	t.Helper()
+	b, err := broker.Start(broker.Config{Topics: []broker.Topic{{Name: "requests", Partitions: 2}, {Name: "outcomes", Partitions: 2}, {Name: "dead", Partitions: 2}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := b.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return plantIn(t, b.Addrs(), (&net.Dialer{}).DialContext)
+}
+
+func plantIn(t *testing.T, brokers []string, dial func(context.Context, string, string) (net.Conn, error)) *planted {
+	t.Helper()
+	producer, err := kgo.NewClient(kgo.SeedBrokers(brokers...), kgo.Dialer(dial), kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
+	transport := &kafka.Transport{MetadataTTL: time.Second, Dial: dial, Context: ctx}
+	t.Cleanup(func() {
+		cancel()
+		producer.Close()
+		transport.CloseIdleConnections()
+	})
+	client := &kafka.Client{Addr: kafka.TCP(brokers...), Timeout: 30 * time.Second, Transport: transport}
+	return &planted{
+		t: t, ctx: ctx, producer: producer, client: client, now: noon,
+		reader: &topicreader.Reader{Client: client}, options: deadletters.Options{MaxReplays: 3, Now: noon.Add(24 * time.Hour)},
+	}
+}
+
+func (p *planted) write(topic string, partition int, m events.Message) events.Source {
+	p.t.Helper()
+	r := &kgo.Record{Topic: topic, Partition: int32(partition), Key: m.Key, Value: m.Value, Timestamp: p.now}
+	for _, h := range m.Headers {
+		r.Headers = append(r.Headers, kgo.RecordHeader{Key: h.Key, Value: h.Value})
+	}
+	p.now = p.now.Add(time.Minute)
+	if err := p.producer.ProduceSync(p.ctx, r).FirstErr(); err != nil {
+		p.t.Fatal(err)
+	}
+	return events.Source{Topic: topic, Partition: partition, Offset: r.Offset}
+}
+
+func message(order string, replay int) events.Message {
+	m := events.Message{Key: []byte(order), Value: fmt.Appendf(nil, `{"mch_id":"1900000109","out_trade_no":%q}`, order)}
+	return withReplay(m, replay)
+}
+
+func withReplay(m events.Message, n int) events.Message {
+	if n > 0 {
+		m.Headers = []events.Header{{Key: events.HeaderReplay, Value: []byte(strconv.Itoa(n))}}
+	}
+	return m
+}
+
+func (p *planted) dies(m events.Message, at events.Source, code string, change ...func(*events.DeadLetter)) events.Source {
+	p.t.Helper()
+	req, _ := events.DecodeRequest(m)
+	d := events.DeadLetter{
+		Original: m, ErrorCode: code, ErrorMessage: "no merchant is configured", FailedAt: p.now, Replay: req.Replay,
+		Source: at, SourceTimestamp: p.now.Add(-time.Minute),
+	}
+	for _, c := range change {
+		c(&d)
+	}
+	return p.write("dead", 0, events.EncodeDeadLetter(d))
+}
+
+// dead asks for an order, and it dies.
+func (p *planted) dead(order string) events.Source {
+	p.t.Helper()
+	m := message(order, 0)
+	at := p.write("requests", 0, m)
+	p.outcome(m, at, events.Failed)
+	p.dies(m, at, events.CodeUnknownMerchant)
+	return at
+}
+
+func (p *planted) outcome(m events.Message, at events.Source, result events.Result) {
+	p.t.Helper()
+	req, _ := events.DecodeRequest(m)
+	o := events.NewOutcome(req, m.Key, at)
+	o.Result, o.CompletedAt = result, p.now
+	out, err := events.EncodeOutcome(o)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	p.write("outcomes", 0, out)
+}
+
+func (p *planted) deletes(topic string, partition int, below int64) {
+	p.t.Helper()
+	var all kadm.Offsets
+	all.AddOffset(topic, int32(partition), below, -1)
+	if _, err := kadm.NewClient(p.producer).DeleteRecords(p.ctx, all); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+func (p *planted) plan() *deadletters.Plan {
+	p.t.Helper()
+	plan, err := deadletters.Make(p.ctx, p.reader, topics, p.options)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return plan
+}
+
+func (p *planted) sending() deadletters.Sending {
+	return deadletters.Sending{
+		Reader: p.reader, Writer: &topicwriter.Writer{Client: p.client}, Topics: topics, Patience: time.Minute,
+		OnLeft: func(s deadletters.Step, err error) { p.t.Errorf("%+v is left: %v", s, err) },
+	}
+}
+
+// requests are the records of the requests topic from an offset on.
+func (p *planted) requests(from topicreader.Offsets) []events.Message {
+	p.t.Helper()
+	to, err := p.reader.End(p.ctx, "requests")
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	if from == nil {
+		from = topicreader.Offsets{0: 0, 1: 0}
+	}
+	var all []events.Message
+	if err := p.reader.Read(p.ctx, "requests", from, to, func(rec topicreader.Record) error {
+		all = append(all, rec.Message)
+		return nil
+	}); err != nil {
+		p.t.Fatal(err)
+	}
+	return all
+}
+
+// steps tells a plan in lines: the order, what is done, and why.
+func steps(plan *deadletters.Plan) string {
+	var b strings.Builder
+	for _, s := range plan.Steps {
+		order := s.OutTradeNo
+		if order == "" {
+			order = "-"
+		}
+		if s.Skip == "" {
+			fmt.Fprintf(&b, "%s: replay %d\n", order, s.Replay)
+			continue
+		}
+		fmt.Fprintf(&b, "%s: %s: %s\n", order, s.Skip, s.Why)
+	}
+	return b.String()
+}

@@ -1,0 +1,162 @@
+package deadletters
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/closeorder/closeorder/events"
+	"github.com/closeorder/closeorder/internal/topicreader"
+	"github.com/closeorder/closeorder/internal/topicwriter"
+	"golang.org/x/time/rate"
+)
+
+// Sending says how a plan is carried out.
+type Sending struct {
+	Reader *topicreader.Reader
+	Writer *topicwriter.Writer
+	Topics Topics
+	// Rate is the most replays per second, 0 for as fast as it goes.
+	Rate float64
+	// Patience is how long one write may take; what is being written when
+	// the context ends gets so much time too.
+	Patience time.Duration
+	// OnSent, if set, is told of each step when all in-sync replicas have its
+	// record, and where it landed.
+	OnSent func(s Step, landed events.Source)
+	// OnLeft, if set, is told of steps that could not be sent any more: the
+	// dead letter or its original was deleted since the plan was made.
+	OnLeft func(s Step, err error)
+}
+
+// chunkBytes bounds the values that are held at one time.
+const chunkBytes = 4 << 20
+
+// chunk is how many are written at one time.
+func (s Sending) chunk() int {
+	if s.Rate <= 0 {
+		return 500
+	}
+	return max(1, min(500, int(s.Rate/10)))
+}
+
+// Send sends the replays of a plan: each original read again from the
+// dead-letter topic, byte for byte, with its replay number.
+//
+// When ctx ends, what is being written is finished, and Send returns the
+// cause. What was sent is told by OnSent; a new plan leaves it out. After
+// another error the records that were being written may have been: the next
+// plan finds them too.
+func (s Sending) Send(ctx context.Context, plan *Plan) error {
+	todo := make(map[events.Source]Step, plan.Replays)
+	from, to := topicreader.Offsets{}, topicreader.Offsets{}
+	for _, step := range plan.Steps {
+		if step.Skip != "" {
+			continue
+		}
+		todo[step.At] = step
+		at := step.At
+		if first, any := from[at.Partition]; !any || at.Offset < first {
+			from[at.Partition] = at.Offset
+		}
+		to[at.Partition] = max(to[at.Partition], at.Offset+1)
+	}
+	limit := rate.NewLimiter(rate.Inf, s.chunk())
+	if s.Rate > 0 {
+		limit = rate.NewLimiter(rate.Limit(s.Rate), s.chunk())
+	}
+	var steps []Step
+	var messages []events.Message
+	bytes := 0
+	flush := func() error {
+		if len(steps) == 0 {
+			return nil
+		}
+		if err := limit.WaitN(ctx, len(steps)); err != nil {
+			if cause := context.Cause(ctx); cause != nil {
+				return cause
+			}
+			return err
+		}
+		err := s.write(ctx, steps, messages)
+		steps, messages, bytes = steps[:0], messages[:0], 0
+		return err
+	}
+	reader := *s.Reader
+	reader.Parallel = 1 // in the order of the topic, and not ahead of the rate
+	err := reader.Read(ctx, s.Topics.DeadLetters, from, to, func(rec topicreader.Record) error {
+		step, wanted := todo[rec.Source()]
+		if !wanted {
+			return nil
+		}
+		delete(todo, rec.Source())
+		m, err := s.message(ctx, rec)
+		if errors.Is(err, errOriginalGone) {
+			s.left(step, err)
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		steps, messages, bytes = append(steps, step), append(messages, m), bytes+len(m.Value)
+		if len(steps) == s.chunk() || bytes >= chunkBytes {
+			return flush()
+		}
+		return nil
+	})
+	if err == nil {
+		err = flush()
+	}
+	if err != nil {
+		return err
+	}
+	for _, at := range slices.SortedFunc(maps.Keys(todo), compareSources) {
+		s.left(todo[at], errors.New("the dead letter was deleted meanwhile"))
+	}
+	return nil
+}
+
+func compareSources(a, b events.Source) int {
+	if a.Partition != b.Partition {
+		return a.Partition - b.Partition
+	}
+	return int(a.Offset - b.Offset)
+}
+
+func (s Sending) left(step Step, err error) {
+	if s.OnLeft != nil {
+		s.OnLeft(step, err)
+	}
+}
+
+// message is the record that asks again.
+func (s Sending) message(ctx context.Context, rec topicreader.Record) (events.Message, error) {
+	l := read(rec)
+	if l.Err != nil {
+		return events.Message{}, l.Err
+	}
+	if err := restore(ctx, s.Reader, &l); err != nil {
+		return events.Message{}, err
+	}
+	return l.ReplayMessage()
+}
+
+// write writes one chunk, also when ctx ends meanwhile: a chunk of which
+// nobody knows what was written would be the worst of it.
+func (s Sending) write(ctx context.Context, steps []Step, messages []events.Message) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.Patience)
+	defer cancel()
+	landed, err := s.Writer.Write(ctx, s.Topics.Requests, messages)
+	if err != nil {
+		return fmt.Errorf("replay: %w", err)
+	}
+	if s.OnSent != nil {
+		for i, step := range steps {
+			s.OnSent(step, landed[i])
+		}
+	}
+	return nil
+}
