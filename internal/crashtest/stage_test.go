@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -69,6 +70,9 @@ type stage struct {
 
 	answered map[events.Source]bool
 	readTo   int // of the outcomes
+
+	mu    sync.Mutex
+	notes []string
 }
 
 // newStage starts a cluster and a gateway, creates the topics with the
@@ -81,6 +85,11 @@ func newStage(t *testing.T, set settings) *stage {
 		t.Fatal(err)
 	}
 	s := &stage{t: t, kafka: apachekafka.ForTest(t, set.kafka), sim: sim, answered: make(map[events.Source]bool)}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("what was done:\n%s", strings.Join(s.notes, "\n"))
+		}
+	})
 	dir := t.TempDir()
 	merchants := filepath.Join(dir, "merchants.yaml")
 	if err := os.WriteFile(merchants, []byte(merchantsFile()), 0o600); err != nil {
@@ -155,6 +164,13 @@ func (s *stage) run(args ...string) string {
 		s.t.Fatalf("closeorder %s: %v\n%s", strings.Join(args, " "), err, out)
 	}
 	return string(out)
+}
+
+// note remembers what was done to the stage, for the log of a test that fails.
+func (s *stage) note(format string, args ...any) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.notes = append(s.notes, time.Now().UTC().Format("15:04:05.000 ")+fmt.Sprintf(format, args...))
 }
 
 // step runs a part of a test as a test of its own.
