@@ -72,6 +72,7 @@ type Look struct {
 func NewObserver(group string, topics []string, opts ...kgo.Opt) (*Observer, error) {
 	client, err := kgo.NewClient(append([]kgo.Opt{
 		kgo.ClientID("observer"),
+		kgo.DisableClientMetrics(),
 		kgo.MetadataMinAge(50 * time.Millisecond),
 		kgo.FetchMaxWait(100 * time.Millisecond),
 	}, opts...)...)

@@ -72,14 +72,14 @@ func NewPlan(seed uint64) Plan {
 	p := Plan{
 		Seed:             seed,
 		Brokers:          1 + r.IntN(3),
-		Partitions:       2 + r.IntN(4),
+		Partitions:       1 + r.IntN(4),
 		GatewayHosts:     1 + r.IntN(2),
 		Workers:          1 + r.IntN(4),
 		MaxInFlight:      []int{4, 16, 64, 256}[r.IntN(4)],
 		StaticIDs:        r.IntN(3) == 0,
 		SessionTimeout:   time.Duration(10+r.IntN(36)) * time.Second,
 		RebalanceTimeout: time.Duration(20+r.IntN(41)) * time.Second,
-		RetryDelays:      []time.Duration{10 * time.Second, time.Minute, 5 * time.Minute},
+		RetryDelays:      []time.Duration{10 * time.Second, 2 * time.Minute},
 		Gateway: gatewaysim.Config{
 			Seed:    seed,
 			Latency: gatewaysim.Latency{Min: 20 * time.Millisecond, Max: time.Duration(50+r.IntN(950)) * time.Millisecond, Jitter: time.Duration(r.IntN(300)) * time.Millisecond},

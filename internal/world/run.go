@@ -51,7 +51,7 @@ const (
 	lookEvery = 30 * time.Second
 	// settleFor is how long, after the last fault, the last request may wait
 	// for its answer: the retries, and waits for the gateway between them.
-	settleFor = 2 * time.Hour
+	settleFor = time.Hour
 )
 
 // Run carries out the plan inside of the current bubble: traffic and faults,
@@ -142,7 +142,7 @@ func (r *run) live(ctx context.Context) {
 	last := r.plan.Traffic.Over
 	for _, f := range r.plan.Faults {
 		kind := faultKinds[slices.IndexFunc(faultKinds[:], func(k faultKind) bool { return k.name == f.Kind })]
-		steps = append(steps, step{f.At, func() {
+		steps = insert(steps, step{f.At, func() {
 			r.faults[f.Kind]++
 			end, err := kind.begin(r, f)
 			r.note(err)
@@ -150,6 +150,10 @@ func (r *run) live(ctx context.Context) {
 				steps = insert(steps, step{time.Since(r.began) + f.For, end})
 			}
 		}})
+		// In the middle of trouble and at its end commits say most.
+		for _, at := range []time.Duration{f.At + time.Second, f.At + f.For/2, f.At + f.For} {
+			steps = insert(steps, step{at, func() { r.look(ctx) }})
+		}
 		last = max(last, f.At+f.For)
 	}
 	for at := lookEvery; at < last; at += lookEvery {

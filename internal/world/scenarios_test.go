@@ -17,11 +17,6 @@ import (
 // A gateway that takes its time, so that something is always in flight.
 var unhurried = gatewaysim.Config{Latency: gatewaysim.Latency{Min: 50 * time.Millisecond, Max: 400 * time.Millisecond}}
 
-// Retries that are over within minutes.
-func shortRetries(c *config.Config) {
-	c.Topics.RetryDelays = []time.Duration{10 * time.Second, time.Minute, 5 * time.Minute}
-}
-
 func TestGoodDay(t *testing.T) {
 	inVirtualTime(t, Config{Brokers: 3, Gateway: unhurried}, func(t *testing.T, s *stage) {
 		s.workers(3)
@@ -43,7 +38,7 @@ func TestEveryKindOfOrderEndsAsItShould(t *testing.T) {
 			prefixes = append(prefixes, b.Prefix)
 		}
 	}
-	inVirtualTime(t, Config{Gateway: unhurried, Tune: shortRetries}, func(t *testing.T, s *stage) {
+	inVirtualTime(t, Config{Gateway: unhurried}, func(t *testing.T, s *stage) {
 		s.workers(1)
 		ordinary := s.asks(Traffic{Seed: 1, Requests: 400, Over: 30 * time.Minute})
 		s.asks(Traffic{Seed: 2, Requests: 200, Over: time.Minute, Behaviours: prefixes})()

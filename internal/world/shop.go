@@ -31,6 +31,7 @@ func (w *World) OpenShop(name string) (*Shop, error) {
 	var err error
 	s.client, err = kgo.NewClient(append(reach(w, s.host),
 		kgo.ClientID(name),
+		kgo.DisableClientMetrics(),
 		kgo.DefaultProduceTopic(s.topic),
 		kgo.RecordPartitioner(kgo.ManualPartitioner()),
 		kgo.ProducerBatchCompression(kgo.NoCompression()),

@@ -20,12 +20,20 @@ type stage struct {
 	began    time.Time
 }
 
-// inVirtualTime runs a test in a world of its own.
+// inVirtualTime runs a test in a world of its own, with short retries.
 func inVirtualTime(t *testing.T, cfg Config, test func(t *testing.T, s *stage)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		if cfg.Log == nil {
 			cfg.Log = testLog()
+		}
+		tune := cfg.Tune
+		cfg.Tune = func(c *config.Config) {
+			// Retries that are over within minutes, and few topics to fetch.
+			c.Topics.RetryDelays = []time.Duration{10 * time.Second, time.Minute, 5 * time.Minute}
+			if tune != nil {
+				tune(c)
+			}
 		}
 		w, err := New(cfg)
 		if err != nil {
@@ -146,8 +154,17 @@ func (s *stage) check(limit func(*Evidence)) Report {
 	return report
 }
 
-// stays lets time pass.
-func (s *stage) stays(d time.Duration) { time.Sleep(d) }
+// stays lets time pass, and looks at the commits every few seconds.
+func (s *stage) stays(d time.Duration) {
+	s.t.Helper()
+	for end := time.Now().Add(d); ; {
+		time.Sleep(min(5*time.Second, time.Until(end)))
+		s.look()
+		if !time.Now().Before(end) {
+			return
+		}
+	}
+}
 
 // stopped looks at what is committed while no worker runs.
 func (s *stage) stopped() {
