@@ -166,6 +166,42 @@ func TestACallThatOutlastsADrainIsCutOffAndMadeByTheNextOwner(t *testing.T) {
 	}
 }
 
+// An embedded broker acknowledges at once whatever it is asked for, so the
+// question itself is looked at.
+func TestEveryRecordIsPublishedToAllInSyncReplicas(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		asked := make(map[string]int)
+		kafka := c.broker.Cluster()
+		kafka.ControlKey(int16(kmsg.Produce), func(req kmsg.Request) (kmsg.Response, error, bool) {
+			kafka.KeepControl()
+			produce := req.(*kmsg.ProduceRequest)
+			for _, topic := range produce.Topics {
+				asked[topic.Topic]++
+				if produce.Acks != -1 {
+					t.Errorf("%s: published with acks=%d, want all (-1)", topic.Topic, produce.Acks)
+				}
+			}
+			return nil, nil, false
+		})
+		d := &diary{answer: func(_ events.Request, nth int) consumer.Answer {
+			if nth == 1 {
+				return consumer.Answer{Disposition: consumer.Later, Code: "SYSTEMERROR", Attempts: 1}
+			}
+			return closedAnswer
+		}}
+		defer c.worker(&closing{answer: d.note}, nil)()
+		c.request("T1")
+		c.produce(poison(0))
+		c.outcomes(2)
+		for _, topic := range []string{"outcomes", "dead", "retry.10s"} {
+			if asked[topic] == 0 {
+				t.Errorf("nothing was published to %s", topic)
+			}
+		}
+	})
+}
+
 func TestTheSameRequestTwiceHasTwoOutcomesOneAfterTheOther(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
@@ -313,16 +349,20 @@ func TestARequestsTopicThatIsMadeAgainStopsItsPartitionsUntilARestart(t *testing
 					t.Fatal(err)
 				}
 				time.Sleep(time.Minute)
+				// More than there were: what lies above the old position is as
+				// new as what lies below.
 				var fresh, all []string
 				p := c.manual()
 				for id := range partitions {
-					order := fmt.Sprint("U", id)
-					if err := p.ProduceSync(t.Context(), to(id, order)).FirstErr(); err != nil {
-						t.Fatal(err)
-					}
-					all = append(all, order)
-					if id >= 3 {
-						fresh = append(fresh, order)
+					for i := range 40 {
+						order := fmt.Sprintf("U%d-%02d", id, i)
+						if err := p.ProduceSync(t.Context(), to(id, order)).FirstErr(); err != nil {
+							t.Fatal(err)
+						}
+						all = append(all, order)
+						if id >= 3 {
+							fresh = append(fresh, order)
+						}
 					}
 				}
 				time.Sleep(time.Minute)
