@@ -3,6 +3,9 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -196,5 +199,33 @@ func TestAuditNeedsItsTopics(t *testing.T) {
 	code, _, stderr := call(t, []string{"CLOSEORDER_KAFKA_BROKERS=" + b.Addr()}, "", "audit")
 	if code != exitBad || !strings.Contains(stderr, "topic closeorder.retries.1m does not exist; create it with: closeorder topics create") {
 		t.Errorf("exit code %d, %s", code, stderr)
+	}
+}
+
+// TestOperationsNamesCommandsAndFlagsThatThereAre reads every call of the
+// program in docs/operations.md.
+func TestOperationsNamesCommandsAndFlagsThatThereAre(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join("..", "..", "docs", "operations.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	calls := regexp.MustCompile("(?:`|\\$ )closeorder ([a-z][^`\n]*)").FindAllStringSubmatch(string(text), -1)
+	if len(calls) < 10 {
+		t.Fatalf("only %d calls were found", len(calls))
+	}
+	root := (&app{}).root()
+	for _, c := range calls {
+		cmd, rest, err := root.Find(strings.Fields(c[1]))
+		if err != nil || cmd == root {
+			t.Errorf("closeorder %s: no such command", c[1])
+			continue
+		}
+		for _, arg := range rest {
+			name, isFlag := strings.CutPrefix(arg, "--")
+			name, _, _ = strings.Cut(name, "=")
+			if isFlag && cmd.Flags().Lookup(name) == nil {
+				t.Errorf("closeorder %s: no flag --%s", c[1], name)
+			}
+		}
 	}
 }
