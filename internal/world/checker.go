@@ -79,7 +79,8 @@ const (
 
 	// DeadForOutage (G5): a request failed though it was not to blame.
 	DeadForOutage Kind = "dead for an outage"
-	// Early (G5): a call for a request that was put off, before its time.
+	// Early (G5): a call for a request before its time, be it that it was put
+	// off or that it said so itself; or an expiry before its time.
 	Early Kind = "early"
 	// Redone (G6, G8): a call for an order all of whose requests were
 	// finished and committed.
@@ -172,6 +173,8 @@ type checker struct {
 type request struct {
 	record  Record
 	order   events.Order // empty where the record names none
+	due     time.Time    // not to be served before
+	expires time.Time    // zero for never
 	answers []answer     // as they stand in the topics
 	dead    []Record
 	retries []Record
@@ -196,7 +199,11 @@ func (c *checker) findFor(r *request, k Kind, format string, args ...any) {
 func newChecker(e Evidence) *checker {
 	c := &checker{Evidence: e, requests: make(map[events.Source]*request), byOrder: make(map[events.Order][]*request)}
 	for _, rec := range e.Requests {
-		r := &request{record: rec, order: orderOf(rec.Message)}
+		doc := readRequest(rec.Message)
+		r := &request{
+			record: rec, order: orderOf(rec.Message),
+			due: doc.dueAt(rec.At, e.MinOrderAge), expires: doc.ExpiresAt,
+		}
 		c.requests[rec.Source()] = r
 		c.inOrder = append(c.inOrder, r)
 		if r.order.OutTradeNo != "" {
@@ -308,6 +315,9 @@ func (c *checker) checkDeadLetters() {
 			if why := altered(r.record.Message, d.Message); why != "" {
 				c.findFor(r, Altered, "%s[%d]@%d: %s", d.Topic, d.Partition, d.Offset, why)
 			}
+		}
+		if failed != nil && failed.Code == "EXPIRED" && (r.expires.IsZero() || r.expires.After(failed.CompletedAt)) {
+			c.findFor(r, Early, "expired at %v, its time is %v", failed.CompletedAt, r.expires)
 		}
 		if failed != nil && c.Book != nil && !c.OutagesMayFail && !slices.Contains(ownCodes, failed.Code) && !failing[r.order] {
 			c.findFor(r, DeadForOutage, "failed with %s: %s", failed.Code, failed.Message)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/closeorder/closeorder/events"
 )
@@ -36,28 +37,55 @@ func readOutcome(r Record) (answer, error) {
 	return a, nil
 }
 
-// orderOf reads which order a request is about, as far as it says so in
-// texts.
-func orderOf(m Message) events.Order {
+// document is what the checker reads of a request.
+type document struct {
+	MchID          string    `json:"mch_id"`
+	SubMchID       string    `json:"sub_mch_id"`
+	OutTradeNo     string    `json:"out_trade_no"`
+	OrderCreatedAt time.Time `json:"order_created_at"`
+	NotBefore      time.Time `json:"not_before"`
+	ExpiresAt      time.Time `json:"expires_at"`
+}
+
+// readRequest reads a request as far as it can be read.
+func readRequest(m Message) document {
 	value := m.Value
 	if strings.HasPrefix(lastHeader(m, "content-type"), "application/cloudevents") {
 		var envelope struct {
 			Data json.RawMessage `json:"data"`
 		}
 		if json.Unmarshal(value, &envelope) != nil {
-			return events.Order{}
+			return document{}
 		}
 		value = envelope.Data
 	}
-	var doc struct {
-		MchID      string `json:"mch_id"`
-		SubMchID   string `json:"sub_mch_id"`
-		OutTradeNo string `json:"out_trade_no"`
-	}
+	var doc document
 	if json.Unmarshal(value, &doc) != nil {
-		return events.Order{}
+		return document{}
 	}
+	return doc
+}
+
+// orderOf is which order a request is about, as far as it says so in texts.
+func orderOf(m Message) events.Order {
+	doc := readRequest(m)
 	return events.Order{MchID: doc.MchID, SubMchID: doc.SubMchID, OutTradeNo: doc.OutTradeNo}
+}
+
+// dueAt is when a request may be served. A creation that lies in the future
+// of the record is taken to have been when the record was made.
+func (d document) dueAt(recorded time.Time, minAge time.Duration) time.Time {
+	due := d.NotBefore
+	if !d.OrderCreatedAt.IsZero() {
+		created := d.OrderCreatedAt
+		if created.After(recorded) {
+			created = recorded
+		}
+		if old := created.Add(minAge); old.After(due) {
+			due = old
+		}
+	}
+	return due
 }
 
 // sourceOf reads which request a retry or a dead letter belongs to.

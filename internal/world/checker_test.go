@@ -273,6 +273,18 @@ var planted = map[string]struct {
 		e.Looks[0].Commits[Place{"requests", 0}] = Commit{Offset: 1, Metadata: bits(2, 4)}
 		e.Looks[0].Ends[Place{"retries", 0}] = 1
 	}, []Kind{Early}},
+	"G5: a call before not_before": {func(e *Evidence) {
+		e.Requests[1].Value = []byte(`{"mch_id":"m","out_trade_no":"B","not_before":"2025-11-23T12:00:30Z"}`)
+		e.Looks = append([]Look{{At: at(6), Ends: map[Place]int64{{"requests", 0}: 6}}}, e.Looks...)
+	}, []Kind{Early}},
+	"G5: a call for an order that is too young": {func(e *Evidence) {
+		e.Requests[1].Value = []byte(`{"mch_id":"m","out_trade_no":"B","order_created_at":"2025-11-23T11:59:30Z"}`)
+		e.Looks = append([]Look{{At: at(6), Ends: map[Place]int64{{"requests", 0}: 6}}}, e.Looks...)
+		e.MinOrderAge = time.Minute
+	}, []Kind{Early}},
+	"G5: a request that never expires has expired": {func(e *Evidence) {
+		edit(e, 2, func(o *events.Outcome) { o.Code = "EXPIRED" })
+	}, []Kind{Early}},
 	"G6: a call by a worker that had lost its partition": {func(e *Evidence) {
 		e.Generations = []Generation{
 			{At: at(-60), Number: 1, Owners: map[Place]string{{"requests", 0}: "worker-0-x", {"retries", 0}: "worker-0-x"}},

@@ -1,6 +1,8 @@
 package world
 
 import (
+	"time"
+
 	"github.com/closeorder/closeorder/events"
 	"github.com/closeorder/closeorder/internal/gatewaysim"
 )
@@ -28,6 +30,8 @@ type Evidence struct {
 	// MaxInFlight is the most calls that may go on at once, of all workers
 	// together; 0 is without limit.
 	MaxInFlight int
+	// MinOrderAge is the age below which an order is not to be closed.
+	MinOrderAge time.Duration
 	// OutagesMayFail: a request may fail because the gateway did not answer.
 	OutagesMayFail bool
 }
@@ -60,6 +64,7 @@ func (w *World) Evidence(o *Observer) Evidence {
 		Book:        w.Gateway.Book(),
 		Calls:       w.Gateway.Calls(),
 		Generations: w.generations.list(),
+		MinOrderAge: w.Config.MinOrderAge,
 	}
 	for _, name := range w.Config.Topics.Retries() {
 		e.Retries = append(e.Retries, o.Records(name)...)

@@ -23,6 +23,8 @@ type Plan struct {
 	SessionTimeout   time.Duration
 	RebalanceTimeout time.Duration
 	RetryDelays      []time.Duration
+	// Confirm is gateway.confirm.
+	Confirm string
 	// Latency of the network, one way.
 	Latency time.Duration
 	Gateway gatewaysim.Config
@@ -46,8 +48,8 @@ func (f Fault) String() string {
 // String is the whole plan, for whoever has to find out what a seed does.
 func (p Plan) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "seed %d: %d brokers, %d partitions, %d workers with %d calls each (static %v, session %v, rebalance %v), %d gateway hosts, latency %v\n",
-		p.Seed, p.Brokers, p.Partitions, p.Workers, p.MaxInFlight, p.StaticIDs, p.SessionTimeout, p.RebalanceTimeout, p.GatewayHosts, p.Latency)
+	fmt.Fprintf(&b, "seed %d: %d brokers, %d partitions, %d workers with %d calls each (static %v, session %v, rebalance %v), %d gateway hosts, confirm %s, latency %v\n",
+		p.Seed, p.Brokers, p.Partitions, p.Workers, p.MaxInFlight, p.StaticIDs, p.SessionTimeout, p.RebalanceTimeout, p.GatewayHosts, p.Confirm, p.Latency)
 	fmt.Fprintf(&b, "%d requests over %v; gateway %+v, failures %+v, buyers %+v, late creates %v\n",
 		p.Traffic.Requests, p.Traffic.Over, p.Gateway.Latency, p.Gateway.Failures, p.Gateway.Buyers, p.Gateway.LateCreates)
 	for _, f := range p.Faults {
@@ -77,6 +79,7 @@ func NewPlan(seed uint64) Plan {
 		Workers:          1 + r.IntN(4),
 		MaxInFlight:      []int{4, 16, 64, 256}[r.IntN(4)],
 		StaticIDs:        r.IntN(3) == 0,
+		Confirm:          "doubt",
 		SessionTimeout:   time.Duration(10+r.IntN(36)) * time.Second,
 		RebalanceTimeout: time.Duration(20+r.IntN(41)) * time.Second,
 		RetryDelays:      []time.Duration{10 * time.Second, 2 * time.Minute},
@@ -87,9 +90,12 @@ func NewPlan(seed uint64) Plan {
 		},
 		Traffic: Traffic{
 			Seed: seed, Requests: 400 + r.IntN(1200), Over: time.Duration(5+r.IntN(25)) * time.Minute,
-			Poison: .03 * r.Float64(), Repeats: .2 * r.Float64(), Hot: .05 * r.Float64(), Copies: .02 * r.Float64(),
+			Poison: .03 * r.Float64(), Repeats: .2 * r.Float64(), Hot: .05 * r.Float64(), Copies: .02 * r.Float64(), Timed: .1 * r.Float64(), Aged: .3 * r.Float64(),
 			Behaviours: simBehaviours,
 		},
+	}
+	if r.IntN(4) == 0 {
+		p.Confirm = "always"
 	}
 	if r.IntN(2) == 0 {
 		p.Latency = time.Duration(r.IntN(30)) * time.Millisecond
@@ -101,7 +107,7 @@ func NewPlan(seed uint64) Plan {
 		p.Gateway.Buyers = gatewaysim.Buyers{Share: .3 * r.Float64(), Within: time.Minute}
 	}
 	if r.IntN(3) == 0 {
-		p.Gateway.LateCreates = .1 * r.Float64()
+		p.Gateway.LateCreates, p.Traffic.Aged = .1*r.Float64(), 0
 	}
 	total := 0
 	for _, k := range faultKinds {

@@ -80,6 +80,7 @@ func (r *run) run(ctx context.Context, log logrus.FieldLogger) Report {
 			c.MaxInFlight = p.MaxInFlight
 			c.Kafka.SessionTimeout, c.Kafka.RebalanceTimeout = p.SessionTimeout, p.RebalanceTimeout
 			c.Topics.RetryDelays = p.RetryDelays
+			c.Gateway.Confirm = p.Confirm
 		},
 	})
 	if err != nil {
@@ -105,6 +106,7 @@ func (r *run) run(ctx context.Context, log logrus.FieldLogger) Report {
 		r.note(r.start(i))
 	}
 	asked := make(chan error, 1)
+	p.Traffic.Begin = time.Now()
 	go func() { asked <- shop.Ask(ctx, p.Traffic.Publications()) }()
 
 	r.live(ctx)

@@ -28,6 +28,13 @@ type Traffic struct {
 	// Copies is the share of records that the order service publishes twice,
 	// byte for byte, as a producer does whose answer was lost.
 	Copies float64
+	// Timed is the share of requests with not_before or expires_at. Aged is
+	// the share of those for ordinary orders that say when the order was
+	// created: a shop that tells the truth cannot call an order old whose
+	// create is still on its way. All times count from Begin, which is when
+	// the traffic begins.
+	Timed, Aged float64
+	Begin       time.Time
 	// Behaviours are prefixes of out_trade_no to draw from, see
 	// gatewaysim.Behaviours; each as often as it is named. Empty for ordinary
 	// orders only.
@@ -72,7 +79,10 @@ type generator struct {
 	asked []order
 }
 
-type order struct{ mchID, subMchID, outTradeNo string }
+type order struct {
+	mchID, subMchID, outTradeNo string
+	ordinary                    bool
+}
 
 func (g *generator) next(i int) Publication {
 	p := Publication{Spread: g.r.Uint32()}
@@ -84,14 +94,14 @@ func (g *generator) next(i int) Publication {
 		return p
 	}
 	o := g.order(i)
-	p.Kind, p.Message = g.request(i, o)
+	p.Kind, p.Message = g.request(i, o, p.After)
 	return p
 }
 
 func (g *generator) order(i int) order {
 	switch {
 	case g.r.Float64() < g.Hot:
-		return order{"1900000109", "", fmt.Sprintf("hot-%d-%d", g.Seed%1000, g.r.IntN(hotOrders))}
+		return order{mchID: "1900000109", outTradeNo: fmt.Sprintf("hot-%d-%d", g.Seed%1000, g.r.IntN(hotOrders))}
 	case len(g.asked) > 0 && g.r.Float64() < g.Repeats:
 		return g.asked[g.r.IntN(len(g.asked))]
 	}
@@ -103,13 +113,14 @@ func (g *generator) order(i int) order {
 	if len(g.Behaviours) > 0 {
 		prefix = g.Behaviours[g.r.IntN(len(g.Behaviours))]
 	}
+	o.ordinary = prefix == "" || prefix == "T"
 	o.outTradeNo = strings.TrimPrefix(fmt.Sprintf("%s-%d-%d", prefix, g.Seed%1000, i), "-")
 	g.asked = append(g.asked, o)
 	return o
 }
 
 // request writes a good request in one of the three forms.
-func (g *generator) request(i int, o order) (string, Message) {
+func (g *generator) request(i int, o order, after time.Duration) (string, Message) {
 	doc := map[string]any{
 		"mch_id": o.mchID, "out_trade_no": o.outTradeNo, "reason": "payment_timeout",
 		"metadata": map[string]any{"n": i},
@@ -119,6 +130,13 @@ func (g *generator) request(i int, o order) (string, Message) {
 	}
 	if g.r.IntN(4) == 0 {
 		doc["replacement_out_trade_no"] = fmt.Sprintf("new-%d-%d", g.Seed%1000, i)
+	}
+	now := g.Begin.Add(after)
+	if g.Timed > 0 && g.r.Float64() < g.Timed {
+		g.times(doc, now)
+	}
+	if g.Aged > 0 && g.r.Float64() < g.Aged && o.ordinary {
+		g.age(doc, now)
 	}
 	id := fmt.Sprintf("request-%d-%d", g.Seed, i)
 	m := Message{Key: []byte(o.outTradeNo)}
@@ -147,6 +165,35 @@ func (g *generator) request(i int, o order) (string, Message) {
 		m.Headers = []events.Header{{Key: "content-type", Value: []byte("application/cloudevents+json; charset=utf-8")}}
 		return "structured CloudEvent", m
 	}
+}
+
+// times gives a request that is made now a time to wait for, or to expire at.
+func (g *generator) times(doc map[string]any, now time.Time) {
+	n := g.r.IntN(3)
+	if n != 0 {
+		set(doc, "not_before", now.Add(g.below(15*time.Minute)))
+	}
+	if n != 1 {
+		set(doc, "expires_at", now.Add(g.below(11*time.Minute)-time.Minute))
+	}
+}
+
+// age says when an order was created, as shops with good and bad clocks do.
+func (g *generator) age(doc map[string]any, now time.Time) {
+	switch g.r.IntN(3) {
+	case 0:
+		set(doc, "order_created_at", now.Add(-g.below(10*time.Minute)))
+	case 1:
+		set(doc, "order_created_at", now.Add(-g.below(30*24*time.Hour)))
+	default:
+		set(doc, "order_created_at", now.Add(g.below(24*time.Hour)))
+	}
+}
+
+func (g *generator) below(d time.Duration) time.Duration { return time.Duration(g.r.Int64N(int64(d))) }
+
+func set(doc map[string]any, field string, at time.Time) {
+	doc[field] = at.UTC().Format(time.RFC3339Nano)
 }
 
 // poison writes a record that can never work.

@@ -90,6 +90,7 @@ func (s *stage) worker(name string, tune func(*config.Config)) *Worker {
 // asks publishes in the background and returns what waits for the end of it.
 func (s *stage) asks(tr Traffic) (wait func()) {
 	done := make(chan error, 1)
+	tr.Begin = time.Now()
 	go func() { done <- s.shop.Ask(s.t.Context(), tr.Publications()) }()
 	return func() {
 		s.t.Helper()
