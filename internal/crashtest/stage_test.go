@@ -199,15 +199,20 @@ func (s *stage) context() (context.Context, context.CancelFunc) {
 // longer than waitLimit.
 func (s *stage) eventually(what string, done func(ctx context.Context) (bool, error)) {
 	s.t.Helper()
+	s.must(s.wait(what, done))
+}
+
+// wait is eventually for a caller who can go on without.
+func (s *stage) wait(what string, done func(ctx context.Context) (bool, error)) error {
 	ctx, cancel := s.context()
 	defer cancel()
 	for {
 		ok, err := done(ctx)
 		if ok && err == nil {
-			return
+			return nil
 		}
 		if !pause(ctx.Done(), 50*time.Millisecond) {
-			s.t.Fatalf("waited in vain for %s (last: %v)", what, err)
+			return fmt.Errorf("waited in vain for %s (last: %w)", what, err)
 		}
 	}
 }
@@ -290,16 +295,12 @@ func (s *stage) watch(stop <-chan struct{}) {
 	}
 }
 
-// awaitAnswers waits until every one of so many requests has an outcome.
+// awaitAnswers waits until every one of so many requests has an outcome. Where
+// some never get one the test fails and goes on: the check says why.
 func (s *stage) awaitAnswers(requests int) {
 	s.t.Helper()
-	begin := time.Now()
-	defer func() {
-		if s.t.Failed() {
-			s.logUnanswered(requests)
-		}
-	}()
-	s.eventually("all outcomes", func(ctx context.Context) (bool, error) {
+	began := time.Now()
+	err := s.wait("all outcomes", func(ctx context.Context) (bool, error) {
 		// A look reads little but takes a moment: it need not be often.
 		if !pause(ctx.Done(), 250*time.Millisecond) {
 			return false, ctx.Err()
@@ -307,30 +308,11 @@ func (s *stage) awaitAnswers(requests int) {
 		err := s.look(ctx)
 		return len(s.answered) >= requests, err
 	})
-	s.t.Logf("all is answered %.1f s after the last disturbance", time.Since(begin).Seconds())
-}
-
-// logUnanswered shows some of the requests that have no outcome, and the life
-// of their orders.
-func (s *stage) logUnanswered(count int) {
-	s.t.Helper()
-	s.t.Logf("%d of %d requests are answered; the others:", len(s.answered), count)
-	e := s.evidence()
-	shown := 0
-	for _, r := range e.Requests {
-		if s.answered[r.Source()] {
-			continue
-		}
-		if shown++; shown > 30 {
-			s.t.Log("...")
-			return
-		}
-		req, _ := events.DecodeRequest(r.Message)
-		s.t.Logf("%s[%d]@%d at %s: %.300s", r.Topic, r.Partition, r.Offset, r.At.Format(time.TimeOnly), r.Value)
-		if shown <= 10 {
-			s.t.Log(e.History(req.Order()))
-		}
+	if err != nil {
+		s.t.Errorf("%v: %d of %d are there", err, len(s.answered), requests)
+		return
 	}
+	s.t.Logf("all is answered %s after the load has ended", seconds(time.Since(began)))
 }
 
 // stopAndStart stops all workers well, looks, and starts them again for a
@@ -386,7 +368,7 @@ func (s *stage) check() (world.Report, world.Evidence) {
 	if !report.Balanced() {
 		s.t.Errorf("the counts do not add up: %v", report)
 	}
-	s.t.Logf("closeorder audit:\n%s", s.run("audit"))
+	s.t.Logf("closeorder audit says:\n%s", s.run("audit"))
 	return report, e
 }
 
