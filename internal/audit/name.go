@@ -13,37 +13,22 @@ import (
 // nameHoles reads again what is finished and unanswered: to name it, and to
 // tell a hole from an answer that retention may have taken.
 func (a *auditor) nameHoles(ctx context.Context) error {
-	from, to := topicreader.Offsets{}, topicreader.Offsets{}
+	var runs []run
 	a.table.each(func(partition int, offset int64, e *entry) {
 		if !e.is(suspect) {
 			return
 		}
-		if _, any := from[partition]; !any {
-			from[partition] = offset
-		}
-		to[partition] = offset + 1
-	})
-	if len(from) == 0 {
-		return nil
-	}
-	// One partition after the other, so that the same audit lists the same.
-	err := a.readBetween(ctx, a.scope.Topics.Requests, from, to, 1, func(rec topicreader.Record) {
-		e := a.table.at(rec.Partition, rec.Offset)
-		if e == nil || !e.is(suspect) {
+		if n := len(runs); n > 0 && runs[n-1].partition == partition && offset-runs[n-1].to < sparse {
+			runs[n-1].to = offset + 1
 			return
 		}
-		e.flags &^= suspect
-		req, _ := events.DecodeRequest(rec.Message)
-		if a.logs.mayBeGone(rec, req) {
-			a.report.Unproven++
-			return
-		}
-		f := Finding{Kind: Hole, Partition: rec.Partition, Offset: rec.Offset, Time: rec.Time, Detail: a.holeDetail(rec.Partition, rec.Offset, e)}
-		f.name(req.RequestID, req.Order())
-		a.hole(f, e)
+		runs = append(runs, run{partition, offset, offset + 1})
 	})
-	if err != nil {
-		return err
+	for _, r := range runs {
+		from, to := topicreader.Offsets{r.partition: r.from}, topicreader.Offsets{r.partition: r.to}
+		if err := a.readBetween(ctx, a.scope.Topics.Requests, from, to, 1, a.nameHole); err != nil {
+			return err
+		}
 	}
 	// What was deleted since it was read is a hole all the same.
 	a.table.each(func(partition int, offset int64, e *entry) {
@@ -52,6 +37,33 @@ func (a *auditor) nameHoles(ctx context.Context) error {
 		}
 	})
 	return nil
+}
+
+// run is a stretch of a partition to be read at one go.
+type run struct {
+	partition int
+	from, to  int64
+}
+
+// sparse is how far apart two offsets are that are read one by one: about as
+// many records as one fetch brings.
+const sparse = 2000
+
+// nameHole looks at a record of the requests again.
+func (a *auditor) nameHole(rec topicreader.Record) {
+	e := a.table.at(rec.Partition, rec.Offset)
+	if e == nil || !e.is(suspect) {
+		return
+	}
+	e.flags &^= suspect
+	req, _ := events.DecodeRequest(rec.Message)
+	if a.logs.mayBeGone(rec, req) {
+		a.report.Unproven++
+		return
+	}
+	f := Finding{Kind: Hole, Partition: rec.Partition, Offset: rec.Offset, Time: rec.Time, Detail: a.holeDetail(rec.Partition, rec.Offset, e)}
+	f.name(req.RequestID, req.Order())
+	a.hole(f, e)
 }
 
 func (a *auditor) hole(f Finding, e *entry) {

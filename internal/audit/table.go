@@ -2,7 +2,9 @@ package audit
 
 import (
 	"hash/maphash"
+	"maps"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/closeorder/closeorder/events"
@@ -101,9 +103,10 @@ func (t *table) at(partition int, offset int64) *entry {
 	return nil
 }
 
-// each calls f for every entry, by offset within a partition.
+// each calls f for every entry, by partition and offset.
 func (t *table) each(f func(partition int, offset int64, e *entry)) {
-	for partition, s := range t.partitions {
+	for _, partition := range slices.Sorted(maps.Keys(t.partitions)) {
+		s := t.partitions[partition]
 		for i, c := range s.chunks {
 			if c == nil {
 				continue
