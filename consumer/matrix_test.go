@@ -124,6 +124,31 @@ func count(calls []string, order string) (n int) {
 	return n
 }
 
+func TestAStopLetsCallsFinishAndCommitsThem(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		closer := &closing{takes: 10 * time.Second}
+		stop := c.worker(closer, func(cfg *consumer.Config) { cfg.MaxInFlight = 20 })
+		c.request(numbered("T", 30)...)
+		time.Sleep(2 * time.Second)
+		began := time.Now()
+		stop()
+		if took := time.Since(began); took < 7*time.Second || took > 9*time.Second {
+			t.Errorf("the stop took %v, the calls in flight 8s", took)
+		}
+		if calls, outcomes := len(closer.calls), c.end("outcomes"); calls != 20 || outcomes != 20 {
+			t.Errorf("%d calls and %d outcomes, want those of the 20 in flight", calls, outcomes)
+		}
+		heir := &closing{}
+		defer c.worker(heir, nil)()
+		c.outcomes(30)
+		time.Sleep(time.Minute)
+		if len(heir.calls) != 10 {
+			t.Errorf("the next owner made %d calls, want 10: what was finished is committed", len(heir.calls))
+		}
+	})
+}
+
 func TestACallThatOutlastsADrainIsCutOffAndMadeByTheNextOwner(t *testing.T) {
 	for sentence, wait := range map[string]func(c *cluster, stop func()) (stopHeir func()){
 		"a stop": func(c *cluster, stop func()) func() {
