@@ -46,6 +46,7 @@ type run struct {
 	rounds    int
 	moves     int // times a host let this run down
 	lost      bool
+	starved   bool // the last call that was wanted found no free slot in time
 	last      decision
 	lastTrade trade
 	tradeCode string
@@ -95,6 +96,7 @@ func (r *run) do() Verdict {
 		v = r.exhausted()
 	}
 	v.Attempts = r.calls
+	v.Starved = r.starved && (v.Class == Temporary || v.Class == NoAnswer)
 	return v
 }
 
@@ -281,6 +283,7 @@ func (r *run) call(call Call, key int) (answer, bool) {
 	h, err := take(slotCtx, r.hosts, r.moves, time.Now())
 	cancel()
 	if err != nil {
+		r.starved = r.ctx.Err() == nil
 		if r.calls == 0 {
 			r.last = decision{class: NoAnswer, code: string(FailBusy), reason: "no call slot of the host was free"}
 			r.evidence.Host = h.url

@@ -217,7 +217,7 @@ func TestHostBusy(t *testing.T) {
 		synctest.Wait()
 		start := time.Now()
 		v := c.Close(t.Context(), order())
-		if v.Class != NoAnswer || v.Code != "HOST_BUSY" || v.Attempts != 0 || time.Since(start) != 30*time.Second {
+		if v.Class != NoAnswer || v.Code != "HOST_BUSY" || v.Attempts != 0 || !v.Starved || time.Since(start) != 30*time.Second {
 			t.Errorf("got %+v after %v", v, time.Since(start))
 		}
 		if h := c.Hosts()[0]; h.InFlight != 1 || h.Limit != 1 || h.Waiting != 0 {

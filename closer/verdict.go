@@ -97,6 +97,10 @@ type Verdict struct {
 	// Unsigned: the class rests on a reply that nobody signed. Never true for
 	// Closed, Paid and Failed.
 	Unsigned bool
+	// Starved: a call that would have settled more was not made, because no
+	// call slot of the host became free within the budget. It says nothing of
+	// the order. Only with Temporary and NoAnswer.
+	Starved bool
 	// Attempts is the number of calls made, closes and queries.
 	Attempts int
 	// RetryAfter is the least time to wait before asking again; 0 when the

@@ -35,7 +35,7 @@ const (
 	Failed
 	// Later: the gateway answered, but not for good. The request is tried
 	// again after a delay, a limited number of times, or without limit when
-	// no call was made (Attempts is 0).
+	// no call was made (Attempts is 0) or NoTry says so.
 	Later
 	// Held: the gateway refuses the merchant, not the request. The request
 	// waits until the merchant works again; that costs it no try.
@@ -58,6 +58,9 @@ type Answer struct {
 	Attempts      int             // calls made
 	// Scope is what a Held answer is about.
 	Scope Scope
+	// NoTry: a Later or Unanswered request was not really tried, for want of
+	// calls that may be made at a time; that costs it no try.
+	NoTry bool
 	// RetryAfter is the least time to wait before another try; 0 for any.
 	RetryAfter time.Duration
 }

@@ -250,7 +250,7 @@ func (w *Worker) attempt(ctx context.Context, t *task, leave pass) (again bool) 
 	}
 	if until, code := w.waitFor(t); until.After(now) {
 		leave.unused()
-		w.postpone(t, until, code)
+		w.postpone(t, Answer{Code: code, Message: "waits until " + until.UTC().Format(time.RFC3339)}, until)
 		return false
 	}
 	if w.holds.held(t.req, now) {
@@ -277,6 +277,10 @@ func (w *Worker) attempt(ctx context.Context, t *task, leave pass) (again bool) 
 		if leave.unanswered(ctx, t.req.Order(), probe) {
 			return true
 		}
+		if a.NoTry {
+			w.postpone(t, a, now.Add(max(a.RetryAfter, time.Second)))
+			return false
+		}
 	case Held:
 		if a.Attempts > 0 {
 			leave.answered()
@@ -285,13 +289,16 @@ func (w *Worker) attempt(ctx context.Context, t *task, leave pass) (again bool) 
 		}
 		w.holds.refused(a.Scope, a, now)
 	case Later:
-		if a.Attempts == 0 { // nobody was asked, so it costs no try
+		if a.Attempts == 0 {
 			leave.unused()
-			w.postpone(t, now.Add(max(a.RetryAfter, time.Second)), a.Code)
+		} else {
+			leave.answered()
+			w.holds.served(t.req, now)
+		}
+		if a.NoTry || a.Attempts == 0 {
+			w.postpone(t, a, now.Add(max(a.RetryAfter, time.Second)))
 			return false
 		}
-		leave.answered()
-		w.holds.served(t.req, now)
 	default:
 		if a.Attempts == 0 {
 			leave.unused()

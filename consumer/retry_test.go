@@ -353,3 +353,20 @@ func TestARequestThatWaitsForItsRetrySurvivesACrashAndIsNotEarly(t *testing.T) {
 		}
 	})
 }
+
+func TestATryThatWasCutShortByOurselvesCostsNone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		d := &diary{answer: func(r events.Request, nth int) consumer.Answer {
+			if nth <= 10 { // more often than there are retries
+				return consumer.Answer{Disposition: consumer.Later, Code: "SUCCESS", Attempts: 1, NoTry: true}
+			}
+			return closedAnswer
+		}}
+		defer c.worker(&closing{answer: d.note}, nil)()
+		c.request("T1")
+		if o := c.outcomes(1)[0]; o.Result != events.Closed || o.Attempts != 11 {
+			t.Errorf("outcome %s %s after %d calls", o.Result, o.Code, o.Attempts)
+		}
+	})
+}

@@ -55,7 +55,7 @@ func (w *Worker) fail(t *task, a Answer, now time.Time) {
 
 // postpone puts a request off until a time, at no cost of a try. A wait that
 // is longer than the longest tier takes several hops.
-func (w *Worker) postpone(t *task, until time.Time, code string) {
+func (w *Worker) postpone(t *task, a Answer, until time.Time) {
 	w.lanes.settle(t.partition)
 	now := time.Now()
 	tier := w.retries.forWait(until.Sub(now))
@@ -63,7 +63,6 @@ func (w *Worker) postpone(t *task, until time.Time, code string) {
 	if due.After(until) {
 		due = until
 	}
-	a := Answer{Code: code, Message: "waits until " + until.UTC().Format(time.RFC3339)}
 	w.write(t, w.retry(t, a, tier, due, t.attempt))
 }
 
