@@ -97,6 +97,7 @@ func newStage(t *testing.T, set settings) *stage {
 	}
 	s.env = append([]string{
 		"PATH=" + os.Getenv("PATH"), "HOME=" + dir,
+		"GORACE=atexit_sleep_ms=0", // of workers with the race detector: else a stop takes a second longer
 		"CLOSEORDER_KAFKA_BROKERS=" + strings.Join(s.kafka.Addrs(), ","),
 		"CLOSEORDER_KAFKA_GROUP=" + group,
 		// A broker that crashes must not cost all memberships, see
