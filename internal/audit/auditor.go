@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/closeorder/closeorder/events"
 	"github.com/closeorder/closeorder/internal/topicreader"
 )
 
@@ -23,7 +22,7 @@ type Options struct {
 // Audit reads what the snapshot covers and says whether it balances. The
 // error is of Kafka or of ctx; what is wrong with the requests is in the
 // report. Records are read once, and a second time as far as it takes to name
-// what is found.
+// what is found. Beside an error the report is not whole.
 //
 // Memory is about 32 bytes for each request, whatever becomes of it.
 func (s *Snapshot) Audit(ctx context.Context, o Options) (*Report, error) {
@@ -127,187 +126,6 @@ func (a *auditor) readBetween(ctx context.Context, topic string, from, to topicr
 	})
 }
 
-// request enters a request.
-func (a *auditor) request(rec topicreader.Record) {
-	if !a.scope.holds(rec.Time) {
-		return
-	}
-	e := a.table.add(rec.Partition, rec.Offset)
-	if e == nil {
-		return
-	}
-	a.report.Requests++
-	// The error matters to the worker alone: the request beside it is what
-	// the outcome names.
-	req, _ := events.DecodeRequest(rec.Message)
-	e.seconds = seconds(rec.Time)
-	e.order = a.table.orderHash(req.Order())
-	e.request = a.table.requestHash(req.RequestID, req.Order())
-	e.identity = a.table.identityHash(req.RequestID, req.Order(), req.Replay)
-	e.replay = uint16(min(req.Replay, 1<<16-1))
-	if req.Replay > 0 {
-		a.report.Replays++
-	}
-}
-
-// outcome enters an answer. Of several for one request the first counts:
-// events.Supersedes lets none with the same replay number take its place.
-func (a *auditor) outcome(rec topicreader.Record) {
-	a.logs.seen(rec)
-	o, err := events.DecodeOutcome(rec.Message)
-	if err != nil {
-		a.unreadable(rec, err)
-		return
-	}
-	e := a.requestAt(o.Source)
-	if e == nil {
-		a.withoutRequest(o.Source)
-		return
-	}
-	if a.table.identityHash(o.RequestID, o.Order(), o.Replay) != e.identity {
-		a.misnamed(rec, o)
-		return
-	}
-	says, id := flagOf(o.Result), a.table.textHash(o.ID)
-	if !e.is(answered) {
-		e.flags |= says
-		e.id = id
-		if o.SafeToReissue {
-			e.flags |= safe
-		}
-		return
-	}
-	same := e.is(says) && e.is(safe) == o.SafeToReissue
-	switch {
-	case same && e.id == id:
-		a.report.Duplicates++
-		return
-	case says|e.flags&answered == closed|paid:
-		e.flags |= conflict // named when all is read
-		return
-	}
-	a.report.DuplicatesThatDiffer++
-	f := Finding{Kind: Differs, Partition: o.Source.Partition, Offset: o.Source.Offset, Time: o.CompletedAt}
-	f.name(o.RequestID, o.Order())
-	f.Detail = fmt.Sprintf("a later outcome (partition %d, offset %d) says %s; the first one, %s, counts",
-		rec.Partition, rec.Offset, words(o.Result, o.SafeToReissue, o.Code), words(e.result(), e.is(safe), ""))
-	if same {
-		f.Detail = fmt.Sprintf("a later outcome (partition %d, offset %d) says the same under another event id, %s", rec.Partition, rec.Offset, o.ID)
-	}
-	a.found(f)
-}
-
-func words(r events.Result, safe bool, code string) string {
-	text := string(r)
-	if code != "" {
-		text += " (" + code + ")"
-	}
-	if safe {
-		text += ", safe to reissue"
-	}
-	return text
-}
-
-func flagOf(r events.Result) uint16 {
-	switch r {
-	case events.Closed:
-		return closed
-	case events.Paid:
-		return paid
-	}
-	return failed
-}
-
-func (e *entry) result() events.Result {
-	switch {
-	case e.is(closed):
-		return events.Closed
-	case e.is(paid):
-		return events.Paid
-	}
-	return events.Failed
-}
-
-// retry enters that a request waits, or has waited.
-func (a *auditor) retry(rec topicreader.Record) {
-	r, err := events.DecodeRetry(rec.Message)
-	if err != nil {
-		a.unreadable(rec, err)
-		return
-	}
-	e := a.requestAt(r.Source)
-	if e == nil {
-		return
-	}
-	e.flags |= retried
-	if !a.done(rec.Topic, rec.Partition, rec.Offset) {
-		e.flags |= waiting
-	}
-}
-
-// deadLetter enters that a request was set aside.
-func (a *auditor) deadLetter(rec topicreader.Record) {
-	d, err := events.DecodeDeadLetter(rec.Message)
-	if err != nil {
-		a.unreadable(rec, err)
-		return
-	}
-	e := a.requestAt(d.Source)
-	if e == nil {
-		return
-	}
-	a.report.DeadLetters++
-	if e.is(closed|paid) && !e.is(dead) {
-		a.report.DeadLettersAnswered++
-	}
-	e.flags |= dead
-}
-
-// done reports whether an offset is finished by a commit that speaks of this
-// very log.
-func (a *auditor) done(topic string, partition int, offset int64) bool {
-	return a.finished(topic, partition, offset) && !a.cutOff(topic, partition)
-}
-
-// requestAt returns the request at a place, nil where none was audited.
-func (a *auditor) requestAt(at events.Source) *entry {
-	if at.Topic != a.scope.Topics.Requests {
-		return nil
-	}
-	return a.table.at(at.Partition, at.Offset)
-}
-
-func (a *auditor) withoutRequest(at events.Source) {
-	w := &a.report.OutcomesWithoutRequest
-	requests := a.scope.Topics.Requests
-	first, known := a.first[requests][at.Partition]
-	if at.Topic != requests || !known {
-		w.Foreign++
-		return
-	}
-	if at.Offset >= a.to[requests][at.Partition] {
-		a.beyond[at.Partition] = max(a.beyond[at.Partition], at.Offset)
-	}
-	switch {
-	case at.Offset < first || a.logs.lost(at):
-		w.BeyondRetention++
-	case a.scope.ranged():
-		w.OutsideRange++
-	default:
-		w.Foreign++
-	}
-}
-
-func (a *auditor) misnamed(rec topicreader.Record, o events.Outcome) {
-	a.report.Misnamed++
-	a.misnames[o.Source.Partition]++
-	f := Finding{Kind: Misnamed, Partition: o.Source.Partition, Offset: o.Source.Offset, Time: o.CompletedAt}
-	f.name(o.RequestID, o.Order())
-	f.Detail = fmt.Sprintf("the outcome (partition %d, offset %d) says %s of this order, request and replay %d; the record that it is said to answer names another",
-		rec.Partition, rec.Offset, words(o.Result, o.SafeToReissue, o.Code), o.Replay)
-	a.found(f)
-}
-
 // forgiveOldLogs takes back what was held against outcomes that seem to
 // answer records of an older log of the same name.
 func (a *auditor) forgiveOldLogs() {
@@ -319,12 +137,6 @@ func (a *auditor) forgiveOldLogs() {
 		a.report.Misnamed -= n
 		a.report.OutcomesWithoutRequest.Foreign += n
 		a.report.Findings = slices.DeleteFunc(a.report.Findings, func(f Finding) bool { return f.Kind == Misnamed && f.Partition == partition })
-	}
-}
-
-func (a *auditor) unreadable(rec topicreader.Record, err error) {
-	if a.report.Unreadable++; a.report.Unreadable <= 5 {
-		a.note("%s, partition %d, offset %d cannot be read and counts for nothing: %v", rec.Topic, rec.Partition, rec.Offset, err)
 	}
 }
 

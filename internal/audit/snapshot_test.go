@@ -23,7 +23,7 @@ import (
 // questions, nothing is a hole: the order of the questions in Take is what
 // makes it so. Another order fails here within a few seeds.
 func TestAnAuditOfWorkersThatRunSeesNoFalseHole(t *testing.T) {
-	seeds := 25
+	seeds := 10
 	if n, err := strconv.Atoi(os.Getenv("CLOSEORDER_AUDIT_SEEDS")); err == nil {
 		seeds = n
 	}

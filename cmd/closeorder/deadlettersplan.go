@@ -1,0 +1,179 @@
+package main
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/closeorder/closeorder/events"
+	"github.com/closeorder/closeorder/internal/deadletters"
+)
+
+// replayPrinter says what a replay does, and did.
+type replayPrinter struct {
+	app     *app
+	options replayOptions
+	topic   string
+	plan    *deadletters.Plan
+	sent    map[events.Source]events.Source
+	left    map[events.Source]string // sent neither now nor later, and why
+}
+
+func (a *app) replayPrinter(o replayOptions, topic string, plan *deadletters.Plan) *replayPrinter {
+	return &replayPrinter{app: a, options: o, topic: topic, plan: plan, sent: map[events.Source]events.Source{}, left: map[events.Source]string{}}
+}
+
+// Actions of a replayLine.
+const (
+	wouldReplay = "would_replay"
+	didReplay   = "replayed"
+	didSkip     = "skipped"
+	didLeave    = "left" // not sent: stopped, or it failed
+)
+
+// replayLine is one dead letter as a JSON line. The names and the words of
+// action and reason are stable.
+type replayLine struct {
+	Action string           `json:"action"`
+	Reason deadletters.Skip `json:"reason,omitempty"`
+	Detail string           `json:"detail,omitempty"`
+	// Partition and Offset are the dead letter, Source the request.
+	Partition  int            `json:"partition"`
+	Offset     int64          `json:"offset"`
+	Source     *events.Source `json:"source,omitempty"`
+	FailedAt   time.Time      `json:"failed_at"`
+	Code       string         `json:"code,omitempty"`
+	MchID      string         `json:"mch_id,omitempty"`
+	SubMchID   string         `json:"sub_mch_id,omitempty"`
+	OutTradeNo string         `json:"out_trade_no,omitempty"`
+	RequestID  string         `json:"request_id,omitempty"`
+	// Replay is the number of the replay.
+	Replay int            `json:"replay"`
+	Landed *events.Source `json:"landed,omitempty"`
+}
+
+// replaySummary is the last JSON line.
+type replaySummary struct {
+	DryRun      bool                     `json:"dry_run"`
+	WouldReplay int                      `json:"would_replay"`
+	Replayed    int                      `json:"replayed"`
+	Left        int                      `json:"left"`
+	Skipped     map[deadletters.Skip]int `json:"skipped"`
+}
+
+func (p *replayPrinter) line(s deadletters.Step) replayLine {
+	l := replayLine{
+		Reason: s.Skip, Detail: s.Why, Partition: s.At.Partition, Offset: s.At.Offset, FailedAt: s.FailedAt.UTC(), Code: s.Code,
+		MchID: s.MchID, SubMchID: s.SubMchID, OutTradeNo: s.OutTradeNo, RequestID: s.RequestID, Replay: s.Replay,
+	}
+	if s.Skip != deadletters.Unreadable {
+		l.Source = &s.Source
+	}
+	landed, sent := p.sent[s.At]
+	switch {
+	case s.Skip != "":
+		l.Action = didSkip
+	case !p.options.yes:
+		l.Action = wouldReplay
+	case sent:
+		l.Action, l.Landed = didReplay, &landed
+	default:
+		l.Action, l.Detail = didLeave, p.left[s.At]
+	}
+	return l
+}
+
+func (p *replayPrinter) summary() replaySummary {
+	s := replaySummary{DryRun: !p.options.yes, Replayed: len(p.sent), Skipped: p.plan.Skipped()}
+	if s.DryRun {
+		s.WouldReplay = p.plan.Replays
+	} else {
+		s.Left = p.plan.Replays - len(p.sent)
+	}
+	return s
+}
+
+// print prints all of it. failure is how the sending ended.
+func (p *replayPrinter) print(failure error) error {
+	if p.options.json {
+		enc := p.app.jsonLines()
+		for _, s := range p.plan.Steps {
+			if err := enc.Encode(p.line(s)); err != nil {
+				return err
+			}
+		}
+		return enc.Encode(map[string]replaySummary{"summary": p.summary()})
+	}
+	p.table()
+	p.conclude(failure)
+	return nil
+}
+
+// mostSteps is how many rows a person wants to see.
+const mostSteps = 100
+
+func (p *replayPrinter) table() {
+	if len(p.plan.Steps) == 0 {
+		return
+	}
+	paint, out := p.app.paint(p.app.stdout), p.app.stdout
+	rows := [][]string{paint.heads("ACTION", "OUT_TRADE_NO", "MCH_ID", "CODE", "FAILED", "PARTITION:OFFSET", "REPLAY", "NOTE")}
+	for i, s := range p.plan.Steps {
+		if i == mostSteps {
+			break
+		}
+		l := p.line(s)
+		colour, action, note := faint, "skip", s.Why
+		switch l.Action {
+		case wouldReplay:
+			colour, action = green, "replay"
+		case didReplay:
+			colour, action, note = green, "replayed", "now at "+place(*l.Landed)
+		case didLeave:
+			colour, action, note = red, "left", l.Detail
+		}
+		rows = append(rows, []string{
+			paint.in(colour, action), orDash(s.OutTradeNo), merchant(s.MchID, s.SubMchID), orDash(oneLine(s.Code, 40)), local(s.FailedAt),
+			place(s.At), strconv.Itoa(s.Replay), oneLine(note, 120),
+		})
+	}
+	whole(out, rows)
+	if more := len(p.plan.Steps) - mostSteps; more > 0 {
+		fmt.Fprintf(out, "and %d more; --json lists all\n", more)
+	}
+	fmt.Fprintln(out)
+}
+
+func (p *replayPrinter) conclude(failure error) {
+	out, s := p.app.stdout, p.summary()
+	skipped, total := "", 0
+	for _, why := range slices.Sorted(maps.Keys(s.Skipped)) {
+		skipped = joinComma(skipped, fmt.Sprintf("%s %d", strings.ReplaceAll(string(why), "_", " "), s.Skipped[why]))
+		total += s.Skipped[why]
+	}
+	if total > 0 {
+		skipped = fmt.Sprintf("; %d skipped (%s)", total, skipped)
+	}
+	switch {
+	case len(p.plan.Steps) == 0:
+		fmt.Fprintln(out, "nothing to do: no dead letter matches")
+	case p.plan.Replays == 0:
+		fmt.Fprintf(out, "nothing to do%s\n", skipped)
+	case s.DryRun:
+		fmt.Fprintf(out, "%d would be replayed%s. Nothing was sent; to send them add --yes\n", s.WouldReplay, skipped)
+	case failure != nil || s.Left > 0:
+		fmt.Fprintf(out, "%d of %d replayed to %s, %d left%s\n", s.Replayed, p.plan.Replays, p.topic, s.Left, skipped)
+	default:
+		fmt.Fprintf(out, "%d replayed to %s%s; follow the outcomes with: closeorder outcomes\n", s.Replayed, p.topic, skipped)
+	}
+}
+
+func joinComma(a, b string) string {
+	if a == "" {
+		return b
+	}
+	return a + ", " + b
+}
