@@ -37,6 +37,7 @@ type Deps struct {
 type Worker struct {
 	closer   *closer.Closer
 	consumer *consumer.Worker
+	log      logrus.FieldLogger
 }
 
 // New assembles a worker; nothing is dialled. cfg is what config.Load
@@ -85,13 +86,17 @@ func New(cfg config.Config, deps Deps) (*Worker, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Worker{closer: c, consumer: w}, nil
+	return &Worker{closer: c, consumer: w, log: deps.Log}, nil
 }
 
 // Run serves until ctx ends and everything in flight is drained; see
 // [consumer.Worker.Run]. It leaves no goroutine and no connection behind.
 func (w *Worker) Run(ctx context.Context) error {
 	defer w.closer.CloseIdleConnections()
+	watching, stop := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() { defer close(done); w.watchHosts(watching) }()
+	defer func() { stop(); <-done }()
 	return w.consumer.Run(ctx)
 }
 

@@ -1,0 +1,59 @@
+package worker
+
+import (
+	"io"
+	"net"
+	"net/http/httptest"
+	"testing"
+
+	"github.com/closeorder/closeorder/closer"
+	"github.com/closeorder/closeorder/internal/gatewaysim"
+	"github.com/closeorder/closeorder/signing"
+	"github.com/sirupsen/logrus"
+	"github.com/sirupsen/logrus/hooks/test"
+)
+
+func TestAHostThatIsLeftIsTold(t *testing.T) {
+	sim, err := gatewaysim.New(gatewaysim.Config{Merchants: gatewaysim.DefaultMerchants()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	backup := httptest.NewServer(sim)
+	defer backup.Close()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.Close() // nobody listens at the main host
+	main := "http://" + l.Addr().String()
+
+	key, err := signing.NewKey(gatewaysim.DirectKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	merchants, err := closer.NewMerchantMap(closer.Merchant{MchID: "1900000109", AppID: "wx8888888888888888", Keys: []signing.Key{key}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := closer.New(closer.Config{Merchants: merchants, Hosts: []string{main, backup.URL}, MinBackoff: 1, MaxBackoff: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.CloseIdleConnections()
+	for _, order := range []string{"T1", "T2", "T3", "T4", "T5"} {
+		if v := c.Close(t.Context(), closer.Order{MchID: "1900000109", OutTradeNo: order}); v.Class != closer.Closed {
+			t.Fatalf("%s: %+v", order, v)
+		}
+	}
+	log := logrus.New()
+	log.SetOutput(io.Discard)
+	hook := test.NewLocal(log)
+	w := &Worker{closer: c, log: log}
+	told := make(map[string]bool)
+	w.tellHosts(told)
+	w.tellHosts(told)
+	entries := hook.AllEntries()
+	if len(entries) != 1 || entries[0].Level != logrus.WarnLevel || entries[0].Data["host"] != main {
+		t.Errorf("told %d times: %+v", len(entries), entries)
+	}
+}
