@@ -8,5 +8,10 @@
 //	                      \-> observer -> world.Check <- order book <-/
 //
 // All of it is tests, with the build tags apachekafka (minutes) and chaos
-// (longer).
+// (longer). With the race detector the workers are built with it too. They
+// print what they have counted with -v. Environment of the tests:
+//
+//	CLOSEORDER_CRASH_SEED  draws the disturbances of another run again
+//	CLOSEORDER_CRASH_LOGS  a folder for the workers' whole logs when a test fails
+//	CLOSEORDER_CHAOS_TIME  how long TestChaos disturbs, 5m by default
 package crashtest

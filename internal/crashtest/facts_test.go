@@ -211,6 +211,7 @@ func (s *stage) transactions() {
 		}
 		return true, nil
 	})
+	s.run("audit") // reads up to the markers, too, and does not wait for more
 	// The observer reads up to the last record: no marker may be that.
 	for partition := range int32(2) {
 		m := plain(fmt.Sprintf("TX-last-%d", partition), "")
