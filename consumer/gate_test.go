@@ -175,6 +175,7 @@ func TestALostPartitionLetsGoOfWhatWaits(t *testing.T) {
 		p.forget()
 		p.after(time.Minute, &task{offset: 9}, func(t *task) { came = append(came, t.offset) })
 		time.Sleep(time.Hour)
+		synctest.Wait()
 		if len(came) != 1 || came[0] != 0 {
 			t.Errorf("came: %v, want the first alone", came)
 		}
