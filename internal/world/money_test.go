@@ -45,7 +45,8 @@ func TestNoOutcomeDisagreesWithTheOrderBook(t *testing.T) {
 		over := time.Duration(orders) * 20 * time.Millisecond
 		// Somebody goes on asking for ordinary orders while the last retries
 		// run: without them a gateway that forges looks like one that is away.
-		ordinary := s.asks(Traffic{Seed: 7, Requests: 600 + orders/10, Over: over + time.Hour})
+		rest := time.Hour + 5*over
+		ordinary := s.asks(Traffic{Seed: 7, Requests: 600 + orders/10, Over: over + rest})
 		s.asks(Traffic{Seed: 6, Requests: orders, Over: over, Poison: .01, Repeats: .05, Behaviours: kinds})()
 		ordinary()
 		s.answered(time.Hour)
