@@ -94,6 +94,9 @@ func NewPlan(seed uint64) Plan {
 			Behaviours: simBehaviours,
 		},
 	}
+	if r.IntN(2) == 0 {
+		p.Traffic.Bunched = r.Float64()
+	}
 	if r.IntN(4) == 0 {
 		p.Confirm = "always"
 	}

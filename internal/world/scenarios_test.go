@@ -124,8 +124,12 @@ func TestCleanStop(t *testing.T) {
 		wait()
 		s.workers(2)
 		s.answered(time.Minute)
-		if report := s.check(nil); report.Duplicates > 0 {
+		report := s.check(nil)
+		if report.Duplicates > 0 {
 			t.Errorf("%d duplicates after a clean stop", report.Duplicates)
+		}
+		if want := 2 * report.Requests; report.Calls != want {
+			t.Errorf("%d calls, want a close and a query for each request, %d: calls were cut off", report.Calls, want)
 		}
 	})
 }
@@ -175,6 +179,27 @@ func TestWorkerThatWasDeclaredDeadComesBack(t *testing.T) {
 		wait()
 		s.answered(3 * time.Minute)
 		s.check(nil)
+	})
+}
+
+// The same with a backlog that would last for minutes: it belongs to others.
+func TestWorkerThatWasDeclaredDeadLeavesItsBacklog(t *testing.T) {
+	slow := gatewaysim.Config{Latency: gatewaysim.Latency{Min: time.Second, Max: 2 * time.Second}}
+	few := func(c *config.Config) { c.MaxInFlight = 4 }
+	inVirtualTime(t, Config{Gateway: slow, Tune: few}, func(t *testing.T, s *stage) {
+		s.workers(2)
+		s.stays(10 * time.Second)
+		s.asks(Traffic{Seed: 15, Requests: 400})()
+		s.stays(10 * time.Second)
+		path := s.Network.Between("worker-1", BrokerName(0))
+		path.Freeze()
+		s.stays(3 * time.Minute)
+		path.Heal()
+		s.answered(20 * time.Minute)
+		report := s.check(func(e *Evidence) { e.MaxInFlight = 8 })
+		if most := 2 * 4; report.Duplicates > most {
+			t.Errorf("%d duplicates, want no more than %d", report.Duplicates, most)
+		}
 	})
 }
 

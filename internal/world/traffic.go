@@ -18,6 +18,8 @@ type Traffic struct {
 	// Requests to make, and the time over which they are spread.
 	Requests int
 	Over     time.Duration
+	// Bunched is the share of requests that come at full minutes, all at once.
+	Bunched float64
 	// Poison is the share of records, 0..1, that can never work.
 	Poison float64
 	// Repeats is the share of requests that ask for an order again which was
@@ -88,6 +90,9 @@ func (g *generator) next(i int) Publication {
 	p := Publication{Spread: g.r.Uint32()}
 	if g.Over > 0 {
 		p.After = time.Duration(g.r.Int64N(int64(g.Over)))
+	}
+	if g.Bunched > 0 && g.r.Float64() < g.Bunched {
+		p.After = p.After.Truncate(time.Minute)
 	}
 	if g.r.Float64() < g.Poison {
 		p.Kind, p.Message = g.poison(i)
