@@ -177,7 +177,40 @@ func (c *cluster) createTopics(ctx context.Context, t config.Topics, o topicOpti
 			plans[i].answered(res.Errors[plans[i].Topic], o.dryRun)
 		}
 	}
-	return plans, nil
+	if o.dryRun {
+		return plans, nil
+	}
+	return plans, c.known(ctx, plans)
+}
+
+// known waits until the brokers know the topics that were created, so that
+// the next command finds them.
+func (c *cluster) known(ctx context.Context, plans []topicPlan) error {
+	for {
+		there, err := c.metadata(ctx, topicsIn(plans, topicCreated))
+		if err != nil {
+			return err
+		}
+		if !slices.ContainsFunc(there.Topics, func(t kafka.Topic) bool { return t.Error != nil || len(t.Partitions) == 0 }) {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}
+
+// topicsIn names the topics in a state.
+func topicsIn(plans []topicPlan, state string) []string {
+	names := []string{}
+	for _, p := range plans {
+		if p.State == state {
+			names = append(names, p.Topic)
+		}
+	}
+	return names
 }
 
 // metadata asks until a broker answers.

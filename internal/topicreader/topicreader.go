@@ -9,6 +9,7 @@
 package topicreader
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -97,30 +98,30 @@ func (e *CutLogError) Error() string {
 		e.Topic, e.Partition, e.End, e.Offset)
 }
 
+// missingFor is how long a cluster must go on saying that a topic is missing.
+const missingFor = 2 * time.Second
+
 // Partitions returns the partitions of a topic, ascending. It tries until the
 // cluster answers or ctx ends; the error is then the last failure. A topic
 // that does not exist is a *MissingTopicError.
 func (r *Reader) Partitions(ctx context.Context, topic string) ([]int, error) {
 	var ids []int
+	began := time.Now()
 	err := r.persist(ctx, topic, -1, func(ctx context.Context) error {
-		res, err := r.Client.Metadata(ctx, &kafka.MetadataRequest{Topics: []string{topic}})
-		if err != nil {
-			return err
-		}
-		for _, t := range res.Topics {
-			if t.Name != topic {
-				continue
-			}
-			if errors.Is(t.Error, kafka.UnknownTopicOrPartition) {
+		t, err := r.metadata(ctx, topic)
+		// Not every broker knows at once of a topic that was just made.
+		for err == nil && errors.Is(t.Error, kafka.UnknownTopicOrPartition) {
+			if time.Since(began) > missingFor || sleep(ctx, firstPause) != nil {
 				return &MissingTopicError{Topic: topic}
 			}
-			if t.Error != nil {
-				return t.Error
-			}
-			ids = ids[:0]
-			for _, p := range t.Partitions {
-				ids = append(ids, p.ID)
-			}
+			t, err = r.metadata(ctx, topic)
+		}
+		if err = cmp.Or(err, t.Error); err != nil {
+			return err
+		}
+		ids = ids[:0]
+		for _, p := range t.Partitions {
+			ids = append(ids, p.ID)
 		}
 		if len(ids) == 0 {
 			return errors.New("the cluster's answer names no partition")
@@ -129,6 +130,20 @@ func (r *Reader) Partitions(ctx context.Context, topic string) ([]int, error) {
 		return nil
 	})
 	return ids, err
+}
+
+// metadata asks once about a topic.
+func (r *Reader) metadata(ctx context.Context, topic string) (kafka.Topic, error) {
+	res, err := r.Client.Metadata(ctx, &kafka.MetadataRequest{Topics: []string{topic}})
+	if err != nil {
+		return kafka.Topic{}, err
+	}
+	for _, t := range res.Topics {
+		if t.Name == topic {
+			return t, nil
+		}
+	}
+	return kafka.Topic{}, nil
 }
 
 // First returns the first offset of each partition that is still in the log.
