@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/closeorder/closeorder/events"
+	"github.com/closeorder/closeorder/internal/gatewaysim"
 )
 
 // Check compares what stands in the topics with the gateway's order book, and
@@ -131,8 +132,10 @@ type Report struct {
 	// Waiting requests stand in a retry topic, Open ones are not finished at
 	// all.
 	Waiting, Open int
-	// Duplicates are repeats of outcomes, with the same id.
+	// Duplicates are repeats of outcomes, with the same id. Overtaken are
+	// those that say something else because the order had changed meanwhile.
 	Duplicates  int
+	Overtaken   int
 	DeadLetters int
 	Calls       int
 	Findings    []Finding
@@ -155,8 +158,8 @@ func (r Report) Count(k Kind) int {
 }
 
 func (r Report) String() string {
-	return fmt.Sprintf("%d requests = %d closed + %d paid + %d failed + %d waiting + %d open; %d duplicates, %d dead letters, %d calls, %d holes, %d contradictions, %d findings",
-		r.Requests, r.Closed, r.Paid, r.Failed, r.Waiting, r.Open, r.Duplicates, r.DeadLetters, r.Calls, r.Count(Hole), r.Count(Contradiction), len(r.Findings))
+	return fmt.Sprintf("%d requests = %d closed + %d paid + %d failed + %d waiting + %d open; %d duplicates (%d overtaken), %d dead letters, %d calls, %d holes, %d contradictions, %d findings",
+		r.Requests, r.Closed, r.Paid, r.Failed, r.Waiting, r.Open, r.Duplicates+r.Overtaken, r.Overtaken, r.DeadLetters, r.Calls, r.Count(Hole), r.Count(Contradiction), len(r.Findings))
 }
 
 // checker holds the evidence by what it is about.
@@ -166,6 +169,7 @@ type checker struct {
 	inOrder  []*request // as they stand in the topic
 	byOrder  map[events.Order][]*request
 	byCall   map[events.Order][]Call
+	book     map[events.Order]gatewaysim.Entry
 	report   Report
 }
 
@@ -274,6 +278,8 @@ func (c *checker) checkOutcomes() {
 			switch {
 			case a.ID != first.ID:
 				c.findFor(r, ManyIDs, "ids %s and %s", first.ID, a.ID)
+			case a.Result != first.Result && c.overtaken(first, a):
+				c.report.Overtaken++
 			case a.Result != first.Result:
 				c.findFor(r, Contradiction, "%s (%s) at %v, then %s (%s) at %v", first.Result, first.Code, first.CompletedAt, a.Result, a.Code, a.CompletedAt)
 			case a.Order() != first.Order() || a.RequestID != first.RequestID || a.Replay != first.Replay:
@@ -283,6 +289,23 @@ func (c *checker) checkOutcomes() {
 			}
 		}
 	}
+}
+
+// overtaken reports whether two answers that differ were both true, one after
+// the other: closed, but not safe to reissue, as the order was not known yet,
+// and paid when the request was done again after a crash. At least once
+// leaves no more; a reader that goes by the id keeps the first, and was told
+// that it does not suffice to issue another number.
+func (c *checker) overtaken(first, again answer) bool {
+	if first.Result != events.Closed || first.SafeToReissue || again.Result != events.Paid {
+		return false
+	}
+	entry, known := c.bookByOrder()[first.Order()]
+	if !known {
+		return false
+	}
+	then, now := entry.StateAt(first.CompletedAt), entry.StateAt(again.CompletedAt)
+	return !then.Payable() && !then.WasPaid() && now.WasPaid()
 }
 
 // ownCodes are reasons of the request's own to fail. They are the words on

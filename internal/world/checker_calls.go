@@ -145,11 +145,13 @@ func (c *checker) callIndex() map[events.Order][]Call {
 func (c *checker) callsOf(o events.Order) []Call { return c.callIndex()[o] }
 
 func (c *checker) bookByOrder() map[events.Order]gatewaysim.Entry {
-	book := make(map[events.Order]gatewaysim.Entry, len(c.Book))
-	for _, e := range c.Book {
-		book[bookKey(e)] = e
+	if c.book == nil {
+		c.book = make(map[events.Order]gatewaysim.Entry, len(c.Book))
+		for _, e := range c.Book {
+			c.book[bookKey(e)] = e
+		}
 	}
-	return book
+	return c.book
 }
 
 // behavioursThatFail are the orders that can only fail, by what the

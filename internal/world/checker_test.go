@@ -157,6 +157,17 @@ var planted = map[string]struct {
 	"a repeat with the same id is counted and is no finding": {func(e *Evidence) {
 		again(e, 0, func(o *events.Outcome) { o.Code = "ORDERCLOSED" })
 	}, nil},
+	"closed but not safe, then paid in between: both were true, and it is counted apart": {func(e *Evidence) {
+		e.Book[0].Events = []gatewaysim.Event{
+			{At: at(7), What: gatewaysim.Found, State: gatewaysim.Unknown}, {At: at(15), What: gatewaysim.Created, State: gatewaysim.NotPay}, {At: at(16), What: gatewaysim.PaidByBuyer, State: gatewaysim.Paid},
+		}
+		again(e, 0, func(o *events.Outcome) { o.Result, o.CompletedAt = events.Paid, at(17) })
+	}, nil},
+	"G2: closed and safe, then paid in between": {func(e *Evidence) {
+		edit(e, 0, func(o *events.Outcome) { o.SafeToReissue = true })
+		e.Book[0].Events = append(e.Book[0].Events, gatewaysim.Event{At: at(16), What: gatewaysim.PaidByBuyer, State: gatewaysim.Paid})
+		again(e, 0, func(o *events.Outcome) { o.Result, o.CompletedAt, o.SafeToReissue = events.Paid, at(17), false })
+	}, []Kind{Contradiction, Unsafe}},
 	"what still waits in a retry topic is no hole before the end": {func(e *Evidence) {
 		e.Settled = false
 		e.Outcomes = e.Outcomes[:5]

@@ -87,6 +87,9 @@ func NewPlan(seed uint64) Plan {
 			Seed:    seed,
 			Latency: gatewaysim.Latency{Min: 20 * time.Millisecond, Max: time.Duration(50+r.IntN(950)) * time.Millisecond, Jitter: time.Duration(r.IntN(300)) * time.Millisecond},
 			History: -1,
+			// With two retries only, an order that fails twice by itself has
+			// no try left for an outage to take.
+			FlakyCalls: 1,
 		},
 		Traffic: Traffic{
 			Seed: seed, Requests: 400 + r.IntN(1200), Over: time.Duration(5+r.IntN(25)) * time.Minute,
