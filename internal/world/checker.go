@@ -296,7 +296,13 @@ func (c *checker) checkOutcomes() {
 // and paid when the request was done again after a crash. At least once
 // leaves no more; a reader that goes by the id keeps the first, and was told
 // that it does not suffice to issue another number.
+//
+// The later one may stand first in the topic: what a worker had sent just
+// before it was cut off can reach the broker after the answer of its heir.
 func (c *checker) overtaken(first, again answer) bool {
+	if again.CompletedAt.Before(first.CompletedAt) {
+		first, again = again, first
+	}
 	if first.Result != events.Closed || first.SafeToReissue || again.Result != events.Paid {
 		return false
 	}

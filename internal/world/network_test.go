@@ -427,7 +427,7 @@ var networkTests = map[string]func(t *testing.T, w *wire){
 				if r.URL.Path == "/hang" {
 					<-r.Context().Done()
 					close(gone)
-					return
+					panic(http.ErrAbortHandler) // or an answer could still get through
 				}
 				fmt.Fprint(rw, "hello ", r.RemoteAddr[:6])
 			}),
@@ -458,8 +458,9 @@ var networkTests = map[string]func(t *testing.T, w *wire){
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		req, _ := http.NewRequestWithContext(ctx, "GET", "http://server:8080/hang", nil)
-		_, err = client.Do(req)
-		wantError(t, "the hanging request", err, context.DeadlineExceeded)
+		if _, err = client.Do(req); err == nil {
+			t.Error("the hanging request was answered")
+		}
 		<-gone // the server notices that the client went away
 		transport.CloseIdleConnections()
 		server.Close()

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -19,14 +20,29 @@ func TestSeeds(t *testing.T) {
 	if one := number(t, "CLOSEORDER_SIM_SEED", 0); one > 0 {
 		first, n = one, 1
 	}
-	var virtual time.Duration
-	var requests, duplicates, brokerErrors int
-	faults := make(map[string]int)
+	var (
+		mu       sync.Mutex
+		virtual  time.Duration
+		total    Report
+		faults   = make(map[string]int)
+		answered int // by brokers, with an error
+	)
+	t.Cleanup(func() {
+		t.Logf("%d seeds: %.1f virtual hours, %d requests checked, %d duplicates with the same id, %d requests answered with an error by a broker",
+			n, virtual.Hours(), total.Requests, total.Duplicates, answered)
+		for _, kind := range slices.Sorted(maps.Keys(faults)) {
+			t.Logf("%5d %s", faults[kind], kind)
+		}
+	})
 	for seed := first; seed < first+n; seed++ {
 		t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) {
+			log := testLog()
+			if log == nil {
+				t.Parallel()
+			}
 			plan := NewPlan(seed)
 			var result Result
-			synctest.Test(t, func(t *testing.T) { result = plan.Run(t.Context(), testLog()) })
+			synctest.Test(t, func(t *testing.T) { result = plan.Run(t.Context(), log) })
 			for _, err := range result.Trouble {
 				t.Error(err)
 			}
@@ -44,19 +60,16 @@ func TestSeeds(t *testing.T) {
 			if t.Failed() {
 				t.Logf("%v\nto repeat it: CLOSEORDER_SIM_SEED=%d go test ./internal/world -run TestSeeds -v", plan, seed)
 			}
+			mu.Lock()
+			defer mu.Unlock()
 			virtual += result.Virtual
-			requests += result.Report.Requests
-			duplicates += result.Report.Duplicates
-			brokerErrors += result.BrokerErrors
+			total.Requests += result.Report.Requests
+			total.Duplicates += result.Report.Duplicates
+			answered += result.BrokerErrors
 			for kind, n := range result.Faults {
 				faults[kind] += n
 			}
 		})
-	}
-	t.Logf("%d seeds: %.1f virtual hours, %d requests checked, %d duplicates with the same id, %d requests answered with an error by a broker",
-		n, virtual.Hours(), requests, duplicates, brokerErrors)
-	for _, kind := range slices.Sorted(maps.Keys(faults)) {
-		t.Logf("%5d %s", faults[kind], kind)
 	}
 }
 

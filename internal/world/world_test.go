@@ -23,10 +23,13 @@ type stage struct {
 // inVirtualTime runs a test in a world of its own, with short retries.
 func inVirtualTime(t *testing.T, cfg Config, test func(t *testing.T, s *stage)) {
 	t.Helper()
+	if cfg.Log == nil {
+		cfg.Log = testLog()
+	}
+	if cfg.Log == nil {
+		t.Parallel() // logs of several worlds nobody can read
+	}
 	synctest.Test(t, func(t *testing.T) {
-		if cfg.Log == nil {
-			cfg.Log = testLog()
-		}
 		tune := cfg.Tune
 		cfg.Tune = func(c *config.Config) {
 			// Retries that are over within minutes, and few topics to fetch.
