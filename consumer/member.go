@@ -184,7 +184,7 @@ func (m *member) heartbeat(alive context.Context, lost context.CancelCauseFunc, 
 				counts = now
 			}
 		}
-		if sleep(alive, wait) != nil {
+		if sleep(alive, min(wait, m.leaseLeft())) != nil {
 			return
 		}
 	}
@@ -195,8 +195,9 @@ func (m *member) heartbeat(alive context.Context, lost context.CancelCauseFunc, 
 const partitionWatch = 5 * time.Second
 
 func (m *member) beat(ctx context.Context, gen generation) (kafka.Error, error) {
-	// Several tries fit into a session, each on a connection of its own.
-	res, err := m.cluster.roundTrip(ctx, min(requestTimeout, m.session/4), &heartbeatRequest{
+	// Several tries fit into a session, each on a connection of its own, and
+	// none outlives the lease: its end must be noticed at once.
+	res, err := m.cluster.roundTrip(ctx, min(requestTimeout, m.session/4, m.leaseLeft()), &heartbeatRequest{
 		GroupID: m.group, GenerationID: gen.id, MemberID: gen.memberID, GroupInstanceID: m.instanceID,
 	})
 	if err != nil {
@@ -210,6 +211,11 @@ func (m *member) renew(sent time.Time) {
 	until := sent.Add(m.session)
 	m.leaseUntil.Store(&until)
 	m.renewed()
+}
+
+// leaseLeft is how long the lease still lasts, at least a millisecond.
+func (m *member) leaseLeft() time.Duration {
+	return max(time.Until(*m.leaseUntil.Load()), time.Millisecond)
 }
 
 // alive reports whether the coordinator must still believe in this member at
