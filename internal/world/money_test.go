@@ -40,7 +40,7 @@ func TestNoOutcomeDisagreesWithTheOrderBook(t *testing.T) {
 		Buyers:      gatewaysim.Buyers{Share: .2, Within: 2 * time.Minute},
 		LateCreates: .05,
 	}
-	inVirtualTime(t, Config{Brokers: 3, Partitions: 12, GatewayHosts: 2, Gateway: gateway}, func(t *testing.T, s *stage) {
+	inVirtualTime(t, Config{Brokers: 3, Partitions: 4, GatewayHosts: 2, Gateway: gateway}, func(t *testing.T, s *stage) {
 		s.workers(3)
 		over := time.Duration(orders) * 20 * time.Millisecond
 		// Somebody goes on asking for ordinary orders while the last retries

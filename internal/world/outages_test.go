@@ -15,15 +15,17 @@ import (
 func TestGatewayIsAwayForAnHour(t *testing.T) {
 	for _, mode := range []gatewaysim.Outage{gatewaysim.OutageRefuse, gatewaysim.Outage5xx, gatewaysim.OutageFreeze} {
 		t.Run(string(mode), func(t *testing.T) {
-			inVirtualTime(t, Config{Partitions: 2, GatewayHosts: 2, Gateway: unhurried}, func(t *testing.T, s *stage) {
+			inVirtualTime(t, Config{Partitions: 1, GatewayHosts: 2, Gateway: unhurried}, func(t *testing.T, s *stage) {
 				all := s.workers(2)
-				wait := s.asks(Traffic{Seed: 20, Requests: 300, Over: 70 * time.Minute, Repeats: .1})
+				wait := s.asks(Traffic{Seed: 20, Requests: 200, Over: 70 * time.Minute, Repeats: .1})
 				time.Sleep(2 * time.Minute)
 				s.Gateway.SetOutage(gatewaysim.AllHosts, mode)
 				time.Sleep(30 * time.Minute)
-				all[0].Kill()
+				for _, wk := range all { // one of them holds the requests
+					wk.Kill()
+				}
 				time.Sleep(2 * time.Minute)
-				s.worker("worker-0", nil)
+				s.workers(2)
 				time.Sleep(28 * time.Minute)
 				during := len(s.Gateway.Calls())
 				s.Gateway.SetOutage(gatewaysim.AllHosts, gatewaysim.NoOutage)
