@@ -52,6 +52,23 @@ func New(cfg Config) (*Closer, error) {
 //
 // Closing is idempotent: it may be repeated, at any time, by anybody.
 func (c *Closer) Close(ctx context.Context, o Order) Verdict {
+	return c.do(ctx, o, (*run).round)
+}
+
+// Ask finds out what became of an order and closes nothing: the verdict of a
+// request that is not to be carried out any more. Closed and Paid rest on the
+// same proof as those of Close; Failed says that the order is still open, or
+// why it cannot be asked about, with CodeNotAsked when Config.Confirm is
+// ConfirmNever. It is never MerchantConfig; the other classes, the budget and
+// ctx are as they are for Close.
+func (c *Closer) Ask(ctx context.Context, o Order) Verdict {
+	if c.cfg.Confirm == ConfirmNever {
+		return Verdict{Class: Failed, Code: CodeNotAsked, Message: "the gateway was not asked: confirm is never"}
+	}
+	return c.do(ctx, o, (*run).inquire)
+}
+
+func (c *Closer) do(ctx context.Context, o Order, round func(*run) (Verdict, bool)) Verdict {
 	m, ok := c.cfg.Merchants.Merchant(o.MchID)
 	if !ok {
 		return Verdict{Class: Failed, Code: CodeUnknownMerchant, Message: fmt.Sprintf("no merchant %q is configured", o.MchID)}
@@ -67,10 +84,10 @@ func (c *Closer) Close(ctx context.Context, o Order) Verdict {
 			Hold:    Scope{MchID: o.MchID},
 		}
 	}
-	return r.do()
+	return r.do(func() (Verdict, bool) { return round(r) })
 }
 
-// begin prepares a Close; the error says what of the order cannot be sent.
+// begin prepares a run; the error says what of the order cannot be sent.
 func (c *Closer) begin(ctx context.Context, o Order, m Merchant) (*run, error) {
 	id, err := identify(o, m)
 	if err != nil {

@@ -60,8 +60,9 @@ type run struct {
 // errAgain makes backoff go on. Its text is never shown.
 var errAgain = errors.New("again")
 
-// do makes rounds until one concludes, the budget is over, or ctx ends.
-func (r *run) do() Verdict {
+// do makes rounds until one concludes, the budget is over, or ctx ends. A
+// round reports false when another one must follow after a pause.
+func (r *run) do(round func() (Verdict, bool)) Verdict {
 	var v Verdict
 	later, err := r.account.begin(r.ctx)
 	if later > 0 {
@@ -73,7 +74,7 @@ func (r *run) do() Verdict {
 		r.deadline = time.Now().Add(r.c.cfg.Budget)
 		err = backoff.RetryNotify(
 			func() error {
-				got, done := r.round()
+				got, done := round()
 				if done {
 					v = got
 					return nil
@@ -112,11 +113,8 @@ func (r *run) round() (Verdict, bool) {
 	if !r.close() {
 		return Verdict{}, false
 	}
-	switch d := r.last; {
-	case d.class == MerchantConfig && (d.limit == 0 || r.streak >= d.limit):
-		return r.refused(), true
-	case d.class == MerchantConfig:
-		return Verdict{}, false
+	if r.last.class == MerchantConfig {
+		return r.refused(), r.spent() || r.last.limit == 0
 	}
 	ruling := r.rule()
 	switch ruling.step {
@@ -137,11 +135,15 @@ func (r *run) round() (Verdict, bool) {
 			r.last.ask = true // query, and if it is still open close at once, without a gap
 		}
 	}
-	if r.last.limit > 0 && r.streak >= r.last.limit {
+	if r.spent() {
 		return r.exhausted(), true
 	}
 	return Verdict{}, false
 }
+
+// spent reports whether the last answer came as often as it is worth another
+// attempt.
+func (r *run) spent() bool { return r.last.limit > 0 && r.streak >= r.last.limit }
 
 // rule settles what is known now.
 func (r *run) rule() ruling {
@@ -168,21 +170,26 @@ func (r *run) close() bool {
 	if !ok {
 		return false
 	}
-	d, scope := decide(a).blame(r.id)
+	r.heard(decide(a))
+	r.lost = r.lost || r.last.class == NoAnswer
+	return true
+}
+
+// heard takes in what an answer means.
+func (r *run) heard(d decision) {
+	d, r.scope = d.blame(r.id)
 	if d.class == r.last.class && d.said == r.last.said {
 		r.streak++
 	} else {
 		r.streak = 1
 	}
-	r.last, r.scope = d, scope
+	r.last = d
 	r.lastTrade, r.tradeCode = notAsked, ""
 	r.pace.least = d.wait
 	if d.class == NoAnswer {
-		r.lost = true
 		r.moves++ // closing again on another host is safe
 	}
 	r.saw(d.class, d.code, d.reason)
-	return true
 }
 
 // query asks about the order, up to times times and for as long as the
@@ -229,9 +236,7 @@ func (r *run) query(times int) (Verdict, bool) {
 			}
 			return r.concluded(ruling), true
 		case later:
-			v := r.verdict(Temporary, code, "the gateway does not know the order, which is so young that its create call may still arrive")
-			v.RetryAfter = r.c.cfg.SettleAge - time.Since(r.order.CreatedAt)
-			return v, true
+			return r.unsettled(code), true
 		}
 	}
 	return Verdict{}, false
@@ -417,6 +422,13 @@ func (r *run) concluded(ru ruling) Verdict {
 	}
 	v := r.verdict(ru.class, code, why)
 	v.ConfirmedBy, v.SafeToReissue = ru.confirmedBy, ru.safe
+	return v
+}
+
+// unsettled is the verdict about an order that is not there, yet.
+func (r *run) unsettled(code string) Verdict {
+	v := r.verdict(Temporary, code, "the gateway does not know the order, which is so young that its create call may still arrive")
+	v.RetryAfter = r.c.cfg.SettleAge - time.Since(r.order.CreatedAt)
 	return v
 }
 

@@ -11,7 +11,7 @@ const (
 
 // standing is all that is known of an order at one moment of a Close.
 type standing struct {
-	close   decision // the last answer to a close
+	close   decision // the last answer to a close; zero when nobody closes
 	query   trade    // what the queries after it have shown
 	age     age
 	confirm Confirm
@@ -57,6 +57,7 @@ type ruling struct {
 //     does not pay twice.
 func settle(s standing) ruling {
 	closed, paid := s.close.class == Closed, s.close.class == Paid
+	nobody := s.close.class == 0 // closes: an Ask
 	// vacuous: the close may have been answered for an order that was not
 	// there, and a create call may still arrive.
 	vacuous := closed && s.close.said != saidClosed && s.age != settled
@@ -94,9 +95,9 @@ func settle(s standing) ruling {
 			return byClose
 		case s.age == settled:
 			return byQuery(Closed, true)
-		case closed && s.age == young:
+		case (closed || nobody) && s.age == young:
 			return ruling{step: later}
-		case closed:
+		case closed || nobody:
 			return byQuery(Closed, false)
 		}
 		return ruling{step: again}

@@ -74,6 +74,8 @@ const (
 	// CodeOwnRate: no call was made, because the merchant's configured rate is
 	// used up for longer than a Close may wait. Class Temporary.
 	CodeOwnRate = "OWN_RATE_LIMIT"
+	// CodeNotAsked: an Ask with ConfirmNever. Class Failed, no call was made.
+	CodeNotAsked = "NOT_ASKED"
 	// CodeInterrupted: the context ended. Class Interrupted.
 	CodeInterrupted = "INTERRUPTED"
 )

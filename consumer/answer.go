@@ -14,12 +14,18 @@ import (
 // again for a request it has answered: after a crash, and after Interrupted.
 // The worker never calls it for two requests of one order at the same time.
 //
+// Ask finds out what became of the order of a request that has expired, and
+// closes nothing. What holds for Close holds for it, but that Failed means: the
+// order is neither closed nor paid, or cannot be asked about; and that it never
+// answers Held.
+//
 // Alive says whether the gateway answers anything at all to a call in the
 // name of r's merchant. It must be safe for concurrent use, conclude nothing
 // about r's order, and return within seconds. It is asked when a request got
 // no answer while no other call was answered either.
 type Closer interface {
 	Close(ctx context.Context, r events.Request) Answer
+	Ask(ctx context.Context, r events.Request) Answer
 	Alive(ctx context.Context, r events.Request) bool
 }
 

@@ -18,8 +18,9 @@ import (
 // through Kafka.
 type instant struct{}
 
-func (instant) Close(context.Context, events.Request) consumer.Answer { return closedAnswer }
-func (instant) Alive(context.Context, events.Request) bool            { return true }
+func (instant) Close(context.Context, events.Request) consumer.Answer       { return closedAnswer }
+func (i instant) Ask(ctx context.Context, r events.Request) consumer.Answer { return i.Close(ctx, r) }
+func (instant) Alive(context.Context, events.Request) bool                  { return true }
 
 // BenchmarkWorker is the whole way of a request over TCP: embedded broker,
 // fetch, outcome, commit. One operation is one request.

@@ -243,27 +243,37 @@ func (w *Worker) attempt(ctx context.Context, t *task, leave pass) (again bool) 
 		return false
 	}
 	now := time.Now()
-	if expires := t.req.ExpiresAt; !expires.IsZero() && !now.Before(expires) {
-		leave.unused()
-		w.settle(t, Answer{Disposition: Failed, Code: events.CodeExpired, Message: "expires_at " + expires.Format(time.RFC3339) + " has passed"})
-		return false
-	}
-	if until, code := w.waitFor(t); until.After(now) {
-		leave.unused()
-		w.postpone(t, Answer{Code: code, Message: "waits until " + until.UTC().Format(time.RFC3339)}, until)
-		return false
-	}
-	if w.holds.held(t.req, now) {
-		leave.unused()
-		w.settle(t, Answer{Disposition: Held, Code: "MERCHANT_HELD", Message: "the gateway refuses this merchant at present"})
-		return false
+	t.expired = !t.req.ExpiresAt.IsZero() && !now.Before(t.req.ExpiresAt)
+	closeOrAsk := w.closer.Close
+	if t.expired {
+		// Not closed any more, but asked about: this may be the repeat of a
+		// request that was closed in time, by a worker that died before it
+		// could commit (G2).
+		closeOrAsk = w.closer.Ask
+	} else {
+		if until, code := w.waitFor(t); until.After(now) {
+			leave.unused()
+			w.postpone(t, Answer{Code: code, Message: "waits until " + until.UTC().Format(time.RFC3339)}, until)
+			return false
+		}
+		if w.holds.held(t.req, now) {
+			leave.unused()
+			w.settle(t, Answer{Disposition: Held, Code: "MERCHANT_HELD", Message: "the gateway refuses this merchant at present"})
+			return false
+		}
 	}
 	req := t.req
 	if req.OrderCreatedAt.After(t.time) {
 		req.OrderCreatedAt = t.time // see waitFor
 	}
-	a := w.closer.Close(ctx, req)
+	a := closeOrAsk(ctx, req)
 	now = time.Now()
+	answered := func() {
+		leave.answered()
+		if !t.expired { // a query says nothing of what closes are refused for
+			w.holds.served(t.req, now)
+		}
+	}
 	switch a.Disposition {
 	case Interrupted:
 		leave.unused()
@@ -292,8 +302,7 @@ func (w *Worker) attempt(ctx context.Context, t *task, leave pass) (again bool) 
 		if a.Attempts == 0 {
 			leave.unused()
 		} else {
-			leave.answered()
-			w.holds.served(t.req, now)
+			answered()
 		}
 		if a.NoTry || a.Attempts == 0 {
 			w.postpone(t, a, now.Add(max(a.RetryAfter, time.Second)))
@@ -302,10 +311,9 @@ func (w *Worker) attempt(ctx context.Context, t *task, leave pass) (again bool) 
 	default:
 		if a.Attempts == 0 {
 			leave.unused()
-			break
+		} else {
+			answered()
 		}
-		leave.answered()
-		w.holds.served(t.req, now)
 	}
 	w.settle(t, a)
 	return false

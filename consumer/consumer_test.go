@@ -257,7 +257,8 @@ func (c *cluster) worker(closer consumer.Closer, change func(*consumer.Config)) 
 type closing struct {
 	takes  time.Duration
 	answer func(r events.Request) consumer.Answer
-	alive  func() bool // nil: it is
+	asked  func(r events.Request) consumer.Answer // nil: the order is open
+	alive  func() bool                            // nil: it is
 
 	mu       sync.Mutex
 	calls    []string
@@ -296,6 +297,13 @@ func (c *closing) Close(ctx context.Context, r events.Request) consumer.Answer {
 		return c.answer(r)
 	}
 	return consumer.Answer{Disposition: consumer.Closed, Code: "SUCCESS", SafeToReissue: true, ConfirmedBy: "closeorder", Attempts: 1}
+}
+
+func (c *closing) Ask(ctx context.Context, r events.Request) consumer.Answer {
+	if c.asked != nil {
+		return c.asked(r)
+	}
+	return consumer.Answer{Disposition: consumer.Failed, Code: "NOTPAY", Message: "orderquery says NOTPAY", Attempts: 1}
 }
 
 func (c *closing) Alive(context.Context, events.Request) bool { return c.alive == nil || c.alive() }

@@ -24,7 +24,7 @@ func wallAhead(t time.Time, d time.Duration) time.Time {
 // call whether its session can be over.
 func TestALeaseEndsByWhicheverClockSaysSo(t *testing.T) {
 	sent := time.Now()
-	m := &member{session: 10 * time.Second, renewed: func() {}}
+	m := &member{session: 10 * time.Second, rebalance: time.Minute, stable: sent, renewed: func() {}}
 	if m.alive(sent) {
 		t.Error("alive before the first heartbeat")
 	}
@@ -49,6 +49,21 @@ func TestALeaseEndsByWhicheverClockSaysSo(t *testing.T) {
 	}
 	if ahead := wallAhead(sent, time.Hour); ahead.Sub(sent) != 0 || ahead.Round(0).Sub(sent.Round(0)) != time.Hour {
 		t.Errorf("wallAhead moves the clocks by %v and %v", ahead.Sub(sent), ahead.Round(0).Sub(sent.Round(0)))
+	}
+}
+
+// The coordinator gives the partitions of a member away that has not joined a
+// rebalance in time, however fresh its session is.
+func TestALeaseIsOverWhenARebalanceMayBe(t *testing.T) {
+	sent := time.Now()
+	m := &member{session: 40 * time.Second, rebalance: 25 * time.Second, stable: sent, renewed: func() {}}
+	m.renew(sent)
+	if !m.alive(sent.Add(25*time.Second-1)) || m.alive(sent.Add(25*time.Second)) {
+		t.Error("a rebalance that the member has not heard of is over after 25s, the lease is not")
+	}
+	m.renew(sent.Add(10 * time.Second)) // the heartbeat was answered with REBALANCE_IN_PROGRESS
+	if m.alive(sent.Add(25 * time.Second)) {
+		t.Error("heartbeats during a rebalance put off the end of the lease, but not of the rebalance")
 	}
 }
 

@@ -34,9 +34,11 @@ type member struct {
 
 	id      string // member id, given by the coordinator
 	lastGen int32  // generation last synced without a break since, else -1
-	// leaseUntil is when the coordinator may declare this member dead: the
-	// sending of the last answered heartbeat plus the session time-out. A
-	// time.Time has both clocks: see alive.
+	// stable is when the last request was sent whose answer said that the
+	// group does not rebalance.
+	stable time.Time
+	// leaseUntil is when the coordinator may declare this member dead, see
+	// renew. A time.Time has both clocks: see alive.
 	leaseUntil atomic.Pointer[time.Time]
 }
 
@@ -155,6 +157,7 @@ func (m *member) heartbeat(alive context.Context, lost context.CancelCauseFunc, 
 			// A lost connection is not a lost membership: the lease decides.
 			wait = min(interval, 250*time.Millisecond)
 		case code == 0:
+			m.stable = sent
 			m.renew(sent)
 		case code == kafka.RebalanceInProgress:
 			m.renew(sent)
@@ -171,7 +174,7 @@ func (m *member) heartbeat(alive context.Context, lost context.CancelCauseFunc, 
 			return
 		}
 		if !m.alive(time.Now()) {
-			lost(fmt.Errorf("no heartbeat was answered for the session time-out of %v (last: %w)", m.session, errors.Join(err, orNil(code))))
+			lost(fmt.Errorf("no heartbeat was answered for so long that the partitions may be another's (session time-out %v, rebalance time-out %v; last: %w)", m.session, m.rebalance, errors.Join(err, orNil(code))))
 			return
 		}
 		if time.Since(lastWatch) >= partitionWatch {
@@ -206,9 +209,15 @@ func (m *member) beat(ctx context.Context, gen generation) (kafka.Error, error) 
 	return kafka.Error(res.(*heartbeatResponse).ErrorCode), nil
 }
 
-// renew extends the lease by a session from the moment a request was sent.
+// renew extends the lease after an answer to a request that was sent at a
+// time. A member is declared dead when it was silent for a session, and also
+// when it has not joined a rebalance by the end of the rebalance time-out: that
+// may have begun as soon as the last answer was given that knew of none.
 func (m *member) renew(sent time.Time) {
 	until := sent.Add(m.session)
+	if end := m.stable.Add(m.rebalance); end.Before(until) {
+		until = end
+	}
 	m.leaseUntil.Store(&until)
 	m.renewed()
 }
@@ -344,6 +353,7 @@ func (m *member) joinOnce(ctx context.Context) (generation, error) {
 	if err != nil {
 		return generation{}, fmt.Errorf("assignment of group %s: %w", m.group, err)
 	}
+	m.stable = sent
 	m.renew(sent)
 	m.lastGen = joined.GenerationID
 	return generation{

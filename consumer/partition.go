@@ -25,6 +25,7 @@ type task struct {
 	rejected  string // why it can never work; empty when it may
 	attempt   int    // retries so far that counted
 	attempts  int    // calls to the gateway before this record
+	expired   bool   // expires_at had passed when it was last attempted
 	// source is the record that the order service published: this one, or
 	// for a record of a retry topic the one that it continues.
 	source events.Source

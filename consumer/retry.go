@@ -74,7 +74,7 @@ func (w *Worker) waitFor(t *task) (until time.Time, code string) {
 // with the number of its source, which belongs to the same member as long as
 // the retry topics have as many partitions as the requests topic.
 func (w *Worker) retry(t *task, a Answer, tier Tier, due time.Time, attempt int) record {
-	if expires := t.req.ExpiresAt; !expires.IsZero() && due.After(expires) {
+	if expires := t.req.ExpiresAt; !t.expired && !expires.IsZero() && due.After(expires) {
 		due = expires // to say so then, not later
 	}
 	r := events.RetryRecord{

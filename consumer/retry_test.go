@@ -120,10 +120,10 @@ func TestRequestsThatMustWait(t *testing.T) {
 		{"an order from the future counts as made just now", func(now time.Time) string {
 			return fmt.Sprintf(`"order_created_at":%q`, now.Add(1000*time.Hour).Format(time.RFC3339Nano))
 		}, 5 * time.Minute, "SUCCESS"},
-		{"an expired request is not called for", func(now time.Time) string {
+		{"an expired request is not closed", func(now time.Time) string {
 			return fmt.Sprintf(`"expires_at":%q`, now.Add(-time.Second).Format(time.RFC3339Nano))
 		}, -1, events.CodeExpired},
-		{"a request that expires while the order is too young is not called for", func(now time.Time) string {
+		{"a request that expires while the order is too young is not closed", func(now time.Time) string {
 			return fmt.Sprintf(`"order_created_at":%q,"expires_at":%q`, now.Format(time.RFC3339Nano), now.Add(time.Minute).Format(time.RFC3339Nano))
 		}, -1, events.CodeExpired},
 	} {

@@ -13,7 +13,7 @@ import (
 // offset when all of them are acknowledged (G1). It does not block.
 //
 //	closed, paid      outcome
-//	failed            outcome and dead letter; EXPIRED: outcome
+//	failed            outcome and dead letter; expired: outcome
 //	later, unanswered retry record; after the last tier as failed
 //	held              retry record that costs no try
 func (w *Worker) settle(t *task, a Answer) {
@@ -45,8 +45,10 @@ func (w *Worker) settle(t *task, a Answer) {
 // fail ends a request without proof.
 func (w *Worker) fail(t *task, a Answer, now time.Time) {
 	a.Disposition = Failed
-	if a.Code == events.CodeExpired {
+	if t.expired {
 		// The shop has given it up itself: there is nothing to replay.
+		a.Message = "expires_at " + t.req.ExpiresAt.Format(time.RFC3339) + " has passed; " + a.Message
+		a.Code = events.CodeExpired
 		w.write(t, w.outcome(t, a, now))
 		return
 	}

@@ -26,7 +26,9 @@ type Request struct {
 	OrderCreatedAt time.Time `json:"order_created_at,omitzero"`
 	// NotBefore holds the request back until then.
 	NotBefore time.Time `json:"not_before,omitzero"`
-	// ExpiresAt ends the request as failed with code EXPIRED.
+	// ExpiresAt ends the request: from then on nothing is closed, and the
+	// outcome is failed with code EXPIRED, unless the order is paid or closed
+	// already.
 	ExpiresAt time.Time `json:"expires_at,omitzero"`
 	// ReplacementOutTradeNo is the number the shop wants to issue next; echoed.
 	ReplacementOutTradeNo string `json:"replacement_out_trade_no,omitempty"`

@@ -30,7 +30,7 @@ const (
 	Repeated Skip = "repeated"
 	// MaxReplays: it was replayed as often as is allowed.
 	MaxReplays Skip = "max_replays"
-	// Expired: expires_at has passed, so that a replay could only fail.
+	// Expired: expires_at has passed, so that a replay would not be closed.
 	Expired Skip = "expired"
 	// OriginalGone: the value is not in the dead letter, and the original is
 	// deleted or another one.
@@ -345,7 +345,7 @@ func (p *planner) decide(s *Step, taken map[uint64]bool) (Skip, string) {
 	case s.Replay > p.options.MaxReplays:
 		return MaxReplays, fmt.Sprintf("replayed %d times: --max-replays %d", s.Replay-1, p.options.MaxReplays)
 	case !s.expires.IsZero() && !p.options.Now.Before(s.expires):
-		return Expired, "expires_at " + s.expires.UTC().Format(time.RFC3339) + " has passed: it could only fail"
+		return Expired, "expires_at " + s.expires.UTC().Format(time.RFC3339) + " has passed: it would not be closed"
 	}
 	return "", ""
 }

@@ -72,7 +72,7 @@ func TestWhatIsReplayedAndWhatIsNot(t *testing.T) {
 				m := events.Message{Value: fmt.Appendf(nil, `{"mch_id":"1","out_trade_no":%q,"expires_at":%q}`, order, expires)}
 				p.dies(m, p.write("requests", 0, m), "PARAM_ERROR")
 			}
-		}, "A: expired: expires_at 2026-03-02T12:00:00Z has passed: it could only fail\n"},
+		}, "A: expired: expires_at 2026-03-02T12:00:00Z has passed: it would not be closed\n"},
 		{"a record that is no dead letter", func(p *planted) {
 			p.write("dead", 1, message("A", 0))
 			p.dead("B")

@@ -16,6 +16,11 @@ func (a adapter) Close(ctx context.Context, r events.Request) consumer.Answer {
 	return answer(a.closer.Close(ctx, order(r)))
 }
 
+// Ask implements consumer.Closer.
+func (a adapter) Ask(ctx context.Context, r events.Request) consumer.Answer {
+	return answer(a.closer.Ask(ctx, order(r)))
+}
+
 // Alive implements consumer.Closer.
 func (a adapter) Alive(ctx context.Context, r events.Request) bool {
 	return a.closer.Probe(ctx, order(r))

@@ -163,10 +163,12 @@ func (c *checker) checkOutcomes() {
 }
 
 // overtaken reports whether two answers that differ were both true, one after
-// the other: closed, but not safe to reissue, as the order was not known yet,
-// and paid when the request was done again after a crash. At least once
-// leaves no more; a reader that goes by the id keeps the first, and was told
-// that it does not suffice to issue another number.
+// the other: the order changed between them, and the request was done again
+// after a crash. The book must show the change, and the first answer must not
+// have promised that there would be none: it was closed, but not safe to
+// reissue, as the order was not known yet, or expired, as it was still open.
+// At least once leaves no more; a reader that goes by the id keeps the first,
+// and was told that it does not suffice to issue another number.
 //
 // The later one may stand first in the topic: what a worker had sent just
 // before it was cut off can reach the broker after the answer of its heir.
@@ -174,15 +176,21 @@ func (c *checker) overtaken(first, again answer) bool {
 	if again.CompletedAt.Before(first.CompletedAt) {
 		first, again = again, first
 	}
-	if first.Result != events.Closed || first.SafeToReissue || again.Result != events.Paid {
-		return false
-	}
 	entry, known := c.bookByOrder()[first.Order()]
 	if !known {
 		return false
 	}
+	// An answer was true while the gateway gave it.
+	asked := entry.StateAt(c.lastCallBefore(first.Order(), first.CompletedAt))
 	then, now := entry.StateAt(first.CompletedAt), entry.StateAt(again.CompletedAt)
-	return !then.Payable() && !then.WasPaid() && now.WasPaid()
+	switch {
+	case first.Result == events.Closed && !first.SafeToReissue:
+		there := then.Payable() || then.WasPaid()
+		return !there && (again.Result == events.Paid && now.WasPaid() || again.Code == "EXPIRED" && now.Payable())
+	case first.Code == "EXPIRED":
+		return asked.Payable() && again.Result != events.Failed && !now.Payable()
+	}
+	return false
 }
 
 // ownCodes are reasons of the request's own to fail. They are the words on

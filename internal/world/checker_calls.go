@@ -58,8 +58,11 @@ func (c *checker) checkWork() {
 			for _, r := range requests {
 				if !look.finished(r.record) {
 					// The gateway's clock and the record's are the same, but
-					// for what a record's timestamp loses in milliseconds.
-					if !r.due.After(call.Start.Add(time.Millisecond)) {
+					// for what a record's timestamp loses in milliseconds. A
+					// request that has expired is asked about, however young
+					// its order is.
+					expired := call.Op == gatewaysim.OrderQuery && !r.expires.IsZero() && !r.expires.After(call.Start)
+					if expired || !r.due.After(call.Start.Add(time.Millisecond)) {
 						due = true
 					} else {
 						waiting = r.due

@@ -149,6 +149,19 @@ func again(e *Evidence, i int, change func(*events.Outcome)) {
 	edit(e, len(e.Outcomes)-1, change)
 }
 
+// expire gives a request a time to expire at, and its copies the same bytes.
+func expire(e *Evidence, i, seconds int) {
+	r := &e.Requests[i]
+	r.Value = fmt.Appendf(nil, `{"mch_id":"m","out_trade_no":"%s","expires_at":%q}`, r.Key, at(seconds).Format(time.RFC3339))
+	for _, copies := range [][]Record{e.Retries, e.DeadLetters} {
+		for j := range copies {
+			if lastHeader(copies[j].Message, "closeorder-source-offset") == strconv.Itoa(i) {
+				copies[j].Value = r.Value
+			}
+		}
+	}
+}
+
 var planted = map[string]struct {
 	plant func(e *Evidence)
 	want  []Kind
@@ -208,6 +221,25 @@ var planted = map[string]struct {
 	"G2: failed, then closed, without a replay": {func(e *Evidence) {
 		again(e, 2, func(o *events.Outcome) { o.Result = events.Closed; o.OutTradeNo, o.MchID = "A", "m" })
 	}, []Kind{Contradiction}},
+	"G2: closed, then expired, though nothing has changed": {func(e *Evidence) {
+		expire(e, 0, 15)
+		again(e, 0, func(o *events.Outcome) { o.Result, o.Code, o.CompletedAt = events.Failed, "EXPIRED", at(20) })
+	}, []Kind{Contradiction}},
+	"G2: expired though it was closed, then closed": {func(e *Evidence) {
+		expire(e, 3, 10)
+		edit(e, 3, func(o *events.Outcome) { o.Result, o.Code = events.Failed, "EXPIRED" })
+		again(e, 3, func(o *events.Outcome) { o.Result, o.Code, o.CompletedAt = events.Closed, "CLOSED", at(20) })
+	}, []Kind{Contradiction}},
+	"expired while it was open, then closed after somebody had closed it, is no finding": {func(e *Evidence) {
+		expire(e, 0, 6)
+		edit(e, 0, func(o *events.Outcome) { o.Result, o.Code, o.CompletedAt = events.Failed, "EXPIRED", at(9) })
+		again(e, 0, func(o *events.Outcome) { o.Result, o.Code, o.CompletedAt = events.Closed, "CLOSED", at(20) })
+	}, nil},
+	"closed as nobody knew it, then expired as it had been created, is no finding": {func(e *Evidence) {
+		expire(e, 4, 15)
+		e.Book[2] = entry("C", "GHOST", gatewaysim.Event{At: at(7), What: gatewaysim.Found, State: gatewaysim.Unknown}, gatewaysim.Event{At: at(16), What: gatewaysim.Created, State: gatewaysim.NotPay})
+		again(e, 5, func(o *events.Outcome) { o.Result, o.Code, o.CompletedAt = events.Failed, "EXPIRED", at(20) })
+	}, nil},
 	"G2: the repeat has another id": {func(e *Evidence) {
 		again(e, 0, func(o *events.Outcome) { o.ID = "other" })
 	}, []Kind{ManyIDs}},
