@@ -115,7 +115,7 @@ func TestClose(t *testing.T) {
 		},
 		"SUCCESS on a young order whose query stays unanswered concludes nothing": {
 			closes: replies(closeSuccess()), queries: replies(reply{status: 502}), order: young,
-			want: want{class: Temporary, code: "HTTP_STATUS", from: 20 * time.Second, to: 31 * time.Second},
+			want: want{class: NoAnswer, code: "HTTP_STATUS", from: 20 * time.Second, to: 31 * time.Second},
 		},
 		"never does not ask": {
 			closes: replies(closeSuccess()), order: unknownAge, config: never,

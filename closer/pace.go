@@ -8,10 +8,11 @@ import (
 
 // pace is the BackOff of one Close: exponential with jitter, never shorter
 // than what the last answer asked for, and Stop once the pause would end
-// after the budget. It must not be shared.
+// after the deadline. It must not be shared.
 type pace struct {
 	*backoff.ExponentialBackOff
-	jitter func() float64
+	jitter   func() float64
+	deadline time.Time // no call is started after it
 	// least is the shortest next pause; it holds for one.
 	least time.Duration
 }
@@ -22,26 +23,24 @@ func newPace(cfg Config) *pace {
 			backoff.WithInitialInterval(cfg.MinBackoff),
 			backoff.WithMaxInterval(cfg.MaxBackoff),
 			backoff.WithMultiplier(2),
-			backoff.WithMaxElapsedTime(cfg.Budget),
+			backoff.WithMaxElapsedTime(0), // the deadline says when
 			// Its own randomness cannot be repeated from a seed.
 			backoff.WithRandomizationFactor(0),
 		),
-		jitter: cfg.Jitter,
+		jitter:   cfg.Jitter,
+		deadline: time.Now().Add(cfg.Budget),
 	}
 }
 
 // NextBackOff implements backoff.BackOff.
 func (p *pace) NextBackOff() time.Duration {
 	d := p.ExponentialBackOff.NextBackOff()
-	if d == backoff.Stop {
-		return backoff.Stop
-	}
 	d = time.Duration(float64(d) * (0.5 + p.jitter()))
 	if d < p.least {
 		d = p.least + time.Duration(float64(p.least)*0.2*p.jitter())
 	}
 	p.least = 0
-	if p.GetElapsedTime()+d > p.MaxElapsedTime {
+	if time.Now().Add(d).After(p.deadline) {
 		return backoff.Stop
 	}
 	return d

@@ -30,7 +30,6 @@ func TestPace(t *testing.T) {
 				c := cfg
 				c.Jitter = func() float64 { return tt.jitter }
 				p := newPace(c)
-				p.Reset()
 				time.Sleep(tt.elapsed)
 				p.least = tt.least
 				if got := p.NextBackOff(); got != tt.want {

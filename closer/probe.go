@@ -8,12 +8,12 @@ import (
 // probeNumber begins the out_trade_no of a probe: a number that no shop uses.
 const probeNumber = "UNKNOWN_PROBE_"
 
-// Probe finds out whether the gateway answers at all: it makes one orderquery
-// in the name of o's merchant about a number that does not exist, and returns
+// Probe finds out whether the gateway answers at all: it makes one closeorder
+// in the name of o's merchant for a number that does not exist, and returns
 // true when anything came back that a payment gateway gives, a refusal
-// included. It tells an outage from an order that alone gets no answer. It
-// concludes nothing about any order, and takes at most Config.AttemptTimeout
-// after its call slot.
+// included. It tells an outage, also one of the close alone, from an order that
+// alone gets no answer. It concludes nothing about any order, and takes at most
+// Config.AttemptTimeout after its call slot.
 func (c *Closer) Probe(ctx context.Context, o Order) bool {
 	m, ok := c.cfg.Merchants.Merchant(o.MchID)
 	if !ok {
@@ -24,8 +24,8 @@ func (c *Closer) Probe(ctx context.Context, o Order) bool {
 	if err != nil || len(r.hosts) == 0 || len(m.Keys) == 0 {
 		return false
 	}
-	r.deadline = time.Now().Add(c.cfg.AttemptTimeout)
-	a, ok := r.exchange(CallQuery)
+	r.pace.deadline = time.Now().Add(c.cfg.AttemptTimeout)
+	a, ok := r.exchange(CallClose)
 	if ok {
 		class, reason := Temporary, "a probe: the gateway answers"
 		if a.failure != "" {

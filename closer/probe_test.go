@@ -35,6 +35,13 @@ func TestProbeTellsWhetherTheGatewayAnswersAtAll(t *testing.T) {
 		{"a forged reply is an answer, if a bad one", answering(200, "<xml><return_code>SUCCESS</return_code><result_code>SUCCESS</result_code><sign>0</sign></xml>"), gatewaysim.DirectKey, true},
 		{"a bad gateway is not", answering(502, "<html>Bad Gateway</html>"), gatewaysim.DirectKey, false},
 		{"a page in its place is not", answering(200, "<html>Maintenance</html>"), gatewaysim.DirectKey, false},
+		{"one that answers queries and no closes is not", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == "/pay/closeorder" {
+				w.WriteHeader(502)
+				return
+			}
+			sim.ServeHTTP(w, r)
+		}), gatewaysim.DirectKey, false},
 		{"a host that refuses connections is not", nil, gatewaysim.DirectKey, false},
 	} {
 		t.Run(c.sentence, func(t *testing.T) {

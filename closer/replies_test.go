@@ -103,7 +103,7 @@ func TestReplyFiles(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			r.deadline = time.Now().Add(time.Minute)
+			r.pace.deadline = time.Now().Add(time.Minute)
 			if f.Call == CallQuery {
 				r.query(1)
 			} else {

@@ -40,9 +40,8 @@ type run struct {
 	account *account
 	pace    *pace
 
-	deadline time.Time // no call is started after it
-
 	calls     int
+	lastCall  time.Time // when it began
 	rounds    int
 	moves     int // times a host let this run down
 	lost      bool
@@ -71,7 +70,6 @@ func (r *run) do(round func() (Verdict, bool)) Verdict {
 		return v
 	}
 	if err == nil {
-		r.deadline = time.Now().Add(r.c.cfg.Budget)
 		err = backoff.RetryNotify(
 			func() error {
 				got, done := round()
@@ -96,7 +94,7 @@ func (r *run) do(round func() (Verdict, bool)) Verdict {
 	default:
 		v = r.exhausted()
 	}
-	v.Attempts = r.calls
+	v.Attempts, v.LastCall = r.calls, r.lastCall
 	v.Starved = r.starved && (v.Class == Temporary || v.Class == NoAnswer)
 	return v
 }
@@ -198,7 +196,7 @@ func (r *run) query(times int) (Verdict, bool) {
 	for i := range times {
 		if i > 0 {
 			wait := queryPauses[i-1]
-			if time.Now().Add(wait).After(r.deadline) {
+			if time.Now().Add(wait).After(r.pace.deadline) {
 				return Verdict{}, false
 			}
 			r.observe(wait)
@@ -284,7 +282,7 @@ func (r *run) call(call Call, key int) (answer, bool) {
 			return answer{}, false
 		}
 	}
-	slotCtx, cancel := context.WithDeadline(r.ctx, r.deadline)
+	slotCtx, cancel := context.WithDeadline(r.ctx, r.pace.deadline)
 	h, err := take(slotCtx, r.hosts, r.moves, time.Now())
 	cancel()
 	if err != nil {
@@ -295,7 +293,10 @@ func (r *run) call(call Call, key int) (answer, bool) {
 		}
 		return answer{}, false
 	}
-	r.calls++
+	if r.calls++; r.calls == 1 {
+		// The wait for a free slot was no try.
+		r.pace.deadline = time.Now().Add(r.c.cfg.Budget)
+	}
 
 	fields := requestFields(r.id, r.m.SignType, newNonce())
 	var doc bytes.Buffer
@@ -305,6 +306,7 @@ func (r *run) call(call Call, key int) (answer, bool) {
 	defer replyBuffers.Put(buf)
 
 	start := time.Now()
+	r.lastCall = start
 	ctx, cancel := context.WithTimeout(r.ctx, r.c.cfg.AttemptTimeout)
 	defer cancel()
 	d := post(ctx, r.c.client, h.url+"/pay/"+string(call), r.c.cfg.UserAgent, doc.Bytes(), buf)
@@ -425,6 +427,15 @@ func (r *run) concluded(ru ruling) Verdict {
 	return v
 }
 
+// unconfirmed is the verdict about a doubt that the query has not ended. Where
+// the host gave it no answer, that is what there is to say.
+func (r *run) unconfirmed(code, why string) Verdict {
+	if f := Failure(r.tradeCode); r.lastTrade == unanswered && f.HostDown() {
+		return r.verdict(NoAnswer, string(f), why)
+	}
+	return r.verdict(Temporary, code, why)
+}
+
 // unsettled is the verdict about an order that is not there, yet.
 func (r *run) unsettled(code string) Verdict {
 	v := r.verdict(Temporary, code, "the gateway does not know the order, which is so young that its create call may still arrive")
@@ -448,7 +459,7 @@ func (r *run) exhausted() Verdict {
 		if r.c.cfg.Confirm != ConfirmNever && (r.lastTrade == notAsked || r.lastTrade == unanswered) {
 			// In trouble the query may not have come through: that is no
 			// reason of the order's own to fail.
-			return r.verdict(Temporary, or(d.code, "UNKNOWN"), d.reason+", and orderquery has not been answered")
+			return r.unconfirmed(or(d.code, "UNKNOWN"), d.reason+", and orderquery has not been answered")
 		}
 		return r.verdict(Failed, or(d.code, "UNKNOWN"), d.reason)
 	case NoAnswer:
@@ -463,7 +474,7 @@ func (r *run) exhausted() Verdict {
 			return r.concluded(ru)
 		}
 		// The doubt was not ended: what the query said, or did not, is why.
-		return r.verdict(Temporary, r.tradeCode, fmt.Sprintf("%s, but orderquery does not confirm it: %s", d.reason, r.tradeCode))
+		return r.unconfirmed(r.tradeCode, fmt.Sprintf("%s, but orderquery does not confirm it: %s", d.reason, r.tradeCode))
 	}
 	v := r.verdict(Temporary, d.code, d.reason)
 	v.RetryAfter, v.Unsigned = d.wait, d.unsigned

@@ -230,3 +230,32 @@ func TestHostBusy(t *testing.T) {
 		}
 	})
 }
+
+// The wait for a slot is no try: who waited long has its whole budget after it.
+func TestTheBudgetBeginsWithTheFirstCall(t *testing.T) {
+	answer := func(_ call, n int) reply {
+		if n == 1 { // holds the only slot
+			return after(25*time.Second, closeSuccess())
+		}
+		return code("SYSTEMERROR")
+	}
+	inBubble(t, answer, func(cfg *Config, _ *gateway) {
+		cfg.MaxConcurrency, cfg.AttemptTimeout, cfg.Confirm = 1, time.Hour, ConfirmNever
+	}, func(t *testing.T, c *Closer, g *gateway) {
+		var wg sync.WaitGroup
+		wg.Go(func() { c.Close(t.Context(), order()) })
+		synctest.Wait()
+		start := time.Now()
+		v := c.Close(t.Context(), order())
+		wg.Wait()
+		if v.Class != Temporary || v.Attempts < 5 {
+			t.Errorf("got %+v", v)
+		}
+		if took := time.Since(start); took < 40*time.Second || took > 56*time.Second {
+			t.Errorf("took %v: 25s for the slot, and up to 30s of budget", took)
+		}
+		if ago := time.Since(v.LastCall); ago < 0 || ago > time.Second {
+			t.Errorf("the last call began %v ago", ago)
+		}
+	})
+}

@@ -47,7 +47,7 @@ func closeOnce(t *testing.T, cfg Config) Attempt {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.deadline = time.Now().Add(time.Minute)
+	r.pace.deadline = time.Now().Add(time.Minute)
 	r.close()
 	return *r.pending
 }

@@ -103,8 +103,10 @@ type Verdict struct {
 	// call slot of the host became free within the budget. It says nothing of
 	// the order. Only with Temporary and NoAnswer.
 	Starved bool
-	// Attempts is the number of calls made, closes and queries.
+	// Attempts is the number of calls made, closes and queries; LastCall is
+	// when the last one began.
 	Attempts int
+	LastCall time.Time
 	// RetryAfter is the least time to wait before asking again; 0 when the
 	// gateway gave no reason for a certain one.
 	RetryAfter time.Duration

@@ -62,6 +62,9 @@ type Answer struct {
 	ConfirmedBy   string
 	Gateway       *events.Gateway // nil when no gateway was asked
 	Attempts      int             // calls made
+	// LastCall is when the last call began; an Unanswered one says that it got
+	// no answer. Zero counts as the beginning of Close.
+	LastCall time.Time
 	// Scope is what a Held answer is about.
 	Scope Scope
 	// NoTry: a Later or Unanswered request was not really tried, for want of

@@ -284,7 +284,7 @@ func (w *Worker) attempt(ctx context.Context, t *task, leave pass) (again bool) 
 			return true
 		}
 		probe := func(ctx context.Context) bool { return w.closer.Alive(ctx, req) }
-		if leave.unanswered(ctx, t.req.Order(), probe) {
+		if leave.unanswered(ctx, t.req.Order(), a.LastCall, probe) {
 			return true
 		}
 		if a.NoTry {

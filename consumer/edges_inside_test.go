@@ -39,7 +39,7 @@ func TestAProbeThatWasCutOffSaysNothingAboutTheGateway(t *testing.T) {
 		time.Sleep(20 * time.Second)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second) // the partition goes to another member
 		defer cancel()
-		keeps := p.unanswered(ctx, one, func(ctx context.Context) bool { <-ctx.Done(); return false })
+		keeps := p.unanswered(ctx, one, time.Time{}, func(ctx context.Context) bool { <-ctx.Done(); return false })
 		if !keeps {
 			t.Error("the request that was cut off lost its place")
 		}
@@ -52,7 +52,7 @@ func TestAProbeThatWasCutOffSaysNothingAboutTheGateway(t *testing.T) {
 			p, _ = g.admit(0)
 		}
 		asked := false
-		p.unanswered(t.Context(), one, func(context.Context) bool { asked = true; return true })
+		p.unanswered(t.Context(), one, time.Time{}, func(context.Context) bool { asked = true; return true })
 		if !asked {
 			t.Error("no further probe is made")
 		}
@@ -66,7 +66,7 @@ func TestWhatIsLeftOfLostPartitionsDoesNotPileUpBehindAShutGate(t *testing.T) {
 		kept := newPartition(t.Context(), place{"t", 0})
 		defer r.finishAll(kept)
 		p, _ := r.gate.admit(0)
-		p.unanswered(t.Context(), one, dead)
+		p.unanswered(t.Context(), one, time.Time{}, dead)
 		r.drive(kept, "WAITS", "1")
 		for round := range 10 { // an outage with ten rebalances
 			moves := newPartition(t.Context(), place{"t", 1})

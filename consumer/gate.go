@@ -16,23 +16,29 @@ const (
 	// whether the gateway answers again.
 	probeEvery = 5 * time.Second
 	// silence without any answer makes an unanswered call speak against the
-	// gateway, not against its order. So does a shorter one that is as long
-	// as the whole call.
-	silence = 10 * time.Second
-	// enough different orders without an answer need no further proof.
-	enough = 3
+	// gateway, not against its order. So does a shorter one that began with
+	// the call.
+	silence = 3 * time.Second
+	// enough different orders without an answer are more than bad luck, also
+	// when a probe is answered; then so many calls may go on at a time.
+	enough, careful = 3, 8
 )
 
 // gate holds back all calls while the gateway as a whole does not answer (G5).
 //
 // A call that got no answer is suspicious when no other call has been
-// answered for a while either. It shuts the gate when it is not the only order
-// that this happens to, or when a probe, a query about no order at all, gets
-// no answer: then it is not the order. The request keeps its place, no retry
-// is burnt. Every few seconds one call goes through a shut gate; the first
-// answer opens it, and calls ramp up from one, each answer making room for one
-// more, so that a gateway that has just come back is not run over. It is safe
-// for concurrent use.
+// answered for a while either. Then a probe, a call about no order at all, says
+// whether it is the gateway:
+//
+//	no answer              it is: the gate is shut, the request keeps its place
+//	an answer, few orders  it is the order: it loses a try, the others go on
+//	an answer, many orders nobody knows: the request keeps its place, a few
+//	                       calls at a time go on until one is answered
+//
+// Every few seconds one call goes through a shut gate; the first answer opens
+// it, and calls ramp up from one, each answer making room for one more, so
+// that a gateway that has just come back is not run over. It is safe for
+// concurrent use.
 type gate struct {
 	slots   int
 	breaker *gobreaker.TwoStepCircuitBreaker[struct{}]
@@ -44,7 +50,7 @@ type gate struct {
 	lastAnswer time.Time
 	silent     map[events.Order]bool // orders without an answer since then, at most enough
 	deadAt     time.Time             // when a probe got no answer; zero since an answer
-	probing    chan struct{}         // closed when the probe under way is over; nil without one
+	probing    *probe                // under way; nil without one
 	shutAt     time.Time             // zero while open
 	timer      *time.Timer
 }
@@ -116,80 +122,113 @@ func (g *gate) admit(inFlight int) (pass, bool) {
 	return pass{g, time.Now(), done}, err == nil
 }
 
-// answered reports that the gateway answered, whatever it said.
+// answered reports that the gateway answered, whatever it said: that makes
+// room for one more call.
 func (p pass) answered() {
-	p.gate.heard()
-	p.done(nil)
-}
-
-// heard notes an answer, and makes room for one more call.
-func (g *gate) heard() {
+	g := p.gate
 	g.mu.Lock()
-	defer g.mu.Unlock()
 	g.lastAnswer = time.Now()
 	g.limit = min(g.limit+1, g.slots)
 	g.silent, g.deadAt = make(map[events.Order]bool), time.Time{}
+	g.mu.Unlock()
+	p.done(nil)
 }
 
-// unanswered reports a call for an order without a usable answer and returns
-// whether the gateway as a whole is to blame: then the request keeps its
-// place. probe asks the gateway whether it is there.
-func (p pass) unanswered(ctx context.Context, order events.Order, probe func(context.Context) bool) (outage bool) {
-	outage = p.gate.suspects(ctx, p.began, order, probe)
-	if ctx.Err() != nil { // cut off: it keeps its place, and says nothing
-		p.done(errNoEvidence)
-		return true
+// unanswered reports that a call for an order, made at since, got no usable
+// answer, and returns whether the request keeps its place, because the order is
+// not known to be to blame. ask asks the gateway whether it is there.
+func (p pass) unanswered(ctx context.Context, order events.Order, since time.Time, ask func(context.Context) bool) (keeps bool) {
+	if since.IsZero() {
+		since = p.began
 	}
-	if outage {
+	switch p.gate.suspects(ctx, since, order, ask) {
+	case itIsTheGateway:
 		p.done(errSilent)
-	} else {
+		return true
+	case nobodyKnows:
+		p.done(nil)
+		return true
+	case itIsTheOrder:
+		p.done(nil)
+		return false
+	case othersAreAnswered:
 		p.done(errNoEvidence)
+		return false
 	}
-	return outage
+	p.done(errNoEvidence)
+	return true
 }
 
-func (g *gate) suspects(ctx context.Context, began time.Time, order events.Order, probe func(context.Context) bool) bool {
-	for {
-		g.mu.Lock()
-		if g.lastAnswer.After(began) && time.Since(g.lastAnswer) < silence {
-			g.mu.Unlock()
-			return false // others are answered: it is the order
-		}
-		if len(g.silent) < enough {
-			g.silent[order] = true
-		}
+// suspicion is what an unanswered call speaks against.
+type suspicion int
+
+const (
+	cutOff            suspicion = iota // the context ended: nothing
+	othersAreAnswered                  // the order: other calls were answered
+	itIsTheOrder                       // the order: a probe was answered
+	itIsTheGateway                     // the gateway: a probe was not answered
+	nobodyKnows                        // many orders, or the gateway for all but a probe
+)
+
+// probe is a question whether the gateway is there; one serves all that ask.
+type probe struct {
+	over  chan struct{}
+	found suspicion // after over
+}
+
+func (g *gate) suspects(ctx context.Context, since time.Time, order events.Order, ask func(context.Context) bool) suspicion {
+	g.mu.Lock()
+	switch {
+	case ctx.Err() != nil:
+		g.mu.Unlock()
+		return cutOff
+	case g.lastAnswer.After(since) && time.Since(g.lastAnswer) < silence:
+		g.mu.Unlock()
+		return othersAreAnswered
+	case !g.deadAt.IsZero() && time.Since(g.deadAt) < probeEvery:
 		// What a probe has found is believed for as long as the gate stays
 		// shut before the next call.
-		dead := !g.deadAt.IsZero() && time.Since(g.deadAt) < probeEvery
-		if dead || len(g.silent) >= enough || ctx.Err() != nil {
-			g.mu.Unlock()
-			return true
-		}
-		if under := g.probing; under != nil { // one probe serves all that ask
-			g.mu.Unlock()
-			select {
-			case <-under:
-			case <-ctx.Done():
+		g.mu.Unlock()
+		return itIsTheGateway
+	}
+	if len(g.silent) < enough {
+		g.silent[order] = true
+	}
+	if p := g.probing; p != nil {
+		g.mu.Unlock()
+		select {
+		case <-p.over:
+			if p.found == cutOff {
+				return g.suspects(ctx, since, order, ask)
 			}
-			continue
-		}
-		over := make(chan struct{})
-		g.probing = over
-		g.mu.Unlock()
-
-		alive := probe(ctx)
-
-		g.mu.Lock()
-		g.probing = nil
-		close(over)
-		if !alive && ctx.Err() == nil {
-			g.deadAt = time.Now()
-		}
-		g.mu.Unlock()
-		if alive {
-			return false
+			return p.found
+		case <-ctx.Done():
+			return cutOff
 		}
 	}
+	p := &probe{over: make(chan struct{})}
+	g.probing = p
+	g.mu.Unlock()
+
+	alive := ask(ctx)
+
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.probing = nil
+	defer close(p.over)
+	switch {
+	case ctx.Err() != nil:
+		p.found = cutOff
+	case !alive:
+		p.found, g.deadAt = itIsTheGateway, time.Now()
+	case len(g.silent) < enough:
+		p.found, g.deadAt = itIsTheOrder, time.Time{}
+		g.limit = min(g.limit+1, g.slots)
+	default:
+		p.found, g.deadAt = nobodyKnows, time.Time{}
+		g.limit = min(g.limit+1, g.slots, careful)
+	}
+	return p.found
 }
 
 // unused reports that no call was made, or that it was cut off.

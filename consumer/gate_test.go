@@ -21,7 +21,7 @@ func TestGate(t *testing.T) {
 		"one unanswered call shuts it when a probe is not answered either": func(t *testing.T, g *gate) {
 			p, _ := g.admit(0)
 			time.Sleep(20 * time.Second)
-			if !p.unanswered(t.Context(), one, dead) {
+			if !p.unanswered(t.Context(), one, time.Time{}, dead) {
 				t.Error("not taken for an outage")
 			}
 			if _, ok := g.admit(0); ok {
@@ -31,29 +31,62 @@ func TestGate(t *testing.T) {
 		"one unanswered call does not when a probe is answered": func(t *testing.T, g *gate) {
 			p, _ := g.admit(0)
 			time.Sleep(20 * time.Second)
-			if p.unanswered(t.Context(), one, alive) {
+			if p.unanswered(t.Context(), one, time.Time{}, alive) {
 				t.Error("taken for an outage")
 			}
 			if _, ok := g.admit(0); !ok {
 				t.Error("shut")
 			}
 		},
-		"three different orders without an answer shut it whatever a probe says": func(t *testing.T, g *gate) {
-			outage := false
+		"three different orders without an answer keep their place whatever a probe says, and a few calls go on": func(t *testing.T, g *gate) {
+			keeps := false
 			for i := range 3 {
 				p, _ := g.admit(0)
 				time.Sleep(20 * time.Second)
-				outage = p.unanswered(t.Context(), events.Order{OutTradeNo: fmt.Sprint(i)}, alive)
+				keeps = p.unanswered(t.Context(), events.Order{OutTradeNo: fmt.Sprint(i)}, time.Time{}, alive)
 			}
-			if !outage {
-				t.Error("not taken for an outage")
+			if !keeps {
+				t.Error("the third one loses a try")
+			}
+			if _, ok := g.admit(careful - 1); !ok {
+				t.Error("shut")
+			}
+			if _, ok := g.admit(careful); ok {
+				t.Error("open as if all were well")
+			}
+		},
+		"one answer among them ends the doubt": func(t *testing.T, g *gate) {
+			for i := range 3 {
+				p, _ := g.admit(0)
+				time.Sleep(20 * time.Second)
+				p.unanswered(t.Context(), events.Order{OutTradeNo: fmt.Sprint(i)}, time.Time{}, alive)
+			}
+			bad, _ := g.admit(0)
+			good, _ := g.admit(1)
+			time.Sleep(15 * time.Second)
+			good.answered()
+			if bad.unanswered(t.Context(), one, time.Time{}, dead) {
+				t.Error("it keeps its place although another order is answered")
+			}
+		},
+		"a shut gate opens when a probe is answered": func(t *testing.T, g *gate) {
+			p, _ := g.admit(0)
+			p.unanswered(t.Context(), one, time.Time{}, dead)
+			time.Sleep(probeEvery + time.Second)
+			bad, _ := g.admit(0)
+			time.Sleep(20 * time.Second)
+			if bad.unanswered(t.Context(), one, time.Time{}, alive) {
+				t.Error("a bad order is taken for an outage")
+			}
+			if _, ok := g.admit(1); !ok {
+				t.Error("still shut")
 			}
 		},
 		"many different orders without an answer at once shut it though a probe is answered": func(t *testing.T, g *gate) {
 			kept := make(chan bool, 20)
 			for i := range 20 {
 				p, _ := g.admit(i)
-				go func() { kept <- p.unanswered(t.Context(), events.Order{OutTradeNo: fmt.Sprint(i)}, alive) }()
+				go func() { kept <- p.unanswered(t.Context(), events.Order{OutTradeNo: fmt.Sprint(i)}, time.Time{}, alive) }()
 			}
 			burnt := 0
 			for range 20 {
@@ -71,7 +104,7 @@ func TestGate(t *testing.T) {
 			outages := make(chan bool, 2)
 			for range 2 {
 				p, _ := g.admit(0)
-				go func() { outages <- p.unanswered(t.Context(), one, slow) }()
+				go func() { outages <- p.unanswered(t.Context(), one, time.Time{}, slow) }()
 			}
 			for range 2 {
 				if !<-outages {
@@ -89,7 +122,7 @@ func TestGate(t *testing.T) {
 				other, _ := g.admit(1)
 				other.answered()
 			}
-			if lost.unanswered(t.Context(), one, dead) {
+			if lost.unanswered(t.Context(), one, time.Time{}, dead) {
 				t.Error("taken for an outage")
 			}
 			if _, ok := g.admit(0); !ok {
@@ -102,13 +135,13 @@ func TestGate(t *testing.T) {
 			time.Sleep(time.Second)
 			other.answered()
 			time.Sleep(silence)
-			if !early.unanswered(t.Context(), one, dead) {
+			if !early.unanswered(t.Context(), one, time.Time{}, dead) {
 				t.Error("the beginning of an outage was not seen")
 			}
 		},
 		"one probe at a time goes through a shut gate": func(t *testing.T, g *gate) {
 			p, _ := g.admit(0)
-			p.unanswered(t.Context(), one, dead)
+			p.unanswered(t.Context(), one, time.Time{}, dead)
 			time.Sleep(probeEvery + time.Second)
 			probe, ok := g.admit(0)
 			if !ok {
@@ -117,14 +150,14 @@ func TestGate(t *testing.T) {
 			if _, ok := g.admit(0); ok {
 				t.Error("a second probe")
 			}
-			probe.unanswered(t.Context(), one, dead)
+			probe.unanswered(t.Context(), one, time.Time{}, dead)
 			if _, ok := g.admit(0); ok {
 				t.Error("open after a probe without an answer")
 			}
 		},
 		"a probe that was not used leaves its place to another": func(t *testing.T, g *gate) {
 			p, _ := g.admit(0)
-			p.unanswered(t.Context(), one, dead)
+			p.unanswered(t.Context(), one, time.Time{}, dead)
 			time.Sleep(probeEvery + time.Second)
 			probe, _ := g.admit(0)
 			probe.unused()
@@ -134,7 +167,7 @@ func TestGate(t *testing.T) {
 		},
 		"after an outage each answer makes room for one more call": func(t *testing.T, g *gate) {
 			p, _ := g.admit(0)
-			p.unanswered(t.Context(), one, dead)
+			p.unanswered(t.Context(), one, time.Time{}, dead)
 			time.Sleep(probeEvery + time.Second)
 			probe, _ := g.admit(0)
 			if _, ok := g.admit(1); ok {

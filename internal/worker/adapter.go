@@ -53,7 +53,7 @@ func answer(v closer.Verdict) consumer.Answer {
 	a := consumer.Answer{
 		Disposition: d, Code: v.Code, Message: v.Message,
 		SafeToReissue: v.SafeToReissue, ConfirmedBy: v.ConfirmedBy,
-		Attempts: v.Attempts, RetryAfter: v.RetryAfter, NoTry: v.Starved,
+		Attempts: v.Attempts, LastCall: v.LastCall, RetryAfter: v.RetryAfter, NoTry: v.Starved,
 		Scope: consumer.Scope{MchID: v.Hold.MchID, AppID: v.Hold.AppID, SubMchID: v.Hold.SubMchID},
 	}
 	if v.Gateway != (closer.Evidence{}) {
