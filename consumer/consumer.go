@@ -60,6 +60,10 @@ type Config struct {
 	Topics Topics
 	Closer Closer
 	Log    logrus.FieldLogger
+	// Now is the clock by which requests fall due, expire and are too young;
+	// nil for time.Now. What must not jump (leases, probes, pauses) goes by the
+	// process's own.
+	Now func() time.Time
 }
 
 // Worker serves close requests. Make one with [New].
@@ -71,6 +75,7 @@ type Worker struct {
 	minOrderAge      time.Duration
 	retries          tiers
 	log              logrus.FieldLogger
+	now              func() time.Time
 	cfg              Config
 
 	// Made by Run.
@@ -103,6 +108,9 @@ func New(cfg Config) (*Worker, error) {
 	if cfg.MaxInFlight == 0 {
 		cfg.MaxInFlight = 256
 	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
 	need(len(cfg.Kafka.Brokers) > 0, "no brokers")
 	need(cfg.Group != "", "no group")
 	need(cfg.SessionTimeout >= time.Second, "session time-out %v is below 1s", cfg.SessionTimeout)
@@ -122,7 +130,7 @@ func New(cfg Config) (*Worker, error) {
 	}
 	return &Worker{
 		closer: cfg.Closer, topics: cfg.Topics, grace: cfg.Grace, rebalanceTimeout: cfg.RebalanceTimeout,
-		minOrderAge: cfg.MinOrderAge, retries: cfg.Topics.Retries, log: cfg.Log, cfg: cfg,
+		minOrderAge: cfg.MinOrderAge, retries: cfg.Topics.Retries, log: cfg.Log, now: cfg.Now, cfg: cfg,
 	}, nil
 }
 
@@ -212,7 +220,7 @@ func (w *Worker) take(t *task) {
 		w.reject(t, err.Error())
 		return
 	}
-	if wait := time.Until(due); wait > 0 {
+	if wait := due.Sub(w.now()); wait > 0 {
 		t.partition.after(wait, t, w.lanes.add)
 		return
 	}
@@ -242,7 +250,7 @@ func (w *Worker) attempt(ctx context.Context, t *task, leave pass) (again bool) 
 		w.settle(t, Answer{Disposition: Failed, Code: events.CodeInvalidRequest, Message: t.rejected})
 		return false
 	}
-	now := time.Now()
+	now := w.now()
 	t.expired = !t.req.ExpiresAt.IsZero() && !now.Before(t.req.ExpiresAt)
 	closeOrAsk := w.closer.Close
 	if t.expired {
@@ -256,7 +264,7 @@ func (w *Worker) attempt(ctx context.Context, t *task, leave pass) (again bool) 
 			w.postpone(t, Answer{Code: code, Message: "waits until " + until.UTC().Format(time.RFC3339)}, until)
 			return false
 		}
-		if w.holds.held(t.req, now) {
+		if w.holds.held(t.req, time.Now()) {
 			leave.unused()
 			w.settle(t, Answer{Disposition: Held, Code: "MERCHANT_HELD", Message: "the gateway refuses this merchant at present"})
 			return false
@@ -267,11 +275,10 @@ func (w *Worker) attempt(ctx context.Context, t *task, leave pass) (again bool) 
 		req.OrderCreatedAt = t.time // see waitFor
 	}
 	a := closeOrAsk(ctx, req)
-	now = time.Now()
 	answered := func() {
 		leave.answered()
 		if !t.expired { // a query says nothing of what closes are refused for
-			w.holds.served(t.req, now)
+			w.holds.served(t.req, time.Now())
 		}
 	}
 	switch a.Disposition {
@@ -288,7 +295,7 @@ func (w *Worker) attempt(ctx context.Context, t *task, leave pass) (again bool) 
 			return true
 		}
 		if a.NoTry {
-			w.postpone(t, a, now.Add(max(a.RetryAfter, time.Second)))
+			w.postpone(t, a, w.now().Add(max(a.RetryAfter, time.Second)))
 			return false
 		}
 	case Held:
@@ -297,7 +304,7 @@ func (w *Worker) attempt(ctx context.Context, t *task, leave pass) (again bool) 
 		} else {
 			leave.unused() // the merchant lacks what it takes to call
 		}
-		w.holds.refused(a.Scope, a, now)
+		w.holds.refused(a.Scope, a, time.Now())
 	case Later:
 		if a.Attempts == 0 {
 			leave.unused()
@@ -305,7 +312,7 @@ func (w *Worker) attempt(ctx context.Context, t *task, leave pass) (again bool) 
 			answered()
 		}
 		if a.NoTry || a.Attempts == 0 {
-			w.postpone(t, a, now.Add(max(a.RetryAfter, time.Second)))
+			w.postpone(t, a, w.now().Add(max(a.RetryAfter, time.Second)))
 			return false
 		}
 	default:

@@ -18,12 +18,12 @@ import (
 //	held              retry record that costs no try
 func (w *Worker) settle(t *task, a Answer) {
 	w.lanes.settle(t.partition)
-	now := time.Now()
+	now := w.now()
 	switch a.Disposition {
 	case Closed, Paid:
-		w.write(t, w.outcome(t, a, now))
+		w.write(t, w.outcome(t, a))
 	case Failed:
-		w.fail(t, a, now)
+		w.fail(t, a)
 	case Held:
 		tier := w.retries.forHold(now.Sub(t.time))
 		w.write(t, w.retry(t, a, tier, now.Add(tier.Delay), t.attempt))
@@ -32,7 +32,7 @@ func (w *Worker) settle(t *task, a Answer) {
 		if !ok {
 			a.Message = "no final answer after the last retry: " + a.Code + ": " + a.Message
 			a.Code = events.CodeRetriesExhausted
-			w.fail(t, a, now)
+			w.fail(t, a)
 			return
 		}
 		// Never longer than the longest tier, whatever was asked for: a record
@@ -43,23 +43,23 @@ func (w *Worker) settle(t *task, a Answer) {
 }
 
 // fail ends a request without proof.
-func (w *Worker) fail(t *task, a Answer, now time.Time) {
+func (w *Worker) fail(t *task, a Answer) {
 	a.Disposition = Failed
 	if t.expired {
 		// The shop has given it up itself: there is nothing to replay.
 		a.Message = "expires_at " + t.req.ExpiresAt.Format(time.RFC3339) + " has passed; " + a.Message
 		a.Code = events.CodeExpired
-		w.write(t, w.outcome(t, a, now))
+		w.write(t, w.outcome(t, a))
 		return
 	}
-	w.write(t, w.deadLetter(t, a, now), w.outcome(t, a, now))
+	w.write(t, w.deadLetter(t, a), w.outcome(t, a))
 }
 
 // postpone puts a request off until a time, at no cost of a try. A wait that
 // is longer than the longest tier takes several hops.
 func (w *Worker) postpone(t *task, a Answer, until time.Time) {
 	w.lanes.settle(t.partition)
-	now := time.Now()
+	now := w.now()
 	tier := w.retries.forWait(until.Sub(now))
 	due := now.Add(tier.Delay)
 	if due.After(until) {
@@ -151,7 +151,7 @@ var errReplaced = errors.New("replaced")
 
 // outcome makes the answer's outcome. Its key is the request's, so that the
 // outcomes of one order stay in order.
-func (w *Worker) outcome(t *task, a Answer, now time.Time) record {
+func (w *Worker) outcome(t *task, a Answer) record {
 	result := events.Failed
 	switch a.Disposition {
 	case Closed:
@@ -163,7 +163,7 @@ func (w *Worker) outcome(t *task, a Answer, now time.Time) record {
 	o.Result, o.Code, o.Message = result, a.Code, a.Message
 	o.SafeToReissue = a.SafeToReissue && result == events.Closed
 	o.ConfirmedBy, o.Gateway, o.Attempts = a.ConfirmedBy, a.Gateway, t.attempts+a.Attempts
-	o.CompletedAt = now
+	o.CompletedAt = time.Now()
 	if o.RequestedAt.IsZero() {
 		o.RequestedAt = t.time
 	}
@@ -201,12 +201,12 @@ func (w *Worker) encodeOutcome(t *task, o events.Outcome) events.Message {
 // deadLetter keeps the request as it came. A broker that refuses it for its
 // size gets it without its value, and at last without its headers: where they
 // stand is in ours.
-func (w *Worker) deadLetter(t *task, a Answer, now time.Time) record {
+func (w *Worker) deadLetter(t *task, a Answer) record {
 	d := events.DeadLetter{
 		Original:        t.msg,
 		ErrorCode:       a.Code,
 		ErrorMessage:    a.Message,
-		FailedAt:        now,
+		FailedAt:        time.Now(),
 		Attempts:        t.attempts + a.Attempts,
 		Replay:          t.req.Replay,
 		Source:          t.source,

@@ -28,6 +28,9 @@ type Deps struct {
 	Merchants closer.Merchants
 	// Observe sees each call to the gateway; nil: nobody does.
 	Observe closer.Observer
+	// Now is the clock by which requests fall due, see consumer.Config; nil
+	// for time.Now.
+	Now func() time.Time
 	// DialKafka and DialGateway replace the network, for tests.
 	DialKafka   func(ctx context.Context, network, addr string) (net.Conn, error)
 	DialGateway func(ctx context.Context, network, addr string) (net.Conn, error)
@@ -82,6 +85,7 @@ func New(cfg config.Config, deps Deps) (*Worker, error) {
 		Topics:      topics,
 		Closer:      adapter{c},
 		Log:         deps.Log,
+		Now:         deps.Now,
 	})
 	if err != nil {
 		return nil, err

@@ -224,7 +224,7 @@ func (c *checker) checkDeadLetters() {
 				c.findFor(r, Altered, "%s[%d]@%d: %s", d.Topic, d.Partition, d.Offset, why)
 			}
 		}
-		if failed != nil && failed.Code == "EXPIRED" && (r.expires.IsZero() || r.expires.After(failed.CompletedAt)) {
+		if failed != nil && failed.Code == "EXPIRED" && (r.expires.IsZero() || r.expires.After(c.latest(failed.CompletedAt))) {
 			c.findFor(r, Early, "expired at %v, its time is %v", failed.CompletedAt, r.expires)
 		}
 		if failed != nil && c.Book != nil && !c.OutagesMayFail && !slices.Contains(ownCodes, failed.Code) && !failing[r.order] {

@@ -54,15 +54,16 @@ func (c *checker) checkWork() {
 				continue // no look before the call
 			}
 			look := looks[i-1]
+			// The gateway's clock and the record's are the same, but for what
+			// a record's timestamp loses in milliseconds.
+			start := c.latest(call.Start).Add(time.Millisecond)
 			due, waiting := false, time.Time{}
 			for _, r := range requests {
 				if !look.finished(r.record) {
-					// The gateway's clock and the record's are the same, but
-					// for what a record's timestamp loses in milliseconds. A
-					// request that has expired is asked about, however young
+					// A request that has expired is asked about, however young
 					// its order is.
-					expired := call.Op == gatewaysim.OrderQuery && !r.expires.IsZero() && !r.expires.After(call.Start)
-					if expired || !r.due.After(call.Start.Add(time.Millisecond)) {
+					expired := call.Op == gatewaysim.OrderQuery && !r.expires.IsZero() && !r.expires.After(start)
+					if expired || !r.due.After(start) {
 						due = true
 					} else {
 						waiting = r.due
@@ -72,7 +73,7 @@ func (c *checker) checkWork() {
 					if look.finished(retry) {
 						continue
 					}
-					if at := dueOf(retry); !at.After(call.Start) {
+					if at := dueOf(retry); !at.After(start) {
 						due = true
 					} else {
 						waiting = at

@@ -32,6 +32,9 @@ type Evidence struct {
 	MaxInFlight int
 	// MinOrderAge is the age below which an order is not to be closed.
 	MinOrderAge time.Duration
+	// ClocksAhead says when the clock of a worker was ahead: by so much it may
+	// have been early.
+	ClocksAhead []ClockAhead
 	// OutagesMayFail: a request may fail because the gateway did not answer.
 	OutagesMayFail bool
 }
@@ -65,6 +68,7 @@ func (w *World) Evidence(o *Observer) Evidence {
 		Calls:       w.Gateway.Calls(),
 		Generations: w.generations.list(),
 		MinOrderAge: w.Config.MinOrderAge,
+		ClocksAhead: w.ahead,
 	}
 	for _, name := range w.Config.Topics.Retries() {
 		e.Retries = append(e.Retries, o.Records(name)...)

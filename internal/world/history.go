@@ -40,7 +40,7 @@ func (e Evidence) History(o events.Order) string {
 	}
 	for _, c := range e.Calls {
 		if c.Order == o {
-			add(c.Start, "%s by %s at %s until %s: %s", c.Op, c.Caller, c.Host, c.End.Format(clock), c.Answer)
+			add(c.Start, "%s by %s at %s until %s: %s", c.Op, c.Caller, c.Host, c.End.Format(timeOfDay), c.Answer)
 		}
 	}
 	for _, entry := range e.Book {
@@ -53,9 +53,9 @@ func (e Evidence) History(o events.Order) string {
 	slices.SortStableFunc(lines, func(a, b line) int { return a.at.Compare(b.at) })
 	var b strings.Builder
 	for _, l := range lines {
-		fmt.Fprintf(&b, "%s %s\n", l.at.UTC().Format(clock), l.text)
+		fmt.Fprintf(&b, "%s %s\n", l.at.UTC().Format(timeOfDay), l.text)
 	}
 	return b.String()
 }
 
-const clock = "15:04:05.000"
+const timeOfDay = "15:04:05.000"

@@ -93,6 +93,16 @@ var faultKinds = [...]faultKind{
 		return path.Heal, nil
 	}},
 
+	{"a worker's clock is wrong", 2, 10 * time.Second, 5 * time.Minute, func(r *run, f Fault) (func(), error) {
+		name := r.slots[f.Target%len(r.slots)].Name
+		offset := time.Duration(f.N) * time.Minute
+		if f.Choice%2 == 0 {
+			offset = -offset
+		}
+		r.world.SetClock(name, offset)
+		return func() { r.world.SetClock(name, 0) }, nil
+	}},
+
 	{"leaders moved", 4, 0, 0, func(r *run, f Fault) (func(), error) {
 		for _, t := range r.world.Topics {
 			for p := range t.Partitions {

@@ -43,6 +43,7 @@ func (w *World) StartWorker(name string, tune func(*config.Config)) (*Worker, er
 	cfg.Kafka.ClientID = fmt.Sprintf("%s/%d", name, w.runs[name])
 	assembled, err := worker.New(cfg, worker.Deps{
 		Log:         w.log.WithField("worker", name),
+		Now:         w.clock(name).now,
 		DialKafka:   host.DialContext,
 		DialGateway: host.DialContext,
 	})

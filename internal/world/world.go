@@ -60,13 +60,15 @@ type World struct {
 	log         logrus.FieldLogger
 	workers     []*Worker
 	runs        map[string]int
+	clocks      map[string]*clock
+	ahead       []ClockAhead
 	generations *generations
 	closers     []func() error
 }
 
 // New starts the cluster and the gateway. No worker runs yet.
 func New(cfg Config) (*World, error) {
-	w := &World{Network: NewNetwork(), Config: config.Default(), runs: make(map[string]int), log: cfg.Log}
+	w := &World{Network: NewNetwork(), Config: config.Default(), runs: make(map[string]int), clocks: make(map[string]*clock), log: cfg.Log}
 	if w.log == nil {
 		silent := logrus.New()
 		silent.SetOutput(io.Discard)
