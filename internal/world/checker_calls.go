@@ -73,7 +73,7 @@ func (c *checker) checkWork() {
 					if look.finished(retry) {
 						continue
 					}
-					if at := dueOf(retry); !at.After(start) {
+					if at := dueOf(retry); !at.After(c.latestSince(retry.At.Add(-clockSlack), call.Start)) {
 						due = true
 					} else {
 						waiting = at

@@ -49,10 +49,14 @@ const clockSlack = time.Minute
 
 // latest is the latest time that a worker's clock can have shown when
 // something was decided that happened at t.
-func (e *Evidence) latest(t time.Time) time.Time {
+func (e *Evidence) latest(t time.Time) time.Time { return e.latestSince(t.Add(-clockSlack), t) }
+
+// latestSince is the same where it was decided since then: when a retry is due
+// is written by one clock and read by another, and a timer waits for the rest.
+func (e *Evidence) latestSince(since, t time.Time) time.Time {
 	var by time.Duration
 	for _, c := range e.ClocksAhead {
-		if !c.From.After(t) && (c.To.IsZero() || t.Sub(c.To) < clockSlack) {
+		if !c.From.After(t) && (c.To.IsZero() || c.To.After(since)) {
 			by = max(by, c.By)
 		}
 	}
