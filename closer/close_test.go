@@ -285,6 +285,58 @@ func TestYoungOrderSaysWhenToComeBack(t *testing.T) {
 	})
 }
 
+// What counts is how old the order was when the call was made: its create call
+// can arrive between that and the answer, or while a query is asked again.
+func TestTheAgeOfAnOrderIsThatOfTheCall(t *testing.T) {
+	for sentence, tt := range map[string]struct {
+		age             time.Duration
+		closes, queries []reply
+		class           Class
+		calls           string // the first ones
+	}{
+		"a close of a young order whose queries fail until it is settled": {57 * time.Second, replies(closeSuccess()), replies(reply{status: 502}), Closed, "close query query query query close"},
+		"a query that found nothing while it was young":                   {59500 * time.Millisecond, replies(code("ORDERNOTEXIST")), replies(after(1500*time.Millisecond, code("ORDERNOTEXIST"))), Temporary, "close query"},
+		"a close of a young order with a slow answer":                     {55 * time.Second, replies(after(6*time.Second, closeSuccess())), replies(state("CLOSED")), Closed, "close query"},
+	} {
+		t.Run(sentence, func(t *testing.T) {
+			inBubble(t, closesAndQueries(tt.closes, tt.queries), nil, func(t *testing.T, c *Closer, g *gateway) {
+				o := order()
+				o.CreatedAt = time.Now().Add(-tt.age)
+				v := c.Close(t.Context(), o)
+				if v.Class != tt.class || v.RetryAfter < 0 {
+					t.Errorf("got %+v", v)
+				}
+				if got := g.sequence(); !strings.HasPrefix(got, tt.calls) {
+					t.Errorf("calls: %s, want first: %s", got, tt.calls)
+				}
+			})
+		})
+	}
+}
+
+// A signed ORDERPAID is not forgotten over a later answer that says less.
+func TestPaidIsNotForgotten(t *testing.T) {
+	for _, query := range []reply{state("CLOSED"), code("ORDERNOTEXIST")} {
+		inBubble(t, closesAndQueries(replies(code("ORDERPAID"), code("SYSTEMERROR"), code("ORDERCLOSED")), replies(query)), nil, func(t *testing.T, c *Closer, g *gateway) {
+			c.cfg.Confirm = ConfirmAlways
+			if v := c.Close(t.Context(), order()); v.Class != Temporary || v.SafeToReissue {
+				t.Errorf("got %+v", v)
+			}
+		})
+	}
+}
+
+// No call is begun after the budget, whatever the merchant's rate.
+func TestTheRateDoesNotStretchTheBudget(t *testing.T) {
+	inBubble(t, script(code("SYSTEMERROR")), func(c *Config, g *gateway) { g.m.Rate = 0.01 }, func(t *testing.T, c *Closer, g *gateway) {
+		start := time.Now()
+		v := c.Close(t.Context(), order())
+		if took := time.Since(start); took > c.cfg.Budget || v.Attempts != 1 || v.Class != Temporary || !v.Starved {
+			t.Errorf("%+v after %v", v, took)
+		}
+	})
+}
+
 func TestInterrupted(t *testing.T) {
 	for sentence, tt := range map[string]struct {
 		answer func(call, int) reply

@@ -44,7 +44,7 @@ func TestDocumentedSettling(t *testing.T) {
 	in := map[string][]decision{
 		"`SUCCESS`": {answeredSuccess}, "`ORDERNOTEXIST`": {answeredNotExist},
 		"`ORDERCLOSED`": {answeredClosed}, "`ORDERPAID`": {answeredPaid}, "refused": {answeredRefused},
-		"unknown code": {answeredUnknown}, "temporary": {answeredLater, answeredNothing},
+		"unknown code": {answeredUnknown}, "temporary": {answeredLater, answeredNothing}, "`FREQUENCY_LIMITED` and its kin": {answeredLimit},
 	}
 	ages := map[string]age{"settled": settled, "young": young, "age unknown": ageUnknown}
 	queries := map[string]trade{
@@ -90,8 +90,8 @@ func TestDocumentedSettling(t *testing.T) {
 			}
 		}
 	}
-	if covered != 12*6 {
-		t.Errorf("%d cells checked, there should be %d", covered, 12*6)
+	if covered != 13*6 {
+		t.Errorf("%d cells checked, there should be %d", covered, 13*6)
 	}
 }
 

@@ -29,7 +29,7 @@ type host struct {
 	connectErrors int       // in a row
 	dnsErrors     int       // in a row
 	leftUntil     time.Time // zero: in use
-	trial         bool      // one call is trying whether it is back
+	trial         bool      // one call tries whether it is back, see try
 	answered      uint64
 	failed        uint64
 	lastFailure   Failure
@@ -59,15 +59,17 @@ func (h *host) try(now time.Time) bool {
 	return true
 }
 
-// report takes in how a call to the host ended, with interrupted where it
-// said nothing of the host. Every try must be reported.
-func (h *host) report(f Failure, interrupted bool, now time.Time) {
+// tried ends a try.
+func (h *host) tried() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.trial = false
-	if interrupted {
-		return
-	}
+}
+
+// report takes in how a call to the host ended.
+func (h *host) report(f Failure, now time.Time) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	if f.HostDown() {
 		h.failed++
 		h.lastFailure, h.lastFailureAt = f, now
@@ -79,7 +81,11 @@ func (h *host) report(f Failure, interrupted bool, now time.Time) {
 		h.connectErrors++
 	case FailDNS:
 		h.dnsErrors++
-	default: // there was a connection
+	case FailTimeout, FailLost:
+		// Read errors do not move the traffic, away or back: the connection
+		// may be an old one that hangs since before the host was left.
+		return
+	default: // something came back
 		h.connectErrors, h.dnsErrors = 0, 0
 		h.leftUntil = time.Time{}
 		return
@@ -105,21 +111,24 @@ func (h *host) badness() int {
 // for them while another host is well.
 //
 // When all hosts were left, the least bad one is called: some host must be,
-// or nobody learns that one is back.
-func take(ctx context.Context, hosts []*host, moves int, now time.Time) (*host, error) {
+// or nobody learns that one is back. A host that was left and whose time is up
+// is tried by the first call where no host before it is in use, and by any
+// call that a host has let down.
+//
+// The caller gives the place back with [place.leave].
+func take(ctx context.Context, hosts []*host, moves int, now time.Time) (place, error) {
 	inUse := make([]*host, 0, len(hosts))
 	for _, h := range hosts {
 		switch {
 		case h.inUse():
 			inUse = append(inUse, h)
-		case moves == 0 && len(inUse) == 0 && h.try(now):
-			return h, h.take(ctx)
+		case (moves > 0 || len(inUse) == 0) && h.try(now):
+			return h.take(ctx, true)
 		}
 	}
 	if len(inUse) == 0 {
 		if moves > 0 {
-			h := hosts[moves%len(hosts)]
-			return h, h.take(ctx)
+			return hosts[moves%len(hosts)].take(ctx, false)
 		}
 		best := hosts[0]
 		for _, h := range hosts[1:] {
@@ -127,28 +136,47 @@ func take(ctx context.Context, hosts []*host, moves int, now time.Time) (*host, 
 				best = h
 			}
 		}
-		return best, best.take(ctx)
+		return best.take(ctx, false)
 	}
 	first := moves % len(inUse)
 	for i := range inUse {
 		h := inUse[(first+i)%len(inUse)]
 		if !h.slots.isFailing() {
-			return h, h.take(ctx)
+			return h.take(ctx, false)
 		}
 		if h.slots.tryAcquire() {
-			return h, nil
+			return place{host: h}, nil
 		}
 	}
-	h := inUse[first]
-	return h, h.take(ctx)
+	return inUse[first].take(ctx, false)
 }
 
-func (h *host) take(ctx context.Context) error {
+// place is the call slot of one call at a host.
+type place struct {
+	*host
+	trial bool // the call tries whether the host is back
+}
+
+func (h *host) take(ctx context.Context, trial bool) (place, error) {
 	err := h.slots.acquire(ctx)
-	if err != nil {
-		h.report("", true, time.Time{})
+	if err != nil && trial {
+		h.tried()
 	}
-	return err
+	return place{h, trial}, err
+}
+
+// leave gives the place back and takes in how the call ended; interrupted
+// where that says nothing of the host.
+func (p place) leave(f Failure, interrupted bool, took time.Duration, now time.Time) {
+	if p.trial {
+		p.tried()
+	}
+	if interrupted {
+		p.slots.giveBack()
+		return
+	}
+	p.report(f, now)
+	p.slots.finish(f.HostDown(), took, now)
 }
 
 // HostHealth is how a host does at this moment.

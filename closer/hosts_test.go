@@ -242,7 +242,7 @@ func TestTrialIsHandedOn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHost("http://x", 1)
 		for range 3 {
-			h.report(FailConnect, false, time.Now())
+			h.report(FailConnect, time.Now())
 		}
 		if h.inUse() || h.try(time.Now()) {
 			t.Error("still in use after three connect failures")
@@ -251,13 +251,55 @@ func TestTrialIsHandedOn(t *testing.T) {
 		if !h.try(time.Now()) || h.try(time.Now()) {
 			t.Error("one call at a time should try a host that was left")
 		}
-		h.report("", true, time.Now()) // its context ended: it found out nothing
+		h.report(FailTimeout, time.Now()) // a call that began before the host was left
+		if h.inUse() || h.try(time.Now()) {
+			t.Error("a connection that hangs since before brings the host back, or ends the trial")
+		}
+		h.tried() // its context ended: it found out nothing
 		if !h.try(time.Now()) {
 			t.Error("nobody may try after an interrupted trial")
 		}
-		h.report(FailStatus, false, time.Now())
+		h.report(FailStatus, time.Now())
 		if !h.inUse() {
 			t.Error("a bad answer is a connection all the same")
+		}
+	})
+}
+
+// A backup that was left is used again when the main host, which is in use,
+// lets a call down: 5xx and time-outs do not make anybody leave the main host.
+func TestABackupThatWasLeftComesBack(t *testing.T) {
+	bad := false
+	answer := func(c call, _ int) reply {
+		if bad && c.host == "main.test" {
+			return reply{status: 502}
+		}
+		return closeSuccess()
+	}
+	inBubble(t, answer, twoHosts, func(t *testing.T, c *Closer, g *gateway) {
+		c.cfg.Confirm = ConfirmNever
+		g.setDown("main.test", errRefused)
+		g.setDown("backup.test", errRefused)
+		for range 2 {
+			c.Close(t.Context(), order())
+		}
+		g.setDown("main.test", nil)
+		g.setDown("backup.test", nil)
+		time.Sleep(time.Hour)
+		if v := c.Close(t.Context(), order()); v.Gateway.Host != "http://main.test" {
+			t.Fatalf("the main host is not back: %+v", v)
+		}
+		if h := c.Hosts(); h[0].URL != "http://backup.test" || h[0].InUse {
+			t.Fatalf("the backup was not left: %+v", h)
+		}
+		bad = true
+		for range 3 {
+			if v := c.Close(t.Context(), order()); v.Class != Closed || v.Gateway.Host != "http://backup.test" {
+				t.Errorf("with the main host ill: %+v", v)
+			}
+		}
+		if h := c.Hosts(); !h[0].InUse {
+			t.Errorf("the backup is still left: %+v", h[0])
 		}
 	})
 }

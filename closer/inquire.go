@@ -17,7 +17,7 @@ func (r *run) inquire() (Verdict, bool) {
 		return Verdict{}, false
 	}
 	r.last = decision{} // nobody has closed anything
-	r.lastTrade, r.tradeCode = t, code
+	r.lastTrade, r.tradeCode, r.askedAt = t, code, r.lastCall
 	ruling := r.rule()
 	switch ruling.step {
 	case conclude:

@@ -74,10 +74,15 @@ func (a *account) begin(ctx context.Context) (later time.Duration, err error) {
 	return 0, nil
 }
 
-// wait blocks until the merchant may make one more call. It waits as long as
-// the rate asks for, first come first served, or until ctx ends.
-func (a *account) wait(ctx context.Context) error {
+// wait blocks until the merchant may make one more call, first come first
+// served, or until ctx ends. Where that would be after the deadline it returns
+// context.DeadlineExceeded at once.
+func (a *account) wait(ctx context.Context, deadline time.Time) error {
 	r := a.limiter.Reserve()
+	if time.Now().Add(r.Delay()).After(deadline) {
+		r.Cancel()
+		return context.DeadlineExceeded
+	}
 	if err := sleep(ctx, r.Delay()); err != nil {
 		r.Cancel()
 		return err

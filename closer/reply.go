@@ -73,7 +73,7 @@ func checkReply(body []byte, call Call, id identity, keys []signing.Key, t signi
 			continue
 		}
 		for _, d := range decisive {
-			if i := strings.Index(value, "&"+d); i >= 0 && strings.HasPrefix(value[i+1+len(d):], "=") {
+			if strings.Contains(value, "&"+d+"=") {
 				return fail(FailSignature, fmt.Errorf("%.40s holds the text of a field %s, so what was signed is ambiguous", name, d))
 			}
 		}

@@ -45,7 +45,10 @@ type run struct {
 	rounds    int
 	moves     int // times a host let this run down
 	lost      bool
-	starved   bool // the last call that was wanted found no free slot in time
+	paid      bool      // a close was answered with paid
+	closedAt  time.Time // when the last answered close was made
+	askedAt   time.Time // when the query was made that lastTrade is from
+	starved   bool      // the last call that was wanted found no free slot in time
 	last      decision
 	lastTrade trade
 	tradeCode string
@@ -70,6 +73,7 @@ func (r *run) do(round func() (Verdict, bool)) Verdict {
 		return v
 	}
 	if err == nil {
+		r.pace.deadline = time.Now().Add(r.c.cfg.Budget)
 		err = backoff.RetryNotify(
 			func() error {
 				got, done := round()
@@ -143,19 +147,24 @@ func (r *run) round() (Verdict, bool) {
 // attempt.
 func (r *run) spent() bool { return r.last.limit > 0 && r.streak >= r.last.limit }
 
-// rule settles what is known now.
+// rule settles what is known now. The age that counts is the order's when the
+// call was made that found it, or did not: a create call can arrive before its
+// answer.
 func (r *run) rule() ruling {
-	a := r.age()
-	return settle(standing{close: r.last, query: r.lastTrade, age: a, confirm: r.c.cfg.Confirm, lost: r.lost})
+	at := r.closedAt
+	if r.lastTrade == tradeUnknown {
+		at = r.askedAt
+	}
+	return settle(standing{close: r.last, query: r.lastTrade, age: r.age(at), confirm: r.c.cfg.Confirm, lost: r.lost, paid: r.paid})
 }
 
-func (r *run) age() age {
+func (r *run) age(at time.Time) age {
 	switch settle := r.c.cfg.SettleAge; {
 	case settle < 0:
 		return settled
 	case r.order.CreatedAt.IsZero():
 		return ageUnknown
-	case time.Since(r.order.CreatedAt) < settle:
+	case at.Sub(r.order.CreatedAt) < settle:
 		return young
 	}
 	return settled
@@ -168,8 +177,10 @@ func (r *run) close() bool {
 	if !ok {
 		return false
 	}
+	r.closedAt = r.lastCall
 	r.heard(decide(a))
 	r.lost = r.lost || r.last.class == NoAnswer
+	r.paid = r.paid || r.last.class == Paid
 	return true
 }
 
@@ -222,7 +233,7 @@ func (r *run) query(times int) (Verdict, bool) {
 		r.saw(class, code, reason)
 		// An answer is worth more than none after it.
 		if t != unanswered || r.lastTrade == notAsked {
-			r.lastTrade, r.tradeCode = t, code
+			r.lastTrade, r.tradeCode, r.askedAt = t, code, r.lastCall
 		}
 		ruling := r.rule()
 		switch ruling.step {
@@ -278,7 +289,8 @@ func badSignature(a answer) bool {
 func (r *run) call(call Call, key int) (answer, bool) {
 	if r.calls > 0 {
 		r.observe(0)
-		if r.account.wait(r.ctx) != nil {
+		if err := r.account.wait(r.ctx, r.pace.deadline); err != nil {
+			r.starved = r.ctx.Err() == nil
 			return answer{}, false
 		}
 	}
@@ -287,7 +299,7 @@ func (r *run) call(call Call, key int) (answer, bool) {
 	cancel()
 	if err != nil {
 		r.starved = r.ctx.Err() == nil
-		if r.calls == 0 {
+		if r.last.class == 0 {
 			r.last = decision{class: NoAnswer, code: string(FailBusy), reason: "no call slot of the host was free"}
 			r.evidence.Host = h.url
 		}
@@ -320,13 +332,8 @@ func (r *run) call(call Call, key int) (answer, bool) {
 	took := now.Sub(start)
 
 	interrupted := d.failure != "" && r.ctx.Err() != nil
-	h.report(a.failure, interrupted, now)
-	if interrupted {
-		h.slots.giveBack()
-	} else {
-		h.slots.finish(a.failure.HostDown(), took, now)
-	}
-	r.gather(call, h, a)
+	h.leave(a.failure, interrupted, took, now)
+	r.gather(call, h.host, a)
 	r.pending = &Attempt{
 		Order: r.order, Call: call, Number: r.calls, Host: h.url, Start: start, Duration: took,
 		Reused: d.reused, Status: d.status, Key: key + 1, Reply: shown(a.fields),
@@ -439,7 +446,7 @@ func (r *run) unconfirmed(code, why string) Verdict {
 // unsettled is the verdict about an order that is not there, yet.
 func (r *run) unsettled(code string) Verdict {
 	v := r.verdict(Temporary, code, "the gateway does not know the order, which is so young that its create call may still arrive")
-	v.RetryAfter = r.c.cfg.SettleAge - time.Since(r.order.CreatedAt)
+	v.RetryAfter = max(r.c.cfg.SettleAge-time.Since(r.order.CreatedAt), 0)
 	return v
 }
 

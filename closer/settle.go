@@ -17,6 +17,8 @@ type standing struct {
 	confirm Confirm
 	// lost: an earlier call of this Close got no answer.
 	lost bool
+	// paid: an earlier close of it was answered with paid.
+	paid bool
 }
 
 // step is what to do about a standing.
@@ -56,6 +58,15 @@ type ruling struct {
 //     except that paid wins over closed: it is the side on which the buyer
 //     does not pay twice.
 func settle(s standing) ruling {
+	r := weigh(s)
+	if s.paid && r.step == conclude && r.class == Closed {
+		return ruling{step: again}
+	}
+	return r
+}
+
+// weigh is settle without what was answered before.
+func weigh(s standing) ruling {
 	closed, paid := s.close.class == Closed, s.close.class == Paid
 	nobody := s.close.class == 0 // closes: an Ask
 	// vacuous: the close may have been answered for an order that was not
@@ -93,6 +104,8 @@ func settle(s standing) ruling {
 		case s.close.said == saidClosed && closed:
 			byClose.safe = s.age == settled
 			return byClose
+		case s.close.ask: // the close speaks of an order that is there
+			return ruling{step: again}
 		case s.age == settled:
 			return byQuery(Closed, true)
 		case (closed || nobody) && s.age == young:

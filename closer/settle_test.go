@@ -11,6 +11,7 @@ var (
 	answeredNotExist = decision{class: Closed, said: saidNotExist}
 	answeredPaid     = decision{class: Paid, said: saidPaid}
 	answeredLater    = decision{class: Temporary, said: "SYSTEMERROR"}
+	answeredLimit    = decision{class: Temporary, said: "FREQUENCYLIMITED", ask: true}
 	answeredRefused  = decision{class: Failed, said: "PARAMERROR"}
 	answeredUnknown  = decision{class: Unknown, said: "X"}
 	answeredNothing  = decision{class: NoAnswer}
@@ -93,6 +94,8 @@ func TestSettle(t *testing.T) {
 		"unknown order after ORDERCLOSED: not safe when young":          {answeredClosed, tradeUnknown, young, always, fine, closedBy(byClose, false)},
 		"unknown order after ORDERPAID concludes nothing":               {answeredPaid, tradeUnknown, settled, always, fine, repeats},
 		"unknown order after no answer, settled: nothing to close":      {answeredNothing, tradeUnknown, settled, doubt, lost, closedBy(byQuery, true)},
+		"unknown order after FREQUENCY_LIMITED is a contradiction":      {answeredLimit, tradeUnknown, settled, doubt, fine, repeats},
+		"CLOSED after FREQUENCY_LIMITED is closed":                      {answeredLimit, tradeClosed, settled, doubt, fine, closedBy(byQuery, true)},
 		"unknown order after no answer, unknown age: closed again":      {answeredNothing, tradeUnknown, ageUnknown, doubt, lost, repeats},
 		"unknown order after no answer, young: closed again":            {answeredNothing, tradeUnknown, young, doubt, lost, repeats},
 		"unknown order after a refused request leaves it refused":       {answeredRefused, tradeUnknown, settled, doubt, lost, refused},
@@ -133,16 +136,21 @@ func TestSettle(t *testing.T) {
 // What holds for every standing there is, whatever the table says.
 func TestSettleNeverPromisesTooMuch(t *testing.T) {
 	decisions := []decision{{}, answeredSuccess, answeredClosed, answeredNotExist, answeredPaid,
-		answeredLater, answeredRefused, answeredUnknown, answeredNothing, answeredMerchant}
+		answeredLater, answeredLimit, answeredRefused, answeredUnknown, answeredNothing, answeredMerchant}
 	for _, d := range decisions {
 		for query := notAsked; query <= tradeUnknown; query++ {
 			for age := ageUnknown; age <= settled; age++ {
 				for _, confirm := range []Confirm{ConfirmNever, ConfirmDoubt, ConfirmAlways} {
 					for _, lost := range []bool{false, true} {
-						s := standing{d, query, age, confirm, lost}
+						s := standing{close: d, query: query, age: age, confirm: confirm, lost: lost}
 						r := settle(s)
 						name := fmt.Sprintf("%+v -> %+v", s, r)
 						final := r.step == conclude && (r.class == Closed || r.class == Paid)
+						was := s
+						was.paid = true
+						if w := settle(was); w.step == conclude && w.class == Closed {
+							t.Errorf("closed although an earlier close was answered with paid: %+v", was)
+						}
 						switch {
 						case r.step != conclude && r != (ruling{step: r.step}):
 							t.Errorf("promises without a conclusion: %s", name)

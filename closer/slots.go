@@ -47,6 +47,9 @@ func newSlots(most int) *slots {
 
 // acquire waits for a slot until ctx ends.
 func (s *slots) acquire(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	s.mu.Lock()
 	if s.free() {
 		s.inFlight++

@@ -49,6 +49,9 @@ func newHTTPClient(cfg Config) *http.Client {
 			TLSClientConfig:     tlsConfig,
 			TLSHandshakeTimeout: cfg.ConnectTimeout,
 			ForceAttemptHTTP2:   true,
+			// An HTTP/2 connection outlives the time-outs of its calls: without
+			// pings one that hangs would be kept until the kernel gives it up.
+			HTTP2: &http.HTTP2Config{SendPingTimeout: cfg.AttemptTimeout / 2, PingTimeout: cfg.AttemptTimeout / 2},
 			// As many idle connections as there may be calls: fewer would
 			// mean a TLS handshake for most calls under load.
 			MaxIdleConnsPerHost:    cfg.MaxConcurrency,
