@@ -43,7 +43,7 @@ func BenchmarkReadReply(b *testing.B) {
 			b.ReportAllocs()
 			b.SetBytes(int64(len(f.body)))
 			for b.Loop() {
-				if _, err := readReply(f.body); err != nil {
+				if _, err := ReadFields(f.body); err != nil {
 					b.Fatal(err)
 				}
 			}

@@ -515,10 +515,84 @@ func TestObserver(t *testing.T) {
 	})
 }
 
+// Whatever a gateway sends back of our signature, nobody is shown it.
+func TestAnEchoedSignatureIsNotShown(t *testing.T) {
+	for sentence, body := range map[string]string{
+		"in a message":             "<xml><return_code>FAIL</return_code><return_msg>your sign SIGN is wrong</return_msg></xml>",
+		"in a field of its own":    "<xml><return_code>FAIL</return_code><Sign>SIGN</Sign></xml>",
+		"in the name of a field":   "<xml><return_code>FAIL</return_code><SIGN>x</SIGN></xml>",
+		"in an element twice":      "<xml><SIGN>1</SIGN><SIGN>2</SIGN></xml>",
+		"in broken XML":            "<SIGN></QSIGN>",
+		"as the encoding":          `<?xml version="1.0" encoding="SIGN"?><xml></xml>`,
+		"as the merchant":          "<xml><return_code>SUCCESS</return_code><mch_id>SIGN</mch_id></xml>",
+		"as return_code":           "<xml><return_code>SIGN</return_code></xml>",
+		"in a page":                "<html>SIGN</html>",
+		"in a field that is added": "<xml><return_code>FAIL</return_code><more>sign=SIGN&amp;x</more></xml>",
+	} {
+		t.Run(sentence, func(t *testing.T) {
+			var mu sync.Mutex
+			var shown []string
+			var signs []string
+			answer := func(c call, _ int) reply {
+				mu.Lock()
+				defer mu.Unlock()
+				signs = append(signs, c.got["sign"])
+				return reply{raw: strings.ReplaceAll(body, "SIGN", c.got["sign"])}
+			}
+			observe := func(c *Config, _ *gateway) {
+				c.Observe = func(_ context.Context, a Attempt) {
+					mu.Lock()
+					defer mu.Unlock()
+					shown = append(shown, fmt.Sprintf("%+v %v", a, a.Err))
+				}
+			}
+			inBubble(t, answer, observe, func(t *testing.T, c *Closer, _ *gateway) {
+				shown = append(shown, fmt.Sprintf("%+v", c.Close(t.Context(), order())))
+			})
+			for _, s := range shown {
+				for _, sign := range signs {
+					if strings.Contains(s, sign) {
+						t.Fatalf("shows the signature %s: %s", sign, s)
+					}
+				}
+			}
+		})
+	}
+}
+
+// An order that was tried before is asked about as if this run had lost a call.
+func TestAnOrderThatWasTriedBeforeIsAskedAbout(t *testing.T) {
+	inBubble(t, closesAndQueries(replies(closeSuccess()), replies(state("CLOSED"))), nil, func(t *testing.T, c *Closer, g *gateway) {
+		o := order()
+		o.Tried = true
+		if v := c.Close(t.Context(), o); v.ConfirmedBy != ConfirmedByOrderQuery || g.sequence() != "close query" {
+			t.Errorf("%s: %+v", g.sequence(), v)
+		}
+	})
+}
+
+// The host that is named is the one whose answer the verdict rests on.
+func TestTheHostOfAVerdictIsTheOneThatAnswered(t *testing.T) {
+	answer := func(c call, _ int) reply {
+		if c.host == "main.test" {
+			return reply{} // hangs up
+		}
+		if c.call == CallQuery {
+			return reply{status: 502}
+		}
+		return closeSuccess()
+	}
+	inBubble(t, answer, twoHosts, func(t *testing.T, c *Closer, _ *gateway) {
+		if v := c.Close(t.Context(), order()); v.Class != Closed || v.Gateway.Host != "http://backup.test" {
+			t.Errorf("got %+v", v)
+		}
+	})
+}
+
 // A reply that is nearly right is shown to observers without its signature.
 func TestExcerptShowsNoSignature(t *testing.T) {
 	for _, f := range replyFiles(t) {
-		fields, err := readReply(f.body)
+		fields, err := ReadFields(f.body)
 		if err == nil && fields["sign"] == "" {
 			continue
 		}

@@ -95,7 +95,7 @@ func (c *Closer) begin(ctx context.Context, o Order, m Merchant) (*run, error) {
 	}
 	return &run{
 		c: c, ctx: ctx, order: o, m: m, id: id,
-		hosts: c.hostsOf(m), account: c.accounts.of(m), pace: newPace(c.cfg),
+		lost: o.Tried, hosts: c.hostsOf(m), account: c.accounts.of(m), pace: newPace(c.cfg),
 	}, nil
 }
 

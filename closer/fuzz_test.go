@@ -18,7 +18,7 @@ func FuzzReadReply(f *testing.F) {
 		}
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
-		fields, err := readReply(body)
+		fields, err := ReadFields(body)
 		if err != nil {
 			if fields != nil {
 				t.Fatalf("fields %v beside the error %v", fields, err)
@@ -49,10 +49,10 @@ func FuzzReadReply(f *testing.F) {
 		delete(fields, signing.FieldSign)
 		var b bytes.Buffer
 		appendXML(&b, fields, sign)
-		if b.Len() > maxReply { // escaping made it longer than may be read
+		if b.Len() > MaxDocument { // escaping made it longer than may be read
 			return
 		}
-		again, err := readReply(b.Bytes())
+		again, err := ReadFields(b.Bytes())
 		if err != nil {
 			t.Fatalf("does not read its own writing %s: %v", b.Bytes(), err)
 		}
@@ -106,10 +106,10 @@ func FuzzRequestReadsBack(f *testing.F) {
 		fields := requestFields(id, signing.HMACSHA256, newNonce())
 		var b bytes.Buffer
 		appendXML(&b, fields, "S")
-		if b.Len() > maxReply {
+		if b.Len() > MaxDocument {
 			return
 		}
-		got, err := readReply(b.Bytes())
+		got, err := ReadFields(b.Bytes())
 		if err != nil {
 			t.Fatal(err)
 		}

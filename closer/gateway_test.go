@@ -87,7 +87,7 @@ func (g *gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		g.t.Errorf("request body: %v", err)
 	}
-	got, err := readReply(body) // a request is a document of the same form
+	got, err := ReadFields(body) // a request is a document of the same form
 	if err != nil {
 		g.t.Errorf("request %s: %v", body, err)
 	}

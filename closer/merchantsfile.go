@@ -150,6 +150,14 @@ func (f *MerchantsFile) Watch(ctx context.Context, report func(error)) error {
 	defer poll.Stop()
 	next := time.NewTimer(0) // what changed between the first read and now counts
 	defer next.Stop()
+	due := true // next is running
+	// A folder with a busy log in it must not put the look off again and again.
+	look := func(in time.Duration) {
+		if !due {
+			due = true
+			next.Reset(in)
+		}
+	}
 	var saw [sha256.Size]byte
 	for {
 		select {
@@ -159,12 +167,13 @@ func (f *MerchantsFile) Watch(ctx context.Context, report func(error)) error {
 			if !ok {
 				return nil
 			}
-			next.Reset(lookEvery)
+			look(lookEvery)
 		case <-w.Errors: // such as an overflow of its queue
-			next.Reset(lookEvery)
+			look(lookEvery)
 		case <-poll.C:
-			next.Reset(0)
+			look(0)
 		case <-next.C:
+			due = false
 			var soon, took bool
 			var err error
 			if saw, soon, took, err = f.look(saw); took {
@@ -172,7 +181,7 @@ func (f *MerchantsFile) Watch(ctx context.Context, report func(error)) error {
 				watch()
 			}
 			if soon {
-				next.Reset(lookEvery)
+				look(lookEvery)
 			}
 		}
 	}

@@ -239,3 +239,46 @@ func TestMerchantsFileUnderLoad(t *testing.T) {
 	close(stop)
 	wg.Wait()
 }
+
+// A change is taken up although something else in the folder, a log, is written
+// all the time.
+func TestMerchantsFileInABusyFolder(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "merchants.yaml")
+	text := func(mchID string) string {
+		return "merchants:\n- mch_id: " + mchID + "\n  key: one\n  appid: wx\n"
+	}
+	writeFile(t, path, text("a"))
+	f, err := OpenMerchantsFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		tick := time.NewTicker(lookEvery / 10)
+		defer tick.Stop()
+		for ctx.Err() == nil {
+			writeFile(t, filepath.Join(dir, "busy.log"), time.Now().String())
+			<-tick.C
+		}
+	})
+	took := make(chan error, 10)
+	wg.Go(func() {
+		if err := f.Watch(ctx, func(err error) { took <- err }); err != nil {
+			t.Error(err)
+		}
+	})
+	writeFile(t, path, text("b"))
+	// The poll would find it as well, but not so soon.
+	select {
+	case err := <-took:
+		if _, ok := f.Merchant("b"); err != nil || !ok {
+			t.Errorf("taken up: %v, %v", err, ok)
+		}
+	case <-time.After(pollEvery * 2 / 3):
+		t.Error("not taken up while the folder is busy")
+	}
+	cancel()
+	wg.Wait()
+}

@@ -21,6 +21,9 @@ type Order struct {
 	// it can have been. Zero means unknown, and counts as "just now" wherever
 	// the age of an order decides (Config.SettleAge).
 	CreatedAt time.Time
+	// Tried: calls for it were made before and came to nothing final. Then the
+	// answer to the next one leaves doubt, see ConfirmDoubt.
+	Tried bool
 }
 
 // identity is who a call is about: an Order with the merchant's own values

@@ -6,35 +6,39 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"strings"
 	"unicode/utf8"
 )
 
-// maxReply bounds what is read of a reply. Real ones have less than 2 KiB.
-const maxReply = 64 << 10
+// MaxDocument bounds what is read of a document, in bytes. Real replies have
+// less than 2 KiB.
+const MaxDocument = 64 << 10
 
-// readReply reads a V2 reply: one <xml> root whose children are the fields,
-// each once, each with text or CDATA alone. An empty field is kept as "".
+// ReadFields reads a V2 request or reply: one <xml> root whose children are the
+// fields, each once, each with text or CDATA alone. An empty field is kept as
+// "". The error goes on after the document's name, as in "reply.xml has ...",
+// and shows no signature.
 //
 // It is stricter than encoding/xml, which keeps the last of two equal
 // elements, ignores what follows the root and hands directives through: each
 // of these lets a reply say one thing to the signature check and another to
 // the reader. A comment or processing instruction, which the gateway never
 // sends, could cut a value in two, so they are refused as well.
-func readReply(body []byte) (map[string]string, error) {
-	if len(body) > maxReply {
-		return nil, fmt.Errorf("reply is longer than %d bytes", maxReply)
+func ReadFields(document []byte) (map[string]string, error) {
+	if len(document) > MaxDocument {
+		return nil, fmt.Errorf("is longer than %d bytes", MaxDocument)
 	}
-	if !utf8.Valid(body) {
-		return nil, errors.New("reply is not valid UTF-8")
+	if !utf8.Valid(document) {
+		return nil, errors.New("is not valid UTF-8")
 	}
-	body = bytes.TrimPrefix(body, []byte("\uFEFF"))
-	if len(bytes.TrimSpace(body)) == 0 {
-		return nil, errors.New("reply is empty")
+	document = bytes.TrimPrefix(document, []byte("\uFEFF"))
+	if len(bytes.TrimSpace(document)) == 0 {
+		return nil, errors.New("is empty")
 	}
 
 	var (
-		dec    = xml.NewDecoder(bytes.NewReader(body))
+		dec    = xml.NewDecoder(bytes.NewReader(document))
 		fields = make(map[string]string, 16)
 		text   strings.Builder
 		name   string // of the open field
@@ -43,31 +47,35 @@ func readReply(body []byte) (map[string]string, error) {
 	)
 	for {
 		at := dec.InputOffset()
+		line, column := dec.InputPos()
+		has := func(format string, args ...any) (map[string]string, error) {
+			return nil, fmt.Errorf("has "+format+" at line %d, column %d", append(args, line, column)...)
+		}
 		tok, err := dec.Token()
 		if err == io.EOF {
 			break
 		}
 		if err != nil {
-			return nil, fmt.Errorf("reply is not XML: %w", err)
+			return nil, fmt.Errorf("is not XML: %s", maskHex(err.Error()))
 		}
 		switch t := tok.(type) {
 		case xml.StartElement:
-			switch {
+			switch local := maskHex(t.Name.Local); {
 			case ended:
-				return nil, fmt.Errorf("reply goes on after its end, at byte %d", at)
+				return has("another element %.40q after its end", local)
 			case t.Name.Space != "" || strings.Contains(t.Name.Local, ":"):
-				return nil, fmt.Errorf("element with a name space at byte %d", at)
+				return has("an element with a name space")
 			case len(t.Attr) > 0:
-				return nil, fmt.Errorf("element %.40q has attributes", t.Name.Local)
+				return has("attributes on the element %.40q", local)
 			case depth == 0 && t.Name.Local != "xml":
-				return nil, fmt.Errorf("root element is %.40q, not xml", t.Name.Local)
+				return has("the root element %.40q, not \"xml\",", local)
 			case depth == 2:
-				return nil, fmt.Errorf("element %.40q is nested in %.40q", t.Name.Local, name)
+				return has("the element %.40q inside of %.40q", local, maskHex(name))
 			}
 			if depth == 1 {
 				name = t.Name.Local
 				if _, twice := fields[name]; twice {
-					return nil, fmt.Errorf("element %.40q is there twice", name)
+					return has("the element %.40q a second time", maskHex(name))
 				}
 				text.Reset()
 			}
@@ -82,27 +90,33 @@ func readReply(body []byte) (map[string]string, error) {
 			if depth == 2 {
 				text.Write(t)
 			} else if len(bytes.Trim(t, " \t\r\n")) > 0 {
-				return nil, fmt.Errorf("text outside of a field at byte %d", at)
+				return has("text outside of a field")
 			}
 		case xml.ProcInst:
 			// The XML declaration, and it alone, at the very start.
 			if t.Target != "xml" || at != 0 {
-				return nil, fmt.Errorf("processing instruction at byte %d", at)
+				return has("a processing instruction")
 			}
 			if !declaresUTF8(string(t.Inst)) {
-				return nil, errors.New("reply declares another encoding than utf-8")
+				return nil, errors.New("declares another encoding than utf-8")
 			}
 		case xml.Comment:
-			return nil, fmt.Errorf("comment at byte %d", at)
+			return has("a comment")
 		case xml.Directive:
-			return nil, fmt.Errorf("directive, such as a DOCTYPE, at byte %d", at)
+			return has("a directive, such as a DOCTYPE,")
 		}
 	}
 	if !ended {
-		return nil, errors.New("reply has no root element")
+		return nil, errors.New("has no root element <xml>")
 	}
 	return fields, nil
 }
+
+// hexRun is what may be a signature, whole or cut.
+var hexRun = regexp.MustCompile(`[0-9A-Fa-f]{16,}`)
+
+// maskHex hides what may be a signature in a text that others have written.
+func maskHex(s string) string { return hexRun.ReplaceAllString(s, "******") }
 
 // declaresUTF8 reports whether an XML declaration names no encoding or
 // utf-8. The decoder looks as well, but not at `encoding = "x"` with spaces.

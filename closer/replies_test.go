@@ -149,14 +149,14 @@ func TestPublishedSamples(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := readReply(data)
+	got, err := ReadFields(data)
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := requestFields(identity{appID: "wx2421b1c4370ec43b", mchID: "10000100", outTradeNo: "1415983244"}, signing.MD5, "4ca93f17ddf3443ceabf72f26d64fe0e")
 	var ours bytes.Buffer
 	appendXML(&ours, want, "59FF1DF214B2D279A0EA7077C54DD95D")
-	again, err := readReply(ours.Bytes())
+	again, err := ReadFields(ours.Bytes())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -169,7 +169,7 @@ func TestPublishedSamples(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	reply, err := readReply(data)
+	reply, err := ReadFields(data)
 	if err != nil || reply["result_code"] != "SUCCESS" || reply["sign"] != "72B321D92A7BFA0B2509F3D13C7B1631" || len(reply) != 8 {
 		t.Errorf("reply reads as %v, %v", reply, err)
 	}

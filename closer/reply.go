@@ -41,9 +41,9 @@ var decisive = [...]string{
 // A reply with return_code FAIL is never signed. It is handed on as it is, to
 // be read as a hint; anything else is no answer.
 func checkReply(body []byte, call Call, id identity, keys []signing.Key, t signing.Type) answer {
-	fields, err := readReply(body)
+	fields, err := ReadFields(body)
 	if err != nil {
-		return answer{failure: FailFormat, err: err}
+		return answer{failure: FailFormat, err: fmt.Errorf("the reply %w", err)}
 	}
 	a := answer{fields: fields}
 	fail := func(f Failure, err error) answer {
@@ -55,7 +55,7 @@ func checkReply(body []byte, call Call, id identity, keys []signing.Key, t signi
 	case "FAIL":
 		return a
 	default:
-		return fail(FailIncomplete, fmt.Errorf("return_code is %.40q", fields["return_code"]))
+		return fail(FailIncomplete, fmt.Errorf("return_code is %.40q", maskHex(fields["return_code"])))
 	}
 
 	if err := verify(fields, keys, t); err != nil {
@@ -86,11 +86,11 @@ func checkReply(body []byte, call Call, id identity, keys []signing.Key, t signi
 		{"sign_type", or(string(t), string(signing.MD5))},
 	} {
 		if got := fields[f.name]; got != "" && got != f.ours {
-			return fail(FailIdentity, fmt.Errorf("%s is %.40q, not %q", f.name, got, f.ours))
+			return fail(FailIdentity, fmt.Errorf("%s is %.40q, not %q", f.name, maskHex(got), f.ours))
 		}
 	}
 	if got := fields["out_trade_no"]; got != "" && got != id.outTradeNo {
-		return fail(FailIdentity, fmt.Errorf("out_trade_no is %.40q, not %q", got, id.outTradeNo))
+		return fail(FailIdentity, fmt.Errorf("out_trade_no is %.40q, not %q", maskHex(got), id.outTradeNo))
 	}
 	a.signed = true
 	switch result := fields["result_code"]; {

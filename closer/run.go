@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -313,7 +312,8 @@ func (r *run) call(call Call, key int) (answer, bool) {
 	fields := requestFields(r.id, r.m.SignType, newNonce())
 	var doc bytes.Buffer
 	doc.Grow(512)
-	appendXML(&doc, fields, signing.Sign(fields, r.m.Keys[key], r.m.SignType))
+	sign := signing.Sign(fields, r.m.Keys[key], r.m.SignType)
+	appendXML(&doc, fields, sign)
 	buf := replyBuffers.Get().(*bytes.Buffer)
 	defer replyBuffers.Put(buf)
 
@@ -336,7 +336,7 @@ func (r *run) call(call Call, key int) (answer, bool) {
 	r.gather(call, h.host, a)
 	r.pending = &Attempt{
 		Order: r.order, Call: call, Number: r.calls, Host: h.url, Start: start, Duration: took,
-		Reused: d.reused, Status: d.status, Key: key + 1, Reply: shown(a.fields),
+		Reused: d.reused, Status: d.status, Key: key + 1, Reply: shown(a.fields, sign),
 		Failure: a.failure, Err: a.err, request: fields,
 	}
 	if len(a.fields) == 0 {
@@ -353,20 +353,41 @@ func (r *run) call(call Call, key int) (answer, bool) {
 // replyBuffers spares an allocation of a few KiB per call.
 var replyBuffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 
-// shown drops the signature from what observers see.
-func shown(fields map[string]string) map[string]string {
-	delete(fields, signing.FieldSign)
-	return fields
+// ours are the fields whose values we know, or that may well be long numbers.
+var ours = map[string]bool{
+	"appid": true, "mch_id": true, "sub_appid": true, "sub_mch_id": true, "out_trade_no": true,
+	"nonce_str": true, "transaction_id": true,
 }
 
-// hexRun is what may be a signature, whole or cut.
-var hexRun = regexp.MustCompile(`[0-9A-Fa-f]{16,}`)
+// shown drops the signature from what observers see, and whatever may be one
+// in a text: a hostile or curious gateway can send back the one that was sent.
+func shown(fields map[string]string, sent string) map[string]string {
+	for name, value := range fields {
+		switch {
+		case strings.EqualFold(name, signing.FieldSign), hexRun.MatchString(name):
+			delete(fields, name)
+		case !ours[name] || strings.Contains(strings.ToUpper(value), sent):
+			fields[name] = maskHex(value)
+		}
+	}
+	return fields
+}
 
 // excerpt is the beginning of a body that could not be read, fit to be
 // printed: a reply that is nearly right may have a signature in it.
 func excerpt(body []byte) string {
-	s := hexRun.ReplaceAllString(strings.ToValidUTF8(string(body[:min(len(body), 1024)]), "?"), "******")
+	s := maskHex(strings.ToValidUTF8(string(body[:min(len(body), 1024)]), "?"))
 	return strings.ToValidUTF8(s[:min(len(s), 256)], "")
+}
+
+// said is a text of the gateway's for people: short, and without what may be
+// a signature.
+func said(text string) string {
+	const most = 1024
+	if len(text) > most {
+		text = strings.ToValidUTF8(text[:most], "") + "..."
+	}
+	return maskHex(text)
 }
 
 // saw completes the pending attempt with what its answer means.
@@ -394,14 +415,17 @@ func (r *run) observe(wait time.Duration) {
 // close was answered.
 func (r *run) gather(call Call, h *host, a answer) {
 	e := &r.evidence
-	e.Host = h.url
+	if e.ReturnCode == "" {
+		e.Host = h.url
+	}
 	if a.failure != "" {
 		return
 	}
 	f := a.fields
 	if call == CallClose || e.ReturnCode == "" {
-		e.ReturnCode, e.ReturnMsg = f["return_code"], f["return_msg"]
-		e.ResultCode, e.ErrCode, e.ErrCodeDes = f["result_code"], f["err_code"], f["err_code_des"]
+		e.Host = h.url
+		e.ReturnCode, e.ReturnMsg = said(f["return_code"]), said(f["return_msg"])
+		e.ResultCode, e.ErrCode, e.ErrCodeDes = said(f["result_code"]), said(f["err_code"]), said(f["err_code_des"])
 	}
 	if call != CallQuery || !a.signed {
 		return

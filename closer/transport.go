@@ -116,7 +116,7 @@ func post(ctx context.Context, client *http.Client, url, userAgent string, doc [
 	// One byte more than is allowed, to tell a reply that is too long. Reading
 	// to the end lets the connection be used again.
 	buf.Reset()
-	if _, err := buf.ReadFrom(io.LimitReader(resp.Body, maxReply+1)); err != nil {
+	if _, err := buf.ReadFrom(io.LimitReader(resp.Body, MaxDocument+1)); err != nil {
 		return fail(err)
 	}
 	mu.Lock()

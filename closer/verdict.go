@@ -132,7 +132,8 @@ func (s Scope) Covers(mchID, appID, subMchID string) bool {
 
 // Evidence is the gateway's side of a verdict. It never holds a signature.
 type Evidence struct {
-	// Host is the base URL that gave the answer, or did not.
+	// Host is the base URL that gave the answer below, or, without one, that
+	// was called last.
 	Host       string
 	ReturnCode string
 	ReturnMsg  string

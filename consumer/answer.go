@@ -10,9 +10,9 @@ import (
 // Closer gives requests their answers.
 //
 // Close must be safe for concurrent use, and must return soon after ctx has
-// ended, with [Interrupted] unless it has an answer already. It may be called
-// again for a request it has answered: after a crash, and after Interrupted.
-// The worker never calls it for two requests of one order at the same time.
+// ended, with [Interrupted] unless it has an answer already. tried says that
+// calls for the request were made before a retry. It may be called again for a
+// request it has answered: after a crash, and after Interrupted. The worker never calls it for two requests of one order at the same time.
 //
 // Ask finds out what became of the order of a request that has expired, and
 // closes nothing. What holds for Close holds for it, but that Failed means: the
@@ -24,8 +24,8 @@ import (
 // about r's order, and return within seconds. It is asked when a request got
 // no answer while no other call was answered either.
 type Closer interface {
-	Close(ctx context.Context, r events.Request) Answer
-	Ask(ctx context.Context, r events.Request) Answer
+	Close(ctx context.Context, r events.Request, tried bool) Answer
+	Ask(ctx context.Context, r events.Request, tried bool) Answer
 	Alive(ctx context.Context, r events.Request) bool
 }
 

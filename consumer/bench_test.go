@@ -18,9 +18,11 @@ import (
 // through Kafka.
 type instant struct{}
 
-func (instant) Close(context.Context, events.Request) consumer.Answer       { return closedAnswer }
-func (i instant) Ask(ctx context.Context, r events.Request) consumer.Answer { return i.Close(ctx, r) }
-func (instant) Alive(context.Context, events.Request) bool                  { return true }
+func (instant) Close(context.Context, events.Request, bool) consumer.Answer { return closedAnswer }
+func (i instant) Ask(ctx context.Context, r events.Request, tried bool) consumer.Answer {
+	return i.Close(ctx, r, tried)
+}
+func (instant) Alive(context.Context, events.Request) bool { return true }
 
 // BenchmarkWorker is the whole way of a request over TCP: embedded broker,
 // fetch, outcome, commit. One operation is one request.

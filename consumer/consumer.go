@@ -274,7 +274,7 @@ func (w *Worker) attempt(ctx context.Context, t *task, leave pass) (again bool) 
 	if req.OrderCreatedAt.After(t.time) {
 		req.OrderCreatedAt = t.time // see waitFor
 	}
-	a := closeOrAsk(ctx, req)
+	a := closeOrAsk(ctx, req, t.attempts > 0)
 	answered := func() {
 		leave.answered()
 		if !t.expired { // a query says nothing of what closes are refused for

@@ -262,16 +262,18 @@ type closing struct {
 
 	mu       sync.Mutex
 	calls    []string
+	tried    map[string][]bool // of each call for an order
 	inFlight map[events.Order]int
 	clashes  []events.Order
 	most     int
 }
 
-func (c *closing) Close(ctx context.Context, r events.Request) consumer.Answer {
+func (c *closing) Close(ctx context.Context, r events.Request, tried bool) consumer.Answer {
 	c.mu.Lock()
 	if c.inFlight == nil {
-		c.inFlight = make(map[events.Order]int)
+		c.inFlight, c.tried = make(map[events.Order]int), make(map[string][]bool)
 	}
+	c.tried[r.OutTradeNo] = append(c.tried[r.OutTradeNo], tried)
 	c.calls = append(c.calls, r.OutTradeNo)
 	c.inFlight[r.Order()]++
 	if c.inFlight[r.Order()] > 1 {
@@ -299,7 +301,7 @@ func (c *closing) Close(ctx context.Context, r events.Request) consumer.Answer {
 	return consumer.Answer{Disposition: consumer.Closed, Code: "SUCCESS", SafeToReissue: true, ConfirmedBy: "closeorder", Attempts: 1}
 }
 
-func (c *closing) Ask(ctx context.Context, r events.Request) consumer.Answer {
+func (c *closing) Ask(ctx context.Context, r events.Request, tried bool) consumer.Answer {
 	if c.asked != nil {
 		return c.asked(r)
 	}

@@ -94,11 +94,11 @@ type merchants struct {
 	other byMerchant
 }
 
-func (m merchants) Close(ctx context.Context, r events.Request) consumer.Answer {
+func (m merchants) Close(ctx context.Context, r events.Request, tried bool) consumer.Answer {
 	if f := m.other[r.MchID]; f != nil {
 		return f(ctx, r)
 	}
-	return m.closing.Close(ctx, r)
+	return m.closing.Close(ctx, r, tried)
 }
 
 func TestAnOrderThatNeverGetsAnAnswerEndsThoughOneProbeWasLost(t *testing.T) {

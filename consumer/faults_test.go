@@ -280,9 +280,9 @@ type slowFor struct {
 	*closing
 }
 
-func (s slowFor) Close(ctx context.Context, r events.Request) consumer.Answer {
+func (s slowFor) Close(ctx context.Context, r events.Request, tried bool) consumer.Answer {
 	if r.OutTradeNo != s.order {
-		return s.closing.Close(ctx, r)
+		return s.closing.Close(ctx, r, tried)
 	}
 	<-ctx.Done()
 	return consumer.Answer{Disposition: consumer.Interrupted}

@@ -98,6 +98,25 @@ func TestATemporaryAnswerIsTriedAgainAfterEachDelayAndThenFails(t *testing.T) {
 	})
 }
 
+// A request that comes back from a retry topic says whether calls were made for it.
+func TestARetrySaysThatItWasTried(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		made := map[string]int{"CALLED": 1, "NOT-CALLED": 0}
+		closer := &closing{answer: func(r events.Request) consumer.Answer {
+			return consumer.Answer{Disposition: consumer.Later, Code: "SYSTEMERROR", Attempts: made[r.OutTradeNo], RetryAfter: time.Second}
+		}}
+		defer c.worker(closer, nil)()
+		c.request("CALLED", "NOT-CALLED")
+		time.Sleep(15 * time.Second)
+		closer.mu.Lock()
+		defer closer.mu.Unlock()
+		if got := fmt.Sprint(closer.tried["CALLED"][:2], closer.tried["NOT-CALLED"][:2]); got != "[false true] [false false]" {
+			t.Errorf("tried: %s", got)
+		}
+	})
+}
+
 func TestRequestsThatMustWait(t *testing.T) {
 	for _, c := range []struct {
 		sentence string

@@ -137,6 +137,7 @@ type attemptLine struct {
 	Call   closer.Call       `json:"call"`
 	Host   string            `json:"host"`
 	Took   string            `json:"took"`
+	Key    int               `json:"key"`
 	Signed string            `json:"signed"`
 	Status int               `json:"status,omitempty"`
 	Reply  map[string]string `json:"reply,omitempty"`
@@ -158,7 +159,7 @@ func (a *app) printVerdictJSON(o closer.Order, v closer.Verdict, attempts []clos
 	if explain {
 		for _, one := range attempts {
 			l := attemptLine{
-				Number: one.Number, Call: one.Call, Host: one.Host, Took: rounded(one.Duration), Signed: one.Signed(),
+				Number: one.Number, Call: one.Call, Host: one.Host, Took: rounded(one.Duration), Key: one.Key, Signed: one.Signed(),
 				Status: one.Status, Reply: one.Reply, Body: one.Body, Class: one.Class, Code: one.Code, Reason: reason(one),
 			}
 			if one.Wait > 0 {
@@ -174,19 +175,19 @@ func (a *app) printVerdictJSON(o closer.Order, v closer.Verdict, attempts []clos
 
 func (a *app) printAttempts(attempts []closer.Attempt) {
 	for _, one := range attempts {
-		fmt.Fprintf(a.stdout, "call %d: %s at %s, %s\n", one.Number, one.Call, one.Host, rounded(one.Duration))
+		fmt.Fprintf(a.stdout, "call %d: %s at %s, %s, signed with key %d\n", one.Number, one.Call, one.Host, rounded(one.Duration), one.Key)
 		rows := [][]string{{"  signed", one.Signed()}}
 		switch {
 		case len(one.Reply) > 0:
 			for _, name := range slices.Sorted(maps.Keys(one.Reply)) {
-				rows = append(rows, []string{"  reply", name + " = " + one.Reply[name]})
+				rows = append(rows, []string{"  reply", oneLine(name, 0) + " = " + oneLine(one.Reply[name], 0)})
 			}
 		case one.Body != "":
 			rows = append(rows, []string{"  reply", strconv.Quote(one.Body)})
 		case one.Status != 0:
 			rows = append(rows, []string{"  reply", "HTTP status " + strconv.Itoa(one.Status)})
 		}
-		rows = append(rows, []string{"  means", join(one.Class.String()+" "+one.Code, reason(one))})
+		rows = append(rows, []string{"  means", oneLine(join(one.Class.String()+" "+one.Code, reason(one)), 0)})
 		if one.Wait > 0 {
 			rows = append(rows, []string{"  then", "wait " + rounded(one.Wait) + ", call again"})
 		}
@@ -215,12 +216,12 @@ func (a *app) printVerdict(o closer.Order, v closer.Verdict) {
 	}
 	for _, f := range [][2]string{{"code", v.Code}, {"message", v.Message}, {"confirmed_by", v.ConfirmedBy}} {
 		if f[1] != "" {
-			rows = append(rows, []string{f[0], f[1]})
+			rows = append(rows, []string{f[0], oneLine(f[1], 0)})
 		}
 	}
 	rows = append(rows, []string{"safe_to_reissue", reissue}, []string{"calls", strconv.Itoa(v.Attempts)})
 	for _, f := range evidence(v.Gateway) {
-		rows = append(rows, []string{"gateway " + f[0], f[1]})
+		rows = append(rows, []string{"gateway " + f[0], oneLine(f[1], 0)})
 	}
 	whole(a.stdout, rows)
 }

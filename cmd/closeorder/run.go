@@ -49,6 +49,9 @@ closeorder run --config closeorder.yaml`,
 			deps.Merchants = merchants
 			stop := followMerchants(cmd.Context(), merchants, log)
 			defer stop()
+		} else {
+			stop := ignoreHangup(cmd.Context(), log)
+			defer stop()
 		}
 		w, err := worker.New(cfg, deps)
 		if err != nil {
@@ -68,6 +71,35 @@ closeorder run --config closeorder.yaml`,
 	return cmd
 }
 
+// ignoreHangup lets SIGHUP, whose default is to end the process without a
+// drain, do nothing until stop is called.
+func ignoreHangup(ctx context.Context, log logrus.FieldLogger) (stop func()) {
+	return onHangup(ctx, func() { log.Info("SIGHUP: there is no merchants file to read again") })
+}
+
+// onHangup calls do at each SIGHUP until stop is called or ctx ends.
+func onHangup(ctx context.Context, do func()) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	var group sync.WaitGroup
+	group.Go(func() {
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-hangup:
+				do()
+			}
+		}
+	})
+	return func() {
+		signal.Stop(hangup)
+		cancel()
+		group.Wait()
+	}
+}
+
 // followMerchants takes up changes of the merchants file until stop is called.
 func followMerchants(ctx context.Context, merchants *closer.MerchantsFile, log logrus.FieldLogger) (stop func()) {
 	report := func(err error) {
@@ -78,27 +110,16 @@ func followMerchants(ctx context.Context, merchants *closer.MerchantsFile, log l
 		log.WithField("merchants", merchants.Len()).Info("merchants file read again")
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	hangup := make(chan os.Signal, 1)
-	signal.Notify(hangup, syscall.SIGHUP)
+	stopHangup := onHangup(ctx, func() { report(merchants.Reload()) })
 	var group sync.WaitGroup
 	group.Go(func() {
 		if err := merchants.Watch(ctx, report); err != nil {
 			log.WithError(err).Warn("changes of the merchants file are taken up on SIGHUP alone")
 		}
 	})
-	group.Go(func() {
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case <-hangup:
-				report(merchants.Reload())
-			}
-		}
-	})
 	return func() {
-		signal.Stop(hangup)
 		cancel()
+		stopHangup()
 		group.Wait()
 	}
 }

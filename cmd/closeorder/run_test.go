@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -54,6 +55,11 @@ func TestRunServesUntilItIsStoppedAndShowsNoSecret(t *testing.T) {
 	for _, format := range []string{"text", "json"} {
 		worker := launch(t, append(env, "CLOSEORDER_LOG_FORMAT="+format), "", "run")
 		worker.stderr.find(t, "starting")
+		// SIGHUP, which would end a process, does no harm without a file to read.
+		if err := syscall.Kill(os.Getpid(), syscall.SIGHUP); err != nil {
+			t.Fatal(err)
+		}
+		worker.stderr.find(t, "there is no merchants file to read again")
 		for no, want := range map[string]int{"T": exitDone, "PAID": exitDone, "DEAD": exitBad, "DROP": exitDone} {
 			code, stdout, stderr := call(t, env, "", "request", "--mch-id", "42", "--out-trade-no", no+format, "--wait", "--json")
 			if code != want {

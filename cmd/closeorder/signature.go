@@ -6,6 +6,7 @@ import (
 	"os"
 	"strings"
 
+	"github.com/closeorder/closeorder/closer"
 	"github.com/closeorder/closeorder/signing"
 	"github.com/spf13/cobra"
 )
@@ -66,7 +67,7 @@ func (a *app) signatureKey(f signature) (signing.Key, error) {
 		}
 	}
 	if name := *f.keyFile; name != "" {
-		data, err := os.ReadFile(name)
+		data, err := readKeyFile(name)
 		if err != nil {
 			return signing.Key{}, usagef("--key-file: %v", err)
 		}
@@ -77,6 +78,21 @@ func (a *app) signatureKey(f signature) (signing.Key, error) {
 		return signing.Key{}, usagef("%v", err)
 	}
 	return key, nil
+}
+
+// readKeyFile reads a file that holds one key, and no more than that.
+func readKeyFile(name string) ([]byte, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	const most = 4 << 10
+	data, err := io.ReadAll(io.LimitReader(f, most+1))
+	if err == nil && len(data) > most {
+		err = fmt.Errorf("%s is longer than %d bytes: it should hold one key alone", name, most)
+	}
+	return data, err
 }
 
 // signatureFields reads FIELD=VALUE arguments, or one XML file.
@@ -102,19 +118,23 @@ func (a *app) signatureFields(args []string) (map[string]string, error) {
 }
 
 func (a *app) xmlFile(name string) (map[string]string, error) {
-	var data []byte
-	var err error
-	if name == "-" {
-		data, err = io.ReadAll(io.LimitReader(a.stdin, maxXML+1))
-	} else {
-		data, err = os.ReadFile(name)
+	in, called := a.stdin, "standard input"
+	if name != "-" {
+		called = name
+		f, err := os.Open(name)
+		if err != nil {
+			return nil, usagef("%v", err)
+		}
+		defer f.Close()
+		in = f
 	}
+	data, err := io.ReadAll(io.LimitReader(in, closer.MaxDocument+1))
 	if err != nil {
 		return nil, usagef("%v", err)
 	}
-	fields, err := readXML(data)
+	fields, err := closer.ReadFields(data)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
+		return nil, fmt.Errorf("%s %w", called, err)
 	}
 	return fields, nil
 }

@@ -66,6 +66,7 @@ func TestWrongUsageIsNamedAndEndsWithExitCode2(t *testing.T) {
 		"topics create --partitions 0 --replication 1 --min-insync-replicas 2",
 		"simulate --listen nowhere:-1",
 		"simulate --failure-rate 2",
+		"simulate --rate NaN --lost-replies -1 --latency -1s",
 		"dev --exit",
 		"dev --requests -2 --rate -1 --log-level loud",
 		"version now",

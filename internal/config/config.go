@@ -61,6 +61,12 @@ type Kafka struct {
 // TLS of the connections to the brokers.
 type TLS struct {
 	Enabled bool
+	// SettleAge is the age from which on no create call can be on its way.
+	SettleAge time.Duration
+	// Rate is the most calls per second for a merchant that has none of its own.
+	Rate int
+	// MaxConcurrency is the most calls at once to one host.
+	MaxConcurrency int
 	// CAFile holds the roots to trust in PEM; empty = the system's.
 	CAFile string
 	// CertFile and KeyFile are the client's certificate and key in PEM; both or none.
@@ -120,6 +126,12 @@ type Gateway struct {
 	Budget         time.Duration
 	// Confirm says when orderquery is asked after a close: never, doubt, always.
 	Confirm string
+	// SettleAge is the age from which on no create call can be on its way.
+	SettleAge time.Duration
+	// Rate is the most calls per second for a merchant that has none of its own.
+	Rate int
+	// MaxConcurrency is the most calls at once to one host.
+	MaxConcurrency int
 	// CAFile holds the roots to trust in PEM; empty = the system's.
 	CAFile string
 	// Proxy is the URL of an HTTP proxy, which may hold a password; not set =

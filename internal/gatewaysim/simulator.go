@@ -123,8 +123,8 @@ func New(cfg Config) (*Simulator, error) {
 			errs = append(errs, fmt.Errorf("gateway simulator: share of %s is %v, want 0 to 1", share.name, share.value))
 		}
 	}
-	if cfg.Rate < 0 {
-		errs = append(errs, fmt.Errorf("gateway simulator: rate %v is negative", cfg.Rate))
+	if !(cfg.Rate >= 0) { // NaN too
+		errs = append(errs, fmt.Errorf("gateway simulator: rate is %v, want calls per second, 0 or more", cfg.Rate))
 	}
 	for _, m := range cfg.Merchants {
 		if err := m.check(); err != nil {

@@ -77,7 +77,7 @@ func TestWrongSettingsAreAllNamed(t *testing.T) {
 	if err == nil {
 		t.Fatal("no error")
 	}
-	for _, want := range []string{"1900000109 is given twice", "1 has no appid", "2 has no key", "SM3", "latency", "add up to", "rate -1", "NaN", "late creates is 2"} {
+	for _, want := range []string{"1900000109 is given twice", "1 has no appid", "2 has no key", "SM3", "latency", "add up to", "rate is -1", "NaN", "late creates is 2"} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("the error does not say %q: %v", want, err)
 		}

@@ -12,24 +12,24 @@ import (
 type adapter struct{ closer *closer.Closer }
 
 // Close implements consumer.Closer.
-func (a adapter) Close(ctx context.Context, r events.Request) consumer.Answer {
-	return answer(a.closer.Close(ctx, order(r)))
+func (a adapter) Close(ctx context.Context, r events.Request, tried bool) consumer.Answer {
+	return answer(a.closer.Close(ctx, order(r, tried)))
 }
 
 // Ask implements consumer.Closer.
-func (a adapter) Ask(ctx context.Context, r events.Request) consumer.Answer {
-	return answer(a.closer.Ask(ctx, order(r)))
+func (a adapter) Ask(ctx context.Context, r events.Request, tried bool) consumer.Answer {
+	return answer(a.closer.Ask(ctx, order(r, tried)))
 }
 
 // Alive implements consumer.Closer.
 func (a adapter) Alive(ctx context.Context, r events.Request) bool {
-	return a.closer.Probe(ctx, order(r))
+	return a.closer.Probe(ctx, order(r, false))
 }
 
-func order(r events.Request) closer.Order {
+func order(r events.Request, tried bool) closer.Order {
 	return closer.Order{
 		MchID: r.MchID, AppID: r.AppID, SubMchID: r.SubMchID, SubAppID: r.SubAppID,
-		OutTradeNo: r.OutTradeNo, CreatedAt: r.OrderCreatedAt,
+		OutTradeNo: r.OutTradeNo, CreatedAt: r.OrderCreatedAt, Tried: tried,
 	}
 }
 

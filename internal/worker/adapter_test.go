@@ -1,10 +1,13 @@
 package worker
 
 import (
+	"fmt"
 	"testing"
+	"time"
 
 	"github.com/closeorder/closeorder/closer"
 	"github.com/closeorder/closeorder/consumer"
+	"github.com/closeorder/closeorder/internal/config"
 )
 
 func TestEveryVerdictHasItsDisposition(t *testing.T) {
@@ -46,5 +49,22 @@ func TestAnAnswerCarriesWhatTheVerdictKnows(t *testing.T) {
 	}
 	if answer(closer.Verdict{Class: closer.Failed}).Gateway != nil {
 		t.Error("a gateway that was never asked has a part in the answer")
+	}
+}
+
+func TestTheGatewaysSettingsReachTheCloser(t *testing.T) {
+	got, err := GatewayConfig(config.Gateway{
+		URLs: []string{"u"}, AttemptTimeout: 3 * time.Second, Budget: 4 * time.Second, Confirm: "always",
+		SettleAge: 5 * time.Second, Rate: 6, MaxConcurrency: 7,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := closer.Config{
+		Hosts: []string{"u"}, AttemptTimeout: 3 * time.Second, ConnectTimeout: 3 * time.Second, Budget: 4 * time.Second,
+		Confirm: closer.ConfirmAlways, SettleAge: 5 * time.Second, Rate: 6, MaxConcurrency: 7,
+	}
+	if fmt.Sprintf("%+v", got) != fmt.Sprintf("%+v", want) {
+		t.Errorf("got  %+v\nwant %+v", got, want)
 	}
 }

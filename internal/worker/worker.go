@@ -111,6 +111,9 @@ func GatewayConfig(g config.Gateway) (closer.Config, error) {
 		Confirm:        closer.Confirm(g.Confirm),
 		Budget:         g.Budget,
 		AttemptTimeout: g.AttemptTimeout,
+		SettleAge:      g.SettleAge,
+		Rate:           float64(g.Rate),
+		MaxConcurrency: g.MaxConcurrency,
 	}
 	// No connect may outlive the attempt that it is made for.
 	c.ConnectTimeout = min(5*time.Second, g.AttemptTimeout)
