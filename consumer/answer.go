@@ -70,6 +70,8 @@ type Answer struct {
 	// NoTry: a Later or Unanswered request was not really tried, for want of
 	// calls that may be made at a time; that costs it no try.
 	NoTry bool
+	// Unproven: a Later answer that may be somebody else's, a forged reply say.
+	Unproven bool
 	// RetryAfter is the least time to wait before another try; 0 for any.
 	RetryAfter time.Duration
 }

@@ -30,6 +30,7 @@ func (a *assignment) all() []*partition {
 func (a *assignment) assign(gen generation) {
 	w := a.worker
 	a.compare(gen.counts)
+	w.publisher.grow(gen.counts)
 	wanted := make(map[place]bool)
 	var kept, fresh, gone []*partition
 	for topic, ids := range gen.assigned {

@@ -170,13 +170,17 @@ func (c *committer) commit(ctx context.Context) error {
 			again(p)
 			switch code {
 			case kafka.IllegalGeneration, kafka.UnknownMemberId, kafka.FencedInstanceID:
-				// Not ours to commit any more: the heartbeat learns the same
-				// and ends the generation.
+				// Not ours to commit any more.
 				c.mu.Lock()
 				if c.gen == gen {
 					c.gen = nil
 				}
 				c.mu.Unlock()
+				if code == kafka.FencedInstanceID {
+					gen.end(errFenced)
+				} else {
+					gen.end(code)
+				}
 			case kafka.OffsetMetadataTooLarge:
 				c.noMetadata = true
 				c.log.Warn("the broker takes less commit metadata than closeorder writes (offset.metadata.max.bytes): after a crash more requests are repeated")

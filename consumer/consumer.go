@@ -156,7 +156,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	w.holds = newHolds(w.log)
 	w.lanes.call = w.call
 	m.renewed = w.lanes.poke
-	w.publisher = newPublisher(w.cluster, w.log)
+	w.publisher = newPublisher(w.cluster, m.alive, w.log)
 	w.committer = newCommitter(w.cluster, w.cfg.Group, w.log)
 	w.wg.Go(func() { w.committer.run(life) })
 
@@ -220,7 +220,7 @@ func (w *Worker) take(t *task) {
 		w.reject(t, err.Error())
 		return
 	}
-	if wait := due.Sub(w.now()); wait > 0 {
+	if wait := min(due.Sub(w.now()), w.retries.delayOf(t.partition.topic)); wait > 0 {
 		t.partition.after(wait, t, w.lanes.add)
 		return
 	}
@@ -277,7 +277,9 @@ func (w *Worker) attempt(ctx context.Context, t *task, leave pass) (again bool) 
 	a := closeOrAsk(ctx, req, t.attempts > 0)
 	answered := func() {
 		leave.answered()
-		if !t.expired { // a query says nothing of what closes are refused for
+		// A query says nothing of what closes are refused for, and a forged
+		// reply nothing at all.
+		if !t.expired && !a.Unproven {
 			w.holds.served(t.req, time.Now())
 		}
 	}
@@ -291,8 +293,16 @@ func (w *Worker) attempt(ctx context.Context, t *task, leave pass) (again bool) 
 			return true
 		}
 		probe := func(ctx context.Context) bool { return w.closer.Alive(ctx, req) }
-		if leave.unanswered(ctx, t.req.Order(), a.LastCall, probe) {
+		switch leave.unanswered(ctx, t.req.Order(), a.LastCall, probe) {
+		case cutOff, itIsTheGateway, nobodyKnows:
 			return true
+		case itIsTheMerchant:
+			w.holds.unanswered(t.req.MchID, time.Now())
+			if !t.expired {
+				a.Disposition = Held
+			}
+		case itIsTheOrder:
+			w.holds.heard(t.req.MchID, time.Now())
 		}
 		if a.NoTry {
 			w.postpone(t, a, w.now().Add(max(a.RetryAfter, time.Second)))
@@ -310,6 +320,12 @@ func (w *Worker) attempt(ctx context.Context, t *task, leave pass) (again bool) 
 			leave.unused()
 		} else {
 			answered()
+		}
+		if a.Attempts == 0 && t.partition.roomy() {
+			// The merchant's own rate, say: as long as there is room it waits
+			// here, not in a topic that would be written and read all the time.
+			t.rest = max(a.RetryAfter, time.Second)
+			return true
 		}
 		if a.NoTry || a.Attempts == 0 {
 			w.postpone(t, a, w.now().Add(max(a.RetryAfter, time.Second)))

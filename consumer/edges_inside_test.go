@@ -40,7 +40,7 @@ func TestAProbeThatWasCutOffSaysNothingAboutTheGateway(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second) // the partition goes to another member
 		defer cancel()
 		keeps := p.unanswered(ctx, one, time.Time{}, func(ctx context.Context) bool { <-ctx.Done(); return false })
-		if !keeps {
+		if keeps != cutOff {
 			t.Error("the request that was cut off lost its place")
 		}
 		if _, ok := g.admit(0); !ok {
@@ -93,5 +93,39 @@ func TestAnOffsetKnownToBeFinishedStaysSoWhenTheWatermarkReachesItBeforeTheFetch
 		if heir.open(o) {
 			t.Errorf("offset %d is done again after a second crash", o)
 		}
+	}
+}
+
+func TestHoldsAreBoundedAndForgotten(t *testing.T) {
+	h, now := newHolds(silent()), time.Now()
+	scope := func(i int) Scope { return Scope{MchID: "m", SubMchID: fmt.Sprint(i)} }
+	for i := range 3 * mostHolds {
+		h.refused(scope(i), Answer{Code: "NOAUTH"}, now)
+	}
+	if len(h.on) != mostHolds {
+		t.Errorf("%d holds, at most %d", len(h.on), mostHolds)
+	}
+	h.refused(scope(-1), Answer{Code: "NOAUTH"}, now.Add(time.Hour))
+	if len(h.on) != 1 {
+		t.Errorf("%d holds an hour later, want the new one alone", len(h.on))
+	}
+}
+
+func TestHoldsOfSilence(t *testing.T) {
+	h, now := newHolds(silent()), time.Now()
+	r := events.Request{MchID: "m", OutTradeNo: "T1"}
+	held := func() bool { return h.held(r, now) }
+	h.unanswered("m", now)
+	if !held() {
+		t.Error("a merchant for which nobody answers is not held")
+	}
+	h.heard("m", now)
+	if held() {
+		t.Error("it is held although its probe is answered")
+	}
+	h.refused(Scope{MchID: "m"}, Answer{Code: "NOAUTH"}, now)
+	h.heard("m", now)
+	if !held() {
+		t.Error("an answered probe lifts the hold of a merchant that is refused")
 	}
 }

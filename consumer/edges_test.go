@@ -4,7 +4,10 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"github.com/sirupsen/logrus/hooks/test"
+	"golang.org/x/time/rate"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -272,4 +275,216 @@ func keyless(t *testing.T, b []byte) bool {
 		in = in[n+int(length):]
 	}
 	return false
+}
+
+// A key can be what makes a record too large: it goes as well, at last.
+func TestAKeyTooLargeForTheTopicsDoesNotStopThePartition(t *testing.T) {
+	for sentence, publish := range map[string]func(t *testing.T, c *cluster){
+		"a key beyond the limit of the outcomes": func(t *testing.T, c *cluster) {
+			c.limit("outcomes", "20000")
+			r := to(0, "T1")
+			r.Key = []byte(strings.Repeat("k", 50000))
+			c.publish(r)
+		},
+		"a key that only compression made small enough": func(t *testing.T, c *cluster) {
+			r := &kgo.Record{Topic: "requests", Key: []byte(strings.Repeat("k", 4<<20)), Value: []byte("not json")}
+			p := c.manual(kgo.ProducerBatchCompression(kgo.GzipCompression()), kgo.ProducerBatchMaxBytes(16<<20), kgo.BrokerMaxWriteBytes(32<<20))
+			if err := p.ProduceSync(t.Context(), r).FirstErr(); err != nil {
+				t.Fatal(err)
+			}
+		},
+	} {
+		t.Run(sentence, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := newCluster(t)
+				stop := c.worker(&closing{}, nil)
+				publish(t, c)
+				c.outcomesWithin(1, time.Hour)
+				time.Sleep(time.Minute)
+				if at := c.committed()[0].At; at != 1 {
+					t.Errorf("committed %d", at)
+				}
+				began := time.Now()
+				stop()
+				if took := time.Since(began); took > time.Second {
+					t.Errorf("stopping with nothing in flight took %v", took)
+				}
+			})
+		})
+	}
+}
+
+// One order service names a sub_mch_id that its merchant may not use.
+func TestARefusedSubMerchantHoldsNobodyElse(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		closer := &closing{takes: 100 * time.Millisecond, answer: func(r events.Request) consumer.Answer {
+			if r.SubMchID != "" {
+				return consumer.Answer{Disposition: consumer.Held, Code: "NOAUTH", Attempts: 1, Scope: consumer.Scope{MchID: r.MchID, SubMchID: r.SubMchID}}
+			}
+			return closedAnswer
+		}}
+		defer c.worker(closer, nil)()
+		time.Sleep(5 * time.Second)
+		const n = 100
+		for i := range n {
+			c.request(fmt.Sprintf("T%04d", i))
+			c.requestJSON(`{"mch_id":"1900000109","sub_mch_id":"bogus","out_trade_no":"B%04d"}`, i)
+			time.Sleep(time.Second)
+		}
+		for _, o := range c.outcomesWithin(n, time.Hour) {
+			if took := o.CompletedAt.Sub(o.RequestedAt); took > 2*time.Second {
+				t.Errorf("%s took %v", o.OutTradeNo, took)
+			}
+		}
+	})
+}
+
+// A merchant whose gateway does not answer, while others are answered, is an
+// outage of its own.
+func TestAMerchantWhoseHostsAreAwayWaitsAndTheOthersGoOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		began := time.Now()
+		away := func() bool { return time.Since(began) < 3*time.Hour } // longer than all retries
+		others := &closing{takes: 100 * time.Millisecond}
+		var hook *test.Hook
+		m := aliveUnless{merchants{others, byMerchant{"away": func(ctx context.Context, _ events.Request) consumer.Answer {
+			if !away() {
+				return closedAnswer
+			}
+			last := time.Now()
+			time.Sleep(8 * time.Second)
+			return consumer.Answer{Disposition: consumer.Unanswered, Code: "TIMEOUT", Attempts: 2, LastCall: last}
+		}}}, func(r events.Request) bool { return r.MchID == "away" && away() }}
+		defer c.worker(m, heard(&hook))()
+		const n = 20
+		for i := range n {
+			c.requestJSON(`{"mch_id":"away","out_trade_no":"A%d"}`, i)
+		}
+		asked := 0
+		for ; time.Since(began) < 4*time.Hour; asked++ {
+			c.request(fmt.Sprintf("T%05d", asked))
+			time.Sleep(time.Second)
+		}
+		for _, o := range c.outcomesWithin(n+asked, time.Hour) {
+			if o.Result != events.Closed {
+				t.Errorf("%s: %s %s", o.OutTradeNo, o.Result, o.Code)
+			}
+			if took := o.CompletedAt.Sub(o.RequestedAt); o.MchID != "away" && took > 2*time.Second {
+				t.Errorf("%s took %v", o.OutTradeNo, took)
+			}
+		}
+		if n := logged(hook, "does not answer for this merchant"); n != 1 {
+			t.Errorf("told %d times", n)
+		}
+	})
+}
+
+// aliveUnless answers probes.
+type aliveUnless struct {
+	merchants
+	away func(events.Request) bool
+}
+
+func (a aliveUnless) Alive(_ context.Context, r events.Request) bool { return !a.away(r) }
+
+// The last try of a request is under way when the gateway goes away: that is
+// not the request's fault.
+func TestALastTryAtTheBeginningOfAnOutageIsNotLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		var down atomic.Bool
+		var tries atomic.Int32
+		closer := &closing{alive: func() bool { return !down.Load() }, answer: func(r events.Request) consumer.Answer {
+			nth := 0
+			if r.OutTradeNo == "LAST" {
+				nth = int(tries.Add(1))
+			}
+			switch {
+			case nth == 0 || nth > 4:
+				return closedAnswer
+			case nth < 4:
+				return consumer.Answer{Disposition: consumer.Later, Code: "SYSTEMERROR", Attempts: 1}
+			}
+			last := time.Now() // the last call of the last try begins, others are answered
+			time.Sleep(time.Second)
+			c.request("OTHER")
+			time.Sleep(time.Second)
+			down.Store(true)
+			time.Sleep(500 * time.Millisecond)
+			return consumer.Answer{Disposition: consumer.Unanswered, Code: "TIMEOUT", Attempts: 2, LastCall: last}
+		}}
+		defer c.worker(closer, nil)()
+		c.request("LAST")
+		time.Sleep(30 * time.Minute)
+		down.Store(false)
+		for _, o := range c.outcomesWithin(2, time.Hour) {
+			if o.Result != events.Closed {
+				t.Errorf("%s: %s %s", o.OutTradeNo, o.Result, o.Code)
+			}
+		}
+	})
+}
+
+// A merchant over its rate is not written to a retry topic and read back all
+// the time.
+func TestAMerchantOverItsRateWaitsInMemory(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		limiter := rate.NewLimiter(10, 1)
+		closer := &closing{answer: func(events.Request) consumer.Answer {
+			r := limiter.Reserve()
+			if wait := r.Delay(); wait > 2*time.Second {
+				r.Cancel()
+				return consumer.Answer{Disposition: consumer.Later, Code: "OWN_RATE_LIMIT", RetryAfter: wait}
+			}
+			time.Sleep(r.Delay())
+			return closedAnswer
+		}}
+		defer c.worker(closer, nil)()
+		orders := numbered("T", 1000)
+		c.request(orders...)
+		c.outcomesWithin(len(orders), time.Hour)
+		if n := c.end("retry.10s"); n > 0 {
+			t.Errorf("%d retry records", n)
+		}
+	})
+}
+
+// A worker whose clock was wrong for a moment has put a request off for a year.
+func TestNoRetryWaitsLongerThanItsTopicSays(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		defer c.worker(&closing{}, nil)()
+		m := events.EncodeRetry(events.RetryRecord{
+			Original: events.Message{Key: []byte("T1"), Value: []byte(`{"mch_id":"1900000109","out_trade_no":"T1"}`)},
+			DueAt:    time.Now().Add(365 * 24 * time.Hour), RetryAttempt: 1, Attempts: 1,
+			Source: events.Source{Topic: "requests"}, SourceTimestamp: time.Now(),
+		})
+		r := &kgo.Record{Topic: "retry.10s", Key: m.Key, Value: m.Value}
+		for _, h := range m.Headers {
+			r.Headers = append(r.Headers, kgo.RecordHeader{Key: h.Key, Value: h.Value})
+		}
+		c.produce(r)
+		c.outcomesWithin(1, 30*time.Second)
+	})
+}
+
+// A shop that counts its record timestamps in microseconds.
+func TestATimestampBeyondRFC3339DoesNotMakeAnOrderOld(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		d := &diary{answer: func(events.Request, int) consumer.Answer { return closedAnswer }}
+		defer c.worker(&closing{answer: d.note}, func(cfg *consumer.Config) { cfg.MinOrderAge = 5 * time.Minute })()
+		now := time.Now()
+		c.produce(&kgo.Record{
+			Topic: "requests", Timestamp: time.UnixMilli(now.UnixMicro()),
+			Value: fmt.Appendf(nil, `{"mch_id":"1900000109","out_trade_no":"T1","order_created_at":%q}`, now.UTC().Add(-30*time.Second).Format(time.RFC3339)),
+		})
+		c.outcomesWithin(1, time.Hour)
+		if age := d.times("T1")[0].Sub(now) + 30*time.Second; age < 5*time.Minute {
+			t.Errorf("closed at the age of %v", age)
+		}
+	})
 }

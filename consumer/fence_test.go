@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"testing"
+	"time"
 
 	"github.com/closeorder/closeorder/events"
 	"github.com/closeorder/closeorder/internal/broker"
@@ -30,6 +31,9 @@ func openTestCluster(t *testing.T) (*cluster, *kadm.Client) {
 	t.Cleanup(func() { c.close(); client.Close(); b.Close() })
 	return c, kadm.NewClient(client)
 }
+
+// always is a membership that holds.
+func always(time.Time) bool { return true }
 
 func silent() logrus.FieldLogger {
 	log := logrus.New()
@@ -87,7 +91,7 @@ func TestNothingIsCommittedBetweenGenerations(t *testing.T) {
 
 func TestNothingIsPublishedBehindAFence(t *testing.T) {
 	cluster, admin := openTestCluster(t)
-	p := newPublisher(cluster, silent())
+	p := newPublisher(cluster, always, silent())
 	defer p.close()
 	ended, end := context.WithCancel(context.Background())
 	end()
@@ -114,7 +118,7 @@ func TestNothingIsPublishedBehindAFence(t *testing.T) {
 
 func TestAPublicationThatIsFencedOffLeavesItsOffsetOpen(t *testing.T) {
 	cluster, _ := openTestCluster(t)
-	w := &Worker{log: silent(), publisher: newPublisher(cluster, silent()), committer: newCommitter(cluster, "g", silent())}
+	w := &Worker{log: silent(), publisher: newPublisher(cluster, always, silent()), committer: newCommitter(cluster, "g", silent())}
 	defer w.publisher.close()
 	w.lanes = newLanes(1, nil, silent())
 	p := newPartition(context.Background(), place{"t", 0})

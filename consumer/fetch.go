@@ -41,6 +41,9 @@ func (f *fetcher) run(offset int64) {
 		offset = next
 		switch {
 		case err == nil:
+			if f.partition.doubt.CompareAndSwap(true, false) {
+				f.moved(f.partition) // there may be something to commit
+			}
 			if failing {
 				failing = false
 				f.log.Info("fetching again")
@@ -49,7 +52,10 @@ func (f *fetcher) run(offset int64) {
 			continue
 		case ctx.Err() != nil:
 			return
+		case errors.Is(err, kafka.UnknownTopicOrPartition):
+			f.partition.doubt.Store(true)
 		case errors.Is(err, kafka.OffsetOutOfRange):
+			f.partition.doubt.Store(true)
 			start, fatal, rangeErr := f.outOfRange(ctx, offset)
 			if fatal {
 				return

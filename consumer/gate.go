@@ -15,9 +15,8 @@ const (
 	// probeEvery is how long the gate stays shut before one call may try
 	// whether the gateway answers again.
 	probeEvery = 5 * time.Second
-	// silence without any answer makes an unanswered call speak against the
-	// gateway, not against its order. So does a shorter one that began with
-	// the call.
+	// silence is how recent an answer to others must be to say that the gateway
+	// answers; and it must be more recent than the call that got none.
 	silence = 3 * time.Second
 	// enough different orders without an answer are more than bad luck, also
 	// when a probe is answered; then so many calls may go on at a time.
@@ -26,15 +25,17 @@ const (
 
 // gate holds back all calls while the gateway as a whole does not answer (G5).
 //
-// A call that got no answer is suspicious when no other call has been
-// answered for a while either. Then a probe, a call about no order at all, says
-// whether it is the gateway:
+// When a call got no answer, a probe, a call of the same merchant about no order
+// at all, says what that speaks against:
 //
-//	no answer              it is: the gate is shut, the request keeps its place
-//	an answer, few orders  it is the order: it loses a try, the others go on
-//	an answer, many orders nobody knows: the request keeps its place, a few
-//	                       calls at a time go on until one is answered
+//	probe      others meanwhile  it is
+//	no answer  not answered      the gateway: the gate is shut
+//	no answer  answered          the merchant, see holds
+//	an answer  answered, or few  the order: it loses a try
+//	an answer  many, none of     nobody knows: a few calls at a time go on
+//	           them answered     until one is answered
 //
+// In all cases but that of the order the request keeps its place or its tries.
 // Every few seconds one call goes through a shut gate; the first answer opens
 // it, and calls ramp up from one, each answer making room for one more, so
 // that a gateway that has just come back is not run over. It is safe for
@@ -50,7 +51,7 @@ type gate struct {
 	lastAnswer time.Time
 	silent     map[events.Order]bool // orders without an answer since then, at most enough
 	deadAt     time.Time             // when a probe got no answer; zero since an answer
-	probing    *probe                // under way; nil without one
+	probing    map[string]*probe     // under way, by mch_id
 	shutAt     time.Time             // zero while open
 	timer      *time.Timer
 }
@@ -61,7 +62,7 @@ var (
 )
 
 func newGate(slots int, poke func(), log logrus.FieldLogger) *gate {
-	g := &gate{slots: slots, limit: slots, poke: poke, log: log, silent: make(map[events.Order]bool)}
+	g := &gate{slots: slots, limit: slots, poke: poke, log: log, silent: make(map[events.Order]bool), probing: make(map[string]*probe)}
 	g.breaker = gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
 		MaxRequests:   1, // one probe at a time
 		Timeout:       probeEvery,
@@ -135,39 +136,33 @@ func (p pass) answered() {
 }
 
 // unanswered reports that a call for an order, made at since, got no usable
-// answer, and returns whether the request keeps its place, because the order is
-// not known to be to blame. ask asks the gateway whether it is there.
-func (p pass) unanswered(ctx context.Context, order events.Order, since time.Time, ask func(context.Context) bool) (keeps bool) {
+// answer, and returns what that speaks against. ask asks the gateway, in the
+// name of the order's merchant, whether it is there.
+func (p pass) unanswered(ctx context.Context, order events.Order, since time.Time, ask func(context.Context) bool) suspicion {
 	if since.IsZero() {
 		since = p.began
 	}
-	switch p.gate.suspects(ctx, since, order, ask) {
+	found := p.gate.suspects(ctx, since, order, ask)
+	switch found {
 	case itIsTheGateway:
 		p.done(errSilent)
-		return true
-	case nobodyKnows:
+	case itIsTheOrder, nobodyKnows:
 		p.done(nil)
-		return true
-	case itIsTheOrder:
-		p.done(nil)
-		return false
-	case othersAreAnswered:
+	default:
 		p.done(errNoEvidence)
-		return false
 	}
-	p.done(errNoEvidence)
-	return true
+	return found
 }
 
 // suspicion is what an unanswered call speaks against.
 type suspicion int
 
 const (
-	cutOff            suspicion = iota // the context ended: nothing
-	othersAreAnswered                  // the order: other calls were answered
-	itIsTheOrder                       // the order: a probe was answered
-	itIsTheGateway                     // the gateway: a probe was not answered
-	nobodyKnows                        // many orders, or the gateway for all but a probe
+	cutOff suspicion = iota // nothing: the context ended
+	itIsTheOrder
+	itIsTheMerchant
+	itIsTheGateway
+	nobodyKnows
 )
 
 // probe is a question whether the gateway is there; one serves all that ask.
@@ -182,9 +177,6 @@ func (g *gate) suspects(ctx context.Context, since time.Time, order events.Order
 	case ctx.Err() != nil:
 		g.mu.Unlock()
 		return cutOff
-	case g.lastAnswer.After(since) && time.Since(g.lastAnswer) < silence:
-		g.mu.Unlock()
-		return othersAreAnswered
 	case !g.deadAt.IsZero() && time.Since(g.deadAt) < probeEvery:
 		// What a probe has found is believed for as long as the gate stays
 		// shut before the next call.
@@ -194,7 +186,7 @@ func (g *gate) suspects(ctx context.Context, since time.Time, order events.Order
 	if len(g.silent) < enough {
 		g.silent[order] = true
 	}
-	if p := g.probing; p != nil {
+	if p := g.probing[order.MchID]; p != nil {
 		g.mu.Unlock()
 		select {
 		case <-p.over:
@@ -207,21 +199,27 @@ func (g *gate) suspects(ctx context.Context, since time.Time, order events.Order
 		}
 	}
 	p := &probe{over: make(chan struct{})}
-	g.probing = p
+	g.probing[order.MchID] = p
 	g.mu.Unlock()
 
 	alive := ask(ctx)
+	if !alive && g.answersOthers(since) {
+		alive = ask(ctx) // one lost call must not hold a whole merchant
+	}
+	others := g.answersOthers(since)
 
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.probing = nil
+	delete(g.probing, order.MchID)
 	defer close(p.over)
 	switch {
 	case ctx.Err() != nil:
 		p.found = cutOff
+	case !alive && others:
+		p.found = itIsTheMerchant
 	case !alive:
 		p.found, g.deadAt = itIsTheGateway, time.Now()
-	case len(g.silent) < enough:
+	case others || len(g.silent) < enough:
 		p.found, g.deadAt = itIsTheOrder, time.Time{}
 		g.limit = min(g.limit+1, g.slots)
 	default:
@@ -229,6 +227,13 @@ func (g *gate) suspects(ctx context.Context, since time.Time, order events.Order
 		g.limit = min(g.limit+1, g.slots, careful)
 	}
 	return p.found
+}
+
+// answersOthers reports whether a call was answered since then, and lately.
+func (g *gate) answersOthers(since time.Time) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.lastAnswer.After(since) && time.Since(g.lastAnswer) < silence
 }
 
 // unused reports that no call was made, or that it was cut off.

@@ -17,37 +17,49 @@ func alive(context.Context) bool { return true }
 var one = events.Order{OutTradeNo: "T1"}
 
 func TestGate(t *testing.T) {
+	open := func(t *testing.T, g *gate) {
+		t.Helper()
+		if _, ok := g.admit(0); !ok {
+			t.Error("shut")
+		}
+	}
+	shut := func(t *testing.T, g *gate) {
+		t.Helper()
+		if _, ok := g.admit(0); ok {
+			t.Error("still open")
+		}
+	}
+	// unanswered lets the n-th of several orders get no answer.
+	unanswered := func(t *testing.T, g *gate, n int, probe func(context.Context) bool) suspicion {
+		p, _ := g.admit(0)
+		time.Sleep(20 * time.Second)
+		return p.unanswered(t.Context(), events.Order{OutTradeNo: fmt.Sprint(n)}, time.Time{}, probe)
+	}
+	// meanwhile answers another call.
+	meanwhile := func(g *gate) {
+		other, _ := g.admit(1)
+		other.answered()
+	}
+	is := func(t *testing.T, got, want suspicion) {
+		t.Helper()
+		if got != want {
+			t.Errorf("taken for %v, want %v", got, want)
+		}
+	}
 	for sentence, test := range map[string]func(t *testing.T, g *gate){
-		"one unanswered call shuts it when a probe is not answered either": func(t *testing.T, g *gate) {
-			p, _ := g.admit(0)
-			time.Sleep(20 * time.Second)
-			if !p.unanswered(t.Context(), one, time.Time{}, dead) {
-				t.Error("not taken for an outage")
-			}
-			if _, ok := g.admit(0); ok {
-				t.Error("still open")
-			}
+		"an unanswered call shuts it when a probe is not answered either": func(t *testing.T, g *gate) {
+			is(t, unanswered(t, g, 1, dead), itIsTheGateway)
+			shut(t, g)
 		},
-		"one unanswered call does not when a probe is answered": func(t *testing.T, g *gate) {
-			p, _ := g.admit(0)
-			time.Sleep(20 * time.Second)
-			if p.unanswered(t.Context(), one, time.Time{}, alive) {
-				t.Error("taken for an outage")
-			}
-			if _, ok := g.admit(0); !ok {
-				t.Error("shut")
-			}
+		"it does not when a probe is answered": func(t *testing.T, g *gate) {
+			is(t, unanswered(t, g, 1, alive), itIsTheOrder)
+			open(t, g)
 		},
-		"three different orders without an answer keep their place whatever a probe says, and a few calls go on": func(t *testing.T, g *gate) {
-			keeps := false
-			for i := range 3 {
-				p, _ := g.admit(0)
-				time.Sleep(20 * time.Second)
-				keeps = p.unanswered(t.Context(), events.Order{OutTradeNo: fmt.Sprint(i)}, time.Time{}, alive)
+		"three different orders without an answer keep their place although a probe is answered, and a few calls go on": func(t *testing.T, g *gate) {
+			for i := range 2 {
+				is(t, unanswered(t, g, i, alive), itIsTheOrder)
 			}
-			if !keeps {
-				t.Error("the third one loses a try")
-			}
+			is(t, unanswered(t, g, 2, alive), nobodyKnows)
 			if _, ok := g.admit(careful - 1); !ok {
 				t.Error("shut")
 			}
@@ -57,86 +69,87 @@ func TestGate(t *testing.T) {
 		},
 		"one answer among them ends the doubt": func(t *testing.T, g *gate) {
 			for i := range 3 {
-				p, _ := g.admit(0)
-				time.Sleep(20 * time.Second)
-				p.unanswered(t.Context(), events.Order{OutTradeNo: fmt.Sprint(i)}, time.Time{}, alive)
+				unanswered(t, g, i, alive)
 			}
 			bad, _ := g.admit(0)
-			good, _ := g.admit(1)
 			time.Sleep(15 * time.Second)
-			good.answered()
-			if bad.unanswered(t.Context(), one, time.Time{}, dead) {
-				t.Error("it keeps its place although another order is answered")
+			meanwhile(g)
+			is(t, bad.unanswered(t.Context(), one, time.Time{}, alive), itIsTheOrder)
+		},
+		"an unanswered call among answered ones speaks against its order": func(t *testing.T, g *gate) {
+			lost, _ := g.admit(0)
+			for range 20 {
+				time.Sleep(time.Second)
+				meanwhile(g)
 			}
+			is(t, lost.unanswered(t.Context(), one, time.Time{}, alive), itIsTheOrder)
+			open(t, g)
+		},
+		"or against its merchant, when a probe in its name is not answered": func(t *testing.T, g *gate) {
+			lost, _ := g.admit(0)
+			time.Sleep(10 * time.Second)
+			meanwhile(g)
+			is(t, lost.unanswered(t.Context(), one, time.Time{}, dead), itIsTheMerchant)
+			open(t, g)
+		},
+		"one lost probe among answered calls says nothing": func(t *testing.T, g *gate) {
+			lost, _ := g.admit(0)
+			time.Sleep(10 * time.Second)
+			meanwhile(g)
+			asked := 0
+			is(t, lost.unanswered(t.Context(), one, time.Time{}, func(context.Context) bool { asked++; return asked > 1 }), itIsTheOrder)
+		},
+		"an answer to others from before the call does not count": func(t *testing.T, g *gate) {
+			early, _ := g.admit(0)
+			time.Sleep(10 * time.Second)
+			meanwhile(g)
+			time.Sleep(time.Second)
+			since := time.Now() // its last call begins
+			is(t, early.unanswered(t.Context(), one, since, dead), itIsTheGateway)
+		},
+		"nor does one from long before its end": func(t *testing.T, g *gate) {
+			early, _ := g.admit(0)
+			time.Sleep(time.Second)
+			meanwhile(g)
+			time.Sleep(silence)
+			is(t, early.unanswered(t.Context(), one, time.Time{}, dead), itIsTheGateway)
 		},
 		"a shut gate opens when a probe is answered": func(t *testing.T, g *gate) {
-			p, _ := g.admit(0)
-			p.unanswered(t.Context(), one, time.Time{}, dead)
+			unanswered(t, g, 1, dead)
 			time.Sleep(probeEvery + time.Second)
-			bad, _ := g.admit(0)
-			time.Sleep(20 * time.Second)
-			if bad.unanswered(t.Context(), one, time.Time{}, alive) {
-				t.Error("a bad order is taken for an outage")
-			}
+			is(t, unanswered(t, g, 1, alive), itIsTheOrder)
 			if _, ok := g.admit(1); !ok {
 				t.Error("still shut")
 			}
 		},
-		"many different orders without an answer at once shut it though a probe is answered": func(t *testing.T, g *gate) {
-			kept := make(chan bool, 20)
+		"many different orders without an answer at once keep their place though a probe is answered at last": func(t *testing.T, g *gate) {
+			slow := func(context.Context) bool { time.Sleep(time.Second); return true }
+			found := make(chan suspicion, 20)
 			for i := range 20 {
 				p, _ := g.admit(i)
-				go func() { kept <- p.unanswered(t.Context(), events.Order{OutTradeNo: fmt.Sprint(i)}, time.Time{}, alive) }()
+				go func() {
+					found <- p.unanswered(t.Context(), events.Order{OutTradeNo: fmt.Sprint(i)}, time.Time{}, slow)
+				}()
 			}
-			burnt := 0
 			for range 20 {
-				if !<-kept {
-					burnt++
-				}
-			}
-			if burnt >= enough {
-				t.Errorf("%d requests burn a try in an outage", burnt)
+				is(t, <-found, nobodyKnows)
 			}
 		},
-		"many that ask at once share one probe": func(t *testing.T, g *gate) {
+		"all that ask for one merchant at once share one probe": func(t *testing.T, g *gate) {
 			probes := 0
 			slow := func(context.Context) bool { probes++; time.Sleep(10 * time.Second); return false }
-			outages := make(chan bool, 2)
-			for range 2 {
+			found := make(chan suspicion, 3)
+			for _, mchID := range []string{"a", "a", "b"} {
 				p, _ := g.admit(0)
-				go func() { outages <- p.unanswered(t.Context(), one, time.Time{}, slow) }()
+				go func() {
+					found <- p.unanswered(t.Context(), events.Order{MchID: mchID, OutTradeNo: "T1"}, time.Time{}, slow)
+				}()
 			}
-			for range 2 {
-				if !<-outages {
-					t.Error("not taken for an outage")
-				}
+			for range 3 {
+				is(t, <-found, itIsTheGateway)
 			}
-			if probes != 1 {
-				t.Errorf("%d probes", probes)
-			}
-		},
-		"an unanswered call among answered ones says nothing": func(t *testing.T, g *gate) {
-			lost, _ := g.admit(0)
-			for range 20 {
-				time.Sleep(time.Second)
-				other, _ := g.admit(1)
-				other.answered()
-			}
-			if lost.unanswered(t.Context(), one, time.Time{}, dead) {
-				t.Error("taken for an outage")
-			}
-			if _, ok := g.admit(0); !ok {
-				t.Error("shut")
-			}
-		},
-		"a call that began before the last answer and outlived it by the silence counts": func(t *testing.T, g *gate) {
-			early, _ := g.admit(0)
-			other, _ := g.admit(1)
-			time.Sleep(time.Second)
-			other.answered()
-			time.Sleep(silence)
-			if !early.unanswered(t.Context(), one, time.Time{}, dead) {
-				t.Error("the beginning of an outage was not seen")
+			if probes != 2 {
+				t.Errorf("%d probes for two merchants", probes)
 			}
 		},
 		"one probe at a time goes through a shut gate": func(t *testing.T, g *gate) {

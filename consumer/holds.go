@@ -12,13 +12,11 @@ import (
 // means every value.
 type Scope struct{ MchID, AppID, SubMchID string }
 
-// covers says whether a request would be refused for the same reason. A
-// request without an appid or sub_mch_id uses the merchant's own, which may
-// be the refused one.
+// covers says whether a request would be refused for the same reason. An appid
+// or sub_mch_id stands in a scope only where the order brought it, so that a
+// request without one, which uses the merchant's own, is another matter.
 func (s Scope) covers(r events.Request) bool {
-	return s.MchID == r.MchID &&
-		(s.AppID == "" || r.AppID == "" || s.AppID == r.AppID) &&
-		(s.SubMchID == "" || r.SubMchID == "" || s.SubMchID == r.SubMchID)
+	return s.MchID == r.MchID && (s.AppID == "" || s.AppID == r.AppID) && (s.SubMchID == "" || s.SubMchID == r.SubMchID)
 }
 
 // holds remembers which merchants the gateway refuses, so that their requests
@@ -33,9 +31,14 @@ type holds struct {
 }
 
 type hold struct {
-	since time.Time
-	probe time.Time // when the next call may try
+	since  time.Time
+	probe  time.Time // when the next call may try
+	silent bool      // not refused, but not answered
 }
+
+// mostHolds bounds what is remembered, as order services name the scopes. What
+// comes on top is not held: each of its requests finds out for itself.
+const mostHolds = 1000
 
 func newHolds(log logrus.FieldLogger) *holds {
 	return &holds{log: log, on: make(map[Scope]*hold)}
@@ -66,25 +69,67 @@ func (h *holds) held(r events.Request, now time.Time) bool {
 func (h *holds) refused(scope Scope, a Answer, now time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.hold(scope, false, now, func(log logrus.FieldLogger) {
+		log.WithFields(logrus.Fields{"code": a.Code, "message": a.Message}).
+			Error("the gateway refuses this merchant: its requests wait, mend its configuration; nothing is failed for it")
+	})
+}
+
+// unanswered notes that the gateway answers others, and nothing for this
+// merchant: its hosts are its own and away, say.
+func (h *holds) unanswered(mchID string, now time.Time) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.hold(Scope{MchID: mchID}, true, now, func(log logrus.FieldLogger) {
+		log.Error("the gateway does not answer for this merchant, but for others: its requests wait; nothing is failed for it")
+	})
+}
+
+// hold holds a scope until its next probe. h.mu is held.
+func (h *holds) hold(scope Scope, silent bool, now time.Time, tell func(logrus.FieldLogger)) {
 	on := h.on[scope]
 	if on == nil {
-		on = &hold{since: now}
+		for s, old := range h.on {
+			if now.Sub(old.probe) > 2*longestHold { // nobody waits for it any more
+				delete(h.on, s)
+			}
+		}
+		if len(h.on) >= mostHolds {
+			return
+		}
+		on = &hold{since: now, silent: silent}
 		h.on[scope] = on
-		h.log.WithFields(scope.fields()).WithFields(logrus.Fields{"code": a.Code, "message": a.Message}).
-			Error("the gateway refuses this merchant: its requests wait, mend its configuration; nothing is failed for it")
+		tell(h.log.WithFields(scope.fields()))
 	}
+	on.silent = on.silent && silent
 	on.probe = now.Add(2 * probeEvery)
+}
+
+// heard notes that the gateway answers for the merchant, which is all that a
+// merchant was held for that it did not answer for.
+func (h *holds) heard(mchID string, now time.Time) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if scope := (Scope{MchID: mchID}); h.on[scope] != nil && h.on[scope].silent {
+		h.lift(scope, now)
+	}
+}
+
+// lift ends a hold. h.mu is held.
+func (h *holds) lift(scope Scope, now time.Time) {
+	since := h.on[scope].since
+	delete(h.on, scope)
+	h.log.WithFields(scope.fields()).WithField("held", now.Sub(since).Round(time.Second)).
+		Info("the gateway accepts this merchant again: its requests resume as they fall due")
 }
 
 // served notes that a request was answered: whoever held it works again.
 func (h *holds) served(r events.Request, now time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for scope, on := range h.on {
+	for scope := range h.on {
 		if scope.covers(r) {
-			delete(h.on, scope)
-			h.log.WithFields(scope.fields()).WithField("held", now.Sub(on.since).Round(time.Second)).
-				Info("the gateway accepts this merchant again: its requests resume as they fall due")
+			h.lift(scope, now)
 		}
 	}
 }

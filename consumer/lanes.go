@@ -37,7 +37,7 @@ type lanes struct {
 }
 
 // lane holds the tasks of one order in the order of their arrival. The first
-// one is in flight, or the lane stands in lanes.ready or in
+// one is in flight, or the lane rests, or it stands in lanes.ready or in
 // partition.parked, exactly once.
 type lane struct {
 	order events.Order
@@ -113,8 +113,8 @@ func (l *lanes) next(ln *lane) {
 	}
 }
 
-// finished gives the slot of t's call back. With again the call was cut off
-// and t is still to do; otherwise its verdict has been handed to settle.
+// finished gives the slot of t's call back. With again t is still to do, after
+// t.rest; otherwise its verdict has been handed to settle.
 func (l *lanes) finished(t *task, again bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -122,13 +122,28 @@ func (l *lanes) finished(t *task, again bool) {
 	t.partition.inFlight--
 	ln := l.byOrder[t.order()]
 	ln.busy = false
-	if again {
-		l.ready.push(ln)
-	} else {
+	switch {
+	case !again:
 		l.next(ln)
+	case t.rest > 0:
+		time.AfterFunc(t.rest, func() { l.wake(ln) })
+		t.rest = 0
+	default:
+		l.ready.push(ln)
 	}
 	l.pump()
 	l.notify()
+}
+
+// wake lets a lane that has rested go on.
+func (l *lanes) wake(ln *lane) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.byOrder[ln.order] != ln { // all its tasks were of lost partitions
+		return
+	}
+	l.ready.push(ln)
+	l.pump()
 }
 
 // settle counts a verdict on its way out; settled ends it. Between them the

@@ -52,6 +52,15 @@ type generation struct {
 	// continues says that no other generation can have owned a partition
 	// that this member had before and has again.
 	continues bool
+	// lost ends the generation: the membership is known to be gone.
+	lost context.CancelCauseFunc
+}
+
+// end ends the generation, if it can be.
+func (g *generation) end(why error) {
+	if g.lost != nil {
+		g.lost(why)
+	}
 }
 
 // assignee is who works on the partitions. Its methods are called one at a
@@ -82,7 +91,7 @@ var errStopped = errors.New("the worker stops")
 func (m *member) run(ctx context.Context, own assignee) error {
 	m.lastGen = -1
 	for {
-		gen, err := m.join(ctx)
+		gen, err := m.join(ctx, own)
 		if err != nil {
 			own.lose(err)
 			m.leave()
@@ -108,6 +117,7 @@ func (m *member) serve(ctx context.Context, gen generation, own assignee) (stopp
 	// alive ends when the membership is lost, not when ctx ends: heartbeats
 	// go on while partitions are drained.
 	alive, lost := context.WithCancelCause(context.WithoutCancel(ctx))
+	gen.lost = lost
 	rebalance := make(chan struct{}, 1)
 	beaten := make(chan struct{})
 	go func() {
@@ -144,7 +154,7 @@ func (m *member) serve(ctx context.Context, gen generation, own assignee) (stopp
 // membership is gone, and signals rebalance once when the group wants to be
 // joined again or the number of partitions has changed.
 func (m *member) heartbeat(alive context.Context, lost context.CancelCauseFunc, rebalance chan<- struct{}, gen generation) {
-	interval := min(max(m.session/30, 200*time.Millisecond), 3*time.Second)
+	interval := min(max(min(m.session, m.rebalance)/30, 200*time.Millisecond), 3*time.Second)
 	counts, lastWatch := gen.counts, time.Now()
 	for {
 		wait := interval
@@ -153,7 +163,7 @@ func (m *member) heartbeat(alive context.Context, lost context.CancelCauseFunc, 
 		switch {
 		case alive.Err() != nil:
 			return
-		case err != nil, code == kafka.NotCoordinatorForGroup, code == kafka.GroupCoordinatorNotAvailable, code == kafka.GroupLoadInProgress:
+		case err != nil:
 			// A lost connection is not a lost membership: the lease decides.
 			wait = min(interval, 250*time.Millisecond)
 		case code == 0:
@@ -169,9 +179,13 @@ func (m *member) heartbeat(alive context.Context, lost context.CancelCauseFunc, 
 			m.id = ""
 			lost(code)
 			return
-		default:
+		case code == kafka.IllegalGeneration, code == kafka.GroupAuthorizationFailed:
 			lost(code)
 			return
+		default:
+			// A coordinator that moves, loads or has trouble of its own has not
+			// ended the membership either.
+			wait = min(interval, 250*time.Millisecond)
 		}
 		if !m.alive(time.Now()) {
 			lost(fmt.Errorf("no heartbeat was answered for so long that the partitions may be another's (session time-out %v, rebalance time-out %v; last: %w)", m.session, m.rebalance, errors.Join(err, orNil(code))))
@@ -198,9 +212,10 @@ func (m *member) heartbeat(alive context.Context, lost context.CancelCauseFunc, 
 const partitionWatch = 5 * time.Second
 
 func (m *member) beat(ctx context.Context, gen generation) (kafka.Error, error) {
-	// Several tries fit into a session, each on a connection of its own, and
-	// none outlives the lease: its end must be noticed at once.
-	res, err := m.cluster.roundTrip(ctx, min(requestTimeout, m.session/4, m.leaseLeft()), &heartbeatRequest{
+	// Several tries fit into a lease, each on a connection of its own, and
+	// none outlives it: its end must be noticed at once.
+	limit := max(min(m.session, m.rebalance)/8, 500*time.Millisecond)
+	res, err := m.cluster.roundTrip(ctx, min(requestTimeout, limit, m.leaseLeft()), &heartbeatRequest{
 		GroupID: m.group, GenerationID: gen.id, MemberID: gen.memberID, GroupInstanceID: m.instanceID,
 	})
 	if err != nil {
@@ -239,9 +254,11 @@ func (m *member) alive(now time.Time) bool {
 }
 
 // join joins and syncs until it has an assignment. It returns an error when
-// ctx ends or no retry can help.
-func (m *member) join(ctx context.Context) (generation, error) {
+// ctx ends or no retry can help. What own still has it loses when that takes
+// too long.
+func (m *member) join(ctx context.Context, own assignee) (generation, error) {
 	retry := newPause(100*time.Millisecond, 5*time.Second)
+	lost := false
 	for {
 		gen, err := m.joinOnce(ctx)
 		switch {
@@ -259,6 +276,10 @@ func (m *member) join(ctx context.Context) (generation, error) {
 			m.id = ""
 			m.lastGen = -1
 			continue
+		}
+		if !lost && !m.alive(time.Now()) {
+			lost, m.lastGen = true, -1
+			own.lose(err)
 		}
 		m.log.WithError(err).Warn("cannot join the group yet: trying again")
 		if retry.wait(ctx) != nil {
@@ -368,7 +389,8 @@ func (m *member) lead(joined []joingroup.ResponseMember, counts map[string]int) 
 	for _, j := range joined {
 		topics, err := decodeSubscription(j.Metadata)
 		if err != nil {
-			return nil, fmt.Errorf("subscription of member %s: %w", j.MemberID, err)
+			// The others must go on.
+			m.log.WithField("member", j.MemberID).WithError(err).Error("the subscription of a member of the group cannot be read: it is assigned nothing")
 		}
 		for _, t := range topics {
 			if _, known := counts[t]; !known {

@@ -2,16 +2,23 @@ package consumer_test
 
 import (
 	"context"
+	"fmt"
+	"net"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/closeorder/closeorder/consumer"
+	"github.com/closeorder/closeorder/events"
 	"github.com/sirupsen/logrus/hooks/test"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 func TestAMemberThatDrainsForLongerThanASessionKeepsItsPartitionsAndCommits(t *testing.T) {
@@ -264,4 +271,132 @@ func TestAMemberOfAnotherLibrarySharesTheGroup(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Outcomes that could not be published before a rebalance are not published
+// while the member cannot join: another one owns the partition by then.
+func TestNothingIsPublishedWhileAMemberCannotJoin(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		says := func(code string) *closing {
+			return &closing{answer: func(events.Request) consumer.Answer {
+				return consumer.Answer{Disposition: consumer.Closed, Code: code, Attempts: 1}
+			}}
+		}
+		refused := c.refuse("outcomes", kerr.NotEnoughReplicas, -1)
+		var first atomic.Value
+		var block atomic.Bool
+		c.broker.Cluster().Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.JoinGroup}, Err: kerr.CoordinatorLoadInProgress, Count: -1, TopLevel: true, When: func(r kmsg.Request) bool {
+			j := r.(*kmsg.JoinGroupRequest)
+			if j.MemberID != "" && first.Load() == nil {
+				first.Store(j.MemberID)
+			}
+			return block.Load() && j.MemberID == first.Load().(string)
+		}})
+		defer c.worker(says("FIRST"), nil)()
+		c.publish(to(0, "T1"))
+		time.Sleep(5 * time.Second)
+		block.Store(true)
+		defer c.worker(says("SECOND"), nil)()
+		time.Sleep(2 * time.Minute)
+		refused.Remove()
+		time.Sleep(30 * time.Second)
+		for _, o := range c.outcomes(1) {
+			if o.Code != "SECOND" {
+				t.Errorf("published by the %s member", o.Code)
+			}
+		}
+		if n := c.end("outcomes"); n != 1 {
+			t.Errorf("%d outcomes", n)
+		}
+	})
+}
+
+// A commit that is refused as one of another generation ends the generation:
+// without a heartbeat that says the same, nothing would be committed any more.
+func TestAfterARefusedGenerationTheGroupIsJoinedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		defer c.worker(&closing{}, nil)()
+		time.Sleep(5 * time.Second)
+		c.broker.Cluster().Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.OffsetCommit}, Err: kerr.IllegalGeneration, Count: 1})
+		for i := range 10 {
+			c.publish(to(0, fmt.Sprint("T", i)))
+			time.Sleep(10 * time.Second)
+		}
+		if at := c.committed()[0].At; at != 10 {
+			t.Errorf("committed %d of 10", at)
+		}
+	})
+}
+
+// One connection that a firewall has forgotten swallows what is written to it:
+// that is no lost membership, however short the rebalance time-out.
+func TestOneSilentConnectionIsNotALostMembership(t *testing.T) {
+	for _, rebalance := range []time.Duration{10 * time.Second, 30 * time.Second, time.Minute} {
+		t.Run(rebalance.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := newCluster(t)
+				var hook *test.Hook
+				var now atomic.Pointer[atomic.Bool]
+				now.Store(new(atomic.Bool))
+				stop := c.worker(&closing{}, func(cfg *consumer.Config) {
+					heard(&hook)(cfg)
+					cfg.SessionTimeout, cfg.RebalanceTimeout = 45*time.Second, rebalance
+					dial := cfg.Kafka.Dial
+					cfg.Kafka.Dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
+						conn, err := dial(ctx, network, addr)
+						return silentConn{conn, now.Load()}, err
+					}
+				})
+				time.Sleep(20 * time.Second)
+				now.Swap(new(atomic.Bool)).Store(true)
+				time.Sleep(5 * time.Minute)
+				stop()
+				if n := logged(hook, "membership lost"); n > 0 {
+					t.Errorf("lost %d times", n)
+				}
+			})
+		})
+	}
+}
+
+// silentConn swallows what is written once it is gone.
+type silentConn struct {
+	net.Conn
+	gone *atomic.Bool
+}
+
+func (c silentConn) Write(b []byte) (int, error) {
+	if c.gone.Load() {
+		return len(b), nil
+	}
+	return c.Conn.Write(b)
+}
+
+// Requests and retry topics get more partitions: a retry goes to the number of
+// its request, also when that is new.
+func TestARetryGoesToTheNewPartitionOfItsRequest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		d := &diary{answer: func(r events.Request, nth int) consumer.Answer {
+			if nth == 1 {
+				return consumer.Answer{Disposition: consumer.Later, Code: "SYSTEMERROR", Attempts: 1}
+			}
+			return closedAnswer
+		}}
+		defer c.worker(&closing{answer: d.note}, nil)()
+		c.publish(to(0, "T0"))
+		c.outcomes(1)
+		if _, err := c.admin().UpdatePartitions(t.Context(), 6, "requests", "retry.10s", "retry.1m", "retry.5m"); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(5 * time.Minute)
+		c.publish(to(4, "T4"))
+		for _, r := range c.read("retry.10s", 2) {
+			if string(r.Key) == "T4" && r.Partition != 4 {
+				t.Errorf("the retry of %s is in partition %d", r.Key, r.Partition)
+			}
+		}
+	})
 }

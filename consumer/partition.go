@@ -1,9 +1,11 @@
 package consumer
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/closeorder/closeorder/events"
@@ -26,6 +28,8 @@ type task struct {
 	attempt   int    // retries so far that counted
 	attempts  int    // calls to the gateway before this record
 	expired   bool   // expires_at had passed when it was last attempted
+	// rest is how long it waits in its place before it is attempted again.
+	rest time.Duration
 	// source is the record that the order service published: this one, or
 	// for a record of a retry topic the one that it continues.
 	source events.Source
@@ -72,6 +76,11 @@ type partition struct {
 	inFlight int     // calls under way
 	settling int     // verdicts on their way to the topics
 	parked   []*lane // lanes whose next task is of this partition while it is paused
+
+	// doubt: the log that the ledger is about may be gone, as its topic was
+	// deleted. Nothing is committed, or a topic made anew would begin at the
+	// offset of the old one.
+	doubt atomic.Bool
 
 	mu     sync.Mutex
 	ledger *ledger // nil until the committed offset is known
@@ -155,11 +164,14 @@ func (p *partition) finish(t *task) {
 func (p *partition) claim(t *task) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.claims[t.source] != nil {
-		return false
+	other := p.claims[t.source]
+	if other == nil {
+		p.claims[t.source] = t
+		return true
 	}
-	p.claims[t.source] = t
-	return true
+	// A requests topic that was made again has other requests at the places of
+	// the old ones: only the same record is a copy.
+	return !other.time.Equal(t.time) || !bytes.Equal(other.msg.Key, t.msg.Key) || !bytes.Equal(other.msg.Value, t.msg.Value)
 }
 
 func (p *partition) unclaim(t *task) {
@@ -175,10 +187,17 @@ func (p *partition) unclaim(t *task) {
 func (p *partition) position() (watermark int64, metadata string, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.ledger == nil {
+	if p.ledger == nil || p.doubt.Load() {
 		return 0, "", false
 	}
 	return p.ledger.watermark, encodeMetadata(p.topic, p.id, p.ledger.watermark, p.ledger.above()), true
+}
+
+// roomy says whether a task may wait in memory without holding up intake.
+func (p *partition) roomy() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.bytes < maxOpenBytes/2 && p.ledger.next-p.ledger.watermark < window/2
 }
 
 // after calls f with t when wait is over, unless the partition is lost before.

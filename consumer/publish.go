@@ -51,10 +51,14 @@ const (
 // why event ids are derived.
 type publisher struct {
 	cluster *cluster
-	log     logrus.FieldLogger
-	ctx     context.Context
-	cancel  context.CancelFunc
-	wg      sync.WaitGroup
+	// alive reports whether the membership holds, see member.alive. While it
+	// does not nothing is sent: the partitions may be another's, who publishes
+	// for them.
+	alive  func(now time.Time) bool
+	log    logrus.FieldLogger
+	ctx    context.Context
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
 
 	mu     sync.Mutex
 	topics map[string]*topicQueue
@@ -68,8 +72,8 @@ type topicQueue struct {
 	asking   bool
 }
 
-func newPublisher(c *cluster, log logrus.FieldLogger) *publisher {
-	p := &publisher{cluster: c, log: log, topics: make(map[string]*topicQueue)}
+func newPublisher(c *cluster, alive func(time.Time) bool, log logrus.FieldLogger) *publisher {
+	p := &publisher{cluster: c, alive: alive, log: log, topics: make(map[string]*topicQueue)}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	return p
 }
@@ -120,6 +124,9 @@ func (p *publisher) route(pub publication) {
 	q.batchers[partitionOf(pub, q.ids)].add(pub)
 }
 
+// leaseLook is how often a batcher looks whether the membership holds again.
+const leaseLook = 100 * time.Millisecond
+
 // keyed sends a record where Kafka's Java clients would for its key.
 const keyed = -1
 
@@ -141,12 +148,7 @@ func (p *publisher) resolve(topic string) {
 			defer p.mu.Unlock()
 			q := p.topics[topic]
 			q.asking = false
-			for id := range counts[topic] {
-				b := &batcher{publisher: p, place: place{topic, id}, wake: make(chan struct{}, 1)}
-				q.batchers = append(q.batchers, b)
-				q.ids = append(q.ids, id)
-				p.wg.Go(b.run)
-			}
+			p.extend(topic, q, counts[topic])
 			unrouted := q.unrouted
 			q.unrouted = nil
 			for _, pub := range unrouted {
@@ -161,6 +163,30 @@ func (p *publisher) resolve(topic string) {
 		if retry.wait(p.ctx) != nil {
 			return
 		}
+	}
+}
+
+// grow starts batchers for partitions that known topics have got since: a retry
+// must go to the partition number of its request, also when that is a new one.
+func (p *publisher) grow(counts map[string]int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.ctx.Err() != nil {
+		return
+	}
+	for topic, n := range counts {
+		if q := p.topics[topic]; q != nil && len(q.batchers) > 0 {
+			p.extend(topic, q, n)
+		}
+	}
+}
+
+// extend starts batchers until a topic has n. p.mu is held.
+func (p *publisher) extend(topic string, q *topicQueue, n int) {
+	for id := len(q.batchers); id < n; id++ {
+		b := &batcher{publisher: p, place: place{topic, id}, wake: make(chan struct{}, 1)}
+		q.batchers, q.ids = append(q.batchers, b), append(q.ids, id)
+		p.wg.Go(b.run)
 	}
 }
 
@@ -230,6 +256,13 @@ func (b *batcher) send(ctx context.Context, batch []publication) {
 		}
 		if batch = live; len(batch) == 0 {
 			return
+		}
+		if !b.publisher.alive(time.Now()) {
+			if sleep(ctx, leaseLook) != nil {
+				finishAll(batch, errFencedOff)
+				return
+			}
+			continue
 		}
 		err := b.produce(ctx, batch)
 		switch {

@@ -43,6 +43,17 @@ func (ts tiers) forWait(wait time.Duration) Tier {
 	return tier
 }
 
+// delayOf is the longest that a record of a topic can have to wait; 0 for what
+// is no retry topic. What is due later was written by a clock that was wrong.
+func (ts tiers) delayOf(topic string) time.Duration {
+	for _, t := range ts {
+		if t.Topic == topic {
+			return t.Delay
+		}
+	}
+	return 0
+}
+
 // longestHold bounds how late a request of a merchant that works again is
 // served.
 const longestHold = 5 * time.Minute
@@ -97,7 +108,10 @@ func (t *task) unpack() (due time.Time, err error) {
 	if err != nil {
 		return time.Time{}, err
 	}
-	t.msg, t.source, t.time = r.Original, r.Source, r.SourceTimestamp
+	t.msg, t.source = r.Original, r.Source
+	if !r.SourceTimestamp.IsZero() { // else it was none that could be written
+		t.time = r.SourceTimestamp
+	}
 	t.attempt, t.attempts = r.RetryAttempt, r.Attempts
 	return r.DueAt, nil
 }

@@ -1,6 +1,7 @@
 package consumer
 
 import (
+	"cmp"
 	"errors"
 	"sync/atomic"
 	"time"
@@ -177,8 +178,18 @@ func (w *Worker) outcome(t *task, a Answer) record {
 			return w.encodeOutcome(t, o)
 		})
 	}
+	if len(o.Key) > longKey {
+		r.smaller = append(r.smaller, func() events.Message {
+			o.Key = []byte(cmp.Or(o.OutTradeNo, o.ID))
+			return w.encodeOutcome(t, o)
+		})
+	}
 	return r
 }
+
+// longKey is the length from which on a key may be what makes a record too
+// large.
+const longKey = 1 << 10
 
 func (w *Worker) encodeOutcome(t *task, o events.Outcome) events.Message {
 	msg, err := events.EncodeOutcome(o)
@@ -199,8 +210,8 @@ func (w *Worker) encodeOutcome(t *task, o events.Outcome) events.Message {
 }
 
 // deadLetter keeps the request as it came. A broker that refuses it for its
-// size gets it without its value, and at last without its headers: where they
-// stand is in ours.
+// size gets it without its value, then without its headers, and at last without
+// its key: where they stand is in our headers.
 func (w *Worker) deadLetter(t *task, a Answer) record {
 	d := events.DeadLetter{
 		Original:        t.msg,
@@ -223,6 +234,11 @@ func (w *Worker) deadLetter(t *task, a Answer) record {
 			func() events.Message {
 				d.Original.Headers = nil
 				d.ValueOmitted = events.CodeRecordTooLarge + ", and so were the headers"
+				return events.EncodeDeadLetter(d)
+			},
+			func() events.Message {
+				d.Original.Key = nil
+				d.ValueOmitted = events.CodeRecordTooLarge + ", and so were the headers and the key"
 				return events.EncodeDeadLetter(d)
 			},
 		},

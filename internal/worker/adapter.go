@@ -44,16 +44,16 @@ var dispositions = map[closer.Class]consumer.Disposition{
 }
 
 func answer(v closer.Verdict) consumer.Answer {
-	d := dispositions[v.Class]
+	d, unproven := dispositions[v.Class], v.Unsigned
 	if f := closer.Failure(v.Code); d == consumer.Unanswered && !f.HostDown() && f != closer.FailBusy {
 		// The host did answer, with something that proves nothing (a forged
 		// signature, say): no outage, and no reason to wait for ever.
-		d = consumer.Later
+		d, unproven = consumer.Later, true
 	}
 	a := consumer.Answer{
 		Disposition: d, Code: v.Code, Message: v.Message,
 		SafeToReissue: v.SafeToReissue, ConfirmedBy: v.ConfirmedBy,
-		Attempts: v.Attempts, LastCall: v.LastCall, RetryAfter: v.RetryAfter, NoTry: v.Starved,
+		Attempts: v.Attempts, LastCall: v.LastCall, RetryAfter: v.RetryAfter, NoTry: v.Starved, Unproven: unproven,
 		Scope: consumer.Scope{MchID: v.Hold.MchID, AppID: v.Hold.AppID, SubMchID: v.Hold.SubMchID},
 	}
 	if v.Gateway != (closer.Evidence{}) {
