@@ -100,7 +100,7 @@ func (a *assignment) drain(ctx, stop context.Context, budget time.Duration, why 
 	if !w.lanes.drain(soft, ps) && ctx.Err() == nil {
 		left, unpublished := w.lanes.load()
 		w.log.WithFields(logrus.Fields{"calls": left, "unpublished": unpublished, "budget": budget}).
-			Warn("not all calls finished in time: they are cut off and made again by the next owner")
+			Warn("not all calls finished, or not all answers were published, in time: the requests are served again by the next owner")
 		w.lanes.cut(ps, why)
 		// A call that is cut off returns at once; what it had finished
 		// deserves one more try.

@@ -63,7 +63,7 @@ func (c *committer) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		if err := c.commit(ctx); err != nil {
+		if err := c.commit(ctx); err != nil && ctx.Err() == nil {
 			c.log.WithError(err).Warn("commit failed: trying again")
 			if retry.wait(ctx) != nil {
 				return

@@ -16,6 +16,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -146,10 +147,11 @@ func (w *Worker) Run(ctx context.Context) error {
 	for _, r := range w.retries {
 		sources = append(sources, r.Topic)
 	}
-	w.cluster = openCluster(w.cfg.Kafka, append([]string{w.topics.Outcomes, w.topics.DeadLetters}, sources...))
+	sinks := []string{w.topics.Outcomes, w.topics.DeadLetters}
+	w.cluster = openCluster(w.cfg.Kafka, slices.Concat(sinks, sources))
 	m := &member{
 		cluster: w.cluster, group: w.cfg.Group, instanceID: w.cfg.InstanceID,
-		topics:  sources,
+		topics: sources, needs: sinks,
 		session: w.cfg.SessionTimeout, rebalance: w.cfg.RebalanceTimeout, log: w.log,
 	}
 	w.lanes = newLanes(w.cfg.MaxInFlight, m.alive, w.log)

@@ -27,6 +27,7 @@ type member struct {
 	group      string
 	instanceID string // group.instance.id; empty for a dynamic member
 	topics     []string
+	needs      []string // topics that must be there before anything is served
 	session    time.Duration
 	rebalance  time.Duration
 	renewed    func() // called after each renewal of the lease
@@ -311,9 +312,14 @@ func (m *member) fatal(err error) error {
 }
 
 func (m *member) joinOnce(ctx context.Context) (generation, error) {
-	counts, err := m.cluster.partitionCounts(ctx, m.topics...)
+	// Those that are only written to as well: an order must not be closed whose
+	// outcome has nowhere to go.
+	counts, err := m.cluster.partitionCounts(ctx, slices.Concat(m.topics, m.needs)...)
 	if err != nil {
 		return generation{}, err
+	}
+	for _, topic := range m.needs {
+		delete(counts, topic)
 	}
 	sum := fnv.New64a()
 	sum.Write([]byte(fingerprint(counts)))

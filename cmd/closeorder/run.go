@@ -65,7 +65,7 @@ closeorder run --config closeorder.yaml`,
 		if err := w.Run(cmd.Context()); err != nil {
 			return err
 		}
-		log.Info("stopped: everything that was finished is published and committed")
+		log.Info("stopped: what was finished and could be published is committed, the rest is served again")
 		return nil
 	}
 	return cmd

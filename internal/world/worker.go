@@ -21,8 +21,6 @@ type Worker struct {
 	ended    chan struct{}
 	err      error // of Run; read after ended
 	killed   bool
-	left     time.Time     // when it was killed
-	patience time.Duration // how long the group waits for it
 }
 
 // StartWorker starts a worker on the named host, with the world's
@@ -53,7 +51,6 @@ func (w *World) StartWorker(name string, tune func(*config.Config)) (*Worker, er
 	ctx, cancel := context.WithCancel(context.Background())
 	wk := &Worker{
 		Name: name, Run: w.runs[name], host: host, clientID: cfg.Kafka.ClientID, stop: cancel, ended: make(chan struct{}),
-		patience: cfg.Kafka.SessionTimeout + cfg.Kafka.RebalanceTimeout,
 	}
 	w.workers = append(w.workers, wk)
 	go func() {
@@ -77,7 +74,7 @@ func (wk *Worker) SignalStop() { wk.stop() }
 // this moment it reaches nobody. Its goroutines go on until they notice;
 // [World.Close] waits for them.
 func (wk *Worker) Kill() {
-	wk.killed, wk.left = true, time.Now()
+	wk.killed = true
 	wk.host.Crash()
 	wk.stop()
 }
@@ -100,22 +97,23 @@ func (wk *Worker) hasEnded() bool {
 	}
 }
 
-// EvictGhosts takes workers out of the group that were killed longer ago than
-// any time-out of theirs. Kafka does that by itself. kfake does not for a
+// EvictGhosts takes members out of the group that have been silent for longer
+// than any time-out of theirs. Kafka does that by itself. kfake does not for a
 // member whose connection was gone when its answer to JoinGroup or SyncGroup
-// was sent: it starts no session timer for it, and the member keeps its
-// partitions for ever.
+// was sent: it starts no session timer for it. Nor does it end a rebalance that
+// waits for such a member while the others join again and again: it counts the
+// rebalance time-out anew each time, Kafka does not.
 func (w *World) EvictGhosts(ctx context.Context, o *Observer) error {
 	info := w.Kafka.Cluster().GroupInfo(w.Config.Kafka.Group)
 	if info == nil {
 		return nil
 	}
+	// A member that joins waits in silence for as long as the rebalance lasts.
+	patience := w.Config.Kafka.SessionTimeout + w.Config.Kafka.RebalanceTimeout + 15*time.Second
 	for _, m := range info.Members {
-		for _, wk := range w.workers {
-			if m.ClientID == wk.clientID && wk.killed && time.Since(wk.left) > wk.patience {
-				if err := o.evict(ctx, m); err != nil {
-					return err
-				}
+		if w.generations.silence(m.MemberID) > patience {
+			if err := o.evict(ctx, m); err != nil {
+				return err
 			}
 		}
 	}
