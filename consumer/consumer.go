@@ -85,6 +85,7 @@ type Worker struct {
 	publisher *publisher
 	committer *committer
 	holds     *holds
+	trouble   trouble
 	life      context.Context // ends when Run is over; parent of all partitions
 	wg        sync.WaitGroup
 }
@@ -196,7 +197,7 @@ func (w *Worker) serve(p *partition) {
 		log.WithError(err).WithField("offset", from.offset).Warn("commit metadata ignored: what it may have remembered is done again")
 	}
 	p.begin(from.offset, above)
-	f := &fetcher{cluster: w.cluster, partition: p, take: w.take, moved: w.committer.touch, log: log}
+	f := &fetcher{cluster: w.cluster, partition: p, take: w.take, moved: w.committer.touch, trouble: &w.trouble, log: log}
 	f.run(from.offset)
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 	"time"
 
 	"github.com/closeorder/closeorder/events"
@@ -26,8 +27,34 @@ type fetcher struct {
 	take      func(*task)
 	// moved is called when the watermark has moved without a task: offsets
 	// that hold no record were counted as finished.
-	moved func(*partition)
-	log   logrus.FieldLogger
+	moved   func(*partition)
+	trouble *trouble
+	log     logrus.FieldLogger
+}
+
+// trouble tells of fetches that fail, once for all partitions together: a
+// broker that goes away concerns dozens at the same moment.
+type trouble struct {
+	mu      sync.Mutex
+	failing int // partitions
+}
+
+func (t *trouble) begins(log logrus.FieldLogger) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.failing++; t.failing == 1 {
+		log.Warn("cannot fetch: trying again; other partitions are told of at level debug")
+	} else {
+		log.Debug("cannot fetch either")
+	}
+}
+
+func (t *trouble) ends(log logrus.FieldLogger) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.failing--; t.failing == 0 {
+		log.Info("fetching again")
+	}
 }
 
 // run fetches until intake of the partition ends, or the partition can only
@@ -36,6 +63,11 @@ func (f *fetcher) run(offset int64) {
 	ctx := f.partition.intake
 	retry := newPause(50*time.Millisecond, 2*time.Second)
 	failing := false
+	defer func() {
+		if failing {
+			f.trouble.ends(f.log)
+		}
+	}()
 	for ctx.Err() == nil {
 		next, err := f.fetch(ctx, offset)
 		offset = next
@@ -46,7 +78,7 @@ func (f *fetcher) run(offset int64) {
 			}
 			if failing {
 				failing = false
-				f.log.Info("fetching again")
+				f.trouble.ends(f.log)
 			}
 			retry.reset()
 			continue
@@ -72,7 +104,7 @@ func (f *fetcher) run(offset int64) {
 		// broker was reached, a leader moves within seconds.
 		if !failing {
 			failing = true
-			f.log.WithError(err).WithField("offset", offset).Warn("cannot fetch: trying again")
+			f.trouble.begins(f.log.WithError(err).WithField("offset", offset))
 		}
 		if retry.wait(ctx) != nil {
 			return

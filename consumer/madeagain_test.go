@@ -151,7 +151,7 @@ func TestALogMadeAgainThatIsLongerThanThePositionIsReadFromThere(t *testing.T) {
 		h.cut(false)
 		time.Sleep(5 * time.Minute)
 		stop()
-		if got := closer.calls[5:]; !slices.Equal(got, []string{"U5", "U6", "U7", "U8", "U9"}) {
+		if got := slices.Sorted(slices.Values(closer.calls[5:])); !slices.Equal(got, []string{"U5", "U6", "U7", "U8", "U9"}) {
 			t.Errorf("served %v", got)
 		}
 	})
