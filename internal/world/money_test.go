@@ -42,14 +42,21 @@ func TestNoOutcomeDisagreesWithTheOrderBook(t *testing.T) {
 	}
 	inVirtualTime(t, Config{Brokers: 3, Partitions: 4, GatewayHosts: 2, Gateway: gateway}, func(t *testing.T, s *stage) {
 		s.workers(3)
-		over := time.Duration(orders) * 20 * time.Millisecond
+		s.asks(Traffic{Seed: 6, Requests: orders, Over: time.Duration(orders) * 20 * time.Millisecond, Poison: .01, Repeats: .05, Behaviours: kinds})()
 		// Somebody goes on asking for ordinary orders while the last retries
-		// run: without them a gateway that forges looks like one that is away.
-		rest := time.Hour + 5*over
-		ordinary := s.asks(Traffic{Seed: 7, Requests: 600 + orders/10, Over: over + rest})
-		s.asks(Traffic{Seed: 6, Requests: orders, Over: over, Poison: .01, Repeats: .05, Behaviours: kinds})()
-		ordinary()
-		s.answered(time.Hour)
+		// run: without an answer to anybody, hostile orders cannot be told from
+		// a gateway that is ill. Half of the orders are hostile, and call again
+		// and again, so that the gateway looks ill for most of the time, and
+		// gets few calls at a time: that takes hours.
+		const most = 48 * time.Hour
+		for chunk := uint64(0); s.unanswered() > 0; chunk++ {
+			if time.Since(s.began) > most {
+				t.Errorf("after %v %d requests are not answered", most, s.unanswered())
+				break
+			}
+			s.asks(Traffic{Seed: 7 + chunk, Requests: 60, Over: 10 * time.Minute})()
+			time.Sleep(time.Minute) // for the answers to the last of them
+		}
 		s.check(nil)
 	})
 }

@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/closeorder/closeorder/events"
 	"github.com/closeorder/closeorder/internal/config"
 	"github.com/sirupsen/logrus"
 )
@@ -116,22 +117,28 @@ func (s *stage) look() Look {
 func (s *stage) answered(atMost time.Duration) {
 	s.t.Helper()
 	for end := time.Now().Add(atMost); ; time.Sleep(atMost / 60) {
-		s.look()
-		sources := make(map[string]bool)
-		for _, r := range s.observer.Records(s.Config.Topics.Outcomes) {
-			if a, err := readOutcome(r); err == nil {
-				sources[fmt.Sprint(a.Source)] = true
-			}
-		}
-		asked := len(s.observer.Records(s.Config.Topics.Requests))
-		if len(sources) >= asked {
+		open := s.unanswered()
+		if open == 0 {
 			return
 		}
 		if time.Now().After(end) {
-			s.t.Errorf("%v after the last request %d of %d are answered", atMost, len(sources), asked)
+			s.t.Errorf("%v after the last request %d are not answered", atMost, open)
 			return
 		}
 	}
+}
+
+// unanswered looks, and counts the requests without an outcome.
+func (s *stage) unanswered() int {
+	s.t.Helper()
+	s.look()
+	sources := make(map[events.Source]bool)
+	for _, r := range s.observer.Records(s.Config.Topics.Outcomes) {
+		if a, err := readOutcome(r); err == nil {
+			sources[a.Source] = true
+		}
+	}
+	return max(len(s.observer.Records(s.Config.Topics.Requests))-len(sources), 0)
 }
 
 // check takes a last look and fails the test for every finding.
