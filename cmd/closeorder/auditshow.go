@@ -78,7 +78,7 @@ func failedNote(r *audit.Report) string {
 	if r.FailedSuperseded == 0 {
 		return ""
 	}
-	return fmt.Sprintf("%d of them superseded by the outcome of a replay", r.FailedSuperseded)
+	return fmt.Sprintf("%d of them superseded by the outcome of another record of the same request", r.FailedSuperseded)
 }
 
 func deadNote(r *audit.Report) string {

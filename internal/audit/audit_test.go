@@ -157,6 +157,8 @@ func TestPlantedWorlds(t *testing.T) {
 			b := p.request(0, "B")
 			p.answers(b, "B", events.Failed)
 			p.replay(0, "B", 1) // under way
+			p.answers(p.request(1, "C"), "C", events.Failed)
+			p.answers(p.request(1, "C"), "C", events.Paid) // asked again plainly
 			p.commits("requests", 0, 4)
 		}},
 		{"outcomes without a request", func(p *planted) {

@@ -9,7 +9,7 @@ import (
 // Whatever is finished and unanswered is marked, to be looked at again.
 func (a *auditor) count() {
 	r := a.report
-	replayed := a.answeredReplays()
+	superseded := a.superseded()
 	a.table.each(func(partition int, offset int64, e *entry) {
 		switch {
 		case e.is(closed):
@@ -18,7 +18,7 @@ func (a *auditor) count() {
 			r.Paid++
 		case e.is(failed):
 			r.Failed++
-			if replayed[e.request] > e.replay {
+			if superseded(e) {
 				r.FailedSuperseded++
 			}
 		case e.is(waiting):
@@ -39,19 +39,26 @@ func older(oldest *time.Time, t time.Time) {
 	}
 }
 
-// answeredReplays returns the highest replay number with an outcome, by
-// request. A topic of which nothing was replayed costs nothing.
-func (a *auditor) answeredReplays() map[uint64]uint16 {
-	replayed := map[uint64]uint16{}
-	if a.report.Replays == 0 {
-		return replayed
-	}
+// superseded tells of a failed request whether another record of the same
+// request has an outcome that takes its place, as events.Supersedes has it.
+func (a *auditor) superseded() func(failed *entry) bool {
+	final, replayed := map[uint64]bool{}, map[uint64]uint16{}
 	a.table.each(func(_ int, _ int64, e *entry) {
-		if e.replay > 0 && e.is(answered) && e.request != 0 {
-			replayed[e.request] = max(replayed[e.request], e.replay)
+		if e.is(failed) && e.request != 0 {
+			final[e.request] = false
 		}
 	})
-	return replayed
+	a.table.each(func(_ int, _ int64, e *entry) {
+		if _, wanted := final[e.request]; !wanted || !e.is(answered) {
+			return
+		}
+		if e.is(failed) {
+			replayed[e.request] = max(replayed[e.request], e.replay)
+		} else {
+			final[e.request] = true
+		}
+	})
+	return func(e *entry) bool { return final[e.request] || replayed[e.request] > e.replay }
 }
 
 // contradictions returns the orders of which two outcomes cannot both be

@@ -30,8 +30,8 @@ func (a *auditor) request(rec topicreader.Record) {
 	}
 }
 
-// outcome enters an answer. Of several for one request the first counts:
-// events.Supersedes lets none with the same replay number take its place.
+// outcome enters an answer. Of several for one record the first counts, as
+// events.Supersedes has it.
 func (a *auditor) outcome(rec topicreader.Record) {
 	a.logs.seen(rec)
 	o, err := events.DecodeOutcome(rec.Message)

@@ -62,8 +62,8 @@ type Report struct {
 	// Replays are requests with a replay number. They are requests of their
 	// own and counted above.
 	Replays int64 `json:"replays"`
-	// FailedSuperseded counts the failed requests of which a replay with a
-	// higher number has an outcome.
+	// FailedSuperseded counts the failed requests of which another record was
+	// closed or paid, or a replay with a higher number has failed.
 	FailedSuperseded int64 `json:"failed_superseded"`
 
 	DeadLetters int64 `json:"dead_letters"`

@@ -101,7 +101,7 @@ type Options struct {
 func Make(ctx context.Context, r *topicreader.Reader, t Topics, o Options) (*Plan, error) {
 	p := &planner{
 		reader: r, topics: t, options: o, seed: maphash.MakeSeed(),
-		replays: map[uint64]int{}, dead: map[uint64]int{}, outcomes: map[uint64]events.Outcome{}, orders: map[string]bool{},
+		replays: map[uint64]int{}, dead: map[uint64]int{}, answers: map[uint64]answer{}, orders: map[string]bool{},
 	}
 	if err := p.readLetters(ctx); err != nil {
 		return nil, err
@@ -130,9 +130,15 @@ type planner struct {
 	// replays is the highest replay number seen anywhere, by request, and
 	// dead that of the dead letters.
 	replays, dead map[uint64]int
-	// outcomes is the current outcome, by request; orders are those of steps.
-	outcomes map[uint64]events.Outcome
-	orders   map[string]bool
+	// answers is the first final outcome, by request; orders are those of steps.
+	answers map[uint64]answer
+	orders  map[string]bool
+}
+
+// answer is a final outcome.
+type answer struct {
+	result events.Result
+	replay int
 }
 
 func (p *planner) read(ctx context.Context, s Stretch, each func(topicreader.Record)) error {
@@ -251,9 +257,11 @@ func (p *planner) named(requestID string, o events.Order) uint64 {
 	}{requestID, o})
 }
 
-// readOutcomes folds the outcomes of the requests in question, in the order
-// of their topic. It begins at the start of the topic: the same request may
-// have been answered before this record of it failed.
+// readOutcomes finds the requests in question that were closed or paid, by
+// whatever record: before this record of it failed, or when it was asked
+// again, or by a later repeat of this one. events.Supersedes does not decide
+// here, because it goes by the first outcome of each record: nothing that is
+// closed or paid is asked for once more.
 func (p *planner) readOutcomes(ctx context.Context) error {
 	s, err := stretch(ctx, p.reader, p.topics.Outcomes, time.Time{})
 	if err != nil {
@@ -268,10 +276,8 @@ func (p *planner) readOutcomes(ctx context.Context) error {
 			return
 		}
 		key := p.named(next.RequestID, next.Order())
-		current, any := p.outcomes[key]
-		if !any || events.Supersedes(current, next) {
-			next.Metadata, next.Gateway = nil, nil // large, and not needed
-			p.outcomes[key] = next
+		if _, any := p.answers[key]; !any && next.Final() {
+			p.answers[key] = answer{next.Result, next.Replay}
 		}
 		p.replays[key] = max(p.replays[key], next.Replay)
 	})
@@ -326,13 +332,13 @@ func (p *planner) plan() *Plan {
 }
 
 func (p *planner) decide(s *Step, taken map[uint64]bool) (Skip, string) {
-	current, any := p.outcomes[s.request]
+	final, any := p.answers[s.request]
 	seen := p.replays[s.request]
 	switch {
-	case any && current.Final():
-		why := string(current.Result)
-		if current.Replay > 0 {
-			why += fmt.Sprintf(", by replay %d", current.Replay)
+	case any:
+		why := string(final.result)
+		if final.replay > 0 {
+			why += fmt.Sprintf(", by replay %d", final.replay)
 		}
 		return Answered, why
 	case seen >= s.Replay:

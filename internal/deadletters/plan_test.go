@@ -36,6 +36,25 @@ func TestWhatIsReplayedAndWhatIsNot(t *testing.T) {
 			p.outcome(m, p.write("requests", 1, m), events.Paid)
 			p.dead("A")
 		}, "A: answered: paid\n"},
+		{"a request that was asked again plainly and closed", func(p *planted) {
+			p.dead("A")
+			m := message("A", 0)
+			p.outcome(m, p.write("requests", 0, m), events.Closed)
+		}, "A: answered: closed\n"},
+		{"a request that a second replay of the same number has closed", func(p *planted) {
+			p.dead("A")
+			for _, r := range []events.Result{events.Failed, events.Closed} {
+				m := message("A", 1)
+				at := p.write("requests", 0, m)
+				p.outcome(m, at, r)
+				if r == events.Failed {
+					p.dies(m, at, "PARAM_ERROR")
+				}
+			}
+		}, "A: answered: closed, by replay 1\nA: answered: closed, by replay 1\n"},
+		{"a record that failed and was closed when it was served once more", func(p *planted) {
+			p.outcome(message("A", 0), p.dead("A"), events.Closed)
+		}, "A: answered: closed\n"},
 		{"an answer to another request of the order answers nothing", func(p *planted) {
 			other := message("A", 0)
 			other.Value = []byte(`{"mch_id":"1900000109","out_trade_no":"A","request_id":"another"}`)
