@@ -104,7 +104,9 @@ func (a *app) replay(ctx context.Context, cfg config.Config, f deadletters.Filte
 			out.sent[s.At] = landed
 			bar.add(1)
 		},
-		OnLeft: func(s deadletters.Step, err error) { out.left[s.At] = err.Error() },
+		OnLeft: func(s deadletters.Step, reason deadletters.Skip, err error) {
+			out.left[s.At] = leftBehind{reason, err.Error()}
+		},
 	}.Send(ctx, plan)
 	bar.finish()
 	if ctx.Err() != nil {

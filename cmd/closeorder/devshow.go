@@ -11,6 +11,7 @@ import (
 	"github.com/closeorder/closeorder/events"
 	"github.com/closeorder/closeorder/internal/config"
 	"github.com/closeorder/closeorder/internal/topicreader"
+	"github.com/closeorder/closeorder/internal/topicwriter"
 )
 
 // show is the part of dev that sends requests and looks at outcomes. It sees
@@ -168,14 +169,14 @@ func (s *show) viewRetries(ctx context.Context, topic string) {
 }
 
 // landed notes where sample requests landed.
-func (s *show) landed(at []events.Source) {
+func (s *show) landed(results []topicwriter.Result) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, source := range at {
-		if s.early[source] {
-			delete(s.early, source)
+	for _, r := range results {
+		if s.early[r.At] {
+			delete(s.early, r.At)
 		} else {
-			s.open[source] = true
+			s.open[r.At] = true
 		}
 	}
 }

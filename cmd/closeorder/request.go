@@ -1,9 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -12,6 +14,7 @@ import (
 
 	"github.com/closeorder/closeorder/events"
 	"github.com/closeorder/closeorder/internal/config"
+	"github.com/closeorder/closeorder/internal/topicwriter"
 	"github.com/spf13/cobra"
 )
 
@@ -182,24 +185,66 @@ func (a *app) publishRequests(ctx context.Context, cfg config.Config, o requestO
 			return err
 		}
 	}
-	published := map[int]int{}
 	bar := a.progress("publishing", len(requests))
 	defer bar.finish()
+	published, refused := 0, []refusedRequest{}
 	for start := 0; start < len(requests); start += publishChunk {
 		chunk := requests[start:min(start+publishChunk, len(requests))]
-		landed, err := c.publish(ctx, cfg.Topics.Requests, chunk, bar)
+		results, err := c.publish(ctx, cfg.Topics.Requests, chunk, bar)
 		if err != nil {
-			return fmt.Errorf("%s were published for certain, those after them perhaps: %w", count(start, "request"), err)
+			return err
 		}
-		for _, at := range landed {
-			published[at.Partition]++
+		var failure error
+		for i, r := range results {
+			var never *topicwriter.RefusedError
+			switch {
+			case r.Err == nil:
+				published++
+			case errors.As(r.Err, &never):
+				refused = append(refused, refusedRequest{chunk[i], never})
+			default:
+				failure = cmp.Or(failure, r.Err)
+			}
+		}
+		if failure != nil {
+			return fmt.Errorf("%s of %d published for certain, more of them perhaps: %w", count(published, "request"), len(requests), failure)
 		}
 	}
 	bar.finish()
-	if waiting == nil {
-		return a.reportPublished(cfg.Topics.Requests, len(requests), len(published), o.json)
+	a.printRefused(refused)
+	if waiting != nil {
+		for _, r := range refused {
+			waiting.forget(r.request)
+		}
+		err = waiting.wait(ctx, o.timeout)
+	} else {
+		err = a.reportPublished(cfg.Topics.Requests, published, o.json)
 	}
-	return waiting.wait(ctx, o.timeout)
+	if err == nil && len(refused) > 0 {
+		err = errBadNews
+	}
+	return err
+}
+
+// refusedRequest is a request that the topic never takes.
+type refusedRequest struct {
+	request events.Request
+	err     error
+}
+
+// printRefused names what was not published, the first of it.
+func (a *app) printRefused(refused []refusedRequest) {
+	const most = 20
+	if len(refused) > 0 {
+		fmt.Fprintf(a.stderr, "closeorder: %s not published, and never can be as it is:\n", count(len(refused), "request"))
+	}
+	for i, r := range refused {
+		if i == most {
+			fmt.Fprintf(a.stderr, "  and %d more\n", len(refused)-most)
+			break
+		}
+		fmt.Fprintf(a.stderr, "  %s of merchant %s: %v\n", r.request.OutTradeNo, r.request.MchID, r.err)
+	}
 }
 
 // derived reports whether the request brought no id of its own.
@@ -214,7 +259,7 @@ func derived(r events.Request) bool {
 	return string(id) == r.RequestID
 }
 
-func (c *cluster) publish(ctx context.Context, topic string, requests []events.Request, bar *progress) ([]events.Source, error) {
+func (c *cluster) publish(ctx context.Context, topic string, requests []events.Request, bar *progress) ([]topicwriter.Result, error) {
 	now := time.Now()
 	messages := make([]events.Message, len(requests))
 	for i, r := range requests {
@@ -230,10 +275,11 @@ func (c *cluster) publish(ctx context.Context, topic string, requests []events.R
 	if bar != nil {
 		w.OnWritten = bar.add
 	}
-	return w.Write(ctx, topic, messages)
+	results, _ := w.Write(ctx, topic, messages) // the error is one of theirs
+	return results, nil
 }
 
-func (a *app) reportPublished(topic string, requests, partitions int, asJSON bool) error {
+func (a *app) reportPublished(topic string, requests int, asJSON bool) error {
 	if asJSON {
 		_, err := fmt.Fprintf(a.stdout, `{"published":%d,"topic":%q}`+"\n", requests, topic)
 		return err

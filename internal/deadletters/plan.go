@@ -37,6 +37,15 @@ const (
 	OriginalGone Skip = "original_gone"
 	// OverLimit: enough for one run; it is left for the next.
 	OverLimit Skip = "over_limit"
+
+	// Those below are known only when a plan is carried out.
+
+	// TooLarge: the requests topic takes no record of its size.
+	TooLarge Skip = "too_large"
+	// Refused: the requests topic does not take the record.
+	Refused Skip = "refused"
+	// Deleted: the dead letter was deleted since the plan was made.
+	Deleted Skip = "deleted"
 )
 
 // Step is what is to be done with one dead letter. It has none of its bytes:

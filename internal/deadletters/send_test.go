@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"slices"
 	"strings"
@@ -186,14 +187,44 @@ func TestWhatIsDeletedBetweenPlanAndSendingIsLeft(t *testing.T) {
 	p.deletes("requests", 1, 1)
 	var left, sent []string
 	s := p.sending()
-	s.OnLeft = func(step deadletters.Step, err error) { left = append(left, step.OutTradeNo+": "+err.Error()) }
+	s.OnLeft = func(step deadletters.Step, reason deadletters.Skip, err error) {
+		left = append(left, fmt.Sprintf("%s: %s: %v", step.OutTradeNo, reason, err))
+	}
 	s.OnSent = func(step deadletters.Step, _ events.Source) { sent = append(sent, step.OutTradeNo) }
 	if err := s.Send(p.ctx, plan); err != nil {
 		t.Fatal(err)
 	}
 	slices.Sort(left)
-	if strings.Join(sent, " ") != "B" || len(left) != 2 || left[0] != "A: the dead letter was deleted meanwhile" || !strings.Contains(left[1], "C: the dead letter has no value, and the original cannot be read") {
+	if strings.Join(sent, " ") != "B" || len(left) != 2 || left[0] != "A: deleted: the dead letter was deleted meanwhile" || !strings.Contains(left[1], "C: original_gone: the dead letter has no value, and the original cannot be read") {
 		t.Errorf("sent %v, left %v", sent, left)
+	}
+}
+
+// The largest request that the topic takes does not fit any more once it has
+// the number of its replay. What stands behind it is sent all the same.
+func TestARecordThatTheTopicDoesNotTakeHoldsUpNothing(t *testing.T) {
+	p := plantOn(t, map[string]string{"max.message.bytes": "100000"})
+	noise := make([]byte, 99_925) // which no compression makes smaller
+	_, _ = rand.NewChaCha8([32]byte{}).Read(noise)
+	large := events.Message{Value: noise}
+	p.dies(large, p.write("requests", 0, large), events.CodeInvalidRequest)
+	for i := range 5 {
+		p.dead(fmt.Sprint("S", i))
+	}
+	var sent, left []string
+	s := p.sending()
+	s.OnSent = func(step deadletters.Step, _ events.Source) { sent = append(sent, step.OutTradeNo) }
+	s.OnLeft = func(step deadletters.Step, reason deadletters.Skip, err error) {
+		left = append(left, fmt.Sprintf("%s: %s: %v", step.OutTradeNo, reason, err))
+	}
+	if err := s.Send(p.ctx, p.plan()); err != nil {
+		t.Fatal(err)
+	}
+	if strings.Join(sent, " ") != "S0 S1 S2 S3 S4" || len(left) != 1 || !strings.HasPrefix(left[0], ": too_large: topic requests takes no record of ") {
+		t.Errorf("sent %v, left %v", sent, left)
+	}
+	if plan := p.plan(); plan.Replays != 1 {
+		t.Errorf("a second time:\n%s", steps(plan))
 	}
 }
 
