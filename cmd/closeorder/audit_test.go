@@ -191,13 +191,13 @@ var wrongLooks = []string{
 }
 
 func TestAuditNeedsItsTopics(t *testing.T) {
-	b, err := broker.Start(broker.Config{Topics: slices.Delete(broker.DefaultTopics(), 4, 5)})
+	b, err := broker.Start(broker.Config{Topics: slices.Delete(broker.DefaultTopics(), 4, 6)})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer b.Close()
 	code, _, stderr := call(t, []string{"CLOSEORDER_KAFKA_BROKERS=" + b.Addr()}, "", "audit")
-	if code != exitBad || !strings.Contains(stderr, "topic closeorder.retries.1m does not exist; create it with: closeorder topics create") {
+	if code != exitBad || !strings.Contains(stderr, "topics closeorder.retries.1m, closeorder.retries.5m do not exist; create them with: closeorder topics create") {
 		t.Errorf("exit code %d, %s", code, stderr)
 	}
 }

@@ -172,6 +172,13 @@ func (a *app) publishRequests(ctx context.Context, cfg config.Config, o requestO
 		return err
 	}
 	defer c.close()
+	topics := []string{cfg.Topics.Requests}
+	if o.wait {
+		topics = append(topics, cfg.Topics.Outcomes)
+	}
+	if err := c.exist(ctx, topics...); err != nil {
+		return err
+	}
 	// A name of its own for each request tells its outcome from those of
 	// earlier requests for the same order.
 	for i := range requests {

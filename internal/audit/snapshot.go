@@ -21,8 +21,8 @@ type Snapshot struct {
 }
 
 // Take takes a snapshot while the workers run. It reads no record, and tries
-// until the cluster answers or ctx ends. A topic that does not exist is a
-// *topicreader.MissingTopicError.
+// until the cluster answers or ctx ends. Topics that do not exist are all named
+// in one *topicreader.MissingTopicError.
 //
 // The order of the questions makes a false hole impossible. A worker
 // publishes what became of a record, waits for the acknowledgement of all
@@ -51,6 +51,9 @@ func Take(ctx context.Context, scope Scope) (*Snapshot, error) {
 		first: map[string]topicreader.Offsets{}, from: map[string]topicreader.Offsets{}, to: map[string]topicreader.Offsets{},
 	}
 	t := scope.Topics
+	if err := scope.Reader.Exist(ctx, t.all()...); err != nil {
+		return nil, err
+	}
 	for _, topic := range t.all() {
 		if err := s.begin(ctx, topic); err != nil {
 			return nil, err

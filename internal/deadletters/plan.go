@@ -102,7 +102,7 @@ type Options struct {
 	OnRead  func(n int)
 }
 
-// Make makes a plan: it reads the dead letters, all outcomes, and what was
+// Make makes a plan, once all topics are there: it reads the dead letters, all outcomes, and what was
 // sent to the requests topic since the first of the letters failed.
 //
 // A request is known by its request_id and its order, as events.SameRequest
@@ -111,6 +111,9 @@ func Make(ctx context.Context, r *topicreader.Reader, t Topics, o Options) (*Pla
 	p := &planner{
 		reader: r, topics: t, options: o, seed: maphash.MakeSeed(),
 		replays: map[uint64]int{}, dead: map[uint64]int{}, answers: map[uint64]answer{}, orders: map[string]bool{},
+	}
+	if err := r.Exist(ctx, t.DeadLetters, t.Outcomes, t.Requests); err != nil {
+		return nil, err
 	}
 	if err := p.readLetters(ctx); err != nil {
 		return nil, err

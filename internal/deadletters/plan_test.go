@@ -151,6 +151,17 @@ func TestWhatIsReplayedAndWhatIsNot(t *testing.T) {
 	}
 }
 
+// A dead letter with a time that Kafka does not know must not stop the others.
+func TestAFailureOfLongAgoStopsNothing(t *testing.T) {
+	p := plant(t)
+	p.dead("A")
+	m := message("B", 0)
+	p.dies(m, p.write("requests", 0, m), "X", func(d *events.DeadLetter) { d.FailedAt = time.Date(1960, 1, 1, 0, 0, 0, 0, time.UTC) })
+	if got := steps(p.plan()); got != "B: replay 1\nA: replay 1\n" {
+		t.Errorf("got\n%s", got)
+	}
+}
+
 func omitted(d *events.DeadLetter) { d.ValueOmitted = events.CodeRecordTooLarge }
 
 func TestAValueThatWasLeftOutIsReadWhereTheRequestStands(t *testing.T) {
