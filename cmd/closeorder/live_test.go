@@ -160,9 +160,15 @@ func TestWhatIsNotThereIsNamed(t *testing.T) {
 	}
 	defer b.Close()
 	env := []string{"CLOSEORDER_KAFKA_BROKERS=" + b.Addr()}
-	for _, args := range []string{"outcomes", "request --mch-id 1 --out-trade-no T1", "request --mch-id 1 --out-trade-no T1 --wait"} {
+	for args, want := range map[string]string{
+		"outcomes":                                    "topic closeorder.outcomes does not exist; create it",
+		"request --mch-id 1 --out-trade-no T1":        "topic closeorder.requests does not exist; create it",
+		"request --mch-id 1 --out-trade-no T1 --wait": "topics closeorder.requests, closeorder.outcomes do not exist; create them",
+		"deadletters list":                            "topic closeorder.dead-letters does not exist; create it",
+		"deadletters replay":                          "topics closeorder.dead-letters, closeorder.outcomes, closeorder.requests do not exist; create them",
+	} {
 		code, _, stderr := call(t, env, "", strings.Fields(args)...)
-		if code != exitBad || !strings.Contains(stderr, "does not exist; create it with: closeorder topics create") {
+		if code != exitBad || stderr != "closeorder: "+want+" with: closeorder topics create\n" {
 			t.Errorf("%s: exit code %d, %s", args, code, stderr)
 		}
 	}

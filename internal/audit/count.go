@@ -3,6 +3,8 @@ package audit
 import (
 	"slices"
 	"time"
+
+	"github.com/closeorder/closeorder/events"
 )
 
 // count says of each request what became of it, once all topics were read.
@@ -11,6 +13,7 @@ func (a *auditor) count() {
 	r := a.report
 	superseded := a.superseded()
 	a.table.each(func(partition int, offset int64, e *entry) {
+		e.flags &^= suspect
 		switch {
 		case e.is(closed):
 			r.Closed++
@@ -62,20 +65,14 @@ func (a *auditor) superseded() func(failed *entry) bool {
 }
 
 // contradictions returns the orders of which two outcomes cannot both be
-// acted on, and how many records without an order have two such outcomes.
-// Across records, a closed that was not safe to reissue contradicts nothing:
-// it said itself that the order could still be paid.
-func (a *auditor) contradictions() (orders map[uint64]bool, unnamed int64) {
-	orders = map[uint64]bool{}
+// acted on, and the records without an order that have two such outcomes, as
+// they stand in the topic: keys are hashes of orders, and places. Across
+// records, a closed that was not safe to reissue contradicts nothing: it said
+// itself that the order could still be paid.
+func (a *auditor) contradictions() []any {
 	var paidOrders []uint64
+	contradicted := map[uint64]bool{}
 	a.table.each(func(_ int, _ int64, e *entry) {
-		if e.is(conflict) {
-			if e.order == 0 {
-				unnamed++
-			} else {
-				orders[e.order] = true
-			}
-		}
 		if e.is(paid) && e.order != 0 {
 			paidOrders = append(paidOrders, e.order)
 		}
@@ -85,15 +82,20 @@ func (a *auditor) contradictions() (orders map[uint64]bool, unnamed int64) {
 		_, found := slices.BinarySearch(paidOrders, e.order)
 		return found && e.is(closed) && e.order != 0
 	}
-	a.table.each(func(_ int, _ int64, e *entry) {
-		if e.is(safe) && wasPaid(e) {
-			orders[e.order] = true
+	var found []any
+	a.table.each(func(partition int, offset int64, e *entry) {
+		switch {
+		case e.is(conflict) && e.order == 0:
+			found = append(found, events.Source{Topic: a.scope.Topics.Requests, Partition: partition, Offset: offset})
+		case (e.is(conflict) || e.is(safe) && wasPaid(e)) && !contradicted[e.order]:
+			contradicted[e.order] = true
+			found = append(found, e.order)
 		}
 	})
 	a.table.each(func(_ int, _ int64, e *entry) {
-		if !e.is(safe) && wasPaid(e) && !orders[e.order] {
+		if !e.is(safe) && wasPaid(e) && !contradicted[e.order] {
 			a.report.ClosedThenPaid++
 		}
 	})
-	return orders, unnamed
+	return found
 }

@@ -2,9 +2,11 @@ package audit
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"github.com/closeorder/closeorder/internal/topicreader"
+	"github.com/segmentio/kafka-go"
 )
 
 // Snapshot is what is audited: the group's commits and a stretch of every
@@ -18,6 +20,8 @@ type Snapshot struct {
 	from    map[string]topicreader.Offsets // where reading begins
 	to      map[string]topicreader.Offsets // where it ends
 	commits map[string]map[int]commit
+	// compacted: outcomes may have been taken by compaction.
+	compacted bool
 }
 
 // Take takes a snapshot while the workers run. It reads no record, and tries
@@ -68,7 +72,30 @@ func Take(ctx context.Context, scope Scope) (*Snapshot, error) {
 			return nil, err
 		}
 	}
+	s.compacted = s.isCompacted(ctx, t.Outcomes)
 	return s, nil
+}
+
+// isCompacted looks at the setting of a topic. Who may not see it is told
+// nothing: it is for a note alone.
+func (s *Snapshot) isCompacted(ctx context.Context, topic string) bool {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	const setting = "cleanup.policy"
+	res, err := s.scope.Reader.Client.DescribeConfigs(ctx, &kafka.DescribeConfigsRequest{Resources: []kafka.DescribeConfigRequestResource{
+		{ResourceType: kafka.ResourceTypeTopic, ResourceName: topic, ConfigNames: []string{setting}},
+	}})
+	if err != nil {
+		return false
+	}
+	for _, r := range res.Resources {
+		for _, c := range r.ConfigEntries {
+			if c.ConfigName == setting {
+				return strings.Contains(c.ConfigValue, "compact")
+			}
+		}
+	}
+	return false
 }
 
 // begin finds out where a log begins, and where reading begins.
