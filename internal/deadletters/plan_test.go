@@ -191,6 +191,14 @@ func TestAValueThatWasLeftOutIsReadWhereTheRequestStands(t *testing.T) {
 		{"a record with other headers stands there", func(p *planted) {
 			p.dies(message("A", 1), p.write("requests", 0, message("A", 2)), "PARAM_ERROR", omitted)
 		}, "-: " + gone + "has other headers at requests, partition 0, offset 0\n"},
+		{"the headers were left out too, and are those of the record", func(p *planted) {
+			m := message("A", 0)
+			m.Headers = []events.Header{{Key: "h", Value: []byte("large")}}
+			p.dies(m, p.write("requests", 0, m), "PARAM_ERROR", func(d *events.DeadLetter) {
+				d.Original.Headers = nil
+				d.ValueOmitted = events.CodeRecordTooLarge + ", and so were the headers"
+			})
+		}, "A: replay 1\n"},
 		{"the topic is gone", func(p *planted) {
 			p.dies(message("A", 0), events.Source{Topic: "old"}, "PARAM_ERROR", omitted)
 		}, "-: " + gone + "cannot be read: topic old does not exist; create it with: closeorder topics create\n"},

@@ -284,9 +284,25 @@ func TestEachCallsForWhatMatches(t *testing.T) {
 	if strings.Join(got, " ") != "T1 T2" || seen != 5 || s.Records() != 5 {
 		t.Errorf("%v of %d", got, seen)
 	}
+	// A letter without its value is found by what its request says.
+	m := message("O", 0)
+	p.dies(m, p.write("requests", 1, m), "PARAM_ERROR", omitted)
+	f = deadletters.Filter{OutTradeNo: "O", MchID: "1900000109"}
+	if s, err = deadletters.Find(p.ctx, p.reader, "dead", f); err != nil {
+		t.Fatal(err)
+	}
+	found := 0
+	if err := deadletters.Each(p.ctx, p.reader, s, f, nil, func(l deadletters.Letter) error {
+		if found++; l.Request.OutTradeNo != "O" || l.ValueOmitted == "" || l.Original.Value != nil {
+			t.Errorf("found %+v", l)
+		}
+		return nil
+	}); err != nil || found != 1 {
+		t.Errorf("%d found, %v", found, err)
+	}
 	// Without a stretch of time, from the first record that is left.
 	p.deletes("dead", 0, 2)
-	if s, err = deadletters.Find(p.ctx, p.reader, "dead", deadletters.Filter{}); err != nil || s.Records() != 3 || s.From[0] != 2 {
+	if s, err = deadletters.Find(p.ctx, p.reader, "dead", deadletters.Filter{}); err != nil || s.Records() != 4 || s.From[0] != 2 {
 		t.Errorf("%+v, %v", s, err)
 	}
 }
