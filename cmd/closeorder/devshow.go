@@ -51,8 +51,6 @@ func (s *show) begin(ctx context.Context) error {
 	return nil
 }
 
-var errNoOutcome = errors.New("no outcome came for too long")
-
 // run runs work until ctx ends, or with --exit until all is answered, and
 // prints the balance.
 func (s *show) run(ctx context.Context, work func(context.Context) error) error {
@@ -119,7 +117,7 @@ func (s *show) await(ctx context.Context) error {
 			idle := time.Since(s.lastSeen)
 			s.mu.Unlock()
 			if idle > s.options.timeout {
-				return errNoOutcome
+				return fmt.Errorf("gave up, as no outcome came for %v (--timeout)", s.options.timeout)
 			}
 		}
 	}
@@ -137,7 +135,7 @@ func (s *show) view(ctx context.Context, to topicreader.Offsets) error {
 		s.mu.Unlock()
 		o, err := events.DecodeOutcome(r.Message)
 		if err != nil {
-			fmt.Fprintf(s.app.stderr, "closeorder: %s, partition %d, offset %d is no outcome: %v\n", r.Topic, r.Partition, r.Offset, err)
+			fmt.Fprintf(s.app.stderr, "closeorder: %s, partition %d, offset %d is no outcome: %s\n", r.Topic, r.Partition, r.Offset, cell(err.Error()))
 			return nil
 		}
 		if err := s.printer.print(o); err != nil {

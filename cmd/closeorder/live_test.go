@@ -77,6 +77,14 @@ func TestDevNamesAPortThatIsTaken(t *testing.T) {
 	}
 }
 
+func TestDevSaysWhyItGaveUp(t *testing.T) {
+	// Among 60 samples are some that are put off for longer than a second.
+	code, stdout, stderr := call(t, nil, "", "dev", "--requests", "60", "--rate", "1000", "--exit", "--timeout", "1ns", "--kafka-port", "0", "--gateway-port", "0")
+	if code != exitBad || !strings.Contains(stdout, " waiting\n") || !strings.Contains(stderr, "closeorder: gave up, as no outcome came for 1ns (--timeout)\n") {
+		t.Errorf("exit code %d, %s\n%s", code, stderr, stdout)
+	}
+}
+
 func TestRequestWaitsForItsOutcome(t *testing.T) {
 	env, _, dev := world(t)
 	for _, tt := range []struct {

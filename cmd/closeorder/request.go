@@ -11,6 +11,7 @@ import (
 	"os"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/closeorder/closeorder/events"
 	"github.com/closeorder/closeorder/internal/config"
@@ -39,8 +40,8 @@ func (a *app) requestCommand() *cobra.Command {
 input, as CSV with a header row or as JSON objects line by line. With many, the
 flags fill in what a line leaves out.
 
-Every line is checked first. If one is not valid, all such lines are named and
-nothing is published, unless --keep-going is given.
+Every line is checked first. If some are not valid, the first 20 of them are
+named and nothing is published, unless --keep-going is given.
 
 With --wait the outcomes are printed as they come. Exit code 0: all requests
 were answered, each with closed or paid; 1: some failed, or had no answer in time.`,
@@ -69,12 +70,15 @@ jq -c '{mch_id, out_trade_no}' orders.json | closeorder request --wait --json`,
 	flags.BoolVar(&o.json, "json", false, "print JSON lines")
 	settings := a.settings(cmd, []config.Section{config.Connection, config.TopicNames})
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		requests, bad, err := a.readRequests(o)
-		if err != nil {
-			return err
+		var wrong misuse
+		if o.timeout <= 0 {
+			wrong.addf("--timeout must be more than 0")
 		}
 		cfg, err := settings.load()
-		if err != nil {
+		wrong.add(err)
+		requests, bad, err := a.readRequests(o)
+		wrong.add(err)
+		if err := wrong.err(); err != nil {
 			return err
 		}
 		if o.dryRun {
@@ -109,8 +113,17 @@ func (a *app) readRequests(o requestOptions) (requests []events.Request, bad boo
 		}
 		return []events.Request{r}, false, nil
 	}
+	var wrong misuse
+	for _, name := range requestFields {
+		if !utf8.ValidString(fields[name]) {
+			wrong.addf("--%s: %s", strings.ReplaceAll(name, "_", "-"), notUTF8(fields[name]))
+		}
+	}
 	if m, ok := fields["metadata"]; ok && !json.Valid([]byte(m)) {
-		return nil, false, usagef("--metadata: is not JSON")
+		wrong.addf("--metadata: is not JSON")
+	}
+	if err := wrong.err(); err != nil {
+		return nil, false, err
 	}
 	in, name, err := a.requestFile(o.file)
 	if err != nil {
@@ -159,7 +172,7 @@ func (a *app) printBad(name string, p *parsedRequests, keepGoing bool) {
 			fmt.Fprintf(a.stderr, "  and %d more\n", len(p.bad)-most)
 			break
 		}
-		fmt.Fprintf(a.stderr, "  line %d: %v\n", b.line, b.err)
+		fmt.Fprintf(a.stderr, "  line %d: %s\n", b.line, cell(b.err.Error()))
 	}
 	if !keepGoing {
 		fmt.Fprintln(a.stderr, "Mend these lines, or publish the others with --keep-going.")
@@ -179,10 +192,10 @@ func (a *app) publishRequests(ctx context.Context, cfg config.Config, o requestO
 	if err := c.exist(ctx, topics...); err != nil {
 		return err
 	}
-	// A name of its own for each request tells its outcome from those of
-	// earlier requests for the same order.
+	// A name of its own for each request that brings none tells its outcome
+	// from those of earlier requests for the same order.
 	for i := range requests {
-		if *o.fields["request_id"] == "" && derived(requests[i]) {
+		if requests[i].RequestID == "" {
 			requests[i].RequestID = rand.Text()
 		}
 	}
@@ -250,20 +263,8 @@ func (a *app) printRefused(refused []refusedRequest) {
 			fmt.Fprintf(a.stderr, "  and %d more\n", len(refused)-most)
 			break
 		}
-		fmt.Fprintf(a.stderr, "  %s of merchant %s: %v\n", r.request.OutTradeNo, r.request.MchID, r.err)
+		fmt.Fprintf(a.stderr, "  %s of merchant %s: %v\n", cell(r.request.OutTradeNo), cell(r.request.MchID), r.err)
 	}
-}
-
-// derived reports whether the request brought no id of its own.
-func derived(r events.Request) bool {
-	bare := r
-	bare.RequestID = ""
-	m, err := events.EncodeRequest(bare, requestSource, time.Now())
-	if err != nil {
-		return false
-	}
-	id, _ := m.Header(events.HeaderID)
-	return string(id) == r.RequestID
 }
 
 func (c *cluster) publish(ctx context.Context, topic string, requests []events.Request, bar *progress) ([]topicwriter.Result, error) {

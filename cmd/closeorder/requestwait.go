@@ -123,6 +123,6 @@ func (w *waiter) report(stopped bool, timeout time.Duration) {
 			fmt.Fprintf(w.app.stderr, "  and %d more\n", len(w.open)-10)
 			break
 		}
-		fmt.Fprintf(w.app.stderr, "  %s of merchant %s\n", key.order.OutTradeNo, key.order.MchID)
+		fmt.Fprintf(w.app.stderr, "  %s of merchant %s\n", cell(key.order.OutTradeNo), cell(key.order.MchID))
 	}
 }

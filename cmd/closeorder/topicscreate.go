@@ -64,11 +64,11 @@ retry topic exists and has another number, that is said, and the exit code is 1.
 	asJSON := flags.Bool("json", false, "print JSON")
 	settings := a.settings(cmd, []config.Section{config.Connection, config.TopicNames})
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		if err := o.check(); err != nil {
-			return err
-		}
+		var wrong misuse
+		o.check(&wrong)
 		cfg, err := settings.load()
-		if err != nil {
+		wrong.add(err)
+		if err := wrong.err(); err != nil {
 			return err
 		}
 		c, err := a.cluster(cfg)
@@ -93,27 +93,22 @@ retry topic exists and has another number, that is said, and the exit code is 1.
 	return cmd
 }
 
-func (o topicOptions) check() error {
-	var wrong []string
+func (o topicOptions) check(wrong *misuse) {
 	if o.partitions < 1 {
-		wrong = append(wrong, "--partitions must be at least 1")
+		wrong.addf("--partitions must be at least 1")
 	}
 	if o.dead < 1 {
-		wrong = append(wrong, "--dead-letter-partitions must be at least 1")
+		wrong.addf("--dead-letter-partitions must be at least 1")
 	}
 	if o.replication < 0 {
-		wrong = append(wrong, "--replication must not be negative")
+		wrong.addf("--replication must not be negative")
 	}
 	if o.minInSync < 0 || o.replication > 0 && o.minInSync > o.replication {
-		wrong = append(wrong, "--min-insync-replicas must be at most --replication: nothing could be written otherwise")
+		wrong.addf("--min-insync-replicas must be at most --replication: nothing could be written otherwise")
 	}
 	if o.keep < time.Hour || o.keepDead < time.Hour {
-		wrong = append(wrong, "--retention and --dead-letter-retention must be at least 1h")
+		wrong.addf("--retention and --dead-letter-retention must be at least 1h")
 	}
-	if len(wrong) > 0 {
-		return usagef("%s", strings.Join(wrong, "; "))
-	}
-	return nil
 }
 
 // plan says what the topics should be on a cluster of so many brokers.
