@@ -87,6 +87,30 @@ func (p *Plan) Skipped() map[Skip]int {
 	return n
 }
 
+// chosen are the steps that are not skipped.
+func (p *Plan) chosen() []Step {
+	var steps []Step
+	for _, s := range p.Steps {
+		if s.Skip == "" {
+			steps = append(steps, s)
+		}
+	}
+	return steps
+}
+
+// more chooses up to n steps that were over the limit, and returns them.
+func (p *Plan) more(n int) []Step {
+	var steps []Step
+	for i := range p.Steps {
+		if s := &p.Steps[i]; s.Skip == OverLimit && len(steps) < n {
+			s.Skip, s.Why = "", ""
+			steps = append(steps, *s)
+		}
+	}
+	p.Replays += len(steps)
+	return steps
+}
+
 // Options of a plan.
 type Options struct {
 	Filter Filter

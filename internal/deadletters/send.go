@@ -52,13 +52,27 @@ func (s Sending) chunk() int {
 // cause. What was sent is told by OnSent, also beside an error; a new plan
 // leaves it out. After an error the records that were being written and are
 // not told of may have been: the next plan finds them too.
+//
+// In the place of a record that the topic does not take, the plan's next one
+// that is over the limit is sent, and is no longer skipped by the plan: else
+// the oldest letters could use a small limit up for ever.
 func (s Sending) Send(ctx context.Context, plan *Plan) error {
-	todo := make(map[events.Source]Step, plan.Replays)
-	from, to := topicreader.Offsets{}, topicreader.Offsets{}
-	for _, step := range plan.Steps {
-		if step.Skip != "" {
-			continue
+	for steps := plan.chosen(); len(steps) > 0; {
+		refused, err := s.send(ctx, steps)
+		if err != nil {
+			return err
 		}
+		steps = plan.more(refused)
+	}
+	return nil
+}
+
+// send sends the replays of some steps, and counts those that the topic does
+// not take.
+func (s Sending) send(ctx context.Context, chosen []Step) (refused int, err error) {
+	todo := make(map[events.Source]Step, len(chosen))
+	from, to := topicreader.Offsets{}, topicreader.Offsets{}
+	for _, step := range chosen {
 		todo[step.At] = step
 		at := step.At
 		if first, any := from[at.Partition]; !any || at.Offset < first {
@@ -83,13 +97,14 @@ func (s Sending) Send(ctx context.Context, plan *Plan) error {
 			}
 			return err
 		}
-		err := s.write(ctx, steps, messages)
+		n, err := s.write(ctx, steps, messages)
+		refused += n
 		steps, messages, bytes = steps[:0], messages[:0], 0
 		return err
 	}
 	reader := *s.Reader
 	reader.Parallel = 1 // in the order of the topic, and not ahead of the rate
-	err := reader.Read(ctx, s.Topics.DeadLetters, from, to, func(rec topicreader.Record) error {
+	err = reader.Read(ctx, s.Topics.DeadLetters, from, to, func(rec topicreader.Record) error {
 		step, wanted := todo[rec.Source()]
 		if !wanted {
 			return nil
@@ -113,12 +128,12 @@ func (s Sending) Send(ctx context.Context, plan *Plan) error {
 		err = flush()
 	}
 	if err != nil {
-		return err
+		return refused, err
 	}
 	for _, at := range slices.SortedFunc(maps.Keys(todo), compareSources) {
 		s.left(todo[at], Deleted, errors.New("the dead letter was deleted meanwhile"))
 	}
-	return nil
+	return refused, nil
 }
 
 func compareSources(a, b events.Source) int {
@@ -151,12 +166,12 @@ func (s Sending) message(ctx context.Context, rec topicreader.Record) (events.Me
 }
 
 // write writes one chunk, also when ctx ends meanwhile: a chunk of which
-// nobody knows what was written would be the worst of it.
-func (s Sending) write(ctx context.Context, steps []Step, messages []events.Message) error {
+// nobody knows what was written would be the worst of it. It counts those that
+// the topic does not take.
+func (s Sending) write(ctx context.Context, steps []Step, messages []events.Message) (refusals int, failure error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.Patience)
 	defer cancel()
 	results, _ := s.Writer.Write(ctx, s.Topics.Requests, messages)
-	var failure error
 	for i, r := range results {
 		var refused *topicwriter.RefusedError
 		switch {
@@ -165,12 +180,14 @@ func (s Sending) write(ctx context.Context, steps []Step, messages []events.Mess
 				s.OnSent(steps[i], r.At)
 			}
 		case errors.As(r.Err, &refused) && refused.TooLarge():
+			refusals++
 			s.left(steps[i], TooLarge, r.Err)
 		case refused != nil:
+			refusals++
 			s.left(steps[i], Refused, r.Err)
 		case failure == nil:
 			failure = fmt.Errorf("replay: %w", r.Err)
 		}
 	}
-	return failure
+	return refusals, failure
 }

@@ -226,6 +226,15 @@ func TestARecordThatTheTopicDoesNotTakeHoldsUpNothing(t *testing.T) {
 	if plan := p.plan(); plan.Replays != 1 {
 		t.Errorf("a second time:\n%s", steps(plan))
 	}
+	// Nor does it use up the limit of a run.
+	p.dead("S5")
+	p.dead("S6")
+	p.options.Limit = 1
+	sent, left = nil, nil
+	plan := p.plan()
+	if err := s.Send(p.ctx, plan); err != nil || strings.Join(sent, " ") != "S5" || len(left) != 1 || plan.Replays != 2 {
+		t.Errorf("with a limit: sent %v, left %v, %v\n%s", sent, left, err, steps(plan))
+	}
 }
 
 func TestReplaysKeepToTheirRate(t *testing.T) {
