@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -151,3 +152,18 @@ func TestOutcomesThatWereNotAllPrintedAreAFailure(t *testing.T) {
 type onWrite func()
 
 func (f onWrite) Write(b []byte) (int, error) { f(); return len(b), nil }
+
+func TestATerminalIsKnownBehindTheOutput(t *testing.T) {
+	terminal, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
+	if err != nil {
+		t.Skip("no terminal can be had here:", err)
+	}
+	defer terminal.Close()
+	if !isTerminal(terminal) {
+		t.Skip("this system does not take /dev/ptmx for a terminal")
+	}
+	a := &app{stdout: &output{Writer: terminal}}
+	if !a.paint(a.stdout) {
+		t.Error("a terminal gets no colours")
+	}
+}

@@ -264,8 +264,6 @@ func TestPlantedWorlds(t *testing.T) {
 		{"a range finds the outcomes that a clock far ahead has put before it", func(p *planted) {
 			a, both, late, dead := p.request(0, "A"), p.request(0, "both"), p.request(0, "late"), p.request(0, "dead")
 			p.request(0, "hole")
-			p.answers(p.request(0, "D"), "D", events.Closed)
-			end := p.now
 			p.now = noon.Add(-3 * time.Hour)
 			p.answers(a, "A", events.Closed)
 			p.answers(both, "both", events.Paid)
@@ -273,8 +271,14 @@ func TestPlantedWorlds(t *testing.T) {
 			p.waits("retries.10s", late, "late")
 			p.dies(dead, "dead")
 			p.answers(dead, "dead", events.Failed)
-			p.now = end
-			p.commits("requests", 0, 6)
+			p.now = noon.Add(10 * time.Minute)
+			for _, order := range []string{"D", otherHome("D", 2)} { // reading begins behind the others
+				at := p.request(0, order)
+				p.answers(at, order, events.Closed)
+				p.waits("retries.10s", at, order)
+				p.dies(at, order)
+			}
+			p.commits("requests", 0, 7)
 			p.scope.Since = noon.Add(-time.Minute)
 		}},
 		{"a hole in a compacted topic may be an outcome that compaction took", func(p *planted) {
