@@ -3,6 +3,7 @@ package events
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -90,6 +91,12 @@ func DecodeDeadLetter(m Message) (DeadLetter, error) {
 		d.Original = m
 	}
 	return d, err
+}
+
+// HeadersOmitted reports whether the original headers had to be left out too:
+// the value alone was not enough for the broker. ValueOmitted says so.
+func (d DeadLetter) HeadersOmitted() bool {
+	return strings.HasSuffix(d.ValueOmitted, ", and so were the headers")
 }
 
 // ErrValueOmitted: the dead letter does not have the original value. Read it

@@ -93,10 +93,8 @@ func (all orders) handle(m events.Message) error {
 // An order service acts on outcomes: each once, a new number only when the
 // old one can no longer be paid.
 func ExampleSupersedes() {
-	r := events.Request{OutTradeNo: "T1", MchID: "1900000109", RequestID: "r-1", ReplacementOutTradeNo: "T1-2"}
-	outcome := func(offset int64, replay int, result events.Result, code string) events.Message {
-		r := r
-		r.Replay = replay
+	outcome := func(order string, offset int64, replay int, result events.Result, code string) events.Message {
+		r := events.Request{OutTradeNo: order, MchID: "1900000109", RequestID: "r-1", ReplacementOutTradeNo: order + "-2", Replay: replay}
 		o := events.NewOutcome(r, nil, events.Source{Topic: "closeorder.requests", Offset: offset})
 		o.Result, o.Code, o.SafeToReissue = result, code, result == events.Closed
 		o.CompletedAt = time.Date(2025, 11, 23, 12, 0, 0, 0, time.UTC)
@@ -108,11 +106,13 @@ func ExampleSupersedes() {
 	}
 	all := orders{}
 	for _, m := range []events.Message{
-		outcome(7, 0, events.Failed, events.CodeUnknownMerchant),
-		outcome(7, 0, events.Failed, events.CodeUnknownMerchant), // a repeat
-		outcome(9, 1, events.Closed, ""),                         // the replay, once the merchant was added
-		outcome(9, 1, events.Closed, "ORDERCLOSED"),              // a repeat after a crash of the worker
-		outcome(7, 0, events.Failed, events.CodeUnknownMerchant), // a late repeat of the first answer
+		outcome("T1", 7, 0, events.Failed, events.CodeUnknownMerchant),
+		outcome("T1", 7, 0, events.Failed, events.CodeUnknownMerchant), // a repeat
+		outcome("T1", 9, 1, events.Closed, ""),                         // the replay, once the merchant was added
+		outcome("T1", 9, 1, events.Closed, "ORDERCLOSED"),              // a repeat after a crash of the worker
+		outcome("T1", 7, 0, events.Failed, events.CodeUnknownMerchant), // a late repeat of the first answer
+		outcome("T2", 11, 0, events.Failed, events.CodeRetriesExhausted),
+		outcome("T2", 12, 0, events.Closed, ""), // the same request, asked again
 	} {
 		if err := all.handle(m); err != nil {
 			fmt.Println(err)
@@ -124,6 +124,8 @@ func ExampleSupersedes() {
 	// T1: closed, issue T1-2
 	// T1: nothing new
 	// T1: nothing new
+	// T2: failed with RETRIES_EXHAUSTED, may still be payable: keep the number
+	// T2: closed, issue T2-2
 }
 
 // A dead letter is replayed byte for byte, with its replay number.

@@ -33,8 +33,8 @@ const (
 	ConfirmedByOrderQuery = "orderquery"
 )
 
-// Outcome answers one request. Closed and Paid are final; Failed can only be
-// superseded by the outcome of a replay, see [Supersedes].
+// Outcome answers one request. Closed and Paid are final; Failed gives way to
+// what another record of the same request says, see [Supersedes].
 type Outcome struct {
 	// ID is the event id: the same for every repeat of this outcome, so that
 	// a reader may drop what it has seen. It is derived, see [OutcomeID].

@@ -18,26 +18,33 @@ func SameRequest(a, b Outcome) bool {
 }
 
 // Supersedes reports whether next takes the place of current as the answer to
-// their request. Closed and Paid are final. Failed is superseded only by the
-// outcome of a replay: of the same request, with a higher replay number. A
-// repeat, which has the same id, never supersedes, nor does the outcome of
-// another request.
+// their request. Closed and Paid are final. Failed is superseded
 //
-// The worker gives one outcome per request and replay number, and a request
-// that has a final outcome is not replayed. Of such outcomes a reader ends
-// with the same one whatever the order it sees them in, be it that a late
+//   - by Closed or Paid of another record of the same request, be it a replay
+//     or the same request asked again: both rest on proof, failed proves
+//     nothing;
+//   - by Failed of a replay with a higher replay number.
+//
+// Of several outcomes of one record the first counts: a repeat, which has the
+// same id, never supersedes. Nor does the outcome of another request.
+//
+// The worker gives one outcome per record. Of such outcomes all readers end
+// with the same result whatever the order they see them in, be it that a late
 // Failed of the original follows the Closed of its replay. Should a topic
 // hold contradictions all the same, all readers still agree as long as they
 // read it in its order: what stands first stays.
 func Supersedes(current, next Outcome) bool {
 	switch {
-	case !SameRequest(current, next):
+	case !SameRequest(current, next), sameRecord(current, next), current.Final():
 		return false
-	case current.ID == next.ID && current.ID != "":
-		return false
-	case current.Final():
-		return false
-	default:
-		return next.Replay > current.Replay
+	case next.Final():
+		return true
 	}
+	return next.Replay > current.Replay
+}
+
+// sameRecord reports whether a and b answer the same record. The id says so;
+// the place does where another program gave ids of its own.
+func sameRecord(a, b Outcome) bool {
+	return a.ID == b.ID && a.ID != "" || a.Source == b.Source && a.Replay == b.Replay
 }

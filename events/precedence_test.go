@@ -37,10 +37,14 @@ func TestSupersedes(t *testing.T) {
 		"a failed gives way to the failed of its replay":                  {failed, answer(Failed, 1, 2), true},
 		"a failed gives way to a replay that is two ahead":                {failed, answer(Closed, 2, 3), true},
 		"a failed does not give way to an earlier replay":                 {answer(Failed, 2, 3), answer(Failed, 1, 2), false},
-		"a failed does not give way to a closed with the same number":     {failed, answer(Closed, 0, 7), false},
-		"a failed does not give way to a closed with a lower number":      {answer(Failed, 2, 3), closed, false},
+		"a failed gives way to the closed of the request asked again":     {failed, answer(Closed, 0, 7), true},
+		"a failed gives way to the paid of the request asked again":       {failed, answer(Paid, 0, 7), true},
+		"also when it was asked again after a replay had failed":          {answer(Failed, 2, 3), answer(Closed, 0, 7), true},
+		"a failed does not give way to a failed with the same number":     {failed, answer(Failed, 0, 7), false},
+		"a closed does not give way to the paid of another record":        {answer(Closed, 0, 1), answer(Paid, 0, 7), false},
 		"a failed does not give way to its own repeat":                    {failed, failed, false},
 		"nor to its repeat where the second run ended otherwise":          {failed, answer(Closed, 0, 1), false},
+		"nor to another answer to its record under another id":            {failed, func() Outcome { o := answer(Closed, 0, 1); o.ID = "another"; return o }(), false},
 		"nor to something with its id and a higher number":                {failed, func() Outcome { o := closed; o.ID = failed.ID; return o }(), false},
 		"a closed is final, whatever a replay says":                       {closed, answer(Paid, 2, 3), false},
 		"a closed is final, also against a failed":                        {closed, answer(Failed, 2, 3), false},
@@ -83,21 +87,27 @@ func TestSameRequest(t *testing.T) {
 }
 
 // history draws what the worker may write about one request: one outcome per
-// replay number, of which none but the last is final, because a request with
-// a final outcome is not replayed; each any number of times.
-func history(random *rand.Rand) (set []Outcome, last Outcome) {
-	replays := random.IntN(4)
-	for replay := range replays + 1 {
-		result := Failed
-		if replay == replays {
-			result = []Result{Closed, Paid, Failed}[random.IntN(3)]
-		}
-		last = answer(result, replay, int64(10*replay+random.IntN(10)))
-		for range 1 + random.IntN(3) {
-			set = append(set, last)
+// record, any number of times. The first record of a replay number is there
+// because the number before it failed; the same number again is the request
+// asked again, which may be before or after its replays. All records of a
+// closed order say closed, all of a paid one paid, or failed where something
+// else went wrong.
+func history(random *rand.Rand) (set []Outcome, final Result, highest int) {
+	proof := []Result{Closed, Paid}[random.IntN(2)]
+	final, highest = Failed, random.IntN(4)
+	for replay := range highest + 1 {
+		for record := range 1 + random.IntN(3) {
+			result := Failed
+			if random.IntN(3) == 0 {
+				result, final = proof, proof
+			}
+			o := answer(result, replay, int64(10*replay+record))
+			for range 1 + random.IntN(3) {
+				set = append(set, o)
+			}
 		}
 	}
-	return set, last
+	return set, final, highest
 }
 
 // read folds outcomes as a reader does.
@@ -112,15 +122,23 @@ func read(outcomes []Outcome) Outcome {
 }
 
 func TestAllOrdersEndInTheSameOutcome(t *testing.T) {
+	finals := 0
 	for seed := range uint64(3000) {
 		random := rand.New(rand.NewPCG(seed, 0))
-		set, last := history(random)
+		set, want, highest := history(random)
+		if want != Failed {
+			finals++
+		}
 		for range 10 {
 			random.Shuffle(len(set), func(i, j int) { set[i], set[j] = set[j], set[i] })
-			if got := read(set); !reflect.DeepEqual(got, last) {
-				t.Fatalf("seed %d: ends with %s of replay %d, want %s of replay %d", seed, got.Result, got.Replay, last.Result, last.Replay)
+			got := read(set)
+			if got.Result != want || want == Failed && got.Replay != highest {
+				t.Fatalf("seed %d: ends with %s of replay %d, want %s, failed ones of replay %d", seed, got.Result, got.Replay, want, highest)
 			}
 		}
+	}
+	if finals < 500 || finals > 2900 {
+		t.Errorf("%d of 3000 histories have a final outcome: too few of one kind", finals)
 	}
 }
 
@@ -144,8 +162,10 @@ func TestWhatAReaderMayRelyOn(t *testing.T) {
 			switch {
 			case current.Final():
 				t.Fatalf("seed %d: a final outcome was superseded", seed)
-			case next.Replay <= current.Replay:
-				t.Fatalf("seed %d: the replay number did not grow", seed)
+			case !next.Final() && next.Replay <= current.Replay:
+				t.Fatalf("seed %d: a failed superseded, and its replay number did not grow", seed)
+			case next.ID == current.ID:
+				t.Fatalf("seed %d: an answer to the same record superseded", seed)
 			case Supersedes(next, current):
 				t.Fatalf("seed %d: two outcomes supersede each other", seed)
 			}
@@ -165,8 +185,8 @@ func TestWhatAReaderMayRelyOn(t *testing.T) {
 func TestSupersedesIsTransitive(t *testing.T) {
 	var all []Outcome
 	for replay := range 4 {
-		for _, result := range []Result{Closed, Paid, Failed} {
-			all = append(all, answer(result, replay, int64(replay)))
+		for record, result := range []Result{Closed, Paid, Failed, Failed} {
+			all = append(all, answer(result, replay, int64(10*replay+record)))
 		}
 	}
 	for _, a := range all {

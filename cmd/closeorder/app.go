@@ -1,11 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"strings"
+	"sync"
 
 	"github.com/closeorder/closeorder/internal/config"
 	"github.com/spf13/cobra"
@@ -28,14 +30,40 @@ type app struct {
 // run is the program. It returns the exit code, and when ctx ends it stops
 // what it does in good order.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer, env []string) int {
-	a := &app{stdin: stdin, stdout: stdout, stderr: stderr, env: env}
+	out := &output{Writer: stdout}
+	a := &app{stdin: stdin, stdout: out, stderr: stderr, env: env}
 	root := a.root()
 	if args == nil {
 		args = []string{} // cobra takes nil for os.Args
 	}
 	root.SetArgs(args)
 	cmd, err := root.ExecuteContextC(ctx)
+	if lost := out.failure(); lost != nil && (err == nil || errors.Is(err, errBadNews)) {
+		err = errors.Join(besides(err, errBadNews), fmt.Errorf("standard output: %w", lost))
+	}
 	return a.exit(cmd, err)
+}
+
+// output is a standard output that remembers whether a write failed, so that
+// no command has to look at each of its own. It is safe for concurrent use.
+type output struct {
+	io.Writer
+	mu  sync.Mutex
+	err error // the first
+}
+
+func (o *output) Write(b []byte) (int, error) {
+	n, err := o.Writer.Write(b)
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.err = cmp.Or(o.err, err)
+	return n, err
+}
+
+func (o *output) failure() error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.err
 }
 
 // usageError is a mistake in flags or arguments.
@@ -55,6 +83,10 @@ func (a *app) exit(cmd *cobra.Command, err error) int {
 	case err == nil:
 		return exitDone
 	case errors.Is(err, errBadNews):
+		// What failed beside it was not said yet.
+		if rest := besides(err, errBadNews); rest != nil {
+			fmt.Fprintf(a.stderr, "closeorder: %v\n", rest)
+		}
 		return exitBad
 	case errors.As(err, &mistakes):
 		fmt.Fprintf(a.stderr, "closeorder: %v\n", err)
@@ -66,6 +98,22 @@ func (a *app) exit(cmd *cobra.Command, err error) int {
 		fmt.Fprintf(a.stderr, "closeorder: %v\n", err)
 		return exitBad
 	}
+}
+
+// besides is err without one of the errors that are joined in it.
+func besides(err, known error) error {
+	if err == known {
+		return nil
+	}
+	several, ok := err.(interface{ Unwrap() []error })
+	if !ok {
+		return err
+	}
+	var rest []error
+	for _, one := range several.Unwrap() {
+		rest = append(rest, besides(one, known))
+	}
+	return errors.Join(rest...)
 }
 
 func (a *app) root() *cobra.Command {

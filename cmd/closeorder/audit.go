@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"time"
 
 	"github.com/closeorder/closeorder/internal/audit"
@@ -37,29 +36,26 @@ closeorder audit --since 2026-01-31T08:00:00Z --until 2026-01-31T09:00:00Z`,
 	limit := flags.Int("limit", 100, "the most findings of each kind that are listed; 0: all. All are counted")
 	asJSON := flags.Bool("json", false, "print one JSON document")
 	settings := a.settings(cmd, []config.Section{config.Connection, config.TopicNames, config.Work}, allBut(config.Work, "kafka.group")...)
-	settings.sections = []config.Section{config.Connection, config.TopicNames} // of the rest nothing is checked
+	// Of the rest nothing is checked.
+	settings.sections, settings.also = []config.Section{config.Connection, config.TopicNames}, []string{"kafka.group"}
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		var wrong misuse
 		since, until, err := during.parse(time.Now())
-		if err != nil {
-			return err
-		}
+		wrong.add(err)
 		if *limit < 0 {
-			return usagef("--limit must not be negative")
+			wrong.addf("--limit must not be negative")
 		}
 		cfg, err := settings.load()
-		if err != nil {
+		wrong.add(err)
+		if err := wrong.err(); err != nil {
 			return err
-		}
-		if cfg.Kafka.Group == "" {
-			return usagef("--kafka-group must name the workers' group")
 		}
 		report, err := a.audit(cmd.Context(), cfg, since, until, *limit)
 		if err != nil {
 			return err
 		}
 		if *asJSON {
-			enc := json.NewEncoder(a.stdout)
-			enc.SetEscapeHTML(false)
+			enc := a.jsonLines()
 			enc.SetIndent("", "  ")
 			err = enc.Encode(report)
 		} else {

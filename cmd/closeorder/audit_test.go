@@ -175,29 +175,34 @@ var wrongLooks = []string{
 	"audit --limit -1",
 	"audit --kafka-group=",
 	"audit --kafka-brokers here --since 2026-01-31T08:00:00Z",
+	"audit --since x --until y --limit -1 --kafka-group= --kafka-brokers here",
 	"deadletters purge",
 	"deadletters list extra",
 	"deadletters list --since yesterday",
 	"deadletters list --limit -1",
+	"deadletters list --since x --until y --limit -1 --kafka-brokers here",
 	"deadletters show",
 	"deadletters show 1:2 3:4",
 	"deadletters show 17",
 	"deadletters show 1:-2",
 	"deadletters show 1:2 --raw --json",
+	"deadletters show 17 --raw --json --kafka-brokers here",
 	"deadletters replay 1:2",
 	"deadletters replay --limit -1 --rate -1 --max-replays 0",
 	"deadletters replay --until 5s --since 1s",
+	"deadletters replay --rate NaN",
+	"deadletters replay --rate Inf --since x --max-replays 0 --kafka-brokers here",
 	"deadletters replay --yes --kafka-brokers here",
 }
 
 func TestAuditNeedsItsTopics(t *testing.T) {
-	b, err := broker.Start(broker.Config{Topics: slices.Delete(broker.DefaultTopics(), 4, 5)})
+	b, err := broker.Start(broker.Config{Topics: slices.Delete(broker.DefaultTopics(), 4, 6)})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer b.Close()
 	code, _, stderr := call(t, []string{"CLOSEORDER_KAFKA_BROKERS=" + b.Addr()}, "", "audit")
-	if code != exitBad || !strings.Contains(stderr, "topic closeorder.retries.1m does not exist; create it with: closeorder topics create") {
+	if code != exitBad || !strings.Contains(stderr, "topics closeorder.retries.1m, closeorder.retries.5m do not exist; create them with: closeorder topics create") {
 		t.Errorf("exit code %d, %s", code, stderr)
 	}
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"time"
 
 	"github.com/closeorder/closeorder/internal/config"
@@ -17,10 +18,9 @@ func (r *timeRange) add(flags *pflag.FlagSet, what string) {
 
 // parse returns the bounds, zero for none.
 func (r *timeRange) parse(now time.Time) (since, until time.Time, err error) {
-	if since, err = parseTime("--since", r.since, now); err != nil {
-		return since, until, err
-	}
-	if until, err = parseTime("--until", r.until, now); err != nil {
+	since, err = parseTime("--since", r.since, now)
+	until, errUntil := parseTime("--until", r.until, now)
+	if err = errors.Join(err, errUntil); err != nil {
 		return since, until, err
 	}
 	if !until.IsZero() && !since.Before(until) {

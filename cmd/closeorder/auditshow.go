@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"fmt"
 	"strconv"
 	"strings"
@@ -26,7 +25,7 @@ func (a *app) printAudit(r *audit.Report) {
 	fmt.Fprintf(a.stdout, "%s\n\n", p.in(bold, fmt.Sprintf("%s, group %s, %s, as of %s", r.Topic, r.Group, span, local(r.AsOf))))
 	a.printFindings(r, p)
 	for _, n := range r.Notes {
-		fmt.Fprintf(a.stdout, "%s %s\n", p.in(yellow, "note:"), n)
+		fmt.Fprintf(a.stdout, "%s %s\n", p.in(yellow, "note:"), cell(n))
 	}
 	if len(r.Notes) > 0 {
 		fmt.Fprintln(a.stdout)
@@ -78,7 +77,7 @@ func failedNote(r *audit.Report) string {
 	if r.FailedSuperseded == 0 {
 		return ""
 	}
-	return fmt.Sprintf("%d of them superseded by the outcome of a replay", r.FailedSuperseded)
+	return fmt.Sprintf("%d of them superseded by the outcome of another record of the same request", r.FailedSuperseded)
 }
 
 func deadNote(r *audit.Report) string {
@@ -129,13 +128,9 @@ func (a *app) printFindings(r *audit.Report, p paint) {
 		if f.Kind == audit.Differs {
 			kind, colour = "differs", yellow
 		}
-		mchID := f.MchID
-		if f.SubMchID != "" {
-			mchID += "/" + f.SubMchID
-		}
 		rows = append(rows, []string{
-			p.in(colour, kind), orDash(f.OutTradeNo), cmp.Or(mchID, "-"),
-			strconv.Itoa(f.Partition) + ":" + strconv.FormatInt(f.Offset, 10), local(f.Time), f.Detail,
+			p.in(colour, kind), orDash(f.OutTradeNo), merchant(f.MchID, f.SubMchID),
+			strconv.Itoa(f.Partition) + ":" + strconv.FormatInt(f.Offset, 10), local(f.Time), cell(f.Detail),
 		})
 	}
 	whole(a.stdout, rows)

@@ -89,9 +89,13 @@ func TestTheBalanceFindsWhatIsWrong(t *testing.T) {
 			}
 			write := func(topic string, messages []events.Message) []events.Source {
 				t.Helper()
-				at, err := w.Write(ctx, topic, messages)
+				results, err := w.Write(ctx, topic, messages)
 				if err != nil {
 					t.Fatal(err)
+				}
+				var at []events.Source
+				for _, r := range results {
+					at = append(at, r.At)
 				}
 				return at
 			}

@@ -1,10 +1,8 @@
 package main
 
 import (
-	"cmp"
 	"encoding/json"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/closeorder/closeorder/events"
@@ -91,17 +89,12 @@ func merchant(mchID, subMchID string) string {
 	if subMchID != "" {
 		mchID += "/" + subMchID
 	}
-	return cmp.Or(mchID, "-")
+	return orDash(mchID)
 }
 
-// oneLine makes a text that came from elsewhere fit to be printed in a row.
+// oneLine is a cell of at most so many characters.
 func oneLine(s string, most int) string {
-	s = strings.Map(func(r rune) rune {
-		if r < ' ' || r >= 0x7f && r < 0xa0 {
-			return ' '
-		}
-		return r
-	}, s)
+	s = cell(s)
 	if runes := []rune(s); most > 0 && len(runes) > most {
 		s = string(runes[:most-1]) + "…"
 	}
@@ -110,7 +103,7 @@ func oneLine(s string, most int) string {
 
 // jsonLines writes JSON documents, one a line.
 func (a *app) jsonLines() *json.Encoder {
-	enc := json.NewEncoder(a.stdout)
+	enc := json.NewEncoder(escaped{a.stdout})
 	enc.SetEscapeHTML(false)
 	return enc
 }

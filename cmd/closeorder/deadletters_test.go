@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
@@ -215,18 +217,18 @@ func TestShowTellsWhatIsNotThere(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	code, stdout, stderr := call(t, env, "", "deadletters", "show", place(at[0]))
+	code, stdout, stderr := call(t, env, "", "deadletters", "show", place(at[0].At))
 	if code != exitDone || stderr != "" {
 		t.Errorf("exit code %d, %s", code, stderr)
 	}
 	golden(t, "deadletters-show-omitted.txt", normal(stdout))
-	code, _, stderr = call(t, env, "", "deadletters", "show", place(at[0]), "--raw")
+	code, _, stderr = call(t, env, "", "deadletters", "show", place(at[0].At), "--raw")
 	if want := "closeorder: the value is not in the dead letter (RECORD_TOO_LARGE); the request stands at closeorder.requests, partition 3, offset 9\n"; code != exitBad || stderr != want {
 		t.Errorf("exit code %d, %s", code, stderr)
 	}
-	_, stdout, _ = call(t, env, "", "deadletters", "show", place(at[0]), "--json")
+	_, stdout, _ = call(t, env, "", "deadletters", "show", place(at[0].At), "--json")
 	golden(t, "deadletters-show-omitted-json.txt", normal(stdout))
-	_, stdout, _ = call(t, env, "", "deadletters", "show", place(at[1]))
+	_, stdout, _ = call(t, env, "", "deadletters", "show", place(at[1].At))
 	golden(t, "deadletters-show-no-letter.txt", normal(stdout))
 	code, stdout, _ = call(t, env, "", "deadletters", "list")
 	if code != exitDone || strings.ContainsAny(stdout, "\x1b") {
@@ -289,4 +291,70 @@ func callOK(t *testing.T, env []string, args ...string) string {
 		t.Errorf("%v: exit code %d, %s", args, code, stderr)
 	}
 	return stdout
+}
+
+// small is a broker whose requests topic takes no record above 1000 bytes.
+func small(t *testing.T) (b *broker.Broker, env []string) {
+	t.Helper()
+	topics := broker.DefaultTopics()
+	for i := range topics {
+		if topics[i].Name == config.Default().Topics.Requests {
+			topics[i].Configs = map[string]string{"max.message.bytes": "1000"}
+		}
+	}
+	b, err := broker.Start(broker.Config{Topics: topics})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := b.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return b, []string{"CLOSEORDER_KAFKA_BROKERS=" + b.Addr()}
+}
+
+// noise is n characters which no compression makes much smaller.
+func noise(n int) string {
+	b := make([]byte, n/2)
+	_, _ = rand.NewChaCha8([32]byte{}).Read(b)
+	return hex.EncodeToString(b)
+}
+
+func TestARecordThatTheTopicNeverTakesIsNamedAndTheOthersAreSent(t *testing.T) {
+	b, env := small(t)
+	cfg := config.Default()
+	cfg.Kafka.Brokers = []string{b.Addr()}
+	c, err := (&app{stderr: newStream()}).cluster(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.close()
+	var letters []events.Message
+	for i, text := range []string{noise(3000), "x", "x", "x"} {
+		letters = append(letters, events.EncodeDeadLetter(events.DeadLetter{
+			Original:  events.Message{Value: fmt.Appendf(nil, `{"mch_id":"1","out_trade_no":"T%d","x":%q}`, i, text)},
+			ErrorCode: "X", FailedAt: time.Now(), Source: events.Source{Topic: cfg.Topics.Requests, Offset: int64(i)},
+		}))
+	}
+	if _, err := c.writer().Write(t.Context(), cfg.Topics.DeadLetters, letters); err != nil {
+		t.Fatal(err)
+	}
+	code, stdout, stderr := call(t, env, "", "deadletters", "replay", "--yes", "--json")
+	if code != exitBad || stderr != "" || strings.Count(stdout, `"action":"replayed"`) != 3 ||
+		!strings.Contains(stdout, `{"action":"left","reason":"too_large","detail":"topic closeorder.requests takes no record of `) ||
+		!strings.Contains(stdout, `"replayed":3,"left":1`) {
+		t.Errorf("exit code %d, %s\n%s", code, stdout, stderr)
+	}
+	code, stdout, _ = call(t, env, "", "deadletters", "replay", "--yes")
+	if code != exitBad || !strings.Contains(stdout, "raise max.message.bytes") || !strings.HasSuffix(stdout, "\n0 of 1 replayed to closeorder.requests, 1 left; 3 skipped (replayed 3)\n") {
+		t.Errorf("a second time: exit code %d, %s", code, stdout)
+	}
+
+	input := "mch_id,out_trade_no,reason,metadata\n1,A,r,\n1,B,r,\"{\"\"a\"\":\"\"" + noise(3000) + "\"\"}\"\n1,C,r,\n"
+	code, stdout, stderr = call(t, env, input, "request", "--file", "-")
+	if code != exitBad || stdout != "published 2 requests to closeorder.requests; follow the outcomes with: closeorder outcomes\n" ||
+		!strings.HasPrefix(stderr, "closeorder: 1 request not published, and never can be as it is:\n  B of merchant 1: topic closeorder.requests takes no record of ") {
+		t.Errorf("request: exit code %d, %s, %s", code, stdout, stderr)
+	}
 }

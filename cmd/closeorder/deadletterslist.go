@@ -30,15 +30,15 @@ closeorder deadletters list --limit 0 --json | jq -r .out_trade_no`,
 	asJSON := flags.Bool("json", false, "print JSON lines")
 	settings := a.settings(cmd, []config.Section{config.Connection, config.TopicNames})
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		var wrong misuse
 		f, err := filter.parse(time.Now())
-		if err != nil {
-			return err
-		}
+		wrong.add(err)
 		if *limit < 0 {
-			return usagef("--limit must not be negative")
+			wrong.addf("--limit must not be negative")
 		}
 		cfg, err := settings.load()
-		if err != nil {
+		wrong.add(err)
+		if err := wrong.err(); err != nil {
 			return err
 		}
 		found, err := a.findLetters(cmd.Context(), cfg, f, *limit)

@@ -19,11 +19,17 @@ type replayPrinter struct {
 	topic   string
 	plan    *deadletters.Plan
 	sent    map[events.Source]events.Source
-	left    map[events.Source]string // sent neither now nor later, and why
+	left    map[events.Source]leftBehind
+}
+
+// leftBehind is why a dead letter was not sent, though the others were.
+type leftBehind struct {
+	reason deadletters.Skip
+	detail string
 }
 
 func (a *app) replayPrinter(o replayOptions, topic string, plan *deadletters.Plan) *replayPrinter {
-	return &replayPrinter{app: a, options: o, topic: topic, plan: plan, sent: map[events.Source]events.Source{}, left: map[events.Source]string{}}
+	return &replayPrinter{app: a, options: o, topic: topic, plan: plan, sent: map[events.Source]events.Source{}, left: map[events.Source]leftBehind{}}
 }
 
 // Actions of a replayLine.
@@ -81,7 +87,8 @@ func (p *replayPrinter) line(s deadletters.Step) replayLine {
 	case sent:
 		l.Action, l.Landed = didReplay, &landed
 	default:
-		l.Action, l.Detail = didLeave, p.left[s.At]
+		why := p.left[s.At]
+		l.Action, l.Reason, l.Detail = didLeave, why.reason, why.detail
 	}
 	return l
 }

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"strings"
 	"time"
 
 	"github.com/closeorder/closeorder/events"
@@ -48,15 +47,13 @@ closeorder deadletters replay --code UNKNOWN_MERCHANT --mch-id 1900000109 --yes 
 	flags.BoolVar(&o.json, "json", false, "print JSON lines: one for each dead letter, then a summary")
 	settings := a.settings(cmd, []config.Section{config.Connection, config.TopicNames})
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		var wrong misuse
 		f, err := filter.parse(time.Now())
-		if err != nil {
-			return err
-		}
-		if err := o.check(); err != nil {
-			return err
-		}
+		wrong.add(err)
+		o.check(&wrong)
 		cfg, err := settings.load()
-		if err != nil {
+		wrong.add(err)
+		if err := wrong.err(); err != nil {
 			return err
 		}
 		return a.replay(cmd.Context(), cfg, f, o)
@@ -64,21 +61,16 @@ closeorder deadletters replay --code UNKNOWN_MERCHANT --mch-id 1900000109 --yes 
 	return cmd
 }
 
-func (o replayOptions) check() error {
-	var wrong []string
+func (o replayOptions) check(wrong *misuse) {
 	if o.limit < 0 {
-		wrong = append(wrong, "--limit must not be negative")
+		wrong.addf("--limit must not be negative")
 	}
-	if o.rate < 0 || o.rate > 0 && o.rate < 0.001 {
-		wrong = append(wrong, "--rate must be 0, or at least 0.001")
+	if !isRate(o.rate) || o.rate > 0 && o.rate < 0.001 {
+		wrong.addf("--rate must be 0, or at least 0.001")
 	}
 	if o.maxReplays < 1 {
-		wrong = append(wrong, "--max-replays must be at least 1")
+		wrong.addf("--max-replays must be at least 1")
 	}
-	if len(wrong) > 0 {
-		return usagef("%s", strings.Join(wrong, "; "))
-	}
-	return nil
 }
 
 func (a *app) replay(ctx context.Context, cfg config.Config, f deadletters.Filter, o replayOptions) error {
@@ -104,7 +96,9 @@ func (a *app) replay(ctx context.Context, cfg config.Config, f deadletters.Filte
 			out.sent[s.At] = landed
 			bar.add(1)
 		},
-		OnLeft: func(s deadletters.Step, err error) { out.left[s.At] = err.Error() },
+		OnLeft: func(s deadletters.Step, reason deadletters.Skip, err error) {
+			out.left[s.At] = leftBehind{reason, err.Error()}
+		},
 	}.Send(ctx, plan)
 	bar.finish()
 	if ctx.Err() != nil {

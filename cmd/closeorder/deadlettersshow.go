@@ -35,15 +35,15 @@ closeorder deadletters show 2:17 --raw > request.json`,
 		return nil
 	}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		var wrong misuse
 		at, err := parsePlace(args[0])
-		if err != nil {
-			return err
-		}
+		wrong.add(err)
 		if *raw && *asJSON {
-			return usagef("--raw and --json are two things; give one of them")
+			wrong.addf("--raw and --json are two things; give one of them")
 		}
 		cfg, err := settings.load()
-		if err != nil {
+		wrong.add(err)
+		if err := wrong.err(); err != nil {
 			return err
 		}
 		at.Topic = cfg.Topics.DeadLetters
@@ -131,9 +131,9 @@ func (a *app) printLetter(l deadletters.Letter) {
 	}
 	row("dead letter", "%s, partition %d, offset %d", l.At.Topic, l.At.Partition, l.At.Offset)
 	if l.Err != nil {
-		row("problem", "%s", p.in(red, "this is no dead letter: "+l.Err.Error()))
+		row("problem", "%s", p.in(red, "this is no dead letter: "+cell(l.Err.Error())))
 	} else {
-		row("request", "%s, partition %d, offset %d%s", l.Source.Topic, l.Source.Partition, l.Source.Offset, stamp(l))
+		row("request", "%s, partition %d, offset %d%s", cell(l.Source.Topic), l.Source.Partition, l.Source.Offset, stamp(l))
 		row("order", "%s of merchant %s", orDash(l.Request.OutTradeNo), merchant(l.Request.MchID, l.Request.SubMchID))
 		row("request_id", "%s", orDash(l.Request.RequestID))
 		row("failed", "%s after %s, replay %d", local(l.FailedAt), count(l.Attempts, "call"), l.Replay)
@@ -146,7 +146,7 @@ func (a *app) printLetter(l deadletters.Letter) {
 		fmt.Fprintf(a.stdout, "  %s: %s\n", printable([]byte(h.Key)), nilOr(h.Value))
 	}
 	if l.ValueOmitted != "" {
-		row("value", "left out (%s); it is %s", l.ValueOmitted, "where the request stands, as long as that is retained")
+		row("value", "left out (%s); it is %s", cell(l.ValueOmitted), "where the request stands, as long as that is retained")
 		return
 	}
 	row("value", "%d bytes", len(l.Original.Value))

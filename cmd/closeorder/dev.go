@@ -68,24 +68,30 @@ closeorder dev --requests 0 --data-dir /tmp/closeorder`,
 }
 
 func (o *devOptions) check() error {
-	var wrong []string
+	var wrong misuse
 	if o.requests < -1 {
-		wrong = append(wrong, "--requests must be -1, 0 or more")
+		wrong.addf("--requests must be -1, 0 or more")
 	}
 	if o.exit && o.requests < 1 {
-		wrong = append(wrong, "--exit needs --requests with a number of at least 1")
+		wrong.addf("--exit needs --requests with a number of at least 1")
 	}
-	if o.rate < 0 {
-		wrong = append(wrong, "--rate must not be negative")
+	if !isRate(o.rate) {
+		wrong.addf("--rate must be 0 or more")
+	}
+	if o.timeout <= 0 {
+		wrong.addf("--timeout must be more than 0")
+	}
+	if o.kafkaPort < 0 || o.kafkaPort > 65535 {
+		wrong.addf("--kafka-port must be 0 to 65535")
 	}
 	if o.gatewayPort < 0 || o.gatewayPort > 65535 {
-		wrong = append(wrong, "--gateway-port must be 0 to 65535")
+		wrong.addf("--gateway-port must be 0 to 65535")
 	}
 	if _, err := logrus.ParseLevel(o.log.Level); err != nil {
-		wrong = append(wrong, "--log-level must be debug, info, warn or error")
+		wrong.addf("--log-level must be debug, info, warn or error")
 	}
-	if len(wrong) > 0 {
-		return usagef("%s", strings.Join(wrong, "; "))
+	if err := wrong.err(); err != nil {
+		return err
 	}
 	if o.rate == 0 {
 		o.rate = 100

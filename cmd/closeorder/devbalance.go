@@ -147,7 +147,7 @@ func codes(counts map[string]int) string {
 		return cmp.Or(cmp.Compare(counts[y], counts[x]), cmp.Compare(x, y))
 	})
 	for i, name := range names {
-		names[i] = fmt.Sprintf("%s %d", name, counts[name])
+		names[i] = fmt.Sprintf("%s %d", cell(name), counts[name])
 	}
 	return strings.Join(names, ", ")
 }

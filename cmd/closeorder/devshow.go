@@ -11,6 +11,7 @@ import (
 	"github.com/closeorder/closeorder/events"
 	"github.com/closeorder/closeorder/internal/config"
 	"github.com/closeorder/closeorder/internal/topicreader"
+	"github.com/closeorder/closeorder/internal/topicwriter"
 )
 
 // show is the part of dev that sends requests and looks at outcomes. It sees
@@ -49,8 +50,6 @@ func (s *show) begin(ctx context.Context) error {
 	s.next = maps.Clone(s.began[s.topics.Outcomes])
 	return nil
 }
-
-var errNoOutcome = errors.New("no outcome came for too long")
 
 // run runs work until ctx ends, or with --exit until all is answered, and
 // prints the balance.
@@ -118,7 +117,7 @@ func (s *show) await(ctx context.Context) error {
 			idle := time.Since(s.lastSeen)
 			s.mu.Unlock()
 			if idle > s.options.timeout {
-				return errNoOutcome
+				return fmt.Errorf("gave up, as no outcome came for %v (--timeout)", s.options.timeout)
 			}
 		}
 	}
@@ -136,7 +135,7 @@ func (s *show) view(ctx context.Context, to topicreader.Offsets) error {
 		s.mu.Unlock()
 		o, err := events.DecodeOutcome(r.Message)
 		if err != nil {
-			fmt.Fprintf(s.app.stderr, "closeorder: %s, partition %d, offset %d is no outcome: %v\n", r.Topic, r.Partition, r.Offset, err)
+			fmt.Fprintf(s.app.stderr, "closeorder: %s, partition %d, offset %d is no outcome: %s\n", r.Topic, r.Partition, r.Offset, cell(err.Error()))
 			return nil
 		}
 		if err := s.printer.print(o); err != nil {
@@ -168,14 +167,14 @@ func (s *show) viewRetries(ctx context.Context, topic string) {
 }
 
 // landed notes where sample requests landed.
-func (s *show) landed(at []events.Source) {
+func (s *show) landed(results []topicwriter.Result) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, source := range at {
-		if s.early[source] {
-			delete(s.early, source)
+	for _, r := range results {
+		if s.early[r.At] {
+			delete(s.early, r.At)
 		} else {
-			s.open[source] = true
+			s.open[r.At] = true
 		}
 	}
 }

@@ -110,14 +110,14 @@ func (s *show) send(ctx context.Context) error {
 		for t.made < due && len(messages) < publishChunk {
 			messages = append(messages, t.next(time.Now()))
 		}
-		at, err := w.Write(ctx, s.topics.Requests, messages)
+		results, err := w.Write(ctx, s.topics.Requests, messages)
 		if ctx.Err() != nil {
 			return nil // what was written is in the topic, and counted there
 		}
 		if err != nil {
 			return err
 		}
-		s.landed(at)
+		s.landed(results)
 		select {
 		case <-ctx.Done():
 			return nil

@@ -17,6 +17,10 @@ import (
 // reachTimeout is how long a command waits for brokers that do not answer.
 const reachTimeout = 20 * time.Second
 
+// patience is how long a command that reads to an end waits for Kafka to bring
+// more: long enough for a broker that is restarted.
+const patience = 2 * time.Minute
+
 // cluster is a command's way to Kafka.
 type cluster struct {
 	client *kafka.Client
@@ -65,9 +69,16 @@ func (a *app) notifier(brokers string) func(string, int, error) {
 }
 
 func (c *cluster) reader() *topicreader.Reader {
-	return &topicreader.Reader{Client: c.client, OnRetry: c.notify}
+	return &topicreader.Reader{Client: c.client, Patience: patience, OnRetry: c.notify}
 }
 
 func (c *cluster) writer() *topicwriter.Writer {
 	return &topicwriter.Writer{Client: c.client, OnRetry: c.notify}
+}
+
+// exist names all topics that are missing, if the cluster can be reached.
+func (c *cluster) exist(ctx context.Context, topics ...string) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, reachTimeout, errUnreached)
+	defer cancel()
+	return c.reader().Exist(ctx, topics...)
 }

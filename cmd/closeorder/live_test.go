@@ -77,6 +77,14 @@ func TestDevNamesAPortThatIsTaken(t *testing.T) {
 	}
 }
 
+func TestDevSaysWhyItGaveUp(t *testing.T) {
+	// Among 60 samples are some that are put off for longer than a second.
+	code, stdout, stderr := call(t, nil, "", "dev", "--requests", "60", "--rate", "1000", "--exit", "--timeout", "1ns", "--kafka-port", "0", "--gateway-port", "0")
+	if code != exitBad || !strings.Contains(stdout, " waiting\n") || !strings.Contains(stderr, "closeorder: gave up, as no outcome came for 1ns (--timeout)\n") {
+		t.Errorf("exit code %d, %s\n%s", code, stderr, stdout)
+	}
+}
+
 func TestRequestWaitsForItsOutcome(t *testing.T) {
 	env, _, dev := world(t)
 	for _, tt := range []struct {
@@ -160,9 +168,15 @@ func TestWhatIsNotThereIsNamed(t *testing.T) {
 	}
 	defer b.Close()
 	env := []string{"CLOSEORDER_KAFKA_BROKERS=" + b.Addr()}
-	for _, args := range []string{"outcomes", "request --mch-id 1 --out-trade-no T1", "request --mch-id 1 --out-trade-no T1 --wait"} {
+	for args, want := range map[string]string{
+		"outcomes":                                    "topic closeorder.outcomes does not exist; create it",
+		"request --mch-id 1 --out-trade-no T1":        "topic closeorder.requests does not exist; create it",
+		"request --mch-id 1 --out-trade-no T1 --wait": "topics closeorder.requests, closeorder.outcomes do not exist; create them",
+		"deadletters list":                            "topic closeorder.dead-letters does not exist; create it",
+		"deadletters replay":                          "topics closeorder.dead-letters, closeorder.outcomes, closeorder.requests do not exist; create them",
+	} {
 		code, _, stderr := call(t, env, "", strings.Fields(args)...)
-		if code != exitBad || !strings.Contains(stderr, "does not exist; create it with: closeorder topics create") {
+		if code != exitBad || stderr != "closeorder: "+want+" with: closeorder topics create\n" {
 			t.Errorf("%s: exit code %d, %s", args, code, stderr)
 		}
 	}
@@ -195,6 +209,64 @@ func TestTopicsCreate(t *testing.T) {
 	code, stdout, _ := call(t, append(env, "CLOSEORDER_TOPICS_REQUESTS=new"), "", "topics", "create", "--replication", "3")
 	if code != exitBad || !strings.Contains(stdout, "failed") {
 		t.Errorf("more replicas than brokers: exit code %d\n%s", code, stdout)
+	}
+}
+
+func TestRetryTopicsHaveThePartitionsOfTheRequests(t *testing.T) {
+	for _, tt := range []struct {
+		what   string
+		topics []broker.Topic
+		args   string
+		code   int
+		want   []string
+	}{
+		{"as many as a requests topic that exists", []broker.Topic{{Name: "closeorder.requests", Partitions: 5}}, "", exitDone,
+			[]string{`closeorder\.retries\.10s +created +5 `, `closeorder\.outcomes +created +12 `}},
+		{"a retry topic that has fewer is wrong", []broker.Topic{{Name: "closeorder.requests", Partitions: 5}, {Name: "closeorder.retries.10s", Partitions: 3}}, "", exitBad,
+			[]string{`closeorder\.retries\.10s +wrong +3 +1 +closeorder\.requests has 5: add partitions to this one \(kafka-topics\.sh --alter --topic closeorder\.retries\.10s --partitions 5\)`, `closeorder\.retries\.2h +created +5 `}},
+		{"a retry topic that has more is wrong", []broker.Topic{{Name: "closeorder.requests", Partitions: 5}, {Name: "closeorder.retries.2h", Partitions: 6}}, "--dry-run", exitBad,
+			[]string{`closeorder\.retries\.2h +wrong +6 +1 +closeorder\.requests has 5: let this one run empty`, `closeorder\.retries\.10s +would be created +5 `}},
+		{"what there is is compared with the requests topic to be made", []broker.Topic{{Name: "closeorder.retries.2h", Partitions: 6}}, "--partitions 7", exitBad,
+			[]string{`closeorder\.retries\.2h +wrong +6 +1 +closeorder\.requests has 7: `, `closeorder\.requests +created +7 `}},
+	} {
+		t.Run(tt.what, func(t *testing.T) {
+			b, err := broker.Start(broker.Config{Topics: tt.topics})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer b.Close()
+			env := []string{"CLOSEORDER_KAFKA_BROKERS=" + b.Addr(), "CLOSEORDER_TOPICS_RETRY_DELAYS=10s,2h"}
+			code, stdout, stderr := call(t, env, "", append([]string{"topics", "create"}, strings.Fields(tt.args)...)...)
+			if code != tt.code || stderr != "" {
+				t.Errorf("exit code %d, %s", code, stderr)
+			}
+			for _, want := range tt.want {
+				if !regexp.MustCompile(want).MatchString(stdout) {
+					t.Errorf("%s is not in\n%s", want, stdout)
+				}
+			}
+		})
+	}
+}
+
+// A topic that asks for more in-sync replicas than it has takes no record.
+func TestMoreInSyncReplicasThanReplicasAreWrongUsage(t *testing.T) {
+	b, err := broker.Start(broker.Config{Topics: []broker.Topic{{Name: "other", Partitions: 1}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	env := []string{"CLOSEORDER_KAFKA_BROKERS=" + b.Addr()}
+	for _, args := range []string{"--min-insync-replicas 2", "--min-insync-replicas 2 --dry-run"} {
+		code, stdout, stderr := call(t, env, "", append([]string{"topics", "create"}, strings.Fields(args)...)...)
+		if code != exitUsage || stdout != "" || !strings.HasPrefix(stderr, "closeorder: --min-insync-replicas is 2, and topics would get 1 replica on 1 broker: nothing could be written; lower it, or raise --replication\n") {
+			t.Errorf("%s: exit code %d, %s%s", args, code, stdout, stderr)
+		}
+	}
+	// Where no topic could be created the brokers are asked about none.
+	code, stdout, stderr := call(t, env, "", "topics", "create", "--replication", "3")
+	if code != exitBad || stderr != "" || strings.Count(stdout, " failed ") != 8 {
+		t.Errorf("more replicas than brokers: exit code %d, %s\n%s", code, stderr, stdout)
 	}
 }
 

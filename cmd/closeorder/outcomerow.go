@@ -41,25 +41,22 @@ func (p *outcomePrinter) print(o events.Outcome) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.json {
-		enc := json.NewEncoder(p.out)
+		enc := json.NewEncoder(escaped{p.out})
 		enc.SetEscapeHTML(false)
 		return enc.Encode(outcomeLine{o.ID, o})
 	}
-	p.begin()
+	if err := p.begin(); err != nil {
+		return err
+	}
 	reissue := "no"
 	if o.SafeToReissue {
 		reissue = "safe"
 	}
-	code := o.Code
-	if code == "" {
-		code = "-"
-	}
-	p.table.row(
+	return p.table.row(
 		p.paint.in(faint, o.CompletedAt.Local().Format(p.layout)),
 		p.paint.result(o.Result, string(o.Result)),
-		orDash(o.OutTradeNo), orDash(o.MchID), code, reissue, strconv.Itoa(o.Attempts), p.note(o),
+		orDash(o.OutTradeNo), orDash(o.MchID), orDash(o.Code), reissue, strconv.Itoa(o.Attempts), cell(p.note(o)),
 	)
-	return nil
 }
 
 // printLater prints a request that was put off: no outcome, but what becomes
@@ -70,21 +67,22 @@ func (p *outcomePrinter) printLater(r events.RetryRecord, at time.Time) {
 	if p.json {
 		return
 	}
-	p.begin()
+	_ = p.begin()                              // an outcome tells of a failure
 	req, _ := events.DecodeRequest(r.Original) // what can be read of it
-	p.table.row(
+	_ = p.table.row(
 		p.paint.in(faint, at.Local().Format(p.layout)), p.paint.in(faint, "later"),
 		orDash(req.OutTradeNo), orDash(req.MchID), orDash(r.Code), "-", strconv.Itoa(r.Attempts),
-		join("due at "+r.DueAt.Local().Format(time.TimeOnly), r.Reason),
+		cell(join("due at "+r.DueAt.Local().Format(time.TimeOnly), r.Reason)),
 	)
 }
 
 // begin prints the head of the table, once.
-func (p *outcomePrinter) begin() {
-	if !p.begun {
-		p.begun = true
-		p.table.row(p.heads()...)
+func (p *outcomePrinter) begin() error {
+	if p.begun {
+		return nil
 	}
+	p.begun = true
+	return p.table.row(p.heads()...)
 }
 
 func (p *outcomePrinter) heads() []string {
@@ -114,11 +112,12 @@ func join(a, b string) string {
 	return a + "; " + b
 }
 
+// orDash is the cell of a text that may be missing.
 func orDash(s string) string {
 	if s == "" {
 		return "-"
 	}
-	return s
+	return cell(s)
 }
 
 const (

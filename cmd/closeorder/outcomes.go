@@ -28,12 +28,12 @@ closeorder outcomes --from beginning --no-follow --json | jq 'select(.outcome ==
 	asJSON := cmd.Flags().Bool("json", false, "print JSON lines")
 	settings := a.settings(cmd, []config.Section{config.Connection, config.TopicNames})
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		var wrong misuse
 		start, err := parseWhere(*from, time.Now())
-		if err != nil {
-			return err
-		}
+		wrong.add(err)
 		cfg, err := settings.load()
-		if err != nil {
+		wrong.add(err)
+		if err := wrong.err(); err != nil {
 			return err
 		}
 		c, err := a.cluster(cfg)
@@ -53,7 +53,7 @@ closeorder outcomes --from beginning --no-follow --json | jq 'select(.outcome ==
 		each := func(r topicreader.Record) error {
 			o, err := events.DecodeOutcome(r.Message)
 			if err != nil {
-				fmt.Fprintf(a.stderr, "closeorder: %s, partition %d, offset %d is no outcome: %v\n", r.Topic, r.Partition, r.Offset, err)
+				fmt.Fprintf(a.stderr, "closeorder: %s, partition %d, offset %d is no outcome: %s\n", r.Topic, r.Partition, r.Offset, cell(err.Error()))
 				return nil
 			}
 			if *only != "" && o.OutTradeNo != *only {
@@ -71,10 +71,13 @@ closeorder outcomes --from beginning --no-follow --json | jq 'select(.outcome ==
 		if err == nil && !*noFollow {
 			err = reader.Read(ctx, topic, end, nil, each)
 		}
-		if ctx.Err() != nil {
-			return nil // following ends when it is stopped
+		switch {
+		case ctx.Err() == nil:
+			return err
+		case *noFollow:
+			return errors.New("stopped before all outcomes were printed")
 		}
-		return err
+		return nil // following ends when it is stopped
 	}
 	return cmd
 }

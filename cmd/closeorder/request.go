@@ -1,17 +1,21 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/closeorder/closeorder/events"
 	"github.com/closeorder/closeorder/internal/config"
+	"github.com/closeorder/closeorder/internal/topicwriter"
 	"github.com/spf13/cobra"
 )
 
@@ -36,8 +40,8 @@ func (a *app) requestCommand() *cobra.Command {
 input, as CSV with a header row or as JSON objects line by line. With many, the
 flags fill in what a line leaves out.
 
-Every line is checked first. If one is not valid, all such lines are named and
-nothing is published, unless --keep-going is given.
+Every line is checked first. If some are not valid, the first 20 of them are
+named and nothing is published, unless --keep-going is given.
 
 With --wait the outcomes are printed as they come. Exit code 0: all requests
 were answered, each with closed or paid; 1: some failed, or had no answer in time.`,
@@ -66,12 +70,15 @@ jq -c '{mch_id, out_trade_no}' orders.json | closeorder request --wait --json`,
 	flags.BoolVar(&o.json, "json", false, "print JSON lines")
 	settings := a.settings(cmd, []config.Section{config.Connection, config.TopicNames})
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		requests, bad, err := a.readRequests(o)
-		if err != nil {
-			return err
+		var wrong misuse
+		if o.timeout <= 0 {
+			wrong.addf("--timeout must be more than 0")
 		}
 		cfg, err := settings.load()
-		if err != nil {
+		wrong.add(err)
+		requests, bad, err := a.readRequests(o)
+		wrong.add(err)
+		if err := wrong.err(); err != nil {
 			return err
 		}
 		if o.dryRun {
@@ -106,8 +113,17 @@ func (a *app) readRequests(o requestOptions) (requests []events.Request, bad boo
 		}
 		return []events.Request{r}, false, nil
 	}
+	var wrong misuse
+	for _, name := range requestFields {
+		if !utf8.ValidString(fields[name]) {
+			wrong.addf("--%s: %s", strings.ReplaceAll(name, "_", "-"), notUTF8(fields[name]))
+		}
+	}
 	if m, ok := fields["metadata"]; ok && !json.Valid([]byte(m)) {
-		return nil, false, usagef("--metadata: is not JSON")
+		wrong.addf("--metadata: is not JSON")
+	}
+	if err := wrong.err(); err != nil {
+		return nil, false, err
 	}
 	in, name, err := a.requestFile(o.file)
 	if err != nil {
@@ -156,7 +172,7 @@ func (a *app) printBad(name string, p *parsedRequests, keepGoing bool) {
 			fmt.Fprintf(a.stderr, "  and %d more\n", len(p.bad)-most)
 			break
 		}
-		fmt.Fprintf(a.stderr, "  line %d: %v\n", b.line, b.err)
+		fmt.Fprintf(a.stderr, "  line %d: %s\n", b.line, cell(b.err.Error()))
 	}
 	if !keepGoing {
 		fmt.Fprintln(a.stderr, "Mend these lines, or publish the others with --keep-going.")
@@ -169,10 +185,17 @@ func (a *app) publishRequests(ctx context.Context, cfg config.Config, o requestO
 		return err
 	}
 	defer c.close()
-	// A name of its own for each request tells its outcome from those of
-	// earlier requests for the same order.
+	topics := []string{cfg.Topics.Requests}
+	if o.wait {
+		topics = append(topics, cfg.Topics.Outcomes)
+	}
+	if err := c.exist(ctx, topics...); err != nil {
+		return err
+	}
+	// A name of its own for each request that brings none tells its outcome
+	// from those of earlier requests for the same order.
 	for i := range requests {
-		if *o.fields["request_id"] == "" && derived(requests[i]) {
+		if requests[i].RequestID == "" {
 			requests[i].RequestID = rand.Text()
 		}
 	}
@@ -182,39 +205,69 @@ func (a *app) publishRequests(ctx context.Context, cfg config.Config, o requestO
 			return err
 		}
 	}
-	published := map[int]int{}
 	bar := a.progress("publishing", len(requests))
 	defer bar.finish()
+	published, refused := 0, []refusedRequest{}
 	for start := 0; start < len(requests); start += publishChunk {
 		chunk := requests[start:min(start+publishChunk, len(requests))]
-		landed, err := c.publish(ctx, cfg.Topics.Requests, chunk, bar)
+		results, err := c.publish(ctx, cfg.Topics.Requests, chunk, bar)
 		if err != nil {
-			return fmt.Errorf("%s were published for certain, those after them perhaps: %w", count(start, "request"), err)
+			return err
 		}
-		for _, at := range landed {
-			published[at.Partition]++
+		var failure error
+		for i, r := range results {
+			var never *topicwriter.RefusedError
+			switch {
+			case r.Err == nil:
+				published++
+			case errors.As(r.Err, &never):
+				refused = append(refused, refusedRequest{chunk[i], never})
+			default:
+				failure = cmp.Or(failure, r.Err)
+			}
+		}
+		if failure != nil {
+			return fmt.Errorf("%s of %d published for certain, more of them perhaps: %w", count(published, "request"), len(requests), failure)
 		}
 	}
 	bar.finish()
-	if waiting == nil {
-		return a.reportPublished(cfg.Topics.Requests, len(requests), len(published), o.json)
+	a.printRefused(refused)
+	if waiting != nil {
+		for _, r := range refused {
+			waiting.forget(r.request)
+		}
+		err = waiting.wait(ctx, o.timeout)
+	} else {
+		err = a.reportPublished(cfg.Topics.Requests, published, o.json)
 	}
-	return waiting.wait(ctx, o.timeout)
+	if err == nil && len(refused) > 0 {
+		err = errBadNews
+	}
+	return err
 }
 
-// derived reports whether the request brought no id of its own.
-func derived(r events.Request) bool {
-	bare := r
-	bare.RequestID = ""
-	m, err := events.EncodeRequest(bare, requestSource, time.Now())
-	if err != nil {
-		return false
-	}
-	id, _ := m.Header(events.HeaderID)
-	return string(id) == r.RequestID
+// refusedRequest is a request that the topic never takes.
+type refusedRequest struct {
+	request events.Request
+	err     error
 }
 
-func (c *cluster) publish(ctx context.Context, topic string, requests []events.Request, bar *progress) ([]events.Source, error) {
+// printRefused names what was not published, the first of it.
+func (a *app) printRefused(refused []refusedRequest) {
+	const most = 20
+	if len(refused) > 0 {
+		fmt.Fprintf(a.stderr, "closeorder: %s not published, and never can be as it is:\n", count(len(refused), "request"))
+	}
+	for i, r := range refused {
+		if i == most {
+			fmt.Fprintf(a.stderr, "  and %d more\n", len(refused)-most)
+			break
+		}
+		fmt.Fprintf(a.stderr, "  %s of merchant %s: %v\n", cell(r.request.OutTradeNo), cell(r.request.MchID), r.err)
+	}
+}
+
+func (c *cluster) publish(ctx context.Context, topic string, requests []events.Request, bar *progress) ([]topicwriter.Result, error) {
 	now := time.Now()
 	messages := make([]events.Message, len(requests))
 	for i, r := range requests {
@@ -230,10 +283,11 @@ func (c *cluster) publish(ctx context.Context, topic string, requests []events.R
 	if bar != nil {
 		w.OnWritten = bar.add
 	}
-	return w.Write(ctx, topic, messages)
+	results, _ := w.Write(ctx, topic, messages) // the error is one of theirs
+	return results, nil
 }
 
-func (a *app) reportPublished(topic string, requests, partitions int, asJSON bool) error {
+func (a *app) reportPublished(topic string, requests int, asJSON bool) error {
 	if asJSON {
 		_, err := fmt.Fprintf(a.stdout, `{"published":%d,"topic":%q}`+"\n", requests, topic)
 		return err

@@ -11,6 +11,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/closeorder/closeorder/events"
 )
@@ -32,6 +33,7 @@ type badLine struct {
 
 // parsedRequests is what an input holds.
 type parsedRequests struct {
+	// requests have the id that they brought, and none where they brought none.
 	requests []events.Request
 	lines    []int // of requests
 	bad      []badLine
@@ -104,10 +106,19 @@ func parseLines(in *bufio.Reader, defaults map[string]string, line int) (*parsed
 // front of what the line says, whose own bytes, mistakes and all, stay as
 // they are.
 func decodeLine(text []byte, defaults map[string]string) (events.Request, error) {
+	if !utf8.Valid(text) {
+		return events.Request{}, errors.New(notUTF8(string(text)))
+	}
 	var fields map[string]json.RawMessage
-	if len(defaults) == 0 || json.Unmarshal(text, &fields) != nil || fields == nil {
+	if json.Unmarshal(text, &fields) != nil || fields == nil {
 		return events.DecodeRequest(events.Message{Value: text})
 	}
+	id := string(fields["request_id"])
+	named := id != "" && id != "null" && id != `""`
+	if len(defaults) == 0 {
+		return withOwnID(named, text)
+	}
+	named = named || id == "" && defaults["request_id"] != ""
 	var b bytes.Buffer
 	b.WriteByte('{')
 	for _, name := range slices.Sorted(maps.Keys(defaults)) {
@@ -119,7 +130,29 @@ func decodeLine(text []byte, defaults map[string]string) (events.Request, error)
 		b.Truncate(max(b.Len()-1, 1)) // no comma before the end
 	}
 	b.Write(text[1:])
-	return events.DecodeRequest(events.Message{Value: b.Bytes()})
+	return withOwnID(named, b.Bytes())
+}
+
+// withOwnID decodes a request, and takes the id that was derived from its
+// order away where it brought none.
+func withOwnID(named bool, value []byte) (events.Request, error) {
+	r, err := events.DecodeRequest(events.Message{Value: value})
+	if !named {
+		r.RequestID = ""
+	}
+	return r, err
+}
+
+// notUTF8 says where a text stops being UTF-8: what is published is.
+func notUTF8(s string) string {
+	column := 1
+	for i, r := range s {
+		if r == utf8.RuneError && !strings.HasPrefix(s[i:], "\ufffd") {
+			return fmt.Sprintf("is not UTF-8 from character %d on (byte 0x%02x); save it as UTF-8", column, s[i])
+		}
+		column++
+	}
+	return ""
 }
 
 // rawField is the JSON of a field that came as text.
@@ -135,28 +168,34 @@ func rawField(name, value string) json.RawMessage {
 // out. Like a line it is decoded as a record is, metadata byte for byte.
 func requestOf(fields map[string]string) (events.Request, error) {
 	var doc bytes.Buffer
-	metadataIsJSON := true
+	var bad []events.FieldError
 	for _, name := range slices.Sorted(maps.Keys(fields)) {
 		value := fields[name]
 		switch {
 		case value == "":
 			continue
+		case !utf8.ValidString(value):
+			bad = append(bad, events.FieldError{Field: name, Problem: notUTF8(value)})
+			continue
 		case name == "metadata" && !json.Valid([]byte(value)):
-			metadataIsJSON = false
+			bad = append(bad, events.FieldError{Field: "metadata", Problem: "is not JSON"})
 			continue
 		case doc.Len() > 0:
 			doc.WriteByte(',')
 		}
 		fmt.Fprintf(&doc, "%q:%s", name, rawField(name, value))
 	}
-	r, err := events.DecodeRequest(events.Message{Value: fmt.Appendf(nil, "{%s}", doc.Bytes())})
-	if !metadataIsJSON {
-		bad := events.FieldError{Field: "metadata", Problem: "is not JSON"}
+	r, err := withOwnID(fields["request_id"] != "", fmt.Appendf(nil, "{%s}", doc.Bytes()))
+	if len(bad) > 0 {
 		var all *events.ValidationError
 		if !errors.As(err, &all) {
 			all = &events.ValidationError{}
 		}
-		err = &events.ValidationError{Fields: append(slices.Clone(all.Fields), bad)}
+		// A field that was left out is not missing.
+		others := slices.DeleteFunc(slices.Clone(all.Fields), func(f events.FieldError) bool {
+			return slices.ContainsFunc(bad, func(b events.FieldError) bool { return b.Field == f.Field })
+		})
+		err = &events.ValidationError{Fields: append(others, bad...)}
 	}
 	return r, err
 }
@@ -171,6 +210,11 @@ func parseCSV(in io.Reader, defaults map[string]string, skipped int) (*parsedReq
 	}
 	if len(head) == 1 && strings.Contains(head[0], ";") {
 		return nil, usagef("line %d: the columns are separated by semicolons; commas are expected", skipped+1)
+	}
+	for i, name := range head {
+		if !utf8.ValidString(name) {
+			return nil, usagef("line %d, column %d: %s", skipped+1, i+1, notUTF8(name))
+		}
 	}
 	columns := slices.Clone(head)
 	if err := checkColumns(columns, skipped+1); err != nil {

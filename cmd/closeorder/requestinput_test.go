@@ -5,6 +5,11 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/closeorder/closeorder/events"
+	"github.com/closeorder/closeorder/internal/broker"
+	"github.com/closeorder/closeorder/internal/config"
+	"github.com/closeorder/closeorder/internal/topicreader"
 )
 
 // TestRequestInput runs every input of testdata/cmd/request through
@@ -35,6 +40,50 @@ func TestRequestInput(t *testing.T) {
 				t.Errorf("from a file, with --keep-going: exit code %d, %q", again, stderr)
 			}
 		})
+	}
+}
+
+func TestARequestIDIsKeptAlsoWhereItIsTheOneThatWouldBeDerived(t *testing.T) {
+	b, err := broker.Start(broker.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	env := []string{"CLOSEORDER_KAFKA_BROKERS=" + b.Addr()}
+	for _, input := range []string{
+		`{"mch_id":"1","out_trade_no":"T1","request_id":"order/1/T1"}` + "\n" + `{"mch_id":"1","out_trade_no":"N1","request_id":null}` + "\n" + `{"mch_id":"1","out_trade_no":"N2"}`,
+		"mch_id,out_trade_no,request_id\n1,T2,order/1/T2\n1,N3,\n",
+	} {
+		if code, _, stderr := call(t, env, input, "request", "--file", "-"); code != exitDone {
+			t.Errorf("exit code %d, %s", code, stderr)
+		}
+	}
+	if code, _, stderr := call(t, env, "", "request", "--mch-id", "1", "--out-trade-no", "T3", "--request-id", "order/1/T3"); code != exitDone {
+		t.Errorf("exit code %d, %s", code, stderr)
+	}
+	cfg := config.Default()
+	cfg.Kafka.Brokers = []string{b.Addr()}
+	c, err := (&app{stderr: newStream()}).cluster(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.close()
+	r := c.reader()
+	from, _ := r.First(t.Context(), cfg.Topics.Requests)
+	to, err := r.End(t.Context(), cfg.Topics.Requests)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	if err := r.Read(t.Context(), cfg.Topics.Requests, from, to, func(rec topicreader.Record) error {
+		n++
+		q, err := events.DecodeRequest(rec.Message)
+		if derived := q.RequestID == "order/1/"+q.OutTradeNo; err != nil || derived != strings.HasPrefix(q.OutTradeNo, "T") {
+			t.Errorf("%s has the id %s, %v", q.OutTradeNo, q.RequestID, err)
+		}
+		return nil
+	}); err != nil || n != 6 {
+		t.Errorf("%d requests, %v", n, err)
 	}
 }
 

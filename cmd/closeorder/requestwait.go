@@ -48,9 +48,21 @@ func (a *app) newWaiter(ctx context.Context, c *cluster, topic string, requests 
 	return w, err
 }
 
+// forget takes out a request that could not be published.
+func (w *waiter) forget(r events.Request) {
+	key := asked{r.Order(), r.RequestID}
+	if w.open[key]--; w.open[key] <= 0 {
+		delete(w.open, key)
+	}
+	w.total--
+}
+
 // wait prints the outcomes as they come, and returns nil when every request
 // was answered with closed or paid.
 func (w *waiter) wait(ctx context.Context, timeout time.Duration) error {
+	if len(w.open) == 0 {
+		return nil
+	}
 	waitCtx, cancel := context.WithTimeoutCause(ctx, timeout, errWaited)
 	defer cancel()
 	bar := w.app.progress("answered", w.total)
@@ -111,6 +123,6 @@ func (w *waiter) report(stopped bool, timeout time.Duration) {
 			fmt.Fprintf(w.app.stderr, "  and %d more\n", len(w.open)-10)
 			break
 		}
-		fmt.Fprintf(w.app.stderr, "  %s of merchant %s\n", key.order.OutTradeNo, key.order.MchID)
+		fmt.Fprintf(w.app.stderr, "  %s of merchant %s\n", cell(key.order.OutTradeNo), cell(key.order.MchID))
 	}
 }

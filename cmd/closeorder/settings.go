@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"slices"
 
 	"github.com/closeorder/closeorder/internal/config"
@@ -13,6 +14,7 @@ type settings struct {
 	app      *app
 	flags    *pflag.FlagSet
 	sections []config.Section
+	also     []string          // settings of other sections that are checked
 	names    map[string]string // flag to name of the setting
 	file     string
 }
@@ -50,18 +52,26 @@ func (a *app) settings(cmd *cobra.Command, sections []config.Section, except ...
 	return s
 }
 
-// load reads the settings from flags, environment and file.
+// load reads the settings from flags, environment and file. What is doubtful
+// about them is said on standard error.
 func (s *settings) load() (config.Config, error) { return s.loadFor("") }
 
 // loadFor does the same for a command that acts for one merchant.
 func (s *settings) loadFor(mchID string) (config.Config, error) {
-	from := config.Source{Flags: map[string]string{}, Env: s.app.env, File: s.file, Merchant: mchID}
+	from := config.Source{Flags: map[string]string{}, Env: s.app.env, File: s.file, Merchant: mchID, Also: s.also}
 	s.flags.Visit(func(f *pflag.Flag) {
 		if name, ok := s.names[f.Name]; ok {
 			from.Flags[name] = f.Value.String()
 		}
 	})
-	return config.Load(from, s.sections...)
+	cfg, err := config.Load(from, s.sections...)
+	// A command that has a log of its own writes them there.
+	if !slices.Contains(s.sections, config.Logging) {
+		for _, warning := range cfg.Warnings {
+			fmt.Fprintf(s.app.stderr, "closeorder: warning: %s\n", warning)
+		}
+	}
+	return cfg, err
 }
 
 // settingFlag is the text of a setting; config parses it.

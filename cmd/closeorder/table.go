@@ -1,9 +1,13 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
+	"unicode/utf16"
+	"unicode/utf8"
 
 	"github.com/rivo/uniseg"
 )
@@ -17,7 +21,7 @@ type table struct {
 	widths []int
 }
 
-func (t table) row(cells ...string) {
+func (t table) row(cells ...string) error {
 	var b strings.Builder
 	for i, c := range cells {
 		b.WriteString(c)
@@ -30,7 +34,8 @@ func (t table) row(cells ...string) {
 		}
 		b.WriteString(strings.Repeat(" ", max(width-shown(c), 0)+2))
 	}
-	fmt.Fprintln(t.out, strings.TrimRight(b.String(), " "))
+	_, err := fmt.Fprintln(t.out, strings.TrimRight(b.String(), " "))
+	return err
 }
 
 // shown is the number of places that s takes on a terminal.
@@ -63,6 +68,42 @@ func whole(out io.Writer, rows [][]string) {
 		}
 	}
 	for _, r := range rows {
-		t.row(r...)
+		if t.row(r...) != nil {
+			return // run has seen it
+		}
 	}
+}
+
+// cell makes a text that came from elsewhere fit to be printed in a row: what
+// is not text, and what a terminal would obey, a line break included, is
+// escaped as in Go.
+func cell(s string) string {
+	return strings.NewReplacer("\n", `\n`, "\t", `\t`).Replace(printable([]byte(s)))
+}
+
+// escaped writes JSON to a terminal or elsewhere: what encoding/json lets
+// through and a terminal would obey is escaped as JSON has it. It can only
+// stand in strings. Each document must come in one Write.
+type escaped struct{ io.Writer }
+
+func (e escaped) Write(b []byte) (int, error) {
+	odd := func(r rune) bool { return r >= 0x7f && !strconv.IsPrint(r) && r != '\u3000' }
+	if !bytes.ContainsFunc(b, odd) {
+		return e.Writer.Write(b)
+	}
+	var out []byte
+	for _, r := range string(b) {
+		switch high, low := utf16.EncodeRune(r); {
+		case !odd(r):
+			out = utf8.AppendRune(out, r)
+		case r > 0xffff:
+			out = fmt.Appendf(out, `\u%04x\u%04x`, high, low)
+		default:
+			out = fmt.Appendf(out, `\u%04x`, r)
+		}
+	}
+	if _, err := e.Writer.Write(out); err != nil {
+		return 0, err
+	}
+	return len(b), nil
 }

@@ -31,6 +31,7 @@ const (
 	topicExists  = "exists"
 	topicMissing = "would be created"
 	topicFailed  = "failed"
+	topicWrong   = "wrong" // exists, and the worker's promises do not hold with it
 )
 
 type topicOptions struct {
@@ -46,13 +47,14 @@ func (a *app) topicsCreateCommand() *cobra.Command {
 		Use: "create", Short: "Creates the topics that are missing", Args: noArgs,
 		Long: `Creates the topics that are missing and leaves alone those that exist, whatever
 they look like. Dead letters and retries take larger records than requests do:
-they carry the original and why it is there. Retries have as many partitions as
-requests, so that all records of one order are with one worker.`,
+they carry the original and why it is there. Retries get as many partitions as
+requests have, so that all records of one order are with one worker; where a
+retry topic exists and has another number, that is said, and the exit code is 1.`,
 		Example: "closeorder topics create --kafka-brokers kafka-1:9092 --dry-run",
 	}
 	var o topicOptions
 	flags := cmd.Flags()
-	flags.IntVar(&o.partitions, "partitions", 12, "partitions of requests, outcomes and each retry topic")
+	flags.IntVar(&o.partitions, "partitions", 12, "partitions of requests and outcomes; retry topics have those of requests")
 	flags.IntVar(&o.dead, "dead-letter-partitions", 3, "partitions of dead letters")
 	flags.IntVar(&o.replication, "replication", 0, "replicas of each partition (0: 3, or as many as there are brokers)")
 	flags.IntVar(&o.minInSync, "min-insync-replicas", 0, "replicas that must have a record before it is acknowledged (0: all but one)")
@@ -62,11 +64,11 @@ requests, so that all records of one order are with one worker.`,
 	asJSON := flags.Bool("json", false, "print JSON")
 	settings := a.settings(cmd, []config.Section{config.Connection, config.TopicNames})
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		if err := o.check(); err != nil {
-			return err
-		}
+		var wrong misuse
+		o.check(&wrong)
 		cfg, err := settings.load()
-		if err != nil {
+		wrong.add(err)
+		if err := wrong.err(); err != nil {
 			return err
 		}
 		c, err := a.cluster(cfg)
@@ -83,7 +85,7 @@ requests, so that all records of one order are with one worker.`,
 		} else {
 			a.printPlans(plans)
 		}
-		if slices.ContainsFunc(plans, func(p topicPlan) bool { return p.State == topicFailed }) {
+		if slices.ContainsFunc(plans, func(p topicPlan) bool { return p.State == topicFailed || p.State == topicWrong }) {
 			return errBadNews
 		}
 		return err
@@ -91,31 +93,26 @@ requests, so that all records of one order are with one worker.`,
 	return cmd
 }
 
-func (o topicOptions) check() error {
-	var wrong []string
+func (o topicOptions) check(wrong *misuse) {
 	if o.partitions < 1 {
-		wrong = append(wrong, "--partitions must be at least 1")
+		wrong.addf("--partitions must be at least 1")
 	}
 	if o.dead < 1 {
-		wrong = append(wrong, "--dead-letter-partitions must be at least 1")
+		wrong.addf("--dead-letter-partitions must be at least 1")
 	}
 	if o.replication < 0 {
-		wrong = append(wrong, "--replication must not be negative")
+		wrong.addf("--replication must not be negative")
 	}
 	if o.minInSync < 0 || o.replication > 0 && o.minInSync > o.replication {
-		wrong = append(wrong, "--min-insync-replicas must be at most --replication: nothing could be written otherwise")
+		wrong.addf("--min-insync-replicas must be at most --replication: nothing could be written otherwise")
 	}
 	if o.keep < time.Hour || o.keepDead < time.Hour {
-		wrong = append(wrong, "--retention and --dead-letter-retention must be at least 1h")
+		wrong.addf("--retention and --dead-letter-retention must be at least 1h")
 	}
-	if len(wrong) > 0 {
-		return usagef("%s", strings.Join(wrong, "; "))
-	}
-	return nil
 }
 
 // plan says what the topics should be on a cluster of so many brokers.
-func (o topicOptions) plan(t config.Topics, brokers int) []topicPlan {
+func (o topicOptions) plan(t config.Topics, brokers int) ([]topicPlan, error) {
 	replication := o.replication
 	if replication == 0 {
 		replication = max(1, min(3, brokers))
@@ -123,6 +120,10 @@ func (o topicOptions) plan(t config.Topics, brokers int) []topicPlan {
 	minInSync := o.minInSync
 	if minInSync == 0 {
 		minInSync = max(1, replication-1)
+	}
+	if minInSync > replication {
+		return nil, usagef("--min-insync-replicas is %d, and topics would get %s on %s: nothing could be written; lower it, or raise --replication",
+			minInSync, count(replication, "replica"), count(brokers, "broker"))
 	}
 	var plans []topicPlan
 	for _, name := range t.All() {
@@ -142,7 +143,7 @@ func (o topicOptions) plan(t config.Topics, brokers int) []topicPlan {
 		}
 		plans = append(plans, p)
 	}
-	return plans
+	return plans, nil
 }
 
 func (c *cluster) createTopics(ctx context.Context, t config.Topics, o topicOptions) ([]topicPlan, error) {
@@ -150,17 +151,22 @@ func (c *cluster) createTopics(ctx context.Context, t config.Topics, o topicOpti
 	if err != nil {
 		return nil, err
 	}
-	plans := o.plan(t, len(there.Brokers))
-	var missing []kafka.TopicConfig
+	plans, err := o.plan(t, len(there.Brokers))
+	if err != nil {
+		return nil, err
+	}
 	for i := range plans {
-		p := &plans[i]
 		for _, topic := range there.Topics {
-			if topic.Name == p.Topic && topic.Error == nil {
-				p.found(topic)
+			if topic.Name == plans[i].Topic && topic.Error == nil {
+				plans[i].found(topic)
 			}
 		}
-		if p.State == "" {
-			missing = append(missing, p.config())
+	}
+	likeRequests(plans, t)
+	var missing []kafka.TopicConfig
+	for i := range plans {
+		if plans[i].State == "" {
+			missing = append(missing, plans[i].config())
 		}
 	}
 	if len(missing) == 0 {
@@ -183,11 +189,38 @@ func (c *cluster) createTopics(ctx context.Context, t config.Topics, o topicOpti
 	return plans, c.known(ctx, plans)
 }
 
+// likeRequests gives retry topics the partitions of the requests topic as it
+// is, or as it will be. A worker gets the same partition numbers of all of
+// them: with another number, requests of one order can be with two workers,
+// and side by side.
+func likeRequests(plans []topicPlan, t config.Topics) {
+	want := plans[slices.IndexFunc(plans, func(p topicPlan) bool { return p.Topic == t.Requests })].Partitions
+	retries := t.Retries()
+	for i := range plans {
+		p := &plans[i]
+		switch {
+		case !slices.Contains(retries, p.Topic):
+		case p.State == "":
+			p.Partitions = want
+		case p.Partitions < want:
+			p.State, p.Note = topicWrong, fmt.Sprintf("%s has %d: add partitions to this one (kafka-topics.sh --alter --topic %s --partitions %d)", t.Requests, want, p.Topic, want)
+		case p.Partitions > want:
+			p.State, p.Note = topicWrong, fmt.Sprintf("%s has %d: let this one run empty, stop the workers, delete it and create it again", t.Requests, want)
+		default:
+			p.Note = "" // it is as it must be, whatever a new one would get
+		}
+	}
+}
+
 // known waits until the brokers know the topics that were created, so that
 // the next command finds them.
 func (c *cluster) known(ctx context.Context, plans []topicPlan) error {
+	created := topicsIn(plans, topicCreated)
+	if len(created) == 0 {
+		return nil // to ask about none is to ask about all
+	}
 	for {
-		there, err := c.metadata(ctx, topicsIn(plans, topicCreated))
+		there, err := c.metadata(ctx, created)
 		if err != nil {
 			return err
 		}

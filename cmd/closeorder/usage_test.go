@@ -52,6 +52,8 @@ func TestWrongUsageIsNamedAndEndsWithExitCode2(t *testing.T) {
 		"request --file missing.csv",
 		"request",
 		"request --mch-id 1 --out-trade-no T1 --expires-at tomorrow --metadata [1]",
+		"request --mch-id 1 --out-trade-no T1 --metadata [1] --timeout -1s --kafka-brokers here",
+		"outcomes --from yesterday --kafka-brokers here",
 		"close",
 		"close --mch-id 1 --out-trade-no T1",
 		"close --mch-id 1 --out-trade-no T1 --order-created-at yesterday",
@@ -64,11 +66,14 @@ func TestWrongUsageIsNamedAndEndsWithExitCode2(t *testing.T) {
 		"sign --key-env NOT_SET a=b",
 		"verify --key k missing.xml",
 		"topics create --partitions 0 --replication 1 --min-insync-replicas 2",
+		"topics create --partitions 0 --retention 1s --kafka-brokers here",
 		"simulate --listen nowhere:-1",
 		"simulate --failure-rate 2",
 		"simulate --rate NaN --lost-replies -1 --latency -1s",
 		"dev --exit",
 		"dev --requests -2 --rate -1 --log-level loud",
+		"dev --rate NaN --kafka-port -1 --gateway-port 70000 --timeout 0s",
+		"dev --rate +Inf",
 		"version now",
 	} {
 		code, stdout, stderr := call(t, nil, "", strings.Fields(line)...)

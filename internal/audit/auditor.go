@@ -5,8 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
+	"maps"
 
+	"github.com/closeorder/closeorder/events"
 	"github.com/closeorder/closeorder/internal/topicreader"
 )
 
@@ -26,13 +27,16 @@ type Options struct {
 //
 // Memory is about 32 bytes for each request, whatever becomes of it.
 func (s *Snapshot) Audit(ctx context.Context, o Options) (*Report, error) {
+	own := *s
+	own.from = maps.Clone(s.from)
+	s = &own
 	a := &auditor{
 		Snapshot: s, options: o,
-		table:  newTable(s.from[s.scope.Topics.Requests]),
-		logs:   newLogs(s),
-		listed: map[Kind]int64{}, misnames: map[int]int64{}, beyond: map[int]int64{},
+		table:    newTable(s.from[s.scope.Topics.Requests]),
+		logs:     newLogs(s),
+		listings: map[Kind]*listing{}, older: map[int]*listing{}, beyond: map[int]int64{},
 		report: &Report{
-			Group: s.scope.Group, Topic: s.scope.Topics.Requests, Since: s.scope.Since, Until: s.scope.Until, AsOf: s.At,
+			Group: s.scope.Group, Topic: s.scope.Topics.Requests, Since: s.scope.Since.UTC(), Until: s.scope.Until.UTC(), AsOf: s.At.UTC(),
 			Findings: []Finding{}, Notes: []string{},
 		},
 	}
@@ -41,13 +45,14 @@ func (s *Snapshot) Audit(ctx context.Context, o Options) (*Report, error) {
 
 type auditor struct {
 	*Snapshot
-	options Options
-	table   *table
-	logs    *logs
-	report  *Report
-	listed  map[Kind]int64 // all findings by kind, listed or not
-	// misnames counts misnamed outcomes by partition of the request.
-	misnames map[int]int64
+	options  Options
+	table    *table
+	logs     *logs
+	report   *Report
+	listings map[Kind]*listing
+	// older are the misnamed outcomes that are older than the record at their
+	// place, by partition of the request.
+	older map[int]*listing
 	// beyond is the highest offset that an outcome gives as its source and
 	// that lies beyond the end of the partition.
 	beyond map[int]int64
@@ -71,6 +76,9 @@ func (a *auditor) run(ctx context.Context) error {
 	if err := a.read(ctx, t.DeadLetters, a.deadLetter); err != nil {
 		return err
 	}
+	if err := a.lookFurtherBack(ctx); err != nil {
+		return err
+	}
 	a.count()
 	if err := a.nameHoles(ctx); err != nil {
 		return err
@@ -78,13 +86,66 @@ func (a *auditor) run(ctx context.Context) error {
 	if err := a.nameContradictions(ctx); err != nil {
 		return err
 	}
-	a.forgiveOldLogs()
+	a.judgeOldLogs()
 	a.notes()
-	a.report.sort()
+	a.list()
 	a.report.Balanced = a.report.balanced()
 	if !a.report.Adds() {
 		return errors.New("audit: the counts do not add up: a mistake in closeorder itself")
 	}
+	return nil
+}
+
+// lookFurtherBack reads what a range left out, if a request of it would be a
+// hole otherwise: an order service whose clock runs ahead by more than
+// clockSlack dates its requests after their outcomes.
+func (a *auditor) lookFurtherBack(ctx context.Context) error {
+	if a.scope.Since.IsZero() {
+		return nil
+	}
+	suspects := false
+	a.table.each(func(partition int, offset int64, e *entry) {
+		if !e.is(answered|waiting) && a.done(a.scope.Topics.Requests, partition, offset) {
+			e.flags |= suspect
+			suspects = true
+		}
+	})
+	if !suspects {
+		return nil
+	}
+	t := a.scope.Topics
+	further := func(topic string, each func(topicreader.Record)) error {
+		return a.readBetween(ctx, topic, a.first[topic], a.from[topic], 0, each)
+	}
+	for partition := range a.first[t.Outcomes] {
+		a.logs.beginning(partition)
+	}
+	// Of the other requests more than enough is known: what stands here may
+	// come before what was read first.
+	if err := further(t.Outcomes, func(rec topicreader.Record) {
+		o, _ := events.DecodeOutcome(rec.Message)
+		if e := a.requestAt(o.Source); e != nil && e.is(suspect) {
+			a.outcome(rec)
+		} else {
+			a.logs.seen(rec)
+		}
+	}); err != nil {
+		return err
+	}
+	for _, topic := range t.Retries {
+		if err := further(topic, a.retry); err != nil {
+			return err
+		}
+	}
+	if err := further(t.DeadLetters, func(rec topicreader.Record) {
+		d, err := events.DecodeDeadLetter(rec.Message)
+		if e := a.requestAt(d.Source); err == nil && e != nil && e.is(suspect) {
+			a.deadLetter(rec)
+		}
+	}); err != nil {
+		return err
+	}
+	a.from[t.Outcomes] = a.first[t.Outcomes] // where contradictions are looked for
 	return nil
 }
 
@@ -126,28 +187,22 @@ func (a *auditor) readBetween(ctx context.Context, topic string, from, to topicr
 	})
 }
 
-// forgiveOldLogs takes back what was held against outcomes that seem to
-// answer records of an older log of the same name.
-func (a *auditor) forgiveOldLogs() {
-	requests := a.scope.Topics.Requests
-	for partition, n := range a.misnames {
-		if _, beyond := a.beyond[partition]; !beyond && !a.cutOff(requests, partition) {
+// judgeOldLogs says what the misnamed outcomes are that are older than the
+// record at their place. Where something else shows that the log was made
+// anew, they answer records of the old one. Elsewhere a clock was wrong.
+func (a *auditor) judgeOldLogs() {
+	for partition, l := range a.older {
+		if _, beyond := a.beyond[partition]; beyond || a.cutOff(a.scope.Topics.Requests, partition) {
+			a.report.OutcomesWithoutRequest.Foreign += l.count
 			continue
 		}
-		a.report.Misnamed -= n
-		a.report.OutcomesWithoutRequest.Foreign += n
-		a.report.Findings = slices.DeleteFunc(a.report.Findings, func(f Finding) bool { return f.Kind == Misnamed && f.Partition == partition })
+		a.report.Misnamed += l.count
+		misnamed := a.listing(Misnamed)
+		misnamed.count += l.count - int64(len(l.kept))
+		for _, f := range l.kept {
+			misnamed.add(f)
+		}
 	}
-}
-
-// found lists a finding, if there is room.
-func (a *auditor) found(f Finding) {
-	a.listed[f.Kind]++
-	if a.options.Limit > 0 && a.listed[f.Kind] > int64(a.options.Limit) {
-		a.report.FindingsLeftOut++
-		return
-	}
-	a.report.Findings = append(a.report.Findings, f)
 }
 
 func (a *auditor) note(format string, args ...any) {

@@ -3,14 +3,17 @@ package audit
 import (
 	"slices"
 	"time"
+
+	"github.com/closeorder/closeorder/events"
 )
 
 // count says of each request what became of it, once all topics were read.
 // Whatever is finished and unanswered is marked, to be looked at again.
 func (a *auditor) count() {
 	r := a.report
-	replayed := a.answeredReplays()
+	superseded := a.superseded()
 	a.table.each(func(partition int, offset int64, e *entry) {
+		e.flags &^= suspect
 		switch {
 		case e.is(closed):
 			r.Closed++
@@ -18,7 +21,7 @@ func (a *auditor) count() {
 			r.Paid++
 		case e.is(failed):
 			r.Failed++
-			if replayed[e.request] > e.replay {
+			if superseded(e) {
 				r.FailedSuperseded++
 			}
 		case e.is(waiting):
@@ -39,36 +42,37 @@ func older(oldest *time.Time, t time.Time) {
 	}
 }
 
-// answeredReplays returns the highest replay number with an outcome, by
-// request. A topic of which nothing was replayed costs nothing.
-func (a *auditor) answeredReplays() map[uint64]uint16 {
-	replayed := map[uint64]uint16{}
-	if a.report.Replays == 0 {
-		return replayed
-	}
+// superseded tells of a failed request whether another record of the same
+// request has an outcome that takes its place, as events.Supersedes has it.
+func (a *auditor) superseded() func(failed *entry) bool {
+	final, replayed := map[uint64]bool{}, map[uint64]uint16{}
 	a.table.each(func(_ int, _ int64, e *entry) {
-		if e.replay > 0 && e.is(answered) && e.request != 0 {
-			replayed[e.request] = max(replayed[e.request], e.replay)
+		if e.is(failed) && e.request != 0 {
+			final[e.request] = false
 		}
 	})
-	return replayed
+	a.table.each(func(_ int, _ int64, e *entry) {
+		if _, wanted := final[e.request]; !wanted || !e.is(answered) {
+			return
+		}
+		if e.is(failed) {
+			replayed[e.request] = max(replayed[e.request], e.replay)
+		} else {
+			final[e.request] = true
+		}
+	})
+	return func(e *entry) bool { return final[e.request] || replayed[e.request] > e.replay }
 }
 
 // contradictions returns the orders of which two outcomes cannot both be
-// acted on, and how many records without an order have two such outcomes.
-// Across records, a closed that was not safe to reissue contradicts nothing:
-// it said itself that the order could still be paid.
-func (a *auditor) contradictions() (orders map[uint64]bool, unnamed int64) {
-	orders = map[uint64]bool{}
+// acted on, and the records without an order that have two such outcomes, as
+// they stand in the topic: keys are hashes of orders, and places. Across
+// records, a closed that was not safe to reissue contradicts nothing: it said
+// itself that the order could still be paid.
+func (a *auditor) contradictions() []any {
 	var paidOrders []uint64
+	contradicted := map[uint64]bool{}
 	a.table.each(func(_ int, _ int64, e *entry) {
-		if e.is(conflict) {
-			if e.order == 0 {
-				unnamed++
-			} else {
-				orders[e.order] = true
-			}
-		}
 		if e.is(paid) && e.order != 0 {
 			paidOrders = append(paidOrders, e.order)
 		}
@@ -78,15 +82,20 @@ func (a *auditor) contradictions() (orders map[uint64]bool, unnamed int64) {
 		_, found := slices.BinarySearch(paidOrders, e.order)
 		return found && e.is(closed) && e.order != 0
 	}
-	a.table.each(func(_ int, _ int64, e *entry) {
-		if e.is(safe) && wasPaid(e) {
-			orders[e.order] = true
+	var found []any
+	a.table.each(func(partition int, offset int64, e *entry) {
+		switch {
+		case e.is(conflict) && e.order == 0:
+			found = append(found, events.Source{Topic: a.scope.Topics.Requests, Partition: partition, Offset: offset})
+		case (e.is(conflict) || e.is(safe) && wasPaid(e)) && !contradicted[e.order]:
+			contradicted[e.order] = true
+			found = append(found, e.order)
 		}
 	})
 	a.table.each(func(_ int, _ int64, e *entry) {
-		if !e.is(safe) && wasPaid(e) && !orders[e.order] {
+		if !e.is(safe) && wasPaid(e) && !contradicted[e.order] {
 			a.report.ClosedThenPaid++
 		}
 	})
-	return orders, unnamed
+	return found
 }

@@ -30,8 +30,8 @@ func (a *auditor) request(rec topicreader.Record) {
 	}
 }
 
-// outcome enters an answer. Of several for one request the first counts:
-// events.Supersedes lets none with the same replay number take its place.
+// outcome enters an answer. Of several for one record the first counts, as
+// events.Supersedes has it.
 func (a *auditor) outcome(rec topicreader.Record) {
 	a.logs.seen(rec)
 	o, err := events.DecodeOutcome(rec.Message)
@@ -45,7 +45,7 @@ func (a *auditor) outcome(rec topicreader.Record) {
 		return
 	}
 	if a.table.identityHash(o.RequestID, o.Order(), o.Replay) != e.identity {
-		a.misnamed(rec, o)
+		a.misnamed(rec, o, e)
 		return
 	}
 	says, id := flagOf(o.Result), a.table.textHash(o.ID)
@@ -67,7 +67,7 @@ func (a *auditor) outcome(rec topicreader.Record) {
 		return
 	}
 	a.report.DuplicatesThatDiffer++
-	f := Finding{Kind: Differs, Partition: o.Source.Partition, Offset: o.Source.Offset, Time: o.CompletedAt}
+	f := Finding{Kind: Differs, Partition: o.Source.Partition, Offset: o.Source.Offset, Time: o.CompletedAt.UTC()}
 	f.name(o.RequestID, o.Order())
 	f.Detail = fmt.Sprintf("a later outcome (partition %d, offset %d) says %s; the first one, %s, counts",
 		rec.Partition, rec.Offset, words(o.Result, o.SafeToReissue, o.Code), words(e.result(), e.is(safe), ""))
@@ -178,14 +178,23 @@ func (a *auditor) withoutRequest(at events.Source) {
 	}
 }
 
-func (a *auditor) misnamed(rec topicreader.Record, o events.Outcome) {
-	a.report.Misnamed++
-	a.misnames[o.Source.Partition]++
-	f := Finding{Kind: Misnamed, Partition: o.Source.Partition, Offset: o.Source.Offset, Time: o.CompletedAt}
+// misnamed enters an outcome that names another request than the record at
+// its source does. One that is older than that record may be of an older log
+// of the same name: that is judged when all is read.
+func (a *auditor) misnamed(rec topicreader.Record, o events.Outcome, e *entry) {
+	f := Finding{Kind: Misnamed, Partition: o.Source.Partition, Offset: o.Source.Offset, Time: o.CompletedAt.UTC()}
 	f.name(o.RequestID, o.Order())
 	f.Detail = fmt.Sprintf("the outcome (partition %d, offset %d) says %s of this order, request and replay %d; the record that it is said to answer names another",
 		rec.Partition, rec.Offset, words(o.Result, o.SafeToReissue, o.Code), o.Replay)
-	a.found(f)
+	if seconds(rec.Time) > e.seconds {
+		a.report.Misnamed++
+		a.found(f)
+		return
+	}
+	if a.older[f.Partition] == nil {
+		a.older[f.Partition] = &listing{most: a.options.Limit}
+	}
+	a.older[f.Partition].add(f)
 }
 
 func (a *auditor) unreadable(rec topicreader.Record, err error) {

@@ -33,11 +33,21 @@ func newLogs(s *Snapshot) *logs {
 	for partition, first := range s.first[topic] {
 		// Where reading begins behind the start, everything that is asked for
 		// is there.
-		if first > 0 && s.from[topic][partition] == first {
-			l.outcomes[partition] = &remains{offset: first}
+		if s.from[topic][partition] == first {
+			l.beginning(partition)
 		}
 	}
 	return l
+}
+
+// beginning says that a partition of the outcomes is read from its beginning.
+func (l *logs) beginning(partition int) {
+	first := l.snapshot.first[l.snapshot.scope.Topics.Outcomes][partition]
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if first > 0 && l.outcomes[partition] == nil {
+		l.outcomes[partition] = &remains{offset: first}
+	}
 }
 
 // gap is told of offsets that were to be read and are gone.
@@ -93,9 +103,10 @@ func (l *logs) mayBeGone(rec topicreader.Record, req events.Request) bool {
 	return false
 }
 
-// homes are the partitions where the outcome of a request can stand: that of
-// the record's key, or of out_trade_no where it has none; any of them where
-// it has neither.
+// homes are the partitions where the outcome of a request can stand: those of
+// the record's key, or of out_trade_no where it has none; any of them where it
+// has neither. A key has another home for each number of partitions, and the
+// topic may have had any number up to today's when the outcome was written.
 func (l *logs) homes(rec topicreader.Record, req events.Request) []int {
 	all := slices.Sorted(maps.Keys(l.snapshot.to[l.snapshot.scope.Topics.Outcomes]))
 	key := rec.Key
@@ -105,5 +116,9 @@ func (l *logs) homes(rec topicreader.Record, req events.Request) []int {
 	if len(key) == 0 {
 		return all
 	}
-	return []int{kafka.Murmur2Balancer{}.Balance(kafka.Message{Key: key}, all...)}
+	homes := map[int]bool{}
+	for n := range all {
+		homes[kafka.Murmur2Balancer{}.Balance(kafka.Message{Key: key}, all[:n+1]...)] = true
+	}
+	return slices.Sorted(maps.Keys(homes))
 }

@@ -3,8 +3,6 @@ package audit
 import (
 	"context"
 	"fmt"
-	"maps"
-	"slices"
 
 	"github.com/closeorder/closeorder/events"
 	"github.com/closeorder/closeorder/internal/topicreader"
@@ -61,7 +59,7 @@ func (a *auditor) nameHole(rec topicreader.Record) {
 		a.report.Unproven++
 		return
 	}
-	f := Finding{Kind: Hole, Partition: rec.Partition, Offset: rec.Offset, Time: rec.Time, Detail: a.holeDetail(rec.Partition, rec.Offset, e)}
+	f := Finding{Kind: Hole, Partition: rec.Partition, Offset: rec.Offset, Time: rec.Time.UTC(), Detail: a.holeDetail(rec.Partition, rec.Offset, e)}
 	f.name(req.RequestID, req.Order())
 	a.hole(f, e)
 }
@@ -93,18 +91,19 @@ func (a *auditor) holeDetail(partition int, offset int64, e *entry) string {
 // nameContradictions reads the outcomes again for those that contradict each
 // other.
 func (a *auditor) nameContradictions(ctx context.Context) error {
-	orders, unnamed := a.contradictions()
-	a.report.Contradictions = int64(len(orders)) + unnamed
-	if a.report.Contradictions == 0 {
+	keys := a.contradictions()
+	a.report.Contradictions = int64(len(keys))
+	if len(keys) == 0 {
 		return nil
 	}
-	if limit := a.options.Limit; limit > 0 && len(orders) > limit {
-		a.report.FindingsLeftOut += int64(len(orders) - limit)
-		for _, order := range slices.Sorted(maps.Keys(orders))[limit:] {
-			delete(orders, order)
-		}
+	if limit := a.options.Limit; limit > 0 && len(keys) > limit {
+		a.listing(Contradiction).count += int64(len(keys) - limit)
+		keys = keys[:limit]
 	}
-	groups := map[any]*Finding{}
+	groups := make(map[any]*Finding, len(keys))
+	for _, key := range keys {
+		groups[key] = &Finding{Kind: Contradiction}
+	}
 	outcomes := a.scope.Topics.Outcomes
 	err := a.readBetween(ctx, outcomes, a.from[outcomes], a.to[outcomes], 1, func(rec topicreader.Record) {
 		o, err := events.DecodeOutcome(rec.Message)
@@ -115,23 +114,19 @@ func (a *auditor) nameContradictions(ctx context.Context) error {
 		if e == nil || a.table.identityHash(o.RequestID, o.Order(), o.Replay) != e.identity {
 			return
 		}
-		var key any
-		switch {
-		case e.order != 0 && orders[e.order]:
-			key = e.order
-		case e.order == 0 && e.is(conflict):
-			key = o.Source
-		default:
+		f := groups[e.order]
+		if e.order == 0 {
+			f = groups[o.Source]
+		}
+		if f == nil {
 			return
 		}
-		f := groups[key]
-		if f == nil {
-			f = &Finding{Kind: Contradiction, Partition: o.Source.Partition, Offset: o.Source.Offset, Time: o.CompletedAt}
+		if len(f.Answers) == 0 {
+			f.Partition, f.Offset, f.Time = o.Source.Partition, o.Source.Offset, o.CompletedAt.UTC()
 			f.name(o.RequestID, o.Order())
-			groups[key] = f
 		}
 		f.Answers = append(f.Answers, Answer{
-			Outcome: o.Result, Code: o.Code, SafeToReissue: o.SafeToReissue, Replay: o.Replay, CompletedAt: o.CompletedAt,
+			Outcome: o.Result, Code: o.Code, SafeToReissue: o.SafeToReissue, Replay: o.Replay, CompletedAt: o.CompletedAt.UTC(),
 			Partition: o.Source.Partition, Offset: o.Source.Offset, OutcomePartition: rec.Partition, OutcomeOffset: rec.Offset,
 		})
 	})
@@ -139,6 +134,9 @@ func (a *auditor) nameContradictions(ctx context.Context) error {
 		return err
 	}
 	for _, f := range groups {
+		if len(f.Answers) == 0 {
+			continue // deleted meanwhile
+		}
 		f.Detail = contradictionDetail(f.Answers)
 		a.found(*f)
 	}

@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 )
@@ -22,8 +23,18 @@ func (a *auditor) notes() {
 			case c.offset > end:
 				a.note("%s, partition %d: the committed offset %d lies beyond the end %d: the topic was made anew or has lost records; what is unanswered there counts as in flight", topic, partition, c.offset, end)
 			case first > c.offset:
-				a.report.DeletedUnread += first - c.offset
-				a.note("%s, partition %d: offsets %d to %d were deleted before they were finished: requests were lost to retention", topic, partition, c.offset, first-1)
+				unread := int64(0)
+				for offset := c.offset; offset < first; offset++ {
+					if !c.finished(offset) {
+						unread++
+					}
+				}
+				a.report.DeletedUnread += unread
+				which := ""
+				if unread < first-c.offset {
+					which = fmt.Sprintf("%d of the ", unread)
+				}
+				a.note("%s, partition %d: %soffsets %d to %d were deleted before they were finished: requests were lost to retention", topic, partition, which, c.offset, first-1)
 			}
 			if c.err != nil {
 				a.note("%s, partition %d: the metadata of the commit at offset %d counts for nothing: %v", topic, partition, c.offset, c.err)
@@ -34,11 +45,14 @@ func (a *auditor) notes() {
 		a.note("group %s has committed nothing: if the workers use another group, name it", a.scope.Group)
 	}
 	for _, partition := range slices.Sorted(maps.Keys(a.beyond)) {
-		a.note("%s, partition %d: an outcome answers offset %d, and the log ends at %d: the topic was made anew or has lost records; outcomes that name other requests are taken for those of the old log", t.Requests, partition, a.beyond[partition], a.to[t.Requests][partition])
+		a.note("%s, partition %d: an outcome answers offset %d, and the log ends at %d: the topic was made anew or has lost records; outcomes that name other requests and are older than the record in their place are taken for those of the old log", t.Requests, partition, a.beyond[partition], a.to[t.Requests][partition])
 	}
 	a.rangeNotes()
 	for _, g := range a.logs.gaps {
 		a.note("%s, partition %d: offsets %d to %d were deleted during the audit", g.Topic, g.Partition, g.From, g.To-1)
+	}
+	if a.compacted && a.report.Holes > 0 {
+		a.note("%s is compacted (cleanup.policy): of several outcomes with one key only the last is kept, and a hole may be an outcome that compaction took; set cleanup.policy to delete", t.Outcomes)
 	}
 	if a.report.Unproven > 0 {
 		a.note("%d requests are older than the outcomes that are retained: they are finished, and whether they were answered can no longer be told", a.report.Unproven)

@@ -1,15 +1,13 @@
 package audit
 
 import (
-	"cmp"
-	"slices"
 	"time"
 
 	"github.com/closeorder/closeorder/events"
 )
 
-// Report is what an audit counted and found. As JSON its names are stable:
-// names may be added, none is changed or taken away.
+// Report is what an audit counted and found, all times in UTC. As JSON its
+// names are stable: names may be added, none is changed or taken away.
 type Report struct {
 	Group string    `json:"group"`
 	Topic string    `json:"topic"`
@@ -37,7 +35,8 @@ type Report struct {
 
 	// DeletedUnread counts offsets of requests and retries that retention took
 	// before the group had finished them: requests that are lost and can no
-	// longer be named. They are in none of the numbers above.
+	// longer be named. They are in none of the numbers above. It is seen only
+	// until the group commits behind them.
 	DeletedUnread int64 `json:"deleted_unread"`
 
 	// Contradictions counts the orders of which one outcome says paid and
@@ -62,8 +61,8 @@ type Report struct {
 	// Replays are requests with a replay number. They are requests of their
 	// own and counted above.
 	Replays int64 `json:"replays"`
-	// FailedSuperseded counts the failed requests of which a replay with a
-	// higher number has an outcome.
+	// FailedSuperseded counts the failed requests of which another record was
+	// closed or paid, or a replay with a higher number has failed.
 	FailedSuperseded int64 `json:"failed_superseded"`
 
 	DeadLetters int64 `json:"dead_letters"`
@@ -167,14 +166,4 @@ func (r *Report) balanced() bool {
 // always so, or the audit itself is wrong.
 func (r *Report) Adds() bool {
 	return r.Requests == r.Closed+r.Paid+r.Failed+r.Waiting+r.InFlight+r.Holes+r.Unproven
-}
-
-// sort puts the findings in order: by kind, then as they stand in the topic.
-func (r *Report) sort() {
-	slices.SortStableFunc(r.Findings, func(a, b Finding) int {
-		return cmp.Or(
-			cmp.Compare(slices.Index(kinds, a.Kind), slices.Index(kinds, b.Kind)),
-			cmp.Compare(a.Partition, b.Partition), cmp.Compare(a.Offset, b.Offset),
-		)
-	})
 }

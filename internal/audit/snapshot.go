@@ -2,9 +2,11 @@ package audit
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"github.com/closeorder/closeorder/internal/topicreader"
+	"github.com/segmentio/kafka-go"
 )
 
 // Snapshot is what is audited: the group's commits and a stretch of every
@@ -18,11 +20,13 @@ type Snapshot struct {
 	from    map[string]topicreader.Offsets // where reading begins
 	to      map[string]topicreader.Offsets // where it ends
 	commits map[string]map[int]commit
+	// compacted: outcomes may have been taken by compaction.
+	compacted bool
 }
 
 // Take takes a snapshot while the workers run. It reads no record, and tries
-// until the cluster answers or ctx ends. A topic that does not exist is a
-// *topicreader.MissingTopicError.
+// until the cluster answers or ctx ends. Topics that do not exist are all named
+// in one *topicreader.MissingTopicError.
 //
 // The order of the questions makes a false hole impossible. A worker
 // publishes what became of a record, waits for the acknowledgement of all
@@ -51,6 +55,9 @@ func Take(ctx context.Context, scope Scope) (*Snapshot, error) {
 		first: map[string]topicreader.Offsets{}, from: map[string]topicreader.Offsets{}, to: map[string]topicreader.Offsets{},
 	}
 	t := scope.Topics
+	if err := scope.Reader.Exist(ctx, t.all()...); err != nil {
+		return nil, err
+	}
 	for _, topic := range t.all() {
 		if err := s.begin(ctx, topic); err != nil {
 			return nil, err
@@ -65,7 +72,30 @@ func Take(ctx context.Context, scope Scope) (*Snapshot, error) {
 			return nil, err
 		}
 	}
+	s.compacted = s.isCompacted(ctx, t.Outcomes)
 	return s, nil
+}
+
+// isCompacted looks at the setting of a topic. Who may not see it is told
+// nothing: it is for a note alone.
+func (s *Snapshot) isCompacted(ctx context.Context, topic string) bool {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	const setting = "cleanup.policy"
+	res, err := s.scope.Reader.Client.DescribeConfigs(ctx, &kafka.DescribeConfigsRequest{Resources: []kafka.DescribeConfigRequestResource{
+		{ResourceType: kafka.ResourceTypeTopic, ResourceName: topic, ConfigNames: []string{setting}},
+	}})
+	if err != nil {
+		return false
+	}
+	for _, r := range res.Resources {
+		for _, c := range r.ConfigEntries {
+			if c.ConfigName == setting {
+				return strings.Contains(c.ConfigValue, "compact")
+			}
+		}
+	}
+	return false
 }
 
 // begin finds out where a log begins, and where reading begins.

@@ -180,10 +180,10 @@ func TestAnAuditEndsWithItsContext(t *testing.T) {
 	}
 }
 
-func TestATopicThatDoesNotExistIsNamed(t *testing.T) {
+func TestTopicsThatDoNotExistAreNamed(t *testing.T) {
 	p := plant(t)
-	p.scope.Topics.Retries = append(slices.Clone(topics.Retries), "retries.2h")
-	if _, err := audit.Take(p.ctx, p.scope); err == nil || err.Error() != "topic retries.2h does not exist; create it with: closeorder topics create" {
+	p.scope.Topics.Retries = append(slices.Clone(topics.Retries), "retries.2h", "retries.3h")
+	if _, err := audit.Take(p.ctx, p.scope); err == nil || err.Error() != "topics retries.2h, retries.3h do not exist; create them with: closeorder topics create" {
 		t.Error(err)
 	}
 }

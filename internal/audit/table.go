@@ -40,7 +40,7 @@ const answered = closed | paid | failed
 
 func (e *entry) is(flags uint16) bool { return e.flags&flags != 0 }
 
-func (e *entry) time() time.Time { return time.Unix(int64(e.seconds), 0) }
+func (e *entry) time() time.Time { return time.Unix(int64(e.seconds), 0).UTC() }
 
 func seconds(t time.Time) uint32 { return uint32(max(0, min(t.Unix(), math.MaxUint32))) }
 

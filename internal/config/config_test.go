@@ -114,6 +114,32 @@ func TestMistakes(t *testing.T) {
 	}
 }
 
+// TestAMistakeShowsNoPassword writes addresses with a password in them, as
+// one does where a URL is expected, in all the ways that go wrong.
+func TestAMistakeShowsNoPassword(t *testing.T) {
+	for _, pass := range []string{password, "distinctive,SASL-passw0rd", "distinctive@SASL,passw0rd", "distinctive/SASL?passw0rd,#", "distinctive://SASL,passw0rd"} {
+		for name, settings := range map[string][]string{
+			"kafka.brokers": {"user:%s@kafka-1:9092", "sasl://user:%s@kafka-1:9092", "kafka-1:9092,user:%s@kafka-2:9092,kafka-3:9092", "user:%s@kafka-1", "%s@:1", "SASL_SSL://user:%s@kafka-1:9092"},
+			"gateway.urls":  {"https://user:%s@api.example", "https://a.example,https://user:%s@b.example/x", "user:%s@api.example", "ftp://user:%s@api.example", "https://user:%s@ bad host"},
+			"gateway.proxy": {"ftp://user:%s@proxy:3128", "user:%s@proxy:3128", "http://user:%s@"},
+		} {
+			for _, format := range settings {
+				text := fmt.Sprintf(format, pass)
+				_, err := config.Load(config.Source{Flags: map[string]string{name: text}}, config.Connection, config.Calls)
+				if err == nil || !strings.Contains(err.Error(), name) {
+					t.Errorf("%s = %s is no mistake: %v", name, text, err)
+					continue
+				}
+				for _, part := range []string{"distinctive", "passw0rd", "SASL-", "SASL,"} {
+					if strings.Contains(err.Error(), part) {
+						t.Errorf("%s = %s: the message shows %q:\n%v", name, text, part, err)
+					}
+				}
+			}
+		}
+	}
+}
+
 func TestTheSectionsThatNobodyAskedForMayBeWrong(t *testing.T) {
 	from := config.Source{
 		Env:   []string{"CLOSEORDER_GATEWAY_URLS=nonsense", "CLOSEORDER_KAFKA_BROKERS=b:1", "CLOSEORDER_API_KEY_FILE=missing"},

@@ -18,6 +18,9 @@ type Source struct {
 	// Merchant, if set, is the one merchant to load: of a merchants file no
 	// other is returned, without a file it is the single merchant.
 	Merchant string
+	// Also names settings of sections that were not asked for which are checked
+	// all the same.
+	Also []string
 	// ReadFile reads every file that a setting names; nil = os.ReadFile.
 	ReadFile func(string) ([]byte, error)
 }
@@ -148,10 +151,10 @@ func (l *loader) given(name string) bool {
 	return v.where != "" && strings.TrimSpace(v.text) != ""
 }
 
-// wrong notes a mistake, unless nobody asked for that setting's section.
+// wrong notes a mistake, unless nobody asked for that setting or its section.
 func (l *loader) wrong(name, format string, args ...any) {
 	i := slices.IndexFunc(l.settings, func(s Setting) bool { return s.Name == name })
-	if i >= 0 && !slices.Contains(l.sections, l.settings[i].Section) {
+	if i >= 0 && !slices.Contains(l.sections, l.settings[i].Section) && !slices.Contains(l.Also, name) {
 		return
 	}
 	l.mistakes = append(l.mistakes, Mistake{Setting: name, Where: l.values[name].where, Problem: fmt.Sprintf(format, args...)})

@@ -130,6 +130,9 @@ func addresses(at func(*Config) *[]string) parser {
 		if len(items) == 0 {
 			return fmt.Errorf("names no broker; write for example kafka-1:9092,kafka-2:9092")
 		}
+		if strings.ContainsAny(s, "@/") {
+			return fmt.Errorf("%q holds more than host:port (user and password are kafka.sasl.username and kafka.sasl.password); write for example kafka-1:9092,kafka-2:9092", redact(s))
+		}
 		for _, item := range items {
 			if err := checkAddress(item); err != nil {
 				return err
@@ -218,6 +221,11 @@ func urls(at func(*Config) *[]string) parser {
 		if len(items) == 0 {
 			return fmt.Errorf("names no gateway; write for example https://api.mch.weixin.qq.com")
 		}
+		// A password may hold a comma, so that an item is only a part of it:
+		// whatever stands before an @ is nobody's to see.
+		if strings.Contains(s, "@") {
+			return fmt.Errorf("%q has more than scheme, host and port; leave the rest out", redact(s))
+		}
 		for i, item := range items {
 			u, err := url.Parse(item)
 			switch {
@@ -248,16 +256,18 @@ func proxy(at func(*Config) *Secret) parser {
 	}
 }
 
-// redact cuts user and password out of what was meant as a URL: a mistake is printed.
+// redact cuts out of what was meant as one or more URLs whatever can be user
+// and password: a mistake is printed. Nothing but a scheme that can be meant is
+// left of what stands before the last @, as a password may hold whatever else.
 func redact(s string) string {
-	scheme, rest, ok := strings.Cut(s, "://")
-	if !ok {
-		scheme, rest = "", s
-	} else {
-		scheme += "://"
+	at := strings.LastIndexByte(s, '@')
+	if at < 0 {
+		return s
 	}
-	if at := strings.LastIndexByte(rest, '@'); at >= 0 {
-		rest = "******" + rest[at:]
+	for _, scheme := range []string{"http://", "https://", "socks5://"} {
+		if strings.HasPrefix(s, scheme) {
+			return scheme + mask + s[at:]
+		}
 	}
-	return scheme + rest
+	return mask + s[at:]
 }

@@ -9,6 +9,7 @@ package deadletters
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -130,13 +131,22 @@ func stretch(ctx context.Context, r *topicreader.Reader, topic string, since tim
 }
 
 // Each calls do for every letter of a stretch that the filter chooses, and
-// seen, if it is set, for every record.
+// seen, if it is set, for every record. Of a letter without its value the
+// request is read where it stands, so that the filter sees what a replay sees.
 func Each(ctx context.Context, r *topicreader.Reader, s Stretch, f Filter, seen func(), do func(Letter) error) error {
 	return r.Read(ctx, s.Topic, s.From, s.To, func(rec topicreader.Record) error {
 		if seen != nil {
 			seen()
 		}
-		if l := read(rec); f.Matches(&l) {
+		l := read(rec)
+		if l.Err == nil && l.ValueOmitted != "" && f.matchesRecord(&l) {
+			whole := l
+			if err := restore(ctx, r, &whole); err != nil && !errors.Is(err, errOriginalGone) {
+				return err
+			}
+			l.Request = whole.Request
+		}
+		if f.Matches(&l) {
 			return do(l)
 		}
 		return nil

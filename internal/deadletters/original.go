@@ -33,7 +33,7 @@ func restore(ctx context.Context, r *topicreader.Reader, l *Letter) error {
 		return err
 	case !bytes.Equal(rec.Key, l.Original.Key):
 		return fmt.Errorf("%w has another key at %s, partition %d, offset %d", errOriginalGone, l.Source.Topic, l.Source.Partition, l.Source.Offset)
-	case !slices.EqualFunc(rec.Headers, l.Original.Headers, sameHeader):
+	case !l.HeadersOmitted() && !slices.EqualFunc(rec.Headers, l.Original.Headers, sameHeader):
 		return fmt.Errorf("%w has other headers at %s, partition %d, offset %d", errOriginalGone, l.Source.Topic, l.Source.Partition, l.Source.Offset)
 	case !l.SourceTimestamp.IsZero() && !rec.Time.Equal(l.SourceTimestamp):
 		return fmt.Errorf("%w has another timestamp at %s, partition %d, offset %d", errOriginalGone, l.Source.Topic, l.Source.Partition, l.Source.Offset)

@@ -37,6 +37,15 @@ const (
 	OriginalGone Skip = "original_gone"
 	// OverLimit: enough for one run; it is left for the next.
 	OverLimit Skip = "over_limit"
+
+	// Those below are known only when a plan is carried out.
+
+	// TooLarge: the requests topic takes no record of its size.
+	TooLarge Skip = "too_large"
+	// Refused: the requests topic does not take the record.
+	Refused Skip = "refused"
+	// Deleted: the dead letter was deleted since the plan was made.
+	Deleted Skip = "deleted"
 )
 
 // Step is what is to be done with one dead letter. It has none of its bytes:
@@ -78,6 +87,30 @@ func (p *Plan) Skipped() map[Skip]int {
 	return n
 }
 
+// chosen are the steps that are not skipped.
+func (p *Plan) chosen() []Step {
+	var steps []Step
+	for _, s := range p.Steps {
+		if s.Skip == "" {
+			steps = append(steps, s)
+		}
+	}
+	return steps
+}
+
+// more chooses up to n steps that were over the limit, and returns them.
+func (p *Plan) more(n int) []Step {
+	var steps []Step
+	for i := range p.Steps {
+		if s := &p.Steps[i]; s.Skip == OverLimit && len(steps) < n {
+			s.Skip, s.Why = "", ""
+			steps = append(steps, *s)
+		}
+	}
+	p.Replays += len(steps)
+	return steps
+}
+
 // Options of a plan.
 type Options struct {
 	Filter Filter
@@ -93,7 +126,7 @@ type Options struct {
 	OnRead  func(n int)
 }
 
-// Make makes a plan: it reads the dead letters, all outcomes, and what was
+// Make makes a plan, once all topics are there: it reads the dead letters, all outcomes, and what was
 // sent to the requests topic since the first of the letters failed.
 //
 // A request is known by its request_id and its order, as events.SameRequest
@@ -101,7 +134,10 @@ type Options struct {
 func Make(ctx context.Context, r *topicreader.Reader, t Topics, o Options) (*Plan, error) {
 	p := &planner{
 		reader: r, topics: t, options: o, seed: maphash.MakeSeed(),
-		replays: map[uint64]int{}, dead: map[uint64]int{}, outcomes: map[uint64]events.Outcome{}, orders: map[string]bool{},
+		replays: map[uint64]int{}, dead: map[uint64]int{}, answers: map[uint64]answer{}, orders: map[string]bool{},
+	}
+	if err := r.Exist(ctx, t.DeadLetters, t.Outcomes, t.Requests); err != nil {
+		return nil, err
 	}
 	if err := p.readLetters(ctx); err != nil {
 		return nil, err
@@ -130,9 +166,15 @@ type planner struct {
 	// replays is the highest replay number seen anywhere, by request, and
 	// dead that of the dead letters.
 	replays, dead map[uint64]int
-	// outcomes is the current outcome, by request; orders are those of steps.
-	outcomes map[uint64]events.Outcome
-	orders   map[string]bool
+	// answers is the first final outcome, by request; orders are those of steps.
+	answers map[uint64]answer
+	orders  map[string]bool
+}
+
+// answer is a final outcome.
+type answer struct {
+	result events.Result
+	replay int
 }
 
 func (p *planner) read(ctx context.Context, s Stretch, each func(topicreader.Record)) error {
@@ -251,9 +293,11 @@ func (p *planner) named(requestID string, o events.Order) uint64 {
 	}{requestID, o})
 }
 
-// readOutcomes folds the outcomes of the requests in question, in the order
-// of their topic. It begins at the start of the topic: the same request may
-// have been answered before this record of it failed.
+// readOutcomes finds the requests in question that were closed or paid, by
+// whatever record: before this record of it failed, or when it was asked
+// again, or by a later repeat of this one. events.Supersedes does not decide
+// here, because it goes by the first outcome of each record: nothing that is
+// closed or paid is asked for once more.
 func (p *planner) readOutcomes(ctx context.Context) error {
 	s, err := stretch(ctx, p.reader, p.topics.Outcomes, time.Time{})
 	if err != nil {
@@ -268,10 +312,8 @@ func (p *planner) readOutcomes(ctx context.Context) error {
 			return
 		}
 		key := p.named(next.RequestID, next.Order())
-		current, any := p.outcomes[key]
-		if !any || events.Supersedes(current, next) {
-			next.Metadata, next.Gateway = nil, nil // large, and not needed
-			p.outcomes[key] = next
+		if _, any := p.answers[key]; !any && next.Final() {
+			p.answers[key] = answer{next.Result, next.Replay}
 		}
 		p.replays[key] = max(p.replays[key], next.Replay)
 	})
@@ -326,13 +368,13 @@ func (p *planner) plan() *Plan {
 }
 
 func (p *planner) decide(s *Step, taken map[uint64]bool) (Skip, string) {
-	current, any := p.outcomes[s.request]
+	final, any := p.answers[s.request]
 	seen := p.replays[s.request]
 	switch {
-	case any && current.Final():
-		why := string(current.Result)
-		if current.Replay > 0 {
-			why += fmt.Sprintf(", by replay %d", current.Replay)
+	case any:
+		why := string(final.result)
+		if final.replay > 0 {
+			why += fmt.Sprintf(", by replay %d", final.replay)
 		}
 		return Answered, why
 	case seen >= s.Replay:

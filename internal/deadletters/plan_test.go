@@ -36,6 +36,25 @@ func TestWhatIsReplayedAndWhatIsNot(t *testing.T) {
 			p.outcome(m, p.write("requests", 1, m), events.Paid)
 			p.dead("A")
 		}, "A: answered: paid\n"},
+		{"a request that was asked again plainly and closed", func(p *planted) {
+			p.dead("A")
+			m := message("A", 0)
+			p.outcome(m, p.write("requests", 0, m), events.Closed)
+		}, "A: answered: closed\n"},
+		{"a request that a second replay of the same number has closed", func(p *planted) {
+			p.dead("A")
+			for _, r := range []events.Result{events.Failed, events.Closed} {
+				m := message("A", 1)
+				at := p.write("requests", 0, m)
+				p.outcome(m, at, r)
+				if r == events.Failed {
+					p.dies(m, at, "PARAM_ERROR")
+				}
+			}
+		}, "A: answered: closed, by replay 1\nA: answered: closed, by replay 1\n"},
+		{"a record that failed and was closed when it was served once more", func(p *planted) {
+			p.outcome(message("A", 0), p.dead("A"), events.Closed)
+		}, "A: answered: closed\n"},
 		{"an answer to another request of the order answers nothing", func(p *planted) {
 			other := message("A", 0)
 			other.Value = []byte(`{"mch_id":"1900000109","out_trade_no":"A","request_id":"another"}`)
@@ -132,6 +151,17 @@ func TestWhatIsReplayedAndWhatIsNot(t *testing.T) {
 	}
 }
 
+// A dead letter with a time that Kafka does not know must not stop the others.
+func TestAFailureOfLongAgoStopsNothing(t *testing.T) {
+	p := plant(t)
+	p.dead("A")
+	m := message("B", 0)
+	p.dies(m, p.write("requests", 0, m), "X", func(d *events.DeadLetter) { d.FailedAt = time.Date(1960, 1, 1, 0, 0, 0, 0, time.UTC) })
+	if got := steps(p.plan()); got != "B: replay 1\nA: replay 1\n" {
+		t.Errorf("got\n%s", got)
+	}
+}
+
 func omitted(d *events.DeadLetter) { d.ValueOmitted = events.CodeRecordTooLarge }
 
 func TestAValueThatWasLeftOutIsReadWhereTheRequestStands(t *testing.T) {
@@ -161,6 +191,14 @@ func TestAValueThatWasLeftOutIsReadWhereTheRequestStands(t *testing.T) {
 		{"a record with other headers stands there", func(p *planted) {
 			p.dies(message("A", 1), p.write("requests", 0, message("A", 2)), "PARAM_ERROR", omitted)
 		}, "-: " + gone + "has other headers at requests, partition 0, offset 0\n"},
+		{"the headers were left out too, and are those of the record", func(p *planted) {
+			m := message("A", 0)
+			m.Headers = []events.Header{{Key: "h", Value: []byte("large")}}
+			p.dies(m, p.write("requests", 0, m), "PARAM_ERROR", func(d *events.DeadLetter) {
+				d.Original.Headers = nil
+				d.ValueOmitted = events.CodeRecordTooLarge + ", and so were the headers"
+			})
+		}, "A: replay 1\n"},
 		{"the topic is gone", func(p *planted) {
 			p.dies(message("A", 0), events.Source{Topic: "old"}, "PARAM_ERROR", omitted)
 		}, "-: " + gone + "cannot be read: topic old does not exist; create it with: closeorder topics create\n"},

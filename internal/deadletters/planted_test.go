@@ -38,7 +38,13 @@ type planted struct {
 
 func plant(t *testing.T) *planted {
 	t.Helper()
-	b, err := broker.Start(broker.Config{Topics: []broker.Topic{{Name: "requests", Partitions: 2}, {Name: "outcomes", Partitions: 2}, {Name: "dead", Partitions: 2}}})
+	return plantOn(t, nil)
+}
+
+// plantOn does so with settings for the requests topic.
+func plantOn(t *testing.T, requests map[string]string) *planted {
+	t.Helper()
+	b, err := broker.Start(broker.Config{Topics: []broker.Topic{{Name: "requests", Partitions: 2, Configs: requests}, {Name: "outcomes", Partitions: 2}, {Name: "dead", Partitions: 2}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -151,7 +157,9 @@ func (p *planted) plan() *deadletters.Plan {
 func (p *planted) sending() deadletters.Sending {
 	return deadletters.Sending{
 		Reader: p.reader, Writer: &topicwriter.Writer{Client: p.client}, Topics: topics, Patience: time.Minute,
-		OnLeft: func(s deadletters.Step, err error) { p.t.Errorf("%+v is left: %v", s, err) },
+		OnLeft: func(s deadletters.Step, reason deadletters.Skip, err error) {
+			p.t.Errorf("%+v is left: %s: %v", s, reason, err)
+		},
 	}
 }
 

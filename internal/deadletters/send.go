@@ -27,9 +27,11 @@ type Sending struct {
 	// OnSent, if set, is told of each step when all in-sync replicas have its
 	// record, and where it landed.
 	OnSent func(s Step, landed events.Source)
-	// OnLeft, if set, is told of steps that could not be sent any more: the
-	// dead letter or its original was deleted since the plan was made.
-	OnLeft func(s Step, err error)
+	// OnLeft, if set, is told of each step that cannot be sent, and why:
+	// Deleted, OriginalGone or Unreadable where the topics have changed since
+	// the plan was made, TooLarge or Refused where the requests topic does not
+	// take the record. The others are sent all the same.
+	OnLeft func(s Step, reason Skip, err error)
 }
 
 // chunkBytes bounds the values that are held at one time.
@@ -47,16 +49,30 @@ func (s Sending) chunk() int {
 // dead-letter topic, byte for byte, with its replay number.
 //
 // When ctx ends, what is being written is finished, and Send returns the
-// cause. What was sent is told by OnSent; a new plan leaves it out. After
-// another error the records that were being written may have been: the next
-// plan finds them too.
+// cause. What was sent is told by OnSent, also beside an error; a new plan
+// leaves it out. After an error the records that were being written and are
+// not told of may have been: the next plan finds them too.
+//
+// In the place of a record that the topic does not take, the plan's next one
+// that is over the limit is sent, and is no longer skipped by the plan: else
+// the oldest letters could use a small limit up for ever.
 func (s Sending) Send(ctx context.Context, plan *Plan) error {
-	todo := make(map[events.Source]Step, plan.Replays)
-	from, to := topicreader.Offsets{}, topicreader.Offsets{}
-	for _, step := range plan.Steps {
-		if step.Skip != "" {
-			continue
+	for steps := plan.chosen(); len(steps) > 0; {
+		refused, err := s.send(ctx, steps)
+		if err != nil {
+			return err
 		}
+		steps = plan.more(refused)
+	}
+	return nil
+}
+
+// send sends the replays of some steps, and counts those that the topic does
+// not take.
+func (s Sending) send(ctx context.Context, chosen []Step) (refused int, err error) {
+	todo := make(map[events.Source]Step, len(chosen))
+	from, to := topicreader.Offsets{}, topicreader.Offsets{}
+	for _, step := range chosen {
 		todo[step.At] = step
 		at := step.At
 		if first, any := from[at.Partition]; !any || at.Offset < first {
@@ -81,21 +97,22 @@ func (s Sending) Send(ctx context.Context, plan *Plan) error {
 			}
 			return err
 		}
-		err := s.write(ctx, steps, messages)
+		n, err := s.write(ctx, steps, messages)
+		refused += n
 		steps, messages, bytes = steps[:0], messages[:0], 0
 		return err
 	}
 	reader := *s.Reader
 	reader.Parallel = 1 // in the order of the topic, and not ahead of the rate
-	err := reader.Read(ctx, s.Topics.DeadLetters, from, to, func(rec topicreader.Record) error {
+	err = reader.Read(ctx, s.Topics.DeadLetters, from, to, func(rec topicreader.Record) error {
 		step, wanted := todo[rec.Source()]
 		if !wanted {
 			return nil
 		}
 		delete(todo, rec.Source())
-		m, err := s.message(ctx, rec)
-		if errors.Is(err, errOriginalGone) {
-			s.left(step, err)
+		m, reason, err := s.message(ctx, rec)
+		if reason != "" {
+			s.left(step, reason, err)
 			return nil
 		}
 		if err != nil {
@@ -111,12 +128,12 @@ func (s Sending) Send(ctx context.Context, plan *Plan) error {
 		err = flush()
 	}
 	if err != nil {
-		return err
+		return refused, err
 	}
 	for _, at := range slices.SortedFunc(maps.Keys(todo), compareSources) {
-		s.left(todo[at], errors.New("the dead letter was deleted meanwhile"))
+		s.left(todo[at], Deleted, errors.New("the dead letter was deleted meanwhile"))
 	}
-	return nil
+	return refused, nil
 }
 
 func compareSources(a, b events.Source) int {
@@ -126,37 +143,51 @@ func compareSources(a, b events.Source) int {
 	return int(a.Offset - b.Offset)
 }
 
-func (s Sending) left(step Step, err error) {
+func (s Sending) left(step Step, reason Skip, err error) {
 	if s.OnLeft != nil {
-		s.OnLeft(step, err)
+		s.OnLeft(step, reason, err)
 	}
 }
 
-// message is the record that asks again.
-func (s Sending) message(ctx context.Context, rec topicreader.Record) (events.Message, error) {
+// message is the record that asks again. The reason, if any, is why there is
+// none; an error without one is of Kafka.
+func (s Sending) message(ctx context.Context, rec topicreader.Record) (events.Message, Skip, error) {
 	l := read(rec)
 	if l.Err != nil {
-		return events.Message{}, l.Err
+		return events.Message{}, Unreadable, l.Err
 	}
-	if err := restore(ctx, s.Reader, &l); err != nil {
-		return events.Message{}, err
+	if err := restore(ctx, s.Reader, &l); errors.Is(err, errOriginalGone) {
+		return events.Message{}, OriginalGone, err
+	} else if err != nil {
+		return events.Message{}, "", err
 	}
-	return l.ReplayMessage()
+	m, err := l.ReplayMessage()
+	return m, "", err
 }
 
 // write writes one chunk, also when ctx ends meanwhile: a chunk of which
-// nobody knows what was written would be the worst of it.
-func (s Sending) write(ctx context.Context, steps []Step, messages []events.Message) error {
+// nobody knows what was written would be the worst of it. It counts those that
+// the topic does not take.
+func (s Sending) write(ctx context.Context, steps []Step, messages []events.Message) (refusals int, failure error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.Patience)
 	defer cancel()
-	landed, err := s.Writer.Write(ctx, s.Topics.Requests, messages)
-	if err != nil {
-		return fmt.Errorf("replay: %w", err)
-	}
-	if s.OnSent != nil {
-		for i, step := range steps {
-			s.OnSent(step, landed[i])
+	results, _ := s.Writer.Write(ctx, s.Topics.Requests, messages)
+	for i, r := range results {
+		var refused *topicwriter.RefusedError
+		switch {
+		case r.Err == nil:
+			if s.OnSent != nil {
+				s.OnSent(steps[i], r.At)
+			}
+		case errors.As(r.Err, &refused) && refused.TooLarge():
+			refusals++
+			s.left(steps[i], TooLarge, r.Err)
+		case refused != nil:
+			refusals++
+			s.left(steps[i], Refused, r.Err)
+		case failure == nil:
+			failure = fmt.Errorf("replay: %w", r.Err)
 		}
 	}
-	return nil
+	return refusals, failure
 }

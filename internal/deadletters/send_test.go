@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"slices"
 	"strings"
@@ -186,14 +187,53 @@ func TestWhatIsDeletedBetweenPlanAndSendingIsLeft(t *testing.T) {
 	p.deletes("requests", 1, 1)
 	var left, sent []string
 	s := p.sending()
-	s.OnLeft = func(step deadletters.Step, err error) { left = append(left, step.OutTradeNo+": "+err.Error()) }
+	s.OnLeft = func(step deadletters.Step, reason deadletters.Skip, err error) {
+		left = append(left, fmt.Sprintf("%s: %s: %v", step.OutTradeNo, reason, err))
+	}
 	s.OnSent = func(step deadletters.Step, _ events.Source) { sent = append(sent, step.OutTradeNo) }
 	if err := s.Send(p.ctx, plan); err != nil {
 		t.Fatal(err)
 	}
 	slices.Sort(left)
-	if strings.Join(sent, " ") != "B" || len(left) != 2 || left[0] != "A: the dead letter was deleted meanwhile" || !strings.Contains(left[1], "C: the dead letter has no value, and the original cannot be read") {
+	if strings.Join(sent, " ") != "B" || len(left) != 2 || left[0] != "A: deleted: the dead letter was deleted meanwhile" || !strings.Contains(left[1], "C: original_gone: the dead letter has no value, and the original cannot be read") {
 		t.Errorf("sent %v, left %v", sent, left)
+	}
+}
+
+// The largest request that the topic takes does not fit any more once it has
+// the number of its replay. What stands behind it is sent all the same.
+func TestARecordThatTheTopicDoesNotTakeHoldsUpNothing(t *testing.T) {
+	p := plantOn(t, map[string]string{"max.message.bytes": "100000"})
+	noise := make([]byte, 99_925) // which no compression makes smaller
+	_, _ = rand.NewChaCha8([32]byte{}).Read(noise)
+	large := events.Message{Value: noise}
+	p.dies(large, p.write("requests", 0, large), events.CodeInvalidRequest)
+	for i := range 5 {
+		p.dead(fmt.Sprint("S", i))
+	}
+	var sent, left []string
+	s := p.sending()
+	s.OnSent = func(step deadletters.Step, _ events.Source) { sent = append(sent, step.OutTradeNo) }
+	s.OnLeft = func(step deadletters.Step, reason deadletters.Skip, err error) {
+		left = append(left, fmt.Sprintf("%s: %s: %v", step.OutTradeNo, reason, err))
+	}
+	if err := s.Send(p.ctx, p.plan()); err != nil {
+		t.Fatal(err)
+	}
+	if strings.Join(sent, " ") != "S0 S1 S2 S3 S4" || len(left) != 1 || !strings.HasPrefix(left[0], ": too_large: topic requests takes no record of ") {
+		t.Errorf("sent %v, left %v", sent, left)
+	}
+	if plan := p.plan(); plan.Replays != 1 {
+		t.Errorf("a second time:\n%s", steps(plan))
+	}
+	// Nor does it use up the limit of a run.
+	p.dead("S5")
+	p.dead("S6")
+	p.options.Limit = 1
+	sent, left = nil, nil
+	plan := p.plan()
+	if err := s.Send(p.ctx, plan); err != nil || strings.Join(sent, " ") != "S5" || len(left) != 1 || plan.Replays != 2 {
+		t.Errorf("with a limit: sent %v, left %v, %v\n%s", sent, left, err, steps(plan))
 	}
 }
 
@@ -253,9 +293,25 @@ func TestEachCallsForWhatMatches(t *testing.T) {
 	if strings.Join(got, " ") != "T1 T2" || seen != 5 || s.Records() != 5 {
 		t.Errorf("%v of %d", got, seen)
 	}
+	// A letter without its value is found by what its request says.
+	m := message("O", 0)
+	p.dies(m, p.write("requests", 1, m), "PARAM_ERROR", omitted)
+	f = deadletters.Filter{OutTradeNo: "O", MchID: "1900000109"}
+	if s, err = deadletters.Find(p.ctx, p.reader, "dead", f); err != nil {
+		t.Fatal(err)
+	}
+	found := 0
+	if err := deadletters.Each(p.ctx, p.reader, s, f, nil, func(l deadletters.Letter) error {
+		if found++; l.Request.OutTradeNo != "O" || l.ValueOmitted == "" || l.Original.Value != nil {
+			t.Errorf("found %+v", l)
+		}
+		return nil
+	}); err != nil || found != 1 {
+		t.Errorf("%d found, %v", found, err)
+	}
 	// Without a stretch of time, from the first record that is left.
 	p.deletes("dead", 0, 2)
-	if s, err = deadletters.Find(p.ctx, p.reader, "dead", deadletters.Filter{}); err != nil || s.Records() != 3 || s.From[0] != 2 {
+	if s, err = deadletters.Find(p.ctx, p.reader, "dead", deadletters.Filter{}); err != nil || s.Records() != 4 || s.From[0] != 2 {
 		t.Errorf("%+v, %v", s, err)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"time"
 
 	"github.com/segmentio/kafka-go"
 	"github.com/segmentio/kafka-go/protocol/listoffsets"
@@ -39,7 +40,7 @@ func (r *Reader) offsets(ctx context.Context, topic string, when int64) (Offsets
 
 func (r *Reader) offset(ctx context.Context, topic string, partition int, when int64) (int64, error) {
 	var offset int64
-	err := r.persist(ctx, topic, partition, func(ctx context.Context) error {
+	err := r.persist(ctx, topic, partition, func(ctx context.Context, _ time.Time) error {
 		var err error
 		offset, err = r.ask(ctx, topic, partition, when)
 		return err

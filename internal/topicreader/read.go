@@ -76,6 +76,9 @@ func (r *Reader) readUntil(ctx context.Context, topic string, from, to Offsets, 
 }
 
 func (r *Reader) follow(ctx context.Context, topic string, from Offsets, out chan<- []Record) error {
+	patient := *r
+	patient.Patience = 0
+	r = &patient
 	group, ctx := errgroup.WithContext(ctx)
 	start := func(id int, offset int64) {
 		group.Go(func() error {
@@ -120,8 +123,15 @@ type partition struct {
 
 func (p *partition) read(ctx context.Context) error {
 	pause := firstPause
+	moved, at := time.Now(), p.next
 	for p.end < 0 || p.next < p.end {
 		batch, err := p.fetch(ctx)
+		if p.next != at {
+			moved, at = time.Now(), p.next
+		}
+		if took := time.Since(moved); p.reader.Patience > 0 && took > p.reader.Patience && ctx.Err() == nil && !lasting(err) {
+			return &StalledError{Topic: p.topic, Partition: p.id, Offset: p.next, End: p.end, For: took, Err: err}
+		}
 		if err == nil {
 			pause = firstPause
 		} else if err = p.recover(ctx, err); err != nil {
@@ -136,6 +146,7 @@ func (p *partition) read(ctx context.Context) error {
 		}
 		select {
 		case p.out <- batch:
+			moved = time.Now() // the caller took its time
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}

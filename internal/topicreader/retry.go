@@ -19,19 +19,23 @@ const (
 	longestPause = 2 * time.Second
 )
 
-// persist calls ask until it succeeds, fails for good, or ctx ends. The error
-// is then the last failure, which says more than "deadline exceeded", and
-// wraps the context's.
-func (r *Reader) persist(ctx context.Context, topic string, partition int, ask func(context.Context) error) error {
+// persist calls ask until it succeeds, fails for good, patience or ctx ends.
+// The error is then the last failure, which says more than "deadline
+// exceeded", and wraps the context's. ask is told when it all began.
+func (r *Reader) persist(ctx context.Context, topic string, partition int, ask func(ctx context.Context, began time.Time) error) error {
 	pause := firstPause
+	began := time.Now()
 	for {
 		once, cancel := context.WithTimeout(ctx, askTimeout)
-		err := ask(once)
+		err := ask(once, began)
 		cancel()
 		if err == nil {
 			return nil
 		}
 		if ctx.Err() == nil && !lasting(err) {
+			if took := time.Since(began); r.Patience > 0 && took > r.Patience {
+				return &StalledError{Topic: topic, Partition: partition, For: took, Err: err}
+			}
 			r.retrying(topic, partition, err)
 			if sleep(ctx, pause) == nil {
 				pause = min(2*pause, longestPause)
@@ -57,8 +61,9 @@ func (r *Reader) failed(ctx context.Context, topic string, err error) error {
 		return fmt.Errorf("topic %s: %w (last failure: %w)", topic, cause, err)
 	}
 	var missing *MissingTopicError
-	if errors.As(err, &missing) {
-		return err
+	var stalled *StalledError
+	if errors.As(err, &missing) || errors.As(err, &stalled) {
+		return err // it names the topic
 	}
 	return fmt.Errorf("topic %s: %w", topic, err)
 }
@@ -67,7 +72,8 @@ func (r *Reader) failed(ctx context.Context, topic string, err error) error {
 // that is not named here is worth one: connections break, leaders move.
 func lasting(err error) bool {
 	var missing *MissingTopicError
-	if errors.As(err, &missing) {
+	var stalled *StalledError
+	if errors.As(err, &missing) || errors.As(err, &stalled) {
 		return true
 	}
 	for _, e := range []kafka.Error{

@@ -9,12 +9,12 @@
 package topicreader
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/closeorder/closeorder/events"
@@ -69,6 +69,11 @@ type Reader struct {
 	// Parallel is the most partitions that are fetched at one time when the
 	// end of the reading is known, 0 for 8. Following fetches all.
 	Parallel int
+	// Patience is how long Kafka may bring nothing before a reading whose end
+	// is known, or a question, ends with a *StalledError; 0 is for ever. Time
+	// that the caller takes for a record does not count. Following has no such
+	// limit: who follows waits.
+	Patience time.Duration
 	// OnRetry, if set, is told of each failure that is worth another try.
 	// Calls may be concurrent.
 	OnRetry func(topic string, partition int, err error)
@@ -77,12 +82,45 @@ type Reader struct {
 	OnGap func(Gap)
 }
 
-// MissingTopicError says that the cluster was asked and has no such topic.
-type MissingTopicError struct{ Topic string }
+// MissingTopicError says that the cluster was asked and has no such topics.
+type MissingTopicError struct{ Topics []string }
 
 func (e *MissingTopicError) Error() string {
-	return fmt.Sprintf("topic %s does not exist; create it with: closeorder topics create", e.Topic)
+	if len(e.Topics) == 1 {
+		return fmt.Sprintf("topic %s does not exist; create it with: closeorder topics create", e.Topics[0])
+	}
+	return fmt.Sprintf("topics %s do not exist; create them with: closeorder topics create", strings.Join(e.Topics, ", "))
 }
+
+// StalledError says that Kafka brought nothing for as long as Reader.Patience.
+type StalledError struct {
+	Topic string
+	// Partition is -1 where the topic was asked about.
+	Partition int
+	// Offset is what was to be read next, End where reading was to stop; both
+	// are 0 where an offset was asked for.
+	Offset, End int64
+	For         time.Duration
+	// Err is the last failure, nil where brokers answered without a record.
+	Err error
+}
+
+func (e *StalledError) Error() string {
+	text := "topic " + e.Topic
+	if e.Partition >= 0 {
+		text += fmt.Sprintf(", partition %d", e.Partition)
+	}
+	if e.End > 0 {
+		text += fmt.Sprintf(", offset %d of %d", e.Offset, e.End)
+	}
+	text += fmt.Sprintf(": nothing came for %v", e.For.Round(time.Millisecond))
+	if e.Err != nil {
+		text += fmt.Sprintf(" (last failure: %v)", e.Err)
+	}
+	return text + "; see whether its brokers run and have a leader for it, then call again"
+}
+
+func (e *StalledError) Unwrap() error { return e.Err }
 
 // CutLogError says that a partition ends before the offset where reading was
 // to start: it was deleted and made anew, or its records were lost.
@@ -106,21 +144,13 @@ const missingFor = 2 * time.Second
 // that does not exist is a *MissingTopicError.
 func (r *Reader) Partitions(ctx context.Context, topic string) ([]int, error) {
 	var ids []int
-	began := time.Now()
-	err := r.persist(ctx, topic, -1, func(ctx context.Context) error {
-		t, err := r.metadata(ctx, topic)
-		// Not every broker knows at once of a topic that was just made.
-		for err == nil && errors.Is(t.Error, kafka.UnknownTopicOrPartition) {
-			if time.Since(began) > missingFor || sleep(ctx, firstPause) != nil {
-				return &MissingTopicError{Topic: topic}
-			}
-			t, err = r.metadata(ctx, topic)
-		}
-		if err = cmp.Or(err, t.Error); err != nil {
+	err := r.persist(ctx, topic, -1, func(ctx context.Context, began time.Time) error {
+		topics, err := r.existing(ctx, began, topic)
+		if err != nil {
 			return err
 		}
 		ids = ids[:0]
-		for _, p := range t.Partitions {
+		for _, p := range topics[0].Partitions {
 			ids = append(ids, p.ID)
 		}
 		if len(ids) == 0 {
@@ -132,18 +162,43 @@ func (r *Reader) Partitions(ctx context.Context, topic string) ([]int, error) {
 	return ids, err
 }
 
-// metadata asks once about a topic.
-func (r *Reader) metadata(ctx context.Context, topic string) (kafka.Topic, error) {
-	res, err := r.Client.Metadata(ctx, &kafka.MetadataRequest{Topics: []string{topic}})
-	if err != nil {
-		return kafka.Topic{}, err
-	}
-	for _, t := range res.Topics {
-		if t.Name == topic {
-			return t, nil
+// Exist returns nil when the cluster has all the topics, and one
+// *MissingTopicError that names all those it has not.
+func (r *Reader) Exist(ctx context.Context, topics ...string) error {
+	return r.persist(ctx, strings.Join(topics, ", "), -1, func(ctx context.Context, began time.Time) error {
+		_, err := r.existing(ctx, began, topics...)
+		return err
+	})
+}
+
+// existing asks about topics. Not every broker knows at once of one that was
+// just made: those that are missing are asked for again for a while.
+func (r *Reader) existing(ctx context.Context, began time.Time, topics ...string) ([]kafka.Topic, error) {
+	for {
+		res, err := r.Client.Metadata(ctx, &kafka.MetadataRequest{Topics: topics})
+		if err != nil {
+			return nil, err
+		}
+		found := make([]kafka.Topic, len(topics))
+		var missing []string
+		for i, name := range topics {
+			at := slices.IndexFunc(res.Topics, func(t kafka.Topic) bool { return t.Name == name })
+			switch {
+			case at < 0 || errors.Is(res.Topics[at].Error, kafka.UnknownTopicOrPartition):
+				missing = append(missing, name)
+			case res.Topics[at].Error != nil:
+				return nil, res.Topics[at].Error
+			default:
+				found[i] = res.Topics[at]
+			}
+		}
+		if len(missing) == 0 {
+			return found, nil
+		}
+		if time.Since(began) > missingFor || sleep(ctx, firstPause) != nil {
+			return nil, &MissingTopicError{Topics: missing}
 		}
 	}
-	return kafka.Topic{}, nil
 }
 
 // First returns the first offset of each partition that is still in the log.
@@ -160,7 +215,9 @@ func (r *Reader) End(ctx context.Context, topic string) (Offsets, error) {
 // At returns, for each partition, the offset of the first record whose
 // timestamp is not before t; its end where there is none.
 func (r *Reader) At(ctx context.Context, topic string, t time.Time) (Offsets, error) {
-	at, err := r.offsets(ctx, topic, t.UnixMilli())
+	// Kafka has no time before 1970, and takes -1 and -2 for the end and the
+	// beginning.
+	at, err := r.offsets(ctx, topic, max(0, t.UnixMilli()))
 	if err != nil {
 		return nil, err
 	}

@@ -149,6 +149,9 @@ func TestATimeBecomesTheOffsetOfTheFirstRecordThatIsNotOlder(t *testing.T) {
 		want string
 	}{
 		{"before all", 1, "map[0:0 1:0]"},
+		{"at the beginning of Kafka's time", 0, "map[0:0 1:0]"},
+		{"a moment before it, which Kafka takes for the end", -1, "map[0:0 1:0]"},
+		{"long before it", -315619200000, "map[0:0 1:0]"},
 		{"at a record", 2000, "map[0:1 1:0]"},
 		{"between two", 2001, "map[0:2 1:0]"},
 		{"after all: the end", 9000, "map[0:3 1:0]"},
@@ -313,5 +316,16 @@ func TestABrokerThatIsNotThereIsTriedUntilTheContextEnds(t *testing.T) {
 	_, err := w.reader.End(ctx, "t")
 	if !errors.Is(err, gaveUp) || !strings.Contains(err.Error(), addr) {
 		t.Errorf("got %v, which should name %s", err, addr)
+	}
+}
+
+func TestAllTopicsThatAreMissingAreNamedAtOnce(t *testing.T) {
+	w := start(t, broker.Topic{Name: "t", Partitions: 1})
+	if err := w.reader.Exist(w.ctx, "t"); err != nil {
+		t.Error(err)
+	}
+	err := w.reader.Exist(w.ctx, "b", "t", "a")
+	if err == nil || err.Error() != "topics b, a do not exist; create them with: closeorder topics create" {
+		t.Errorf("got %v", err)
 	}
 }

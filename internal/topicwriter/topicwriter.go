@@ -10,11 +10,12 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/closeorder/closeorder/events"
 	"github.com/segmentio/kafka-go"
-	"golang.org/x/sync/errgroup"
+	"github.com/segmentio/kafka-go/compress"
 )
 
 const (
@@ -46,50 +47,86 @@ func (e *MissingTopicError) Error() string {
 	return fmt.Sprintf("topic %s does not exist; create it with: closeorder topics create", e.Topic)
 }
 
-// TooLargeError says that the broker takes no record of the size of one of
-// the messages. The others of its partition behind it were not written.
-type TooLargeError struct {
+// RefusedError says that the broker never takes one message, whoever sends it
+// and however often.
+type RefusedError struct {
 	Topic string
-	// Index is the message's place in what was to be written, from 0.
-	Index int
+	// Bytes is about what the message takes.
 	Bytes int
+	// Err is the broker's.
+	Err error
 }
 
-func (e *TooLargeError) Error() string {
-	return fmt.Sprintf("topic %s takes no record of %d bytes; raise max.message.bytes of the topic, or make the record smaller", e.Topic, e.Bytes)
+func (e *RefusedError) Error() string {
+	if e.TooLarge() {
+		return fmt.Sprintf("topic %s takes no record of %d bytes; raise max.message.bytes of the topic, or make the record smaller", e.Topic, e.Bytes)
+	}
+	return fmt.Sprintf("topic %s refuses the record: %v; look at the settings of the topic (one that is compacted takes no record without a key)", e.Topic, e.Err)
 }
 
-// Write writes messages and returns where each one landed, in the order of
-// messages. Messages with the same key go to the same partition, in their
-// order; the partition is the one that Java's and librdkafka's murmur2
-// partitioners choose. A nil key goes anywhere.
+func (e *RefusedError) Unwrap() error { return e.Err }
+
+// TooLarge reports whether the message is refused for its size.
+func (e *RefusedError) TooLarge() bool { return tooLarge(e.Err) }
+
+func tooLarge(err error) bool {
+	return errors.Is(err, kafka.MessageSizeTooLarge) || errors.Is(err, kafka.RecordListTooLarge)
+}
+
+// Result is what became of one message.
+type Result struct {
+	// At is where it landed, if Err is nil.
+	At events.Source
+	// Err is a *RefusedError where the broker does not take this very message:
+	// it was left out and the others were written. With any other error it was
+	// not acknowledged, and may have been written.
+	Err error
+}
+
+// Write writes messages and returns what became of each one, in the order of
+// messages; the error is the first of theirs. Messages with the same key go to
+// the same partition, in their order; the partition is the one that Java's and
+// librdkafka's murmur2 partitioners choose. A nil key goes anywhere.
 //
-// It tries until ctx ends. A retry after a lost answer can write records
-// twice: kafka-go has no idempotent producer. After an error some of the
-// messages may have been written.
-func (w *Writer) Write(ctx context.Context, topic string, messages []events.Message) ([]events.Source, error) {
+// It tries until ctx ends. What cannot be written to one partition holds up
+// none of the others, and a message that is refused holds up nothing. A retry
+// after a lost answer can write records twice: kafka-go has no idempotent
+// producer.
+func (w *Writer) Write(ctx context.Context, topic string, messages []events.Message) ([]Result, error) {
+	results := make([]Result, len(messages))
 	if len(messages) == 0 {
-		return nil, nil
+		return results, nil
 	}
 	partitions, err := w.partitions(ctx, topic)
 	if err != nil {
-		return nil, err
+		for i := range results {
+			results[i].Err = err
+		}
+		return results, err
 	}
 	byPartition := map[int][]int{}
 	for i, m := range messages {
 		p := kafka.Murmur2Balancer{}.Balance(kafka.Message{Key: m.Key}, partitions...)
 		byPartition[p] = append(byPartition[p], i)
 	}
-	landed := make([]events.Source, len(messages))
-	group, ctx := errgroup.WithContext(ctx)
+	var group sync.WaitGroup
 	for p, indexes := range byPartition {
-		group.Go(func() error { return w.partition(ctx, topic, p, messages, indexes, landed) })
+		group.Go(func() { w.partition(ctx, topic, p, messages, indexes, results) })
 	}
-	return landed, group.Wait()
+	group.Wait()
+	for _, r := range results {
+		if r.Err != nil {
+			return results, r.Err
+		}
+	}
+	return results, nil
 }
 
-// partition writes the messages of one partition, batch after batch.
-func (w *Writer) partition(ctx context.Context, topic string, partition int, messages []events.Message, indexes []int, landed []events.Source) error {
+// partition writes the messages of one partition, batch after batch. A batch
+// is refused as a whole: halving it finds the message that is to blame. That
+// one is tried compressed before it is given up: what counts is the size on
+// the wire, and the producer of an original may have compressed it.
+func (w *Writer) partition(ctx context.Context, topic string, partition int, messages []events.Message, indexes []int, results []Result) {
 	limit := batchRecords
 	for len(indexes) > 0 {
 		n, bytes := 0, 0
@@ -98,30 +135,35 @@ func (w *Writer) partition(ctx context.Context, topic string, partition int, mes
 			n++
 		}
 		batch := indexes[:n]
-		base, err := w.produce(ctx, topic, partition, messages, batch)
-		if errors.Is(err, kafka.MessageSizeTooLarge) || errors.Is(err, kafka.RecordListTooLarge) {
-			if n > 1 {
-				limit = n / 2
-				continue
+		base, err := w.produce(ctx, topic, partition, messages, batch, compress.None)
+		if n == 1 && tooLarge(err) {
+			base, err = w.produce(ctx, topic, partition, messages, batch, compress.Gzip)
+		}
+		switch refused := tooLarge(err) || errors.Is(err, kafka.InvalidRecord); {
+		case refused && n > 1:
+			limit = n / 2
+			continue
+		case refused:
+			results[batch[0]].Err = &RefusedError{Topic: topic, Bytes: bytes, Err: err}
+		case err != nil:
+			for _, index := range indexes {
+				results[index].Err = err
 			}
-			return &TooLargeError{Topic: topic, Index: batch[0], Bytes: bytes}
+			return
+		default:
+			for i, index := range batch {
+				results[index].At = events.Source{Topic: topic, Partition: partition, Offset: base + int64(i)}
+			}
+			if w.OnWritten != nil {
+				w.OnWritten(n)
+			}
 		}
-		if err != nil {
-			return err
-		}
-		for i, index := range batch {
-			landed[index] = events.Source{Topic: topic, Partition: partition, Offset: base + int64(i)}
-		}
-		if w.OnWritten != nil {
-			w.OnWritten(n)
-		}
-		indexes, limit = indexes[n:], batchRecords
+		indexes, limit = indexes[n:], min(2*limit, batchRecords)
 	}
-	return nil
 }
 
 // produce writes one batch, however often it takes.
-func (w *Writer) produce(ctx context.Context, topic string, partition int, messages []events.Message, batch []int) (int64, error) {
+func (w *Writer) produce(ctx context.Context, topic string, partition int, messages []events.Message, batch []int, compression kafka.Compression) (int64, error) {
 	var base int64
 	err := w.persist(ctx, topic, partition, func(ctx context.Context) error {
 		// Made anew for each try: a reader of records is used up by the first.
@@ -131,7 +173,7 @@ func (w *Writer) produce(ctx context.Context, topic string, partition int, messa
 		}
 		res, err := w.Client.Produce(ctx, &kafka.ProduceRequest{
 			Topic: topic, Partition: partition, RequiredAcks: kafka.RequireAll,
-			Records: kafka.NewRecordReader(records...),
+			Records: kafka.NewRecordReader(records...), Compression: compression,
 		})
 		if err != nil {
 			return err

@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -75,7 +77,7 @@ func TestEveryRecordLandsWhereItSaysAndJavaWouldLookForIt(t *testing.T) {
 	}
 	last := map[string]int64{}
 	for i, m := range messages {
-		rec, ok := there[landed[i]]
+		rec, ok := there[landed[i].At]
 		if !ok || !bytes.Equal(rec.Value, m.Value) || !bytes.Equal(rec.Key, m.Key) || (rec.Value == nil) != (m.Value == nil) {
 			t.Fatalf("message %d is not at %+v", i, landed[i])
 		}
@@ -104,14 +106,115 @@ func TestWhatTheBrokerNeverTakesIsNamed(t *testing.T) {
 	if _, err := w.Write(ctx, "t", []events.Message{small, small, small, small, small, small}); err != nil {
 		t.Errorf("a batch that is too large is not split: %v", err)
 	}
-	var large *topicwriter.TooLargeError
-	if _, err := w.Write(ctx, "t", []events.Message{small, {Key: []byte("k"), Value: make([]byte, 2000)}}); !errors.As(err, &large) || large.Index != 1 {
-		t.Errorf("a record that is too large gives %v", err)
-	}
 	var missing *topicwriter.MissingTopicError
 	if _, err := w.Write(ctx, "nowhere", []events.Message{small}); !errors.As(err, &missing) {
 		t.Errorf("a missing topic gives %v", err)
 	}
+}
+
+// None of them may hold up the others, in its partition or in another one.
+func TestWhatTheBrokerRefusesIsLeftOutAndAllElseIsWritten(t *testing.T) {
+	_, client := start(t, broker.Topic{Name: "t", Partitions: 3, Configs: map[string]string{"max.message.bytes": "1000"}})
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	var messages []events.Message
+	large := map[int]bool{0: true, 7: true, 8: true, 40: true, 99: true}
+	for i := range 100 {
+		m := events.Message{Key: fmt.Appendf(nil, "k%d", i%10), Value: fmt.Appendf(nil, "%d", i)}
+		if large[i] {
+			m.Value = noise(2000)
+		}
+		messages = append(messages, m)
+	}
+	acknowledged := 0
+	var mu sync.Mutex
+	w := topicwriter.Writer{Client: client, OnWritten: func(n int) { mu.Lock(); acknowledged += n; mu.Unlock() }}
+	results, err := w.Write(ctx, "t", messages)
+	if err == nil || err != results[0].Err || err.Error() != "topic t takes no record of 2034 bytes; raise max.message.bytes of the topic, or make the record smaller" {
+		t.Errorf("ended with %v", err)
+	}
+	r := topicreader.Reader{Client: client}
+	to, err := r.End(ctx, "t")
+	if err != nil {
+		t.Fatal(err)
+	}
+	values := map[events.Source]string{}
+	if err := r.Read(ctx, "t", topicreader.Offsets{0: 0, 1: 0, 2: 0}, to, func(rec topicreader.Record) error {
+		values[rec.Source()] = string(rec.Value)
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if len(values) != 95 || acknowledged != 95 {
+		t.Errorf("%d were written, %d told as acknowledged, want 95", len(values), acknowledged)
+	}
+	for i, res := range results {
+		var refused *topicwriter.RefusedError
+		switch {
+		case errors.As(res.Err, &refused) != large[i] || large[i] && !refused.TooLarge():
+			t.Errorf("message %d: %v", i, res.Err)
+		case !large[i] && values[res.At] != string(messages[i].Value):
+			t.Errorf("message %d is not at %+v", i, res.At)
+		}
+	}
+}
+
+// noise is what no compression makes smaller.
+func noise(n int) []byte {
+	b := make([]byte, n)
+	_, _ = rand.NewChaCha8([32]byte{}).Read(b)
+	return b
+}
+
+func TestARecordThatFitsCompressedIsWritten(t *testing.T) {
+	_, client := start(t, broker.Topic{Name: "t", Partitions: 1, Configs: map[string]string{"max.message.bytes": "1000"}})
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	w := topicwriter.Writer{Client: client}
+	if results, err := w.Write(ctx, "t", []events.Message{{Value: []byte("a")}, {Value: make([]byte, 2000)}}); err != nil || results[1].At.Offset != 1 {
+		t.Errorf("%+v, %v", results, err)
+	}
+}
+
+func TestARecordThatIsNotValidIsLeftOut(t *testing.T) {
+	b, client := start(t, broker.Topic{Name: "t", Partitions: 1})
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	// A compacted topic of Apache Kafka answers like this to a batch with a
+	// record that has no key.
+	b.Cluster().ControlKey(int16(kmsg.Produce), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		b.Cluster().KeepControl()
+		for _, rt := range req.(*kmsg.ProduceRequest).Topics {
+			for _, rp := range rt.Partitions {
+				if bytes.Contains(rp.Records, []byte("poison")) {
+					return answer(req.(*kmsg.ProduceRequest), kerr.InvalidRecord.Code), nil, true
+				}
+			}
+		}
+		return nil, nil, false
+	})
+	w := topicwriter.Writer{Client: client}
+	results, err := w.Write(ctx, "t", []events.Message{{Value: []byte("a")}, {Value: []byte("poison")}, {Value: []byte("b")}, {Value: []byte("c")}})
+	var refused *topicwriter.RefusedError
+	if !errors.As(err, &refused) || refused.TooLarge() || err != results[1].Err || results[3].At.Offset != 2 || results[0].Err != nil {
+		t.Errorf("%+v, %v", results, err)
+	}
+}
+
+// answer is the same error for every partition of a produce request.
+func answer(req *kmsg.ProduceRequest, code int16) *kmsg.ProduceResponse {
+	res := req.ResponseKind().(*kmsg.ProduceResponse)
+	for _, rt := range req.Topics {
+		st := kmsg.NewProduceResponseTopic()
+		st.Topic, st.TopicID = rt.Topic, rt.TopicID
+		for _, rp := range rt.Partitions {
+			sp := kmsg.NewProduceResponseTopicPartition()
+			sp.Partition, sp.ErrorCode = rp.Partition, code
+			st.Partitions = append(st.Partitions, sp)
+		}
+		res.Topics = append(res.Topics, st)
+	}
+	return res
 }
 
 func TestATroubledBrokerIsTriedAgain(t *testing.T) {
@@ -124,23 +227,12 @@ func TestATroubledBrokerIsTriedAgain(t *testing.T) {
 		if failures++; failures > 2 {
 			return nil, nil, false
 		}
-		res := req.ResponseKind().(*kmsg.ProduceResponse)
-		for _, rt := range req.(*kmsg.ProduceRequest).Topics {
-			st := kmsg.NewProduceResponseTopic()
-			st.Topic, st.TopicID = rt.Topic, rt.TopicID
-			for _, rp := range rt.Partitions {
-				sp := kmsg.NewProduceResponseTopicPartition()
-				sp.Partition, sp.ErrorCode = rp.Partition, kerr.NotLeaderForPartition.Code
-				st.Partitions = append(st.Partitions, sp)
-			}
-			res.Topics = append(res.Topics, st)
-		}
-		return res, nil, true
+		return answer(req.(*kmsg.ProduceRequest), kerr.NotLeaderForPartition.Code), nil, true
 	})
 	retries := 0
 	w := topicwriter.Writer{Client: client, OnRetry: func(string, int, error) { retries++ }}
 	landed, err := w.Write(ctx, "t", []events.Message{{Key: []byte("k"), Value: []byte("v")}})
-	if err != nil || retries != 2 || landed[0].Offset != 0 {
+	if err != nil || retries != 2 || landed[0].At.Offset != 0 {
 		t.Errorf("landed at %v after %d retries: %v", landed, retries, err)
 	}
 }
