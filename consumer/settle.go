@@ -228,17 +228,17 @@ func (w *Worker) deadLetter(t *task, a Answer) record {
 		smaller: []func() events.Message{
 			func() events.Message {
 				d.Original.Value = nil
-				d.ValueOmitted = events.CodeRecordTooLarge
+				d.ValueOmitted = events.OmittedValue
 				return events.EncodeDeadLetter(d)
 			},
 			func() events.Message {
 				d.Original.Headers = nil
-				d.ValueOmitted = events.CodeRecordTooLarge + ", and so were the headers"
+				d.ValueOmitted = events.OmittedHeaders
 				return events.EncodeDeadLetter(d)
 			},
 			func() events.Message {
 				d.Original.Key = nil
-				d.ValueOmitted = events.CodeRecordTooLarge + ", and so were the headers and the key"
+				d.ValueOmitted = events.OmittedKey
 				return events.EncodeDeadLetter(d)
 			},
 		},

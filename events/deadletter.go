@@ -3,7 +3,6 @@ package events
 import (
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 )
 
@@ -93,11 +92,21 @@ func DecodeDeadLetter(m Message) (DeadLetter, error) {
 	return d, err
 }
 
+// What ValueOmitted says when the broker refused the dead letter for its size.
+const (
+	OmittedValue   = CodeRecordTooLarge
+	OmittedHeaders = OmittedValue + ", and so were the headers"
+	OmittedKey     = OmittedHeaders + " and the key"
+)
+
 // HeadersOmitted reports whether the original headers had to be left out too:
-// the value alone was not enough for the broker. ValueOmitted says so.
+// the value alone was not enough for the broker.
 func (d DeadLetter) HeadersOmitted() bool {
-	return strings.HasSuffix(d.ValueOmitted, ", and so were the headers")
+	return d.ValueOmitted == OmittedHeaders || d.KeyOmitted()
 }
+
+// KeyOmitted reports whether the original key had to be left out as well.
+func (d DeadLetter) KeyOmitted() bool { return d.ValueOmitted == OmittedKey }
 
 // ErrValueOmitted: the dead letter does not have the original value. Read it
 // at Source, put it into Original and empty ValueOmitted.

@@ -31,7 +31,7 @@ func restore(ctx context.Context, r *topicreader.Reader, l *Letter) error {
 		return fmt.Errorf("%w cannot be read: %w", errOriginalGone, err)
 	case err != nil:
 		return err
-	case !bytes.Equal(rec.Key, l.Original.Key):
+	case !l.KeyOmitted() && !bytes.Equal(rec.Key, l.Original.Key):
 		return fmt.Errorf("%w has another key at %s, partition %d, offset %d", errOriginalGone, l.Source.Topic, l.Source.Partition, l.Source.Offset)
 	case !l.HeadersOmitted() && !slices.EqualFunc(rec.Headers, l.Original.Headers, sameHeader):
 		return fmt.Errorf("%w has other headers at %s, partition %d, offset %d", errOriginalGone, l.Source.Topic, l.Source.Partition, l.Source.Offset)

@@ -196,7 +196,13 @@ func TestAValueThatWasLeftOutIsReadWhereTheRequestStands(t *testing.T) {
 			m.Headers = []events.Header{{Key: "h", Value: []byte("large")}}
 			p.dies(m, p.write("requests", 0, m), "PARAM_ERROR", func(d *events.DeadLetter) {
 				d.Original.Headers = nil
-				d.ValueOmitted = events.CodeRecordTooLarge + ", and so were the headers"
+				d.ValueOmitted = events.OmittedHeaders
+			})
+		}, "A: replay 1\n"},
+		{"the key was left out as well", func(p *planted) {
+			m := message("A", 0)
+			p.dies(m, p.write("requests", 0, m), "PARAM_ERROR", func(d *events.DeadLetter) {
+				d.Original.Key, d.Original.Headers, d.ValueOmitted = nil, nil, events.OmittedKey
 			})
 		}, "A: replay 1\n"},
 		{"the topic is gone", func(p *planted) {
