@@ -155,7 +155,7 @@ func (w *Worker) Run(ctx context.Context) error {
 		topics: sources, needs: sinks,
 		session: w.cfg.SessionTimeout, rebalance: w.cfg.RebalanceTimeout, log: w.log,
 	}
-	w.lanes = newLanes(w.cfg.MaxInFlight, m.alive, w.log)
+	w.lanes = newLanes(w.cfg.MaxInFlight, m.alive, w.closer.Alive, w.log)
 	w.holds = newHolds(w.log)
 	w.lanes.call = w.call
 	m.renewed = w.lanes.poke
@@ -279,7 +279,7 @@ func (w *Worker) attempt(ctx context.Context, t *task, leave pass) (again bool) 
 	}
 	a := closeOrAsk(ctx, req, t.attempts > 0)
 	answered := func() {
-		leave.answered()
+		leave.answered(req)
 		// A query says nothing of what closes are refused for, and a forged
 		// reply nothing at all.
 		if !t.expired && !a.Unproven {
@@ -295,8 +295,7 @@ func (w *Worker) attempt(ctx context.Context, t *task, leave pass) (again bool) 
 			leave.unused()
 			return true
 		}
-		probe := func(ctx context.Context) bool { return w.closer.Alive(ctx, req) }
-		switch leave.unanswered(ctx, t.req.Order(), a.LastCall, probe) {
+		switch leave.unanswered(ctx, req, a.LastCall) {
 		case cutOff, itIsTheGateway, nobodyKnows:
 			return true
 		case itIsTheMerchant:
@@ -313,7 +312,7 @@ func (w *Worker) attempt(ctx context.Context, t *task, leave pass) (again bool) 
 		}
 	case Held:
 		if a.Attempts > 0 {
-			leave.answered()
+			leave.answered(req)
 		} else {
 			leave.unused() // the merchant lacks what it takes to call
 		}

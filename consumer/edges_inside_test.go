@@ -33,13 +33,13 @@ func TestAMerchantHeldForTwoReasonsIsStillProbed(t *testing.T) {
 
 func TestAProbeThatWasCutOffSaysNothingAboutTheGateway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := newGate(10, func() {}, silent())
+		g := newGate(10, func() {}, nil, silent())
 		defer g.stop()
 		p, _ := g.admit(0)
 		time.Sleep(20 * time.Second)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second) // the partition goes to another member
 		defer cancel()
-		keeps := p.unanswered(ctx, one, time.Time{}, func(ctx context.Context) bool { <-ctx.Done(); return false })
+		keeps := p.without(ctx, one, time.Time{}, func(ctx context.Context) bool { <-ctx.Done(); return false })
 		if keeps != cutOff {
 			t.Error("the request that was cut off lost its place")
 		}
@@ -52,7 +52,7 @@ func TestAProbeThatWasCutOffSaysNothingAboutTheGateway(t *testing.T) {
 			p, _ = g.admit(0)
 		}
 		asked := false
-		p.unanswered(t.Context(), one, time.Time{}, func(context.Context) bool { asked = true; return true })
+		p.without(t.Context(), one, time.Time{}, func(context.Context) bool { asked = true; return true })
 		if !asked {
 			t.Error("no further probe is made")
 		}
@@ -66,7 +66,7 @@ func TestWhatIsLeftOfLostPartitionsDoesNotPileUpBehindAShutGate(t *testing.T) {
 		kept := newPartition(t.Context(), place{"t", 0})
 		defer r.finishAll(kept)
 		p, _ := r.gate.admit(0)
-		p.unanswered(t.Context(), one, time.Time{}, dead)
+		p.without(t.Context(), one, time.Time{}, dead)
 		r.drive(kept, "WAITS", "1")
 		for round := range 10 { // an outage with ten rebalances
 			moves := newPartition(t.Context(), place{"t", 1})

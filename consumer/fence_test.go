@@ -120,7 +120,7 @@ func TestAPublicationThatIsFencedOffLeavesItsOffsetOpen(t *testing.T) {
 	cluster, _ := openTestCluster(t)
 	w := &Worker{log: silent(), publisher: newPublisher(cluster, always, silent()), committer: newCommitter(cluster, "g", silent())}
 	defer w.publisher.close()
-	w.lanes = newLanes(1, nil, silent())
+	w.lanes = newLanes(1, nil, nil, silent())
 	p := newPartition(context.Background(), place{"t", 0})
 	p.begin(0, nil)
 	task := &task{partition: p, offset: 0, size: 1}

@@ -26,9 +26,10 @@ const (
 // gate holds back all calls while the gateway as a whole does not answer (G5).
 //
 // When a call got no answer, a probe, a call of the same merchant about no order
-// at all, says what that speaks against:
+// at all, says what that speaks against. Others are those who are answered
+// meanwhile; where nobody was asked, so is a merchant that was answered before.
 //
-//	probe      others meanwhile  it is
+//	probe      others            it is
 //	no answer  not answered      the gateway: the gate is shut
 //	no answer  answered          the merchant, see holds
 //	an answer  answered, or few  the order: it loses a try
@@ -43,17 +44,21 @@ const (
 type gate struct {
 	slots   int
 	breaker *gobreaker.TwoStepCircuitBreaker[struct{}]
-	poke    func() // starts what may start now
+	ask     func(context.Context, events.Request) bool // a probe in the name of a request's merchant
+	poke    func()                                     // starts what may start now
 	log     logrus.FieldLogger
 
 	mu         sync.Mutex
 	limit      int // calls in flight at the most, at present
 	lastAnswer time.Time
-	silent     map[events.Order]bool // orders without an answer since then, at most enough
-	deadAt     time.Time             // when a probe got no answer; zero since an answer
-	probing    map[string]*probe     // under way, by mch_id
-	shutAt     time.Time             // zero while open
-	timer      *time.Timer
+	// witnesses are the last requests that were answered, of two merchants, the
+	// later one first: in their names is asked who else is answered.
+	witnesses [2]events.Request
+	silent    map[events.Order]bool // orders without an answer since then, at most enough
+	deadAt    time.Time             // when a probe got no answer; zero since an answer
+	probing   map[string]*probe     // under way, by mch_id
+	shutAt    time.Time             // zero while open
+	timer     *time.Timer
 }
 
 var (
@@ -61,8 +66,8 @@ var (
 	errNoEvidence = errors.New("says nothing about the gateway")
 )
 
-func newGate(slots int, poke func(), log logrus.FieldLogger) *gate {
-	g := &gate{slots: slots, limit: slots, poke: poke, log: log, silent: make(map[events.Order]bool), probing: make(map[string]*probe)}
+func newGate(slots int, poke func(), ask func(context.Context, events.Request) bool, log logrus.FieldLogger) *gate {
+	g := &gate{slots: slots, limit: slots, poke: poke, ask: ask, log: log, silent: make(map[events.Order]bool), probing: make(map[string]*probe)}
 	g.breaker = gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
 		MaxRequests:   1, // one probe at a time
 		Timeout:       probeEvery,
@@ -123,11 +128,15 @@ func (g *gate) admit(inFlight int) (pass, bool) {
 	return pass{g, time.Now(), done}, err == nil
 }
 
-// answered reports that the gateway answered, whatever it said: that makes
-// room for one more call.
-func (p pass) answered() {
+// answered reports that the gateway answered a request, whatever it said: that
+// makes room for one more call.
+func (p pass) answered(r events.Request) {
 	g := p.gate
 	g.mu.Lock()
+	if g.witnesses[0].MchID != r.MchID {
+		g.witnesses[1] = g.witnesses[0]
+	}
+	g.witnesses[0] = r
 	g.lastAnswer = time.Now()
 	g.limit = min(g.limit+1, g.slots)
 	g.silent, g.deadAt = make(map[events.Order]bool), time.Time{}
@@ -135,14 +144,13 @@ func (p pass) answered() {
 	p.done(nil)
 }
 
-// unanswered reports that a call for an order, made at since, got no usable
-// answer, and returns what that speaks against. ask asks the gateway, in the
-// name of the order's merchant, whether it is there.
-func (p pass) unanswered(ctx context.Context, order events.Order, since time.Time, ask func(context.Context) bool) suspicion {
+// unanswered reports that a request whose last call was made at since got no
+// usable answer, and returns what that speaks against.
+func (p pass) unanswered(ctx context.Context, r events.Request, since time.Time) suspicion {
 	if since.IsZero() {
 		since = p.began
 	}
-	found := p.gate.suspects(ctx, since, order, ask)
+	found := p.gate.suspects(ctx, since, r)
 	switch found {
 	case itIsTheGateway:
 		p.done(errSilent)
@@ -171,7 +179,7 @@ type probe struct {
 	found suspicion // after over
 }
 
-func (g *gate) suspects(ctx context.Context, since time.Time, order events.Order, ask func(context.Context) bool) suspicion {
+func (g *gate) suspects(ctx context.Context, since time.Time, r events.Request) suspicion {
 	g.mu.Lock()
 	switch {
 	case ctx.Err() != nil:
@@ -184,14 +192,14 @@ func (g *gate) suspects(ctx context.Context, since time.Time, order events.Order
 		return itIsTheGateway
 	}
 	if len(g.silent) < enough {
-		g.silent[order] = true
+		g.silent[r.Order()] = true
 	}
-	if p := g.probing[order.MchID]; p != nil {
+	if p := g.probing[r.MchID]; p != nil {
 		g.mu.Unlock()
 		select {
 		case <-p.over:
 			if p.found == cutOff {
-				return g.suspects(ctx, since, order, ask)
+				return g.suspects(ctx, since, r)
 			}
 			return p.found
 		case <-ctx.Done():
@@ -199,18 +207,21 @@ func (g *gate) suspects(ctx context.Context, since time.Time, order events.Order
 		}
 	}
 	p := &probe{over: make(chan struct{})}
-	g.probing[order.MchID] = p
+	g.probing[r.MchID] = p
+	ask := g.ask
 	g.mu.Unlock()
 
-	alive := ask(ctx)
-	if !alive && g.answersOthers(since) {
-		alive = ask(ctx) // one lost call must not hold a whole merchant
+	alive, others := ask(ctx, r), g.answersOthers(since)
+	if !alive && others {
+		alive = ask(ctx, r) // one lost call must not hold a whole merchant
 	}
-	others := g.answersOthers(since)
+	if witness, ok := g.witness(r.MchID); ok && !alive && !others {
+		others = ask(ctx, witness)
+	}
 
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	delete(g.probing, order.MchID)
+	delete(g.probing, r.MchID)
 	defer close(p.over)
 	switch {
 	case ctx.Err() != nil:
@@ -227,6 +238,18 @@ func (g *gate) suspects(ctx context.Context, since time.Time, order events.Order
 		g.limit = min(g.limit+1, g.slots, careful)
 	}
 	return p.found
+}
+
+// witness is the last request of another merchant that was answered.
+func (g *gate) witness(mchID string) (r events.Request, ok bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, r := range g.witnesses {
+		if r.MchID != "" && r.MchID != mchID {
+			return r, true
+		}
+	}
+	return events.Request{}, false
 }
 
 // answersOthers reports whether a call was answered since then, and lately.

@@ -3,6 +3,7 @@ package consumer
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -13,6 +14,14 @@ import (
 // dead and alive are what a probe finds.
 func dead(context.Context) bool  { return false }
 func alive(context.Context) bool { return true }
+
+// without is unanswered with a probe of the test's.
+func (p pass) without(ctx context.Context, o events.Order, since time.Time, probe func(context.Context) bool) suspicion {
+	p.gate.mu.Lock()
+	p.gate.ask = func(ctx context.Context, _ events.Request) bool { return probe(ctx) }
+	p.gate.mu.Unlock()
+	return p.unanswered(ctx, events.Request{MchID: o.MchID, OutTradeNo: o.OutTradeNo}, since)
+}
 
 var one = events.Order{OutTradeNo: "T1"}
 
@@ -33,12 +42,12 @@ func TestGate(t *testing.T) {
 	unanswered := func(t *testing.T, g *gate, n int, probe func(context.Context) bool) suspicion {
 		p, _ := g.admit(0)
 		time.Sleep(20 * time.Second)
-		return p.unanswered(t.Context(), events.Order{OutTradeNo: fmt.Sprint(n)}, time.Time{}, probe)
+		return p.without(t.Context(), events.Order{OutTradeNo: fmt.Sprint(n)}, time.Time{}, probe)
 	}
 	// meanwhile answers another call.
 	meanwhile := func(g *gate) {
 		other, _ := g.admit(1)
-		other.answered()
+		other.answered(events.Request{})
 	}
 	is := func(t *testing.T, got, want suspicion) {
 		t.Helper()
@@ -74,7 +83,7 @@ func TestGate(t *testing.T) {
 			bad, _ := g.admit(0)
 			time.Sleep(15 * time.Second)
 			meanwhile(g)
-			is(t, bad.unanswered(t.Context(), one, time.Time{}, alive), itIsTheOrder)
+			is(t, bad.without(t.Context(), one, time.Time{}, alive), itIsTheOrder)
 		},
 		"an unanswered call among answered ones speaks against its order": func(t *testing.T, g *gate) {
 			lost, _ := g.admit(0)
@@ -82,22 +91,36 @@ func TestGate(t *testing.T) {
 				time.Sleep(time.Second)
 				meanwhile(g)
 			}
-			is(t, lost.unanswered(t.Context(), one, time.Time{}, alive), itIsTheOrder)
+			is(t, lost.without(t.Context(), one, time.Time{}, alive), itIsTheOrder)
 			open(t, g)
 		},
 		"or against its merchant, when a probe in its name is not answered": func(t *testing.T, g *gate) {
 			lost, _ := g.admit(0)
 			time.Sleep(10 * time.Second)
 			meanwhile(g)
-			is(t, lost.unanswered(t.Context(), one, time.Time{}, dead), itIsTheMerchant)
+			is(t, lost.without(t.Context(), one, time.Time{}, dead), itIsTheMerchant)
 			open(t, g)
+		},
+		"when nobody was asked lately, one who was answered before is asked": func(t *testing.T, g *gate) {
+			for _, c := range []struct {
+				answers map[string]bool
+				want    suspicion
+			}{{map[string]bool{"b": true}, itIsTheMerchant}, {nil, itIsTheGateway}} {
+				good, _ := g.admit(0)
+				good.answered(events.Request{MchID: "b"})
+				time.Sleep(time.Hour)
+				lost, _ := g.admit(0)
+				time.Sleep(10 * time.Second)
+				g.ask = func(_ context.Context, r events.Request) bool { return c.answers[r.MchID] }
+				is(t, lost.unanswered(t.Context(), events.Request{MchID: "a"}, time.Time{}), c.want)
+			}
 		},
 		"one lost probe among answered calls says nothing": func(t *testing.T, g *gate) {
 			lost, _ := g.admit(0)
 			time.Sleep(10 * time.Second)
 			meanwhile(g)
 			asked := 0
-			is(t, lost.unanswered(t.Context(), one, time.Time{}, func(context.Context) bool { asked++; return asked > 1 }), itIsTheOrder)
+			is(t, lost.without(t.Context(), one, time.Time{}, func(context.Context) bool { asked++; return asked > 1 }), itIsTheOrder)
 		},
 		"an answer to others from before the call does not count": func(t *testing.T, g *gate) {
 			early, _ := g.admit(0)
@@ -105,14 +128,14 @@ func TestGate(t *testing.T) {
 			meanwhile(g)
 			time.Sleep(time.Second)
 			since := time.Now() // its last call begins
-			is(t, early.unanswered(t.Context(), one, since, dead), itIsTheGateway)
+			is(t, early.without(t.Context(), one, since, dead), itIsTheGateway)
 		},
 		"nor does one from long before its end": func(t *testing.T, g *gate) {
 			early, _ := g.admit(0)
 			time.Sleep(time.Second)
 			meanwhile(g)
 			time.Sleep(silence)
-			is(t, early.unanswered(t.Context(), one, time.Time{}, dead), itIsTheGateway)
+			is(t, early.without(t.Context(), one, time.Time{}, dead), itIsTheGateway)
 		},
 		"a shut gate opens when a probe is answered": func(t *testing.T, g *gate) {
 			unanswered(t, g, 1, dead)
@@ -128,7 +151,7 @@ func TestGate(t *testing.T) {
 			for i := range 20 {
 				p, _ := g.admit(i)
 				go func() {
-					found <- p.unanswered(t.Context(), events.Order{OutTradeNo: fmt.Sprint(i)}, time.Time{}, slow)
+					found <- p.without(t.Context(), events.Order{OutTradeNo: fmt.Sprint(i)}, time.Time{}, slow)
 				}()
 			}
 			for range 20 {
@@ -136,25 +159,25 @@ func TestGate(t *testing.T) {
 			}
 		},
 		"all that ask for one merchant at once share one probe": func(t *testing.T, g *gate) {
-			probes := 0
-			slow := func(context.Context) bool { probes++; time.Sleep(10 * time.Second); return false }
+			var probes atomic.Int32
+			slow := func(context.Context) bool { probes.Add(1); time.Sleep(10 * time.Second); return false }
 			found := make(chan suspicion, 3)
 			for _, mchID := range []string{"a", "a", "b"} {
 				p, _ := g.admit(0)
 				go func() {
-					found <- p.unanswered(t.Context(), events.Order{MchID: mchID, OutTradeNo: "T1"}, time.Time{}, slow)
+					found <- p.without(t.Context(), events.Order{MchID: mchID, OutTradeNo: "T1"}, time.Time{}, slow)
 				}()
 			}
 			for range 3 {
 				is(t, <-found, itIsTheGateway)
 			}
-			if probes != 2 {
-				t.Errorf("%d probes for two merchants", probes)
+			if n := probes.Load(); n != 2 {
+				t.Errorf("%d probes for two merchants", n)
 			}
 		},
 		"one probe at a time goes through a shut gate": func(t *testing.T, g *gate) {
 			p, _ := g.admit(0)
-			p.unanswered(t.Context(), one, time.Time{}, dead)
+			p.without(t.Context(), one, time.Time{}, dead)
 			time.Sleep(probeEvery + time.Second)
 			probe, ok := g.admit(0)
 			if !ok {
@@ -163,14 +186,14 @@ func TestGate(t *testing.T) {
 			if _, ok := g.admit(0); ok {
 				t.Error("a second probe")
 			}
-			probe.unanswered(t.Context(), one, time.Time{}, dead)
+			probe.without(t.Context(), one, time.Time{}, dead)
 			if _, ok := g.admit(0); ok {
 				t.Error("open after a probe without an answer")
 			}
 		},
 		"a probe that was not used leaves its place to another": func(t *testing.T, g *gate) {
 			p, _ := g.admit(0)
-			p.unanswered(t.Context(), one, time.Time{}, dead)
+			p.without(t.Context(), one, time.Time{}, dead)
 			time.Sleep(probeEvery + time.Second)
 			probe, _ := g.admit(0)
 			probe.unused()
@@ -180,13 +203,13 @@ func TestGate(t *testing.T) {
 		},
 		"after an outage each answer makes room for one more call": func(t *testing.T, g *gate) {
 			p, _ := g.admit(0)
-			p.unanswered(t.Context(), one, time.Time{}, dead)
+			p.without(t.Context(), one, time.Time{}, dead)
 			time.Sleep(probeEvery + time.Second)
 			probe, _ := g.admit(0)
 			if _, ok := g.admit(1); ok {
 				t.Error("a second call beside the probe")
 			}
-			probe.answered()
+			probe.answered(events.Request{})
 			if _, ok := g.admit(2); ok {
 				t.Error("three calls after one answer")
 			}
@@ -194,7 +217,7 @@ func TestGate(t *testing.T) {
 			if !ok {
 				t.Fatal("not two calls after one answer")
 			}
-			second.answered()
+			second.answered(events.Request{})
 			if _, ok := g.admit(2); !ok {
 				t.Error("not three calls after two answers")
 			}
@@ -202,7 +225,7 @@ func TestGate(t *testing.T) {
 	} {
 		t.Run(sentence, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				g := newGate(100, func() {}, silent())
+				g := newGate(100, func() {}, nil, silent())
 				defer g.stop()
 				test(t, g)
 			})

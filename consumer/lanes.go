@@ -45,7 +45,7 @@ type lane struct {
 	busy  bool // the first task is in flight
 }
 
-func newLanes(slots int, alive func(time.Time) bool, log logrus.FieldLogger) *lanes {
+func newLanes(slots int, alive func(time.Time) bool, ask func(context.Context, events.Request) bool, log logrus.FieldLogger) *lanes {
 	l := &lanes{
 		slots:       slots,
 		maxSettling: max(16*slots, 1024),
@@ -53,7 +53,7 @@ func newLanes(slots int, alive func(time.Time) bool, log logrus.FieldLogger) *la
 		byOrder:     make(map[events.Order]*lane),
 		changed:     make(chan struct{}),
 	}
-	l.gate = newGate(slots, l.poke, log)
+	l.gate = newGate(slots, l.poke, ask, log)
 	return l
 }
 

@@ -23,7 +23,7 @@ type road struct {
 
 func newRoad(slots int) *road {
 	r := &road{ends: make(map[string]chan bool), alive: true}
-	r.lanes = newLanes(slots, func(time.Time) bool { r.mu.Lock(); defer r.mu.Unlock(); return r.alive }, silent())
+	r.lanes = newLanes(slots, func(time.Time) bool { r.mu.Lock(); defer r.mu.Unlock(); return r.alive }, nil, silent())
 	r.lanes.call = func(ctx context.Context, t *task, leave pass) {
 		defer leave.unused()
 		r.mu.Lock()
