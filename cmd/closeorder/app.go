@@ -85,7 +85,7 @@ func (a *app) exit(cmd *cobra.Command, err error) int {
 	case errors.Is(err, errBadNews):
 		// What failed beside it was not said yet.
 		if rest := besides(err, errBadNews); rest != nil {
-			fmt.Fprintf(a.stderr, "closeorder: %v\n", rest)
+			fmt.Fprintf(a.stderr, "closeorder: %s\n", plain(rest))
 		}
 		return exitBad
 	case errors.As(err, &mistakes):
@@ -95,7 +95,7 @@ func (a *app) exit(cmd *cobra.Command, err error) int {
 		fmt.Fprintf(a.stderr, "closeorder: %v\nSee: %s --help\n", err, cmd.CommandPath())
 		return exitUsage
 	default:
-		fmt.Fprintf(a.stderr, "closeorder: %v\n", err)
+		fmt.Fprintf(a.stderr, "closeorder: %s\n", plain(err))
 		return exitBad
 	}
 }

@@ -108,6 +108,7 @@ func parseWhere(s string, now time.Time) (where, error) {
 func (w where) offsets(ctx context.Context, r *topicreader.Reader, topic string) (topicreader.Offsets, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, reachTimeout, errUnreached)
 	defer cancel()
+	r = bounded(ctx, r)
 	switch {
 	case w.end:
 		return r.End(ctx, topic)

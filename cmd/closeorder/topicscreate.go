@@ -255,9 +255,7 @@ func (c *cluster) metadata(ctx context.Context, topics []string) (*kafka.Metadat
 		if err == nil {
 			return res, nil
 		}
-		if ctx.Err() == nil {
-			c.notify(topics[0], -1, err)
-		}
+		untilEnd(ctx, c.notify)(topics[0], -1, err)
 		select {
 		case <-ctx.Done():
 			return nil, fmt.Errorf("%w (last failure: %w)", context.Cause(ctx), err)
