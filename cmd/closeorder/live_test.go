@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/closeorder/closeorder/internal/broker"
 	"github.com/closeorder/closeorder/internal/gatewaysim"
+	"github.com/closeorder/closeorder/internal/topicwriter"
 )
 
 func TestDevEndsWithABalanceThatAddsUp(t *testing.T) {
@@ -170,8 +172,8 @@ func TestWhatIsNotThereIsNamed(t *testing.T) {
 	env := []string{"CLOSEORDER_KAFKA_BROKERS=" + b.Addr()}
 	for args, want := range map[string]string{
 		"outcomes":                                    "topic closeorder.outcomes does not exist; create it",
-		"request --mch-id 1 --out-trade-no T1":        "topic closeorder.requests does not exist; create it",
-		"request --mch-id 1 --out-trade-no T1 --wait": "topics closeorder.requests, closeorder.outcomes do not exist; create them",
+		"request --mch-id 1 --out-trade-no T1":        "nothing was published: topic closeorder.requests does not exist; create it",
+		"request --mch-id 1 --out-trade-no T1 --wait": "nothing was published: topics closeorder.requests, closeorder.outcomes do not exist; create them",
 		"deadletters list":                            "topic closeorder.dead-letters does not exist; create it",
 		"deadletters replay":                          "topics closeorder.dead-letters, closeorder.outcomes, closeorder.requests do not exist; create them",
 	} {
@@ -323,4 +325,22 @@ func TestSimulateServesUntilItIsStopped(t *testing.T) {
 		t.Errorf("exit code %d", code)
 	}
 	sim.stdout.find(t, `calls, at most 1 at one time\n`)
+}
+
+func TestAFailedPublishingSaysHowFarItCame(t *testing.T) {
+	missing := &topicwriter.MissingTopicError{Topic: "r"}
+	for _, tt := range []struct {
+		what      string
+		published int
+		failure   error
+		want      string
+	}{
+		{"a missing topic takes nothing", 0, missing, "nothing was published: topic r does not exist; create it with: closeorder topics create"},
+		{"a topic that was deleted meanwhile took some", 5000, missing, "5000 of 7000 requests published, the others were not: topic r does not exist; create it with: closeorder topics create"},
+		{"a lost answer leaves doubt", 0, errors.New("EOF"), "0 of 7000 requests published for certain, more of them perhaps: EOF"},
+	} {
+		if got := unpublished(tt.published, 7000, tt.failure).Error(); got != tt.want {
+			t.Errorf("%s: %s, want %s", tt.what, got, tt.want)
+		}
+	}
 }

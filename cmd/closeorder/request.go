@@ -190,7 +190,7 @@ func (a *app) publishRequests(ctx context.Context, cfg config.Config, o requestO
 		topics = append(topics, cfg.Topics.Outcomes)
 	}
 	if err := c.exist(ctx, topics...); err != nil {
-		return err
+		return fmt.Errorf("nothing was published: %w", err)
 	}
 	// A name of its own for each request that brings none tells its outcome
 	// from those of earlier requests for the same order.
@@ -202,7 +202,7 @@ func (a *app) publishRequests(ctx context.Context, cfg config.Config, o requestO
 	var waiting *waiter
 	if o.wait {
 		if waiting, err = a.newWaiter(ctx, c, cfg.Topics.Outcomes, requests, o.json); err != nil {
-			return err
+			return fmt.Errorf("nothing was published: %w", err)
 		}
 	}
 	bar := a.progress("publishing", len(requests))
@@ -227,7 +227,7 @@ func (a *app) publishRequests(ctx context.Context, cfg config.Config, o requestO
 			}
 		}
 		if failure != nil {
-			return fmt.Errorf("%s of %d published for certain, more of them perhaps: %w", count(published, "request"), len(requests), failure)
+			return unpublished(published, len(requests), failure)
 		}
 	}
 	bar.finish()
@@ -244,6 +244,19 @@ func (a *app) publishRequests(ctx context.Context, cfg config.Config, o requestO
 		err = errBadNews
 	}
 	return err
+}
+
+// unpublished says how far a publishing came that failed. A topic that is not
+// there took nothing; what else failed may have been written all the same.
+func unpublished(published, total int, failure error) error {
+	var missing *topicwriter.MissingTopicError
+	switch certain := errors.As(failure, &missing); {
+	case certain && published == 0:
+		return fmt.Errorf("nothing was published: %w", failure)
+	case certain:
+		return fmt.Errorf("%d of %s published, the others were not: %w", published, count(total, "request"), failure)
+	}
+	return fmt.Errorf("%d of %s published for certain, more of them perhaps: %w", published, count(total, "request"), failure)
 }
 
 // refusedRequest is a request that the topic never takes.
@@ -277,11 +290,17 @@ func (c *cluster) publish(ctx context.Context, topic string, requests []events.R
 		}
 		messages[i] = m
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, 2*reachTimeout, errUnreached)
-	defer cancel()
+	// A cluster that takes nothing is given up, a slow one is not.
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	stuck := time.AfterFunc(reachTimeout, func() { cancel(errUnreached) })
+	defer stuck.Stop()
 	w := c.writer()
-	if bar != nil {
-		w.OnWritten = bar.add
+	w.OnWritten = func(n int) {
+		stuck.Reset(reachTimeout)
+		if bar != nil {
+			bar.add(n)
+		}
 	}
 	results, _ := w.Write(ctx, topic, messages) // the error is one of theirs
 	return results, nil
