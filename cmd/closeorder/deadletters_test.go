@@ -16,6 +16,7 @@ import (
 	"github.com/closeorder/closeorder/events"
 	"github.com/closeorder/closeorder/internal/broker"
 	"github.com/closeorder/closeorder/internal/config"
+	"github.com/closeorder/closeorder/internal/deadletters"
 	"github.com/closeorder/closeorder/internal/gatewaysim"
 	"github.com/closeorder/closeorder/internal/topicreader"
 )
@@ -181,6 +182,44 @@ func TestAReplayThatIsInterruptedSaysSoAndGoesOn(t *testing.T) {
 	}
 	if len(orders) != n {
 		t.Errorf("%d orders were replayed", len(orders))
+	}
+}
+
+func TestAPlanShowsFirstWhatIsSent(t *testing.T) {
+	plan := func(skips, sends int) *deadletters.Plan {
+		p := &deadletters.Plan{Replays: sends}
+		for i := range skips + sends {
+			s := deadletters.Step{OutTradeNo: fmt.Sprint("SEND", i), Replay: 1}
+			if i < skips {
+				s.OutTradeNo, s.Skip, s.Why = fmt.Sprint("SKIP", i), deadletters.Answered, "closed"
+			}
+			p.Steps = append(p.Steps, s)
+		}
+		return p
+	}
+	for _, tt := range []struct {
+		what         string
+		skips, sends int
+		first        string
+		rows         int
+		says         string
+	}{
+		{"however many are skipped before it", 300, 2, "SEND300", 22, "\nand 280 more to skip; --json lists all\n"},
+		{"of both kinds there are more", 21, 101, "SEND21", 120, "\nand 1 more to replay, 1 more to skip; --json lists all\n"},
+		{"all is shown", 1, 1, "SEND1", 2, "\n\n1 would be replayed; 1 skipped (answered 1). Nothing was sent; to send them add --yes\n"},
+		{"nothing is sent", 2, 0, "SKIP0", 2, "\nnothing to do; 2 skipped (answered 2)\n"},
+	} {
+		t.Run(tt.what, func(t *testing.T) {
+			out := newStream()
+			if err := (&app{stdout: out}).replayPrinter(replayOptions{}, "requests", plan(tt.skips, tt.sends)).print(nil); err != nil {
+				t.Fatal(err)
+			}
+			text := out.String()
+			rows := strings.Split(text, "\n")
+			if n := strings.Count(text, "SKIP") + strings.Count(text, "SEND"); n != tt.rows || !strings.Contains(rows[1], tt.first+" ") || !strings.Contains(text, tt.says) {
+				t.Errorf("%d rows\n%s", n, text)
+			}
+		})
 	}
 }
 
