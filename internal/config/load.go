@@ -64,10 +64,13 @@ func Load(from Source, sections ...Section) (Config, error) {
 	l.environment()
 	l.flags()
 	l.parse()
-	l.checkKafka()
-	l.checkTopics()
-	l.checkGateway()
-	l.loadMerchants()
+	// What is missing or does not fit may stand in a file that was not read.
+	if !l.unread {
+		l.checkKafka()
+		l.checkTopics()
+		l.checkGateway()
+		l.loadMerchants()
+	}
 	if len(l.mistakes) > 0 {
 		return Config{}, l.sorted()
 	}
@@ -81,6 +84,7 @@ type loader struct {
 	values   map[string]value
 	config   Config
 	mistakes Mistakes
+	unread   bool // the file could not be read
 }
 
 func (l *loader) defaults() {
