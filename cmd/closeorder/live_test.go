@@ -155,6 +155,16 @@ func TestOutcomesFollowsUntilItIsStopped(t *testing.T) {
 	if code := follow.end(t); code != exitDone || strings.Contains(follow.stdout.String(), "T1") {
 		t.Errorf("exit code %d, %s", code, follow.stdout)
 	}
+	for args, want := range map[string]string{
+		"--from beginning --out-trade-no NOPE": "closeorder: no outcome of NOPE in closeorder.outcomes\n",
+		"--out-trade-no T1":                    "closeorder: no outcome of T1 in closeorder.outcomes from its end on; look further back with --from 1h or --from beginning\n",
+		"--from 1ns":                           "closeorder: no outcome in closeorder.outcomes since 1ns\n",
+		"--from 1h --out-trade-no T1":          "",
+	} {
+		if code, _, stderr := call(t, env, "", append([]string{"outcomes", "--no-follow"}, strings.Fields(args)...)...); code != exitDone || stderr != want {
+			t.Errorf("%s: exit code %d, %s", args, code, stderr)
+		}
+	}
 	for from, want := range map[string]int{"beginning": 2, "1h": 2, "end": 0, time.Now().Add(time.Hour).Format(time.RFC3339): 0} {
 		code, stdout, stderr := call(t, env, "", "outcomes", "--no-follow", "--json", "--from", from)
 		if n := strings.Count(stdout, "\n"); code != exitDone || n != want {

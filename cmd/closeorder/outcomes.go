@@ -50,6 +50,7 @@ closeorder outcomes --from beginning --no-follow --json | jq 'select(.outcome ==
 			return err
 		}
 		printer := a.outcomePrinter(*asJSON, longTime)
+		printed := 0
 		each := func(r topicreader.Record) error {
 			o, err := events.DecodeOutcome(r.Message)
 			if err != nil {
@@ -59,6 +60,7 @@ closeorder outcomes --from beginning --no-follow --json | jq 'select(.outcome ==
 			if *only != "" && o.OutTradeNo != *only {
 				return nil
 			}
+			printed++
 			return printer.print(o)
 		}
 		// What is there already comes in the order of time, what follows as
@@ -68,7 +70,14 @@ closeorder outcomes --from beginning --no-follow --json | jq 'select(.outcome ==
 			return err
 		}
 		err = reader.ReadByTime(ctx, topic, at, end, each)
+		if err == nil && *noFollow && printed == 0 {
+			fmt.Fprintf(a.stderr, "closeorder: %s\n", noOutcome(*only, topic, *from))
+		}
 		if err == nil && !*noFollow {
+			// Nobody but a person takes silence for a failure.
+			if printed == 0 && isTerminal(a.stdout) {
+				fmt.Fprintf(a.stderr, "closeorder: waiting for outcomes in %s; Ctrl-C to stop\n", topic)
+			}
 			err = reader.Read(ctx, topic, end, nil, each)
 		}
 		switch {
@@ -80,6 +89,22 @@ closeorder outcomes --from beginning --no-follow --json | jq 'select(.outcome ==
 		return nil // following ends when it is stopped
 	}
 	return cmd
+}
+
+// noOutcome says what was not found, and what else to try.
+func noOutcome(outTradeNo, topic, from string) string {
+	text := "no outcome"
+	if outTradeNo != "" {
+		text += " of " + cell(outTradeNo)
+	}
+	text += " in " + topic
+	switch strings.ToLower(from) {
+	case "end":
+		return text + " from its end on; look further back with --from 1h or --from beginning"
+	case "beginning", "start":
+		return text
+	}
+	return text + " since " + from
 }
 
 // where is a place to begin reading.
