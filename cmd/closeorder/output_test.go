@@ -167,3 +167,19 @@ func TestATerminalIsKnownBehindTheOutput(t *testing.T) {
 		t.Error("a terminal gets no colours")
 	}
 }
+
+func TestRowsOfOutcomesLineUpHoweverLongTheNumberIs(t *testing.T) {
+	out := newStream()
+	p := (&app{stdout: out}).outcomePrinter(false, shortTime)
+	for _, no := range []string{"T1", strings.Repeat("9", 32)} {
+		if err := p.print(events.Outcome{Result: events.Closed, OutTradeNo: no, MchID: "1900000109", Code: "SUCCESS", Attempts: 1}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
+	for i, head := range []string{"MCH_ID", "1900000109", "1900000109"} {
+		if at, want := strings.Index(lines[i], head), strings.Index(lines[0], "MCH_ID"); at != want {
+			t.Errorf("line %d has its merchant at %d, not %d:\n%s", i+1, at, want, out)
+		}
+	}
+}
