@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -57,4 +59,18 @@ func TestTheEndOfAWaitIsNoTroubleWithKafka(t *testing.T) {
 			t.Errorf("told %d times", told)
 		}
 	})
+}
+
+// A listener for TLS that is talked to without hangs up or says nothing.
+func TestAListenerOfAnotherKindIsThoughtOf(t *testing.T) {
+	for _, unreached := range []error{errUnreached, fmt.Errorf("topic t: %w (last failure: %w)", errUnreached, errors.New("kafka.(*Client).Metadata: EOF"))} {
+		a := &app{stderr: newStream()}
+		if code := a.exit(a.root(), unreached); code != exitBad {
+			t.Errorf("exit code %d", code)
+		}
+		text := fmt.Sprint(a.stderr)
+		if !strings.Contains(text, "kafka.tls and kafka.sasl") || strings.Contains(text, "*Client") {
+			t.Errorf("%s", text)
+		}
+	}
 }

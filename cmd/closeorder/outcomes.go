@@ -143,4 +143,6 @@ func (w where) offsets(ctx context.Context, r *topicreader.Reader, topic string)
 	return r.At(ctx, topic, w.time)
 }
 
-var errUnreached = errors.New("no answer from Kafka; check --kafka-brokers and that the brokers run")
+// errUnreached ends a wait for brokers. One of them that expects TLS or SASL, or
+// expects none, says nothing to those who talk otherwise, or hangs up.
+var errUnreached = errors.New("no answer from Kafka; check --kafka-brokers, that the brokers run, and that kafka.tls and kafka.sasl are what that listener expects")
