@@ -33,7 +33,7 @@ func (l *loader) file() {
 		l.unread = true
 		l.mistakes = append(l.mistakes, Mistake{Setting: "config", Where: where, Problem: fmt.Sprintf(format, args...)})
 	}
-	data, err := l.ReadFile(name)
+	data, err := l.read(name)
 	if err != nil {
 		fail(by, "%v", err)
 		return
@@ -51,7 +51,7 @@ func (l *loader) file() {
 		fail(name, "more than one YAML document; one is expected")
 		return
 	}
-	w := walker{file: filepath.Base(name), loader: l}
+	w := walker{file: filepath.Base(name), dir: filepath.Dir(name), loader: l}
 	w.mapping("", doc.Content[0])
 }
 
@@ -97,6 +97,7 @@ func isYAML(data []byte) bool {
 // walker goes through the mappings of one document.
 type walker struct {
 	file string
+	dir  string // where it is
 	*loader
 }
 
@@ -169,7 +170,12 @@ func (w walker) setting(s Setting, node *yaml.Node) {
 	case isNull(node):
 		return
 	case node.Kind == yaml.ScalarNode:
-		w.values[s.Name] = value{text: node.Value, where: w.where(node)}
+		text := node.Value
+		// A file names its neighbours, wherever it is read from.
+		if path := strings.TrimSpace(text); s.namesFile() && path != "" && !filepath.IsAbs(path) {
+			text = filepath.Join(w.dir, path)
+		}
+		w.values[s.Name] = value{text: text, where: w.where(node)}
 	case node.Kind == yaml.SequenceNode:
 		items := make([]string, 0, len(node.Content))
 		for _, item := range node.Content {

@@ -1,8 +1,11 @@
 package config
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 )
@@ -75,6 +78,25 @@ func Load(from Source, sections ...Section) (Config, error) {
 		return Config{}, l.sorted()
 	}
 	return l.config, nil
+}
+
+// read reads a file. Its error names the whole path, as it may not be clear
+// what a relative one was taken from.
+func (l *loader) read(name string) ([]byte, error) {
+	data, err := l.ReadFile(name)
+	return data, fromHere(err)
+}
+
+// fromHere makes the path in an error of a file an absolute one.
+func fromHere(err error) error {
+	var broken *fs.PathError
+	if !errors.As(err, &broken) {
+		return err
+	}
+	if path, failed := filepath.Abs(broken.Path); failed == nil {
+		return &fs.PathError{Op: broken.Op, Path: path, Err: broken.Err}
+	}
+	return broken
 }
 
 type loader struct {

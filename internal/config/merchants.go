@@ -1,6 +1,8 @@
 package config
 
 import (
+	"errors"
+	"io/fs"
 	"slices"
 	"strings"
 
@@ -82,6 +84,11 @@ func (l *loader) apiKey() (signing.Key, bool) {
 // merchantsFile reads a file of merchants; closer owns its form.
 func (l *loader) merchantsFile(file string) {
 	all, err := closer.LoadMerchants(file)
+	var unreadable *fs.PathError
+	if errors.As(err, &unreadable) {
+		l.wrong("merchants_file", "%v", fromHere(err))
+		return
+	}
 	if err != nil {
 		for line := range strings.Lines(strings.TrimPrefix(err.Error(), "merchants file "+file+": ")) {
 			l.wrong("merchants_file", "%s: %s", file, strings.TrimSpace(line))
