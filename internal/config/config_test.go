@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -253,5 +254,31 @@ func golden(t *testing.T, file, got string) {
 	}
 	if got != string(want) {
 		t.Errorf("%s differs (write it anew with -update)\ngot:\n%s\nwant:\n%s", file, got, want)
+	}
+}
+
+func TestMerchantsThatWeChatPayDoesNotKnowAreWarnedOf(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "merchants.yaml")
+	text := "merchants:\n  - {mch_id: \"1900000109\", key: " + apiKey + ", next_key: short}\n  - {mch_id: wx8888888888888888, key: " + apiKey + "}\n"
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	const (
+		key = "an API key of merchant 1900000109 is not 32 bytes long, as those (V2) of WeChat Pay are; look whether it is whole, and the V2 key"
+		id  = `mch_id "wx8888888888888888" is not digits alone, as those of WeChat Pay are; look for an appid or a space in its place`
+	)
+	for what, tt := range map[string]struct {
+		from config.Source
+		want []string
+	}{
+		"in a file of merchants":  {config.Source{Env: []string{"CLOSEORDER_MERCHANTS_FILE=" + file}}, []string{key, id}},
+		"a single one by its key": {config.Source{Env: []string{"CLOSEORDER_MCH_ID=1900000109", "CLOSEORDER_API_KEY=" + apiKey[1:]}}, []string{key}},
+		"a single one by its id":  {config.Source{Env: []string{"CLOSEORDER_MCH_ID=wx8888888888888888", "CLOSEORDER_API_KEY=" + apiKey}}, []string{id}},
+		"one as it should be":     {config.Source{Env: []string{"CLOSEORDER_MCH_ID=1900000109", "CLOSEORDER_API_KEY=" + apiKey}}, nil},
+	} {
+		c, err := config.Load(tt.from, config.Calls)
+		if err != nil || !slices.Equal(c.Warnings, tt.want) {
+			t.Errorf("%s: %q, %v", what, c.Warnings, err)
+		}
 	}
 }

@@ -2,6 +2,7 @@ package config
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"slices"
 	"strings"
@@ -32,6 +33,22 @@ func (l *loader) loadMerchants() {
 			l.howTo("mch_id"), l.howTo("api_key"), l.howTo("merchants_file"))
 	default:
 		l.singleMerchant()
+	}
+	l.doubtMerchants()
+}
+
+// doubtMerchants warns of what the gateway gives to no merchant. It is no
+// mistake: a simulator takes any.
+func (l *loader) doubtMerchants() {
+	for _, m := range l.config.Merchants {
+		if m.MchID != "" && strings.Trim(m.MchID, "0123456789") != "" {
+			l.config.Warnings = append(l.config.Warnings, fmt.Sprintf("mch_id %q is not digits alone, as those of WeChat Pay are; look for an appid or a space in its place", m.MchID))
+		}
+		for _, key := range m.Keys {
+			if !key.HasPlatformLength() {
+				l.config.Warnings = append(l.config.Warnings, fmt.Sprintf("an API key of merchant %s is not 32 bytes long, as those (V2) of WeChat Pay are; look whether it is whole, and the V2 key", m.MchID))
+			}
+		}
 	}
 }
 
