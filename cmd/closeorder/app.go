@@ -30,6 +30,13 @@ type app struct {
 // run is the program. It returns the exit code, and when ctx ends it stops
 // what it does in good order.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer, env []string) int {
+	// The cause of a stop stands in messages: let it be a word for people, not
+	// the name of a signal.
+	running, stop := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer stop(nil)
+	defer context.AfterFunc(ctx, func() { stop(stopped{}) })()
+	ctx = running
+
 	out := &output{Writer: stdout}
 	a := &app{stdin: stdin, stdout: out, stderr: stderr, env: env}
 	root := a.root()
@@ -65,6 +72,13 @@ func (o *output) failure() error {
 	defer o.mu.Unlock()
 	return o.err
 }
+
+// stopped is why a command ends that was asked to stop.
+type stopped struct{}
+
+func (stopped) Error() string { return "stopped" }
+
+func (stopped) Is(target error) bool { return target == context.Canceled }
 
 // usageError is a mistake in flags or arguments.
 type usageError struct{ text string }
