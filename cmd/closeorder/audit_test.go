@@ -267,3 +267,18 @@ func TestOperationsNamesCommandsAndFlagsThatThereAre(t *testing.T) {
 		}
 	}
 }
+
+func TestOtherOutcomesAreNotCountedTwice(t *testing.T) {
+	for _, tt := range []struct {
+		what string
+		of   audit.WithoutRequest
+		want string
+	}{
+		{"one kind is the number of the row", audit.WithoutRequest{OutsideRange: 301}, "of requests outside of the range"},
+		{"several kinds have numbers of their own", audit.WithoutRequest{OutsideRange: 300, Foreign: 1}, "300 of requests outside of the range, 1 of records that are none of these requests"},
+	} {
+		if got := otherNote(tt.of); got != tt.want {
+			t.Errorf("%s: %s", tt.what, got)
+		}
+	}
+}

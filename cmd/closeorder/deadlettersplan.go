@@ -184,7 +184,7 @@ func (p *replayPrinter) conclude(failure error) {
 	out, s := p.app.stdout, p.summary()
 	skipped, total := "", 0
 	for _, why := range slices.Sorted(maps.Keys(s.Skipped)) {
-		skipped = joinComma(skipped, fmt.Sprintf("%s %d", strings.ReplaceAll(string(why), "_", " "), s.Skipped[why]))
+		skipped = joinComma(skipped, fmt.Sprintf("%d %s", s.Skipped[why], strings.ReplaceAll(string(why), "_", " ")))
 		total += s.Skipped[why]
 	}
 	if total > 0 {
