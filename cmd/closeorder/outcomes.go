@@ -22,7 +22,7 @@ standard error and passed.`,
 		Example: `closeorder outcomes --from 1h
 closeorder outcomes --from beginning --no-follow --json | jq 'select(.outcome == "failed")'`,
 	}
-	from := cmd.Flags().String("from", "end", "`WHERE` to begin: end, beginning, a time (RFC 3339), or so long ago (90s, 1h)")
+	from := cmd.Flags().String("from", "end", "`WHERE` to begin: end, beginning, a time (RFC 3339, or local as tables show it), or so long ago (90s, 1h, 7d)")
 	noFollow := cmd.Flags().Bool("no-follow", false, "stop at what is there now")
 	only := cmd.Flags().String("out-trade-no", "", "only the outcomes of this order `NUMBER`")
 	asJSON := cmd.Flags().Bool("json", false, "print JSON lines")
@@ -120,13 +120,10 @@ func parseWhere(s string, now time.Time) (where, error) {
 	case "beginning", "start":
 		return where{beginning: true}, nil
 	}
-	if t, err := time.Parse(time.RFC3339, s); err == nil {
+	if t, ok := parseMoment(s, now); ok {
 		return where{time: t}, nil
 	}
-	if d, err := time.ParseDuration(s); err == nil && d >= 0 {
-		return where{time: now.Add(-d)}, nil
-	}
-	return where{}, usagef("--from: %q is neither end, beginning, a time such as 2026-01-31T08:00:00Z, nor a duration such as 90s or 1h", s)
+	return where{}, usagef("--from: %q is neither end, beginning, a time such as 2026-01-31T08:00:00Z, %q or 2026-01-31 (local), nor a duration such as 90s, 1h or 7d", s, "2026-01-31 08:00:00")
 }
 
 // offsets asks the cluster, and not for ever.
