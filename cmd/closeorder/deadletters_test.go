@@ -103,6 +103,13 @@ func TestTheLifeOfADeadLetter(t *testing.T) {
 	if !strings.HasSuffix(again, "\nnothing to do; 3 skipped (3 answered)\n") {
 		t.Errorf("%s", again)
 	}
+	// The dead letters stay; those that are still open are told apart.
+	if open := step(exitDone, "", "", "deadletters", "list", "--open"); strings.Contains(open, "U1") || !strings.HasSuffix(open, "\n1 dead letter: PARAM_ERROR 1\n") {
+		t.Errorf("%s", open)
+	}
+	if open := step(exitDone, "", "", "deadletters", "list", "--open", "--out-trade-no", "U1"); open != "no dead letters without a closed or paid outcome\n" {
+		t.Errorf("%s", open)
+	}
 	step(exitDone, "replay-nothing.txt", "", "deadletters", "replay", "--out-trade-no", "U1", "--yes")
 	step(exitDone, "replay-nothing-json.txt", "", "deadletters", "replay", "--out-trade-no", "U1", "--yes", "--json")
 	step(exitDone, "replay-no-match.txt", "", "deadletters", "replay", "--code", "BANKERROR", "--yes")
