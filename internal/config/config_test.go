@@ -158,16 +158,31 @@ func TestTheSectionsThatNobodyAskedForMayBeWrong(t *testing.T) {
 	}
 }
 
-func TestAVariableThatIsNearlyOursIsWarnedOf(t *testing.T) {
-	c, err := config.Load(config.Source{Env: []string{
-		"CLOSEORDER_KAFKA_BROKER=b:1", "CLOSEORDER_SERVICE_HOST=10.0.0.1", "CLOSEORDER_PORT_8080_TCP_ADDR=10.0.0.1",
-	}}, config.Connection)
-	if err != nil {
-		t.Fatal(err)
-	}
-	want := "[environment variable CLOSEORDER_KAFKA_BROKER is not known; did you mean CLOSEORDER_KAFKA_BROKERS?]"
-	if got := fmt.Sprint(c.Warnings); got != want {
-		t.Errorf("warnings are %s\nwant %s", got, want)
+func TestAVariableThatSetsNothingIsWarnedOf(t *testing.T) {
+	for _, tt := range []struct{ what, variable, want string }{
+		{"nearly a setting", "CLOSEORDER_KAFKA_BROKER", "did you mean CLOSEORDER_KAFKA_BROKERS?"},
+		{"nearly the file", "CLOSEORDER_CONFG", "did you mean CLOSEORDER_CONFIG?"},
+		{"a flag's name in capitals", "CLOSEORDER_KAFKA_TLS", "is not known"},
+		{"nothing of ours", "CLOSEORDER_COLOUR", "is not known"},
+		{"of a Kubernetes service of our name", "CLOSEORDER_SERVICE_HOST", ""},
+		{"of one of its ports", "CLOSEORDER_SERVICE_PORT_HTTP", ""},
+		{"of a link to it", "CLOSEORDER_PORT_8080_TCP_ADDR", ""},
+		{"of a service whose name begins with ours", "CLOSEORDER_KAFKA_PORT_9092_TCP", ""},
+		{"of the tests", "CLOSEORDER_SIM_SEEDS", ""},
+		{"of the tests that need Kafka", "CLOSEORDER_REQUIRE_APACHE_KAFKA", ""},
+		{"the file", "CLOSEORDER_CONFIG", ""},
+		{"of somebody else", "OTHER_KAFKA_BROKER", ""},
+	} {
+		c, err := config.Load(config.Source{
+			Env: []string{tt.variable + "=b:1"}, ReadFile: func(string) ([]byte, error) { return nil, nil },
+		}, config.Connection)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := strings.Join(c.Warnings, ", ")
+		if (got == "") != (tt.want == "") || !strings.Contains(got, tt.want) || got != "" && !strings.HasPrefix(got, "environment variable "+tt.variable+" is not known") {
+			t.Errorf("%s: %s is warned of with %q", tt.what, tt.variable, got)
+		}
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -128,18 +129,31 @@ func (l *loader) environment() {
 		name, ok := known[variable]
 		switch {
 		case !ok:
-			// Kubernetes sets CLOSEORDER_SERVICE_HOST and the like for a service
-			// of that name, so that an unknown variable is no mistake; one that
-			// is nearly ours is worth a word.
-			if near := nearest(variable, slicesOfKeys(known), 2); near != "" {
-				l.config.Warnings = append(l.config.Warnings,
-					fmt.Sprintf("environment variable %s is not known; did you mean %s?", variable, near))
-			}
+			l.unknownVariable(variable, slicesOfKeys(known))
 		case name != "":
 			l.values[name] = value{text: text, where: variable}
 		}
 	}
 	slices.Sort(l.config.Warnings)
+}
+
+// notSettings are the variables with our prefix that are for others: what
+// tests read, and what Kubernetes sets in every pod for services whose name
+// begins with ours.
+var notSettings = regexp.MustCompile(`^CLOSEORDER_((AUDIT|CHAOS|CRASH|HELPER|REQUIRE|SIM|TEST)_\w+|(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?))$`)
+
+// unknownVariable warns of a variable that sets nothing. It is no mistake:
+// other programs may share the environment.
+func (l *loader) unknownVariable(variable string, known []string) {
+	near := nearest(variable, known, 3)
+	text := fmt.Sprintf("environment variable %s is not known", variable)
+	switch {
+	case near != "":
+		text += "; did you mean " + near + "?"
+	case notSettings.MatchString(variable):
+		return
+	}
+	l.config.Warnings = append(l.config.Warnings, text)
 }
 
 func (l *loader) flags() {
