@@ -158,7 +158,7 @@ func (w walker) entry(path string, key, val *yaml.Node) {
 	for i, s := range w.settings {
 		names[i] = s.Name
 	}
-	if near := nearest(path, names, 3); near != "" {
+	if near := Nearest(path, names, 3); near != "" {
 		w.wrong(path, key, "unknown setting; did you mean %s?", near)
 	} else {
 		w.wrong(path, key, "unknown setting")

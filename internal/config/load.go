@@ -145,7 +145,7 @@ var notSettings = regexp.MustCompile(`^CLOSEORDER_((AUDIT|CHAOS|CRASH|HELPER|REQ
 // unknownVariable warns of a variable that sets nothing. It is no mistake:
 // other programs may share the environment.
 func (l *loader) unknownVariable(variable string, known []string) {
-	near := nearest(variable, known, 3)
+	near := Nearest(variable, known, 3)
 	text := fmt.Sprintf("environment variable %s is not known", variable)
 	switch {
 	case near != "":
