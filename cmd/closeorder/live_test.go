@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/closeorder/closeorder/closer"
 	"github.com/closeorder/closeorder/internal/broker"
 	"github.com/closeorder/closeorder/internal/gatewaysim"
 	"github.com/closeorder/closeorder/internal/topicwriter"
@@ -220,7 +221,7 @@ func TestTopicsCreate(t *testing.T) {
 		golden(t, "topics-create-"+tt.name+".txt", stdout)
 	}
 	code, stdout, _ := call(t, append(env, "CLOSEORDER_TOPICS_REQUESTS=new"), "", "topics", "create", "--replication", "3")
-	if code != exitBad || !strings.Contains(stdout, "failed") {
+	if code != exitBad || !strings.Contains(stdout, "failed") || !strings.Contains(stdout, "the brokers refuse 3 replicas: each needs a broker of its own that is up; lower --replication or start brokers\n") {
 		t.Errorf("more replicas than brokers: exit code %d\n%s", code, stdout)
 	}
 }
@@ -280,6 +281,30 @@ func TestMoreInSyncReplicasThanReplicasAreWrongUsage(t *testing.T) {
 	code, stdout, stderr := call(t, env, "", "topics", "create", "--replication", "3")
 	if code != exitBad || stderr != "" || strings.Count(stdout, " failed ") != 8 {
 		t.Errorf("more replicas than brokers: exit code %d, %s\n%s", code, stderr, stdout)
+	}
+}
+
+func TestTheProofOfAReplyIsTold(t *testing.T) {
+	reply := func(code string, f closer.Failure) closer.Attempt {
+		return closer.Attempt{Reply: map[string]string{"return_code": code}, Failure: f}
+	}
+	for _, tt := range []struct {
+		what string
+		one  closer.Attempt
+		keys int
+		want string
+	}{
+		{"signed", reply("SUCCESS", ""), 1, "verified with key 1"},
+		{"signed while a key is changed", reply("SUCCESS", ""), 2, "verified with one of the merchant's 2 keys"},
+		{"signed about another order", reply("SUCCESS", closer.FailIdentity), 1, "verified with key 1"},
+		{"not signed", reply("SUCCESS", closer.FailUnsigned), 1, "there is none: the reply proves nothing"},
+		{"signed by somebody else", reply("SUCCESS", closer.FailSignature), 1, "not right: the reply proves nothing"},
+		{"refused", reply("FAIL", ""), 1, "there is none, as with every return_code FAIL: a hint, no proof"},
+		{"no return_code that is known", reply("MAYBE", closer.FailIncomplete), 1, "not checked: the reply is none"},
+	} {
+		if got := proof(tt.one, tt.keys); got != tt.want {
+			t.Errorf("%s: %s, want %s", tt.what, got, tt.want)
+		}
 	}
 }
 

@@ -279,6 +279,8 @@ func (p *topicPlan) answered(err error, dryRun bool) {
 	switch {
 	case errors.Is(err, kafka.TopicAlreadyExists):
 		p.State, p.Note = topicExists, "made by somebody else just now"
+	case errors.Is(err, kafka.InvalidReplicationFactor):
+		p.State, p.Note = topicFailed, fmt.Sprintf("the brokers refuse %s: each needs a broker of its own that is up; lower --replication or start brokers", count(p.Replication, "replica"))
 	case err != nil:
 		p.State, p.Note = topicFailed, err.Error()
 	case dryRun:

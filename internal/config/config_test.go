@@ -141,6 +141,20 @@ func TestAMistakeShowsNoPassword(t *testing.T) {
 	}
 }
 
+func TestEachMistakeOfAListIsNamed(t *testing.T) {
+	_, err := config.Load(config.Source{Flags: map[string]string{
+		"gateway.urls": "ftp://a,https://b.example,c,https://d.example/x", "kafka.brokers": "a,b:1,c:x",
+	}}, config.Connection, config.Calls)
+	for _, want := range []string{`"ftp://a" is not`, `"c" is not`, `"https://d.example/x" has more`, `"a" is not host:port`, `"c:x" is not host:port`} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s is not in %v", want, err)
+		}
+	}
+	if strings.Contains(fmt.Sprint(err), "b.example") {
+		t.Errorf("what is right is named: %v", err)
+	}
+}
+
 func TestTheSectionsThatNobodyAskedForMayBeWrong(t *testing.T) {
 	from := config.Source{
 		Env:   []string{"CLOSEORDER_GATEWAY_URLS=nonsense", "CLOSEORDER_KAFKA_BROKERS=b:1", "CLOSEORDER_API_KEY_FILE=missing"},
