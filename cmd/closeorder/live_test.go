@@ -114,6 +114,7 @@ func TestRequestWaitsForItsOutcome(t *testing.T) {
 	if code := dev.end(t); code != exitDone {
 		t.Errorf("dev ended with %d", code)
 	}
+	dev.stderr.find(t, "stopping: calls in flight are finished first; Ctrl-C again ends it at once\n")
 	dev.stdout.find(t, `\n6 = 3 closed \+ 1 paid \+ 2 failed\n$`)
 }
 
