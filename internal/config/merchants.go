@@ -34,22 +34,24 @@ func (l *loader) loadMerchants() {
 	default:
 		l.singleMerchant()
 	}
-	l.doubtMerchants()
+	l.config.Warnings = append(l.config.Warnings, Doubts(l.config.Merchants)...)
 }
 
-// doubtMerchants warns of what the gateway gives to no merchant. It is no
-// mistake: a simulator takes any.
-func (l *loader) doubtMerchants() {
-	for _, m := range l.config.Merchants {
+// Doubts says what WeChat Pay gives to no merchant. It is no mistake: a
+// simulator takes any.
+func Doubts(merchants []closer.Merchant) []string {
+	var doubts []string
+	for _, m := range merchants {
 		if m.MchID != "" && strings.Trim(m.MchID, "0123456789") != "" {
-			l.config.Warnings = append(l.config.Warnings, fmt.Sprintf("mch_id %q is not digits alone, as those of WeChat Pay are; look for an appid or a space in its place", m.MchID))
+			doubts = append(doubts, fmt.Sprintf("mch_id %q is not digits alone, as those of WeChat Pay are; look for an appid or a space in its place", m.MchID))
 		}
 		for _, key := range m.Keys {
 			if !key.HasPlatformLength() {
-				l.config.Warnings = append(l.config.Warnings, fmt.Sprintf("an API key of merchant %s is not 32 bytes long, as those (V2) of WeChat Pay are; look whether it is whole, and the V2 key", m.MchID))
+				doubts = append(doubts, fmt.Sprintf("an API key of merchant %s is not 32 bytes long, as those (V2) of WeChat Pay are; look whether it is whole, and the V2 key", m.MchID))
 			}
 		}
 	}
+	return doubts
 }
 
 func (l *loader) singleMerchant() {
