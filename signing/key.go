@@ -48,6 +48,15 @@ func NewKey(text string) (Key, error) {
 // IsZero reports whether k is the zero Key.
 func (k Key) IsZero() bool { return k.secret == nil }
 
+// keyBytes is the length of every API key (V2) that can be set at the merchant
+// platform: letters and digits.
+const keyBytes = 32
+
+// HasPlatformLength reports whether the key has the 32 bytes of every API key
+// (V2) that can be set at the merchant platform. NewKey takes others all the
+// same, as a simulator does: a caller can warn.
+func (k Key) HasPlatformLength() bool { return !k.IsZero() && len(k.secret()) == keyBytes }
+
 // Equal reports in constant time whether k and other are the same key.
 func (k Key) Equal(other Key) bool {
 	if k.IsZero() || other.IsZero() {

@@ -15,6 +15,19 @@ import (
 	"github.com/closeorder/closeorder/signing"
 )
 
+func TestTheLengthOfAPlatformKeyIsKnown(t *testing.T) {
+	for text, want := range map[string]bool{
+		strings.Repeat("k", 32): true, strings.Repeat("k", 31): false, strings.Repeat("k", 33): false, "k": false,
+	} {
+		if got := mustKey(t, text).HasPlatformLength(); got != want {
+			t.Errorf("%d bytes: %v", len(text), got)
+		}
+	}
+	if (signing.Key{}).HasPlatformLength() {
+		t.Error("the zero Key has a length")
+	}
+}
+
 type embedding struct {
 	signing.Key
 	Name string

@@ -30,6 +30,13 @@ type app struct {
 // run is the program. It returns the exit code, and when ctx ends it stops
 // what it does in good order.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer, env []string) int {
+	// The cause of a stop stands in messages: let it be a word for people, not
+	// the name of a signal.
+	running, stop := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer stop(nil)
+	defer context.AfterFunc(ctx, func() { stop(stopped{}) })()
+	ctx = running
+
 	out := &output{Writer: stdout}
 	a := &app{stdin: stdin, stdout: out, stderr: stderr, env: env}
 	root := a.root()
@@ -66,6 +73,13 @@ func (o *output) failure() error {
 	return o.err
 }
 
+// stopped is why a command ends that was asked to stop.
+type stopped struct{}
+
+func (stopped) Error() string { return "stopped" }
+
+func (stopped) Is(target error) bool { return target == context.Canceled }
+
 // usageError is a mistake in flags or arguments.
 type usageError struct{ text string }
 
@@ -85,7 +99,7 @@ func (a *app) exit(cmd *cobra.Command, err error) int {
 	case errors.Is(err, errBadNews):
 		// What failed beside it was not said yet.
 		if rest := besides(err, errBadNews); rest != nil {
-			fmt.Fprintf(a.stderr, "closeorder: %v\n", rest)
+			fmt.Fprintf(a.stderr, "closeorder: %s\n", plain(rest))
 		}
 		return exitBad
 	case errors.As(err, &mistakes):
@@ -95,7 +109,7 @@ func (a *app) exit(cmd *cobra.Command, err error) int {
 		fmt.Fprintf(a.stderr, "closeorder: %v\nSee: %s --help\n", err, cmd.CommandPath())
 		return exitUsage
 	default:
-		fmt.Fprintf(a.stderr, "closeorder: %v\n", err)
+		fmt.Fprintf(a.stderr, "closeorder: %s\n", plain(err))
 		return exitBad
 	}
 }
@@ -132,7 +146,9 @@ To see it at work, with nothing to install:  closeorder dev`,
 	root.SetIn(a.stdin)
 	root.SetOut(a.stdout)
 	root.SetErr(a.stderr)
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err.Error()} })
+	root.SetFlagErrorFunc(flagError)
+	root.Version = builtFrom().String()
+	root.SetVersionTemplate("closeorder {{.Version}}\n")
 	root.SetUsageFunc(usage)
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddGroup(
@@ -153,6 +169,7 @@ func noCommand(cmd *cobra.Command, args []string) error {
 		return nil
 	}
 	text := fmt.Sprintf("there is no command %q", strings.TrimSpace(cmd.CommandPath()+" "+args[0]))
+	cmd.SuggestionsMinimumDistance = 2 // cobra has 0 for all but its own messages
 	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
 		text += "; did you mean " + strings.Join(near, " or ") + "?"
 	}

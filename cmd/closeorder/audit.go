@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/closeorder/closeorder/internal/audit"
@@ -25,7 +26,8 @@ Workers may run meanwhile: what they are at counts as in flight, never as lost.
 With --since and --until the requests of that time are audited, by their
 timestamps, and what became of them is looked up to the end of the topics.
 
-Exit code 0: it balances; 1: one of the above, or Kafka cannot be read.`,
+Exit code 0: it balances; 1: one of the above, or Kafka cannot be read, or
+--kafka-group has committed nothing though requests were answered.`,
 		Example: `closeorder audit
 closeorder audit --since 24h --json | jq '.findings[]'
 closeorder audit --since 2026-01-31T08:00:00Z --until 2026-01-31T09:00:00Z`,
@@ -89,5 +91,40 @@ func (a *app) audit(ctx context.Context, cfg config.Config, since, until time.Ti
 	}
 	bar := a.progress("auditing", int(snapshot.Records()))
 	defer bar.finish()
-	return snapshot.Audit(ctx, audit.Options{Limit: limit, OnRead: bar.add})
+	report, err := snapshot.Audit(ctx, audit.Options{Limit: limit, OnRead: bar.add})
+	if err == nil {
+		err = ofTheWorkers(ctx, snapshot, report)
+	}
+	return report, err
+}
+
+// firstCommit is how long workers may have published without a commit: they
+// commit at once, unless a broker is slow.
+const firstCommit = 3 * time.Second
+
+// ofTheWorkers finds out that the group is not that of the workers. Everything
+// that such a group has not committed counts as in flight, so that no hole can
+// be seen: that proves nothing, and must not look like a proof.
+func ofTheWorkers(ctx context.Context, snapshot *audit.Snapshot, r *audit.Report) error {
+	if r.Closed+r.Paid+r.Failed+r.Waiting+r.DeadLetters+r.OutcomesWithoutRequest.Sum() == 0 {
+		return nil // no worker has done anything
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, reachTimeout, errUnreached)
+	defer cancel()
+	for began := time.Now(); ; {
+		committed, err := snapshot.Committed(ctx)
+		switch {
+		case err != nil || committed:
+			return err
+		case time.Since(began) >= firstCommit:
+			r.Balanced = false
+			r.Notes = append(r.Notes, fmt.Sprintf("requests were answered or put off, and not by group %s: this proves nothing; name the workers' group with --kafka-group", r.Group))
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(250 * time.Millisecond):
+		}
+	}
 }

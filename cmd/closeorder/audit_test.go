@@ -195,6 +195,39 @@ var wrongLooks = []string{
 	"deadletters replay --yes --kafka-brokers here",
 }
 
+func TestAnAuditOfAnotherGroupProvesNothing(t *testing.T) {
+	b, err := broker.Start(broker.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	env := []string{"CLOSEORDER_KAFKA_BROKERS=" + b.Addr()}
+	if code, _, stderr := call(t, env, "", "request", "--mch-id", "1", "--out-trade-no", "T1"); code != exitDone {
+		t.Fatal(stderr)
+	}
+	code, stdout, stderr := call(t, env, "", "audit")
+	if code != exitDone || stderr != "" || !strings.Contains(stdout, "note: group closeorder has committed nothing") {
+		t.Errorf("where no worker was yet: exit code %d, %s\n%s", code, stderr, stdout)
+	}
+	cfg := config.Default()
+	cfg.Kafka.Brokers = []string{b.Addr()}
+	c, err := (&app{stderr: newStream()}).cluster(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.close()
+	if _, err := c.writer().Write(t.Context(), cfg.Topics.Outcomes, []events.Message{hostile(t)}); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range []string{"audit --kafka-group typo --json", "audit --kafka-group typo"} {
+		code, stdout, stderr = call(t, env, "", strings.Fields(args)...)
+		if code != exitBad || stderr != "" || strings.Contains(stdout, `"balanced": true`) ||
+			!strings.Contains(stdout, "requests were answered or put off, and not by group typo: this proves nothing; name the workers' group with --kafka-group") {
+			t.Errorf("%s: exit code %d, %s\n%s", args, code, stderr, stdout)
+		}
+	}
+}
+
 func TestAuditNeedsItsTopics(t *testing.T) {
 	b, err := broker.Start(broker.Config{Topics: slices.Delete(broker.DefaultTopics(), 4, 6)})
 	if err != nil {
@@ -231,6 +264,21 @@ func TestOperationsNamesCommandsAndFlagsThatThereAre(t *testing.T) {
 			if isFlag && cmd.Flags().Lookup(name) == nil {
 				t.Errorf("closeorder %s: no flag --%s", c[1], name)
 			}
+		}
+	}
+}
+
+func TestOtherOutcomesAreNotCountedTwice(t *testing.T) {
+	for _, tt := range []struct {
+		what string
+		of   audit.WithoutRequest
+		want string
+	}{
+		{"one kind is the number of the row", audit.WithoutRequest{OutsideRange: 301}, "of requests outside of the range"},
+		{"several kinds have numbers of their own", audit.WithoutRequest{OutsideRange: 300, Foreign: 1}, "300 of requests outside of the range, 1 of records that are none of these requests"},
+	} {
+		if got := otherNote(tt.of); got != tt.want {
+			t.Errorf("%s: %s", tt.what, got)
 		}
 	}
 }

@@ -2,6 +2,8 @@ package main
 
 import (
 	"errors"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/closeorder/closeorder/internal/config"
@@ -12,7 +14,7 @@ import (
 type timeRange struct{ since, until string }
 
 func (r *timeRange) add(flags *pflag.FlagSet, what string) {
-	flags.StringVar(&r.since, "since", "", "only "+what+" from this `TIME` on (RFC 3339), or so long ago (90s, 24h)")
+	flags.StringVar(&r.since, "since", "", "only "+what+" from this `TIME` on (RFC 3339, or local as tables show it), or so long ago (90s, 24h, 7d)")
 	flags.StringVar(&r.until, "until", "", "only "+what+" before this `TIME`, or so long ago")
 }
 
@@ -33,13 +35,33 @@ func parseTime(flag, s string, now time.Time) (time.Time, error) {
 	if s == "" {
 		return time.Time{}, nil
 	}
-	if t, err := time.Parse(time.RFC3339, s); err == nil {
+	if t, ok := parseMoment(s, now); ok {
 		return t, nil
 	}
-	if d, err := time.ParseDuration(s); err == nil && d >= 0 {
-		return now.Add(-d), nil
+	return time.Time{}, usagef("%s: %q is neither a time such as 2026-01-31T08:00:00Z, %q or 2026-01-31 (local) nor a duration such as 90s, 24h or 7d", flag, s, "2026-01-31 08:00:00")
+}
+
+// parseMoment reads a time with its zone, a local one as the tables print it,
+// a local day, or how long ago it is.
+func parseMoment(s string, now time.Time) (time.Time, bool) {
+	if t, err := time.Parse(time.RFC3339, s); err == nil {
+		return t, true
 	}
-	return time.Time{}, usagef("%s: %q is neither a time such as 2026-01-31T08:00:00Z nor a duration such as 90s or 24h", flag, s)
+	for _, layout := range []string{longTime, "2006-01-02T15:04:05", time.DateOnly} {
+		if t, err := time.ParseInLocation(layout, s, now.Location()); err == nil {
+			return t, true
+		}
+	}
+	if d, err := time.ParseDuration(s); err == nil && d >= 0 {
+		return now.Add(-d), true
+	}
+	// Days of the calendar: the same hour, also where clocks were changed.
+	if number, isDays := strings.CutSuffix(s, "d"); isDays {
+		if days, err := strconv.Atoi(number); err == nil && days >= 0 && days <= 36500 {
+			return now.AddDate(0, 0, -days), true
+		}
+	}
+	return time.Time{}, false
 }
 
 // allBut names the settings of a section that a command does not need.

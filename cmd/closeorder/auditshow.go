@@ -93,14 +93,18 @@ func deadNote(r *audit.Report) string {
 
 func otherNote(w audit.WithoutRequest) string {
 	var notes []string
-	for _, part := range []struct {
+	parts := []struct {
 		n    int64
 		what string
 	}{
 		{w.OutsideRange, "of requests outside of the range"},
 		{w.BeyondRetention, "of requests that are deleted"},
 		{w.Foreign, "of records that are none of these requests"},
-	} {
+	}
+	for _, part := range parts {
+		if part.n == w.Sum() {
+			return part.what // the number stands before it
+		}
 		if part.n > 0 {
 			notes = append(notes, fmt.Sprintf("%d %s", part.n, part.what))
 		}

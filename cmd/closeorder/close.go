@@ -59,7 +59,7 @@ merchant whose key is in CLOSEORDER_API_KEY. Exit code 0: closed or paid; 1: not
 			err = a.printVerdictJSON(o, verdict, log.attempts, *explain)
 		} else {
 			if *explain {
-				a.printAttempts(log.attempts)
+				a.printAttempts(log.attempts, len(cfg.Merchants[0].Keys))
 			}
 			a.printVerdict(o, verdict)
 		}
@@ -141,11 +141,13 @@ type attemptLine struct {
 	Signed string            `json:"signed"`
 	Status int               `json:"status,omitempty"`
 	Reply  map[string]string `json:"reply,omitempty"`
-	Body   string            `json:"body,omitempty"`
-	Class  closer.Class      `json:"class"`
-	Code   string            `json:"code,omitempty"`
-	Reason string            `json:"reason,omitempty"`
-	Wait   string            `json:"wait,omitempty"`
+	// Verified: the reply has a signature that is right.
+	Verified bool         `json:"verified"`
+	Body     string       `json:"body,omitempty"`
+	Class    closer.Class `json:"class"`
+	Code     string       `json:"code,omitempty"`
+	Reason   string       `json:"reason,omitempty"`
+	Wait     string       `json:"wait,omitempty"`
 }
 
 func (a *app) printVerdictJSON(o closer.Order, v closer.Verdict, attempts []closer.Attempt, explain bool) error {
@@ -160,7 +162,7 @@ func (a *app) printVerdictJSON(o closer.Order, v closer.Verdict, attempts []clos
 		for _, one := range attempts {
 			l := attemptLine{
 				Number: one.Number, Call: one.Call, Host: one.Host, Took: rounded(one.Duration), Key: one.Key, Signed: one.Signed(),
-				Status: one.Status, Reply: one.Reply, Body: one.Body, Class: one.Class, Code: one.Code, Reason: reason(one),
+				Status: one.Status, Reply: one.Reply, Verified: verified(one), Body: one.Body, Class: one.Class, Code: one.Code, Reason: reason(one),
 			}
 			if one.Wait > 0 {
 				l.Wait = rounded(one.Wait)
@@ -173,7 +175,35 @@ func (a *app) printVerdictJSON(o closer.Order, v closer.Verdict, attempts []clos
 	return enc.Encode(line)
 }
 
-func (a *app) printAttempts(attempts []closer.Attempt) {
+// verified reports whether the reply has a signature that is right. What else is
+// wrong with it is found only behind that.
+func verified(one closer.Attempt) bool {
+	switch one.Failure {
+	case "", closer.FailIdentity, closer.FailIncomplete:
+		return one.Reply["return_code"] == "SUCCESS"
+	}
+	return false
+}
+
+// proof says whether a reply can be believed, for a merchant of so many keys:
+// while a key is being changed the gateway may sign with either.
+func proof(one closer.Attempt, keys int) string {
+	switch {
+	case verified(one) && keys == 1:
+		return "verified with key 1"
+	case verified(one):
+		return fmt.Sprintf("verified with one of the merchant's %d keys", keys)
+	case one.Failure == closer.FailUnsigned:
+		return "there is none: the reply proves nothing"
+	case one.Failure == closer.FailSignature:
+		return "not right: the reply proves nothing"
+	case one.Reply["return_code"] == "FAIL":
+		return "there is none, as with every return_code FAIL: a hint, no proof"
+	}
+	return "not checked: the reply is none"
+}
+
+func (a *app) printAttempts(attempts []closer.Attempt, keys int) {
 	for _, one := range attempts {
 		fmt.Fprintf(a.stdout, "call %d: %s at %s, %s, signed with key %d\n", one.Number, one.Call, one.Host, rounded(one.Duration), one.Key)
 		rows := [][]string{{"  signed", one.Signed()}}
@@ -182,6 +212,7 @@ func (a *app) printAttempts(attempts []closer.Attempt) {
 			for _, name := range slices.Sorted(maps.Keys(one.Reply)) {
 				rows = append(rows, []string{"  reply", oneLine(name, 0) + " = " + oneLine(one.Reply[name], 0)})
 			}
+			rows = append(rows, []string{"  sign", proof(one, keys)})
 		case one.Body != "":
 			rows = append(rows, []string{"  reply", strconv.Quote(one.Body)})
 		case one.Status != 0:

@@ -16,6 +16,7 @@ import (
 	"github.com/closeorder/closeorder/events"
 	"github.com/closeorder/closeorder/internal/broker"
 	"github.com/closeorder/closeorder/internal/config"
+	"github.com/closeorder/closeorder/internal/deadletters"
 	"github.com/closeorder/closeorder/internal/gatewaysim"
 	"github.com/closeorder/closeorder/internal/topicreader"
 )
@@ -99,8 +100,15 @@ func TestTheLifeOfADeadLetter(t *testing.T) {
 		follow.stdout.find(t, `closed +`+no+` .*replay 1`)
 	}
 	again := step(exitDone, "", "", "deadletters", "replay", "--code", "UNKNOWN_MERCHANT", "--yes")
-	if !strings.HasSuffix(again, "\nnothing to do; 3 skipped (answered 3)\n") {
+	if !strings.HasSuffix(again, "\nnothing to do; 3 skipped (3 answered)\n") {
 		t.Errorf("%s", again)
+	}
+	// The dead letters stay; those that are still open are told apart.
+	if open := step(exitDone, "", "", "deadletters", "list", "--open"); strings.Contains(open, "U1") || !strings.HasSuffix(open, "\n1 dead letter: PARAM_ERROR 1\n") {
+		t.Errorf("%s", open)
+	}
+	if open := step(exitDone, "", "", "deadletters", "list", "--open", "--out-trade-no", "U1"); open != "no dead letters without a closed or paid outcome\n" {
+		t.Errorf("%s", open)
 	}
 	step(exitDone, "replay-nothing.txt", "", "deadletters", "replay", "--out-trade-no", "U1", "--yes")
 	step(exitDone, "replay-nothing-json.txt", "", "deadletters", "replay", "--out-trade-no", "U1", "--yes", "--json")
@@ -110,7 +118,7 @@ func TestTheLifeOfADeadLetter(t *testing.T) {
 	for n := range 4 {
 		want := "1 replayed"
 		if n == 3 {
-			want = "nothing to do; 4 skipped (max replays 1, replayed 3)"
+			want = "nothing to do; 4 skipped (1 max replays, 3 replayed)"
 		}
 		if out := step(exitDone, "", "", "deadletters", "replay", "--code", "PARAM_ERROR", "--yes"); !strings.Contains(out, want) {
 			t.Errorf("replay %d: %s", n+1, out)
@@ -160,7 +168,7 @@ func TestAReplayThatIsInterruptedSaysSoAndGoesOn(t *testing.T) {
 		t.Errorf("exit code %d, %s", code, replay.stderr)
 	}
 	code, stdout, stderr := call(t, env, "", "deadletters", "replay", "--yes", "--rate", "0")
-	if code != exitDone || !strings.Contains(stdout, fmt.Sprintf("\n%s replayed to closeorder.requests; %s skipped (replayed %[2]s)", done[2], done[1])) {
+	if code != exitDone || !strings.Contains(stdout, fmt.Sprintf("\n%s replayed to closeorder.requests; %s skipped (%[2]s replayed)", done[2], done[1])) {
 		t.Errorf("after %s: exit code %d, %s\n%s", done[1], code, stderr, stdout)
 	}
 	orders := map[string]int{}
@@ -181,6 +189,44 @@ func TestAReplayThatIsInterruptedSaysSoAndGoesOn(t *testing.T) {
 	}
 	if len(orders) != n {
 		t.Errorf("%d orders were replayed", len(orders))
+	}
+}
+
+func TestAPlanShowsFirstWhatIsSent(t *testing.T) {
+	plan := func(skips, sends int) *deadletters.Plan {
+		p := &deadletters.Plan{Replays: sends}
+		for i := range skips + sends {
+			s := deadletters.Step{OutTradeNo: fmt.Sprint("SEND", i), Replay: 1}
+			if i < skips {
+				s.OutTradeNo, s.Skip, s.Why = fmt.Sprint("SKIP", i), deadletters.Answered, "closed"
+			}
+			p.Steps = append(p.Steps, s)
+		}
+		return p
+	}
+	for _, tt := range []struct {
+		what         string
+		skips, sends int
+		first        string
+		rows         int
+		says         string
+	}{
+		{"however many are skipped before it", 300, 2, "SEND300", 22, "\nand 280 more to skip; --json lists all\n"},
+		{"of both kinds there are more", 21, 101, "SEND21", 120, "\nand 1 more to replay, 1 more to skip; --json lists all\n"},
+		{"all is shown", 1, 1, "SEND1", 2, "\n\n1 would be replayed; 1 skipped (1 answered). Nothing was sent; to send them add --yes\n"},
+		{"nothing is sent", 2, 0, "SKIP0", 2, "\nnothing to do; 2 skipped (2 answered)\n"},
+	} {
+		t.Run(tt.what, func(t *testing.T) {
+			out := newStream()
+			if err := (&app{stdout: out}).replayPrinter(replayOptions{}, "requests", plan(tt.skips, tt.sends)).print(nil); err != nil {
+				t.Fatal(err)
+			}
+			text := out.String()
+			rows := strings.Split(text, "\n")
+			if n := strings.Count(text, "SKIP") + strings.Count(text, "SEND"); n != tt.rows || !strings.Contains(rows[1], tt.first+" ") || !strings.Contains(text, tt.says) {
+				t.Errorf("%d rows\n%s", n, text)
+			}
+		})
 	}
 }
 
@@ -347,7 +393,7 @@ func TestARecordThatTheTopicNeverTakesIsNamedAndTheOthersAreSent(t *testing.T) {
 		t.Errorf("exit code %d, %s\n%s", code, stdout, stderr)
 	}
 	code, stdout, _ = call(t, env, "", "deadletters", "replay", "--yes")
-	if code != exitBad || !strings.Contains(stdout, "raise max.message.bytes") || !strings.HasSuffix(stdout, "\n0 of 1 replayed to closeorder.requests, 1 left; 3 skipped (replayed 3)\n") {
+	if code != exitBad || !strings.Contains(stdout, "raise max.message.bytes") || !strings.HasSuffix(stdout, "\n0 of 1 replayed to closeorder.requests, 1 left; 3 skipped (3 replayed)\n") {
 		t.Errorf("a second time: exit code %d, %s", code, stdout)
 	}
 

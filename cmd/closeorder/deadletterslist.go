@@ -4,10 +4,12 @@ import (
 	"container/heap"
 	"context"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"time"
 
+	"github.com/closeorder/closeorder/events"
 	"github.com/closeorder/closeorder/internal/config"
 	"github.com/closeorder/closeorder/internal/deadletters"
 	"github.com/spf13/cobra"
@@ -18,7 +20,8 @@ func (a *app) deadLettersListCommand() *cobra.Command {
 		Use: "list", Short: "Lists dead letters by code, merchant, order and time", Args: noArgs,
 		Long: `Lists dead letters in the order of their failures, each with its place, by
 which "show" finds it, and its reason. Where more match than --limit, the newest
-are listed.`,
+are listed. A dead letter stays when its request is closed or paid after all,
+by a replay or because it was asked for again: --open leaves those out.`,
 		Example: `closeorder deadletters list --code UNKNOWN_MERCHANT --since 24h
 closeorder deadletters list --limit 0 --json | jq -r .out_trade_no`,
 	}
@@ -26,6 +29,7 @@ closeorder deadletters list --limit 0 --json | jq -r .out_trade_no`,
 	flags.SortFlags = false
 	var filter letterFilter
 	filter.add(flags)
+	open := flags.Bool("open", false, "leave out those whose request has a closed or paid outcome by now")
 	limit := flags.Int("limit", 100, "the most that are listed; 0: all")
 	asJSON := flags.Bool("json", false, "print JSON lines")
 	settings := a.settings(cmd, []config.Section{config.Connection, config.TopicNames})
@@ -41,14 +45,14 @@ closeorder deadletters list --limit 0 --json | jq -r .out_trade_no`,
 		if err := wrong.err(); err != nil {
 			return err
 		}
-		found, err := a.findLetters(cmd.Context(), cfg, f, *limit)
+		found, err := a.findLetters(cmd.Context(), cfg, f, *open, *limit)
 		if err != nil {
 			return err
 		}
 		if *asJSON {
 			return a.printLetterLines(found)
 		}
-		a.printLetters(found)
+		a.printLetters(found, *open)
 		return nil
 	}
 	return cmd
@@ -61,13 +65,19 @@ type foundLetters struct {
 	total int
 }
 
-func (a *app) findLetters(ctx context.Context, cfg config.Config, f deadletters.Filter, limit int) (*foundLetters, error) {
+func (a *app) findLetters(ctx context.Context, cfg config.Config, f deadletters.Filter, open bool, limit int) (*foundLetters, error) {
 	c, err := a.cluster(cfg)
 	if err != nil {
 		return nil, err
 	}
 	defer c.close()
 	reader := c.reader()
+	answered := map[events.Source]bool{}
+	if open {
+		if answered, err = a.answeredLetters(ctx, c, cfg.Topics, f); err != nil {
+			return nil, err
+		}
+	}
 	reach, cancel := context.WithTimeoutCause(ctx, reachTimeout, errUnreached)
 	defer cancel()
 	stretch, err := deadletters.Find(reach, reader, cfg.Topics.DeadLetters, f)
@@ -79,6 +89,9 @@ func (a *app) findLetters(ctx context.Context, cfg config.Config, f deadletters.
 	bar := a.progress("reading", int(stretch.Records()))
 	defer bar.finish()
 	err = deadletters.Each(ctx, reader, stretch, f, func() { bar.add(1) }, func(l deadletters.Letter) error {
+		if answered[l.At] {
+			return nil
+		}
 		found.total++
 		code := l.ErrorCode
 		if l.Err != nil {
@@ -94,6 +107,23 @@ func (a *app) findLetters(ctx context.Context, cfg config.Config, f deadletters.
 	found.lines = newest
 	slices.SortFunc(found.lines, compareLetters)
 	return found, err
+}
+
+// answeredLetters are the dead letters whose request has a final outcome by
+// now, as a replay finds them.
+func (a *app) answeredLetters(ctx context.Context, c *cluster, t config.Topics, f deadletters.Filter) (map[events.Source]bool, error) {
+	topics := deadletters.Topics{Requests: t.Requests, Outcomes: t.Outcomes, DeadLetters: t.DeadLetters}
+	plan, err := a.planReplay(ctx, c, topics, f, replayOptions{maxReplays: math.MaxInt})
+	if err != nil {
+		return nil, err
+	}
+	answered := map[events.Source]bool{}
+	for _, s := range plan.Steps {
+		if s.Skip == deadletters.Answered {
+			answered[s.At] = true
+		}
+	}
+	return answered, nil
 }
 
 // letterHeap has the oldest letter first.
@@ -132,10 +162,14 @@ func (a *app) printLetterLines(found *foundLetters) error {
 	return nil
 }
 
-func (a *app) printLetters(found *foundLetters) {
+func (a *app) printLetters(found *foundLetters, open bool) {
 	p := a.paint(a.stdout)
 	if found.total == 0 {
-		fmt.Fprintln(a.stdout, "no dead letters")
+		none := "no dead letters"
+		if open {
+			none = "no dead letters without a closed or paid outcome"
+		}
+		fmt.Fprintln(a.stdout, none)
 		return
 	}
 	rows := [][]string{p.heads("FAILED", "CODE", "OUT_TRADE_NO", "MCH_ID", "REPLAY", "PARTITION:OFFSET", "REASON")}

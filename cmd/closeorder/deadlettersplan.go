@@ -119,8 +119,11 @@ func (p *replayPrinter) print(failure error) error {
 	return nil
 }
 
-// mostSteps is how many rows a person wants to see.
-const mostSteps = 100
+// How many rows a person wants to see: of what is sent, and of what is not.
+const (
+	mostSends = 100
+	mostSkips = 20
+)
 
 func (p *replayPrinter) table() {
 	if len(p.plan.Steps) == 0 {
@@ -128,10 +131,8 @@ func (p *replayPrinter) table() {
 	}
 	paint, out := p.app.paint(p.app.stdout), p.app.stdout
 	rows := [][]string{paint.heads("ACTION", "OUT_TRADE_NO", "MCH_ID", "CODE", "FAILED", "PARTITION:OFFSET", "REPLAY", "NOTE")}
-	for i, s := range p.plan.Steps {
-		if i == mostSteps {
-			break
-		}
+	shown, sends, skips := p.shown()
+	for _, s := range shown {
 		l := p.line(s)
 		colour, action, note := faint, "skip", s.Why
 		switch l.Action {
@@ -148,17 +149,42 @@ func (p *replayPrinter) table() {
 		})
 	}
 	whole(out, rows)
-	if more := len(p.plan.Steps) - mostSteps; more > 0 {
-		fmt.Fprintf(out, "and %d more; --json lists all\n", more)
+	switch {
+	case sends > 0 && skips > 0:
+		fmt.Fprintf(out, "and %d more to replay, %d more to skip; --json lists all\n", sends, skips)
+	case sends > 0:
+		fmt.Fprintf(out, "and %d more to replay; --json lists all\n", sends)
+	case skips > 0:
+		fmt.Fprintf(out, "and %d more to skip; --json lists all\n", skips)
 	}
 	fmt.Fprintln(out)
+}
+
+// shown are the steps that a person sees: first what is sent, which is what
+// --yes is given for, then some of what is not, each in the order of the
+// failures. sends and skips count those that are left out.
+func (p *replayPrinter) shown() (steps []deadletters.Step, sends, skips int) {
+	var skipped []deadletters.Step
+	for _, s := range p.plan.Steps {
+		switch {
+		case s.Skip != "" && len(skipped) < mostSkips:
+			skipped = append(skipped, s)
+		case s.Skip != "":
+			skips++
+		case len(steps) < mostSends:
+			steps = append(steps, s)
+		default:
+			sends++
+		}
+	}
+	return append(steps, skipped...), sends, skips
 }
 
 func (p *replayPrinter) conclude(failure error) {
 	out, s := p.app.stdout, p.summary()
 	skipped, total := "", 0
 	for _, why := range slices.Sorted(maps.Keys(s.Skipped)) {
-		skipped = joinComma(skipped, fmt.Sprintf("%s %d", strings.ReplaceAll(string(why), "_", " "), s.Skipped[why]))
+		skipped = joinComma(skipped, fmt.Sprintf("%d %s", s.Skipped[why], strings.ReplaceAll(string(why), "_", " ")))
 		total += s.Skipped[why]
 	}
 	if total > 0 {

@@ -82,14 +82,17 @@ func (b *balance) outcome(r topicreader.Record) error {
 }
 
 func (b *balance) deadLetter(r topicreader.Record) error {
-	b.deadLetters++
 	d, err := events.DecodeDeadLetter(r.Message)
-	if err != nil {
+	switch o, ok := b.outcomes[d.Source]; {
+	case err != nil:
+		b.deadLetters++
 		b.unexplained++
-		return nil
-	}
-	if o, ok := b.outcomes[d.Source]; b.began(d.Source) && (!ok || o.Result != events.Failed) {
+	case !b.began(d.Source): // its outcome is among the foreign ones
+	case !ok || o.Result != events.Failed:
+		b.deadLetters++
 		b.unexplained++
+	default:
+		b.deadLetters++
 	}
 	return nil
 }
@@ -126,6 +129,7 @@ func (b *balance) print(out io.Writer, p paint) {
 	}{
 		{"waiting", b.unanswered(), "requests without an outcome yet"},
 		{"dead letters", b.deadLetters, "each with its failed outcome"},
+		{"earlier", b.foreign, "outcomes of requests from before this start; they are not in the sum"},
 		{"repeated", b.repeated, "outcomes that came twice, with the same id"},
 		{"contradictions", b.contradict + b.unexplained, "a request with two answers, or a dead letter with none"},
 	} {
@@ -155,7 +159,7 @@ func codes(counts map[string]int) string {
 func (b *balance) printJSON(out io.Writer) error {
 	return json.NewEncoder(out).Encode(map[string]any{"balance": map[string]any{
 		"requests": len(b.requests), "closed": b.count(events.Closed), "paid": b.count(events.Paid), "failed": b.count(events.Failed),
-		"waiting": b.unanswered(), "dead_letters": b.deadLetters, "repeated": b.repeated,
+		"waiting": b.unanswered(), "dead_letters": b.deadLetters, "repeated": b.repeated, "earlier": b.foreign,
 		"contradictions": b.contradict + b.unexplained, "codes": b.results,
 	}})
 }

@@ -80,6 +80,9 @@ func (s *show) run(ctx context.Context, work func(context.Context) error) error 
 		viewing.Go(func() { s.viewRetries(view, topic) })
 	}
 	gaveUp := s.await(live)
+	if ctx.Err() != nil {
+		fmt.Fprintln(s.app.stderr, "closeorder: stopping: calls in flight are finished first; Ctrl-C again ends it at once")
+	}
 	stop()
 	group.Wait()
 	stopView()

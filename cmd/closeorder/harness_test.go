@@ -143,6 +143,9 @@ func world(t *testing.T) (env []string, gatewayURL string, dev *process) {
 
 // normal replaces what differs from run to run.
 func normal(text string) string {
+	if here, err := os.Getwd(); err == nil {
+		text = strings.ReplaceAll(text, here, "<here>")
+	}
 	for _, r := range []struct{ pattern, by string }{
 		{`\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?Z?`, "<time>"},
 		{`\b\d\d:\d\d:\d\d\b`, "<time>"},

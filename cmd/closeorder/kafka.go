@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"regexp"
 	"strings"
 	"sync"
 	"time"
@@ -54,18 +55,56 @@ func (a *app) cluster(cfg config.Config) (*cluster, error) {
 	}, nil
 }
 
-// notifier says that Kafka is in trouble, once for each kind of it.
+// notifyEvery is how soon the same kind of trouble is told again.
+const notifyEvery = time.Minute
+
+// notifier says that Kafka is in trouble: each kind of it at once, and again
+// only when it is still there after a while.
 func (a *app) notifier(brokers string) func(string, int, error) {
 	var mu sync.Mutex
-	last := ""
+	told := map[string]time.Time{} // by kind
 	return func(topic string, partition int, err error) {
 		mu.Lock()
 		defer mu.Unlock()
-		if err.Error() != last {
-			last = err.Error()
-			fmt.Fprintf(a.stderr, "closeorder: Kafka at %s, topic %s: %v; trying again\n", brokers, topic, err)
+		text := plain(err)
+		// Partitions fail each on a connection of its own: only the ports differ.
+		kind := topic + " " + address.ReplaceAllString(text, "")
+		if at, before := told[kind]; before && time.Since(at) < notifyEvery {
+			return
 		}
+		told[kind] = time.Now()
+		fmt.Fprintf(a.stderr, "closeorder: Kafka at %s, topic %s: %s; trying again\n", brokers, topic, text)
 	}
+}
+
+var (
+	// address is one end of a connection, or both, as net's errors have it.
+	address = regexp.MustCompile(`\S+:\d+(->\S+:\d+)?`)
+	// method is how kafka-go begins its errors.
+	method = regexp.MustCompile(`kafka\.\(\*\w+\)\.\w+: `)
+)
+
+// plain is an error for people: without the names of Go methods.
+func plain(err error) string { return method.ReplaceAllString(err.Error(), "") }
+
+// untilEnd makes a notify that is silent from the end of ctx on: what fails
+// then fails because the time is over, and connections notice their deadline
+// a moment before ctx does.
+func untilEnd(ctx context.Context, notify func(string, int, error)) func(string, int, error) {
+	return func(topic string, partition int, err error) {
+		deadline, ends := ctx.Deadline()
+		if notify == nil || ctx.Err() != nil || ends && !time.Now().Before(deadline) {
+			return
+		}
+		notify(topic, partition, err)
+	}
+}
+
+// bounded is a reader for questions and readings that end with ctx.
+func bounded(ctx context.Context, r *topicreader.Reader) *topicreader.Reader {
+	own := *r
+	own.OnRetry = untilEnd(ctx, r.OnRetry)
+	return &own
 }
 
 func (c *cluster) reader() *topicreader.Reader {
@@ -80,5 +119,5 @@ func (c *cluster) writer() *topicwriter.Writer {
 func (c *cluster) exist(ctx context.Context, topics ...string) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, reachTimeout, errUnreached)
 	defer cancel()
-	return c.reader().Exist(ctx, topics...)
+	return bounded(ctx, c.reader()).Exist(ctx, topics...)
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -10,8 +11,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/closeorder/closeorder/closer"
 	"github.com/closeorder/closeorder/internal/broker"
 	"github.com/closeorder/closeorder/internal/gatewaysim"
+	"github.com/closeorder/closeorder/internal/topicwriter"
 )
 
 func TestDevEndsWithABalanceThatAddsUp(t *testing.T) {
@@ -111,6 +114,7 @@ func TestRequestWaitsForItsOutcome(t *testing.T) {
 	if code := dev.end(t); code != exitDone {
 		t.Errorf("dev ended with %d", code)
 	}
+	dev.stderr.find(t, "stopping: calls in flight are finished first; Ctrl-C again ends it at once\n")
 	dev.stdout.find(t, `\n6 = 3 closed \+ 1 paid \+ 2 failed\n$`)
 }
 
@@ -153,6 +157,16 @@ func TestOutcomesFollowsUntilItIsStopped(t *testing.T) {
 	if code := follow.end(t); code != exitDone || strings.Contains(follow.stdout.String(), "T1") {
 		t.Errorf("exit code %d, %s", code, follow.stdout)
 	}
+	for args, want := range map[string]string{
+		"--from beginning --out-trade-no NOPE": "closeorder: no outcome of NOPE in closeorder.outcomes\n",
+		"--out-trade-no T1":                    "closeorder: no outcome of T1 in closeorder.outcomes from its end on; look further back with --from 1h or --from beginning\n",
+		"--from 1ns":                           "closeorder: no outcome in closeorder.outcomes since 1ns\n",
+		"--from 1h --out-trade-no T1":          "",
+	} {
+		if code, _, stderr := call(t, env, "", append([]string{"outcomes", "--no-follow"}, strings.Fields(args)...)...); code != exitDone || stderr != want {
+			t.Errorf("%s: exit code %d, %s", args, code, stderr)
+		}
+	}
 	for from, want := range map[string]int{"beginning": 2, "1h": 2, "end": 0, time.Now().Add(time.Hour).Format(time.RFC3339): 0} {
 		code, stdout, stderr := call(t, env, "", "outcomes", "--no-follow", "--json", "--from", from)
 		if n := strings.Count(stdout, "\n"); code != exitDone || n != want {
@@ -170,8 +184,8 @@ func TestWhatIsNotThereIsNamed(t *testing.T) {
 	env := []string{"CLOSEORDER_KAFKA_BROKERS=" + b.Addr()}
 	for args, want := range map[string]string{
 		"outcomes":                                    "topic closeorder.outcomes does not exist; create it",
-		"request --mch-id 1 --out-trade-no T1":        "topic closeorder.requests does not exist; create it",
-		"request --mch-id 1 --out-trade-no T1 --wait": "topics closeorder.requests, closeorder.outcomes do not exist; create them",
+		"request --mch-id 1 --out-trade-no T1":        "nothing was published: topic closeorder.requests does not exist; create it",
+		"request --mch-id 1 --out-trade-no T1 --wait": "nothing was published: topics closeorder.requests, closeorder.outcomes do not exist; create them",
 		"deadletters list":                            "topic closeorder.dead-letters does not exist; create it",
 		"deadletters replay":                          "topics closeorder.dead-letters, closeorder.outcomes, closeorder.requests do not exist; create them",
 	} {
@@ -184,7 +198,8 @@ func TestWhatIsNotThereIsNamed(t *testing.T) {
 	for _, args := range []string{"outcomes", "request --mch-id 1 --out-trade-no T1", "topics create"} {
 		p := launch(t, []string{"CLOSEORDER_KAFKA_BROKERS=127.0.0.1:1"}, "", strings.Fields(args)...)
 		p.stderr.find(t, `Kafka at 127\.0\.0\.1:1, .*refused; trying again`)
-		if code := p.end(t); code == exitUsage {
+		// Stopped while it tries, it says so, and nothing of signals or contexts.
+		if code := p.end(t); code != exitBad || !strings.Contains(p.stderr.String(), "stopped (last failure: ") || strings.Contains(p.stderr.String(), "context") {
 			t.Errorf("%s: exit code %d, %s", args, code, p.stderr)
 		}
 	}
@@ -207,7 +222,7 @@ func TestTopicsCreate(t *testing.T) {
 		golden(t, "topics-create-"+tt.name+".txt", stdout)
 	}
 	code, stdout, _ := call(t, append(env, "CLOSEORDER_TOPICS_REQUESTS=new"), "", "topics", "create", "--replication", "3")
-	if code != exitBad || !strings.Contains(stdout, "failed") {
+	if code != exitBad || !strings.Contains(stdout, "failed") || !strings.Contains(stdout, "the brokers refuse 3 replicas: each needs a broker of its own that is up; lower --replication or start brokers\n") {
 		t.Errorf("more replicas than brokers: exit code %d\n%s", code, stdout)
 	}
 }
@@ -270,6 +285,30 @@ func TestMoreInSyncReplicasThanReplicasAreWrongUsage(t *testing.T) {
 	}
 }
 
+func TestTheProofOfAReplyIsTold(t *testing.T) {
+	reply := func(code string, f closer.Failure) closer.Attempt {
+		return closer.Attempt{Reply: map[string]string{"return_code": code}, Failure: f}
+	}
+	for _, tt := range []struct {
+		what string
+		one  closer.Attempt
+		keys int
+		want string
+	}{
+		{"signed", reply("SUCCESS", ""), 1, "verified with key 1"},
+		{"signed while a key is changed", reply("SUCCESS", ""), 2, "verified with one of the merchant's 2 keys"},
+		{"signed about another order", reply("SUCCESS", closer.FailIdentity), 1, "verified with key 1"},
+		{"not signed", reply("SUCCESS", closer.FailUnsigned), 1, "there is none: the reply proves nothing"},
+		{"signed by somebody else", reply("SUCCESS", closer.FailSignature), 1, "not right: the reply proves nothing"},
+		{"refused", reply("FAIL", ""), 1, "there is none, as with every return_code FAIL: a hint, no proof"},
+		{"no return_code that is known", reply("MAYBE", closer.FailIncomplete), 1, "not checked: the reply is none"},
+	} {
+		if got := proof(tt.one, tt.keys); got != tt.want {
+			t.Errorf("%s: %s, want %s", tt.what, got, tt.want)
+		}
+	}
+}
+
 func TestCloseSaysAllOfIt(t *testing.T) {
 	env := []string{
 		"CLOSEORDER_API_KEY=" + publicKey, "CLOSEORDER_APPID=wx8888888888888888",
@@ -323,4 +362,22 @@ func TestSimulateServesUntilItIsStopped(t *testing.T) {
 		t.Errorf("exit code %d", code)
 	}
 	sim.stdout.find(t, `calls, at most 1 at one time\n`)
+}
+
+func TestAFailedPublishingSaysHowFarItCame(t *testing.T) {
+	missing := &topicwriter.MissingTopicError{Topic: "r"}
+	for _, tt := range []struct {
+		what      string
+		published int
+		failure   error
+		want      string
+	}{
+		{"a missing topic takes nothing", 0, missing, "nothing was published: topic r does not exist; create it with: closeorder topics create"},
+		{"a topic that was deleted meanwhile took some", 5000, missing, "5000 of 7000 requests published, the others were not: topic r does not exist; create it with: closeorder topics create"},
+		{"a lost answer leaves doubt", 0, errors.New("EOF"), "0 of 7000 requests published for certain, more of them perhaps: EOF"},
+	} {
+		if got := unpublished(tt.published, 7000, tt.failure).Error(); got != tt.want {
+			t.Errorf("%s: %s, want %s", tt.what, got, tt.want)
+		}
+	}
 }

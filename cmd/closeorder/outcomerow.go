@@ -24,9 +24,11 @@ type outcomePrinter struct {
 }
 
 func (a *app) outcomePrinter(asJSON bool, layout string) *outcomePrinter {
+	// Rows come one at a time, so that the widths are those of what can come:
+	// an out_trade_no has up to 32 characters.
 	return &outcomePrinter{
 		out: a.stdout, json: asJSON, paint: a.paint(a.stdout), layout: layout,
-		table: table{out: a.stdout, widths: []int{len(layout), 7, 20, 10, 18, 7, 5}},
+		table: table{out: a.stdout, widths: []int{len(layout), 7, 32, 10, 18, 7, 5}},
 	}
 }
 

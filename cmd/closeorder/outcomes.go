@@ -22,7 +22,7 @@ standard error and passed.`,
 		Example: `closeorder outcomes --from 1h
 closeorder outcomes --from beginning --no-follow --json | jq 'select(.outcome == "failed")'`,
 	}
-	from := cmd.Flags().String("from", "end", "`WHERE` to begin: end, beginning, a time (RFC 3339), or so long ago (90s, 1h)")
+	from := cmd.Flags().String("from", "end", "`WHERE` to begin: end, beginning, a time (RFC 3339, or local as tables show it), or so long ago (90s, 1h, 7d)")
 	noFollow := cmd.Flags().Bool("no-follow", false, "stop at what is there now")
 	only := cmd.Flags().String("out-trade-no", "", "only the outcomes of this order `NUMBER`")
 	asJSON := cmd.Flags().Bool("json", false, "print JSON lines")
@@ -50,6 +50,7 @@ closeorder outcomes --from beginning --no-follow --json | jq 'select(.outcome ==
 			return err
 		}
 		printer := a.outcomePrinter(*asJSON, longTime)
+		printed := 0
 		each := func(r topicreader.Record) error {
 			o, err := events.DecodeOutcome(r.Message)
 			if err != nil {
@@ -59,6 +60,7 @@ closeorder outcomes --from beginning --no-follow --json | jq 'select(.outcome ==
 			if *only != "" && o.OutTradeNo != *only {
 				return nil
 			}
+			printed++
 			return printer.print(o)
 		}
 		// What is there already comes in the order of time, what follows as
@@ -68,7 +70,14 @@ closeorder outcomes --from beginning --no-follow --json | jq 'select(.outcome ==
 			return err
 		}
 		err = reader.ReadByTime(ctx, topic, at, end, each)
+		if err == nil && *noFollow && printed == 0 {
+			fmt.Fprintf(a.stderr, "closeorder: %s\n", noOutcome(*only, topic, *from))
+		}
 		if err == nil && !*noFollow {
+			// Nobody but a person takes silence for a failure.
+			if printed == 0 && isTerminal(a.stdout) {
+				fmt.Fprintf(a.stderr, "closeorder: waiting for outcomes in %s; Ctrl-C to stop\n", topic)
+			}
 			err = reader.Read(ctx, topic, end, nil, each)
 		}
 		switch {
@@ -80,6 +89,22 @@ closeorder outcomes --from beginning --no-follow --json | jq 'select(.outcome ==
 		return nil // following ends when it is stopped
 	}
 	return cmd
+}
+
+// noOutcome says what was not found, and what else to try.
+func noOutcome(outTradeNo, topic, from string) string {
+	text := "no outcome"
+	if outTradeNo != "" {
+		text += " of " + cell(outTradeNo)
+	}
+	text += " in " + topic
+	switch strings.ToLower(from) {
+	case "end":
+		return text + " from its end on; look further back with --from 1h or --from beginning"
+	case "beginning", "start":
+		return text
+	}
+	return text + " since " + from
 }
 
 // where is a place to begin reading.
@@ -95,19 +120,17 @@ func parseWhere(s string, now time.Time) (where, error) {
 	case "beginning", "start":
 		return where{beginning: true}, nil
 	}
-	if t, err := time.Parse(time.RFC3339, s); err == nil {
+	if t, ok := parseMoment(s, now); ok {
 		return where{time: t}, nil
 	}
-	if d, err := time.ParseDuration(s); err == nil && d >= 0 {
-		return where{time: now.Add(-d)}, nil
-	}
-	return where{}, usagef("--from: %q is neither end, beginning, a time such as 2026-01-31T08:00:00Z, nor a duration such as 90s or 1h", s)
+	return where{}, usagef("--from: %q is neither end, beginning, a time such as 2026-01-31T08:00:00Z, %q or 2026-01-31 (local), nor a duration such as 90s, 1h or 7d", s, "2026-01-31 08:00:00")
 }
 
 // offsets asks the cluster, and not for ever.
 func (w where) offsets(ctx context.Context, r *topicreader.Reader, topic string) (topicreader.Offsets, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, reachTimeout, errUnreached)
 	defer cancel()
+	r = bounded(ctx, r)
 	switch {
 	case w.end:
 		return r.End(ctx, topic)
@@ -117,4 +140,6 @@ func (w where) offsets(ctx context.Context, r *topicreader.Reader, topic string)
 	return r.At(ctx, topic, w.time)
 }
 
-var errUnreached = errors.New("no answer from Kafka; check --kafka-brokers and that the brokers run")
+// errUnreached ends a wait for brokers. One of them that expects TLS or SASL, or
+// expects none, says nothing to those who talk otherwise, or hangs up.
+var errUnreached = errors.New("no answer from Kafka; check --kafka-brokers, that the brokers run, and that kafka.tls and kafka.sasl are what that listener expects")

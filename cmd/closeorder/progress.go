@@ -1,6 +1,7 @@
 package main
 
 import (
+	"io"
 	"sync"
 	"time"
 
@@ -11,46 +12,61 @@ import (
 const barAfter = 2 * time.Second
 
 // progress is a bar on standard error: only on a terminal, and only for what
-// takes long. Its methods are safe for concurrent use.
+// takes long. Its methods are safe for concurrent use. The zero value shows
+// nothing.
 type progress struct {
-	mu      sync.Mutex
-	make    func(done int) *progressbar.ProgressBar
-	bar     *progressbar.ProgressBar
-	started time.Time
-	done    int
+	mu   sync.Mutex
+	late *late
+	bar  *progressbar.ProgressBar // nil: nobody looks
 }
 
 // progress begins to count towards total.
 func (a *app) progress(what string, total int) *progress {
-	p := &progress{started: time.Now()}
-	if isTerminal(a.stderr) {
-		p.make = func(done int) *progressbar.ProgressBar {
-			bar := progressbar.NewOptions(total,
-				progressbar.OptionSetWriter(a.stderr),
-				progressbar.OptionSetDescription(what),
-				progressbar.OptionShowCount(),
-				progressbar.OptionShowIts(),
-				progressbar.OptionThrottle(100*time.Millisecond),
-				progressbar.OptionClearOnFinish(),
-				progressbar.OptionSetPredictTime(true),
-				progressbar.OptionEnableColorCodes(bool(a.paint(a.stderr))),
-			)
-			_ = bar.Set(done)
-			return bar
-		}
+	if !isTerminal(a.stderr) {
+		return &progress{}
 	}
-	return p
+	return newProgress(a.stderr, what, total, bool(a.paint(a.stderr)))
+}
+
+// newProgress makes a bar that counts from now on and is seen only later: one
+// that was made later would take what was done before for its own work of no
+// time, and show a rate and a time left that are wrong.
+func newProgress(out io.Writer, what string, total int, colours bool) *progress {
+	l := &late{Writer: out, from: time.Now().Add(barAfter)}
+	bar := progressbar.NewOptions(total,
+		progressbar.OptionSetWriter(l),
+		progressbar.OptionSetDescription(what),
+		progressbar.OptionShowCount(),
+		progressbar.OptionShowIts(),
+		progressbar.OptionThrottle(100*time.Millisecond),
+		progressbar.OptionClearOnFinish(),
+		progressbar.OptionSetPredictTime(true),
+		progressbar.OptionEnableColorCodes(colours),
+	)
+	bar.StartWithoutRender() // else it takes the first piece of work for its beginning
+	return &progress{late: l, bar: bar}
+}
+
+// late is an output that drops what comes before a time.
+type late struct {
+	io.Writer
+	from  time.Time
+	begun bool
+}
+
+func (l *late) Write(b []byte) (int, error) {
+	if time.Now().Before(l.from) {
+		return len(b), nil
+	}
+	l.begun = true
+	return l.Writer.Write(b)
 }
 
 func (p *progress) add(n int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.done += n
-	switch {
-	case p.bar != nil:
+	if p.bar != nil {
 		_ = p.bar.Add(n)
-	case p.make != nil && time.Since(p.started) > barAfter:
-		p.bar = p.make(p.done)
 	}
 }
 
@@ -58,8 +74,8 @@ func (p *progress) add(n int) {
 func (p *progress) finish() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.bar != nil {
+	if p.bar != nil && p.late.begun {
 		_ = p.bar.Finish()
 	}
-	p.make = nil
+	p.bar = nil
 }

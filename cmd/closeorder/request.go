@@ -44,7 +44,11 @@ Every line is checked first. If some are not valid, the first 20 of them are
 named and nothing is published, unless --keep-going is given.
 
 With --wait the outcomes are printed as they come. Exit code 0: all requests
-were answered, each with closed or paid; 1: some failed, or had no answer in time.`,
+were answered, each with closed or paid; 1: some failed, had no answer in time or
+were not valid; 2: wrong usage, or an input that cannot be read at all.
+
+With --dry-run --json the values that would be published are printed. Of
+--keep-going they are those of the valid lines.`,
 		Example: `closeorder request --mch-id 1900000109 --out-trade-no T1 --wait
 closeorder request --mch-id 1900000109 --reason payment_timeout --file orders.csv
 jq -c '{mch_id, out_trade_no}' orders.json | closeorder request --wait --json`,
@@ -64,7 +68,7 @@ jq -c '{mch_id, out_trade_no}' orders.json | closeorder request --wait --json`,
 	}
 	flags.StringVarP(&o.file, "file", "f", "", "`FILE` of requests, CSV or JSON lines; - is standard input")
 	flags.BoolVar(&o.keepGoing, "keep-going", false, "publish the valid lines even if others are not")
-	flags.BoolVar(&o.dryRun, "dry-run", false, "check, and publish nothing")
+	flags.BoolVar(&o.dryRun, "dry-run", false, "check, and publish nothing; with --json print what would be published")
 	flags.BoolVar(&o.wait, "wait", false, "wait for the outcomes and print them")
 	flags.DurationVar(&o.timeout, "timeout", time.Minute, "with --wait: how long after publishing")
 	flags.BoolVar(&o.json, "json", false, "print JSON lines")
@@ -81,8 +85,21 @@ jq -c '{mch_id, out_trade_no}' orders.json | closeorder request --wait --json`,
 		if err := wrong.err(); err != nil {
 			return err
 		}
+		// A name of its own for each request that brings none tells its outcome
+		// from those of earlier requests for the same order.
+		for i := range requests {
+			if requests[i].RequestID == "" {
+				requests[i].RequestID = rand.Text()
+			}
+		}
 		if o.dryRun {
 			fmt.Fprintf(a.stderr, "closeorder: %s valid; nothing was published\n", count(len(requests), "request"))
+			if o.json {
+				err = a.printRequests(requests)
+			}
+			if err != nil {
+				return err
+			}
 		} else if err = a.publishRequests(cmd.Context(), cfg, o, requests); err != nil {
 			return err
 		}
@@ -133,11 +150,11 @@ func (a *app) readRequests(o requestOptions) (requests []events.Request, bad boo
 	parsed, err := parseRequests(in, fields)
 	switch {
 	case err != nil:
-		return nil, false, fmt.Errorf("%s: %w", name, err)
+		return nil, false, usagef("%s: %v", name, err)
 	case parsed.total() == 0:
 		return nil, false, usagef("%s holds no request", name)
 	case len(parsed.bad) > 0:
-		a.printBad(name, parsed, o.keepGoing)
+		a.printBad(name, parsed, o)
 		if !o.keepGoing {
 			return nil, true, errBadNews
 		}
@@ -160,13 +177,22 @@ func (a *app) requestFile(name string) (io.ReadCloser, string, error) {
 }
 
 // printBad names what is wrong, the first lines of it.
-func (a *app) printBad(name string, p *parsedRequests, keepGoing bool) {
+func (a *app) printBad(name string, p *parsedRequests, o requestOptions) {
 	const most = 20
 	verdict := "nothing was published"
-	if keepGoing {
+	switch {
+	case o.keepGoing && len(p.requests) == 0:
+		verdict = "there is none to publish"
+	case o.keepGoing && o.dryRun:
+		verdict = "the others would be published"
+	case o.keepGoing:
 		verdict = "the others are published"
 	}
-	fmt.Fprintf(a.stderr, "closeorder: %s: %d of %s are not valid; %s\n", name, len(p.bad), count(p.total(), "request"), verdict)
+	are := "are"
+	if len(p.bad) == 1 {
+		are = "is"
+	}
+	fmt.Fprintf(a.stderr, "closeorder: %s: %d of %s %s not valid; %s\n", name, len(p.bad), count(p.total(), "request"), are, verdict)
 	for i, b := range p.bad {
 		if i == most {
 			fmt.Fprintf(a.stderr, "  and %d more\n", len(p.bad)-most)
@@ -174,9 +200,28 @@ func (a *app) printBad(name string, p *parsedRequests, keepGoing bool) {
 		}
 		fmt.Fprintf(a.stderr, "  line %d: %s\n", b.line, cell(b.err.Error()))
 	}
-	if !keepGoing {
+	switch {
+	case o.keepGoing:
+	case len(p.requests) == 0:
+		fmt.Fprintln(a.stderr, "Mend these lines.")
+	default:
 		fmt.Fprintln(a.stderr, "Mend these lines, or publish the others with --keep-going.")
 	}
+}
+
+// printRequests prints the values of the records that would be published.
+func (a *app) printRequests(requests []events.Request) error {
+	out := escaped{a.stdout}
+	for _, r := range requests {
+		m, err := events.EncodeRequest(r, requestSource, time.Now())
+		if err != nil {
+			return err
+		}
+		if _, err := out.Write(append(m.Value, '\n')); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (a *app) publishRequests(ctx context.Context, cfg config.Config, o requestOptions, requests []events.Request) error {
@@ -190,19 +235,12 @@ func (a *app) publishRequests(ctx context.Context, cfg config.Config, o requestO
 		topics = append(topics, cfg.Topics.Outcomes)
 	}
 	if err := c.exist(ctx, topics...); err != nil {
-		return err
-	}
-	// A name of its own for each request that brings none tells its outcome
-	// from those of earlier requests for the same order.
-	for i := range requests {
-		if requests[i].RequestID == "" {
-			requests[i].RequestID = rand.Text()
-		}
+		return fmt.Errorf("nothing was published: %w", err)
 	}
 	var waiting *waiter
 	if o.wait {
 		if waiting, err = a.newWaiter(ctx, c, cfg.Topics.Outcomes, requests, o.json); err != nil {
-			return err
+			return fmt.Errorf("nothing was published: %w", err)
 		}
 	}
 	bar := a.progress("publishing", len(requests))
@@ -227,7 +265,7 @@ func (a *app) publishRequests(ctx context.Context, cfg config.Config, o requestO
 			}
 		}
 		if failure != nil {
-			return fmt.Errorf("%s of %d published for certain, more of them perhaps: %w", count(published, "request"), len(requests), failure)
+			return unpublished(published, len(requests), failure)
 		}
 	}
 	bar.finish()
@@ -244,6 +282,19 @@ func (a *app) publishRequests(ctx context.Context, cfg config.Config, o requestO
 		err = errBadNews
 	}
 	return err
+}
+
+// unpublished says how far a publishing came that failed. A topic that is not
+// there took nothing; what else failed may have been written all the same.
+func unpublished(published, total int, failure error) error {
+	var missing *topicwriter.MissingTopicError
+	switch certain := errors.As(failure, &missing); {
+	case certain && published == 0:
+		return fmt.Errorf("nothing was published: %w", failure)
+	case certain:
+		return fmt.Errorf("%d of %s published, the others were not: %w", published, count(total, "request"), failure)
+	}
+	return fmt.Errorf("%d of %s published for certain, more of them perhaps: %w", published, count(total, "request"), failure)
 }
 
 // refusedRequest is a request that the topic never takes.
@@ -277,11 +328,17 @@ func (c *cluster) publish(ctx context.Context, topic string, requests []events.R
 		}
 		messages[i] = m
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, 2*reachTimeout, errUnreached)
-	defer cancel()
+	// A cluster that takes nothing is given up, a slow one is not.
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	stuck := time.AfterFunc(reachTimeout, func() { cancel(errUnreached) })
+	defer stuck.Stop()
 	w := c.writer()
-	if bar != nil {
-		w.OnWritten = bar.add
+	w.OnWritten = func(n int) {
+		stuck.Reset(reachTimeout)
+		if bar != nil {
+			bar.add(n)
+		}
 	}
 	results, _ := w.Write(ctx, topic, messages) // the error is one of theirs
 	return results, nil

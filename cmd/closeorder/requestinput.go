@@ -73,8 +73,11 @@ func parseRequests(in io.Reader, defaults map[string]string) (*parsedRequests, e
 		case ' ', '\t', '\r':
 		default:
 			_ = buffered.UnreadByte()
-			if b == '{' {
+			switch b {
+			case '{':
 				return parseLines(buffered, defaults, skipped)
+			case '[':
+				return nil, usagef("line %d begins a JSON array; one object a line is expected: jq -c '.[]' makes lines of it", skipped+1)
 			}
 			return parseCSV(buffered, defaults, skipped)
 		}
@@ -206,6 +209,10 @@ func parseCSV(in io.Reader, defaults map[string]string, skipped int) (*parsedReq
 	r.TrimLeadingSpace = true
 	head, err := r.Read()
 	if err != nil {
+		var broken *csv.ParseError
+		if errors.As(err, &broken) {
+			return nil, usagef("line %d: not readable as CSV: %v, at column %d", broken.Line+skipped, broken.Err, broken.Column)
+		}
 		return nil, fmt.Errorf("line %d: not readable as CSV: %w", skipped+1, err)
 	}
 	if len(head) == 1 && strings.Contains(head[0], ";") {
@@ -229,7 +236,7 @@ func parseCSV(in io.Reader, defaults map[string]string, skipped int) (*parsedReq
 		var broken *csv.ParseError
 		switch {
 		case errors.As(err, &broken) && errors.Is(err, csv.ErrFieldCount):
-			p.add(broken.StartLine+skipped, events.Request{}, fmt.Errorf("has %d columns, the header row has %d", len(row), len(columns)))
+			p.add(broken.StartLine+skipped, events.Request{}, fmt.Errorf("has %s, the header row has %d", count(len(row), "column"), len(columns)))
 			continue
 		case errors.As(err, &broken):
 			p.add(broken.Line+skipped, events.Request{}, fmt.Errorf("%w, at column %d; what follows was not read", broken.Err, broken.Column))

@@ -87,6 +87,25 @@ func TestARequestIDIsKeptAlsoWhereItIsTheOneThatWouldBeDerived(t *testing.T) {
 	}
 }
 
+func TestADryRunAsJSONPrintsWhatWouldBePublished(t *testing.T) {
+	input := `{"mch_id":"1","out_trade_no":"T1","metadata":{"a":[1,"<>"]}}` + "\n{}\n" + `{"mch_id":"1","out_trade_no":"T2","request_id":"r"}`
+	code, stdout, stderr := call(t, nil, input, "request", "--file", "-", "--dry-run", "--json", "--keep-going")
+	want := `{"out_trade_no":"T1","mch_id":"1","request_id":"<id>","metadata":{"a":[1,"<>"]}}` + "\n" + `{"out_trade_no":"T2","mch_id":"1","request_id":"r"}` + "\n"
+	if got := normal(stdout); code != exitBad || got != want {
+		t.Errorf("exit code %d\n%swant\n%s", code, got, want)
+	}
+	if !strings.Contains(stderr, "1 of 3 requests is not valid; the others would be published\n") || !strings.Contains(stderr, "2 requests valid; nothing was published\n") {
+		t.Errorf("%s", stderr)
+	}
+}
+
+func TestAnInputThatCannotBeReadIsWrongUsage(t *testing.T) {
+	code, stdout, stderr := call(t, nil, "", "request", "--file", t.TempDir())
+	if code != exitUsage || stdout != "" || !strings.Contains(stderr, "is a directory") {
+		t.Errorf("exit code %d, %s%s", code, stdout, stderr)
+	}
+}
+
 func FuzzParseRequests(f *testing.F) {
 	for _, seed := range []string{"", "{}", "mch_id,out_trade_no\n1,2\n", `{"mch_id":"1","out_trade_no":"2"}`, "\ufeff\n\"", "mch_id\n\"a\"b\n"} {
 		f.Add(seed, "")

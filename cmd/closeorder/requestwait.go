@@ -67,7 +67,7 @@ func (w *waiter) wait(ctx context.Context, timeout time.Duration) error {
 	defer cancel()
 	bar := w.app.progress("answered", w.total)
 	seen := map[string]bool{}
-	err := w.reader.Read(waitCtx, w.topic, w.from, nil, func(r topicreader.Record) error {
+	err := bounded(waitCtx, w.reader).Read(waitCtx, w.topic, w.from, nil, func(r topicreader.Record) error {
 		o, err := events.DecodeOutcome(r.Message)
 		if err != nil {
 			return nil // of somebody else

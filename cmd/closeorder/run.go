@@ -47,7 +47,7 @@ closeorder run --config closeorder.yaml`,
 				return err
 			}
 			deps.Merchants = merchants
-			stop := followMerchants(cmd.Context(), merchants, log)
+			stop := followMerchants(cmd.Context(), merchants, cfg.MerchantsFile, log)
 			defer stop()
 		} else {
 			stop := ignoreHangup(cmd.Context(), log)
@@ -101,13 +101,18 @@ func onHangup(ctx context.Context, do func()) (stop func()) {
 }
 
 // followMerchants takes up changes of the merchants file until stop is called.
-func followMerchants(ctx context.Context, merchants *closer.MerchantsFile, log logrus.FieldLogger) (stop func()) {
+func followMerchants(ctx context.Context, merchants *closer.MerchantsFile, path string, log logrus.FieldLogger) (stop func()) {
 	report := func(err error) {
 		if err != nil {
 			log.WithError(err).Error("merchants file refused: the merchants stay as they were")
 			return
 		}
 		log.WithField("merchants", merchants.Len()).Info("merchants file read again")
+		if all, err := closer.LoadMerchants(path); err == nil { // else it has changed once more
+			for _, doubt := range config.Doubts(all) {
+				log.Warn(doubt)
+			}
+		}
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	stopHangup := onHangup(ctx, func() { report(merchants.Reload()) })

@@ -143,7 +143,7 @@ func TestRunTakesUpAChangedMerchantsFile(t *testing.T) {
 	write("  - nonsense\n")
 	worker.stderr.find(t, "merchants file refused")
 	write(two)
-	worker.stderr.find(t, "merchants file read again")
+	worker.stderr.find(t, "merchants file read again(?s:.*)an API key of merchant 1 is not 32 bytes long")
 	if got := ask("T2"); !strings.Contains(got, "closed") {
 		t.Errorf("after: %s", got)
 	}

@@ -255,9 +255,7 @@ func (c *cluster) metadata(ctx context.Context, topics []string) (*kafka.Metadat
 		if err == nil {
 			return res, nil
 		}
-		if ctx.Err() == nil {
-			c.notify(topics[0], -1, err)
-		}
+		untilEnd(ctx, c.notify)(topics[0], -1, err)
 		select {
 		case <-ctx.Done():
 			return nil, fmt.Errorf("%w (last failure: %w)", context.Cause(ctx), err)
@@ -281,6 +279,8 @@ func (p *topicPlan) answered(err error, dryRun bool) {
 	switch {
 	case errors.Is(err, kafka.TopicAlreadyExists):
 		p.State, p.Note = topicExists, "made by somebody else just now"
+	case errors.Is(err, kafka.InvalidReplicationFactor):
+		p.State, p.Note = topicFailed, fmt.Sprintf("the brokers refuse %s: each needs a broker of its own that is up; lower --replication or start brokers", count(p.Replication, "replica"))
 	case err != nil:
 		p.State, p.Note = topicFailed, err.Error()
 	case dryRun:

@@ -41,6 +41,14 @@ func TestWrongUsageIsNamedAndEndsWithExitCode2(t *testing.T) {
 		"outcome",
 		"topics delete",
 		"run --nonsense",
+		"audit --sinc 1h",
+		"audit --limit x",
+		"deadletters lst",
+		"deadletters replay --rate fast",
+		"dev --timeout 5",
+		"dev --exit=perhaps",
+		"dev --requests",
+		"dev -x",
 		"run extra",
 		"run",
 		"run --max-in-flight none --kafka-brokers here --log-level loud",
@@ -86,4 +94,12 @@ func TestWrongUsageIsNamedAndEndsWithExitCode2(t *testing.T) {
 		fmt.Fprintf(&all, "$ closeorder %s\n%s\n", line, stderr)
 	}
 	golden(t, "usage.txt", normal(all.String()))
+}
+
+func TestTheVersionIsToldByCommandAndByFlag(t *testing.T) {
+	_, command, _ := call(t, nil, "", "version")
+	code, flag, stderr := call(t, nil, "", "--version")
+	if code != exitDone || stderr != "" || flag != command || !strings.HasPrefix(flag, "closeorder ") {
+		t.Errorf("exit code %d, %q and %q, %s", code, command, flag, stderr)
+	}
 }

@@ -41,6 +41,15 @@ func builtFrom() version {
 	return v
 }
 
+// String is the build in one line.
+func (v version) String() string {
+	text := v.Version
+	if v.Revision != "" {
+		text += fmt.Sprintf(" (%.12s, %s)", v.Revision, v.Time)
+	}
+	return text + " " + v.Go + " " + v.Platform
+}
+
 func (a *app) versionCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "version", Short: "Says which build this is", GroupID: "tool", Args: noArgs,
@@ -51,11 +60,7 @@ func (a *app) versionCommand() *cobra.Command {
 		if *asJSON {
 			return json.NewEncoder(a.stdout).Encode(v)
 		}
-		fmt.Fprintf(a.stdout, "closeorder %s", v.Version)
-		if v.Revision != "" {
-			fmt.Fprintf(a.stdout, " (%.12s, %s)", v.Revision, v.Time)
-		}
-		fmt.Fprintf(a.stdout, " %s %s\n", v.Go, v.Platform)
+		fmt.Fprintf(a.stdout, "closeorder %v\n", v)
 		return nil
 	}
 	return cmd

@@ -67,6 +67,25 @@ func (s *Snapshot) readCommits(ctx context.Context, topics []string) (map[string
 	}
 }
 
+// Committed reports whether the group has committed anything for the topics:
+// what the snapshot holds or, if that is nothing, what is there by now. Workers
+// that have just begun publish their first answers before they commit.
+func (s *Snapshot) Committed(ctx context.Context) (bool, error) {
+	some := func(all map[string]map[int]commit) bool {
+		for _, partitions := range all {
+			if len(partitions) > 0 {
+				return true
+			}
+		}
+		return false
+	}
+	if some(s.commits) {
+		return true, nil
+	}
+	now, err := s.readCommits(ctx, append([]string{s.scope.Topics.Requests}, s.scope.Topics.Retries...))
+	return some(now), err
+}
+
 func (s *Snapshot) askCommits(ctx context.Context, topics []string) (map[string]map[int]commit, error) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()

@@ -42,7 +42,7 @@ func (a *auditor) notes() {
 		}
 	}
 	if !committedAny && a.report.Requests > 0 {
-		a.note("group %s has committed nothing: if the workers use another group, name it", a.scope.Group)
+		a.note("group %s has committed nothing: if the workers use another group, name it with --kafka-group", a.scope.Group)
 	}
 	for _, partition := range slices.Sorted(maps.Keys(a.beyond)) {
 		a.note("%s, partition %d: an outcome answers offset %d, and the log ends at %d: the topic was made anew or has lost records; outcomes that name other requests and are older than the record in their place are taken for those of the old log", t.Requests, partition, a.beyond[partition], a.to[t.Requests][partition])

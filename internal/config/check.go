@@ -39,7 +39,7 @@ func (l *loader) checkTLS() {
 		return
 	}
 	if t.CAFile != "" {
-		if pem, err := l.ReadFile(t.CAFile); err != nil {
+		if pem, err := l.read(t.CAFile); err != nil {
 			l.wrong("kafka.tls.ca_file", "%v", err)
 		} else if t.roots = x509.NewCertPool(); !t.roots.AppendCertsFromPEM(pem) {
 			l.wrong("kafka.tls.ca_file", "%s holds no certificate in PEM", t.CAFile)
@@ -56,11 +56,11 @@ func (l *loader) checkTLS() {
 	if t.CertFile == "" {
 		return
 	}
-	cert, err := l.ReadFile(t.CertFile)
+	cert, err := l.read(t.CertFile)
 	if err != nil {
 		l.wrong("kafka.tls.cert_file", "%v", err)
 	}
-	key, keyErr := l.ReadFile(t.KeyFile)
+	key, keyErr := l.read(t.KeyFile)
 	if keyErr != nil {
 		l.wrong("kafka.tls.key_file", "%v", keyErr)
 	}
@@ -168,7 +168,7 @@ func (l *loader) checkGateway() {
 		return
 	}
 	if g.CAFile != "" {
-		if pem, err := l.ReadFile(g.CAFile); err != nil {
+		if pem, err := l.read(g.CAFile); err != nil {
 			l.wrong("gateway.ca_file", "%v", err)
 		} else if !x509.NewCertPool().AppendCertsFromPEM(pem) {
 			l.wrong("gateway.ca_file", "%s holds no certificate in PEM", g.CAFile)
@@ -185,7 +185,7 @@ func (l *loader) checkGateway() {
 // secretFile reads a file that holds one secret and drops the newline that
 // editors and echo leave at its end.
 func (l *loader) secretFile(setting, name string) (string, bool) {
-	data, err := l.ReadFile(name)
+	data, err := l.read(name)
 	if err != nil {
 		l.wrong(setting, "%v", err)
 		return "", false

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -140,6 +141,20 @@ func TestAMistakeShowsNoPassword(t *testing.T) {
 	}
 }
 
+func TestEachMistakeOfAListIsNamed(t *testing.T) {
+	_, err := config.Load(config.Source{Flags: map[string]string{
+		"gateway.urls": "ftp://a,https://b.example,c,https://d.example/x", "kafka.brokers": "a,b:1,c:x",
+	}}, config.Connection, config.Calls)
+	for _, want := range []string{`"ftp://a" is not`, `"c" is not`, `"https://d.example/x" has more`, `"a" is not host:port`, `"c:x" is not host:port`} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s is not in %v", want, err)
+		}
+	}
+	if strings.Contains(fmt.Sprint(err), "b.example") {
+		t.Errorf("what is right is named: %v", err)
+	}
+}
+
 func TestTheSectionsThatNobodyAskedForMayBeWrong(t *testing.T) {
 	from := config.Source{
 		Env:   []string{"CLOSEORDER_GATEWAY_URLS=nonsense", "CLOSEORDER_KAFKA_BROKERS=b:1", "CLOSEORDER_API_KEY_FILE=missing"},
@@ -157,16 +172,31 @@ func TestTheSectionsThatNobodyAskedForMayBeWrong(t *testing.T) {
 	}
 }
 
-func TestAVariableThatIsNearlyOursIsWarnedOf(t *testing.T) {
-	c, err := config.Load(config.Source{Env: []string{
-		"CLOSEORDER_KAFKA_BROKER=b:1", "CLOSEORDER_SERVICE_HOST=10.0.0.1", "CLOSEORDER_PORT_8080_TCP_ADDR=10.0.0.1",
-	}}, config.Connection)
-	if err != nil {
-		t.Fatal(err)
-	}
-	want := "[environment variable CLOSEORDER_KAFKA_BROKER is not known; did you mean CLOSEORDER_KAFKA_BROKERS?]"
-	if got := fmt.Sprint(c.Warnings); got != want {
-		t.Errorf("warnings are %s\nwant %s", got, want)
+func TestAVariableThatSetsNothingIsWarnedOf(t *testing.T) {
+	for _, tt := range []struct{ what, variable, want string }{
+		{"nearly a setting", "CLOSEORDER_KAFKA_BROKER", "did you mean CLOSEORDER_KAFKA_BROKERS?"},
+		{"nearly the file", "CLOSEORDER_CONFG", "did you mean CLOSEORDER_CONFIG?"},
+		{"a flag's name in capitals", "CLOSEORDER_KAFKA_TLS", "is not known"},
+		{"nothing of ours", "CLOSEORDER_COLOUR", "is not known"},
+		{"of a Kubernetes service of our name", "CLOSEORDER_SERVICE_HOST", ""},
+		{"of one of its ports", "CLOSEORDER_SERVICE_PORT_HTTP", ""},
+		{"of a link to it", "CLOSEORDER_PORT_8080_TCP_ADDR", ""},
+		{"of a service whose name begins with ours", "CLOSEORDER_KAFKA_PORT_9092_TCP", ""},
+		{"of the tests", "CLOSEORDER_SIM_SEEDS", ""},
+		{"of the tests that need Kafka", "CLOSEORDER_REQUIRE_APACHE_KAFKA", ""},
+		{"the file", "CLOSEORDER_CONFIG", ""},
+		{"of somebody else", "OTHER_KAFKA_BROKER", ""},
+	} {
+		c, err := config.Load(config.Source{
+			Env: []string{tt.variable + "=b:1"}, ReadFile: func(string) ([]byte, error) { return nil, nil },
+		}, config.Connection)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := strings.Join(c.Warnings, ", ")
+		if (got == "") != (tt.want == "") || !strings.Contains(got, tt.want) || got != "" && !strings.HasPrefix(got, "environment variable "+tt.variable+" is not known") {
+			t.Errorf("%s: %s is warned of with %q", tt.what, tt.variable, got)
+		}
 	}
 }
 
@@ -253,5 +283,31 @@ func golden(t *testing.T, file, got string) {
 	}
 	if got != string(want) {
 		t.Errorf("%s differs (write it anew with -update)\ngot:\n%s\nwant:\n%s", file, got, want)
+	}
+}
+
+func TestMerchantsThatWeChatPayDoesNotKnowAreWarnedOf(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "merchants.yaml")
+	text := "merchants:\n  - {mch_id: \"1900000109\", key: " + apiKey + ", next_key: short}\n  - {mch_id: wx8888888888888888, key: " + apiKey + "}\n"
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	const (
+		key = "an API key of merchant 1900000109 is not 32 bytes long, as those (V2) of WeChat Pay are; look whether it is whole, and the V2 key"
+		id  = `mch_id "wx8888888888888888" is not digits alone, as those of WeChat Pay are; look for an appid or a space in its place`
+	)
+	for what, tt := range map[string]struct {
+		from config.Source
+		want []string
+	}{
+		"in a file of merchants":  {config.Source{Env: []string{"CLOSEORDER_MERCHANTS_FILE=" + file}}, []string{key, id}},
+		"a single one by its key": {config.Source{Env: []string{"CLOSEORDER_MCH_ID=1900000109", "CLOSEORDER_API_KEY=" + apiKey[1:]}}, []string{key}},
+		"a single one by its id":  {config.Source{Env: []string{"CLOSEORDER_MCH_ID=wx8888888888888888", "CLOSEORDER_API_KEY=" + apiKey}}, []string{id}},
+		"one as it should be":     {config.Source{Env: []string{"CLOSEORDER_MCH_ID=1900000109", "CLOSEORDER_API_KEY=" + apiKey}}, nil},
+	} {
+		c, err := config.Load(tt.from, config.Calls)
+		if err != nil || !slices.Equal(c.Warnings, tt.want) {
+			t.Errorf("%s: %q, %v", what, c.Warnings, err)
+		}
 	}
 }

@@ -30,9 +30,10 @@ func (l *loader) file() {
 		return
 	}
 	fail := func(where, format string, args ...any) {
+		l.unread = true
 		l.mistakes = append(l.mistakes, Mistake{Setting: "config", Where: where, Problem: fmt.Sprintf(format, args...)})
 	}
-	data, err := l.ReadFile(name)
+	data, err := l.read(name)
 	if err != nil {
 		fail(by, "%v", err)
 		return
@@ -43,32 +44,60 @@ func (l *loader) file() {
 	case errors.Is(err, io.EOF):
 		return // nothing but comments
 	case err != nil:
-		fail(name, "not readable as YAML%s", lineOf(err))
+		fail(name, "not readable as YAML: %s", whereBroken(data, err))
 		return
 	}
 	if err := dec.Decode(&more); !errors.Is(err, io.EOF) {
 		fail(name, "more than one YAML document; one is expected")
 		return
 	}
-	w := walker{file: filepath.Base(name), loader: l}
+	w := walker{file: filepath.Base(name), dir: filepath.Dir(name), loader: l}
 	w.mapping("", doc.Content[0])
 }
 
-// lineOf keeps the line of a YAML error and nothing else: the text of the
-// error may quote the document, which may hold a password.
+// yamlLine is all that is kept of a YAML error: its text may quote the
+// document, which may hold a password.
 var yamlLine = regexp.MustCompile(`line (\d+)`)
 
-func lineOf(err error) string {
-	m := yamlLine.FindStringSubmatch(err.Error())
-	if m == nil {
-		return ""
+// mostTried bounds the lines of a document in which a mistake is searched.
+const mostTried = 2000
+
+// whereBroken names the lines to look at. A parser complains where it cannot
+// go on, or where the mapping began that it was in, and some complaints count
+// from 0. So the mistake is searched: the last beginning of the document that
+// can be read ends at the mistake or one line before it.
+func whereBroken(data []byte, err error) string {
+	lines := bytes.SplitAfter(bytes.TrimSuffix(data, []byte("\n")), []byte("\n"))
+	if len(lines) > mostTried {
+		return "it has a mistake"
 	}
-	return ": look at line " + m[1] + " and those before it"
+	good := len(lines) - 1
+	for good > 0 && !isYAML(bytes.Join(lines[:good], nil)) {
+		good--
+	}
+	from, to := max(good, 1), min(good+1, len(lines))
+	// What spans lines, such as a bracket, cannot be read before it ends: the
+	// mistake may be further down.
+	if m := yamlLine.FindStringSubmatch(err.Error()); m != nil {
+		if n, err := strconv.Atoi(m[1]); err == nil && n > to {
+			to = min(n+1, len(lines))
+		}
+	}
+	if from == to {
+		return fmt.Sprintf("look at line %d", from)
+	}
+	return fmt.Sprintf("look at lines %d to %d", from, to)
+}
+
+func isYAML(data []byte) bool {
+	err := yaml.NewDecoder(bytes.NewReader(data)).Decode(new(yaml.Node))
+	return err == nil || errors.Is(err, io.EOF)
 }
 
 // walker goes through the mappings of one document.
 type walker struct {
 	file string
+	dir  string // where it is
 	*loader
 }
 
@@ -129,7 +158,7 @@ func (w walker) entry(path string, key, val *yaml.Node) {
 	for i, s := range w.settings {
 		names[i] = s.Name
 	}
-	if near := nearest(path, names, 3); near != "" {
+	if near := Nearest(path, names, 3); near != "" {
 		w.wrong(path, key, "unknown setting; did you mean %s?", near)
 	} else {
 		w.wrong(path, key, "unknown setting")
@@ -141,7 +170,12 @@ func (w walker) setting(s Setting, node *yaml.Node) {
 	case isNull(node):
 		return
 	case node.Kind == yaml.ScalarNode:
-		w.values[s.Name] = value{text: node.Value, where: w.where(node)}
+		text := node.Value
+		// A file names its neighbours, wherever it is read from.
+		if path := strings.TrimSpace(text); s.namesFile() && path != "" && !filepath.IsAbs(path) {
+			text = filepath.Join(w.dir, path)
+		}
+		w.values[s.Name] = value{text: text, where: w.where(node)}
 	case node.Kind == yaml.SequenceNode:
 		items := make([]string, 0, len(node.Content))
 		for _, item := range node.Content {

@@ -1,8 +1,12 @@
 package config
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -64,14 +68,36 @@ func Load(from Source, sections ...Section) (Config, error) {
 	l.environment()
 	l.flags()
 	l.parse()
-	l.checkKafka()
-	l.checkTopics()
-	l.checkGateway()
-	l.loadMerchants()
+	// What is missing or does not fit may stand in a file that was not read.
+	if !l.unread {
+		l.checkKafka()
+		l.checkTopics()
+		l.checkGateway()
+		l.loadMerchants()
+	}
 	if len(l.mistakes) > 0 {
 		return Config{}, l.sorted()
 	}
 	return l.config, nil
+}
+
+// read reads a file. Its error names the whole path, as it may not be clear
+// what a relative one was taken from.
+func (l *loader) read(name string) ([]byte, error) {
+	data, err := l.ReadFile(name)
+	return data, fromHere(err)
+}
+
+// fromHere makes the path in an error of a file an absolute one.
+func fromHere(err error) error {
+	var broken *fs.PathError
+	if !errors.As(err, &broken) {
+		return err
+	}
+	if path, failed := filepath.Abs(broken.Path); failed == nil {
+		return &fs.PathError{Op: broken.Op, Path: path, Err: broken.Err}
+	}
+	return broken
 }
 
 type loader struct {
@@ -81,6 +107,7 @@ type loader struct {
 	values   map[string]value
 	config   Config
 	mistakes Mistakes
+	unread   bool // the file could not be read
 }
 
 func (l *loader) defaults() {
@@ -102,18 +129,31 @@ func (l *loader) environment() {
 		name, ok := known[variable]
 		switch {
 		case !ok:
-			// Kubernetes sets CLOSEORDER_SERVICE_HOST and the like for a service
-			// of that name, so that an unknown variable is no mistake; one that
-			// is nearly ours is worth a word.
-			if near := nearest(variable, slicesOfKeys(known), 2); near != "" {
-				l.config.Warnings = append(l.config.Warnings,
-					fmt.Sprintf("environment variable %s is not known; did you mean %s?", variable, near))
-			}
+			l.unknownVariable(variable, slicesOfKeys(known))
 		case name != "":
 			l.values[name] = value{text: text, where: variable}
 		}
 	}
 	slices.Sort(l.config.Warnings)
+}
+
+// notSettings are the variables with our prefix that are for others: what
+// tests read, and what Kubernetes sets in every pod for services whose name
+// begins with ours.
+var notSettings = regexp.MustCompile(`^CLOSEORDER_((AUDIT|CHAOS|CRASH|HELPER|REQUIRE|SIM|TEST)_\w+|(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?))$`)
+
+// unknownVariable warns of a variable that sets nothing. It is no mistake:
+// other programs may share the environment.
+func (l *loader) unknownVariable(variable string, known []string) {
+	near := Nearest(variable, known, 3)
+	text := fmt.Sprintf("environment variable %s is not known", variable)
+	switch {
+	case near != "":
+		text += "; did you mean " + near + "?"
+	case notSettings.MatchString(variable):
+		return
+	}
+	l.config.Warnings = append(l.config.Warnings, text)
 }
 
 func (l *loader) flags() {

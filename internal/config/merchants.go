@@ -1,6 +1,9 @@
 package config
 
 import (
+	"errors"
+	"fmt"
+	"io/fs"
 	"slices"
 	"strings"
 
@@ -31,6 +34,24 @@ func (l *loader) loadMerchants() {
 	default:
 		l.singleMerchant()
 	}
+	l.config.Warnings = append(l.config.Warnings, Doubts(l.config.Merchants)...)
+}
+
+// Doubts says what WeChat Pay gives to no merchant. It is no mistake: a
+// simulator takes any.
+func Doubts(merchants []closer.Merchant) []string {
+	var doubts []string
+	for _, m := range merchants {
+		if m.MchID != "" && strings.Trim(m.MchID, "0123456789") != "" {
+			doubts = append(doubts, fmt.Sprintf("mch_id %q is not digits alone, as those of WeChat Pay are; look for an appid or a space in its place", m.MchID))
+		}
+		for _, key := range m.Keys {
+			if !key.HasPlatformLength() {
+				doubts = append(doubts, fmt.Sprintf("an API key of merchant %s is not 32 bytes long, as those (V2) of WeChat Pay are; look whether it is whole, and the V2 key", m.MchID))
+			}
+		}
+	}
+	return doubts
 }
 
 func (l *loader) singleMerchant() {
@@ -82,6 +103,11 @@ func (l *loader) apiKey() (signing.Key, bool) {
 // merchantsFile reads a file of merchants; closer owns its form.
 func (l *loader) merchantsFile(file string) {
 	all, err := closer.LoadMerchants(file)
+	var unreadable *fs.PathError
+	if errors.As(err, &unreadable) {
+		l.wrong("merchants_file", "%v", fromHere(err))
+		return
+	}
 	if err != nil {
 		for line := range strings.Lines(strings.TrimPrefix(err.Error(), "merchants file "+file+": ")) {
 			l.wrong("merchants_file", "%s: %s", file, strings.TrimSpace(line))

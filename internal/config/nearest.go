@@ -1,8 +1,8 @@
 package config
 
-// nearest returns the candidate that is at most limit edits away from name,
-// the closest of them, or nothing.
-func nearest(name string, candidates []string, limit int) string {
+// Nearest returns the candidate that is at most limit edits away from name, the
+// closest of them, or nothing: what is worth a "did you mean".
+func Nearest(name string, candidates []string, limit int) string {
 	best, least := "", limit+1
 	for _, c := range candidates {
 		if d := distance(name, c); d < least {

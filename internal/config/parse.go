@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/url"
@@ -133,10 +134,14 @@ func addresses(at func(*Config) *[]string) parser {
 		if strings.ContainsAny(s, "@/") {
 			return fmt.Errorf("%q holds more than host:port (user and password are kafka.sasl.username and kafka.sasl.password); write for example kafka-1:9092,kafka-2:9092", redact(s))
 		}
+		var wrong []string
 		for _, item := range items {
 			if err := checkAddress(item); err != nil {
-				return err
+				wrong = append(wrong, err.Error())
 			}
+		}
+		if len(wrong) > 0 {
+			return errors.New(strings.Join(wrong, "; "))
 		}
 		*at(c) = items
 		return nil
@@ -226,15 +231,20 @@ func urls(at func(*Config) *[]string) parser {
 		if strings.Contains(s, "@") {
 			return fmt.Errorf("%q has more than scheme, host and port; leave the rest out", redact(s))
 		}
+		var wrong []string
 		for i, item := range items {
 			u, err := url.Parse(item)
 			switch {
 			case err != nil, u.Scheme != "http" && u.Scheme != "https", u.Hostname() == "":
-				return fmt.Errorf("%q is not a base URL; write for example https://api.mch.weixin.qq.com", redact(item))
+				wrong = append(wrong, fmt.Sprintf("%q is not a base URL; write for example https://api.mch.weixin.qq.com", redact(item)))
 			case u.User != nil, strings.Trim(u.Path, "/") != "", u.RawQuery != "", u.Fragment != "":
-				return fmt.Errorf("%q has more than scheme, host and port; leave the rest out", redact(item))
+				wrong = append(wrong, fmt.Sprintf("%q has more than scheme, host and port; leave the rest out", redact(item)))
+			default:
+				items[i] = u.Scheme + "://" + u.Host
 			}
-			items[i] = u.Scheme + "://" + u.Host
+		}
+		if len(wrong) > 0 {
+			return errors.New(strings.Join(wrong, "; "))
 		}
 		*at(c) = items
 		return nil

@@ -2,8 +2,10 @@ package worker
 
 import (
 	"context"
+	"slices"
 	"time"
 
+	"github.com/closeorder/closeorder/closer"
 	"github.com/sirupsen/logrus"
 )
 
@@ -28,7 +30,8 @@ func (w *Worker) watchHosts(ctx context.Context) {
 
 // tellHosts logs what has changed since left was written.
 func (w *Worker) tellHosts(left map[string]bool) {
-	for _, h := range w.closer.Hosts() {
+	hosts := w.closer.Hosts()
+	for _, h := range hosts {
 		if h.InUse != left[h.URL] {
 			continue
 		}
@@ -39,6 +42,18 @@ func (w *Worker) tellHosts(left map[string]bool) {
 			continue
 		}
 		log.WithFields(logrus.Fields{"last_failure": h.LastFailure, "until": h.LeftUntil.UTC().Format(time.RFC3339)}).
-			Warn("gateway host left: calls go to the next one")
+			Warn(whereCallsGo(hosts))
 	}
+}
+
+// whereCallsGo says what becomes of the calls when a host was left. Merchants
+// can have hosts of their own, so that not all of them go the same way.
+func whereCallsGo(hosts []closer.HostHealth) string {
+	switch {
+	case len(hosts) == 1:
+		return "gateway host cannot be reached: there is no other one, so that calls still go to it"
+	case slices.ContainsFunc(hosts, func(h closer.HostHealth) bool { return h.InUse }):
+		return "gateway host left: calls go to the next one"
+	}
+	return "gateway host left, and so is every other one: calls go to the one that failed least"
 }

@@ -13,6 +13,23 @@ import (
 	"github.com/sirupsen/logrus/hooks/test"
 )
 
+func TestWhereCallsGoWhenAHostIsLeft(t *testing.T) {
+	left, well := closer.HostHealth{URL: "a"}, closer.HostHealth{URL: "b", InUse: true}
+	for _, tt := range []struct {
+		what  string
+		hosts []closer.HostHealth
+		want  string
+	}{
+		{"to the next one", []closer.HostHealth{left, well}, "gateway host left: calls go to the next one"},
+		{"to the only one", []closer.HostHealth{left}, "gateway host cannot be reached: there is no other one, so that calls still go to it"},
+		{"to the least bad one", []closer.HostHealth{left, left}, "gateway host left, and so is every other one: calls go to the one that failed least"},
+	} {
+		if got := whereCallsGo(tt.hosts); got != tt.want {
+			t.Errorf("%s: %s, want %s", tt.what, got, tt.want)
+		}
+	}
+}
+
 func TestAHostThatIsLeftIsTold(t *testing.T) {
 	sim, err := gatewaysim.New(gatewaysim.Config{Merchants: gatewaysim.DefaultMerchants()})
 	if err != nil {
@@ -53,7 +70,7 @@ func TestAHostThatIsLeftIsTold(t *testing.T) {
 	w.tellHosts(told)
 	w.tellHosts(told)
 	entries := hook.AllEntries()
-	if len(entries) != 1 || entries[0].Level != logrus.WarnLevel || entries[0].Data["host"] != main {
+	if len(entries) != 1 || entries[0].Level != logrus.WarnLevel || entries[0].Data["host"] != main || entries[0].Message != "gateway host left: calls go to the next one" {
 		t.Errorf("told %d times: %+v", len(entries), entries)
 	}
 }
