@@ -30,13 +30,6 @@ type app struct {
 // run is the program. It returns the exit code, and when ctx ends it stops
 // what it does in good order.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer, env []string) int {
-	// The cause of a stop stands in messages: let it be a word for people, not
-	// the name of a signal.
-	running, stop := context.WithCancelCause(context.WithoutCancel(ctx))
-	defer stop(nil)
-	defer context.AfterFunc(ctx, func() { stop(stopped{}) })()
-	ctx = running
-
 	out := &output{Writer: stdout}
 	a := &app{stdin: stdin, stdout: out, stderr: stderr, env: env}
 	root := a.root()

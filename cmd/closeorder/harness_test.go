@@ -75,7 +75,7 @@ type process struct {
 // launch begins an invocation, as a shell does with &.
 func launch(t *testing.T, env []string, stdin string, args ...string) *process {
 	t.Helper()
-	ctx, stop := context.WithCancel(t.Context())
+	ctx, stop := stoppable(t.Context())
 	p := &process{stdout: newStream(), stderr: newStream(), stop: stop, code: make(chan int, 1)}
 	go func() { p.code <- run(ctx, args, strings.NewReader(stdin), p.stdout, p.stderr, env) }()
 	t.Cleanup(func() { p.end(t) })
@@ -120,7 +120,7 @@ func gateway(t *testing.T, cfg gatewaysim.Config) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, stop := context.WithCancel(context.Background())
+	ctx, stop := stoppable(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- sim.Serve(ctx, ln) }()
 	t.Cleanup(func() {
@@ -182,4 +182,10 @@ func golden(t *testing.T, name, got string) {
 	if got != string(want) {
 		t.Errorf("differs from %s (write it anew with -update)\ngot:\n%s\nwant:\n%s", file, got, want)
 	}
+}
+
+// stoppable is a context as main makes it, and what a signal does to it.
+func stoppable(parent context.Context) (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(parent)
+	return ctx, func() { cancel(stopped{}) }
 }

@@ -52,9 +52,9 @@ func TestTheEndOfAWaitIsNoTroubleWithKafka(t *testing.T) {
 		untilEnd(ctx, count)("t", 0, errors.New("before"))
 		time.Sleep(time.Second) // of the bubble: the deadline itself
 		untilEnd(ctx, count)("t", 0, errors.New("at the deadline"))
-		stopped, stop := context.WithCancel(t.Context())
+		interrupted, stop := stoppable(t.Context())
 		stop()
-		untilEnd(stopped, count)("t", 0, errors.New("after a stop"))
+		untilEnd(interrupted, count)("t", 0, errors.New("after a stop"))
 		if told != 1 {
 			t.Errorf("told %d times", told)
 		}

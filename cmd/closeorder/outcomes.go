@@ -81,7 +81,7 @@ closeorder outcomes --from beginning --no-follow --json | jq 'select(.outcome ==
 			err = reader.Read(ctx, topic, end, nil, each)
 		}
 		switch {
-		case ctx.Err() == nil:
+		case err == nil || ctx.Err() == nil:
 			return err
 		case *noFollow:
 			return errors.New("stopped before all outcomes were printed")

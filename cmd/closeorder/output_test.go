@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -140,7 +139,7 @@ func TestOutcomesThatWereNotAllPrintedAreAFailure(t *testing.T) {
 	if _, err := c.writer().Write(t.Context(), cfg.Topics.Outcomes, []events.Message{hostile(t), hostile(t), hostile(t)}); err != nil {
 		t.Fatal(err)
 	}
-	ctx, stop := context.WithCancel(t.Context())
+	ctx, stop := stoppable(t.Context())
 	stderr := newStream()
 	code := run(ctx, []string{"outcomes", "--from", "beginning", "--no-follow", "--json"}, strings.NewReader(""), onWrite(stop), stderr, []string{"CLOSEORDER_KAFKA_BROKERS=" + b.Addr()})
 	if code != exitBad || stderr.String() != "closeorder: stopped before all outcomes were printed\n" {

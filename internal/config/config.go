@@ -61,12 +61,6 @@ type Kafka struct {
 // TLS of the connections to the brokers.
 type TLS struct {
 	Enabled bool
-	// SettleAge is the age from which on no create call can be on its way.
-	SettleAge time.Duration
-	// Rate is the most calls per second for a merchant that has none of its own.
-	Rate int
-	// MaxConcurrency is the most calls at once to one host.
-	MaxConcurrency int
 	// CAFile holds the roots to trust in PEM; empty = the system's.
 	CAFile string
 	// CertFile and KeyFile are the client's certificate and key in PEM; both or none.
