@@ -13,8 +13,9 @@ import (
 type account struct {
 	limiter *rate.Limiter
 
-	mu  sync.Mutex
-	key int // index of the key that worked last
+	mu   sync.Mutex
+	key  int       // index of the key that worked last
+	last time.Time // for when the last one was sent away, see later
 }
 
 // accounts hands out the account of each merchant.
@@ -59,19 +60,40 @@ func burst(limit rate.Limit) int {
 // merchant must not take up all the calls that the caller can make at once.
 const longestRateWait = 2 * time.Second
 
+// longestComeBack bounds for how long a Close is sent away: the rate may be
+// another one by then.
+const longestComeBack = time.Minute
+
 // begin waits for leave to make the first call of a Close. Where that would
-// take longer than longestRateWait it returns at once how long.
+// take longer than longestRateWait it returns at once when to come back.
 func (a *account) begin(ctx context.Context) (later time.Duration, err error) {
 	r := a.limiter.Reserve()
 	if d := r.Delay(); d > longestRateWait {
 		r.Cancel()
-		return d, nil
+		return a.later(d), nil
 	}
 	if err := sleep(ctx, r.Delay()); err != nil {
 		r.Cancel()
 		return 0, err
 	}
 	return 0, nil
+}
+
+// later says when to come back, one after the other at the merchant's rate: were
+// all told the same time, all but a few would come in vain, again and again.
+func (a *account) later(wait time.Duration) time.Duration {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	now := time.Now()
+	next := a.last.Add(time.Duration(float64(time.Second) / float64(a.limiter.Limit())))
+	if soonest := now.Add(wait); next.Before(soonest) {
+		next = soonest
+	}
+	if next.Sub(now) > longestComeBack {
+		return longestComeBack
+	}
+	a.last = next
+	return next.Sub(now)
 }
 
 // wait blocks until the merchant may make one more call, first come first

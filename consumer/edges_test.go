@@ -7,6 +7,7 @@ import (
 	"github.com/sirupsen/logrus/hooks/test"
 	"golang.org/x/time/rate"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -432,12 +433,22 @@ func TestALastTryAtTheBeginningOfAnOutageIsNotLost(t *testing.T) {
 func TestAMerchantOverItsRateWaitsInMemory(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
+		// As closer does it: who has to wait for long is sent away, to come
+		// back one after the other.
 		limiter := rate.NewLimiter(10, 1)
+		var mu sync.Mutex
+		var last time.Time
 		closer := &closing{answer: func(events.Request) consumer.Answer {
 			r := limiter.Reserve()
 			if wait := r.Delay(); wait > 2*time.Second {
 				r.Cancel()
-				return consumer.Answer{Disposition: consumer.Later, Code: "OWN_RATE_LIMIT", RetryAfter: wait}
+				mu.Lock()
+				defer mu.Unlock()
+				last = last.Add(100 * time.Millisecond)
+				if soonest := time.Now().Add(wait); last.Before(soonest) {
+					last = soonest
+				}
+				return consumer.Answer{Disposition: consumer.Later, Code: "OWN_RATE_LIMIT", RetryAfter: time.Until(last)}
 			}
 			time.Sleep(r.Delay())
 			return closedAnswer
@@ -448,6 +459,9 @@ func TestAMerchantOverItsRateWaitsInMemory(t *testing.T) {
 		c.outcomesWithin(len(orders), time.Hour)
 		if n := c.end("retry.10s"); n > 0 {
 			t.Errorf("%d retry records", n)
+		}
+		if n := len(closer.calls); n > 3*len(orders) {
+			t.Errorf("%d attempts for %d requests", n, len(orders))
 		}
 	})
 }
