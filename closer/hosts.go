@@ -185,6 +185,8 @@ type HostHealth struct {
 	URL string
 	// InUse: new calls go there when it is their turn.
 	InUse bool
+	// Failing: most calls fail at present, so that it gets few at a time.
+	Failing bool
 	// LeftUntil is when a host that was left is tried again; zero when InUse.
 	LeftUntil time.Time
 	// ConnectErrors and DNSErrors count failures in a row.
@@ -210,5 +212,6 @@ func (h *host) health() HostHealth {
 		LastFailure: h.lastFailure, LastFailureAt: h.lastFailureAt,
 	}
 	s.InFlight, s.Limit, s.Waiting = h.slots.state()
+	s.Failing = h.slots.isFailing()
 	return s
 }

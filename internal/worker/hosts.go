@@ -12,37 +12,60 @@ import (
 // watchEvery is how soon the log says that a gateway host was left.
 const watchEvery = 5 * time.Second
 
-// watchHosts tells when a gateway host is left for the next one, and when it
-// is in use again, until ctx ends.
+// condition is how a gateway host does.
+type condition int
+
+const (
+	well condition = iota
+	failing
+	left
+)
+
+func conditionOf(h closer.HostHealth) condition {
+	switch {
+	case !h.InUse:
+		return left
+	case h.Failing:
+		return failing
+	}
+	return well
+}
+
+// watchHosts tells when a gateway host is left for the next one, or most of
+// its calls fail, and when it is well again, until ctx ends.
 func (w *Worker) watchHosts(ctx context.Context) {
 	ticker := time.NewTicker(watchEvery)
 	defer ticker.Stop()
-	left := make(map[string]bool)
+	told := make(map[string]condition)
 	for {
 		select {
 		case <-ticker.C:
-			w.tellHosts(left)
+			w.tellHosts(w.closer.Hosts(), told)
 		case <-ctx.Done():
 			return
 		}
 	}
 }
 
-// tellHosts logs what has changed since left was written.
-func (w *Worker) tellHosts(left map[string]bool) {
-	hosts := w.closer.Hosts()
+// tellHosts logs what has changed since told was written.
+func (w *Worker) tellHosts(hosts []closer.HostHealth, told map[string]condition) {
 	for _, h := range hosts {
-		if h.InUse != left[h.URL] {
+		now, before := conditionOf(h), told[h.URL]
+		if now == before {
 			continue
 		}
-		left[h.URL] = !h.InUse
+		told[h.URL] = now
 		log := w.log.WithFields(logrus.Fields{"host": h.URL, "answered": h.Answered, "failed": h.Failed})
-		if h.InUse {
-			log.Info("gateway host in use again")
-			continue
+		switch now {
+		case well:
+			log.Info("gateway host in use again, as before")
+		case failing:
+			log.WithFields(logrus.Fields{"last_failure": h.LastFailure, "limit": h.Limit}).
+				Warn("most calls to the gateway host fail: it gets few at a time, and another one, if there is one, goes first")
+		case left:
+			log.WithFields(logrus.Fields{"last_failure": h.LastFailure, "until": h.LeftUntil.UTC().Format(time.RFC3339)}).
+				Warn(whereCallsGo(hosts))
 		}
-		log.WithFields(logrus.Fields{"last_failure": h.LastFailure, "until": h.LeftUntil.UTC().Format(time.RFC3339)}).
-			Warn(whereCallsGo(hosts))
 	}
 }
 

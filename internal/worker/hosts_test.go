@@ -4,6 +4,7 @@ import (
 	"io"
 	"net"
 	"net/http/httptest"
+	"slices"
 	"testing"
 
 	"github.com/closeorder/closeorder/closer"
@@ -66,11 +67,36 @@ func TestAHostThatIsLeftIsTold(t *testing.T) {
 	log.SetOutput(io.Discard)
 	hook := test.NewLocal(log)
 	w := &Worker{closer: c, log: log}
-	told := make(map[string]bool)
-	w.tellHosts(told)
-	w.tellHosts(told)
+	told := make(map[string]condition)
+	w.tellHosts(c.Hosts(), told)
+	w.tellHosts(c.Hosts(), told)
 	entries := hook.AllEntries()
 	if len(entries) != 1 || entries[0].Level != logrus.WarnLevel || entries[0].Data["host"] != main || entries[0].Message != "gateway host left: calls go to the next one" {
 		t.Errorf("told %d times: %+v", len(entries), entries)
+	}
+}
+
+func TestWhatIsToldOfAHost(t *testing.T) {
+	log := logrus.New()
+	log.SetOutput(io.Discard)
+	hook := test.NewLocal(log)
+	w, told := &Worker{log: log}, make(map[string]condition)
+	for _, h := range []closer.HostHealth{
+		{InUse: true}, {InUse: true, Failing: true}, {InUse: true, Failing: true}, {Failing: true}, {InUse: true}, {InUse: true},
+	} {
+		h.URL = "a"
+		w.tellHosts([]closer.HostHealth{h, {URL: "b", InUse: true}}, told)
+	}
+	var got []string
+	for _, e := range hook.AllEntries() {
+		got = append(got, e.Message)
+	}
+	want := []string{
+		"most calls to the gateway host fail: it gets few at a time, and another one, if there is one, goes first",
+		"gateway host left: calls go to the next one",
+		"gateway host in use again, as before",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("told %q, want %q", got, want)
 	}
 }
