@@ -137,3 +137,34 @@ func TestAPublicationThatIsFencedOffLeavesItsOffsetOpen(t *testing.T) {
 		t.Errorf("watermark %d: the offset counts as finished", watermark)
 	}
 }
+
+// While the membership is in doubt another member may publish for the same
+// partition: nothing goes out, and nothing is dropped.
+func TestNothingIsPublishedWhileTheMembershipIsInDoubt(t *testing.T) {
+	cluster, admin := openTestCluster(t)
+	written := func() (n int64) {
+		ends, err := admin.ListEndOffsets(t.Context(), "t")
+		if err != nil {
+			t.Error(err)
+		}
+		ends.Each(func(o kadm.ListedOffset) { n += o.Offset })
+		return n
+	}
+	asked := 0
+	alive := func(time.Time) bool {
+		if asked++; written() != 0 {
+			t.Error("published before the membership holds")
+		}
+		return asked > 3
+	}
+	p := newPublisher(cluster, alive, silent())
+	defer p.close()
+	done := make(chan error, 1)
+	p.publish(publication{topic: "t", to: 0, msg: events.Message{Value: []byte("x")}, fence: t.Context(), done: func(err error) { done <- err }})
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	if asked != 4 || written() != 1 {
+		t.Errorf("asked %d times, %d records", asked, written())
+	}
+}
