@@ -602,3 +602,28 @@ func TestExcerptShowsNoSignature(t *testing.T) {
 		}
 	}
 }
+
+func TestWhatCanNeverBeSentIsRefusedWithoutACall(t *testing.T) {
+	m := direct(t)
+	c, err := New(Config{Hosts: []string{"http://127.0.0.1:1"}, Merchants: MerchantMap{m.MchID: m}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	unknown, unsendable := order(), order()
+	unknown.MchID = "404"
+	unsendable.OutTradeNo = "T\x01"
+	for _, tt := range []struct {
+		sentence string
+		order    Order
+		code     string
+	}{
+		{"an order that can be sent is not refused", order(), ""},
+		{"an unknown merchant is", unknown, CodeUnknownMerchant},
+		{"so is a number that XML cannot carry", unsendable, CodeInvalidRequest},
+	} {
+		v, refused := c.Refuse(tt.order)
+		if refused != (tt.code != "") || v.Code != tt.code || refused && v.Class != Failed {
+			t.Errorf("%s: got %v, %+v", tt.sentence, refused, v)
+		}
+	}
+}

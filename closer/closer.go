@@ -68,15 +68,35 @@ func (c *Closer) Ask(ctx context.Context, o Order) Verdict {
 	return c.do(ctx, o, (*run).inquire)
 }
 
-func (c *Closer) do(ctx context.Context, o Order, round func(*run) (Verdict, bool)) Verdict {
-	m, ok := c.cfg.Merchants.Merchant(o.MchID)
-	if !ok {
-		return Verdict{Class: Failed, Code: CodeUnknownMerchant, Message: fmt.Sprintf("no merchant %q is configured", o.MchID)}
+// Refuse returns the verdict about an order for which no call can be made: its
+// merchant is not known, or one of its fields cannot be sent. ok is false for
+// every other order. It calls nobody, so that it need not wait for a gateway
+// that is away; the merchants are those of this moment.
+func (c *Closer) Refuse(o Order) (v Verdict, ok bool) {
+	_, _, v, ok = c.identify(o)
+	return v, ok
+}
+
+// identify finds the merchant of an order and its identity fields, or the
+// verdict that refuses it.
+func (c *Closer) identify(o Order) (m Merchant, id identity, v Verdict, refused bool) {
+	m, known := c.cfg.Merchants.Merchant(o.MchID)
+	if !known {
+		return m, id, Verdict{Class: Failed, Code: CodeUnknownMerchant, Message: fmt.Sprintf("no merchant %q is configured", o.MchID)}, true
 	}
-	r, err := c.begin(ctx, o, m)
+	id, err := identify(o, m)
 	if err != nil {
-		return Verdict{Class: Failed, Code: CodeInvalidRequest, Message: strings.ReplaceAll(err.Error(), "\n", "; ")}
+		return m, id, Verdict{Class: Failed, Code: CodeInvalidRequest, Message: strings.ReplaceAll(err.Error(), "\n", "; ")}, true
 	}
+	return m, id, Verdict{}, false
+}
+
+func (c *Closer) do(ctx context.Context, o Order, round func(*run) (Verdict, bool)) Verdict {
+	m, id, v, refused := c.identify(o)
+	if refused {
+		return v
+	}
+	r := c.begin(ctx, o, m, id)
 	if len(r.hosts) == 0 || len(m.Keys) == 0 {
 		return Verdict{
 			Class: MerchantConfig, Code: CodeMerchantIncomplete,
@@ -87,16 +107,12 @@ func (c *Closer) do(ctx context.Context, o Order, round func(*run) (Verdict, boo
 	return r.do(func() (Verdict, bool) { return round(r) })
 }
 
-// begin prepares a run; the error says what of the order cannot be sent.
-func (c *Closer) begin(ctx context.Context, o Order, m Merchant) (*run, error) {
-	id, err := identify(o, m)
-	if err != nil {
-		return nil, err
-	}
+// begin prepares a run.
+func (c *Closer) begin(ctx context.Context, o Order, m Merchant, id identity) *run {
 	return &run{
 		c: c, ctx: ctx, order: o, m: m, id: id,
 		lost: o.Tried, hosts: c.hostsOf(m), account: c.accounts.of(m), pace: newPace(c.cfg),
-	}, nil
+	}
 }
 
 // hostsOf returns the hosts for a merchant, in order.

@@ -15,13 +15,13 @@ const probeNumber = "UNKNOWN_PROBE_"
 // alone gets no answer. It concludes nothing about any order, and takes at most
 // Config.AttemptTimeout after its call slot.
 func (c *Closer) Probe(ctx context.Context, o Order) bool {
-	m, ok := c.cfg.Merchants.Merchant(o.MchID)
-	if !ok {
+	o.OutTradeNo = probeNumber + newNonce()[:16]
+	m, id, _, refused := c.identify(o)
+	if refused {
 		return false
 	}
-	o.OutTradeNo = probeNumber + newNonce()[:16]
-	r, err := c.begin(ctx, o, m)
-	if err != nil || len(r.hosts) == 0 || len(m.Keys) == 0 {
+	r := c.begin(ctx, o, m, id)
+	if len(r.hosts) == 0 || len(m.Keys) == 0 {
 		return false
 	}
 	r.pace.deadline = time.Now().Add(c.cfg.AttemptTimeout)

@@ -99,10 +99,12 @@ func TestReplyFiles(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer c.CloseIdleConnections()
-			r, err := c.begin(t.Context(), Order{MchID: f.MchID, OutTradeNo: f.OutTradeNo}, m)
-			if err != nil {
-				t.Fatal(err)
+			o := Order{MchID: f.MchID, OutTradeNo: f.OutTradeNo}
+			_, id, v, refused := c.identify(o)
+			if refused {
+				t.Fatal(v)
 			}
+			r := c.begin(t.Context(), o, m, id)
 			r.pace.deadline = time.Now().Add(time.Minute)
 			if f.Call == CallQuery {
 				r.query(1)

@@ -43,10 +43,11 @@ func closeOnce(t *testing.T, cfg Config) Attempt {
 		t.Fatal(err)
 	}
 	defer c.CloseIdleConnections()
-	r, err := c.begin(t.Context(), order(), m)
-	if err != nil {
-		t.Fatal(err)
+	_, id, v, refused := c.identify(order())
+	if refused {
+		t.Fatal(v)
 	}
+	r := c.begin(t.Context(), order(), m, id)
 	r.pace.deadline = time.Now().Add(time.Minute)
 	r.close()
 	return *r.pending

@@ -99,6 +99,10 @@ type Verdict struct {
 	// Unsigned: the class rests on a reply that nobody signed. Never true for
 	// Closed, Paid and Failed.
 	Unsigned bool
+	// Unworkable: the words of an unsigned refusal say that the request as it
+	// stands cannot work. They conclude nothing, but many more calls are in
+	// vain. Only with Temporary.
+	Unworkable bool
 	// Starved: a call that would have settled more was not made, because no
 	// call slot of the host became free within the budget. It says nothing of
 	// the order. Only with Temporary and NoAnswer.

@@ -19,6 +19,10 @@ import (
 // order is neither closed nor paid, or cannot be asked about; and that it never
 // answers Held.
 //
+// Refuse answers a request for which no call can be made: its merchant is not
+// known, or a field of it cannot be sent. ok is false for every other one. It
+// calls nobody and returns at once.
+//
 // Alive says whether the gateway answers anything at all to a call in the
 // name of r's merchant. It must be safe for concurrent use, conclude nothing
 // about r's order, and return within seconds. It is asked when a request got
@@ -26,6 +30,7 @@ import (
 type Closer interface {
 	Close(ctx context.Context, r events.Request, tried bool) Answer
 	Ask(ctx context.Context, r events.Request, tried bool) Answer
+	Refuse(r events.Request) (a Answer, ok bool)
 	Alive(ctx context.Context, r events.Request) bool
 }
 
@@ -72,6 +77,9 @@ type Answer struct {
 	NoTry bool
 	// Unproven: a Later answer that may be somebody else's, a forged reply say.
 	Unproven bool
+	// Unworkable: a Later answer that says of itself, without proof, that the
+	// request as it stands cannot work: a few tries are enough.
+	Unworkable bool
 	// RetryAfter is the least time to wait before another try; 0 for any.
 	RetryAfter time.Duration
 }

@@ -22,7 +22,8 @@ func (instant) Close(context.Context, events.Request, bool) consumer.Answer { re
 func (i instant) Ask(ctx context.Context, r events.Request, tried bool) consumer.Answer {
 	return i.Close(ctx, r, tried)
 }
-func (instant) Alive(context.Context, events.Request) bool { return true }
+func (instant) Refuse(events.Request) (consumer.Answer, bool) { return consumer.Answer{}, false }
+func (instant) Alive(context.Context, events.Request) bool    { return true }
 
 // BenchmarkWorker is the whole way of a request over TCP: embedded broker,
 // fetch, outcome, commit. One operation is one request.

@@ -308,6 +308,8 @@ func (c *closing) Ask(ctx context.Context, r events.Request, tried bool) consume
 	return consumer.Answer{Disposition: consumer.Failed, Code: "NOTPAY", Message: "orderquery says NOTPAY", Attempts: 1}
 }
 
+func (c *closing) Refuse(events.Request) (consumer.Answer, bool) { return consumer.Answer{}, false }
+
 func (c *closing) Alive(context.Context, events.Request) bool { return c.alive == nil || c.alive() }
 
 func numbered(prefix string, n int) []string {

@@ -21,6 +21,12 @@ func (a adapter) Ask(ctx context.Context, r events.Request, tried bool) consumer
 	return answer(a.closer.Ask(ctx, order(r, tried)))
 }
 
+// Refuse implements consumer.Closer.
+func (a adapter) Refuse(r events.Request) (consumer.Answer, bool) {
+	v, refused := a.closer.Refuse(order(r, false))
+	return answer(v), refused
+}
+
 // Alive implements consumer.Closer.
 func (a adapter) Alive(ctx context.Context, r events.Request) bool {
 	return a.closer.Probe(ctx, order(r, false))
@@ -53,7 +59,7 @@ func answer(v closer.Verdict) consumer.Answer {
 	a := consumer.Answer{
 		Disposition: d, Code: v.Code, Message: v.Message,
 		SafeToReissue: v.SafeToReissue, ConfirmedBy: v.ConfirmedBy,
-		Attempts: v.Attempts, LastCall: v.LastCall, RetryAfter: v.RetryAfter, NoTry: v.Starved, Unproven: unproven,
+		Attempts: v.Attempts, LastCall: v.LastCall, RetryAfter: v.RetryAfter, NoTry: v.Starved, Unproven: unproven, Unworkable: v.Unworkable,
 		Scope: consumer.Scope{MchID: v.Hold.MchID, AppID: v.Hold.AppID, SubMchID: v.Hold.SubMchID},
 	}
 	if v.Gateway != (closer.Evidence{}) {
