@@ -17,8 +17,8 @@ type page struct {
 	blocks []block
 }
 
-// line is a line of a page; number counts from 1, section is the heading of
-// the second level above it.
+// line is a line of a page; number counts from 1, section is the last heading
+// above it.
 type line struct {
 	number  int
 	section string
@@ -68,8 +68,8 @@ func readPage(t *testing.T, name string) page {
 			b.lines = append(b.lines, text)
 			continue
 		}
-		if after, ok := strings.CutPrefix(text, "## "); ok {
-			section = after
+		if level, heading, ok := strings.Cut(text, " "); ok && level != "" && strings.Trim(level, "#") == "" {
+			section = heading
 		}
 		p.prose = append(p.prose, line{n, section, text})
 		switch {
