@@ -204,7 +204,7 @@ func FuzzReadObject(f *testing.F) {
 		}
 	}
 	f.Fuzz(func(t *testing.T, doc []byte) {
-		o, err := readObject(doc, requestNames)
+		o, err := readObject(doc, requestWords)
 		var want map[string]json.RawMessage
 		wantErr := json.Unmarshal(doc, &want)
 		if wantErr == nil && want == nil {
@@ -220,7 +220,7 @@ func FuzzReadObject(f *testing.F) {
 			if o.raw[i] != nil && !json.Valid(o.raw[i]) {
 				t.Fatalf("%s is %q", name, o.raw[i])
 			}
-			if err != nil || o.twice[i] {
+			if err != nil || o.seen[i] > 1 {
 				continue
 			}
 			raw := want[name]
