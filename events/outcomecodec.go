@@ -15,14 +15,19 @@ const OutcomeSource = "/closeorder"
 // NewOutcome returns the beginning of the answer to r: who asked for what,
 // and its id. Result, Code, CompletedAt and the rest are the caller's. key is
 // the record key of the request, source its place in the requests topic.
+// RecordKey is filled where the order could not be named.
 func NewOutcome(r Request, key []byte, source Source) Outcome {
-	return Outcome{
+	o := Outcome{
 		ID:         OutcomeID(r.RequestID, r.Order(), source, r.Replay),
 		OutTradeNo: r.OutTradeNo, MchID: r.MchID, AppID: r.AppID, SubMchID: r.SubMchID, SubAppID: r.SubAppID,
 		RequestID: r.RequestID, ReplacementOutTradeNo: r.ReplacementOutTradeNo, Metadata: r.Metadata,
 		Replay: r.Replay, RequestedAt: r.RequestedAt, Source: source,
 		TraceParent: r.TraceParent, Key: key,
 	}
+	if o.OutTradeNo == "" && isSane(string(key)) {
+		o.RecordKey = string(key)
+	}
+	return o
 }
 
 // Type returns the event type of the outcome, "" for a Result that is none.
@@ -108,7 +113,7 @@ func (o Outcome) check(p *problems) {
 
 var (
 	outcomeWords = newVocabulary([]string{
-		"outcome", "out_trade_no", "mch_id", "appid", "sub_mch_id", "sub_appid", "request_id",
+		"outcome", "out_trade_no", "mch_id", "appid", "sub_mch_id", "sub_appid", "record_key", "request_id",
 		"replacement_out_trade_no", "metadata", "code", "message", "safe_to_reissue", "confirmed_by",
 		"gateway", "attempts", "replay", "requested_at", "completed_at", "source",
 	}, 0, exact)
@@ -146,6 +151,7 @@ func DecodeOutcome(m Message) (Outcome, error) {
 		AppID:                 doc.text("appid", &p),
 		SubMchID:              doc.text("sub_mch_id", &p),
 		SubAppID:              doc.text("sub_appid", &p),
+		RecordKey:             doc.text("record_key", &p),
 		RequestID:             doc.text("request_id", &p),
 		ReplacementOutTradeNo: doc.text("replacement_out_trade_no", &p),
 		Metadata:              bytes.Clone(doc.get("metadata", "object", &p)),
