@@ -11,7 +11,7 @@ import "bytes"
 type finder struct {
 	order  Order
 	object object // that names it
-	member string // in which it stands, "" at the top or in a known layer
+	member string // in which it stands, "" at the top
 	found  bool
 	many   bool // there are different ones, so it is none
 }
@@ -59,9 +59,6 @@ func (f *finder) take(o *object, member string) bool {
 	}
 	if order.OutTradeNo == "" {
 		return false
-	}
-	if layerWords.index([]byte(member)) >= 0 {
-		member = ""
 	}
 	if f.found && f.order != order {
 		f.many = true
