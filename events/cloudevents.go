@@ -1,146 +1,274 @@
 package events
 
 import (
+	"bytes"
 	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
 )
 
-// envelope is what CloudEvents say about a record, and the data in it. Of an
-// event in binary mode and of plain JSON the data is the value; in structured
-// mode it is a member of it.
-type envelope struct {
+// event is what CloudEvents say about a record: its headers in binary mode,
+// members of its value in structured mode. Of an event in binary mode whose
+// data is an event in structured mode, the attributes of the latter count.
+type event struct {
 	structured  bool
-	id          string
-	typ         string
+	id          attribute
+	typ         attribute
 	time        string
 	traceParent string
-	data        []byte
 }
 
-var envelopeNames = []string{"specversion", "id", "type", "time", "traceparent", "data", "data_base64"}
+// attribute is the value of one, and its name as the sender wrote it.
+type attribute struct {
+	value []byte
+	field string
+}
 
-// field names an attribute as the sender wrote it.
-func (e *envelope) field(attribute string) string {
+// field names an attribute that may not be there.
+func (e *event) field(attribute string) string {
 	if e.structured {
 		return attribute
 	}
 	return "ce_" + attribute
 }
 
-// readEnvelope finds out how m was written: structured mode by its
-// content-type, else binary mode as far as there are ce_ headers, else plain
-// JSON. What is present must be right; no attribute is demanded, so that
-// plain JSON with a lone ce_id is served as well. The error wraps
-// ErrTombstone or ErrUnreadable.
-func readEnvelope(m Message, p *problems) (envelope, error) {
-	var e envelope
-	if tp, ok := m.Header(HeaderTraceParent); ok && validTraceParent(string(tp)) {
-		e.traceParent = string(tp)
-	}
-	media, _ := m.Header(HeaderContentType)
-	switch format, isEvent := eventFormat(string(media)); {
-	case !isEvent:
-		e.readBinary(m, p)
-		return e, checkValue(m)
-	case format == "" || format == "+json":
-		e.structured = true
-		if err := checkValue(m); err != nil {
-			return e, err
-		}
-		return e, e.readStructured(m.Value, p)
-	case strings.HasPrefix(format, "-batch"):
-		return e, fmt.Errorf("%w: batched CloudEvents are not accepted, send one event per record", ErrUnreadable)
-	default:
-		return e, fmt.Errorf("%w: content-type is %s, want application/cloudevents+json", ErrUnreadable, quote(string(media)))
-	}
+// headerValue is the value of a header that should occur once.
+type headerValue struct {
+	value   []byte
+	found   bool
+	differs bool // occurs again, with another value
 }
 
-func checkValue(m Message) error {
-	switch {
-	case m.Value == nil:
-		return ErrTombstone
-	case len(m.Value) == 0:
-		return fmt.Errorf("%w: value is empty", ErrUnreadable)
+func (v *headerValue) take(value []byte) {
+	if value = unquoteHeader(value); v.found {
+		v.differs = v.differs || !bytes.Equal(value, v.value)
+		return
 	}
-	return nil
+	v.value, v.found = value, true
+}
+
+// get returns the value. Two different ones are a problem, and none.
+func (v *headerValue) get(key string, p *problems) attribute {
+	if v.differs {
+		p.add(key, "occurs more than once, with different values")
+		return attribute{field: key}
+	}
+	return attribute{v.value, key}
+}
+
+// unquoteHeader returns what a header's value means: Spring Kafka's mapper and
+// Kafka Connect's JsonConverter write a text in JSON quotes, the latter with
+// schemas.enable as schema and payload.
+func unquoteHeader(value []byte) []byte {
+	for len(value) >= 2 && (value[0] == '"' || value[0] == '{') {
+		inner := unquoteOnce(value)
+		if inner == nil {
+			break
+		}
+		value = inner
+	}
+	return value
+}
+
+func unquoteOnce(value []byte) []byte {
+	if !json.Valid(value) {
+		return nil
+	}
+	if value[0] == '{' {
+		var ignored problems
+		o := scanObject(value, layerWords, true)
+		value, _ = unconnect(&o, &ignored)
+	}
+	if len(value) == 0 || value[0] != '"' {
+		return nil
+	}
+	return append([]byte{}, textOf(bytes.TrimSpace(value))...)
+}
+
+// readHeaders finds out how m was written. Structured mode is declared by a
+// content-type, however its header is written; else the headers are those of
+// binary mode. What is present must be right; no attribute is demanded, so
+// that plain JSON with a lone ce_id is served as well. An attribute that a
+// close does not need never costs one, be it wrong, there twice or misspelt.
+func (e *event) readHeaders(m Message, p *problems) (declared bool, err error) {
+	var version, id, typ, at, trace headerValue
+	var media, transport []byte
+	var mediaFound, replayFound bool
+	var nearID, nearType, nearReplay *Header
+	for i := range m.Headers {
+		h := &m.Headers[i]
+		switch h.Key {
+		case HeaderSpecVersion:
+			version.take(h.Value)
+		case HeaderID:
+			id.take(h.Value)
+		case HeaderType:
+			typ.take(h.Value)
+		case HeaderTime:
+			at.take(h.Value)
+		case "ce_traceparent":
+			trace.take(h.Value)
+		case HeaderTraceParent:
+			transport = unquoteHeader(h.Value)
+		case HeaderContentType:
+			media, mediaFound = h.Value, true
+		case HeaderReplay:
+			replayFound = true
+		case HeaderSource, HeaderSubject:
+		default:
+			switch nearHeader(h.Key) {
+			case HeaderID:
+				nearID = h
+			case HeaderType:
+				nearType = h
+			case HeaderReplay:
+				nearReplay = h
+			case HeaderContentType:
+				if !mediaFound {
+					media = h.Value
+				}
+			}
+		}
+	}
+	if nearReplay != nil && !replayFound {
+		p.add(HeaderReplay, "%s", notKnown(HeaderReplay, nearReplay.Key))
+	}
+	e.takeTraceParent(transport)
+	media = unquoteHeader(media)
+	switch format, isEvent := eventFormat(media); {
+	case isEvent && (format == "" || format == "+json"):
+		e.structured = true
+		return true, nil
+	case isEvent && strings.HasPrefix(format, "-batch"):
+		return false, fmt.Errorf("%w: batched CloudEvents are not accepted, send one event per record", ErrUnreadable)
+	case isEvent:
+		return false, fmt.Errorf("%w: content-type is %s, want application/cloudevents+json", ErrUnreadable, quote(string(media)))
+	}
+	specVersion := version.get(HeaderSpecVersion, p)
+	e.id, e.typ = id.get(HeaderID, p), typ.get(HeaderType, p)
+	checkVersion(specVersion, p)
+	if nearID != nil && !id.found {
+		p.add(HeaderID, "%s", notKnown(HeaderID, nearID.Key))
+		e.id.value = unquoteHeader(nearID.Value) // names the request in a failed outcome
+	}
+	if nearType != nil && !typ.found {
+		p.add(HeaderType, "%s", notKnown(HeaderType, nearType.Key))
+	}
+	if !at.differs {
+		e.time = string(at.value)
+	}
+	e.takeTraceParent(trace.value)
+	return false, nil
+}
+
+// takeTraceParent keeps the first trace context that is one.
+func (e *event) takeTraceParent(value []byte) {
+	if e.traceParent == "" && len(value) > 0 && validTraceParent(string(value)) {
+		e.traceParent = string(value)
+	}
 }
 
 // eventFormat returns what follows application/cloudevents in a media type,
 // and whether it is such a one at all.
-func eventFormat(media string) (format string, isEvent bool) {
-	media, _, _ = strings.Cut(media, ";")
-	return strings.CutPrefix(strings.ToLower(strings.TrimSpace(media)), "application/cloudevents")
+func eventFormat(media []byte) (format string, isEvent bool) {
+	const prefix = "application/cloudevents"
+	media, _, _ = bytes.Cut(media, []byte(";"))
+	media = bytes.TrimSpace(media)
+	if len(media) < len(prefix) || !bytes.EqualFold(media[:len(prefix)], []byte(prefix)) {
+		return "", false
+	}
+	return strings.ToLower(string(media[len(prefix):])), true
 }
 
-func (e *envelope) readBinary(m Message, p *problems) {
-	e.data = m.Value
-	get := func(key string) string {
-		var value string
-		for i, found := 0, false; i < len(m.Headers); i++ {
-			if h := m.Headers[i]; h.Key != key {
-				continue
-			} else if found && string(h.Value) != value {
-				p.add(key, "occurs more than once, with different values")
-				return ""
-			} else {
-				value, found = string(h.Value), true
-			}
+// isEvent reports whether an object is a CloudEvent although no content-type
+// says so: Python's SDK writes the content-type of the data, others none. Names
+// in another case count, so that they can be told.
+func isEvent(o *object) bool {
+	has := func(name string) bool { return o.has(name) || len(o.meant(name)) > 0 }
+	return has("specversion") && (has("id") || has("type") || has("source")) && (has("data") || has("data_base64"))
+}
+
+// readStructured reads an event in structured mode and returns its data, nil
+// where there is none to read. Of a broken event that may still name the order.
+func (e *event) readStructured(o *object, broken bool, p *problems) []byte {
+	e.structured = true
+	text := func(name string) attribute {
+		return attribute{unquoteHeader([]byte(o.text(name, p))), name}
+	}
+	checkVersion(text("specversion"), p)
+	o.misspelt(p, nothingElse, "id", "type", "data", "data_base64")
+	if id := text("id"); len(id.value) > 0 || p.has("id") {
+		e.id = id
+	}
+	if typ := text("type"); len(typ.value) > 0 || p.has("type") {
+		if len(e.typ.value) > 0 && !bytes.Equal(e.typ.value, typ.value) && !p.has("type") {
+			p.add("type", "is %s, but %s is %s", quote(string(typ.value)), e.typ.field, quote(string(e.typ.value)))
 		}
-		return value
+		e.typ = typ
 	}
-	version := get(HeaderSpecVersion)
-	e.id, e.typ, e.time = get(HeaderID), get(HeaderType), get(HeaderTime)
-	if tp := get("ce_traceparent"); e.traceParent == "" && validTraceParent(tp) {
-		e.traceParent = tp
-	}
-	e.checkVersion(version, p)
-}
-
-func (e *envelope) readStructured(value []byte, p *problems) error {
-	o, err := readObject(value, envelopeNames)
-	e.checkVersion(o.text("specversion", p), p)
-	e.id, e.typ, e.time = o.text("id", p), o.text("type", p), o.text("time", p)
 	var ignored problems
-	if tp := o.text("traceparent", &ignored); e.traceParent == "" && validTraceParent(tp) {
-		e.traceParent = tp
+	if at := o.text("time", &ignored); at != "" {
+		e.time = at
 	}
-	if err != nil {
-		// What there is of the data may still name the order.
-		e.data = o.get("data", "object", &ignored)
-		return fmt.Errorf("%w: CloudEvent in structured mode %w", ErrUnreadable, err)
+	e.takeTraceParent([]byte(o.text("traceparent", &ignored)))
+	if broken {
+		p = &ignored
 	}
-	e.data = o.get("data", "object", p)
-	encoded := o.text("data_base64", p)
+	data, encoded := o.any("data", p), o.text("data_base64", p)
 	switch {
-	case p.has("data") || p.has("data_base64"):
-	case e.data != nil && encoded != "":
-		p.add("data", "stands beside data_base64, only one is allowed")
-		e.data = nil
-	case encoded != "":
-		if e.data, err = base64.StdEncoding.DecodeString(encoded); err != nil {
-			p.add("data_base64", "is not base64")
-			e.data = nil
+	case data == nil && encoded == "" && p.has("data"):
+		if near := o.meant("data"); len(near) == 1 && looksLikeJSON(near[0].raw) {
+			return near[0].raw // names the order in a failed outcome
 		}
-	case e.data == nil:
-		p.add("data", "is required in structured mode")
+	case p.has("data") || p.has("data_base64"):
+	case data != nil && encoded != "":
+		p.add("data", "stands beside data_base64, only one is allowed")
+	case data != nil && !looksLikeJSON(data):
+		p.add("data", "is %s, want an object", article(kindOf(data)))
+	case data != nil:
+		return data
+	case encoded != "":
+		inner, err := base64.StdEncoding.DecodeString(encoded)
+		if err == nil {
+			return append([]byte{}, inner...)
+		}
+		p.add("data_base64", "is not base64")
+	default:
+		p.add("data", "is required in structured mode; a plain request has the content-type %s", contentTypeJSON)
 	}
 	return nil
 }
 
-func (e *envelope) checkVersion(version string, p *problems) {
-	minor, ok := strings.CutPrefix(version, "1.")
-	if version == "" || ok && minor != "" && strings.Trim(minor, "0123456789") == "" {
+func nothingElse(string, []byte) string { return "" }
+
+// checkVersion refuses an event that is not of version 1: 1, 1.0, 1.0.2.
+func checkVersion(version attribute, p *problems) {
+	major, minor, _ := bytes.Cut(version.value, []byte("."))
+	if len(version.value) == 0 || string(major) == "1" && isVersion(minor, len(version.value) > 1) {
 		return
 	}
-	p.add(e.field("specversion"), "is %s, want 1.x", quote(version))
+	p.add(version.field, "is %s, want 1.x", quote(string(version.value)))
+}
+
+// isVersion reports whether s is numbers with points between them.
+func isVersion(s []byte, required bool) bool {
+	if len(s) == 0 {
+		return !required
+	}
+	for part := range bytes.SplitSeq(s, []byte(".")) {
+		if !isDigits(string(part)) {
+			return false
+		}
+	}
+	return true
 }
 
 // checkType refuses an event of another type.
-func (e *envelope) checkType(want string, p *problems) {
-	if e.typ != "" && e.typ != want {
-		p.add(e.field("type"), "is %s, want %s", quote(e.typ), want)
+func (e *event) checkType(want string, p *problems) {
+	if len(e.typ.value) > 0 && string(e.typ.value) != want && !p.has(e.typ.field) {
+		p.add(e.typ.field, "is %s, want %s", quote(string(e.typ.value)), want)
 	}
 }
 

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math"
 	"strconv"
-	"strings"
 )
 
 // maxCount bounds the counters that come in headers.
@@ -17,12 +16,23 @@ var requestNames = []string{
 	"order_created_at", "not_before", "expires_at", "replacement_out_trade_no", "metadata",
 }
 
+var (
+	requestWords = newVocabulary(requestNames, 2, slips)
+	requestShape = shape{words: requestWords, own: requestNames[:2]}
+)
+
 // DecodeRequest reads a close request: CloudEvents 1.x in binary or structured
-// mode, or plain JSON without any header.
+// mode, or plain JSON without any header. Layers round it whose meaning is
+// certain are taken off: the bytes that a schema registry's serializer puts in
+// front of JSON, JSON in a JSON string, Kafka Connect's schema and payload. A
+// structured event is known by its content-type or by its shape. A header's
+// value may stand in JSON quotes.
 //
-// Names are exact and a known field may occur once; unknown fields, null and
-// empty optional fields are ignored. The header closeorder-replay holds the
-// replay number.
+// Names are exact and a known field may occur once; null and empty optional
+// fields are ignored. So are unknown fields, but for one that is nearly a known
+// name while that name is absent (expire_at, mchId): it is refused with that
+// name. The header closeorder-replay holds the replay number. Attributes that a
+// close does not need, such as ce_time, are ignored where they cannot be read.
 //
 // RequestID is the document's request_id, else the id of the event, else
 // "order/MCH_ID/OUT_TRADE_NO", in institution mode
@@ -31,36 +41,41 @@ var requestNames = []string{
 // The error is a *[ValidationError], or wraps [ErrUnreadable] or
 // [ErrTombstone]. No retry can mend any of them. The Request beside an error is
 // for naming the order in a failed outcome and for nothing else: it holds what
-// could be read, of the identity also what is not valid, if it can be printed
-// and has at most 128 bytes. Where a field occurs twice it is left empty.
+// could be read, of the identity also what is not valid or stands under a
+// misspelt name or in a layer that is not served, if it can be printed and has
+// at most 128 bytes. Where a field occurs twice it is left empty.
 //
 // The Request shares no memory with m.
 func DecodeRequest(m Message) (Request, error) {
 	var p problems
 	var r Request
-	e, err := readEnvelope(m, &p)
-	r.TraceParent = e.traceParent
+	d, err := openDocument(m, &requestShape, &p)
+	r.TraceParent = d.traceParent
 	r.Replay = replayNumber(m, &p)
-	r.RequestedAt = parseTime(e.field("time"), e.time, &p)
-	e.checkType(TypeRequested, &p)
+	r.RequestedAt = readTime(d.time)
+	d.checkType(TypeRequested, &p)
 	if len(m.Value) > MaxRequest {
 		p.add("value", "has %d bytes, at most %d are allowed", len(m.Value), MaxRequest)
 	}
-	if e.data != nil {
-		o, bad := readObject(e.data, requestNames)
-		if bad != nil && err == nil {
-			err = fmt.Errorf("%w: %s %w", ErrUnreadable, e.dataName(), bad)
-		}
-		r.read(&o, &p)
+	if d.found {
+		r.read(&d.object, &p)
+	}
+	certain := true
+	if (err != nil || len(p) > 0) && r.OutTradeNo == "" && r.MchID == "" {
+		certain = false
+		r.findOrder(m.Value, p)
 	}
 	if !isSane(r.RequestID) {
 		r.RequestID = ""
 	}
 	if r.RequestID == "" {
-		checkRequestID(e.field("id"), e.id, &p)
-		r.RequestID = e.id
+		r.RequestID = string(d.id.value)
+		checkRequestID(d.id.field, r.RequestID, &p)
 	}
-	if r.RequestID == "" || !isSane(r.RequestID) {
+	if !isSane(r.RequestID) {
+		r.RequestID = ""
+	}
+	if r.RequestID == "" && certain {
 		r.RequestID = derivedRequestID(r, p)
 	}
 	p.sort()
@@ -73,16 +88,9 @@ func DecodeRequest(m Message) (Request, error) {
 	return r, err
 }
 
-// dataName says where the data stands, for an error text.
-func (e *envelope) dataName() string {
-	if e.structured {
-		return "data"
-	}
-	return "value"
-}
-
 // read takes the fields of a request from o and checks them.
 func (r *Request) read(o *object, p *problems) {
+	o.misspelt(p, wrongValue, requestNames...)
 	r.OutTradeNo = o.identity("out_trade_no", p)
 	r.MchID = o.identity("mch_id", p)
 	r.AppID = o.identity("appid", p)
@@ -96,25 +104,46 @@ func (r *Request) read(o *object, p *problems) {
 	r.ReplacementOutTradeNo = o.identity("replacement_out_trade_no", p)
 	r.Metadata = bytes.Clone(o.get("metadata", "object", p))
 	r.check(p)
-	// The usual reason for a missing field is another spelling of it.
-	for i, f := range *p {
-		if near := o.nearTo(f.Field); near != "" && f.Problem == problemRequired {
-			(*p)[i].Problem += fmt.Sprintf(" (%s is another name: names are exact)", quote(near))
-		}
-	}
 }
 
-// identity reads a string that names something. A whole number in its place,
-// the most common mistake, is a problem too, but its text is kept.
-func (o *object) identity(name string, p *problems) string {
-	s := o.text(name, p)
-	if s == "" && p.has(name) {
-		var ignored problems
-		if raw := o.get(name, "number", &ignored); raw != nil && strings.Trim(string(raw), "0123456789") == "" {
-			return string(raw)
+// wrongValue says what is wrong with a value that stands under a misspelt name
+// and would be under the right one too: its kind.
+func wrongValue(name string, raw []byte) string {
+	var p problems
+	switch name {
+	case "order_created_at", "not_before", "expires_at":
+		timeOf(name, raw, &p)
+	case "reason", "metadata":
+		return ""
+	default:
+		if kindOf(raw) == "number" {
+			return problemNumber(string(raw))
 		}
 	}
-	return s
+	if len(p) == 0 {
+		return ""
+	}
+	return p[0].Problem
+}
+
+// findOrder names the order of a request that could not be read, and where it
+// stands instead.
+func (r *Request) findOrder(value []byte, p problems) {
+	var f finder
+	f.look(value, "", maxLayers)
+	if !f.found || f.many {
+		return
+	}
+	r.OutTradeNo, r.MchID, r.SubMchID = f.order.OutTradeNo, f.order.MchID, f.order.SubMchID
+	if r.RequestID == "" {
+		var ignored problems
+		r.RequestID = f.object.identity("request_id", &ignored)
+	}
+	for i, problem := range p {
+		if f.member != "" && problem == (FieldError{"out_trade_no", problemRequired}) {
+			p[i].Problem += fmt.Sprintf("; one stands inside %s: send that object as the value", quote(f.member))
+		}
+	}
 }
 
 // derivedRequestID names the request after its order. Neither part can have a
@@ -134,9 +163,13 @@ func derivedRequestID(r Request, p problems) string {
 // isSane reports whether a value that may not be valid can be repeated.
 func isSane(s string) bool { return len(s) <= MaxRequestID && isPrintable(s) }
 
-// keepSane empties what a failed outcome should not repeat.
+// keepSane empties what a failed outcome should not repeat. A line end behind a
+// number does not keep it from being named.
 func (r *Request) keepSane(p problems) {
 	for _, s := range []*string{&r.OutTradeNo, &r.MchID, &r.AppID, &r.SubMchID, &r.SubAppID, &r.ReplacementOutTradeNo} {
+		if !isSane(*s) {
+			*s = trimSpace(*s)
+		}
 		if !isSane(*s) {
 			*s = ""
 		}
@@ -155,7 +188,7 @@ func replayNumber(m Message, p *problems) int {
 	if !ok {
 		return 0
 	}
-	n, err := parseCount(string(value))
+	n, err := parseCount(string(unquoteHeader(value)))
 	if err != nil {
 		p.add(HeaderReplay, "%v", err)
 	}

@@ -150,17 +150,55 @@ func TestARequestSharesNoMemoryWithItsRecord(t *testing.T) {
 	}
 }
 
+// Almost all records are plain or in binary mode: what is done for the others
+// must cost them nothing.
+func TestTheLayersCostAPlainRequestNoMemory(t *testing.T) {
+	binary, err := EncodeRequest(Request{OutTradeNo: "T2", MchID: "1900000109", RequestID: "r-1"}, "/shop", noon)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		m    Message
+		most float64
+	}{
+		"plain":  {Message{Value: binary.Value}, 3}, // its three texts
+		"binary": {binary, 4},                       // and ce_time
+	} {
+		if got := testing.AllocsPerRun(100, func() {
+			if _, err := DecodeRequest(c.m); err != nil {
+				t.Fatal(err)
+			}
+		}); got > c.most {
+			t.Errorf("%s: %v allocations, want at most %v", name, got, c.most)
+		}
+	}
+}
+
 func BenchmarkDecodeRequest(b *testing.B) {
 	r := Request{OutTradeNo: "T20251123000001", MchID: "1900000109", RequestID: "r-1", Reason: "payment_timeout"}
 	r.OrderCreatedAt = time.Date(2025, 11, 23, 12, 0, 0, 0, time.UTC)
-	m, err := EncodeRequest(r, "/shop", r.OrderCreatedAt)
+	binary, err := EncodeRequest(r, "/shop", r.OrderCreatedAt)
 	if err != nil {
 		b.Fatal(err)
 	}
-	b.ReportAllocs()
-	for b.Loop() {
-		if _, err := DecodeRequest(m); err != nil {
-			b.Fatal(err)
-		}
+	doc := string(binary.Value)
+	for _, c := range []struct {
+		name string
+		m    Message
+	}{
+		{"binary", binary},
+		{"plain", Message{Key: binary.Key, Value: binary.Value}},
+		{"prefix", Message{Value: []byte("\x00\x00\x00\x00\x07" + doc)}},
+		{"Connect", Message{Value: []byte(`{"schema":null,"payload":` + doc + `}`)}},
+		{"structured", Message{Value: []byte(`{"specversion":"1.0","id":"r-1","type":"closeorder.requested","data":` + doc + `}`)}},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := DecodeRequest(c.m); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }

@@ -47,7 +47,7 @@ func ExampleDecodeRequest_invalid() {
 	fmt.Println(err)
 	fmt.Println("about order", r.OutTradeNo)
 	// Output:
-	// mch_id: is required ("Mch_Id" is another name: names are exact); expires_at: is "tomorrow", want an RFC 3339 time such as 2025-11-23T20:00:00+08:00; replacement_out_trade_no: is the same as out_trade_no
+	// mch_id: is required; "Mch_Id" is not known, did you mean mch_id?; expires_at: is "tomorrow", want an RFC 3339 time such as 2025-11-23T20:00:00+08:00; replacement_out_trade_no: is the same as out_trade_no
 	// about order T1
 }
 

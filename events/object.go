@@ -13,126 +13,162 @@ import (
 // either of which lets one record mean two orders to two readers. So objects
 // are read here: exact names, each once, the rest ignored.
 
-// object is a JSON object as far as its members have known names.
+// object is a JSON object as far as its members have known names, or names
+// that are near them.
 type object struct {
-	names []string
-	raw   [][]byte // by position in names; nil where absent or null
-	twice []bool   // by position in names
-	near  []string // by position in names: a member that differs in case alone; may be nil
+	words   *vocabulary
+	raw     [maxNames][]byte // by position in words; nil where absent or null
+	seen    [maxNames]uint8  // how often the member occurs, at most 2
+	strays  []stray
+	members int // how many there are, known or not, at most 3
 }
+
+// maxNames is the most names that a vocabulary may have.
+const maxNames = 20
+
+// stray is a member whose name is near a known one.
+type stray struct {
+	name string
+	raw  []byte
+}
+
+// maxStrays bounds what is kept of an object full of them.
+const maxStrays = 16
 
 // readObject reads the JSON object doc. Beside an error stands what could be
 // read before the trouble.
-func readObject(doc []byte, names []string) (object, error) {
-	o := object{names: names, raw: make([][]byte, len(names)), twice: make([]bool, len(names))}
-	seen := make([]bool, len(names))
+func readObject(doc []byte, words *vocabulary) (object, error) {
 	err := checkText(doc)
-	o.each(doc, err == nil, func(i int, raw []byte) {
-		o.twice[i] = seen[i]
-		seen[i] = true
-		if kindOf(raw) != "null" {
-			o.raw[i] = raw
+	return scanObject(doc, words, err == nil), err
+}
+
+// scanObject reads as far as doc is whole; valid says that all of it is.
+func scanObject(doc []byte, words *vocabulary, valid bool) object {
+	o := object{words: words}
+	eachMember(doc, valid, func(quoted, raw []byte, whole bool) {
+		if whole {
+			o.take(quoted, raw)
 		}
 	})
-	return o, err
+	return o
 }
 
-// each calls f for every member with a known name. When doc is not known to
-// be valid it stops where doc breaks, and passes whole values only.
-func (o *object) each(doc []byte, valid bool, f func(i int, raw []byte)) {
-	doc = bytes.TrimPrefix(doc, byteOrderMark)
-	at := skipSpace(doc, 0)
-	if at >= len(doc) || doc[at] != '{' {
-		return
-	}
-	for {
-		at = skipSpace(doc, at+1)
-		if at >= len(doc) || doc[at] != '"' {
-			return
-		}
-		end := skipString(doc, at)
-		if end < 0 {
-			return
-		}
-		quoted := doc[at:end]
-		at = skipSpace(doc, end)
-		if at >= len(doc) || doc[at] != ':' {
-			return
-		}
-		at = skipSpace(doc, at+1)
-		end = skipValue(doc, at)
-		if end < 0 {
-			return
-		}
-		raw := doc[at:end:end]
-		if !valid && !json.Valid(raw) {
-			return
-		}
-		if i := o.index(quoted); i >= 0 {
-			f(i, raw)
-		}
-		at = skipSpace(doc, end)
-		if at >= len(doc) || doc[at] != ',' {
-			return
-		}
-	}
-}
-
-// index returns the position of a quoted member name, -1 if it is not known.
-func (o *object) index(quoted []byte) int {
+func (o *object) take(quoted, raw []byte) {
+	o.members = min(o.members+1, 3)
 	name := quoted[1 : len(quoted)-1]
 	if bytes.IndexByte(name, '\\') >= 0 {
 		var s string
 		if json.Unmarshal(quoted, &s) != nil {
-			return -1
+			return
 		}
 		name = []byte(s)
 	}
-	for i, known := range o.names {
-		if string(name) == known {
-			return i
+	i := o.words.index(name)
+	switch {
+	case i >= 0:
+		o.seen[i] = min(o.seen[i]+1, 2)
+		if kindOf(raw) != "null" {
+			o.raw[i] = raw
+		}
+	case len(o.strays) < maxStrays && !isNothing(raw) && o.words.isNear(name):
+		o.strays = append(o.strays, stray{string(name), raw})
+	}
+}
+
+// isNothing reports whether a value says nothing: null, or a text without
+// characters.
+func isNothing(raw []byte) bool {
+	return raw == nil || kindOf(raw) == "null" || string(raw) == `""`
+}
+
+// has reports whether the object has the member, null or not.
+func (o *object) has(name string) bool {
+	i := o.words.index([]byte(name))
+	return o.seen[i] > 0
+}
+
+// hasAny reports whether the object has one of the members.
+func (o *object) hasAny(names []string) bool {
+	for _, name := range names {
+		if o.has(name) {
+			return true
 		}
 	}
-	for i, known := range o.names {
-		if strings.EqualFold(string(name), known) {
-			if o.near == nil {
-				o.near = make([]string, len(o.names))
+	return false
+}
+
+// isAbsent reports whether member i says nothing, so that another name may
+// have been meant for it.
+func (o *object) isAbsent(i int) bool { return o.seen[i] < 2 && isNothing(o.raw[i]) }
+
+// meant returns the members that were nearly called name, where the exact one
+// is absent.
+func (o *object) meant(name string) []stray {
+	var found []stray
+	for _, s := range o.strays {
+		if i := o.words.nearest(s.name, o.isAbsent); i >= 0 && o.words.names[i] == name {
+			found = append(found, s)
+		}
+	}
+	return found
+}
+
+// misspelt makes a problem of every member that was nearly called one of names.
+// also says what is wrong with its value besides, so that one round is enough.
+func (o *object) misspelt(p *problems, also func(name string, raw []byte) string, names ...string) {
+	if len(o.strays) == 0 {
+		return
+	}
+	for _, name := range names {
+		found := o.meant(name)
+		if len(found) == 0 {
+			continue
+		}
+		written := make([]string, 0, len(found))
+		for _, s := range found {
+			written = append(written, s.name)
+		}
+		if len(written) > 2 {
+			written = written[:2]
+		}
+		text := notKnown(name, written...)
+		if i := o.words.index([]byte(name)); o.words.required[i] {
+			text = problemRequired + "; " + text
+		}
+		if len(found) == 1 {
+			if value := also(name, found[0].raw); value != "" {
+				text += " Its value " + value
 			}
-			o.near[i] = string(name)
 		}
+		p.add(name, "%s", text)
 	}
-	return -1
 }
 
 // get returns the value of a member, nil where it is absent, null, occurs
 // twice or is not of the wanted kind. The latter two are problems.
 func (o *object) get(name, kind string, p *problems) []byte {
-	for i, known := range o.names {
+	raw := o.any(name, p)
+	if raw != nil && kindOf(raw) != kind {
+		p.add(name, "is %s, want %s", article(kindOf(raw)), article(kind))
+		return nil
+	}
+	return raw
+}
+
+// any returns the value of a member of whatever kind, nil where it is absent,
+// null or occurs twice, which is a problem.
+func (o *object) any(name string, p *problems) []byte {
+	for i, known := range o.words.names {
 		switch {
 		case known != name:
-		case o.twice[i]:
+		case o.seen[i] > 1:
 			p.add(name, "occurs more than once")
-			return nil
-		case o.raw[i] == nil:
-			return nil
-		case kindOf(o.raw[i]) != kind:
-			p.add(name, "is %s, want %s", article(kindOf(o.raw[i])), article(kind))
 			return nil
 		default:
 			return o.raw[i]
 		}
 	}
 	return nil
-}
-
-// nearTo returns a member of the document that is name but for its case.
-func (o *object) nearTo(name string) string {
-	for i, known := range o.names {
-		if known == name && o.near != nil {
-			return o.near[i]
-		}
-	}
-	return ""
 }
 
 func article(kind string) string {
@@ -143,7 +179,11 @@ func article(kind string) string {
 }
 
 func (o *object) text(name string, p *problems) string {
-	raw := o.get(name, "string", p)
+	return textOf(o.get(name, "string", p))
+}
+
+// textOf returns the text of a JSON string, "" for nil.
+func textOf(raw []byte) string {
 	if raw == nil {
 		return ""
 	}
@@ -157,9 +197,61 @@ func (o *object) text(name string, p *problems) string {
 	return s
 }
 
+// identity reads a string that names something. A number in its place, the
+// most common mistake, is a problem too, but the text of a whole one is kept,
+// and so is what stands under a name that is nearly the right one: a failed
+// outcome names the order wherever it can be read.
+func (o *object) identity(name string, p *problems) string {
+	raw := o.any(name, p)
+	switch {
+	case raw != nil && kindOf(raw) == "number":
+		p.add(name, "%s", problemNumber(string(raw)))
+		return digitsOf(raw)
+	case raw != nil && kindOf(raw) != "string":
+		p.add(name, "is %s, want a string", article(kindOf(raw)))
+		return ""
+	case !isNothing(raw) || len(o.strays) == 0:
+		return textOf(raw)
+	}
+	kept := ""
+	for i, s := range o.meant(name) {
+		text := digitsOf(s.raw)
+		if kindOf(s.raw) == "string" {
+			text = textOf(s.raw)
+		}
+		if i > 0 && text != kept {
+			return ""
+		}
+		kept = text
+	}
+	return kept
+}
+
+// digitsOf returns the text of a JSON number that is made of digits alone.
+func digitsOf(raw []byte) string {
+	if isDigits(string(raw)) {
+		return string(raw)
+	}
+	return ""
+}
+
+// isDigits reports whether s is made of digits, one at least.
+func isDigits(s string) bool { return s != "" && strings.Trim(s, "0123456789") == "" }
+
 // time reads an RFC 3339 time and returns it in UTC; zero where there is none.
 func (o *object) time(name string, p *problems) time.Time {
-	return parseTime(name, o.text(name, p), p)
+	return timeOf(name, o.any(name, p), p)
+}
+
+func timeOf(name string, raw []byte, p *problems) time.Time {
+	switch {
+	case raw == nil:
+		return time.Time{}
+	case kindOf(raw) == "string":
+		return parseTime(name, textOf(raw), p)
+	}
+	p.add(name, "%s", problemNoTime(raw))
+	return time.Time{}
 }
 
 // number reads an integer of at least min and at most max.

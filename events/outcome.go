@@ -49,6 +49,11 @@ type Outcome struct {
 	SubMchID   string `json:"sub_mch_id,omitempty"`
 	SubAppID   string `json:"sub_appid,omitempty"`
 
+	// RecordKey is the record key of a request whose out_trade_no could not be
+	// read, if it is text that can be printed and has at most 128 bytes, so that
+	// who waits can match the answer. Empty wherever OutTradeNo is not.
+	RecordKey string `json:"record_key,omitempty"`
+
 	RequestID             string          `json:"request_id,omitempty"`
 	ReplacementOutTradeNo string          `json:"replacement_out_trade_no,omitempty"`
 	Metadata              json.RawMessage `json:"metadata,omitempty"`

@@ -2,10 +2,12 @@ package events
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"reflect"
 	"regexp"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 )
@@ -57,6 +59,11 @@ func sampleOutcomes() map[string]Outcome {
 			o.SubMchID, o.SubAppID, o.Code = "1900000211", "wx7777777777777777", "PARAM_ERROR"
 			o.Key, o.Metadata, o.ReplacementOutTradeNo, o.TraceParent = nil, nil, "", ""
 		}),
+		"failed-record-key": func() Outcome {
+			o := NewOutcome(Request{MchID: "1900000109"}, []byte("T2"), source)
+			o.Result, o.Code, o.Message, o.CompletedAt = Failed, CodeInvalidRequest, "out_trade_no: is required", noon
+			return o
+		}(),
 		"failed-unreadable": {
 			ID:     OutcomeID("", Order{}, source, 0),
 			Result: Failed, Code: CodeInvalidRequest, Message: ErrTombstone.Error(), CompletedAt: noon, Source: source,
@@ -86,6 +93,36 @@ func TestOutcomesOnTheWire(t *testing.T) {
 	}
 	if got := len(files(t, "outcomes")); got != len(sampleOutcomes()) {
 		t.Errorf("%d golden files for %d outcomes", got, len(sampleOutcomes()))
+	}
+}
+
+func TestARequestWhoseOrderCannotBeReadIsKnownByItsKey(t *testing.T) {
+	for sentence, c := range map[string]struct {
+		outTradeNo, key, want string
+	}{
+		"the key stands in for the order":           {"", "T2", "T2"},
+		"a key that is no out_trade_no":             {"", "订单 42/{a}", "订单 42/{a}"},
+		"a key of 128 bytes":                        {"", strings.Repeat("k", 128), strings.Repeat("k", 128)},
+		"an order that is named needs no key":       {"T2", "k", ""},
+		"no key":                                    {"", "", ""},
+		"a key of 129 bytes":                        {"", strings.Repeat("k", 129), ""},
+		"a key that cannot be printed":              {"", "T2\n", ""},
+		"a key that is no text":                     {"", "\xff\xfe", ""},
+		"a key with a schema registry's five bytes": {"", "\x00\x00\x00\x00\x07T2", ""},
+	} {
+		o := NewOutcome(Request{OutTradeNo: c.outTradeNo}, []byte(c.key), source)
+		o.Result, o.CompletedAt = Failed, noon
+		m, err := EncodeOutcome(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		back, err := DecodeOutcome(m)
+		if err != nil || o.RecordKey != c.want || back.RecordKey != c.want {
+			t.Errorf("%s: %q, comes back as %q, %v", sentence, o.RecordKey, back.RecordKey, err)
+		}
+		if string(back.Key) != cmp.Or(c.key, c.outTradeNo) {
+			t.Errorf("%s: the key is %q", sentence, back.Key)
+		}
 	}
 }
 

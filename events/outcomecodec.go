@@ -15,14 +15,19 @@ const OutcomeSource = "/closeorder"
 // NewOutcome returns the beginning of the answer to r: who asked for what,
 // and its id. Result, Code, CompletedAt and the rest are the caller's. key is
 // the record key of the request, source its place in the requests topic.
+// RecordKey is filled where the order could not be named.
 func NewOutcome(r Request, key []byte, source Source) Outcome {
-	return Outcome{
+	o := Outcome{
 		ID:         OutcomeID(r.RequestID, r.Order(), source, r.Replay),
 		OutTradeNo: r.OutTradeNo, MchID: r.MchID, AppID: r.AppID, SubMchID: r.SubMchID, SubAppID: r.SubAppID,
 		RequestID: r.RequestID, ReplacementOutTradeNo: r.ReplacementOutTradeNo, Metadata: r.Metadata,
 		Replay: r.Replay, RequestedAt: r.RequestedAt, Source: source,
 		TraceParent: r.TraceParent, Key: key,
 	}
+	if o.OutTradeNo == "" && isSane(string(key)) {
+		o.RecordKey = string(key)
+	}
+	return o
 }
 
 // Type returns the event type of the outcome, "" for a Result that is none.
@@ -107,46 +112,46 @@ func (o Outcome) check(p *problems) {
 }
 
 var (
-	outcomeNames = []string{
-		"outcome", "out_trade_no", "mch_id", "appid", "sub_mch_id", "sub_appid", "request_id",
+	outcomeWords = newVocabulary([]string{
+		"outcome", "out_trade_no", "mch_id", "appid", "sub_mch_id", "sub_appid", "record_key", "request_id",
 		"replacement_out_trade_no", "metadata", "code", "message", "safe_to_reissue", "confirmed_by",
 		"gateway", "attempts", "replay", "requested_at", "completed_at", "source",
-	}
-	gatewayNames = []string{
+	}, 0, exact)
+	outcomeShape = shape{words: outcomeWords, own: []string{"outcome"}}
+	gatewayWords = newVocabulary([]string{
 		"host", "return_code", "return_msg", "result_code", "err_code", "err_code_des",
 		"trade_state", "transaction_id", "total_fee", "time_end",
-	}
-	sourceNames = []string{"topic", "partition", "offset"}
+	}, 0, exact)
+	sourceWords = newVocabulary([]string{"topic", "partition", "offset"}, 0, exact)
 )
 
-// DecodeOutcome reads an outcome, in binary or structured mode. It refuses
-// one that contradicts itself: an outcome that is not its event type, or
-// safe_to_reissue without closed. Unknown fields are ignored.
+// DecodeOutcome reads an outcome, in binary or structured mode; layers round it
+// are taken off as [DecodeRequest] does. It refuses one that contradicts itself:
+// an outcome that is not its event type, or safe_to_reissue without closed.
+// Unknown fields are ignored, whatever their names: outcomes may get new ones.
 //
 // The error is a *[ValidationError], or wraps [ErrUnreadable] or
 // [ErrTombstone]. Do not act on the Outcome beside an error. The Outcome
 // shares no memory with m.
 func DecodeOutcome(m Message) (Outcome, error) {
 	var p problems
-	e, err := readEnvelope(m, &p)
+	d, err := openDocument(m, &outcomeShape, &p)
 	if err != nil {
 		return Outcome{}, err
 	}
-	if e.data == nil {
+	if !d.found {
 		return Outcome{}, p.err()
 	}
-	doc, err := readObject(e.data, outcomeNames)
-	if err != nil {
-		return Outcome{}, fmt.Errorf("%w: %s %w", ErrUnreadable, e.dataName(), err)
-	}
+	doc := &d.object
 	o := Outcome{
-		ID:                    e.id,
+		ID:                    string(d.id.value),
 		Result:                Result(doc.text("outcome", &p)),
 		OutTradeNo:            doc.text("out_trade_no", &p),
 		MchID:                 doc.text("mch_id", &p),
 		AppID:                 doc.text("appid", &p),
 		SubMchID:              doc.text("sub_mch_id", &p),
 		SubAppID:              doc.text("sub_appid", &p),
+		RecordKey:             doc.text("record_key", &p),
 		RequestID:             doc.text("request_id", &p),
 		ReplacementOutTradeNo: doc.text("replacement_out_trade_no", &p),
 		Metadata:              bytes.Clone(doc.get("metadata", "object", &p)),
@@ -158,7 +163,7 @@ func DecodeOutcome(m Message) (Outcome, error) {
 		Replay:                int(doc.number("replay", 0, maxCount, &p)),
 		RequestedAt:           doc.time("requested_at", &p),
 		CompletedAt:           doc.time("completed_at", &p),
-		TraceParent:           e.traceParent,
+		TraceParent:           d.traceParent,
 		Key:                   bytes.Clone(m.Key),
 	}
 	if raw := doc.get("gateway", "object", &p); raw != nil {
@@ -167,18 +172,18 @@ func DecodeOutcome(m Message) (Outcome, error) {
 	if raw := doc.get("source", "object", &p); raw != nil {
 		o.Source = readSource(raw, &p)
 	}
-	if e.id == "" && !p.has(e.field("id")) {
-		p.add(e.field("id"), problemRequired)
+	if o.ID == "" && !p.has(d.field("id")) {
+		p.add(d.field("id"), problemRequired)
 	}
 	if want := o.Type(); want != "" {
-		e.checkType(want, &p)
+		d.checkType(want, &p)
 	}
 	o.check(&p)
 	return o, p.err()
 }
 
 func readGateway(raw []byte, p *problems) *Gateway {
-	doc, _ := readObject(raw, gatewayNames)
+	doc, _ := readObject(raw, gatewayWords)
 	var in problems
 	g := &Gateway{
 		Host:          doc.text("host", &in),
@@ -197,7 +202,7 @@ func readGateway(raw []byte, p *problems) *Gateway {
 }
 
 func readSource(raw []byte, p *problems) Source {
-	doc, _ := readObject(raw, sourceNames)
+	doc, _ := readObject(raw, sourceWords)
 	var in problems
 	s := Source{
 		Topic:     doc.text("topic", &in),

@@ -13,11 +13,21 @@ var byteOrderMark = []byte("\xef\xbb\xbf")
 
 // checkText says why doc is not one JSON object in UTF-8; nil when it is.
 func checkText(doc []byte) error {
-	text := bytes.TrimLeft(doc, " \t\r\n")
+	if err := checkJSON(doc); err != nil {
+		return err
+	}
+	if kind := kindOf(doc[skipSpace(doc, 0):]); kind != "object" {
+		return fmt.Errorf("is a JSON %s, want an object", kind)
+	}
+	return nil
+}
+
+// checkJSON says why doc is not one JSON value in UTF-8; nil when it is.
+func checkJSON(doc []byte) error {
 	switch {
 	case len(doc) == 0:
 		return errors.New("is empty")
-	case len(text) == 0:
+	case skipSpace(doc, 0) == len(doc):
 		return errors.New("is blank")
 	case bytes.HasPrefix(doc, byteOrderMark):
 		return errors.New("starts with a byte order mark, want JSON")
@@ -33,10 +43,65 @@ func checkText(doc []byte) error {
 		}
 		return errors.New("is not JSON")
 	}
-	if kind := kindOf(text); kind != "object" {
-		return fmt.Errorf("is a JSON %s, want an object", kind)
-	}
 	return nil
+}
+
+// eachMember calls f for every member of the object doc. When doc is not known
+// to be valid it stops where doc breaks: the last value is then handed over as
+// far as it goes, and not whole.
+func eachMember(doc []byte, valid bool, f func(quoted, raw []byte, whole bool)) {
+	doc = bytes.TrimPrefix(doc, byteOrderMark)
+	at := skipSpace(doc, 0)
+	if at >= len(doc) || doc[at] != '{' {
+		return
+	}
+	for {
+		at = skipSpace(doc, at+1)
+		if at >= len(doc) || doc[at] != '"' {
+			return
+		}
+		end := skipString(doc, at)
+		if end < 0 {
+			return
+		}
+		quoted := doc[at:end]
+		at = skipSpace(doc, end)
+		if at >= len(doc) || doc[at] != ':' {
+			return
+		}
+		at = skipSpace(doc, at+1)
+		end = skipValue(doc, at)
+		if end < 0 {
+			f(quoted, doc[at:], false)
+			return
+		}
+		raw := doc[at:end:end]
+		if !valid && !json.Valid(raw) {
+			f(quoted, raw, false)
+			return
+		}
+		f(quoted, raw, true)
+		at = skipSpace(doc, end)
+		if at >= len(doc) || doc[at] != ',' {
+			return
+		}
+	}
+}
+
+// eachElement calls f for every element of the array doc, the last one as far
+// as it goes where doc breaks off.
+func eachElement(doc []byte, f func(raw []byte)) {
+	at := skipSpace(doc, 0)
+	for at < len(doc) && (doc[at] == '[' || doc[at] == ',') {
+		at = skipSpace(doc, at+1)
+		end := skipValue(doc, at)
+		if end < 0 {
+			f(doc[at:])
+			return
+		}
+		f(doc[at:end:end])
+		at = skipSpace(doc, end)
+	}
 }
 
 func firstInvalidUTF8(b []byte) int {

@@ -23,7 +23,8 @@ const (
 )
 
 // FieldError is one thing wrong with a record. Field is the name on the wire:
-// a field, a header, or "value" for the value as a whole.
+// a field, a header, or "value" for the value as a whole. Where a name is
+// misspelt it is the right one; Problem has both.
 type FieldError struct {
 	Field   string
 	Problem string
@@ -94,10 +95,10 @@ func (r Request) Validate() error {
 // alone: one thing wrong with a field is enough to say.
 func (r Request) check(p *problems) {
 	checkOutTradeNo("out_trade_no", r.OutTradeNo, true, p)
-	checkAccount("mch_id", r.MchID, true, p)
-	checkAccount("appid", r.AppID, false, p)
-	checkAccount("sub_mch_id", r.SubMchID, false, p)
-	checkAccount("sub_appid", r.SubAppID, false, p)
+	checkMchID("mch_id", r.MchID, true, p)
+	checkAppID("appid", r.AppID, p)
+	checkMchID("sub_mch_id", r.SubMchID, false, p)
+	checkAppID("sub_appid", r.SubAppID, p)
 	if r.SubAppID != "" && r.SubMchID == "" && !p.has("sub_mch_id") && !p.has("sub_appid") {
 		p.add("sub_appid", "needs sub_mch_id beside it")
 	}
@@ -126,29 +127,29 @@ func (r Request) check(p *problems) {
 }
 
 func checkOutTradeNo(field, s string, required bool, p *problems) {
-	checkName(field, s, required, MaxOutTradeNo, "_-|*@", p)
+	p.check(field, s, required, func() error { return checkName(s, MaxOutTradeNo, "_-|*@") })
 }
 
-func checkAccount(field, s string, required bool, p *problems) {
-	checkName(field, s, required, MaxAccountID, "_-", p)
+func checkMchID(field, s string, required bool, p *problems) {
+	p.check(field, s, required, func() error { return CheckMchID(s) })
 }
 
-// checkName checks for at most max letters, digits and marks, all ASCII.
-func checkName(field, s string, required bool, max int, marks string, p *problems) {
+func checkAppID(field, s string, p *problems) {
+	p.check(field, s, false, func() error { return checkName(s, MaxAccountID, "_-") })
+}
+
+// check adds what a rule says about a field that is there, and that a required
+// one is not. A field that has a problem already is left alone.
+func (p *problems) check(field, s string, required bool, rule func() error) {
 	switch {
 	case p.has(field):
-		return
-	case s == "" && required:
-		p.add(field, problemRequired)
-		return
-	case len(s) > max:
-		p.add(field, "has %d bytes, at most %d are allowed", len(s), max)
-		return
-	}
-	for i, c := range s {
-		if !(c >= '0' && c <= '9' || c >= 'A' && c <= 'Z' || c >= 'a' && c <= 'z' || strings.ContainsRune(marks, c)) {
-			p.add(field, "has %s at byte %d, allowed are letters, digits and %s", quote(string(c)), i+1, marks)
-			return
+	case s == "":
+		if required {
+			p.add(field, problemRequired)
+		}
+	default:
+		if err := rule(); err != nil {
+			p.add(field, "%v", err)
 		}
 	}
 }
@@ -190,8 +191,9 @@ func isPrintable(s string) bool {
 }
 
 // quote returns the beginning of s, escaped, for an error text.
-func quote(s string) string {
-	const most = 40
+func quote(s string) string { return quoteTo(s, 40) }
+
+func quoteTo(s string, most int) string {
 	if len(s) <= most {
 		return strconv.Quote(s)
 	}

@@ -1,0 +1,105 @@
+package events
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// CheckMchID says what is wrong with a mch_id or a sub_mch_id, nil when it is
+// right: 1 to [MaxAccountID] letters, digits, _ and -, all ASCII, and no number
+// in another notation. Spreadsheets, YAML and floating point turn 1900000112
+// into 1.9e+09, 1900000112.0 or 1_900_000_112; whatever they made, the digits
+// may not be those that somebody typed.
+//
+// The error is made for a sentence that begins with the name of the field. It
+// shows at most a short, escaped piece of s.
+func CheckMchID(s string) error {
+	switch {
+	case s == "":
+		return errors.New(problemRequired)
+	case isRewritten(s):
+		return fmt.Errorf("is %s, %s", quote(s), looksRewritten)
+	}
+	return checkName(s, MaxAccountID, "_-")
+}
+
+const looksRewritten = "looks like a number that something has rewritten; write the digits in quotes"
+
+// problemNumber says what is wrong with a JSON number in place of a text.
+func problemNumber(raw string) string {
+	if isDigits(raw) {
+		return "is a number, want a string: write it in quotes"
+	}
+	return "is the number " + cut(raw, 40) + ", want a string; it " + looksRewritten
+}
+
+// isRewritten reports whether s is a number, and not digits alone: with a sign,
+// a point, an exponent, marks between groups of digits, or in base 16, 8 or 2.
+func isRewritten(s string) bool {
+	if s == "" || isDigits(s) {
+		return false
+	}
+	if s[0] == '+' || s[0] == '-' {
+		if s = s[1:]; isDigits(s) {
+			return true
+		}
+	}
+	if len(s) > 2 && s[0] == '0' {
+		digits := map[byte]string{'x': "0123456789abcdef_", 'o': "01234567_", 'b': "01_"}[s[1]|0x20]
+		if digits != "" && strings.Trim(strings.ToLower(s[2:]), digits) == "" {
+			return true
+		}
+	}
+	mantissa, exponent := s, ""
+	if i := strings.LastIndexAny(s, "eE"); i >= 0 {
+		mantissa, exponent = s[:i], s[i+1:]
+		if exponent = strings.TrimLeft(exponent, "+-"); !isDigits(exponent) {
+			return false
+		}
+	}
+	return strings.ContainsAny(mantissa[:min(1, len(mantissa))], ".0123456789") &&
+		strings.ContainsAny(mantissa, "0123456789") && strings.Trim(mantissa, "0123456789.,_'") == ""
+}
+
+// checkName checks for at most max letters, digits and marks, all ASCII.
+func checkName(s string, max int, marks string) error {
+	if where := outerSpace(s); where != "" {
+		return fmt.Errorf("has %s (%s), write it without", where, quote(s))
+	}
+	if len(s) > max {
+		return fmt.Errorf("has %d bytes, at most %d are allowed", len(s), max)
+	}
+	for i, c := range s {
+		if c >= '0' && c <= '9' || c >= 'A' && c <= 'Z' || c >= 'a' && c <= 'z' || strings.ContainsRune(marks, c) {
+			continue
+		}
+		if isRewritten(s) {
+			return fmt.Errorf("is %s, %s", quote(s), looksRewritten)
+		}
+		return fmt.Errorf("has %s at byte %d, allowed are letters, digits and %s", quote(string(c)), i+1, marks)
+	}
+	return nil
+}
+
+// outerSpace names the white space at either end of s, "" where there is none.
+func outerSpace(s string) string {
+	name := func(r rune) string {
+		switch r {
+		case '\n', '\r', '\u2028', '\u2029':
+			return "a line break"
+		case '\t':
+			return "a tab"
+		}
+		return "a blank"
+	}
+	if r, _ := utf8.DecodeRuneInString(s); unicode.IsSpace(r) {
+		return name(r) + " at the beginning"
+	}
+	if r, _ := utf8.DecodeLastRuneInString(s); unicode.IsSpace(r) {
+		return name(r) + " at the end"
+	}
+	return ""
+}
