@@ -198,7 +198,7 @@ func (w *Worker) encodeOutcome(t *task, o events.Outcome) events.Message {
 		// The answer must go out all the same: with what it cannot do without.
 		w.log.WithFields(t.fields()).WithError(err).Error("outcome shortened: what the request carried cannot be written")
 		msg, err = events.EncodeOutcome(events.Outcome{
-			ID: o.ID, Result: o.Result, OutTradeNo: o.OutTradeNo, MchID: o.MchID, SubMchID: o.SubMchID, RequestID: o.RequestID,
+			ID: o.ID, Result: o.Result, RecordKey: o.RecordKey, OutTradeNo: o.OutTradeNo, MchID: o.MchID, SubMchID: o.SubMchID, RequestID: o.RequestID,
 			Code: o.Code, SafeToReissue: o.SafeToReissue, ConfirmedBy: o.ConfirmedBy,
 			Attempts: o.Attempts, Replay: o.Replay, CompletedAt: o.CompletedAt, Source: o.Source, Key: o.Key,
 		})

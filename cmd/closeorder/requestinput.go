@@ -107,7 +107,8 @@ func parseLines(in *bufio.Reader, defaults map[string]string, line int) (*parsed
 // decodeLine reads one JSON object. It is decoded as a record of the topic
 // is, so that what is accepted here is accepted there. Defaults are put in
 // front of what the line says, whose own bytes, mistakes and all, stay as
-// they are.
+// they are. A line that misspells a field has its mistake told, not a default
+// in the place of what it meant.
 func decodeLine(text []byte, defaults map[string]string) (events.Request, error) {
 	if !utf8.Valid(text) {
 		return events.Request{}, errors.New(notUTF8(string(text)))
@@ -122,10 +123,17 @@ func decodeLine(text []byte, defaults map[string]string) (events.Request, error)
 		return withOwnID(named, text)
 	}
 	named = named || id == "" && defaults["request_id"] != ""
+	misspelt := map[string]bool{}
+	var alone *events.ValidationError
+	if _, err := events.DecodeRequest(events.Message{Value: text}); errors.As(err, &alone) {
+		for _, f := range alone.Fields {
+			misspelt[f.Field] = f.Problem != "is required"
+		}
+	}
 	var b bytes.Buffer
 	b.WriteByte('{')
 	for _, name := range slices.Sorted(maps.Keys(defaults)) {
-		if _, there := fields[name]; !there {
+		if _, there := fields[name]; !there && !misspelt[name] {
 			fmt.Fprintf(&b, "%q:%s,", name, rawField(name, defaults[name]))
 		}
 	}
