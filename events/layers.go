@@ -12,6 +12,7 @@ import (
 // document itself is there; each has a function of its own:
 //
 //	the prefix of a schema registry    unframe
+//	a byte order mark                  (RFC 8259, section 8.1, lets a reader ignore it)
 //	JSON in a JSON string, or base64   unquoteText, unbase64
 //	Kafka Connect's schema + payload   unconnect
 //	a structured CloudEvent            readStructured (cloudevents.go)
@@ -83,6 +84,7 @@ func (d *document) open(doc []byte, declared bool, s *shape, p *problems) error 
 // peel takes one layer off doc and returns what is inside. It returns nil where
 // there is no layer: then d.object is what doc is read as.
 func (d *document) peel(doc []byte, declared *bool, s *shape, p *problems) ([]byte, error) {
+	doc = bytes.TrimPrefix(doc, byteOrderMark)
 	if inner, prefix := unframe(doc); prefix > 0 {
 		if inner == nil {
 			return nil, fmt.Errorf("%s starts with a schema registry's five bytes and is not JSON (Avro or Protobuf?); send JSON", d.where)
@@ -170,6 +172,7 @@ func unframe(doc []byte) (inner []byte, prefix int) {
 
 // looksLikeJSON reports whether doc begins as an object or a string does.
 func looksLikeJSON(doc []byte) bool {
+	doc = bytes.TrimPrefix(doc, byteOrderMark)
 	at := skipSpace(doc, 0)
 	return at < len(doc) && (doc[at] == '{' || doc[at] == '"')
 }

@@ -30,7 +30,7 @@ func checkJSON(doc []byte) error {
 	case skipSpace(doc, 0) == len(doc):
 		return errors.New("is blank")
 	case bytes.HasPrefix(doc, byteOrderMark):
-		return errors.New("starts with a byte order mark, want JSON")
+		return errors.New("starts with more than one byte order mark, want JSON")
 	}
 	if at := firstInvalidUTF8(doc); at >= 0 {
 		return fmt.Errorf("is not UTF-8 (byte %d)", at+1)
