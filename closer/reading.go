@@ -28,9 +28,9 @@ const maxTokens = 256
 
 // Who writes a value decides which texts can be in it.
 const (
-	codeField  = iota + 1 // a code, a number or an id: no "&name=" at all
-	gatewayText           // the gateway's words: no "&name=" of a field that is documented
-	othersText            // whatever the merchant has written
+	codeField   = iota + 1 // a code, a number or an id: no "&name=" at all
+	gatewayText            // the gateway's words: no "&name=" of a field that is documented
+	othersText             // whatever the merchant has written
 )
 
 // replyFields are the fields that the gateway documents for the replies of
@@ -127,8 +127,8 @@ type outcome struct {
 	differs, errs bool
 }
 
-// otherReading returns the name of a field that another reading of the signed
-// string of a verified reply gives another meaning; "" when there is none.
+// otherReading says what differs in another reading of the signed string of a
+// verified reply, such as "another err_code"; "" when there is none.
 func otherReading(fields map[string]string, call Call, id identity) string {
 	melted := false
 	for _, value := range fields {
@@ -139,7 +139,7 @@ func otherReading(fields map[string]string, call Call, id identity) string {
 	}
 	tokens, ok := tokensOf(fields)
 	if !ok {
-		return "more than can be looked at"
+		return "more fields than can be looked at"
 	}
 	// From the end to the beginning: what the readings come to that begin with
 	// token i, each with the first field in it that differs.
@@ -184,18 +184,23 @@ func otherReading(fields map[string]string, call Call, id identity) string {
 			}
 		}
 	}
+	found := ""
 	for o, name := range from[0] {
-		switch {
-		case !o.returned || o.result == 0:
-		case o.differs, o.errs && (call == CallClose || o.result != 's'):
-			return name
+		counts := o.differs || o.errs && (call == CallClose || o.result != 's')
+		if o.returned && o.result != 0 && counts && (found == "" || name < found) {
+			found = name
 		}
 	}
-	return ""
+	if found == "" {
+		return ""
+	}
+	return "another " + found
 }
 
+// add keeps the least name, so that the same reply is always refused in the
+// same words.
 func add(to map[outcome]string, o outcome, name string) {
-	if _, known := to[o]; !known {
+	if known, ok := to[o]; !ok || name < known {
 		to[o] = name
 	}
 }

@@ -46,22 +46,22 @@ func TestOtherReadings(t *testing.T) {
 		"no value with an ampersand has one reading": {CallClose, closed, ""},
 
 		// attach is the merchant's own text.
-		"a fee in a query string is out of its place":             {CallQuery, paid + "attach=a=1&total_fee=100", ""},
-		"and of an open order":                                    {CallQuery, open + "attach=a=1&total_fee=100", ""},
-		"an appid stands before attach":                           {CallQuery, open + "attach=a=1&appid=wx2", ""},
-		"a mch_id before something that is no field":              {CallQuery, open + "attach=uid=5&mch_id=999&type=2", ""},
-		"a mch_id right before the real one":                      {CallQuery, open + "attach=uid=5&mch_id=999", ""},
-		"a mch_id before an attach that goes on":                  {CallQuery, paid + "attach=mch_id=999&b=2", ""},
-		"our own number":                                          {CallQuery, paid + "attach=foo=1&out_trade_no=T1&p=2", ""},
-		"another number":                                          {CallQuery, open + "attach=foo=1&out_trade_no=T2&p=2", ""},
-		"another number at the end":                               {CallQuery, open + "attach=foo=1&out_trade_no=T2", ""},
-		"a result":                                                {CallQuery, paid + "attach=x&result_code=FAIL", ""},
-		"a result and a message that would have to swallow":       {CallQuery, open + "attach=x&mch_id=9&result_code=SUCCESS&result_msg=y", ""},
-		"a state":                                                 {CallQuery, open + "attach=x&trade_state=SUCCESS", ""},
-		"an err_code means nothing beside the result of a query":  {CallQuery, open + "attach=x&err_code=ORDERNOTEXIST", ""},
-		"a name twice":                                            {CallQuery, paid + "attach=attach=1&attach=2&total_fee=3", ""},
-		"ampersands without names":                                {CallQuery, paid + "attach=&&=&a&=b&", ""},
-		"a whole reply":                                           {CallQuery, paid + "attach=x&mch_id=M&nonce_str=n&out_trade_no=T1&result_code=SUCCESS&return_code=SUCCESS&trade_state=CLOSED", ""},
+		"a fee in a query string is out of its place":       {CallQuery, paid + "attach=a=1&total_fee=100", ""},
+		"and of an open order":                              {CallQuery, open + "attach=a=1&total_fee=100", ""},
+		"an appid stands before attach":                     {CallQuery, open + "attach=a=1&appid=wx2", ""},
+		"a mch_id before something that is no field":        {CallQuery, open + "attach=uid=5&mch_id=999&type=2", ""},
+		"a mch_id right before the real one":                {CallQuery, open + "attach=uid=5&mch_id=999", ""},
+		"a mch_id before an attach that goes on":            {CallQuery, paid + "attach=mch_id=999&b=2", ""},
+		"our own number":                                    {CallQuery, paid + "attach=foo=1&out_trade_no=T1&p=2", ""},
+		"another number":                                    {CallQuery, open + "attach=foo=1&out_trade_no=T2&p=2", ""},
+		"another number at the end":                         {CallQuery, open + "attach=foo=1&out_trade_no=T2", ""},
+		"a result":                                          {CallQuery, paid + "attach=x&result_code=FAIL", ""},
+		"a result and a message that would have to swallow": {CallQuery, open + "attach=x&mch_id=9&result_code=SUCCESS&result_msg=y", ""},
+		"a state": {CallQuery, open + "attach=x&trade_state=SUCCESS", ""},
+		"an err_code means nothing beside the result of a query": {CallQuery, open + "attach=x&err_code=ORDERNOTEXIST", ""},
+		"a name twice":             {CallQuery, paid + "attach=attach=1&attach=2&total_fee=3", ""},
+		"ampersands without names": {CallQuery, paid + "attach=&&=&a&=b&", ""},
+		"a whole reply":            {CallQuery, paid + "attach=x&mch_id=M&nonce_str=n&out_trade_no=T1&result_code=SUCCESS&return_code=SUCCESS&trade_state=CLOSED", ""},
 		"a whole reply with a field of no known name at the end":  {CallQuery, paid + "attach=x&mch_id=M&nonce_str=n&out_trade_no=T1&result_code=SUCCESS&return_code=SUCCESS&trade_state=CLOSED&zzz=1", ""},
 		"a detail and a device_info with query strings":           {CallQuery, paid + `detail={"url":"https://x?a=1&mch_id=2"}; device_info=x&total_fee=5`, ""},
 		"a name of goods in promotion_detail":                     {CallQuery, paid + `promotion_detail={"name":"a&result_code=FAIL"}`, ""},
@@ -70,32 +70,32 @@ func TestOtherReadings(t *testing.T) {
 		"an identity that was not sent is no contradiction":       {CallClose, closed + "; return_msg=OK&sub_mch_id=5", ""},
 
 		// A field is missing, and its text stands where it would be.
-		"a hidden err_code":                               {CallClose, closed + "; attach=x&err_code=ORDERPAID", "err_code"},
-		"of a query that failed":                          {CallQuery, head + "mch_id=M; result_code=FAIL; attach=x&err_code=ORDERNOTEXIST", "err_code"},
-		"behind a longer name":                            {CallClose, closed + "; attach=x&err_code_zz=1&err_code=ORDERPAID", "err_code"},
-		"before a field that nobody knows":                {CallClose, closed + "; attach=x&err_code=ORDERPAID&extra=1&further=2", "err_code"},
-		"in lower case, as a gateway might spell it":      {CallClose, closed + "; attach=x&err_code=order-paid", "err_code"},
-		"a hidden mch_id of somebody else":                {CallClose, head + "device_info=x&mch_id=999; result_code=SUCCESS", "mch_id"},
-		"a hidden number of another order":                {CallQuery, head + "mch_id=M; openid=o&out_trade_no=T2; result_code=FAIL", "out_trade_no"},
-		"behind a field that was melted as well":          {CallQuery, head + "mch_id=M; nonce_str=n&openid=o&out_trade_no=T2; result_code=FAIL", "out_trade_no"},
-		"a hidden result":                                 {CallClose, "return_code=SUCCESS; appid=wx1; err_code=ORDERPAID; nonce_str=n&result_code=FAIL", "result_code"},
-		"a hidden transaction":                            {CallQuery, open + "trade_type=JSAPI&transaction_id=42", "transaction_id"},
-		"a hidden time":                                   {CallQuery, query + "sub_is_subscribe=N&time_end=20260102030405&total_fee=1; trade_state=SUCCESS", "time_end"},
-		"a state that was made longer by what follows it": {CallQuery, query + "trade_state=SUCCESS&trade_state_desc=x", "trade_state"},
-		"a code that was made longer":                     {CallClose, head + "mch_id=M; result_code=FAIL; err_code=ORDERCLOSED&err_code_des=x", "err_code"},
+		"a hidden err_code":                               {CallClose, closed + "; attach=x&err_code=ORDERPAID", "another err_code"},
+		"of a query that failed":                          {CallQuery, head + "mch_id=M; result_code=FAIL; attach=x&err_code=ORDERNOTEXIST", "another err_code"},
+		"behind a longer name":                            {CallClose, closed + "; attach=x&err_code_zz=1&err_code=ORDERPAID", "another err_code"},
+		"before a field that nobody knows":                {CallClose, closed + "; attach=x&err_code=ORDERPAID&extra=1&further=2", "another err_code"},
+		"in lower case, as a gateway might spell it":      {CallClose, closed + "; attach=x&err_code=order-paid", "another err_code"},
+		"a hidden mch_id of somebody else":                {CallClose, head + "device_info=x&mch_id=999; result_code=SUCCESS", "another mch_id"},
+		"a hidden number of another order":                {CallQuery, head + "mch_id=M; openid=o&out_trade_no=T2; result_code=FAIL", "another out_trade_no"},
+		"behind a field that was melted as well":          {CallQuery, head + "mch_id=M; nonce_str=n&openid=o&out_trade_no=T2; result_code=FAIL", "another out_trade_no"},
+		"a hidden result":                                 {CallClose, "return_code=SUCCESS; appid=wx1; err_code=ORDERPAID; nonce_str=n&result_code=FAIL", "another result_code"},
+		"a hidden transaction":                            {CallQuery, open + "trade_type=JSAPI&transaction_id=42", "another transaction_id"},
+		"a hidden time":                                   {CallQuery, query + "sub_is_subscribe=N&time_end=20260102030405&total_fee=1; trade_state=SUCCESS", "another time_end"},
+		"a state that was made longer by what follows it": {CallQuery, query + "trade_state=SUCCESS&trade_state_desc=x", "another trade_state"},
+		"a code that was made longer":                     {CallClose, head + "mch_id=M; result_code=FAIL; err_code=ORDERCLOSED&err_code_des=x", "another err_code"},
 
 		// Fields that were made of a text, and swallow the real ones.
 		"a whole reply cut out of attach": {CallQuery, "appid=wx1; attach=x; mch_id=M; nonce_str=n; out_trade_no=T1; result_code=SUCCESS; return_code=SUCCESS; trade_state=CLOSED; " +
-			"zzz=1&bank_type=CMC&mch_id=M&nonce_str=n&out_trade_no=T1&result_code=SUCCESS&return_code=SUCCESS&return_msg=OK&total_fee=1&trade_state=SUCCESS&transaction_id=42", "trade_state"},
+			"zzz=1&bank_type=CMC&mch_id=M&nonce_str=n&out_trade_no=T1&result_code=SUCCESS&return_code=SUCCESS&return_msg=OK&total_fee=1&trade_state=SUCCESS&transaction_id=42", "another total_fee"},
 		"with its end in a documented field": {CallQuery, "appid=wx1; attach=x; mch_id=M; nonce_str=n; out_trade_no=T1; result_code=SUCCESS; return_code=SUCCESS; trade_state=CLOSED; " +
-			"trade_state_desc=1&bank_type=CMC&mch_id=M&nonce_str=n&out_trade_no=T1&result_code=SUCCESS&return_code=SUCCESS&return_msg=OK&total_fee=1&trade_state=SUCCESS&transaction_id=42", "trade_state"},
+			"trade_state_desc=1&bank_type=CMC&mch_id=M&nonce_str=n&out_trade_no=T1&result_code=SUCCESS&return_code=SUCCESS&return_msg=OK&total_fee=1&trade_state=SUCCESS&transaction_id=42", "another total_fee"},
 
-		"more text than can be looked at": {CallQuery, open + "attach=x" + strings.Repeat("&a=1", maxTokens+1), "more than can be looked at"},
+		"more text than can be looked at": {CallQuery, open + "attach=x" + strings.Repeat("&a=1", maxTokens+1), "more fields than can be looked at"},
 		"just as much as can be":          {CallQuery, open + "attach=x" + strings.Repeat("&a=1", maxTokens), ""},
 	} {
 		t.Run(sentence, func(t *testing.T) {
 			got := otherReading(fieldsIn(t, tt.fields), tt.call, readingID)
-			if (got == "") != (tt.want == "") {
+			if (got == "") != (tt.want == "") || !strings.HasSuffix(got, tt.want) {
 				t.Errorf("got %q, want %q", got, tt.want)
 			}
 		})

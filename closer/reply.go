@@ -12,6 +12,8 @@ import (
 type answer struct {
 	// fields is what was read, also when failure is set; nil when nothing was.
 	fields map[string]string
+	// id is who the call was about.
+	id identity
 	// signed: the signature holds and the identity is ours.
 	signed bool
 	// failure is why this is no answer, err its detail.
@@ -39,7 +41,7 @@ func checkReply(body []byte, call Call, id identity, keys []signing.Key, t signi
 	if err != nil {
 		return answer{failure: FailFormat, err: fmt.Errorf("the reply %w", err)}
 	}
-	a := answer{fields: fields}
+	a := answer{fields: fields, id: id}
 	fail := func(f Failure, err error) answer {
 		a.failure, a.err = f, err
 		return a
@@ -58,8 +60,8 @@ func checkReply(body []byte, call Call, id identity, keys []signing.Key, t signi
 		}
 		return fail(FailSignature, err)
 	}
-	if name := otherReading(fields, call, id); name != "" {
-		return fail(FailSignature, fmt.Errorf("what was signed has another reading, with another %.40s: a value holds the text of fields in their sorted place", name))
+	if other := otherReading(fields, call, id); other != "" {
+		return fail(FailSignature, fmt.Errorf("what was signed can be read in another way, with %.40s", other))
 	}
 	for _, name := range [...]string{"mch_id", "appid", "sub_mch_id", "sub_appid", "out_trade_no"} {
 		ours, sent := id.sent(name)

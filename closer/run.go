@@ -336,7 +336,7 @@ func (r *run) call(call Call, key int) (answer, bool) {
 	r.gather(call, h.host, a)
 	r.pending = &Attempt{
 		Order: r.order, Call: call, Number: r.calls, Host: h.url, Start: start, Duration: took,
-		Reused: d.reused, Status: d.status, Key: key + 1, Reply: shown(a.fields, sign),
+		Reused: d.reused, Status: d.status, Key: key + 1, Reply: shown(a.fields, r.id, sign),
 		Failure: a.failure, Err: a.err, request: fields,
 	}
 	if len(a.fields) == 0 {
@@ -361,13 +361,13 @@ var ours = map[string]bool{
 
 // shown drops the signature from what observers see, and whatever may be one
 // in a text: a hostile or curious gateway can send back the one that was sent.
-func shown(fields map[string]string, sent string) map[string]string {
+func shown(fields map[string]string, id identity, sent string) map[string]string {
 	for name, value := range fields {
 		switch {
 		case strings.EqualFold(name, signing.FieldSign), hexRun.MatchString(name):
 			delete(fields, name)
 		case !ours[name] || strings.Contains(strings.ToUpper(value), sent):
-			fields[name] = maskHex(value)
+			fields[name] = id.mask(value)
 		}
 	}
 	return fields
@@ -382,12 +382,25 @@ func excerpt(body []byte) string {
 
 // said is a text of the gateway's for people: short, and without what may be
 // a signature.
-func said(text string) string {
+func (id identity) said(text string) string {
 	const most = 1024
 	if len(text) > most {
 		text = strings.ToValidUTF8(text[:most], "") + "..."
 	}
-	return maskHex(text)
+	return id.mask(text)
+}
+
+// mask is maskHex, but for the identities that were sent: an appid is long
+// enough to be one half of a signature.
+func (id identity) mask(text string) string {
+	return hexRun.ReplaceAllStringFunc(text, func(run string) string {
+		for _, ours := range [...]string{id.appID, id.mchID, id.subAppID, id.subMchID, id.outTradeNo} {
+			if strings.Contains(ours, run) {
+				return run
+			}
+		}
+		return maskHex(run)
+	})
 }
 
 // saw completes the pending attempt with what its answer means.
@@ -424,8 +437,8 @@ func (r *run) gather(call Call, h *host, a answer) {
 	f := a.fields
 	if call == CallClose || e.ReturnCode == "" {
 		e.Host = h.url
-		e.ReturnCode, e.ReturnMsg = said(f["return_code"]), said(f["return_msg"])
-		e.ResultCode, e.ErrCode, e.ErrCodeDes = said(f["result_code"]), said(f["err_code"]), said(f["err_code_des"])
+		e.ReturnCode, e.ReturnMsg = r.id.said(f["return_code"]), r.id.said(f["return_msg"])
+		e.ResultCode, e.ErrCode, e.ErrCodeDes = r.id.said(f["result_code"]), r.id.said(f["err_code"]), r.id.said(f["err_code_des"])
 	}
 	if call != CallQuery || !a.signed {
 		return
@@ -508,6 +521,6 @@ func (r *run) exhausted() Verdict {
 		return r.unconfirmed(r.tradeCode, fmt.Sprintf("%s, but orderquery does not confirm it: %s", d.reason, r.tradeCode))
 	}
 	v := r.verdict(Temporary, d.code, d.reason)
-	v.RetryAfter, v.Unsigned = d.wait, d.unsigned
+	v.RetryAfter, v.Unsigned, v.Unworkable = d.wait, d.unsigned, d.unworkable
 	return v
 }
