@@ -23,7 +23,8 @@ import (
 // Closer closes orders. It is safe for concurrent use.
 type Closer struct {
 	cfg      Config
-	client   *http.Client
+	client   *http.Client // keeps connections
+	fresh    *http.Client // makes a new one for each call
 	accounts *accounts
 
 	mu    sync.Mutex
@@ -38,7 +39,8 @@ func New(cfg Config) (*Closer, error) {
 	}
 	return &Closer{
 		cfg:      cfg,
-		client:   newHTTPClient(cfg),
+		client:   newHTTPClient(cfg, true),
+		fresh:    newHTTPClient(cfg, false),
 		accounts: &accounts{def: cfg.Rate},
 		hosts:    make(map[string]*host),
 	}, nil
@@ -150,4 +152,7 @@ func (c *Closer) Hosts() []HostHealth {
 
 // CloseIdleConnections closes connections that are not in use now. Call it
 // when the Closer is not needed any more.
-func (c *Closer) CloseIdleConnections() { c.client.CloseIdleConnections() }
+func (c *Closer) CloseIdleConnections() {
+	c.client.CloseIdleConnections()
+	c.fresh.CloseIdleConnections()
+}

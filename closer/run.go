@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"strconv"
 	"strings"
 	"sync"
@@ -251,8 +252,10 @@ func (r *run) query(times int) (Verdict, bool) {
 }
 
 // exchange makes one call, and one more for each further key while the
-// gateway says that the signature is wrong. It reports false when no call was
-// made before the budget or ctx ended, or ctx ended during it.
+// gateway says that the signature is wrong. A call that was lost on a
+// connection that had been idle is made again at once, once, on a new one: a
+// gateway closes such connections when it likes. exchange reports false when no
+// call was made before the budget or ctx ended, or ctx ended during it.
 func (r *run) exchange(call Call) (answer, bool) {
 	keys := r.m.Keys
 	first := r.account.firstKey()
@@ -260,11 +263,22 @@ func (r *run) exchange(call Call) (answer, bool) {
 		first = 0
 	}
 	var a answer
+	repeated := false
 	for i := range keys {
 		n := (first + i) % len(keys)
 		var ok bool
-		if a, ok = r.call(call, n); !ok {
+		if a, ok = r.call(call, n, r.c.client); !ok {
 			return answer{}, false
+		}
+		if !repeated && lostIdle(a, r.pending.Reused) {
+			repeated = true
+			r.lost = r.lost || call == CallClose
+			r.saw(NoAnswer, string(a.failure), fmt.Sprintf("no answer: %v; the connection had been idle: again at once", a.err))
+			if again, ok := r.call(call, n, r.c.fresh); ok {
+				a = again
+			} else if r.ctx.Err() != nil {
+				return answer{}, false
+			}
 		}
 		if badSignature(a) && i < len(keys)-1 {
 			d := decide(a)
@@ -284,8 +298,11 @@ func badSignature(a answer) bool {
 	return a.failure == "" && a.fields["result_code"] != "SUCCESS" && decide(a).badSign
 }
 
+// lostIdle reports whether a call was lost on a connection that had been idle.
+func lostIdle(a answer, reused bool) bool { return reused && a.failure == FailLost }
+
 // call makes one call with the given key.
-func (r *run) call(call Call, key int) (answer, bool) {
+func (r *run) call(call Call, key int, client *http.Client) (answer, bool) {
 	if r.calls > 0 {
 		r.observe(0)
 		if err := r.account.wait(r.ctx, r.pace.deadline); err != nil {
@@ -321,7 +338,7 @@ func (r *run) call(call Call, key int) (answer, bool) {
 	r.lastCall = start
 	ctx, cancel := context.WithTimeout(r.ctx, r.c.cfg.AttemptTimeout)
 	defer cancel()
-	d := post(ctx, r.c.client, h.url+"/pay/"+string(call), r.c.cfg.UserAgent, doc.Bytes(), buf)
+	d := post(ctx, client, h.url+"/pay/"+string(call), r.c.cfg.UserAgent, doc.Bytes(), buf)
 	var a answer
 	if d.failure != "" {
 		a = answer{failure: d.failure, err: d.err}
@@ -332,7 +349,9 @@ func (r *run) call(call Call, key int) (answer, bool) {
 	took := now.Sub(start)
 
 	interrupted := d.failure != "" && r.ctx.Err() != nil
-	h.leave(a.failure, interrupted, took, now)
+	// That a connection was closed which had been idle says nothing of the host:
+	// all of them are when it starts anew.
+	h.leave(a.failure, interrupted || lostIdle(a, d.reused), took, now)
 	r.gather(call, h.host, a)
 	r.pending = &Attempt{
 		Order: r.order, Call: call, Number: r.calls, Host: h.url, Start: start, Duration: took,
