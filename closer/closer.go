@@ -18,6 +18,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 )
 
 // Closer closes orders. It is safe for concurrent use.
@@ -112,7 +113,7 @@ func (c *Closer) do(ctx context.Context, o Order, round func(*run) (Verdict, boo
 // begin prepares a run.
 func (c *Closer) begin(ctx context.Context, o Order, m Merchant, id identity) *run {
 	return &run{
-		c: c, ctx: ctx, order: o, m: m, id: id,
+		c: c, ctx: ctx, order: o, created: onOurClock(o.CreatedAt, time.Now()), m: m, id: id,
 		lost: o.Tried, hosts: c.hostsOf(m), account: c.accounts.of(m), pace: newPace(c.cfg),
 	}
 }

@@ -19,7 +19,9 @@ type Order struct {
 	OutTradeNo string
 	// CreatedAt is when the create call was sent, or the latest time at which
 	// it can have been. Zero means unknown, and counts as "just now" wherever
-	// the age of an order decides (Config.SettleAge).
+	// the age of an order decides (Config.SettleAge). A time ahead of now is that
+	// of an order that is young for as long. It is compared with now once, when
+	// the Close begins: after that no clock makes the order older, but time.
 	CreatedAt time.Time
 	// Tried: calls for it were made before and came to nothing final. Then the
 	// answer to the next one leaves doubt, see ConfirmDoubt.

@@ -377,18 +377,24 @@ func TestDroppedConnectionsDoNotSlowTheHostDown(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.CloseIdleConnections()
+	var counted atomic.Int64
 	for round := range 2 {
 		var wg sync.WaitGroup
 		for i := range orders {
 			wg.Go(func() {
 				o := order()
 				o.OutTradeNo = fmt.Sprint("T", round, "-", i)
-				if v := c.Close(t.Context(), o); v.Class != Closed {
+				v := c.Close(t.Context(), o)
+				if v.Class != Closed {
 					t.Errorf("%+v", v)
 				}
+				counted.Add(int64(v.Attempts))
 			})
 		}
 		wg.Wait()
+	}
+	if n := len(g.calls); int(counted.Load()) != n || len(g.nonces) != n || n == 2*orders {
+		t.Errorf("%d calls with %d nonces reached the gateway, %d are counted", n, len(g.nonces), counted.Load())
 	}
 	if h := c.Hosts()[0]; h.Failing || h.Limit < 32 {
 		t.Errorf("after %d calls: %+v", len(g.calls), h)

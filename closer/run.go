@@ -34,6 +34,7 @@ type run struct {
 	c       *Closer
 	ctx     context.Context
 	order   Order
+	created time.Time // Order.CreatedAt, on the clock of this process
 	m       Merchant
 	id      identity
 	hosts   []*host
@@ -162,12 +163,26 @@ func (r *run) age(at time.Time) age {
 	switch settle := r.c.cfg.SettleAge; {
 	case settle < 0:
 		return settled
-	case r.order.CreatedAt.IsZero():
+	case r.created.IsZero():
 		return ageUnknown
-	case at.Sub(r.order.CreatedAt) < settle:
+	case at.Sub(r.created) < settle:
 		return young
 	}
 	return settled
+}
+
+// onOurClock is a time that somebody else has written down as a moment of the
+// clock that this process measures durations with, seen at now. What it is
+// compared with later has that clock too, so a wall clock that jumps during a
+// run makes no order older. The zero time stays zero.
+func onOurClock(t, now time.Time) time.Time {
+	if t.IsZero() {
+		return t
+	}
+	// A century on either side is as good as any: what is further away would
+	// overflow, and a time that far ahead must not come out behind.
+	const most = 100 * 365 * 24 * time.Hour
+	return now.Add(-min(max(now.Sub(t), -most), most))
 }
 
 // close makes one close and takes in its answer. It reports false when no
@@ -502,7 +517,7 @@ func (r *run) unconfirmed(code, why string) Verdict {
 // unsettled is the verdict about an order that is not there, yet.
 func (r *run) unsettled(code string) Verdict {
 	v := r.verdict(Temporary, code, "the gateway does not know the order, which is so young that its create call may still arrive")
-	v.RetryAfter = max(r.c.cfg.SettleAge-time.Since(r.order.CreatedAt), 0)
+	v.RetryAfter = max(r.c.cfg.SettleAge-time.Since(r.created), 0)
 	return v
 }
 
