@@ -189,9 +189,25 @@ func TestClose(t *testing.T) {
 			closes: replies(unsigned("签名错误"), closeSuccess()),
 			want:   want{class: Closed, code: "SUCCESS", by: "closeorder", safe: true, calls: "close close", from: 500 * ms, to: 600 * ms},
 		},
-		"an unsigned missing parameter concludes nothing": {
+		"an unsigned refusal of the configuration is tried twice, and then holds the merchant": {
+			closes: replies(unsigned("商户号mch_id与appid不匹配")),
+			want:   want{class: MerchantConfig, code: "UNSIGNED_FAIL", calls: "close close", from: 500 * ms, to: 600 * ms},
+		},
+		"one that was a stray does no harm": {
+			closes: replies(unsigned("没有权限"), closeSuccess()),
+			want:   want{class: Closed, code: "SUCCESS", by: "closeorder", safe: true, calls: "close close", from: 500 * ms, to: 600 * ms},
+		},
+		"an unsigned refusal of the configuration says nothing of a close that was lost": {
+			closes: replies(lost, unsigned("appid不存在")), queries: replies(state("CLOSED")),
+			want: want{class: Closed, code: "CLOSED", by: "orderquery", safe: true, calls: "close close query"},
+		},
+		"an unsigned missing parameter concludes nothing, after one call": {
 			closes: replies(unsigned("缺少参数")), queries: replies(unsigned("缺少参数")),
-			want: want{class: Temporary, code: "UNSIGNED_FAIL", calls: "close close query close"},
+			want: want{class: Temporary, code: "UNSIGNED_FAIL", calls: "close"},
+		},
+		"so does an input source that cannot be mapped": {
+			closes: replies(unsigned("输入源“/body/xml/mch_id”映射到字段“商户号”字符串规则校验失败")),
+			want:   want{class: Temporary, code: "UNSIGNED_FAIL", calls: "close"},
 		},
 		"an unsigned rate limit waits 5 s": {
 			closes: replies(unsigned("频率限制"), closeSuccess()),
@@ -625,5 +641,56 @@ func TestWhatCanNeverBeSentIsRefusedWithoutACall(t *testing.T) {
 		if refused != (tt.code != "") || v.Code != tt.code || refused && v.Class != Failed {
 			t.Errorf("%s: got %v, %+v", tt.sentence, refused, v)
 		}
+	}
+}
+
+// Whoever reads a log line, an outcome or --explain is told what the gateway
+// said, and never a signature.
+func TestTheGatewaysWordsAreInTheMessage(t *testing.T) {
+	refusedFor := func(c, des string) reply {
+		return says("result_code", "FAIL", "err_code", c, "err_code_des", des)
+	}
+	for sentence, tt := range map[string]struct {
+		answer     reply
+		words      string
+		class      Class
+		unworkable bool
+	}{
+		"a refusal of the configuration":   {unsigned("appid和mch_id不匹配，请检查后再试"), "appid和mch_id不匹配，请检查后再试", MerchantConfig, false},
+		"one that names our appid":         {unsigned("invalid appid(wx8888888888888888)"), "invalid appid(wx8888888888888888)", MerchantConfig, false},
+		"one that may show a signature":    {unsigned("mch_id参数格式错误 59FF1DF214B2D279A0EA7077C54DD95D"), `mch_id参数格式错误 ******"`, MerchantConfig, false},
+		"a wrong signature":                {unsigned("签名错误，请检查后再试"), "签名错误，请检查后再试", MerchantConfig, false},
+		"a rate limit":                     {unsigned("频率限制"), "频率限制", Temporary, false},
+		"a request that cannot work":       {unsigned("无法将输入源“/body/xml/appid”映射到目标字段“公众号ID”中"), "无法将输入源“/body/xml/appid”映射到目标字段“公众号ID”中", Temporary, true},
+		"lines and what steers a terminal": {unsigned("没有权限\n\u202e请 \u200b 检查"), `"没有权限 请 检查"`, MerchantConfig, false},
+		"words that mean nothing to us":    {unsigned("whatever"), "whatever", Temporary, false},
+		"a signed refusal of the merchant": {refusedFor("NOAUTH", "商户无此接口权限"), "商户无此接口权限", MerchantConfig, false},
+		"a signed refusal of the request":  {refusedFor("PARAM_ERROR", "参数错误:out_trade_no"), "参数错误:out_trade_no", Failed, false},
+		"an error of the gateway":          {refusedFor("SYSTEMERROR", "系统超时"), "系统超时", Temporary, false},
+		"a code that nobody knows":         {refusedFor("BRAND_NEW", "新的错误"), "新的错误", Failed, false},
+		"more words than anybody reads":    {unsigned("没有权限" + strings.Repeat("！", 5000)), "没有权限！", MerchantConfig, false},
+	} {
+		t.Run(sentence, func(t *testing.T) {
+			var seen []Attempt
+			observe := func(c *Config, _ *gateway) {
+				c.Observe = func(_ context.Context, a Attempt) { seen = append(seen, a) }
+			}
+			queries := replies(tt.answer)
+			if tt.class == Failed {
+				queries = replies(state("NOTPAY"))
+			}
+			inBubble(t, closesAndQueries(replies(tt.answer), queries), observe, func(t *testing.T, c *Closer, _ *gateway) {
+				v := c.Close(t.Context(), order())
+				if v.Class != tt.class || v.Unworkable != tt.unworkable || !strings.Contains(v.Message, tt.words) {
+					t.Errorf("got %v, unworkable %v: %s\nwant %v, %v, with %s", v.Class, v.Unworkable, v.Message, tt.class, tt.unworkable, tt.words)
+				}
+				if strings.Contains(v.Message, "59FF1DF214B2D279A0EA7077C54DD95D") || len(v.Message) > 1400 || strings.ContainsAny(v.Message, "\n\u202e") {
+					t.Errorf("message %q", v.Message)
+				}
+				if !strings.Contains(seen[0].Reason, tt.words) {
+					t.Errorf("an observer is told: %s", seen[0].Reason)
+				}
+			})
+		})
 	}
 }

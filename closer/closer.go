@@ -18,12 +18,14 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 )
 
 // Closer closes orders. It is safe for concurrent use.
 type Closer struct {
 	cfg      Config
-	client   *http.Client
+	client   *http.Client // keeps connections
+	fresh    *http.Client // makes a new one for each call
 	accounts *accounts
 
 	mu    sync.Mutex
@@ -38,7 +40,8 @@ func New(cfg Config) (*Closer, error) {
 	}
 	return &Closer{
 		cfg:      cfg,
-		client:   newHTTPClient(cfg),
+		client:   newHTTPClient(cfg, true),
+		fresh:    newHTTPClient(cfg, false),
 		accounts: &accounts{def: cfg.Rate},
 		hosts:    make(map[string]*host),
 	}, nil
@@ -110,7 +113,7 @@ func (c *Closer) do(ctx context.Context, o Order, round func(*run) (Verdict, boo
 // begin prepares a run.
 func (c *Closer) begin(ctx context.Context, o Order, m Merchant, id identity) *run {
 	return &run{
-		c: c, ctx: ctx, order: o, m: m, id: id,
+		c: c, ctx: ctx, order: o, created: onOurClock(o.CreatedAt, time.Now()), m: m, id: id,
 		lost: o.Tried, hosts: c.hostsOf(m), account: c.accounts.of(m), pace: newPace(c.cfg),
 	}
 }
@@ -150,4 +153,7 @@ func (c *Closer) Hosts() []HostHealth {
 
 // CloseIdleConnections closes connections that are not in use now. Call it
 // when the Closer is not needed any more.
-func (c *Closer) CloseIdleConnections() { c.client.CloseIdleConnections() }
+func (c *Closer) CloseIdleConnections() {
+	c.client.CloseIdleConnections()
+	c.fresh.CloseIdleConnections()
+}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"time"
+	"unicode"
 )
 
 // limitedWait is how long to leave an order alone after FREQUENCY_LIMITED and
@@ -28,7 +29,12 @@ type decision struct {
 	unsigned bool
 	// badSign: the gateway finds our signature wrong. Another key may help.
 	badSign bool
-	reason  string
+	// unworkable: the words of an unsigned refusal say that the request as it
+	// stands cannot work. about says whom they name.
+	unworkable bool
+	about      about
+	// reason is for people. It ends with the gateway's own words, if any.
+	reason string
 }
 
 // What a code can have said, beside what the table below names.
@@ -51,7 +57,9 @@ func decide(a answer) decision {
 		}
 	}
 	if !a.signed {
-		return decideUnsigned(a.fields["return_msg"])
+		d := decideUnsigned(a.fields["return_msg"])
+		d.reason += a.words("return_msg")
+		return d
 	}
 
 	result, code := a.fields["result_code"], a.fields["err_code"]
@@ -94,6 +102,9 @@ func decide(a answer) decision {
 		d.class, d.limit = Unknown, unknownLimit
 		d.reason = fmt.Sprintf("result_code is %.40q and err_code %.40q, which is in no table", result, code)
 	}
+	if d.class != Closed && d.class != Paid {
+		d.reason += a.words("err_code_des")
+	}
 	return d
 }
 
@@ -101,44 +112,56 @@ func decide(a answer) decision {
 // attempt within one Close.
 const unknownLimit = 3
 
+// configLimit is how often a refusal of the merchant that nobody signed is worth
+// a new attempt within one Close: a stray or forged one holds nobody.
+const configLimit = 2
+
 // decideUnsigned reads the words of a return_code=FAIL, which nobody signs:
 // anybody on the way can have sent it. They are hints. They never conclude
 // Closed or Paid, and never Failed either, although failing could not cause a
 // double payment: a broken proxy that answers for the gateway would else turn
-// every waiting request into a dead letter. A request that really lacks a
-// parameter ends as failed all the same, after the last of its later retries.
+// every waiting request into a dead letter. A request that really cannot work
+// ends as failed all the same, after the last of its later retries; it says of
+// itself that they should be few.
 //
-// A wrong signature is the exception that gets a class of its own. WeChat can
-// only answer it unsigned, so it is our best sign of a wrong key; and the
-// class MerchantConfig concludes nothing either: the merchant is held and
-// probed until the answer is another one, so a forger delays it no longer
-// than he keeps forging.
+// A refusal of the merchant is the exception that gets a class of its own: a
+// wrong signature, which WeChat can only answer unsigned, or an identity or a
+// permission that it finds wrong before it looks at the signature. It is our
+// best sign of a wrong configuration; and the class MerchantConfig concludes
+// nothing either: the merchant is held and probed until the answer is another
+// one, so a forger delays it no longer than he keeps forging.
 func decideUnsigned(msg string) decision {
-	d := decision{code: CodeUnsignedFail, unsigned: true}
-	upper := strings.ToUpper(msg)
-	has := func(words ...string) bool {
-		for _, w := range words {
-			if strings.Contains(upper, w) {
-				return true
-			}
-		}
-		return false
-	}
-	switch {
-	case has("频率", "频繁", "FREQUEN", "RATE LIMIT", "RATELIMIT"):
-		d.class, d.wait = Temporary, limitedWait
+	d := decision{code: CodeUnsignedFail, unsigned: true, class: Temporary}
+	h, about := readWords(msg)
+	switch h {
+	case hintLimited:
+		d.wait = limitedWait
 		d.reason = "unsigned, and reads like a rate limit"
-	case has("签名", "SIGN ERROR", "SIGNERROR", "SIGN_ERROR", "SIGNATURE"):
-		d.class, d.badSign, d.limit = MerchantConfig, true, 2
+	case hintSignature:
+		d.class, d.badSign, d.limit = MerchantConfig, true, configLimit
 		d.reason = "unsigned, and reads like a wrong signature: look at the merchant's key and sign_type"
-	case has("参数", "格式", "LACK_PARAM", "PARAM", "XML_FORMAT"):
-		d.class, d.limit = Temporary, unknownLimit
-		d.reason = "unsigned, and reads like a request that is wrong; no conclusion rests on that"
+	case hintMerchant:
+		d.class, d.about, d.limit = MerchantConfig, about, configLimit
+		d.reason = fmt.Sprintf("unsigned, and reads like a refusal of the merchant's configuration: look at %v", about)
+	case hintRequest:
+		d.unworkable, d.limit = true, 1
+		d.reason = "unsigned, and reads like a request that cannot work as it stands; no conclusion rests on that"
 	default:
-		d.class = Temporary
 		d.reason = "an unsigned refusal proves nothing"
 	}
 	return d
+}
+
+// words is what the gateway says in a field, for people, to be appended to a
+// reason: in one line, short, and without what may be a signature.
+func (a answer) words(field string) string {
+	text := strings.Join(strings.FieldsFunc(a.id.said(a.fields[field]), func(r rune) bool {
+		return !unicode.IsPrint(r) || r == ' '
+	}), " ")
+	if text == "" {
+		return ""
+	}
+	return ` (in its own words: "` + text + `")`
 }
 
 // canonical is how codes are compared: they are spelt with and without
@@ -169,13 +192,13 @@ func decideQuery(a answer) (t trade, code, reason string) {
 	case a.failure != "":
 		return unanswered, string(a.failure), fmt.Sprintf("no answer: %v", a.err)
 	case !a.signed:
-		return unanswered, CodeUnsignedFail, "an unsigned refusal proves nothing"
+		return unanswered, CodeUnsignedFail, "an unsigned refusal proves nothing" + a.words("return_msg")
 	case a.fields["result_code"] != "SUCCESS":
 		code = a.fields["err_code"]
 		if canonical(code) == saidNotExist {
 			return tradeUnknown, code, "the gateway does not know the order"
 		}
-		return unanswered, or(code, a.fields["result_code"]), "the query was refused"
+		return unanswered, or(code, a.fields["result_code"]), "the query was refused" + a.words("err_code_des")
 	}
 	state := a.fields["trade_state"]
 	switch canonical(state) {
@@ -197,6 +220,9 @@ func (d decision) blame(id identity) (decision, Scope) {
 		return d, Scope{}
 	}
 	s := Scope{MchID: id.mchID}
+	if d.unsigned && !d.badSign {
+		return d.blameWords(id)
+	}
 	switch d.said {
 	case "APPIDNOTEXIST", "APPIDMCHIDNOTMATCH":
 		if id.foreignAppID {
@@ -207,6 +233,24 @@ func (d decision) blame(id identity) (decision, Scope) {
 	case "SIGNERROR", "":
 	default:
 		s.SubMchID = id.ownSubMchID
+	}
+	return d, s
+}
+
+// blameWords is blame for a refusal that nobody signed: it goes by whom its
+// words name, and fails no request.
+func (d decision) blameWords(id identity) (decision, Scope) {
+	s := Scope{MchID: id.mchID}
+	if d.about&aboutAppID != 0 {
+		s.AppID = id.ownAppID
+	}
+	if d.about == aboutPermission || d.about&(aboutSubMchID|aboutSubAppID|aboutRelation) != 0 {
+		s.SubMchID = id.ownSubMchID
+	}
+	if d.about&aboutSubAppID != 0 && id.ownSubAppID != "" && s.SubMchID == "" {
+		// There is no holding a sub_appid: only this request cannot work.
+		d.class, d.unworkable, d.limit = Temporary, true, 1
+		return d, Scope{}
 	}
 	return d, s
 }

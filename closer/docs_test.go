@@ -127,3 +127,33 @@ func TestDocumentedCodes(t *testing.T) {
 		t.Errorf("%d codes on the page, there are 26", n)
 	}
 }
+
+// The words on the page are taken as the page says.
+func TestDocumentedWords(t *testing.T) {
+	hints := []struct {
+		words string
+		hint  hint
+	}{
+		{"a rate limit", hintLimited}, {"the merchant's configuration: every key", hintSignature},
+		{"the merchant's configuration: after", hintMerchant}, {"a request that cannot work", hintRequest}, {"temporary", hintNone},
+	}
+	samples := regexp.MustCompile("`([^`]+)`")
+	rows, n := tableUnder(t, "words such as | taken as")[1:], 0
+	for _, row := range rows {
+		for _, h := range hints {
+			if !strings.HasPrefix(row[1], h.words) {
+				continue
+			}
+			for _, m := range samples.FindAllStringSubmatch(row[0], -1) {
+				if got, _ := readWords(m[1]); got != h.hint {
+					t.Errorf("%s: the page says %q, readWords %d", m[1], h.words, got)
+				}
+				n++
+			}
+			break
+		}
+	}
+	if len(rows) != 10 || n != 33 {
+		t.Errorf("%d words in %d rows on the page, there are 33 in 10", n, len(rows))
+	}
+}

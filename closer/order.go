@@ -19,7 +19,9 @@ type Order struct {
 	OutTradeNo string
 	// CreatedAt is when the create call was sent, or the latest time at which
 	// it can have been. Zero means unknown, and counts as "just now" wherever
-	// the age of an order decides (Config.SettleAge).
+	// the age of an order decides (Config.SettleAge). A time ahead of now is that
+	// of an order that is young for as long. It is compared with now once, when
+	// the Close begins: after that no clock makes the order older, but time.
 	CreatedAt time.Time
 	// Tried: calls for it were made before and came to nothing final. Then the
 	// answer to the next one leaves doubt, see ConfirmDoubt.
@@ -30,12 +32,30 @@ type Order struct {
 // filled in.
 type identity struct {
 	appID, mchID, subAppID, subMchID, outTradeNo string
-	// ownAppID and ownSubMchID are set where the order brought the value and
-	// not the merchant's configuration. foreignAppID: the order's appid is
-	// another than the configured one. A refusal of these says nothing of the
-	// merchant's other orders.
-	ownAppID, ownSubMchID string
-	foreignAppID          bool
+	// ownAppID, ownSubMchID and ownSubAppID are set where the order brought the
+	// value and not the merchant's configuration. foreignAppID: the order's
+	// appid is another than the configured one. A refusal of these says nothing
+	// of the merchant's other orders.
+	ownAppID, ownSubMchID, ownSubAppID string
+	foreignAppID                       bool
+}
+
+// sent returns the identity that was sent under a field's name; ok is false
+// where the field is none or was left empty.
+func (id identity) sent(name string) (value string, ok bool) {
+	switch name {
+	case "appid":
+		value = id.appID
+	case "mch_id":
+		value = id.mchID
+	case "sub_appid":
+		value = id.subAppID
+	case "sub_mch_id":
+		value = id.subMchID
+	case "out_trade_no":
+		value = id.outTradeNo
+	}
+	return value, value != ""
 }
 
 // identify fills in the merchant's values and says what cannot be sent. It
@@ -54,6 +74,9 @@ func identify(o Order, m Merchant) (identity, error) {
 	}
 	if id.subMchID != m.SubMchID {
 		id.ownSubMchID = id.subMchID
+	}
+	if id.subAppID != m.SubAppID {
+		id.ownSubAppID = id.subAppID
 	}
 	var errs []error
 	for _, f := range []struct {

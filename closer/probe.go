@@ -13,7 +13,8 @@ const probeNumber = "UNKNOWN_PROBE_"
 // true when anything came back that a payment gateway gives, a refusal
 // included. It tells an outage, also one of the close alone, from an order that
 // alone gets no answer. It concludes nothing about any order, and takes at most
-// Config.AttemptTimeout after its call slot.
+// Config.AttemptTimeout after its call slot, or twice that where the first call
+// was lost on a connection that had been idle.
 func (c *Closer) Probe(ctx context.Context, o Order) bool {
 	o.OutTradeNo = probeNumber + newNonce()[:16]
 	m, id, _, refused := c.identify(o)

@@ -3,7 +3,6 @@ package closer
 import (
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/closeorder/closeorder/signing"
 )
@@ -13,18 +12,13 @@ import (
 type answer struct {
 	// fields is what was read, also when failure is set; nil when nothing was.
 	fields map[string]string
+	// id is who the call was about.
+	id identity
 	// signed: the signature holds and the identity is ours.
 	signed bool
 	// failure is why this is no answer, err its detail.
 	failure Failure
 	err     error
-}
-
-// decisive are the fields that a conclusion can rest on.
-var decisive = [...]string{
-	"return_code", "result_code", "err_code", "trade_state", "out_trade_no",
-	"appid", "mch_id", "sub_appid", "sub_mch_id",
-	"transaction_id", "total_fee", "time_end",
 }
 
 // checkReply says whether a reply may be believed. A reply counts when
@@ -33,9 +27,11 @@ var decisive = [...]string{
 //     over every non-empty field, unknown ones included, with the algorithm of
 //     the request: its length must be that algorithm's, so there is no
 //     downgrade (WeChat Pay V2, "Signature Algorithm");
-//   - appid, mch_id, sub_appid and sub_mch_id, where they are not empty, are
-//     the ones that were sent, and so is an echoed sign_type;
-//   - no value could be read as two fields, see below;
+//   - the string that was signed has no other reading, see otherReading;
+//   - appid, mch_id, sub_appid, sub_mch_id and out_trade_no, where they are not
+//     empty and were sent, are the ones that were sent, and so is an echoed
+//     sign_type. One that was not sent is no contradiction: providers get their
+//     sub_appid back;
 //   - result_code is there, and a query that found the order names it.
 //
 // A reply with return_code FAIL is never signed. It is handed on as it is, to
@@ -45,7 +41,7 @@ func checkReply(body []byte, call Call, id identity, keys []signing.Key, t signi
 	if err != nil {
 		return answer{failure: FailFormat, err: fmt.Errorf("the reply %w", err)}
 	}
-	a := answer{fields: fields}
+	a := answer{fields: fields, id: id}
 	fail := func(f Failure, err error) answer {
 		a.failure, a.err = f, err
 		return a
@@ -64,33 +60,17 @@ func checkReply(body []byte, call Call, id identity, keys []signing.Key, t signi
 		}
 		return fail(FailSignature, err)
 	}
-	// The string that is signed does not escape & and =, so one signature
-	// stands for {a: "1&result_code=FAIL"} as for {a: "1", result_code:
-	// "FAIL"}: whoever can change a reply on its way could hide a field in
-	// the value before it.
-	for name, value := range fields {
-		if strings.IndexByte(value, '&') < 0 {
-			continue
-		}
-		for _, d := range decisive {
-			if strings.Contains(value, "&"+d+"=") {
-				return fail(FailSignature, fmt.Errorf("%.40s holds the text of a field %s, so what was signed is ambiguous", name, d))
-			}
+	if other := otherReading(fields, call, id); other != "" {
+		return fail(FailSignature, fmt.Errorf("what was signed can be read in another way, with %.40s", other))
+	}
+	for _, name := range [...]string{"mch_id", "appid", "sub_mch_id", "sub_appid", "out_trade_no"} {
+		ours, sent := id.sent(name)
+		if got := fields[name]; got != "" && sent && got != ours {
+			return fail(FailIdentity, fmt.Errorf("%s is %.40q, not %q", name, maskHex(got), ours))
 		}
 	}
-	for _, f := range [...]struct{ name, ours string }{
-		{"mch_id", id.mchID},
-		{"appid", id.appID},
-		{"sub_mch_id", id.subMchID},
-		{"sub_appid", id.subAppID},
-		{"sign_type", or(string(t), string(signing.MD5))},
-	} {
-		if got := fields[f.name]; got != "" && got != f.ours {
-			return fail(FailIdentity, fmt.Errorf("%s is %.40q, not %q", f.name, maskHex(got), f.ours))
-		}
-	}
-	if got := fields["out_trade_no"]; got != "" && got != id.outTradeNo {
-		return fail(FailIdentity, fmt.Errorf("out_trade_no is %.40q, not %q", maskHex(got), id.outTradeNo))
+	if got, ours := fields["sign_type"], or(string(t), string(signing.MD5)); got != "" && got != ours {
+		return fail(FailIdentity, fmt.Errorf("sign_type is %.40q, not %q", maskHex(got), ours))
 	}
 	a.signed = true
 	switch result := fields["result_code"]; {

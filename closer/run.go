@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"strconv"
 	"strings"
 	"sync"
@@ -33,6 +34,7 @@ type run struct {
 	c       *Closer
 	ctx     context.Context
 	order   Order
+	created time.Time // Order.CreatedAt, on the clock of this process
 	m       Merchant
 	id      identity
 	hosts   []*host
@@ -161,12 +163,26 @@ func (r *run) age(at time.Time) age {
 	switch settle := r.c.cfg.SettleAge; {
 	case settle < 0:
 		return settled
-	case r.order.CreatedAt.IsZero():
+	case r.created.IsZero():
 		return ageUnknown
-	case at.Sub(r.order.CreatedAt) < settle:
+	case at.Sub(r.created) < settle:
 		return young
 	}
 	return settled
+}
+
+// onOurClock is a time that somebody else has written down as a moment of the
+// clock that this process measures durations with, seen at now. What it is
+// compared with later has that clock too, so a wall clock that jumps during a
+// run makes no order older. The zero time stays zero.
+func onOurClock(t, now time.Time) time.Time {
+	if t.IsZero() {
+		return t
+	}
+	// A century on either side is as good as any: what is further away would
+	// overflow, and a time that far ahead must not come out behind.
+	const most = 100 * 365 * 24 * time.Hour
+	return now.Add(-min(max(now.Sub(t), -most), most))
 }
 
 // close makes one close and takes in its answer. It reports false when no
@@ -251,8 +267,10 @@ func (r *run) query(times int) (Verdict, bool) {
 }
 
 // exchange makes one call, and one more for each further key while the
-// gateway says that the signature is wrong. It reports false when no call was
-// made before the budget or ctx ended, or ctx ended during it.
+// gateway says that the signature is wrong. A call that was lost on a
+// connection that had been idle is made again at once, once, on a new one: a
+// gateway closes such connections when it likes. exchange reports false when no
+// call was made before the budget or ctx ended, or ctx ended during it.
 func (r *run) exchange(call Call) (answer, bool) {
 	keys := r.m.Keys
 	first := r.account.firstKey()
@@ -260,11 +278,22 @@ func (r *run) exchange(call Call) (answer, bool) {
 		first = 0
 	}
 	var a answer
+	repeated := false
 	for i := range keys {
 		n := (first + i) % len(keys)
 		var ok bool
-		if a, ok = r.call(call, n); !ok {
+		if a, ok = r.call(call, n, r.c.client); !ok {
 			return answer{}, false
+		}
+		if !repeated && lostIdle(a, r.pending.Reused) {
+			repeated = true
+			r.lost = r.lost || call == CallClose
+			r.saw(NoAnswer, string(a.failure), fmt.Sprintf("no answer: %v; the connection had been idle: again at once", a.err))
+			if again, ok := r.call(call, n, r.c.fresh); ok {
+				a = again
+			} else if r.ctx.Err() != nil {
+				return answer{}, false
+			}
 		}
 		if badSignature(a) && i < len(keys)-1 {
 			d := decide(a)
@@ -284,8 +313,11 @@ func badSignature(a answer) bool {
 	return a.failure == "" && a.fields["result_code"] != "SUCCESS" && decide(a).badSign
 }
 
+// lostIdle reports whether a call was lost on a connection that had been idle.
+func lostIdle(a answer, reused bool) bool { return reused && a.failure == FailLost }
+
 // call makes one call with the given key.
-func (r *run) call(call Call, key int) (answer, bool) {
+func (r *run) call(call Call, key int, client *http.Client) (answer, bool) {
 	if r.calls > 0 {
 		r.observe(0)
 		if err := r.account.wait(r.ctx, r.pace.deadline); err != nil {
@@ -321,7 +353,7 @@ func (r *run) call(call Call, key int) (answer, bool) {
 	r.lastCall = start
 	ctx, cancel := context.WithTimeout(r.ctx, r.c.cfg.AttemptTimeout)
 	defer cancel()
-	d := post(ctx, r.c.client, h.url+"/pay/"+string(call), r.c.cfg.UserAgent, doc.Bytes(), buf)
+	d := post(ctx, client, h.url+"/pay/"+string(call), r.c.cfg.UserAgent, doc.Bytes(), buf)
 	var a answer
 	if d.failure != "" {
 		a = answer{failure: d.failure, err: d.err}
@@ -332,11 +364,13 @@ func (r *run) call(call Call, key int) (answer, bool) {
 	took := now.Sub(start)
 
 	interrupted := d.failure != "" && r.ctx.Err() != nil
-	h.leave(a.failure, interrupted, took, now)
+	// That a connection was closed which had been idle says nothing of the host:
+	// all of them are when it starts anew.
+	h.leave(a.failure, interrupted || lostIdle(a, d.reused), took, now)
 	r.gather(call, h.host, a)
 	r.pending = &Attempt{
 		Order: r.order, Call: call, Number: r.calls, Host: h.url, Start: start, Duration: took,
-		Reused: d.reused, Status: d.status, Key: key + 1, Reply: shown(a.fields, sign),
+		Reused: d.reused, Status: d.status, Key: key + 1, Reply: shown(a.fields, r.id, sign),
 		Failure: a.failure, Err: a.err, request: fields,
 	}
 	if len(a.fields) == 0 {
@@ -361,13 +395,13 @@ var ours = map[string]bool{
 
 // shown drops the signature from what observers see, and whatever may be one
 // in a text: a hostile or curious gateway can send back the one that was sent.
-func shown(fields map[string]string, sent string) map[string]string {
+func shown(fields map[string]string, id identity, sent string) map[string]string {
 	for name, value := range fields {
 		switch {
 		case strings.EqualFold(name, signing.FieldSign), hexRun.MatchString(name):
 			delete(fields, name)
 		case !ours[name] || strings.Contains(strings.ToUpper(value), sent):
-			fields[name] = maskHex(value)
+			fields[name] = id.mask(value)
 		}
 	}
 	return fields
@@ -382,12 +416,25 @@ func excerpt(body []byte) string {
 
 // said is a text of the gateway's for people: short, and without what may be
 // a signature.
-func said(text string) string {
+func (id identity) said(text string) string {
 	const most = 1024
 	if len(text) > most {
 		text = strings.ToValidUTF8(text[:most], "") + "..."
 	}
-	return maskHex(text)
+	return id.mask(text)
+}
+
+// mask is maskHex, but for the identities that were sent: an appid is long
+// enough to be one half of a signature.
+func (id identity) mask(text string) string {
+	return hexRun.ReplaceAllStringFunc(text, func(run string) string {
+		for _, ours := range [...]string{id.appID, id.mchID, id.subAppID, id.subMchID, id.outTradeNo} {
+			if strings.Contains(ours, run) {
+				return run
+			}
+		}
+		return maskHex(run)
+	})
 }
 
 // saw completes the pending attempt with what its answer means.
@@ -424,8 +471,8 @@ func (r *run) gather(call Call, h *host, a answer) {
 	f := a.fields
 	if call == CallClose || e.ReturnCode == "" {
 		e.Host = h.url
-		e.ReturnCode, e.ReturnMsg = said(f["return_code"]), said(f["return_msg"])
-		e.ResultCode, e.ErrCode, e.ErrCodeDes = said(f["result_code"]), said(f["err_code"]), said(f["err_code_des"])
+		e.ReturnCode, e.ReturnMsg = r.id.said(f["return_code"]), r.id.said(f["return_msg"])
+		e.ResultCode, e.ErrCode, e.ErrCodeDes = r.id.said(f["result_code"]), r.id.said(f["err_code"]), r.id.said(f["err_code_des"])
 	}
 	if call != CallQuery || !a.signed {
 		return
@@ -470,7 +517,7 @@ func (r *run) unconfirmed(code, why string) Verdict {
 // unsettled is the verdict about an order that is not there, yet.
 func (r *run) unsettled(code string) Verdict {
 	v := r.verdict(Temporary, code, "the gateway does not know the order, which is so young that its create call may still arrive")
-	v.RetryAfter = max(r.c.cfg.SettleAge-time.Since(r.order.CreatedAt), 0)
+	v.RetryAfter = max(r.c.cfg.SettleAge-time.Since(r.created), 0)
 	return v
 }
 
@@ -508,6 +555,6 @@ func (r *run) exhausted() Verdict {
 		return r.unconfirmed(r.tradeCode, fmt.Sprintf("%s, but orderquery does not confirm it: %s", d.reason, r.tradeCode))
 	}
 	v := r.verdict(Temporary, d.code, d.reason)
-	v.RetryAfter, v.Unsigned = d.wait, d.unsigned
+	v.RetryAfter, v.Unsigned, v.Unworkable = d.wait, d.unsigned, d.unworkable
 	return v
 }

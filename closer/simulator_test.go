@@ -196,6 +196,9 @@ func TestManyOrdersAgreeWithTheOrderBook(t *testing.T) {
 						if err := agree(e, r.v, r.t0); err != nil {
 							t.Errorf("%s: %v\n%+v\n%+v", r.o.OutTradeNo, err, r.v, e)
 						}
+						if e.RepeatedNonces > 0 {
+							t.Errorf("%s: %d calls came with the nonce of another one", r.o.OutTradeNo, e.RepeatedNonces)
+						}
 					}
 					if count[Closed]+count[Paid] != orders || count[Closed] == 0 || count[Paid] == 0 {
 						t.Errorf("verdicts %v", count)

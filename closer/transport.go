@@ -19,8 +19,9 @@ import (
 // connections. Go's default of 90 s gives an EOF now and then.
 const idleTimeout = 7 * time.Second
 
-// newHTTPClient is made for many calls at once to few hosts.
-func newHTTPClient(cfg Config) *http.Client {
+// newHTTPClient is made for many calls at once to few hosts. keep: connections
+// are used again.
+func newHTTPClient(cfg Config, keep bool) *http.Client {
 	dial := cfg.DialContext
 	proxy := http.ProxyFromEnvironment
 	if dial != nil {
@@ -55,6 +56,7 @@ func newHTTPClient(cfg Config) *http.Client {
 			// As many idle connections as there may be calls: fewer would
 			// mean a TLS handshake for most calls under load.
 			MaxIdleConnsPerHost:    cfg.MaxConcurrency,
+			DisableKeepAlives:      !keep,
 			IdleConnTimeout:        idleTimeout,
 			DisableCompression:     true, // replies are below 2 KiB
 			MaxResponseHeaderBytes: 64 << 10,
@@ -71,20 +73,40 @@ type delivery struct {
 	err     error
 }
 
+// errLeft ends a call that net/http would send once more by itself.
+var errLeft = errors.New("the connection gave the call up after it had been sent")
+
 // post sends one document and reads the whole reply into buf. It does not
 // look into the reply.
+//
+// It sends the document at most once: a call that may have left the process is
+// repeated by the run alone, signed anew, counted, and with the doubt that it
+// leaves. On HTTP/1 net/http repeats a POST only where it has written nothing
+// of it to the connection. On HTTP/2 it repeats whatever the server says that it
+// has not handled (GOAWAY, REFUSED_STREAM): that is stopped here.
 func post(ctx context.Context, client *http.Client, url, userAgent string, doc []byte, buf *bytes.Buffer) delivery {
 	var (
 		d  delivery
-		mu sync.Mutex // the hook may still run when Do has returned early
-		// connected: a connection was there, so that a failure is not one to connect.
-		connected, reused bool
+		mu sync.Mutex // the hooks may still run when Do has returned early
+		// connected: a connection was there, so that a failure is not one to
+		// connect. left: the call was written to an HTTP/2 connection.
+		connected, reused, http2, left bool
 	)
-	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(i httptrace.GotConnInfo) {
-		mu.Lock()
-		connected, reused = true, i.Reused
-		mu.Unlock()
-	}})
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		GotConn: func(i httptrace.GotConnInfo) {
+			mu.Lock()
+			defer mu.Unlock()
+			connected, reused = true, i.Reused
+			c, secure := i.Conn.(*tls.Conn)
+			http2 = secure && c.ConnectionState().NegotiatedProtocol == "h2"
+		},
+		// On HTTP/1 the headers are then in a buffer, and nothing has been sent.
+		WroteHeaders: func() {
+			mu.Lock()
+			defer mu.Unlock()
+			left = left || http2
+		},
+	})
 	fail := func(err error) delivery {
 		mu.Lock()
 		defer mu.Unlock()
@@ -99,13 +121,17 @@ func post(ctx context.Context, client *http.Client, url, userAgent string, doc [
 	if err != nil {
 		return fail(err)
 	}
+	// What is asked for the document once more is about to be sent once more.
+	req.GetBody = func() (io.ReadCloser, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		if left {
+			return nil, errLeft
+		}
+		return io.NopCloser(bytes.NewReader(doc)), nil
+	}
 	req.Header["Content-Type"] = []string{"text/xml; charset=utf-8"}
 	req.Header["User-Agent"] = []string{userAgent}
-	// With this key present the transport sends the call again when a
-	// kept-alive connection turns out to be dead before the first byte of a
-	// reply, as it does for a GET: closing and asking are idempotent. An empty
-	// slice is not put on the wire.
-	req.Header["X-Idempotency-Key"] = []string{}
 
 	resp, err := client.Do(req)
 	if err != nil {

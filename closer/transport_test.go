@@ -1,7 +1,6 @@
 package closer
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"crypto/tls"
@@ -99,79 +98,6 @@ func TestProxy(t *testing.T) {
 	if asked.Load() != "http://gateway.invalid/prefix/pay/closeorder" {
 		t.Errorf("the proxy was asked for %v", asked.Load())
 	}
-}
-
-// The server may close a kept-alive connection at the moment at which a call
-// goes out on it. The call is sent again on a new one, without an attempt
-// being lost.
-func TestDeadKeptAliveConnection(t *testing.T) {
-	h := honest(t)
-	var calls atomic.Int64
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var conns sync.WaitGroup
-	defer conns.Wait()
-	defer l.Close()
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			conns.Go(func() { // one call, then the second one meets a closed connection
-				defer c.Close()
-				rec := httptest.NewRecorder()
-				req := readRequest(c)
-				if req == nil {
-					return
-				}
-				calls.Add(1)
-				h(rec, req)
-				res := rec.Result()
-				res.ContentLength = int64(rec.Body.Len())
-				res.Write(c)
-				readRequest(c)
-			})
-		}
-	}()
-
-	m := direct(t)
-	var reused, attempts int
-	c, err := New(Config{Hosts: []string{"http://" + l.Addr().String()}, Merchants: MerchantMap{m.MchID: m},
-		Observe: func(_ context.Context, a Attempt) {
-			attempts++
-			if a.Failure != "" {
-				t.Errorf("attempt %+v", a)
-			}
-			if a.Reused {
-				reused++
-			}
-		}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for range 5 {
-		if v := c.Close(t.Context(), order()); v.Class != Closed || v.Attempts != 1 {
-			t.Errorf("got %+v", v)
-		}
-	}
-	c.CloseIdleConnections()
-	if attempts != 5 || calls.Load() != 5 {
-		t.Errorf("%d attempts, %d calls served", attempts, calls.Load())
-	}
-}
-
-// readRequest reads one request off c, body included; nil when there is none.
-func readRequest(c net.Conn) *http.Request {
-	req, err := http.ReadRequest(bufio.NewReader(c))
-	if err != nil {
-		return nil
-	}
-	body, _ := io.ReadAll(req.Body)
-	req.Body = io.NopCloser(bytes.NewReader(body))
-	return req
 }
 
 func TestIdleConnections(t *testing.T) {

@@ -323,6 +323,8 @@ func TestCloseSaysAllOfIt(t *testing.T) {
 		{"closed", "--out-trade-no T1", exitDone},
 		{"paid", "--out-trade-no PAID1 --json", exitDone},
 		{"refused", "--out-trade-no DEAD1 --explain", exitBad},
+		{"mismatch", "--out-trade-no MISMATCH1 --explain", exitBad},
+		{"input-source", "--out-trade-no INPUTSOURCE1 --explain", exitBad},
 		{"forged", "--out-trade-no FORGED1", exitBad},
 		{"explain-json", "--out-trade-no T2 --order-created-at 2026-01-01T00:00:00Z --explain --json", exitDone},
 	} {

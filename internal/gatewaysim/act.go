@@ -44,7 +44,9 @@ func (c *conversation) act() *reply {
 		if fault.TradeState != 0 {
 			state = fault.TradeState
 		}
-		return rep.queried(c.req, state, c.order.fee, c.order.paidAt(), transactionID(b.cfg.Seed, c.req.order))
+		rep.queried(c.req, state, c.order.fee, c.order.paidAt(), transactionID(b.cfg.Seed, c.req.order))
+		rep.add("attach", fault.Attach)
+		return rep
 	case c.call.Op == UnifiedOrder:
 		rep.success()
 		id := c.s.draw(c.req.order, "prepay", 0).text(20, "0123456789abcdef")

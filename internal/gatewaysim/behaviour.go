@@ -141,7 +141,9 @@ var behaviours = [...]Behaviour{
 	{Prefix: "STALL", What: "the first two calls take effect and are never answered", Outcome: "closed", script: first(Fault{Spoil: Stall})},
 	{Prefix: "RESET", What: "the first two replies are reset in the middle", Outcome: "closed", script: first(Fault{Spoil: Reset})},
 	{Prefix: "DRIP", What: "the first two replies come at one byte per second", Outcome: "closed", script: first(Fault{Spoil: Drip})},
+	{Prefix: "KEPT", What: "the first two calls take effect, and are dropped where the connection was kept", Outcome: "closed", script: first(Fault{Spoil: LoseKept})},
 	{Prefix: "STATUS", What: "the first two calls get status 502", Outcome: "closed", script: first(Fault{Spoil: BadGateway})},
+	{Prefix: "ATTACH", What: "queries carry the merchant's own text, attach a=1&total_fee=100", Outcome: "closed", script: always(Fault{Attach: "a=1&total_fee=100"})},
 
 	{Prefix: "HTML", What: "a web page in place of a reply", Outcome: "failed", script: claims(HTML)},
 	{Prefix: "EMPTY", What: "an empty reply", Outcome: "failed", script: claims(Empty)},
@@ -168,6 +170,9 @@ var behaviours = [...]Behaviour{
 
 	{Prefix: "NOAUTH", What: "the merchant's configuration is refused: NOAUTH", Outcome: "none: all requests of the merchant are held", script: always(Fault{Code: "NOAUTH"})},
 	{Prefix: "SIGNERROR", What: "signature error (return_code=FAIL, unsigned)", Outcome: "none: all requests of the merchant are held", script: always(Fault{ReturnMsg: msgSignature})},
+	{Prefix: "MISMATCH", What: "appid and mch_id do not match (return_code=FAIL, unsigned)", Outcome: "none: all requests of the merchant are held", script: always(Fault{ReturnMsg: msgMismatch})},
+	{Prefix: "NOPERMISSION", What: "the product is not opened (return_code=FAIL, unsigned)", Outcome: "none: all requests of the merchant are held", script: always(Fault{ReturnMsg: msgPermission})},
+	{Prefix: "INPUTSOURCE", What: "a field of the request breaks a rule (return_code=FAIL, unsigned)", Outcome: "failed", script: always(Fault{ReturnMsg: msgInput})},
 	{Prefix: codePrefix, What: "any code, for ever: CODE-BANKERROR-1 answers BANKERROR", Outcome: "depends on the code",
 		script: func(_ *order, c *Call, _ time.Time, _ *Config) Fault { return Fault{Code: codeOf(c.OutTradeNo)} }},
 }

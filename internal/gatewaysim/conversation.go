@@ -15,6 +15,7 @@ type conversation struct {
 	r *http.Request
 
 	call     Call
+	kept     bool // the connection has served a call before
 	req      *request
 	order    *order
 	fault    Fault
@@ -33,6 +34,12 @@ func (c *conversation) begin(req *request) {
 	if c.s.cfg.Fault != nil {
 		if f := c.s.cfg.Fault(c.call); f != (Fault{}) {
 			c.fault = f
+		}
+	}
+	if c.fault.Spoil == LoseKept {
+		c.fault.Spoil = ""
+		if c.kept {
+			c.fault.Spoil = Lose
 		}
 	}
 }

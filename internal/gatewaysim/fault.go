@@ -19,6 +19,8 @@ type Fault struct {
 	// ReturnMsg answers return_code=FAIL, unsigned, with this text; the order
 	// stays as it is.
 	ReturnMsg string
+	// Attach is the merchant's own text in the reply to a query.
+	Attach string
 	// Spoil is done to the reply or to the connection.
 	Spoil Spoil
 }
@@ -32,6 +34,9 @@ const (
 	Drop Spoil = "drop"
 	// Lose takes effect and closes the connection without a reply.
 	Lose Spoil = "lose"
+	// LoseKept is Lose for a call on a connection that has served one before,
+	// and nothing for any other.
+	LoseKept Spoil = "lose where kept"
 	// Stall takes effect and never answers: it waits for the client to give up.
 	Stall Spoil = "stall"
 	// Reset takes effect, sends half of the reply and resets the connection.

@@ -2,6 +2,7 @@ package gatewaysim
 
 import (
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -91,10 +92,15 @@ const (
 	UnifiedOrder Op = "unifiedorder"
 )
 
-var operations = map[string]Op{
-	"/pay/closeorder":   CloseOrder,
-	"/pay/orderquery":   OrderQuery,
-	"/pay/unifiedorder": UnifiedOrder,
+// operationOf finds the operation of a path, under any prefix: the official
+// sandbox has its calls under /sandboxnew.
+func operationOf(path string) (Op, bool) {
+	for _, op := range [...]Op{CloseOrder, OrderQuery, UnifiedOrder} {
+		if strings.HasSuffix(path, "/pay/"+string(op)) {
+			return op, true
+		}
+	}
+	return "", false
 }
 
 // Call is one call as the gateway saw it.

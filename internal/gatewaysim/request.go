@@ -12,8 +12,8 @@ import (
 // maxRequest is the most bytes a request may have.
 const maxRequest = 64 << 10
 
-// Texts of return_msg. Those for the signature, missing fields and the rate
-// are as merchants have published them.
+// Texts of return_msg. Those for the signature, missing fields and the rate,
+// and the last three, are as merchants have published them.
 const (
 	msgMethod    = "请使用post方法"
 	msgEmpty     = "post数据为空"
@@ -24,6 +24,10 @@ const (
 	msgMerchant  = "商户号不存在"
 	msgSignature = "签名错误"
 	msgFrequency = "频率限制"
+
+	msgMismatch   = "appid和mch_id不匹配，请检查后再试"
+	msgPermission = "商户号该产品权限未开通，请前往商户平台>产品中心检查后重试"
+	msgInput      = "输入源“/body/xml/out_trade_no”映射到字段“商户订单号”字符串规则校验失败，字符串必须匹配规则"
 )
 
 // request is a call that was accepted: well formed, complete, of a known

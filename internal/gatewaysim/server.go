@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -26,8 +27,22 @@ func (s *Simulator) Server() *http.Server {
 		// No ReadTimeout: it would end the context of a call that takes longer.
 		MaxHeaderBytes: 16 << 10,
 		ConnState:      s.refuseConn,
-		ErrorLog:       log.New(io.Discard, "", 0), // broken connections are the business of this package
+		ConnContext: func(ctx context.Context, _ net.Conn) context.Context {
+			return context.WithValue(ctx, servedKey{}, new(atomic.Bool))
+		},
+		ErrorLog: log.New(io.Discard, "", 0), // broken connections are the business of this package
 	}
+}
+
+// servedKey finds in the context of a call whether its connection has served
+// one.
+type servedKey struct{}
+
+// servedBefore reports whether the connection of a call has served one before.
+// Without [Simulator.Server] nobody knows.
+func servedBefore(ctx context.Context) bool {
+	served, ok := ctx.Value(servedKey{}).(*atomic.Bool)
+	return ok && served.Swap(true)
 }
 
 // Serve runs a server on ln until ctx ends, lets the calls in progress finish

@@ -88,7 +88,7 @@ type Config struct {
 //
 //	POST /pay/closeorder    POST /pay/orderquery    POST /pay/unifiedorder
 //
-// and may be served on several addresses at once: hosts of one gateway. All
+// under any prefix, such as /sandboxnew/pay/closeorder, and may be served on several addresses at once: hosts of one gateway. All
 // its methods are safe for concurrent use.
 type Simulator struct {
 	cfg Config
@@ -169,12 +169,13 @@ func withDefaults(cfg Config) Config {
 
 // ServeHTTP answers one call. The steps are the line in the package comment.
 func (s *Simulator) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	op, ok := operations[r.URL.Path]
+	op, ok := operationOf(r.URL.Path)
 	if !ok {
 		http.NotFound(w, r)
 		return
 	}
 	c := &conversation{s: s, w: w, r: r, call: Call{Op: op, Host: r.Host, Remote: r.RemoteAddr, Start: time.Now()}}
+	c.kept = servedBefore(r.Context())
 	s.book.enter()
 	defer c.finish() // the latest moment; usually it has finished before the reply went out
 

@@ -67,6 +67,28 @@ func TestAllMerchantsCanCloseOverTCP(t *testing.T) {
 	}
 }
 
+// The official sandbox has its calls under a path, and so may a base URL.
+func TestCallsAreServedUnderAnyPrefix(t *testing.T) {
+	c := serveTCP(t, newSimulator(t, Config{}))
+	base := c.base
+	for i, prefix := range []string{"/sandboxnew", "/xdc/apiv2sandbox", "/pay"} {
+		c.base = base + prefix
+		expect(t, prefix, c.close(fmt.Sprint("T", i)), "SUCCESS")
+		expect(t, prefix, c.query(fmt.Sprint("T", i)), "CLOSED")
+		expect(t, prefix, c.create(fmt.Sprint("C", i)), "SUCCESS")
+	}
+	c.base = base + "/other/closeorder?"
+	expect(t, "another path", c.close("T"), "status 404")
+}
+
+func TestAQueryCarriesAttach(t *testing.T) {
+	c := serveTCP(t, newSimulator(t, Config{}))
+	got, said := c.post(t.Context(), OrderQuery, document(c.fields("ATTACH-1")))
+	if said != "" || got["attach"] != "a=1&total_fee=100" || signing.Verify(got, c.merchant.Key, signing.MD5) != nil {
+		t.Errorf("%s: %v", said, got)
+	}
+}
+
 func TestWrongSettingsAreAllNamed(t *testing.T) {
 	m := DefaultMerchants()[0]
 	_, err := New(Config{
