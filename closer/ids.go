@@ -67,7 +67,7 @@ func rewritten(s string) error {
 	if slips.LooksLikeKey(s) {
 		shown = "not shown"
 	}
-	return fmt.Errorf("is %s, looks like a number that something has rewritten; write its digits, in YAML in quotes, in Helm with --set-string", shown)
+	return fmt.Errorf("is %s: it looks like a number that something has rewritten; write its digits, in YAML in quotes, in Helm with --set-string", shown)
 }
 
 // isRewritten reports whether s is a number, and not digits alone: with a sign,
@@ -96,6 +96,15 @@ func isRewritten(s string) bool {
 	}
 	return mantissa != "" && strings.ContainsAny(mantissa[:1], ".0123456789") &&
 		strings.ContainsAny(mantissa, "0123456789") && strings.Trim(mantissa, "0123456789.,_'") == ""
+}
+
+// shownID is a mch_id for messages: not when it could be an API key, which
+// somebody has put in its place.
+func shownID(mchID string) string {
+	if slips.LooksLikeKey(mchID) {
+		return "(not shown: it looks like an API key)"
+	}
+	return mchID
 }
 
 func isDigits(s string) bool { return s != "" && strings.Trim(s, "0123456789") == "" }

@@ -53,7 +53,7 @@ func NewMerchantMap(list ...Merchant) (MerchantMap, error) {
 			errs = append(errs, err)
 		}
 		if _, twice := set[m.MchID]; twice {
-			errs = append(errs, fmt.Errorf("merchant %s is there twice", m.MchID))
+			errs = append(errs, fmt.Errorf("merchant %s is there twice", shownID(m.MchID)))
 		}
 		set[m.MchID] = m
 	}
@@ -81,7 +81,7 @@ func (m Merchant) Check() error {
 		}
 	}
 	for i, p := range problems {
-		problems[i] = fmt.Errorf("merchant %q: %w", m.MchID, p)
+		problems[i] = fmt.Errorf("merchant %q: %w", shownID(m.MchID), p)
 	}
 	return errors.Join(problems...)
 }

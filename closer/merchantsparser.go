@@ -26,6 +26,8 @@ type merchantsParser struct {
 	getenv   func(string) (string, bool)
 	doc      *yamlmap.Document
 	mistakes []mistake
+	said     map[mistake]bool
+	isWrong  map[*yaml.Node]bool // something was said about the node
 }
 
 type mistake struct {
@@ -36,14 +38,12 @@ type mistake struct {
 // wrong notes a mistake, once: what is merged into many merchants is looked at
 // as often.
 func (p *merchantsParser) wrong(n *yaml.Node, format string, args ...any) {
-	if m := (mistake{n, fmt.Sprintf(format, args...)}); !slices.Contains(p.mistakes, m) {
-		p.mistakes = append(p.mistakes, m)
+	m := mistake{n, fmt.Sprintf(format, args...)}
+	if p.said[m] {
+		return
 	}
-}
-
-// isWrong reports whether something was said about the node already.
-func (p *merchantsParser) isWrong(n *yaml.Node) bool {
-	return slices.ContainsFunc(p.mistakes, func(m mistake) bool { return m.at == n })
+	p.said[m], p.isWrong[n] = true, true
+	p.mistakes = append(p.mistakes, m)
 }
 
 // err is every mistake in the order of the file, nil when there is none.
@@ -57,6 +57,7 @@ func (p *merchantsParser) err() error {
 }
 
 func (p *merchantsParser) parse(data []byte) ([]Merchant, error) {
+	p.said, p.isWrong = map[mistake]bool{}, map[*yaml.Node]bool{}
 	doc, err := yamlmap.Read(data, func(at *yaml.Node, problem string) { p.wrong(at, "%s", problem) })
 	switch {
 	case err != nil:
@@ -73,7 +74,7 @@ func (p *merchantsParser) parse(data []byte) ([]Merchant, error) {
 		m, at := p.merchant(item)
 		if m.MchID != "" {
 			if first, twice := lines[m.MchID]; twice {
-				p.wrong(at, "merchant %s is there already, in line %d", m.MchID, first)
+				p.wrong(at, "merchant %s is there already, in line %d", shownID(m.MchID), first)
 			} else {
 				lines[m.MchID] = at.Line
 			}
@@ -192,7 +193,7 @@ func (p *merchantsParser) merchant(n *yaml.Node) (Merchant, *yaml.Node) {
 	m.Rate = p.rate(f)
 	m.Hosts = p.hosts(n, f)
 	checked := m
-	if p.isWrong(f.node("mch_id")) {
+	if p.isWrong[f.node("mch_id")] {
 		checked.MchID = "0" // said already
 	}
 	for _, err := range checked.problems() {
@@ -205,7 +206,7 @@ func (p *merchantsParser) merchant(n *yaml.Node) (Merchant, *yaml.Node) {
 	if key, ok := p.key(f, "key"); ok {
 		m.Keys = append(m.Keys, key)
 	} else if len(p.mistakes) == before {
-		p.wrong(at, "merchant %q has no key: set key, key_file or key_env", m.MchID)
+		p.wrong(at, "merchant %q has no key: set key, key_file or key_env", shownID(m.MchID))
 	}
 	return m, at
 }
@@ -235,7 +236,7 @@ func (p *merchantsParser) id(f fields, name string, check func(string) error) st
 		return ""
 	}
 	text := p.text(f, name)
-	if p.isWrong(n) {
+	if p.isWrong[n] {
 		return ""
 	}
 	if problem := yamlmap.Unquoted(name, n); problem != "" {
@@ -255,7 +256,7 @@ func (p *merchantsParser) rate(f fields) float64 {
 		return 0
 	}
 	rate, err := strconv.ParseFloat(p.text(f, "rate"), 64)
-	if p.isWrong(n) {
+	if p.isWrong[n] {
 		return 0
 	}
 	if err != nil {
@@ -321,7 +322,7 @@ func (p *merchantsParser) key(f fields, name string) (signing.Key, bool) {
 	}
 	source := given[0]
 	at, value := f.node(source), p.text(f, source)
-	if p.isWrong(at) {
+	if p.isWrong[at] {
 		return signing.Key{}, false
 	}
 	if value == "" {

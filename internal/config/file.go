@@ -75,6 +75,7 @@ func (w walker) mapping(path string, node *yaml.Node) {
 				hint = "; " + wide
 			}
 		}
+		w.unread = w.unread || path == "" // nothing in it was
 		w.wrong(at, node, "is not a mapping of settings; write them as name: value below it%s", hint)
 		return
 	}

@@ -21,8 +21,9 @@ var (
 	yamlAnchor = regexp.MustCompile(`unknown anchor`)
 )
 
-// mostTried bounds the lines of a document in which a mistake is searched.
-const mostTried = 2000
+// mostTried bounds what is read in search of a mistake, in bytes: some
+// documents are read slowly, 3 MB a second.
+const mostTried = 2 << 20
 
 // whereBroken names the lines to look at, and what is often the cause. A
 // parser complains where it cannot go on, or where the mapping began that it
@@ -48,7 +49,7 @@ func whereBroken(data []byte, err error) string {
 	}
 	from, to := said, min(said+1, len(lines))
 	switch {
-	case len(lines) <= mostTried:
+	case len(lines)*len(data)/2 <= mostTried:
 		good := len(lines) - 1
 		for good > 0 && !isYAML(bytes.Join(lines[:good], nil)) {
 			good--

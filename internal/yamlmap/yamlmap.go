@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -73,7 +74,7 @@ func IsNull(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && n.Tag == "!
 // used elsewhere: its name begins with x-, as in Compose files, or an alias of
 // the document names its value or something in it.
 func (d *Document) IsTemplate(f Field) bool {
-	return len(f.Key.Value) > 2 && f.Key.Value[:2] == "x-" || d.referred[f.Value]
+	return strings.HasPrefix(f.Key.Value, "x-") || d.referred[f.Value]
 }
 
 func (d *Document) markReferred() {
@@ -111,7 +112,7 @@ func Unquoted(name string, n *yaml.Node) string {
 	if n.Kind != yaml.ScalarNode || n.Style&quotes != 0 || n.Tag == "!!str" || IsNull(n) {
 		return ""
 	}
-	allDigits := n.Value != "" && bytes.Trim([]byte(n.Value), "0123456789") == nil
+	allDigits := n.Value != "" && strings.Trim(n.Value, "0123456789") == ""
 	what, write := "a number", "the digits that are meant"
 	switch n.Tag {
 	case "!!int":
@@ -129,7 +130,11 @@ func Unquoted(name string, n *yaml.Node) string {
 	if allDigits {
 		write = fmt.Sprintf("%s: %q", name, n.Value)
 	} else {
-		write = fmt.Sprintf("%s, as in %s: \"1900000112\"", write, name)
+		example := "1900000112"
+		if strings.HasSuffix(name, "appid") {
+			write, example = "what is meant", "wx8888888888888888"
+		}
+		write = fmt.Sprintf("%s, as in %s: %q", write, name, example)
 	}
 	return fmt.Sprintf("must be in quotes: %.40q as it stands is %s to YAML; write %s", n.Value, what, write)
 }
