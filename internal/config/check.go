@@ -140,7 +140,7 @@ func (l *loader) doubtPassword(name, password string) {
 		}
 	}
 	if what != "" {
-		l.doubt("%s (%s) %s, which counts as part of the password; leave it out if that is not meant", name, l.values[name].where, what)
+		l.doubt("%s (%s) %s, and that counts as part of the password; leave it out if it is not meant", name, l.values[name].where, what)
 	}
 }
 

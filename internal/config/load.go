@@ -214,8 +214,12 @@ func (l *loader) flags() {
 func (l *loader) parse() {
 	for _, s := range l.settings {
 		v := l.values[s.Name]
-		if v.quoted {
+		switch {
+		case !v.quoted:
+		case v.where == s.Env():
 			l.wrong(s.Name, "is in quotes, leave them out: nothing takes them off on the way here (Docker's --env-file keeps them)")
+		default:
+			l.wrong(s.Name, "has quotes in its value, leave them out")
 		}
 		if s.parse == nil || v.where == "" && v.text == "" {
 			continue

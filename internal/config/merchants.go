@@ -50,16 +50,21 @@ func (l *loader) loadMerchants() {
 func Doubts(merchants []closer.Merchant) []string {
 	var doubts []string
 	for _, m := range merchants {
+		swapped := slips.LooksLikeKey(m.MchID)
 		if m.MchID != "" && strings.Trim(m.MchID, "0123456789") != "" {
 			id, place := fmt.Sprintf("mch_id %q", m.MchID), "an appid"
-			if slips.LooksLikeKey(m.MchID) {
+			if swapped {
 				id, place = "a mch_id (not shown)", "an API key"
 			}
 			doubts = append(doubts, fmt.Sprintf("%s is not digits alone, as those of WeChat Pay are; look for %s in its place", id, place))
 		}
 		for _, key := range m.Keys {
 			if !key.HasPlatformLength() {
-				doubts = append(doubts, fmt.Sprintf("an API key of merchant %s is not 32 bytes long, as those (V2) of WeChat Pay are; look whether it is whole, and the V2 key", m.MchID))
+				of := m.MchID
+				if swapped {
+					of = "(not shown)"
+				}
+				doubts = append(doubts, fmt.Sprintf("an API key of merchant %s is not 32 bytes long, as those (V2) of WeChat Pay are; look whether it is whole, and the V2 key", of))
 			}
 		}
 	}

@@ -135,7 +135,7 @@ func table() []Setting {
 			parse: delays(func(c *Config) *[]duration { return &c.Topics.RetryDelays })},
 
 		{Name: "gateway.urls", list: true, Section: Calls, Default: "https://api.mch.weixin.qq.com,https://api2.mch.weixin.qq.com",
-			What:  "base URLs of the gateway in order of preference, comma-separated; a path is kept, /pay/closeorder is added",
+			What:  "base URLs of the gateway in order of preference, comma-separated; a path is kept",
 			parse: urls(func(c *Config) *[]string { return &c.Gateway.URLs })},
 		{Name: "gateway.attempt_timeout", Section: Calls, Default: ShortDuration(closer.DefaultAttemptTimeout),
 			What:  "end of one call",
