@@ -114,10 +114,13 @@ func TestMistakesInWhatIsMergedAreNamedOnceWithTheirLine(t *testing.T) {
 			"merchants:\n- {mch_id: 1, key_file: secretsecret00000000000000000000}\n", "line 2: key_file: there is no such file; this looks like a key itself"},
 		"a key in the place of mch_id": {
 			"merchants:\n- {mch_id: secretsecret00000000000000000000}\n", "line 2: merchant \"(not shown: it looks like an API key)\" has no key"},
-		"a rate that is none": {"merchants:\n- {mch_id: 1, key: k, rate: inf}\n", "line 2: rate must be a number"},
-		"a rate of zero":      {"merchants:\n- {mch_id: 1, key: k, rate: 0}\n", "line 2: rate must be a number"},
-		"no single rate":      {"merchants:\n- {mch_id: 1, key: k, rate: [1]}\n", "line 2: rate must be a single value"},
-		"a host twice":        {"merchants:\n- {mch_id: 1, key: k, hosts: [https://a, https://a/]}\n", "line 2: host \"https://a/\" is there twice"},
+		"a name in another spelling": {"merchants:\n- {mch_id: 1, key: k, signType: MD5}\n", "line 2: signType is not a known name here; did you mean sign_type?"},
+		"merchants by their ids":     {"merchants: {\"1\": {key: k}}\n", "line 1: merchants must be a list: write its entries below it"},
+		"a list alone":               {"- {mch_id: 1, key: k}\n", "line 1: the file must be a mapping of names to values; write merchants: above the list"},
+		"a rate that is none":        {"merchants:\n- {mch_id: 1, key: k, rate: inf}\n", "line 2: rate must be a number"},
+		"a rate of zero":             {"merchants:\n- {mch_id: 1, key: k, rate: 0}\n", "line 2: rate must be a number"},
+		"no single rate":             {"merchants:\n- {mch_id: 1, key: k, rate: [1]}\n", "line 2: rate must be a single value"},
+		"a host twice":               {"merchants:\n- {mch_id: 1, key: k, hosts: [https://a, https://a/]}\n", "line 2: host \"https://a/\" is there twice"},
 	} {
 		_, err := ParseMerchants([]byte(tt.in), ".")
 		got := fmt.Sprint(err)
@@ -175,7 +178,7 @@ func TestMerchantsFileNamesEveryMistake(t *testing.T) {
 		"line 21: a merchant must be a mapping",
 		"line 23: key must be a single value",
 		"line 24: next_key: API key has white space",
-		"line 25: merchant is not a known name here",
+		"line 25: merchant is not a known name here; did you mean merchants?",
 	} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("does not say: %s", want)

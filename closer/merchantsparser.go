@@ -107,7 +107,7 @@ func (p *merchantsParser) list(parent *yaml.Node, f fields, name string) []*yaml
 		}
 		return nil
 	case n.Kind != yaml.SequenceNode:
-		p.wrong(n, "%s must be a list", name)
+		p.wrong(n, "%s must be a list: write its entries below it, each with - before it", name)
 		return nil
 	}
 	return n.Content
@@ -125,6 +125,9 @@ func (p *merchantsParser) mapping(n *yaml.Node, what string, known ...string) fi
 				hint = "; " + wide
 			}
 		}
+		if n.Kind == yaml.SequenceNode && n == p.doc.Root {
+			hint = "; write merchants: above the list"
+		}
 		p.wrong(n, "%s must be a mapping of names to values%s", what, hint)
 		return f
 	}
@@ -138,11 +141,16 @@ func (p *merchantsParser) mapping(n *yaml.Node, what string, known ...string) fi
 			}
 			// The value is never shown, and the name only when it looks like
 			// one: either may be a key in the wrong place.
+			near := slips.Near(k.Value, known, min(2, len(k.Value)/3))
 			name := "this"
-			if plainName.MatchString(k.Value) {
+			if near != "" || plainName.MatchString(k.Value) {
 				name = k.Value
 			}
-			p.wrong(k, "%s is not a known name here; known are %s", name, strings.Join(known, ", "))
+			problem := fmt.Sprintf("%s is not a known name here; known are %s", name, strings.Join(known, ", "))
+			if near != "" {
+				problem = fmt.Sprintf("%s is not a known name here; did you mean %s?", name, near)
+			}
+			p.wrong(k, "%s", problem)
 		case seen[k.Value]:
 			p.wrong(k, "%s is there twice", k.Value)
 		default:

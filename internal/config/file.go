@@ -27,16 +27,21 @@ func (l *loader) file() {
 	if name == "" {
 		return
 	}
+	inner, quoted := slips.Unquote(name)
+	name = inner
 	fail := func(where, format string, args ...any) {
 		l.unread = true
 		l.mistakes = append(l.mistakes, Mistake{Setting: "config", Where: where, Problem: fmt.Sprintf(format, args...)})
+	}
+	if quoted {
+		fail(by, "is in quotes, leave them out")
 	}
 	data, err := l.read(name)
 	if err != nil {
 		fail(by, "%v", err)
 		return
 	}
-	w := walker{file: filepath.Base(name), dir: filepath.Dir(name), loader: l}
+	w := walker{file: filepath.Base(name), dir: filepath.Dir(name), set: map[string]*yaml.Node{}, loader: l}
 	w.doc, err = yamlmap.Read(data, func(at *yaml.Node, problem string) { w.wrong("config", at, "%s", problem) })
 	if err != nil {
 		fail(name, "%v", err)
@@ -52,6 +57,7 @@ type walker struct {
 	file string
 	dir  string // where it is
 	doc  *yamlmap.Document
+	set  map[string]*yaml.Node // by the name of the setting
 	*loader
 }
 
@@ -116,7 +122,9 @@ func (w walker) entry(top bool, path string, f yamlmap.Field) {
 	for i, s := range w.settings {
 		names[i] = s.Name
 	}
-	switch near := Nearest(path, names, 3); {
+	// Somebody has written the variable, or the flag, in the place of the name.
+	meant := strings.TrimLeft(strings.TrimPrefix(path, EnvPrefix), "-")
+	switch near := Nearest(meant, names, 3); {
 	case near != "" && !strings.HasPrefix(path, "x-"):
 		w.wrong(path, key, "unknown setting; did you mean %s?", near)
 	case top && w.doc.IsTemplate(f): // what is merged elsewhere
@@ -129,6 +137,12 @@ func (w walker) setting(s Setting, node *yaml.Node) {
 	switch {
 	case yamlmap.IsNull(node):
 		return
+	case w.set[s.Name] != nil: // kafka.group, and group below kafka
+		w.wrong(s.Name, node, "is set twice, here and in line %d; leave one out", w.set[s.Name].Line)
+		return
+	}
+	w.set[s.Name] = node
+	switch {
 	case node.Kind == yaml.ScalarNode:
 		v := found(s, node.Value, w.where(node))
 		// A file names its neighbours, wherever it is read from.

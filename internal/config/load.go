@@ -221,6 +221,9 @@ func (l *loader) parse() {
 		default:
 			l.wrong(s.Name, "has quotes in its value, leave them out")
 		}
+		if v.where == s.Env() && strings.Contains(v.text, " #") {
+			l.doubt("%s (%s) has a # in it, and what stands behind it is part of the value: Docker's --env-file knows no comments behind a value", s.Name, v.where)
+		}
 		if s.parse == nil || v.where == "" && v.text == "" {
 			continue
 		}

@@ -194,10 +194,10 @@ func checkAddress(s string) error {
 	switch {
 	case quoted:
 		return fmt.Errorf("%s is in quotes, leave them out", s)
-	case isURL:
-		return fmt.Errorf("%q is not host:port; write %s", s, strings.TrimRight(behind, "/"))
 	case strings.ContainsAny(s, "; \t"):
 		return fmt.Errorf("%q is not host:port; write commas between several, as in kafka-1:9092,kafka-2:9092", s)
+	case isURL:
+		return fmt.Errorf("%q is not host:port; write %s", s, strings.TrimRight(behind, "/"))
 	case err != nil || host == "" || strings.Contains(s, "/") || slips.Wide(s) != "" || bad != nil || n < 1 || n > 65535:
 		return fmt.Errorf("%q is not host:port; write for example kafka-1:9092", s)
 	}

@@ -47,3 +47,16 @@ func TestWhatLooksLikeAKey(t *testing.T) {
 		}
 	}
 }
+
+func TestNear(t *testing.T) {
+	known := []string{"mch_id", "sub_mch_id", "appid", "api_key", "kafka.brokers"}
+	for name, want := range map[string]string{
+		"mchId": "mch_id", "MCH_ID": "mch_id", "mch-id": "mch_id", "sub mch id": "sub_mch_id", "kafkaBrokers": "kafka.brokers",
+		"apikey": "api_key", "api_kye": "api_key", "mhc_id": "mch_id", "app_id": "appid", "kafka.broker": "kafka.brokers",
+		"colour": "", "": "", "key": "",
+	} {
+		if got := slips.Near(name, known, 2); got != want {
+			t.Errorf("%s: %q, want %q", name, got, want)
+		}
+	}
+}

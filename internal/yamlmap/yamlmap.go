@@ -25,9 +25,6 @@ type Document struct {
 	referred map[*yaml.Node]bool // an alias names the node, or one below it
 }
 
-// ErrSeveral says that a file has more than one YAML document with something in it.
-var ErrSeveral = errors.New("more than one YAML document; one is expected")
-
 // Read reads a file. Documents with nothing in them, such as --- at the end
 // leaves, do not count. wrong is told of each mistake with merge keys, once.
 //
@@ -52,7 +49,7 @@ func Read(data []byte, wrong func(at *yaml.Node, problem string)) (*Document, er
 		switch {
 		case root.Kind == yaml.ScalarNode && root.Value == "" && root.Style == 0: // nothing between --- and ---
 		case d.Root != nil:
-			return nil, ErrSeveral
+			return nil, fmt.Errorf("more than one YAML document; one is expected, and another begins in line %d", root.Line)
 		default:
 			d.Root = root
 		}
