@@ -34,7 +34,7 @@ type Closer struct {
 
 // New checks cfg; the error names every mistake in it.
 func New(cfg Config) (*Closer, error) {
-	cfg, err := cfg.withDefaults()
+	cfg, err := cfg.WithDefaults()
 	if err != nil {
 		return nil, fmt.Errorf("closer: %w", err)
 	}

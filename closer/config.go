@@ -5,12 +5,28 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"math"
 	"math/rand/v2"
 	"net"
 	"net/url"
-	"strings"
 	"time"
+)
+
+// What a zero in a [Config] means, where zero is not itself a meaning. These
+// are the only defaults there are: those of the settings are made from them.
+const (
+	DefaultConfirm        = ConfirmDoubt
+	DefaultSettleAge      = time.Minute
+	DefaultBudget         = 20 * time.Second
+	DefaultAttemptTimeout = 8 * time.Second
+	// DefaultConnectTimeout, or the attempt time-out where that is shorter: no
+	// connect may outlive the attempt that it is made for.
+	DefaultConnectTimeout = 5 * time.Second
+	DefaultMinBackoff     = 500 * time.Millisecond
+	DefaultMaxBackoff     = 10 * time.Second
+	// DefaultRate is half of the lowest published limit of V2, that of Unified Order.
+	DefaultRate           = 300
+	DefaultMaxConcurrency = 512
+	DefaultUserAgent      = "closeorder"
 )
 
 // Config is the wiring of a [Closer]. Merchants is required, and so are Hosts
@@ -19,32 +35,32 @@ type Config struct {
 	// Merchants knows in whose name the gateway may be called.
 	Merchants Merchants
 	// Hosts are the gateway's base URLs in order, the main host first, such as
-	// https://api.mch.weixin.qq.com. A path is kept as a prefix.
+	// https://api.mch.weixin.qq.com, as [ParseHost] takes them.
 	Hosts []string
 
-	// Confirm says when an orderquery must stand behind a verdict; default doubt.
+	// Confirm says when an orderquery must stand behind a verdict.
 	Confirm Confirm
 	// SettleAge is the age from which on a create call can no longer be on
-	// its way to the gateway; default 1 minute. Below it, or when the age is
+	// its way to the gateway. Below it, or when the age is
 	// unknown, SUCCESS and ORDERNOTEXIST leave doubt. Negative: no such doubt.
 	SettleAge time.Duration
 
 	// Budget is the time within which a call may still be started, counted
-	// from the first one; default 30 s. The last one then has its own time-out.
+	// from the first one. The last one then has its own time-out.
 	Budget time.Duration
-	// AttemptTimeout bounds one call from dialling to the last byte; default 10 s.
+	// AttemptTimeout bounds one call from dialling to the last byte.
 	AttemptTimeout time.Duration
-	// ConnectTimeout bounds dialling and the TLS handshake, each; default 5 s.
+	// ConnectTimeout bounds dialling and the TLS handshake, each.
 	ConnectTimeout time.Duration
 	// MinBackoff and MaxBackoff are the first and the longest pause between
-	// closes, before jitter; default 500 ms and 10 s.
+	// closes, before jitter.
 	MinBackoff, MaxBackoff time.Duration
 
-	// Rate is the most calls per second for one merchant; default 300, half
-	// of the lowest published limit of V2. Negative: no limit.
+	// Rate is the most calls per second for one merchant, see [CheckRate].
+	// Negative: no limit.
 	Rate float64
-	// MaxConcurrency is the most calls at once to one host; default 512. The
-	// limit adapts below it.
+	// MaxConcurrency is the most calls at once to one host. The limit adapts
+	// below it.
 	MaxConcurrency int
 
 	// CAPEM holds certificates to trust instead of the system's; empty: the system's.
@@ -54,7 +70,7 @@ type Config struct {
 	Proxy *url.URL
 	// DialContext replaces the network, for tests.
 	DialContext func(ctx context.Context, network, addr string) (net.Conn, error)
-	// UserAgent is sent with each call; default "closeorder".
+	// UserAgent is sent with each call.
 	UserAgent string
 
 	// Observe sees each attempt; nil: nobody does.
@@ -78,27 +94,41 @@ const (
 	ConfirmAlways Confirm = "always"
 )
 
-// ParseConfirm reads never, doubt or always; "" is doubt.
+// ParseConfirm reads never, doubt or always; "" is [DefaultConfirm].
 func ParseConfirm(s string) (Confirm, error) {
 	switch c := Confirm(s); c {
 	case "":
-		return ConfirmDoubt, nil
+		return DefaultConfirm, nil
 	case ConfirmDoubt, ConfirmNever, ConfirmAlways:
 		return c, nil
 	}
 	return "", fmt.Errorf("unknown confirm mode %q, want never, doubt or always", s)
 }
 
-// withDefaults returns c with defaults filled in, or every mistake in it.
-func (c Config) withDefaults() (Config, error) {
+// Bounds of a rate, in calls per second.
+const (
+	MinRate = 0.01
+	MaxRate = 100_000
+)
+
+// CheckRate says what is wrong with the most calls per second for one
+// merchant, nil when it is right. The error is made for a sentence that begins
+// with the name of the field.
+func CheckRate(perSecond float64) error {
+	if !(perSecond >= MinRate && perSecond <= MaxRate) { // NaN too
+		return fmt.Errorf("must be a number of calls per second from %v to %v", MinRate, MaxRate)
+	}
+	return nil
+}
+
+// WithDefaults returns c with defaults filled in, or every mistake in it.
+func (c Config) WithDefaults() (Config, error) {
 	var errs []error
 	if c.Merchants == nil {
 		errs = append(errs, errors.New("merchants are missing"))
 	}
-	for _, h := range c.Hosts {
-		if _, err := parseHost(h); err != nil {
-			errs = append(errs, err)
-		}
+	if err := checkHosts(c.Hosts); err != nil {
+		errs = append(errs, err)
 	}
 	confirm, err := ParseConfirm(string(c.Confirm))
 	if err != nil {
@@ -110,11 +140,11 @@ func (c Config) withDefaults() (Config, error) {
 		value *time.Duration
 		def   time.Duration
 	}{
-		{"budget", &c.Budget, 30 * time.Second},
-		{"attempt time-out", &c.AttemptTimeout, 10 * time.Second},
-		{"connect time-out", &c.ConnectTimeout, 5 * time.Second},
-		{"shortest backoff", &c.MinBackoff, 500 * time.Millisecond},
-		{"longest backoff", &c.MaxBackoff, 10 * time.Second},
+		{"budget", &c.Budget, DefaultBudget},
+		{"attempt time-out", &c.AttemptTimeout, DefaultAttemptTimeout},
+		{"connect time-out", &c.ConnectTimeout, DefaultConnectTimeout},
+		{"shortest backoff", &c.MinBackoff, DefaultMinBackoff},
+		{"longest backoff", &c.MaxBackoff, DefaultMaxBackoff},
 	} {
 		if *d.value < 0 {
 			errs = append(errs, fmt.Errorf("%s is negative: %v", d.name, *d.value))
@@ -123,46 +153,33 @@ func (c Config) withDefaults() (Config, error) {
 			*d.value = d.def
 		}
 	}
+	c.ConnectTimeout = min(c.ConnectTimeout, c.AttemptTimeout)
 	c.MaxBackoff = max(c.MaxBackoff, c.MinBackoff)
 	if c.SettleAge == 0 {
-		c.SettleAge = time.Minute
-	}
-	if math.IsNaN(c.Rate) || math.IsInf(c.Rate, 0) {
-		errs = append(errs, fmt.Errorf("rate is not a number of calls per second: %v", c.Rate))
+		c.SettleAge = DefaultSettleAge
 	}
 	if c.Rate == 0 {
-		c.Rate = 300
+		c.Rate = DefaultRate
+	}
+	if !(c.Rate < 0) {
+		if err := CheckRate(c.Rate); err != nil {
+			errs = append(errs, fmt.Errorf("rate %w", err))
+		}
 	}
 	if c.MaxConcurrency < 0 {
 		errs = append(errs, fmt.Errorf("concurrency per host is negative: %d", c.MaxConcurrency))
 	}
 	if c.MaxConcurrency == 0 {
-		c.MaxConcurrency = 512
+		c.MaxConcurrency = DefaultMaxConcurrency
 	}
 	if len(c.CAPEM) > 0 && !x509.NewCertPool().AppendCertsFromPEM(c.CAPEM) {
 		errs = append(errs, errors.New("the CA file has no PEM certificate"))
 	}
 	if c.UserAgent == "" {
-		c.UserAgent = "closeorder"
+		c.UserAgent = DefaultUserAgent
 	}
 	if c.Jitter == nil {
 		c.Jitter = rand.Float64
 	}
 	return c, errors.Join(errs...)
-}
-
-// parseHost reads a base URL and returns it without a slash at the end.
-func parseHost(s string) (string, error) {
-	u, err := url.Parse(s)
-	switch {
-	case err != nil:
-		return "", fmt.Errorf("host %q is not a URL", s)
-	case u.Scheme != "https" && u.Scheme != "http":
-		return "", fmt.Errorf("host %q must begin with https:// (or http:// for a simulator)", s)
-	case u.Hostname() == "":
-		return "", fmt.Errorf("host %q has no host name", s)
-	case u.User != nil, u.RawQuery != "", u.ForceQuery, u.Fragment != "":
-		return "", fmt.Errorf("host %q must be a plain base URL, without user, query or fragment", u.Redacted())
-	}
-	return strings.TrimRight(s, "/"), nil
 }

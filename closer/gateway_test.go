@@ -179,7 +179,9 @@ func inBubble(t *testing.T, answer func(c call, n int) reply, change func(*Confi
 		served := make(chan error)
 		go func() { served <- srv.Serve(l) }()
 		cfg := Config{
-			Hosts:  []string{"http://main.test"},
+			Hosts: []string{"http://main.test"},
+			// Round numbers of the tests' own, not the defaults.
+			Budget: 30 * time.Second, AttemptTimeout: 10 * time.Second,
 			Jitter: func() float64 { return 0.5 },
 			DialContext: func(ctx context.Context, _, addr string) (net.Conn, error) {
 				host, _, _ := net.SplitHostPort(addr)

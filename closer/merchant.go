@@ -3,7 +3,6 @@ package closer
 import (
 	"errors"
 	"fmt"
-	"math"
 
 	"github.com/closeorder/closeorder/signing"
 )
@@ -11,6 +10,8 @@ import (
 // Merchant is what it takes to call the gateway in a merchant's name. It can
 // be printed: keys show as a mask.
 type Merchant struct {
+	// MchID and SubMchID are as [CheckMchID] takes them, AppID and SubAppID as
+	// [CheckAppID] does.
 	MchID string
 	// AppID is used for orders that bring none; it may be empty when all do.
 	AppID string
@@ -27,9 +28,9 @@ type Merchant struct {
 	Keys []signing.Key
 	// SignType is MD5 or HMAC-SHA256; empty is MD5.
 	SignType signing.Type
-	// Rate is the most calls per second; 0 means Config.Rate.
+	// Rate is the most calls per second, see [CheckRate]; 0 means Config.Rate.
 	Rate float64
-	// Hosts are this merchant's own base URLs in order; empty means Config.Hosts.
+	// Hosts are this merchant's own base URLs in order, as [ParseHost] takes them; empty means Config.Hosts.
 	Hosts []string
 }
 
@@ -52,7 +53,7 @@ func NewMerchantMap(list ...Merchant) (MerchantMap, error) {
 			errs = append(errs, err)
 		}
 		if _, twice := set[m.MchID]; twice {
-			errs = append(errs, fmt.Errorf("merchant %s is there twice", m.MchID))
+			errs = append(errs, fmt.Errorf("merchant %s is there twice", shownID(m.MchID)))
 		}
 		set[m.MchID] = m
 	}
@@ -80,7 +81,7 @@ func (m Merchant) Check() error {
 		}
 	}
 	for i, p := range problems {
-		problems[i] = fmt.Errorf("merchant %q: %w", m.MchID, p)
+		problems[i] = fmt.Errorf("merchant %q: %w", shownID(m.MchID), p)
 	}
 	return errors.Join(problems...)
 }
@@ -89,31 +90,35 @@ func (m Merchant) Check() error {
 func (m Merchant) problems() []error {
 	var errs []error
 	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
-	if m.MchID == "" {
-		bad("mch_id is missing")
+	if err := CheckMchID(m.MchID); err != nil {
+		bad("mch_id %w", err)
 	}
-	for _, f := range []struct{ name, value string }{
-		{"mch_id", m.MchID}, {"appid", m.AppID}, {"sub_mch_id", m.SubMchID}, {"sub_appid", m.SubAppID},
+	for _, f := range []struct {
+		name, value string
+		check       func(string) error
+	}{
+		{"appid", m.AppID, CheckAppID}, {"sub_mch_id", m.SubMchID, CheckMchID}, {"sub_appid", m.SubAppID, CheckAppID},
 	} {
-		if err := sendable(f.value); err != nil {
+		if f.value == "" {
+			continue
+		}
+		if err := f.check(f.value); err != nil {
 			bad("%s %w", f.name, err)
-		} else if len(f.value) > 32 {
-			bad("%s is longer than 32 bytes", f.name)
 		}
 	}
 	if _, err := signing.ParseType(string(m.SignType)); err != nil {
 		bad("sign_type: %w", err)
 	}
-	if m.Rate < 0 || math.IsNaN(m.Rate) || math.IsInf(m.Rate, 0) {
-		bad("rate must be a positive number of calls per second, or 0 for the default")
+	if m.Rate != 0 {
+		if err := CheckRate(m.Rate); err != nil {
+			bad("rate %w", err)
+		}
 	}
 	if !m.Institution && (m.SubMchID != "" || m.SubAppID != "") {
 		bad("sub_mch_id and sub_appid belong to institution mode")
 	}
-	for _, h := range m.Hosts {
-		if _, err := parseHost(h); err != nil {
-			bad("%w", err)
-		}
+	if err := checkHosts(m.Hosts); err != nil {
+		bad("%w", err)
 	}
 	return errs
 }

@@ -46,6 +46,114 @@ func TestLoadMerchants(t *testing.T) {
 	}
 }
 
+func TestLoadMerchantsWithMergeKeys(t *testing.T) {
+	const inEnv, inFile = "11111111111111111111111111111111", "fedcba98765432100123456789abcdef"
+	t.Setenv("CLOSEORDER_TEST_KEY", inEnv)
+	got, err := LoadMerchants(filepath.Join(merchantsDir, "merged.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []Merchant{
+		{MchID: "1900000109", AppID: "wx8888888888888888", SignType: signing.HMACSHA256, Rate: 50,
+			Hosts: []string{"https://api.mch.weixin.qq.com/xdc/apiv2sandbox"}},
+		{MchID: "1900000111", AppID: "wx8888888888888888", SignType: signing.MD5, Rate: 20, Institution: true, SubMchID: "1900000112",
+			Hosts: []string{"https://api.mch.weixin.qq.com/xdc/apiv2sandbox"}},
+		{MchID: "1900000113", AppID: "wx8888888888888888", SignType: signing.HMACSHA256},
+		{MchID: "1900000114", AppID: "wx8888888888888888", SignType: signing.HMACSHA256, Rate: 20, Institution: true, SubMchID: "1900000112"},
+	}
+	if len(got) != len(want) {
+		t.Fatalf("got %d merchants", len(got))
+	}
+	for i, key := range []string{testKey, inEnv, testKey, inFile} {
+		if m := got[i]; len(m.Keys) != 1 || !m.Keys[0].Equal(mustKey(t, key)) {
+			t.Errorf("merchant %s: wrong keys", m.MchID)
+		}
+		got[i].Keys = nil
+		if fmt.Sprintf("%+v", got[i]) != fmt.Sprintf("%+v", want[i]) {
+			t.Errorf("got  %+v\nwant %+v", got[i], want[i])
+		}
+	}
+}
+
+func TestMistakesInWhatIsMergedAreNamedOnceWithTheirLine(t *testing.T) {
+	for sentence, tt := range map[string]struct{ in, want string }{
+		"a value that is merged twice": {
+			"d: &d {sign_type: SHA1, key: k}\nmerchants:\n- {<<: *d, mch_id: 1}\n- {<<: *d, mch_id: 2}\n",
+			`line 1: sign_type: unknown sign type "SHA1", want MD5 or HMAC-SHA256`},
+		"a name": {
+			"d: &d {colour: red, key: k}\nmerchants:\n- {<<: *d, mch_id: 1}\n- {<<: *d, mch_id: 2}\n",
+			"line 1: colour is not a known name here"},
+		"a mch_id that two merge": {
+			"d: &d {mch_id: 1, key: k}\nmerchants:\n- {<<: *d}\n- {<<: *d}\n",
+			"line 1: merchant 1 is there already, in line 1"},
+		"a number for an id": {
+			"d: &d {sub_mch_id: 0x71, mode: institution, key: k}\nmerchants:\n- {<<: *d, mch_id: 1}\n",
+			"line 1: sub_mch_id must be in quotes"},
+		"a key beside one that is merged": {
+			"d: &d {key_env: E}\nmerchants:\n- <<: *d\n  mch_id: 1\n  key: secretsecret\n",
+			"line 5: key and key_env are both there: key_env is merged from line 1, switch it off with key_env: null"},
+		"a merge key beside the list": {
+			"d: &d {a: 1}\n<<: *d\nmerchants:\n- {mch_id: 1, key: k}\n", "line 1: a is not a known name here"},
+		"a list of merchants by a merge key is read": {
+			"d: &d {merchants: [{mch_id: 1, key: k}]}\n<<: *d\n", ""},
+		"what nobody merges is an unknown name": {
+			"defaults: &d {a: 1}\nmerchants:\n- {mch_id: 1, key: k}\n", "line 1: defaults is not a known name here"},
+		"a merge of a text": {
+			"x-d: &d text\nmerchants:\n- {<<: *d, mch_id: 1, key: k}\n", "line 3: << merges a mapping"},
+		"a merge of itself": {
+			"merchants:\n- &m {<<: *m, mch_id: 1, key: k}\n", "line 2: the mapping is merged into itself"},
+		"a field twice beside a merge": {
+			"x-d: &d {key: k}\nmerchants:\n- {<<: *d, mch_id: 1, mch_id: 2}\n", "line 3: mch_id is there twice"},
+		"quotes within quotes": {
+			"merchants:\n- {mch_id: \"'1'\", key: k}\n", "line 2: mch_id has quotes in its value"},
+		"a key with quotes": {
+			"merchants:\n- {mch_id: 1, key: '\"secretsecret\"'}\n", "line 2: key has quotes in its value"},
+		"a key in the place of its variable": {
+			"merchants:\n- {mch_id: 1, key_env: secretsecret00000000000000000000}\n", "line 2: key_env: there is no such variable; this looks like a key itself"},
+		"a key in the place of its file": {
+			"merchants:\n- {mch_id: 1, key_file: secretsecret00000000000000000000}\n", "line 2: key_file: there is no such file; this looks like a key itself"},
+		"a key in the place of mch_id": {
+			"merchants:\n- {mch_id: secretsecret00000000000000000000}\n", "line 2: merchant \"(not shown: it looks like an API key)\" has no key"},
+		"a name in another spelling": {"merchants:\n- {mch_id: 1, key: k, signType: MD5}\n", "line 2: signType is not a known name here; did you mean sign_type?"},
+		"merchants by their ids":     {"merchants: {\"1\": {key: k}}\n", "line 1: merchants must be a list: write its entries below it"},
+		"a list alone":               {"- {mch_id: 1, key: k}\n", "line 1: the file must be a mapping of names to values; write merchants: above the list"},
+		"a rate that is none":        {"merchants:\n- {mch_id: 1, key: k, rate: inf}\n", "line 2: rate must be a number"},
+		"a rate of zero":             {"merchants:\n- {mch_id: 1, key: k, rate: 0}\n", "line 2: rate must be a number"},
+		"no single rate":             {"merchants:\n- {mch_id: 1, key: k, rate: [1]}\n", "line 2: rate must be a single value"},
+		"a host twice":               {"merchants:\n- {mch_id: 1, key: k, hosts: [https://a, https://a/]}\n", "line 2: host \"https://a/\" is there twice"},
+	} {
+		_, err := ParseMerchants([]byte(tt.in), ".")
+		got := fmt.Sprint(err)
+		if (err == nil) != (tt.want == "") || !strings.HasPrefix(got, tt.want) && tt.want != "" || strings.Contains(got, "\n") || strings.Contains(got, "secretsecret") {
+			t.Errorf("%s: %v, want %q alone", sentence, err, tt.want)
+		}
+	}
+}
+
+func TestKeysAreReadAsEditorsAndShellsLeaveThem(t *testing.T) {
+	for sentence, tt := range map[string]struct{ file, env, want string }{
+		"a file with a byte order mark and CRLF": {file: "\ufeffsecretsecret\r\n"},
+		"a file in quotes":                       {file: "\"secretsecret\"\n", want: "line 2: key_file: API key is in quotes"},
+		"a file of UTF-16":                       {file: "\xff\xfes\x00", want: "line 2: key_file: API key is not valid UTF-8, but UTF-16"},
+		"a variable in quotes":                   {env: "'secretsecret'", want: "line 2: key_env: API key is in quotes"},
+		"a variable with a line break":           {env: "secretsecret\n", want: "line 2: key_env: API key has white space at byte 13 of 13: it ends with a line break"},
+		"a variable set to nothing":              {env: "", want: "line 2: key_env: the variable K is there, but empty"},
+	} {
+		p := merchantsParser{
+			readFile: func(string) ([]byte, error) { return []byte(tt.file), nil },
+			getenv:   func(string) (string, bool) { return tt.env, true },
+		}
+		source := "key_env"
+		if tt.file != "" {
+			source = "key_file"
+		}
+		_, err := p.parse([]byte("merchants:\n- {mch_id: 1, " + source + ": K}\n"))
+		if (err == nil) != (tt.want == "") || err != nil && (!strings.Contains(err.Error(), tt.want) || strings.Contains(err.Error(), "secret")) {
+			t.Errorf("%s: %v, want %q", sentence, err, tt.want)
+		}
+	}
+}
+
 func TestMerchantsFileNamesEveryMistake(t *testing.T) {
 	_, err := LoadMerchants(filepath.Join(merchantsDir, "bad.yaml"))
 	if err == nil {
@@ -70,7 +178,7 @@ func TestMerchantsFileNamesEveryMistake(t *testing.T) {
 		"line 21: a merchant must be a mapping",
 		"line 23: key must be a single value",
 		"line 24: next_key: API key has white space",
-		"line 25: merchant is not a known name here",
+		"line 25: merchant is not a known name here; did you mean merchants?",
 	} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("does not say: %s", want)
@@ -104,7 +212,7 @@ func TestParseMerchantsAsAWhole(t *testing.T) {
 		"a list of itself":                {"merchants: &m [*m]\n", "must be a mapping"},
 		"not UTF-8":                       {"merchants: \xff\n", "UTF-8"},
 		"an alias of a merchant is read":  {"merchants:\n- &a {mch_id: a, key: b}\n- *a\n", "is there already"},
-		"a host that is an alias is read": {"merchants:\n- {mch_id: a, key: b, hosts: [&h https://x, *h]}\n", ""},
+		"a host that is an alias is read": {"merchants:\n- {mch_id: a, key: b, hosts: [&h https://x]}\n- {mch_id: b, key: b, hosts: [*h]}\n", ""},
 	} {
 		t.Run(sentence, func(t *testing.T) {
 			_, err := ParseMerchants([]byte(tt.in), ".")
@@ -154,7 +262,7 @@ func TestNewMerchantMapNamesEveryMistake(t *testing.T) {
 	for _, want := range []string{
 		"merchant a is there twice", `merchant "a": key 1 of 1 is empty`, `merchant "b": there is no key`,
 		`merchant "b": sign_type`, `merchant "b": rate`, `merchant "b": host "x"`, `merchant "b": sub_mch_id`,
-		`merchant "": mch_id is missing`, `merchant "": appid is longer than 32`,
+		`merchant "": mch_id is missing`, `merchant "": appid has 33 bytes, at most 32 are allowed`,
 	} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("does not say %q:\n%v", want, err)
@@ -163,7 +271,7 @@ func TestNewMerchantMapNamesEveryMistake(t *testing.T) {
 }
 
 func FuzzParseMerchants(f *testing.F) {
-	for _, name := range []string{"good.yaml", "bad.yaml"} {
+	for _, name := range []string{"good.yaml", "bad.yaml", "merged.yaml"} {
 		data, err := os.ReadFile(filepath.Join(merchantsDir, name))
 		if err != nil {
 			f.Fatal(err)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"strings"
 	"unicode"
 	"unicode/utf8"
 )
@@ -25,24 +26,55 @@ type Key struct {
 }
 
 // NewKey takes the API key exactly as set at the merchant platform. A key that
-// is empty, not UTF-8, or has white space or control characters in it (a
-// newline from a file, most often) is refused; the error does not show it.
+// is empty, not UTF-8, in quotes, or has white space or control characters in
+// it (a newline from a file, most often) is refused; the error says how to mend
+// it and does not show it.
 func NewKey(text string) (Key, error) {
 	if text == "" {
 		return Key{}, errors.New("API key is empty")
 	}
 	if !utf8.ValidString(text) {
+		if strings.HasPrefix(text, "\xff\xfe") || strings.HasPrefix(text, "\xfe\xff") {
+			return Key{}, errors.New("API key is not valid UTF-8, but UTF-16, as PowerShell writes it; save it as UTF-8")
+		}
 		return Key{}, errors.New("API key is not valid UTF-8")
+	}
+	if inQuotes(strings.TrimSpace(text)) {
+		return Key{}, errors.New("API key is in quotes, leave them out")
 	}
 	for i, r := range text {
 		switch {
 		case unicode.IsSpace(r):
-			return Key{}, fmt.Errorf("API key has white space at byte %d of %d", i+1, len(text))
+			remedy := "leave it out"
+			if strings.TrimRightFunc(text[i:], unicode.IsSpace) == "" && strings.ContainsAny(text[i:], "\r\n") {
+				remedy = "it ends with a line break, write it with printf or echo -n"
+			}
+			return Key{}, fmt.Errorf("API key has white space at byte %d of %d: %s", i+1, len(text), remedy)
 		case !unicode.IsPrint(r):
-			return Key{}, fmt.Errorf("API key has a character that cannot be printed at byte %d of %d", i+1, len(text))
+			return Key{}, fmt.Errorf("API key has a character that cannot be printed at byte %d of %d: %U, type or copy it without", i+1, len(text), r)
 		}
 	}
 	return Key{func() string { return text }}, nil
+}
+
+// ReadKey is NewKey for the content of a file that holds one key. A byte order
+// mark before it and white space behind it, which editors and echo leave, are
+// no part of it.
+func ReadKey(file []byte) (Key, error) {
+	return NewKey(strings.TrimRight(strings.TrimPrefix(string(file), "\ufeff"), " \t\r\n"))
+}
+
+// inQuotes reports whether text stands in a pair of quotes, as Docker's
+// --env-file keeps them and documents make them. No key that can be set at the
+// merchant platform has one.
+func inQuotes(text string) bool {
+	for _, pair := range []string{`""`, "''", "``", "“”", "‘’", "””", "’’"} {
+		open, size := utf8.DecodeRuneInString(pair)
+		if len(text) >= len(pair) && strings.HasPrefix(text, string(open)) && strings.HasSuffix(text, pair[size:]) {
+			return true
+		}
+	}
+	return false
 }
 
 // IsZero reports whether k is the zero Key.

@@ -138,15 +138,23 @@ func TestNewKey(t *testing.T) {
 		"not ASCII":                   {"密钥", ""},
 		"punctuation":                 {"a&b=c", ""},
 		"empty":                       {"", "API key is empty"},
-		"a newline from a file":       {"abc\n", "API key has white space at byte 4 of 4"},
-		"a space before it":           {" abc", "API key has white space at byte 1 of 4"},
-		"a space in it":               {"a bc", "API key has white space at byte 2 of 4"},
-		"nothing but white space":     {" \t", "API key has white space at byte 1 of 2"},
-		"a no-break space":            {"a\u00a0", "API key has white space at byte 2 of 3"},
-		"a control character":         {"ab\x00", "API key has a character that cannot be printed at byte 3 of 3"},
-		"an invisible character":      {"ab\u200b", "API key has a character that cannot be printed at byte 3 of 5"},
-		"a byte order mark before it": {"\ufeffab", "API key has a character that cannot be printed at byte 1 of 5"},
+		"a newline from a file":       {"abc\n", "API key has white space at byte 4 of 4: it ends with a line break, write it with printf or echo -n"},
+		"a space before it":           {" abc", "API key has white space at byte 1 of 4: leave it out"},
+		"a space in it":               {"a bc", "API key has white space at byte 2 of 4: leave it out"},
+		"nothing but white space":     {" \t", "API key has white space at byte 1 of 2: leave it out"},
+		"a no-break space":            {"a\u00a0", "API key has white space at byte 2 of 3: leave it out"},
+		"a control character":         {"ab\x00", "API key has a character that cannot be printed at byte 3 of 3: U+0000, type or copy it without"},
+		"an invisible character":      {"ab\u200b", "API key has a character that cannot be printed at byte 3 of 5: U+200B, type or copy it without"},
+		"a byte order mark before it": {"\ufeffab", "API key has a character that cannot be printed at byte 1 of 5: U+FEFF, type or copy it without"},
 		"not UTF-8":                   {"ab\xff", "API key is not valid UTF-8"},
+		"UTF-16":                      {"\xff\xfea\x00b\x00", "API key is not valid UTF-8, but UTF-16, as PowerShell writes it; save it as UTF-8"},
+		"a line break of Windows":     {"abc\r\n", "API key has white space at byte 4 of 5: it ends with a line break, write it with printf or echo -n"},
+		"in quotes":                   {`"abc"`, "API key is in quotes, leave them out"},
+		"in single quotes":            {`'abc'`, "API key is in quotes, leave them out"},
+		"in curly quotes":             {"“abc”", "API key is in quotes, leave them out"},
+		"in quotes and a line break":  {"'abc'\n", "API key is in quotes, leave them out"},
+		"two quotes alone":            {`""`, "API key is in quotes, leave them out"},
+		"one quote":                   {`a"b`, ""},
 	} {
 		t.Run(sentence, func(t *testing.T) {
 			key, err := signing.NewKey(c.text)
@@ -161,6 +169,29 @@ func TestNewKey(t *testing.T) {
 				t.Errorf("IsZero = %v", key.IsZero())
 			}
 		})
+	}
+}
+
+func TestAKeyIsReadFromAFileAsEditorsLeaveIt(t *testing.T) {
+	for sentence, c := range map[string]struct{ file, want string }{
+		"alone":                       {sampleKey, ""},
+		"a newline behind it":         {sampleKey + "\n", ""},
+		"newlines of Windows":         {sampleKey + "\r\n\r\n", ""},
+		"a blank behind it":           {sampleKey + " \n", ""},
+		"a byte order mark before it": {"\ufeff" + sampleKey + "\r\n", ""},
+		"a blank before it":           {" " + sampleKey, "white space at byte 1"},
+		"two keys":                    {sampleKey + "\n" + sampleKey, "white space at byte 33"},
+		"in quotes":                   {`"` + sampleKey + "\"\n", "in quotes"},
+		"nothing but white space":     {" \n", "empty"},
+		"UTF-16":                      {"\xff\xfea\x00\n\x00", "UTF-16"},
+	} {
+		key, err := signing.ReadKey([]byte(c.file))
+		switch {
+		case c.want == "" && (err != nil || !key.Equal(mustKey(t, sampleKey))):
+			t.Errorf("%s: %v", sentence, err)
+		case c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), sampleKey[:8])):
+			t.Errorf("%s: %v, want %s", sentence, err, c.want)
+		}
 	}
 }
 

@@ -2,8 +2,12 @@ package main
 
 import (
 	"context"
+	"fmt"
+	"net/url"
 	"os"
 	"os/signal"
+	"slices"
+	"strings"
 	"sync"
 	"syscall"
 
@@ -34,6 +38,13 @@ closeorder run --config closeorder.yaml`,
 			return err
 		}
 		log := a.logger(cfg.Log)
+		// First of all where this worker goes: whatever comes behind it may be due
+		// to its calling the wrong gateway.
+		log.WithFields(logrus.Fields{
+			"brokers": cfg.Kafka.Brokers, "group": cfg.Kafka.Group, "requests": cfg.Topics.Requests,
+			"outcomes": cfg.Topics.Outcomes, "merchants": len(cfg.Merchants),
+			"max_in_flight": cfg.MaxInFlight, "version": builtFrom().Version,
+		}).Info("starting: " + callsTo(cfg))
 		for _, warning := range cfg.Warnings {
 			log.Warn(warning)
 		}
@@ -57,11 +68,6 @@ closeorder run --config closeorder.yaml`,
 		if err != nil {
 			return err
 		}
-		log.WithFields(logrus.Fields{
-			"brokers": cfg.Kafka.Brokers, "group": cfg.Kafka.Group, "requests": cfg.Topics.Requests,
-			"outcomes": cfg.Topics.Outcomes, "gateway": cfg.Gateway.URLs, "merchants": len(cfg.Merchants),
-			"max_in_flight": cfg.MaxInFlight, "version": builtFrom().Version,
-		}).Info("starting")
 		if err := w.Run(cmd.Context()); err != nil {
 			return err
 		}
@@ -69,6 +75,46 @@ closeorder run --config closeorder.yaml`,
 		return nil
 	}
 	return cmd
+}
+
+// callsTo says which gateway a worker calls: the base URLs in order, and those
+// of merchants that have their own. URLs hold no secret, config sees to that;
+// a proxy's may, so that of it only the host is named.
+func callsTo(cfg config.Config) string {
+	own, hosts := ownHosts(cfg.Merchants)
+	text := "calls go to " + strings.Join(cfg.Gateway.URLs, ", then ")
+	switch all := len(cfg.Merchants); {
+	case own == 0:
+	case own == all:
+		text = "calls go to the merchants' own hosts: " + hosts
+	default:
+		text += fmt.Sprintf("; those of %d of %d merchants to hosts of their own: %s", own, all, hosts)
+	}
+	if proxy, err := url.Parse(cfg.Gateway.Proxy.Reveal()); err == nil && proxy.Host != "" {
+		text += "; all through the proxy " + proxy.Host
+	}
+	return text
+}
+
+// ownHosts counts the merchants that have hosts of their own and names some of
+// those.
+func ownHosts(merchants []closer.Merchant) (count int, some string) {
+	const most = 5
+	var hosts []string
+	for _, m := range merchants {
+		if len(m.Hosts) > 0 {
+			count++
+		}
+		for _, host := range m.Hosts {
+			if !slices.Contains(hosts, host) {
+				hosts = append(hosts, host)
+			}
+		}
+	}
+	if more := len(hosts) - most; more > 0 {
+		return count, fmt.Sprintf("%s and %d more", strings.Join(hosts[:most], ", "), more)
+	}
+	return count, strings.Join(hosts, ", ")
 }
 
 // ignoreHangup lets SIGHUP, whose default is to end the process without a
@@ -109,6 +155,9 @@ func followMerchants(ctx context.Context, merchants *closer.MerchantsFile, path 
 		}
 		log.WithField("merchants", merchants.Len()).Info("merchants file read again")
 		if all, err := closer.LoadMerchants(path); err == nil { // else it has changed once more
+			if own, hosts := ownHosts(all); own > 0 {
+				log.WithField("merchants", own).Info("merchants with hosts of their own: calls go to " + hosts)
+			}
 			for _, doubt := range config.Doubts(all) {
 				log.Warn(doubt)
 			}

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/closeorder/closeorder/closer"
+	"github.com/closeorder/closeorder/internal/config"
 	"github.com/closeorder/closeorder/internal/gatewaysim"
 	"github.com/closeorder/closeorder/signing"
 	"github.com/twmb/franz-go/pkg/kfake"
@@ -159,5 +161,58 @@ func TestRunNamesMissingTopicsAndGoesOnTrying(t *testing.T) {
 	start := time.Now()
 	if code := worker.end(t); code != exitDone {
 		t.Errorf("exit code %d after %v\n%s", code, time.Since(start), worker.stderr)
+	}
+}
+
+func TestTheFirstLineOfRunSaysWhichGatewayIsCalled(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "merchants.yaml")
+	if err := os.WriteFile(file, []byte(`merchants:
+- {mch_id: 1, key: `+secretKey+`}
+- {mch_id: 2, key: `+secretKey+`, hosts: [https://own.example/sandbox]}
+`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	env := []string{
+		"CLOSEORDER_KAFKA_BROKERS=127.0.0.1:1", "CLOSEORDER_KAFKA_BROKER=mistyped", "CLOSEORDER_MERCHANTS_FILE=" + file,
+		"CLOSEORDER_GATEWAY_URLS=https://main.example,https://backup.example/prefix/",
+		"CLOSEORDER_GATEWAY_PROXY=http://user:" + secretPassword + "@proxy.example:3128", "CLOSEORDER_LOG_FORMAT=json",
+	}
+	worker := launch(t, env, "", "run")
+	worker.stderr.find(t, "CLOSEORDER_KAFKA_BROKER is not known")
+	worker.end(t)
+	first, _, _ := strings.Cut(worker.stderr.String(), "\n")
+	for _, want := range []string{
+		"starting: calls go to https://main.example, then https://backup.example/prefix; " +
+			"those of 1 of 2 merchants to hosts of their own: https://own.example/sandbox; all through the proxy proxy.example:3128",
+		`"brokers":["127.0.0.1:1"]`, `"group":"closeorder"`,
+	} {
+		if !strings.Contains(first, want) {
+			t.Errorf("the first line does not say %s:\n%s", want, first)
+		}
+	}
+	if strings.Contains(worker.stderr.String(), secretPassword) || strings.Contains(worker.stderr.String(), secretKey) {
+		t.Errorf("a secret is shown:\n%s", worker.stderr)
+	}
+}
+
+func TestCallsTo(t *testing.T) {
+	urls := []string{"https://a.example", "https://b.example"}
+	own := func(hosts ...string) closer.Merchant { return closer.Merchant{Hosts: hosts} }
+	for sentence, tt := range map[string]struct {
+		merchants []closer.Merchant
+		want      string
+	}{
+		"no merchant has hosts of its own": {[]closer.Merchant{own()}, "calls go to https://a.example, then https://b.example"},
+		"one of two has": {[]closer.Merchant{own(), own("https://c")},
+			"calls go to https://a.example, then https://b.example; those of 1 of 2 merchants to hosts of their own: https://c"},
+		"all have, the same": {[]closer.Merchant{own("https://c"), own("https://c")}, "calls go to the merchants' own hosts: https://c"},
+		"many": {[]closer.Merchant{own("1", "2", "3"), own("4", "5", "6", "7")},
+			"calls go to the merchants' own hosts: 1, 2, 3, 4, 5 and 2 more"},
+	} {
+		cfg := config.Config{Merchants: tt.merchants}
+		cfg.Gateway.URLs = urls
+		if got := callsTo(cfg); got != tt.want {
+			t.Errorf("%s: %s, want %s", sentence, got, tt.want)
+		}
 	}
 }

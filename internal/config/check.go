@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/closeorder/closeorder/internal/slips"
 	"github.com/segmentio/kafka-go/sasl"
 	"github.com/segmentio/kafka-go/sasl/plain"
 	"github.com/segmentio/kafka-go/sasl/scram"
@@ -90,17 +91,20 @@ func (t TLS) Config() *tls.Config {
 
 func (l *loader) checkSASL() {
 	s := &l.config.Kafka.SASL
+	password := saslPassword // where it is
 	if file := l.text("kafka.sasl.password_file"); file != "" {
-		if l.given("kafka.sasl.password") {
-			l.wrong("kafka.sasl.password_file", "kafka.sasl.password is set as well (%s); leave one of them out", l.values["kafka.sasl.password"].where)
-		} else if text, ok := l.secretFile("kafka.sasl.password_file", file); ok {
+		password = "kafka.sasl.password_file"
+		if l.given(saslPassword) {
+			l.wrong(password, "kafka.sasl.password is set as well (%s); leave one of them out", l.values[saslPassword].where)
+		} else if text, ok := l.secretFile(password, file); ok {
 			s.Password = NewSecret(text)
 		} else {
 			return
 		}
 	}
+	l.doubtPassword(password, s.Password.Reveal())
 	if s.Mechanism == "" {
-		for _, name := range []string{"kafka.sasl.username", "kafka.sasl.password", "kafka.sasl.password_file"} {
+		for _, name := range []string{"kafka.sasl.username", saslPassword, "kafka.sasl.password_file"} {
 			if l.given(name) && !l.given("kafka.sasl.mechanism") {
 				l.wrong("kafka.sasl.mechanism", "not set, but %s is; set it with %s to PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512", name, l.howTo("kafka.sasl.mechanism"))
 				return
@@ -112,14 +116,31 @@ func (l *loader) checkSASL() {
 		l.wrong("kafka.sasl.username", "not set, but kafka.sasl.mechanism is; set it with %s", l.howTo("kafka.sasl.username"))
 	}
 	if s.Password.IsZero() {
-		l.wrong("kafka.sasl.password", "not set, but kafka.sasl.mechanism is; set it with %s, or name a file with %s",
-			l.howTo("kafka.sasl.password"), l.howTo("kafka.sasl.password_file"))
+		l.wrong(saslPassword, "not set, but kafka.sasl.mechanism is; set it with %s, or name a file with %s",
+			l.howTo(saslPassword), l.howTo("kafka.sasl.password_file"))
 	}
 	if s.Mechanism == "PLAIN" && !l.config.Kafka.TLS.Enabled {
 		l.config.Warnings = append(l.config.Warnings, "kafka.sasl.mechanism PLAIN without kafka.tls.enabled sends the password in the clear")
 	}
 	if _, err := s.Client(); err != nil {
 		l.wrong("kafka.sasl.username", "cannot be used with %s: the name or the password holds characters that SASLprep forbids", s.Mechanism)
+	}
+}
+
+// doubtPassword warns of what is seldom meant, but may be: a password can hold
+// anything.
+func (l *loader) doubtPassword(name, password string) {
+	what := ""
+	if _, quoted := slips.Unquote(password); quoted {
+		what = "is in quotes"
+	} else if strings.TrimSpace(password) != password {
+		what = "has white space at an end"
+		if strings.HasSuffix(password, "\n") || strings.HasSuffix(password, "\r") {
+			what = "ends with a line break, as echo writes without -n"
+		}
+	}
+	if what != "" {
+		l.doubt("%s (%s) %s, and that counts as part of the password; leave it out if it is not meant", name, l.values[name].where, what)
 	}
 }
 
@@ -174,6 +195,11 @@ func (l *loader) checkGateway() {
 			l.wrong("gateway.ca_file", "%s holds no certificate in PEM", g.CAFile)
 		}
 	}
+	for _, u := range g.URLs {
+		if strings.HasSuffix(u, "/pay") {
+			l.doubt("gateway.urls: %s ends in /pay, so that calls go to %s/pay/closeorder; leave /pay out if that is not meant", u, u)
+		}
+	}
 	// Give the calls in flight time for one more attempt, or every stop cuts one off.
 	if grace := l.config.ShutdownGrace; l.asked(Work) && grace > 0 && grace < min(g.AttemptTimeout, time.Minute) {
 		l.config.Warnings = append(l.config.Warnings, fmt.Sprintf(
@@ -182,15 +208,15 @@ func (l *loader) checkGateway() {
 	}
 }
 
-// secretFile reads a file that holds one secret and drops the newline that
-// editors and echo leave at its end.
+// secretFile reads a file that holds one secret and drops the byte order mark
+// and the newline that editors and echo leave round it.
 func (l *loader) secretFile(setting, name string) (string, bool) {
 	data, err := l.read(name)
 	if err != nil {
 		l.wrong(setting, "%v", err)
 		return "", false
 	}
-	text := strings.TrimRight(string(data), "\r\n")
+	text := strings.TrimRight(strings.TrimPrefix(string(data), "\ufeff"), "\r\n")
 	if text == "" {
 		l.wrong(setting, "%s is empty", name)
 		return "", false

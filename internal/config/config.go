@@ -33,7 +33,8 @@ type Config struct {
 	// MinOrderAge is the age below which an order is not closed yet; it
 	// applies to requests that say when their order was created. 0 = off.
 	MinOrderAge time.Duration
-	// ShutdownGrace is how long calls in flight may go on after a stop was asked for.
+	// ShutdownGrace is how long calls in flight may go on after a stop was asked
+	// for; 0 cuts them off at once.
 	ShutdownGrace time.Duration
 	// AdminAddr is host:port of the health and metrics listener; empty = none.
 	AdminAddr string
@@ -113,7 +114,7 @@ func (t Topics) All() []string {
 
 // Gateway is how WeChat Pay is called.
 type Gateway struct {
-	// URLs are base URLs in order of preference: scheme and host, no path.
+	// URLs are base URLs in order of preference, as [closer.ParseHost] returns them.
 	URLs []string
 	// AttemptTimeout ends one call, Budget all attempts in place of one request.
 	AttemptTimeout time.Duration
@@ -122,8 +123,9 @@ type Gateway struct {
 	Confirm string
 	// SettleAge is the age from which on no create call can be on its way.
 	SettleAge time.Duration
-	// Rate is the most calls per second for a merchant that has none of its own.
-	Rate int
+	// Rate is the most calls per second for a merchant that has none of its own,
+	// see [closer.CheckRate].
+	Rate float64
 	// MaxConcurrency is the most calls at once to one host.
 	MaxConcurrency int
 	// CAFile holds the roots to trust in PEM; empty = the system's.

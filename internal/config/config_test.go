@@ -143,9 +143,9 @@ func TestAMistakeShowsNoPassword(t *testing.T) {
 
 func TestEachMistakeOfAListIsNamed(t *testing.T) {
 	_, err := config.Load(config.Source{Flags: map[string]string{
-		"gateway.urls": "ftp://a,https://b.example,c,https://d.example/x", "kafka.brokers": "a,b:1,c:x",
+		"gateway.urls": "ftp://a,https://b.example,c,https://d.example/x?y", "kafka.brokers": "a,b:1,c:x",
 	}}, config.Connection, config.Calls)
-	for _, want := range []string{`"ftp://a" is not`, `"c" is not`, `"https://d.example/x" has more`, `"a" is not host:port`, `"c:x" is not host:port`} {
+	for _, want := range []string{`"ftp://a" must begin with https://`, `"c" must begin with https://`, `"https://d.example/x?y" must be a plain base URL`, `"a" is not host:port`, `"c:x" is not host:port`} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s is not in %v", want, err)
 		}
@@ -294,7 +294,7 @@ func TestMerchantsThatWeChatPayDoesNotKnowAreWarnedOf(t *testing.T) {
 	}
 	const (
 		key = "an API key of merchant 1900000109 is not 32 bytes long, as those (V2) of WeChat Pay are; look whether it is whole, and the V2 key"
-		id  = `mch_id "wx8888888888888888" is not digits alone, as those of WeChat Pay are; look for an appid or a space in its place`
+		id  = `mch_id "wx8888888888888888" is not digits alone, as those of WeChat Pay are; look for an appid in its place`
 	)
 	for what, tt := range map[string]struct {
 		from config.Source

@@ -12,7 +12,7 @@ import (
 func TestBrokenYAMLIsFoundInItsLines(t *testing.T) {
 	for _, tt := range []struct{ what, yaml, want string }{
 		{"a colon is missing", "kafka:\n  group: g\n  client_id x\n  brokers: [a:1]\nmax_in_flight: 3\n", "look at lines 2 to 3"},
-		{"a line that is indented by a tab", "kafka:\n  group: g\n\tclient_id: x\nmax_in_flight: 3\n", "look at lines 2 to 3"},
+		{"a line that is indented by a tab", "kafka:\n  group: g\n\tclient_id: x\nmax_in_flight: 3\n", "look at lines 2 to 3: line 3 begins with a tab, indent it with blanks"},
 		{"a line that is indented too little", "kafka:\n    group: g\n  client_id: x\nmax_in_flight: 3\n", "look at lines 2 to 3"},
 		{"a quote that is not closed", "kafka:\n  group: g\n  client_id: \"x\n  brokers: [a:1]\nmax_in_flight: 3\n", "look at lines 2 to 3"},
 		{"a bracket that is not closed", "kafka:\n  group: g\n  brokers: [a:1\nmax_in_flight: 3\nlog: {level: info}\n", "look at lines 2 to 3"},

@@ -4,11 +4,14 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/closeorder/closeorder/internal/slips"
 )
 
 // Source is where settings come from. The zero Source has none: all defaults.
@@ -33,6 +36,23 @@ type Source struct {
 type value struct {
 	text  string
 	where string
+	// quoted: it stood in quotes, which something kept; text is without them.
+	quoted bool
+	// problem is what YAML made of it, see yamlmap.Unquoted.
+	problem string
+}
+
+// found is a value as it was found. Quotes round it are taken off, so that
+// what else is wrong with it is told with them; those of a password may be meant.
+func found(s Setting, text, where string) value {
+	if s.Name == saslPassword {
+		return value{text: text, where: where}
+	}
+	inner, quoted := slips.Unquote(text)
+	if quoted && s.list { // "a:1","b:2"
+		inner = strings.NewReplacer(`"`, "", "'", "", "`", "").Replace(inner)
+	}
+	return value{text: inner, where: where, quoted: quoted}
 }
 
 // Default returns the Config of defaults alone: no merchant, no secret.
@@ -62,7 +82,7 @@ func Load(from Source, sections ...Section) (Config, error) {
 	if from.ReadFile == nil {
 		from.ReadFile = os.ReadFile
 	}
-	l := loader{Source: from, sections: sections, settings: table(), values: map[string]value{}}
+	l := loader{Source: from, sections: sections, settings: table(), values: map[string]value{}, empty: map[string]bool{}}
 	l.defaults()
 	l.file()
 	l.environment()
@@ -76,7 +96,11 @@ func Load(from Source, sections ...Section) (Config, error) {
 		l.loadMerchants()
 	}
 	if len(l.mistakes) > 0 {
-		return Config{}, l.sorted()
+		mistakes := l.sorted()
+		for _, doubt := range l.doubts {
+			mistakes = append(mistakes, Mistake{Problem: doubt, Doubt: true})
+		}
+		return Config{}, mistakes
 	}
 	return l.config, nil
 }
@@ -105,9 +129,11 @@ type loader struct {
 	sections []Section
 	settings []Setting
 	values   map[string]value
+	empty    map[string]bool // variables that are there and set to nothing
 	config   Config
 	mistakes Mistakes
-	unread   bool // the file could not be read
+	doubts   []string // those of the warnings that may be why something is wrong
+	unread   bool     // the file could not be read
 }
 
 func (l *loader) defaults() {
@@ -117,24 +143,33 @@ func (l *loader) defaults() {
 }
 
 func (l *loader) environment() {
-	known := map[string]string{EnvFile: ""}
+	known := map[string]Setting{EnvFile: {}}
 	for _, s := range l.settings {
-		known[s.Env()] = s.Name
+		known[s.Env()] = s
 	}
+	names := slices.Sorted(maps.Keys(known))
 	for _, entry := range l.Env {
 		variable, text, _ := strings.Cut(entry, "=")
-		if !strings.HasPrefix(variable, EnvPrefix) || text == "" {
-			continue
-		}
-		name, ok := known[variable]
+		s, ok := known[variable]
 		switch {
+		case text == "":
+			l.empty[variable] = true
 		case !ok:
-			l.unknownVariable(variable, slicesOfKeys(known))
-		case name != "":
-			l.values[name] = value{text: text, where: variable}
+			l.unknownVariable(variable, names)
+		case s.Name != "":
+			l.values[s.Name] = found(s, text, variable)
+			l.empty[variable] = false // the last one counts
 		}
 	}
 	slices.Sort(l.config.Warnings)
+	slices.Sort(l.doubts)
+}
+
+// doubt warns of something that may be why something else is wrong.
+func (l *loader) doubt(format string, args ...any) {
+	text := fmt.Sprintf(format, args...)
+	l.config.Warnings = append(l.config.Warnings, text)
+	l.doubts = append(l.doubts, text)
 }
 
 // notSettings are the variables with our prefix that are for others: what
@@ -142,41 +177,62 @@ func (l *loader) environment() {
 // begins with ours.
 var notSettings = regexp.MustCompile(`^CLOSEORDER_((AUDIT|CHAOS|CRASH|HELPER|REQUIRE|SIM|TEST)_\w+|(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?))$`)
 
-// unknownVariable warns of a variable that sets nothing. It is no mistake:
-// other programs may share the environment.
+// unknownVariable warns of a variable that sets nothing, also of one whose
+// prefix is misspelt or in small letters. It is no mistake by itself: other
+// programs may share the environment.
 func (l *loader) unknownVariable(variable string, known []string) {
-	near := Nearest(variable, known, 3)
+	ours := strings.HasPrefix(variable, EnvPrefix)
+	upper := strings.NewReplacer("-", "_", ".", "_").Replace(strings.ToUpper(variable))
+	limit := 3
+	if !ours && !strings.HasPrefix(upper, EnvPrefix) {
+		if limit = 2; !strings.Contains(upper, "CLOSE") && !strings.Contains(upper, "ORDER") {
+			return
+		}
+	}
+	near := Nearest(upper, known, limit)
 	text := fmt.Sprintf("environment variable %s is not known", variable)
 	switch {
 	case near != "":
 		text += "; did you mean " + near + "?"
-	case notSettings.MatchString(variable):
+	case !ours || notSettings.MatchString(variable):
 		return
 	}
-	l.config.Warnings = append(l.config.Warnings, text)
+	l.doubt("%s", text)
 }
 
 func (l *loader) flags() {
 	for _, s := range l.settings {
 		if text, ok := l.Flags[s.Name]; ok {
-			l.values[s.Name] = value{text: text, where: "--" + s.Flag()}
+			l.values[s.Name] = found(s, text, "--"+s.Flag())
 		}
 	}
 	if l.Merchant != "" {
 		l.values["mch_id"] = value{text: l.Merchant, where: "--mch-id"}
-		if l.given("merchants_file") {
-			l.values["mch_id"] = value{}
-		}
 	}
 }
 
 func (l *loader) parse() {
 	for _, s := range l.settings {
 		v := l.values[s.Name]
+		switch {
+		case !v.quoted:
+		case v.where == s.Env():
+			l.wrong(s.Name, "is in quotes, leave them out: nothing takes them off on the way here (Docker's --env-file keeps them)")
+		default:
+			l.wrong(s.Name, "has quotes in its value, leave them out")
+		}
+		if v.where == s.Env() && strings.Contains(v.text, " #") {
+			l.doubt("%s (%s) has a # in it, and what stands behind it is part of the value: Docker's --env-file knows no comments behind a value", s.Name, v.where)
+		}
 		if s.parse == nil || v.where == "" && v.text == "" {
 			continue
 		}
-		if err := s.parse(&l.config, v.text); err != nil {
+		err := s.parse(&l.config, v.text)
+		switch {
+		case err == nil:
+		case !s.Secret && s.Name != "gateway.proxy" && slips.Wide(v.text) != "" && !strings.Contains(err.Error(), slips.Wide(v.text)):
+			l.wrong(s.Name, "%v; %s", err, slips.Wide(v.text))
+		default:
 			l.wrong(s.Name, "%v", err)
 		}
 	}
@@ -216,19 +272,14 @@ func (l *loader) howTo(name string) string {
 		if s.Name != name {
 			continue
 		}
-		if s.Secret {
-			return fmt.Sprintf("%s or %s in the file", s.Env(), s.Name)
+		variable := s.Env()
+		if l.empty[variable] {
+			variable += " (which is there, but empty)"
 		}
-		return fmt.Sprintf("--%s, %s or %s in the file", s.Flag(), s.Env(), s.Name)
+		if s.Secret {
+			return fmt.Sprintf("%s or %s in the file", variable, s.Name)
+		}
+		return fmt.Sprintf("--%s, %s or %s in the file", s.Flag(), variable, s.Name)
 	}
 	return name
-}
-
-func slicesOfKeys(m map[string]string) []string {
-	keys := make([]string, 0, len(m))
-	for k := range m {
-		keys = append(keys, k)
-	}
-	slices.Sort(keys)
-	return keys
 }

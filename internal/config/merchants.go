@@ -4,10 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path/filepath"
 	"slices"
 	"strings"
 
 	"github.com/closeorder/closeorder/closer"
+	"github.com/closeorder/closeorder/internal/slips"
 	"github.com/closeorder/closeorder/signing"
 )
 
@@ -16,9 +18,13 @@ func (l *loader) loadMerchants() {
 	if !l.asked(Calls) {
 		return
 	}
+	if l.Merchant != "" {
+		l.id("mch_id")
+	}
 	single := ""
 	for _, name := range []string{"mch_id", "appid", "api_key", "api_key_file", "sign_type"} {
-		if l.given(name) {
+		// The one merchant of a command is looked for in the file.
+		if l.given(name) && !(name == "mch_id" && l.Merchant != "" && l.config.MerchantsFile != "") {
 			single = name
 			break
 		}
@@ -34,7 +40,9 @@ func (l *loader) loadMerchants() {
 	default:
 		l.singleMerchant()
 	}
-	l.config.Warnings = append(l.config.Warnings, Doubts(l.config.Merchants)...)
+	for _, text := range Doubts(l.config.Merchants) {
+		l.doubt("%s", text)
+	}
 }
 
 // Doubts says what WeChat Pay gives to no merchant. It is no mistake: a
@@ -42,12 +50,21 @@ func (l *loader) loadMerchants() {
 func Doubts(merchants []closer.Merchant) []string {
 	var doubts []string
 	for _, m := range merchants {
+		swapped := slips.LooksLikeKey(m.MchID)
 		if m.MchID != "" && strings.Trim(m.MchID, "0123456789") != "" {
-			doubts = append(doubts, fmt.Sprintf("mch_id %q is not digits alone, as those of WeChat Pay are; look for an appid or a space in its place", m.MchID))
+			id, place := fmt.Sprintf("mch_id %q", m.MchID), "an appid"
+			if swapped {
+				id, place = "a mch_id (not shown)", "an API key"
+			}
+			doubts = append(doubts, fmt.Sprintf("%s is not digits alone, as those of WeChat Pay are; look for %s in its place", id, place))
 		}
 		for _, key := range m.Keys {
 			if !key.HasPlatformLength() {
-				doubts = append(doubts, fmt.Sprintf("an API key of merchant %s is not 32 bytes long, as those (V2) of WeChat Pay are; look whether it is whole, and the V2 key", m.MchID))
+				of := m.MchID
+				if swapped {
+					of = "(not shown)"
+				}
+				doubts = append(doubts, fmt.Sprintf("an API key of merchant %s is not 32 bytes long, as those (V2) of WeChat Pay are; look whether it is whole, and the V2 key", of))
 			}
 		}
 	}
@@ -55,45 +72,75 @@ func Doubts(merchants []closer.Merchant) []string {
 }
 
 func (l *loader) singleMerchant() {
-	m := closer.Merchant{MchID: l.text("mch_id"), AppID: l.text("appid")}
-	if m.MchID == "" {
+	m := closer.Merchant{MchID: l.id("mch_id"), AppID: l.id("appid")}
+	if !l.given("mch_id") {
 		l.wrong("mch_id", "not set; set it with %s", l.howTo("mch_id"))
 	}
 	t, err := signing.ParseType(l.text("sign_type"))
 	if err != nil {
-		l.wrong("sign_type", "%q is neither MD5 nor HMAC-SHA256", l.text("sign_type"))
+		l.wrong("sign_type", "%v", err)
 	}
 	m.SignType = t
 	if key, ok := l.apiKey(); ok {
 		m.Keys = []signing.Key{key}
-		if m.MchID != "" && err == nil {
-			if err := m.Check(); err != nil {
-				l.wrong("mch_id", "%v", err)
-			}
+	}
+	// Only a merchant that is whole can be checked as one; all else was said.
+	if m.MchID != "" && len(m.Keys) > 0 && err == nil {
+		if err := m.Check(); err != nil {
+			l.wrong("mch_id", "%v", err)
 		}
 	}
 	l.config.Merchants = []closer.Merchant{m}
 }
 
+// id returns a mch_id or an appid, "" when it is not set or not as it must be.
+func (l *loader) id(name string) string {
+	v := l.values[name]
+	if !l.given(name) || l.isWrong(name) {
+		return ""
+	}
+	i := slices.IndexFunc(l.settings, func(s Setting) bool { return s.Name == name })
+	if v.problem != "" {
+		l.wrong(name, "%s", v.problem)
+		return ""
+	}
+	if err := l.settings[i].id(v.text); err != nil {
+		l.wrong(name, "%v", err)
+		return ""
+	}
+	return v.text
+}
+
+// isWrong reports whether something was said about a setting already.
+func (l *loader) isWrong(name string) bool {
+	return slices.ContainsFunc(l.mistakes, func(m Mistake) bool { return m.Setting == name })
+}
+
 func (l *loader) apiKey() (signing.Key, bool) {
 	// Not l.text: a key is taken as it is, white space is signing's to refuse.
 	name, text := "api_key", l.values["api_key"].text
-	if file := l.text("api_key_file"); file != "" {
-		if text != "" {
-			l.wrong("api_key_file", "api_key is set as well (%s); leave one of them out", l.values["api_key"].where)
-			return signing.Key{}, false
-		}
-		var ok bool
-		if text, ok = l.secretFile("api_key_file", file); !ok {
-			return signing.Key{}, false
-		}
+	var key signing.Key
+	var err error
+	switch file := l.text("api_key_file"); {
+	case file != "" && text != "":
+		l.wrong("api_key_file", "api_key is set as well (%s); leave one of them out", l.values["api_key"].where)
+		return signing.Key{}, false
+	case file != "":
 		name = "api_key_file"
-	}
-	if text == "" {
+		var data []byte
+		if data, err = l.read(file); err != nil {
+			if slips.LooksLikeKey(filepath.Base(file)) {
+				err = errors.New("there is no such file; this looks like a key itself (not shown), which is set with " + l.howTo("api_key"))
+			}
+		} else if key, err = signing.ReadKey(data); err != nil {
+			err = fmt.Errorf("%s: %w", file, err)
+		}
+	case text == "":
 		l.wrong("api_key", "not set; set it with %s, or name a file with %s", l.howTo("api_key"), l.howTo("api_key_file"))
 		return signing.Key{}, false
+	default:
+		key, err = signing.NewKey(text)
 	}
-	key, err := signing.NewKey(text)
 	if err != nil {
 		l.wrong(name, "%v", err)
 	}

@@ -10,6 +10,9 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/closeorder/closeorder/closer"
+	"github.com/closeorder/closeorder/internal/slips"
 )
 
 type duration = time.Duration
@@ -84,11 +87,46 @@ func between(at func(*Config) *duration, low, high string) parser {
 }
 
 func parseDuration(s string) (duration, error) {
-	d, err := time.ParseDuration(strings.TrimSpace(s))
+	s = strings.TrimSpace(s)
+	d, err := time.ParseDuration(s)
 	if err != nil {
-		return 0, fmt.Errorf("%q is not a duration; write for example 500ms, 10s, 5m or 1h30m", s)
+		return 0, fmt.Errorf("%q is not a duration%s", s, durationRemedy(s))
 	}
 	return d, nil
+}
+
+// measure is a number and what people write behind it.
+var measure = regexp.MustCompile(`^([0-9]+(?:\.[0-9]+)?)\s*([a-zA-Zµμ]*)\.?$`)
+
+// durationRemedy says what to write for s, as far as that is clear.
+func durationRemedy(s string) string {
+	const example = "; write for example 500ms, 10s, 5m or 1h30m"
+	if joined := strings.Join(strings.Fields(s), ""); joined != s {
+		if _, err := time.ParseDuration(joined); err == nil {
+			return ": it has a blank in it; write " + joined
+		}
+	}
+	m := measure.FindStringSubmatch(s)
+	if m == nil {
+		return example
+	}
+	switch unit := strings.ToLower(m[2]); unit {
+	case "":
+		return fmt.Sprintf(": it has no unit; write %ss for seconds, %sms for milliseconds", m[1], m[1])
+	case "d", "day", "days":
+		if days, err := strconv.Atoi(m[1]); err == nil && days < 1000 {
+			return fmt.Sprintf(": there is no unit of days; write %dh", days*24)
+		}
+	case "s", "sec", "secs", "second", "seconds":
+		return "; write " + m[1] + "s"
+	case "m", "min", "mins", "minute", "minutes":
+		return "; write " + m[1] + "m"
+	case "h", "hr", "hrs", "hour", "hours":
+		return "; write " + m[1] + "h"
+	case "ms", "msec", "msecs", "millis", "milliseconds":
+		return "; write " + m[1] + "ms"
+	}
+	return example
 }
 
 func mustDuration(s string) duration {
@@ -131,7 +169,7 @@ func addresses(at func(*Config) *[]string) parser {
 		if len(items) == 0 {
 			return fmt.Errorf("names no broker; write for example kafka-1:9092,kafka-2:9092")
 		}
-		if strings.ContainsAny(s, "@/") {
+		if strings.Contains(s, "@") {
 			return fmt.Errorf("%q holds more than host:port (user and password are kafka.sasl.username and kafka.sasl.password); write for example kafka-1:9092,kafka-2:9092", redact(s))
 		}
 		var wrong []string
@@ -151,7 +189,16 @@ func addresses(at func(*Config) *[]string) parser {
 func checkAddress(s string) error {
 	host, port, err := net.SplitHostPort(s)
 	n, bad := strconv.Atoi(port)
-	if err != nil || host == "" || bad != nil || n < 1 || n > 65535 {
+	_, quoted := slips.Unquote(s)
+	_, behind, isURL := strings.Cut(s, "://")
+	switch {
+	case quoted:
+		return fmt.Errorf("%s is in quotes, leave them out", s)
+	case strings.ContainsAny(s, "; \t"):
+		return fmt.Errorf("%q is not host:port; write commas between several, as in kafka-1:9092,kafka-2:9092", s)
+	case isURL:
+		return fmt.Errorf("%q is not host:port; write %s", s, strings.TrimRight(behind, "/"))
+	case err != nil || host == "" || strings.Contains(s, "/") || slips.Wide(s) != "" || bad != nil || n < 1 || n > 65535:
 		return fmt.Errorf("%q is not host:port; write for example kafka-1:9092", s)
 	}
 	return nil
@@ -229,24 +276,41 @@ func urls(at func(*Config) *[]string) parser {
 		// A password may hold a comma, so that an item is only a part of it:
 		// whatever stands before an @ is nobody's to see.
 		if strings.Contains(s, "@") {
-			return fmt.Errorf("%q has more than scheme, host and port; leave the rest out", redact(s))
+			return fmt.Errorf("%q must be plain base URLs, without user and password", redact(s))
 		}
+		hosts, problems := closer.ParseHosts(items)
 		var wrong []string
-		for i, item := range items {
-			u, err := url.Parse(item)
-			switch {
-			case err != nil, u.Scheme != "http" && u.Scheme != "https", u.Hostname() == "":
-				wrong = append(wrong, fmt.Sprintf("%q is not a base URL; write for example https://api.mch.weixin.qq.com", redact(item)))
-			case u.User != nil, strings.Trim(u.Path, "/") != "", u.RawQuery != "", u.Fragment != "":
-				wrong = append(wrong, fmt.Sprintf("%q has more than scheme, host and port; leave the rest out", redact(item)))
-			default:
-				items[i] = u.Scheme + "://" + u.Host
+		for i := range items {
+			if err := problems[i]; err != nil {
+				wrong = append(wrong, err.Error())
 			}
 		}
 		if len(wrong) > 0 {
 			return errors.New(strings.Join(wrong, "; "))
 		}
-		*at(c) = items
+		*at(c) = hosts
+		return nil
+	}
+}
+
+func confirm(at func(*Config) *string) parser {
+	return func(c *Config, s string) error {
+		mode, err := closer.ParseConfirm(strings.ToLower(strings.TrimSpace(s)))
+		*at(c) = string(mode)
+		return err
+	}
+}
+
+func rate(at func(*Config) *float64) parser {
+	return func(c *Config, s string) error {
+		n, err := strconv.ParseFloat(strings.TrimSpace(s), 64)
+		if err != nil {
+			n = -1
+		}
+		if err := closer.CheckRate(n); err != nil {
+			return fmt.Errorf("%q %w", s, err)
+		}
+		*at(c) = n
 		return nil
 	}
 }

@@ -2,7 +2,11 @@ package config
 
 import (
 	"slices"
+	"strconv"
 	"strings"
+
+	"github.com/closeorder/closeorder/closer"
+	"github.com/closeorder/closeorder/signing"
 )
 
 // Section names the settings that a command may need together.
@@ -39,7 +43,13 @@ type Setting struct {
 	Secret bool
 
 	parse func(*Config, string) error
+	// list: several values, with commas between them, or a list in YAML.
+	list bool
+	// id is the rule of a mch_id or an appid, nil for all others.
+	id func(string) error
 }
+
+const saslPassword = "kafka.sasl.password"
 
 // Env is the environment variable: CLOSEORDER_KAFKA_TLS_CA_FILE.
 func (s Setting) Env() string {
@@ -75,7 +85,7 @@ func Settings(sections ...Section) []Setting {
 
 func table() []Setting {
 	return []Setting{
-		{Name: "kafka.brokers", Section: Connection, Default: "127.0.0.1:9092",
+		{Name: "kafka.brokers", list: true, Section: Connection, Default: "127.0.0.1:9092",
 			What:  "bootstrap brokers, host:port, comma-separated",
 			parse: addresses(func(c *Config) *[]string { return &c.Kafka.Brokers })},
 		{Name: "kafka.client_id", Section: Connection, Default: "closeorder",
@@ -102,7 +112,7 @@ func table() []Setting {
 		{Name: "kafka.sasl.username", Section: Connection,
 			What:  "SASL user",
 			parse: text(func(c *Config) *string { return &c.Kafka.SASL.Username })},
-		{Name: "kafka.sasl.password", Section: Connection, Secret: true,
+		{Name: saslPassword, Section: Connection, Secret: true,
 			What:  "SASL password",
 			parse: secret(func(c *Config) *Secret { return &c.Kafka.SASL.Password })},
 		{Name: "kafka.sasl.password_file", Section: Connection,
@@ -120,29 +130,29 @@ func table() []Setting {
 		{Name: "topics.retries_prefix", Section: TopicNames, Default: "closeorder.retries",
 			What:  "a retry topic is this, a dot and its delay",
 			parse: topicPrefix(func(c *Config) *string { return &c.Topics.RetriesPrefix })},
-		{Name: "topics.retry_delays", Section: TopicNames, Default: "10s,1m,5m,30m,2h",
+		{Name: "topics.retry_delays", list: true, Section: TopicNames, Default: "10s,1m,5m,30m,2h",
 			What:  "delays of the retry topics, ascending, comma-separated",
 			parse: delays(func(c *Config) *[]duration { return &c.Topics.RetryDelays })},
 
-		{Name: "gateway.urls", Section: Calls, Default: "https://api.mch.weixin.qq.com,https://api2.mch.weixin.qq.com",
-			What:  "base URLs of the gateway in order of preference, comma-separated",
+		{Name: "gateway.urls", list: true, Section: Calls, Default: "https://api.mch.weixin.qq.com,https://api2.mch.weixin.qq.com",
+			What:  "base URLs of the gateway in order of preference, comma-separated; a path is kept",
 			parse: urls(func(c *Config) *[]string { return &c.Gateway.URLs })},
-		{Name: "gateway.attempt_timeout", Section: Calls, Default: "8s",
+		{Name: "gateway.attempt_timeout", Section: Calls, Default: ShortDuration(closer.DefaultAttemptTimeout),
 			What:  "end of one call",
 			parse: between(func(c *Config) *duration { return &c.Gateway.AttemptTimeout }, "100ms", "1m")},
-		{Name: "gateway.budget", Section: Calls, Default: "20s",
+		{Name: "gateway.budget", Section: Calls, Default: ShortDuration(closer.DefaultBudget),
 			What:  "time for all attempts in place of one request, waits included",
 			parse: between(func(c *Config) *duration { return &c.Gateway.Budget }, "100ms", "5m")},
-		{Name: "gateway.confirm", Section: Calls, Default: "doubt",
+		{Name: "gateway.confirm", Section: Calls, Default: string(closer.DefaultConfirm),
 			What:  "ask orderquery after a close: never, doubt (when the reply leaves one) or always",
-			parse: choice(func(c *Config) *string { return &c.Gateway.Confirm }, "never", "doubt", "always")},
-		{Name: "gateway.settle_age", Section: Calls, Default: "1m",
+			parse: confirm(func(c *Config) *string { return &c.Gateway.Confirm })},
+		{Name: "gateway.settle_age", Section: Calls, Default: ShortDuration(closer.DefaultSettleAge),
 			What:  "an order this old has no create call on its way any more: longer than the time-out of yours, retries included",
 			parse: between(func(c *Config) *duration { return &c.Gateway.SettleAge }, "1s", "24h")},
-		{Name: "gateway.rate", Section: Calls, Default: "300",
+		{Name: "gateway.rate", Section: Calls, Default: strconv.Itoa(closer.DefaultRate),
 			What:  "the most calls per second for one merchant, unless the merchants file says otherwise",
-			parse: number(func(c *Config) *int { return &c.Gateway.Rate }, 1, 100_000)},
-		{Name: "gateway.max_concurrency", Section: Calls, Default: "512",
+			parse: rate(func(c *Config) *float64 { return &c.Gateway.Rate })},
+		{Name: "gateway.max_concurrency", Section: Calls, Default: strconv.Itoa(closer.DefaultMaxConcurrency),
 			What:  "the most calls at once to one gateway host; below that it adapts by itself",
 			parse: number(func(c *Config) *int { return &c.Gateway.MaxConcurrency }, 1, 100_000)},
 		{Name: "gateway.ca_file", Section: Calls,
@@ -155,15 +165,15 @@ func table() []Setting {
 		{Name: "merchants_file", Section: Calls,
 			What:  "YAML file of many merchants, instead of mch_id, appid, api_key and sign_type",
 			parse: text(func(c *Config) *string { return &c.MerchantsFile })},
-		{Name: "mch_id", Section: Calls,
+		{Name: "mch_id", Section: Calls, id: closer.CheckMchID,
 			What: "mch_id of a single merchant"},
-		{Name: "appid", Section: Calls,
+		{Name: "appid", Section: Calls, id: closer.CheckAppID,
 			What: "appid of the single merchant, for requests that name none"},
 		{Name: "api_key", Section: Calls, Secret: true,
 			What: "API key (V2) of the single merchant"},
 		{Name: "api_key_file", Section: Calls,
 			What: "file that holds the API key of the single merchant, instead of api_key"},
-		{Name: "sign_type", Section: Calls, Default: "MD5",
+		{Name: "sign_type", Section: Calls, Default: string(signing.MD5),
 			What: "how the single merchant signs: MD5 or HMAC-SHA256"},
 
 		{Name: "kafka.group", Section: Work, Default: "closeorder",
@@ -185,7 +195,7 @@ func table() []Setting {
 			What:  "an order younger than this waits, when its request says its age; 0 = off",
 			parse: between(func(c *Config) *duration { return &c.MinOrderAge }, "0s", "24h")},
 		{Name: "shutdown_grace", Section: Work, Default: "25s",
-			What:  "calls in flight may go on for so long after SIGTERM",
+			What:  "calls in flight may go on for so long after SIGTERM; 0s cuts them off at once",
 			parse: between(func(c *Config) *duration { return &c.ShutdownGrace }, "0s", "1h")},
 		{Name: "admin_addr", Section: Work,
 			What:  "host:port of health and metrics; reserved, nothing is served there yet",
