@@ -82,6 +82,19 @@ func checkCloseFlags(o *closer.Order, createdAt string) error {
 	if len(missing) > 0 {
 		return usagef("%s must be given", strings.Join(missing, " and "))
 	}
+	for _, f := range []struct {
+		flag, value string
+		check       func(string) error
+	}{
+		{"--appid", o.AppID, closer.CheckAppID}, {"--sub-mch-id", o.SubMchID, closer.CheckMchID}, {"--sub-appid", o.SubAppID, closer.CheckAppID},
+	} {
+		if f.value == "" {
+			continue
+		}
+		if err := f.check(f.value); err != nil {
+			return usagef("%s %v", f.flag, err)
+		}
+	}
 	if createdAt != "" {
 		t, err := time.Parse(time.RFC3339, createdAt)
 		if err != nil {

@@ -71,7 +71,11 @@ func (a *app) signatureKey(f signature) (signing.Key, error) {
 		if err != nil {
 			return signing.Key{}, usagef("--key-file: %v", err)
 		}
-		text = strings.TrimRight(string(data), "\r\n")
+		key, err := signing.ReadKey(data)
+		if err != nil {
+			return signing.Key{}, usagef("--key-file: %s: %v", name, err)
+		}
+		return key, nil
 	}
 	key, err := signing.NewKey(text)
 	if err != nil {

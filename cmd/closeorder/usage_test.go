@@ -65,6 +65,8 @@ func TestWrongUsageIsNamedAndEndsWithExitCode2(t *testing.T) {
 		"close",
 		"close --mch-id 1 --out-trade-no T1",
 		"close --mch-id 1 --out-trade-no T1 --order-created-at yesterday",
+		"close --mch-id 1 --out-trade-no T1 --sub-mch-id 1.9e+09",
+		"close --mch-id 1 --out-trade-no T1 --appid wx'1",
 		"sign a=b",
 		"sign --key k --key-env K a=b",
 		"sign --key k",

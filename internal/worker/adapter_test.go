@@ -61,7 +61,7 @@ func TestTheGatewaysSettingsReachTheCloser(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := closer.Config{
-		Hosts: []string{"u"}, AttemptTimeout: 3 * time.Second, ConnectTimeout: 3 * time.Second, Budget: 4 * time.Second,
+		Hosts: []string{"u"}, AttemptTimeout: 3 * time.Second, Budget: 4 * time.Second,
 		Confirm: closer.ConfirmAlways, SettleAge: 5 * time.Second, Rate: 6, MaxConcurrency: 7,
 	}
 	if fmt.Sprintf("%+v", got) != fmt.Sprintf("%+v", want) {

@@ -112,11 +112,9 @@ func GatewayConfig(g config.Gateway) (closer.Config, error) {
 		Budget:         g.Budget,
 		AttemptTimeout: g.AttemptTimeout,
 		SettleAge:      g.SettleAge,
-		Rate:           float64(g.Rate),
+		Rate:           g.Rate,
 		MaxConcurrency: g.MaxConcurrency,
 	}
-	// No connect may outlive the attempt that it is made for.
-	c.ConnectTimeout = min(5*time.Second, g.AttemptTimeout)
 	if g.CAFile != "" {
 		pem, err := os.ReadFile(g.CAFile)
 		if err != nil {
