@@ -10,40 +10,42 @@ type partitioner struct {
 	name string
 	// remedy is what its clients set to go by Java's rule; empty where they do.
 	remedy string
-	hash   func(h *hashes) uint32
+	hash   int // of hashes
 	reduce func(hash uint32, partitions int) int
 }
 
 // place is where the partitioner puts a key that is not empty. Empty keys tell
 // nothing: Java's clients hash them, librdkafka's CRC32 sends them anywhere.
 func (p *partitioner) place(h *hashes, partitions int) int {
-	return p.reduce(p.hash(h), partitions)
+	return p.reduce(h[p.hash], partitions)
 }
 
 // partitioners are the rules that are known. Where two agree, as the signs of a
 // hash do not matter to a number of partitions that is a power of two, the one
 // that stands first is meant.
 var partitioners = []*partitioner{
-	{"murmur2 (Java's)", "", (*hashes).ofMurmur2, positive},
-	{"CRC32 (librdkafka's default)", "partitioner=murmur2_random in clients on librdkafka, kafka.Murmur2Balancer in kafka-go", (*hashes).ofCRC32, unsigned},
-	{"FNV-1a (sarama's default)", "sarama.NewMurmur2Partitioner, or kafka.Murmur2Balancer in kafka-go", (*hashes).ofFNV1a, absolute},
-	{"FNV-1a (sarama's reference)", "sarama.NewMurmur2Partitioner, or kafka.Murmur2Balancer in kafka-go", (*hashes).ofFNV1a, positive},
-	{"FNV-1a (unsigned)", "sarama.NewMurmur2Partitioner", (*hashes).ofFNV1a, unsigned},
-	{"murmur2, unsigned (@platformatic/kafka's default)", "compatibilityPartitioner in @platformatic/kafka", (*hashes).ofMurmur2, unsigned},
-	{"murmur2 as KafkaJS before 2.0 computes it", "Partitioners.DefaultPartitioner in KafkaJS 2", (*hashes).ofLegacy, positive},
+	{"murmur2 (Java's)", "", ofMurmur2, positive},
+	{"CRC32 (librdkafka's default)", "partitioner=murmur2_random in clients on librdkafka, kafka.Murmur2Balancer in kafka-go", ofCRC32, unsigned},
+	{"FNV-1a (sarama's default)", "sarama.NewMurmur2Partitioner, or kafka.Murmur2Balancer in kafka-go", ofFNV1a, absolute},
+	{"FNV-1a (sarama's reference)", "sarama.NewMurmur2Partitioner, or kafka.Murmur2Balancer in kafka-go", ofFNV1a, positive},
+	{"FNV-1a (unsigned)", "sarama.NewMurmur2Partitioner", ofFNV1a, unsigned},
+	{"murmur2, unsigned (@platformatic/kafka's default)", "compatibilityPartitioner in @platformatic/kafka", ofMurmur2, unsigned},
+	{"murmur2 as KafkaJS before 2.0 computes it", "Partitioners.DefaultPartitioner in KafkaJS 2", ofLegacy, positive},
 }
 
 // hashes are those of one key.
-type hashes struct{ murmur2, crc32, fnv1a, legacy uint32 }
+type hashes [4]uint32
+
+const (
+	ofMurmur2 = iota
+	ofCRC32
+	ofFNV1a
+	ofLegacy
+)
 
 func hashesOf(key []byte) hashes {
-	return hashes{murmur2(key), crc32.ChecksumIEEE(key), fnv1a(key), legacyMurmur2(key)}
+	return hashes{ofMurmur2: murmur2(key), ofCRC32: crc32.ChecksumIEEE(key), ofFNV1a: fnv1a(key), ofLegacy: legacyMurmur2(key)}
 }
-
-func (h *hashes) ofMurmur2() uint32 { return h.murmur2 }
-func (h *hashes) ofCRC32() uint32   { return h.crc32 }
-func (h *hashes) ofFNV1a() uint32   { return h.fnv1a }
-func (h *hashes) ofLegacy() uint32  { return h.legacy }
 
 // positive clears the sign, as Java's Utils.toPositive does.
 func positive(hash uint32, partitions int) int { return int(hash&0x7fffffff) % partitions }

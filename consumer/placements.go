@@ -243,7 +243,7 @@ func judge(keys []sighted, partitions int) judgement {
 		j.found = append(j.found, f)
 	}
 	j.rest = len(rest)
-	if several(j.found) {
+	if several(j.found) && !slices.ContainsFunc(j.found, func(f found) bool { return f.by.hash != j.found[0].by.hash }) {
 		counts := []int{partitions}
 		for _, f := range j.found {
 			counts = append(counts, f.of)
