@@ -187,6 +187,28 @@ func TestJudgementsOfDrawnTopics(t *testing.T) {
 	}))
 }
 
+// Few keys from before partitions were added, and few from after that: neither
+// can be sure of alone.
+func TestAFewOldAndAFewNewKeysAreNotUnknown(t *testing.T) {
+	r := rand.New(rand.NewPCG(5, 6))
+	for _, by := range partitioners {
+		for before := 1; before <= 4; before++ {
+			for keys := 50; keys <= 150; keys += 5 {
+				now, old := before+1, keys/10+r.IntN(keys)
+				j := judge(stand(r, keys, now, func(i int) shop {
+					if i < old {
+						return keyedBy(by, before)
+					}
+					return keyedBy(by, now)
+				}), now)
+				if j.kind != nothing && j.kind != grown {
+					t.Fatalf("%d keys of %s, the first %d of %d partitions, the others of %d: %s", keys, by.name, old, before, now, j.text())
+				}
+			}
+		}
+	}
+}
+
 func TestChanceDoesNotPassForAPartitioner(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	for i := range 2000 {
