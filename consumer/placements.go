@@ -434,10 +434,10 @@ func (j judgement) tell(log logrus.FieldLogger) {
 	switch j.kind {
 	case mixed:
 		log.Warn("requests are keyed by more than one partitioner: " + seen + ". Requests of one order may stand in two partitions: " + sideBySide +
-			". Give all producers one partitioner, murmur2 say: " + strings.Join(j.remedies(), "; "))
+			". Give all producers one partitioner, say murmur2: " + strings.Join(j.remedies(), "; "))
 	case unknown:
 		log.Warn("requests do not stand where their keys belong: " + seen + ". Their producers ignore the keys (kafka-go does unless it has a Balancer), or have a partitioner of their own. Unless all share that one, requests of one order may stand in two partitions: " + sideBySide +
-			". Give all producers one partitioner, murmur2 say: kafka.Murmur2Balancer in kafka-go, partitioner=murmur2_random in clients on librdkafka")
+			". Give all producers one partitioner, say murmur2: kafka.Murmur2Balancer in kafka-go, partitioner=murmur2_random in clients on librdkafka")
 	case grown:
 		log.Info("requests from before partitions were added: " + seen + ". Of one order some may stand in another partition than later ones: " + sideBySide + ". It ends with the old requests")
 	}
