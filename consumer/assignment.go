@@ -31,6 +31,7 @@ func (a *assignment) assign(gen generation) {
 	w := a.worker
 	a.compare(gen.counts)
 	w.publisher.grow(gen.counts)
+	w.placed.count(gen.counts[w.topics.Requests])
 	wanted := make(map[place]bool)
 	var kept, fresh, gone []*partition
 	for topic, ids := range gen.assigned {

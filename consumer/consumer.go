@@ -85,6 +85,7 @@ type Worker struct {
 	publisher *publisher
 	committer *committer
 	holds     *holds
+	placed    *placements
 	trouble   trouble
 	life      context.Context // ends when Run is over; parent of all partitions
 	wg        sync.WaitGroup
@@ -157,6 +158,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	}
 	w.lanes = newLanes(w.cfg.MaxInFlight, m.alive, w.closer.Alive, w.log)
 	w.holds = newHolds(w.log)
+	w.placed = newPlacements(w.topics.Requests, w.log)
 	w.lanes.call = w.call
 	m.renewed = w.lanes.poke
 	w.publisher = newPublisher(w.cluster, m.alive, w.log)
@@ -219,6 +221,7 @@ func (w *Worker) take(t *task) {
 	}
 	req, err := events.DecodeRequest(t.msg)
 	t.req = req
+	w.placed.look(t)
 	if err != nil {
 		w.reject(t, err.Error())
 		return

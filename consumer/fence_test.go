@@ -97,7 +97,7 @@ func TestNothingIsPublishedBehindAFence(t *testing.T) {
 	end()
 	answers := make(chan error, 2)
 	for _, fence := range []context.Context{ended, context.Background()} {
-		p.publish(publication{topic: "t", to: keyed, msg: events.Message{Key: []byte("k"), Value: []byte("v")}, fence: fence, done: func(err error) { answers <- err }})
+		p.publish(publication{topic: "t", msg: events.Message{Key: []byte("k"), Value: []byte("v")}, fence: fence, done: func(err error) { answers <- err }})
 	}
 	if err := <-answers; !errors.Is(err, errFencedOff) {
 		t.Errorf("the fenced record: %v", err)

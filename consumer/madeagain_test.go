@@ -159,6 +159,8 @@ func TestALogMadeAgainThatIsLongerThanThePositionIsReadFromThere(t *testing.T) {
 
 // Outcomes go to partitions that were added after a restart, when their keys
 // say so.
+// An outcome goes to the number of its request's partition: new partitions are
+// used when the requests have them too.
 func TestAnOutcomesTopicThatGetsMorePartitionsIsUsedAfterARestart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
@@ -173,10 +175,12 @@ func TestAnOutcomesTopicThatGetsMorePartitionsIsUsedAfterARestart(t *testing.T) 
 		stop := c.worker(&closing{}, nil)
 		c.request(numbered("A", 20)...)
 		c.outcomes(20)
-		if _, err := c.admin().UpdatePartitions(t.Context(), 6, "outcomes"); err != nil {
-			t.Fatal(err)
+		for _, topic := range []string{"outcomes", "requests", "retry.10s", "retry.1m", "retry.5m"} {
+			if _, err := c.admin().UpdatePartitions(t.Context(), 6, topic); err != nil {
+				t.Fatal(err)
+			}
 		}
-		time.Sleep(time.Minute)
+		time.Sleep(6 * time.Minute) // by then the shop knows
 		c.request(numbered("B", 20)...)
 		time.Sleep(time.Minute)
 		stop()

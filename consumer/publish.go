@@ -16,7 +16,10 @@ import (
 type publication struct {
 	topic string
 	msg   events.Message
-	// to is the partition, modulo their number; keyed lets the key decide.
+	// to is the number of a partition, modulo how many the topic has: that of
+	// the request. What follows from requests of one order, which stand in one
+	// partition, so stands in one partition too, whatever partitioner the
+	// order service has.
 	to int
 	// fence: when it has ended, the record is not sent (any more).
 	fence context.Context
@@ -40,8 +43,8 @@ const (
 )
 
 // publisher writes records with acks=all: one batcher per partition, one
-// request of it in flight at a time, so that records of one key keep their
-// order. A batcher sends what has queued up while the request before was
+// request of it in flight at a time, so that records of one request's partition
+// keep their order. A batcher sends what has queued up while the request before was
 // under way: latency when there is little, batches when there is much, and
 // no timer.
 //
@@ -67,7 +70,6 @@ type publisher struct {
 // topicQueue holds records until the number of partitions is known.
 type topicQueue struct {
 	batchers []*batcher
-	ids      []int // 0, 1, ... as kafka-go's balancer wants them
 	unrouted []publication
 	asking   bool
 }
@@ -121,21 +123,11 @@ func (p *publisher) route(pub publication) {
 		}
 		return
 	}
-	q.batchers[partitionOf(pub, q.ids)].add(pub)
+	q.batchers[pub.to%len(q.batchers)].add(pub)
 }
 
 // leaseLook is how often a batcher looks whether the membership holds again.
 const leaseLook = 100 * time.Millisecond
-
-// keyed sends a record where Kafka's Java clients would for its key.
-const keyed = -1
-
-func partitionOf(pub publication, ids []int) int {
-	if pub.to != keyed {
-		return pub.to % len(ids)
-	}
-	return kafka.Murmur2Balancer{}.Balance(kafka.Message{Key: pub.msg.Key}, ids...)
-}
 
 // resolve finds out how many partitions a topic has, starts its batchers and
 // routes what has waited.
@@ -185,7 +177,7 @@ func (p *publisher) grow(counts map[string]int) {
 func (p *publisher) extend(topic string, q *topicQueue, n int) {
 	for id := len(q.batchers); id < n; id++ {
 		b := &batcher{publisher: p, place: place{topic, id}, wake: make(chan struct{}, 1)}
-		q.batchers, q.ids = append(q.batchers, b), append(q.ids, id)
+		q.batchers = append(q.batchers, b)
 		p.wg.Go(b.run)
 	}
 }
@@ -313,8 +305,7 @@ func (b *batcher) retired(batch []publication) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	q := p.topics[b.topic]
-	n := min(counts[b.topic], len(q.batchers))
-	q.batchers, q.ids = q.batchers[:n], q.ids[:n]
+	q.batchers = q.batchers[:min(counts[b.topic], len(q.batchers))]
 	b.mu.Lock() // nothing is added any more: route does not know the batcher now
 	defer b.mu.Unlock()
 	for _, pub := range batch {

@@ -150,8 +150,9 @@ func (w *Worker) publishRecord(t *task, r record, done func(error)) {
 // errReplaced ends a record that another settlement has taken the place of.
 var errReplaced = errors.New("replaced")
 
-// outcome makes the answer's outcome. Its key is the request's, so that the
-// outcomes of one order stay in order.
+// outcome makes the answer's outcome. Its key is the request's, and its
+// partition the one with the number of the request's, so that the outcomes of
+// one order stay in order wherever its order service puts them.
 func (w *Worker) outcome(t *task, a Answer) record {
 	result := events.Failed
 	switch a.Disposition {
@@ -171,7 +172,7 @@ func (w *Worker) outcome(t *task, a Answer) record {
 	if len(o.Key) == 0 && o.OutTradeNo == "" {
 		o.Key = []byte(o.ID) // the topic may be compacted, which takes no record without a key
 	}
-	r := record{topic: w.topics.Outcomes, to: keyed, msg: w.encodeOutcome(t, o)}
+	r := record{topic: w.topics.Outcomes, to: t.source.Partition, msg: w.encodeOutcome(t, o)}
 	if o.Metadata != nil || o.Message != "" {
 		r.smaller = append(r.smaller, func() events.Message {
 			o.Metadata, o.Message = nil, "shortened: the broker refused the whole outcome for its size"
@@ -224,7 +225,7 @@ func (w *Worker) deadLetter(t *task, a Answer) record {
 		SourceTimestamp: t.time,
 	}
 	return record{
-		topic: w.topics.DeadLetters, to: t.deadLetterTo(), msg: events.EncodeDeadLetter(d),
+		topic: w.topics.DeadLetters, to: t.source.Partition, msg: events.EncodeDeadLetter(d),
 		smaller: []func() events.Message{
 			func() events.Message {
 				d.Original.Value = nil
@@ -243,15 +244,6 @@ func (w *Worker) deadLetter(t *task, a Answer) record {
 			},
 		},
 	}
-}
-
-// deadLetterTo lets the key decide the partition of a dead letter; one without
-// a key goes by its source, so that there is no luck in it.
-func (t *task) deadLetterTo() int {
-	if t.msg.Key != nil {
-		return keyed
-	}
-	return t.source.Partition
 }
 
 // fields name a task in the log: enough to find it in Kafka and in the shop.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/closeorder/closeorder/events"
 	"github.com/closeorder/closeorder/internal/deadletters"
+	"github.com/closeorder/closeorder/internal/topicwriter"
 )
 
 // replayPrinter says what a replay does, and did.
@@ -57,8 +58,10 @@ type replayLine struct {
 	OutTradeNo string         `json:"out_trade_no,omitempty"`
 	RequestID  string         `json:"request_id,omitempty"`
 	// Replay is the number of the replay.
-	Replay int            `json:"replay"`
-	Landed *events.Source `json:"landed,omitempty"`
+	Replay int `json:"replay"`
+	// ToPartition is where it is to be sent, absent where its key decides that.
+	ToPartition *int           `json:"to_partition,omitempty"`
+	Landed      *events.Source `json:"landed,omitempty"`
 }
 
 // replaySummary is the last JSON line.
@@ -77,6 +80,9 @@ func (p *replayPrinter) line(s deadletters.Step) replayLine {
 	}
 	if s.Skip != deadletters.Unreadable {
 		l.Source = &s.Source
+	}
+	if s.Skip == "" && s.To != topicwriter.ByKey {
+		l.ToPartition = &s.To
 	}
 	landed, sent := p.sent[s.At]
 	switch {
@@ -138,6 +144,9 @@ func (p *replayPrinter) table() {
 		switch l.Action {
 		case wouldReplay:
 			colour, action = green, "replay"
+			if s.To == topicwriter.ByKey {
+				note = fmt.Sprintf("its key decides the partition: it came from %s, partition %d", s.Source.Topic, s.Source.Partition)
+			}
 		case didReplay:
 			colour, action, note = green, "replayed", "now at "+place(*l.Landed)
 		case didLeave:

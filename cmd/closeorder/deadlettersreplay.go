@@ -23,7 +23,10 @@ func (a *app) deadLettersReplayCommand() *cobra.Command {
 		Use: "replay", Short: "Sends dead letters again; without --yes it says what it would do", Args: noArgs,
 		Long: `Sends the requests of dead letters to the requests topic again: key, value and
 headers byte for byte, and the number of the replay. The outcome of a replay
-supersedes the failed one of the request.
+supersedes the failed one of the request. Each goes to the partition that the
+request came from, so that it meets the other requests of its order whatever
+partitioner their producers have; where that is no more, or was of another
+topic, its key decides, as in Java's clients.
 
 What is not sent: requests that have a final outcome by now (closed or paid),
 those that were sent again already, those replayed --max-replays times, expired

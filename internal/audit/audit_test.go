@@ -261,6 +261,32 @@ func TestPlantedWorlds(t *testing.T) {
 				p.deletes("outcomes", part, end.Offset)
 			}
 		}},
+		{"an outcome stands where its request does, and may be gone there", func(p *planted) {
+			order, here := "A", 1 // its key belongs to partition 0, of one and of two
+			if home([]byte(order), 2) == 1 {
+				order = otherHome(order, 2)
+			}
+			p.write("outcomes", here, p.encode(outcomeOf(message(order, 0), p.request(here, order), events.Closed, p.now)))
+			p.now = p.now.Add(24 * time.Hour)
+			p.request(here, order+"x") // a hole: nothing of this age is gone
+			p.commits("requests", here, 2)
+			p.deletes("outcomes", here, 1)
+			p.now = p.now.Add(-20 * time.Hour)
+			p.write("outcomes", here, p.encode(outcomeOf(message("later", 0), events.Source{Topic: "elsewhere"}, events.Closed, p.now)))
+		}},
+		{"outcomes that stand by their key and those that stand by their request answer alike", func(p *planted) {
+			for i := range 8 {
+				order := fmt.Sprint("A", i)
+				at := p.request(i%2, order)
+				if i < 4 {
+					p.answers(at, order, events.Closed)
+				} else {
+					p.write("outcomes", at.Partition, p.encode(outcomeOf(message(order, 0), at, events.Closed, p.now)))
+				}
+			}
+			p.commits("requests", 0, 4)
+			p.commits("requests", 1, 4)
+		}},
 		{"a range finds the outcomes that a clock far ahead has put before it", func(p *planted) {
 			a, both, late, dead := p.request(0, "A"), p.request(0, "both"), p.request(0, "late"), p.request(0, "dead")
 			p.request(0, "hole")

@@ -103,10 +103,11 @@ func (l *logs) mayBeGone(rec topicreader.Record, req events.Request) bool {
 	return false
 }
 
-// homes are the partitions where the outcome of a request can stand: those of
-// the record's key, or of out_trade_no where it has none; any of them where it
-// has neither. A key has another home for each number of partitions, and the
-// topic may have had any number up to today's when the outcome was written.
+// homes are the partitions where the outcome of a request can stand: the one
+// with the number of the request's, as workers write it, and those of its key,
+// or of out_trade_no where it has none, as earlier ones did; any of them where
+// it had neither. Both go by how many partitions the topic has, and it may have
+// had any number up to today's when the outcome was written.
 func (l *logs) homes(rec topicreader.Record, req events.Request) []int {
 	all := slices.Sorted(maps.Keys(l.snapshot.to[l.snapshot.scope.Topics.Outcomes]))
 	key := rec.Key
@@ -118,6 +119,7 @@ func (l *logs) homes(rec topicreader.Record, req events.Request) []int {
 	}
 	homes := map[int]bool{}
 	for n := range all {
+		homes[all[rec.Partition%(n+1)]] = true
 		homes[kafka.Murmur2Balancer{}.Balance(kafka.Message{Key: key}, all[:n+1]...)] = true
 	}
 	return slices.Sorted(maps.Keys(homes))

@@ -12,6 +12,7 @@ import (
 
 	"github.com/closeorder/closeorder/events"
 	"github.com/closeorder/closeorder/internal/topicreader"
+	"github.com/closeorder/closeorder/internal/topicwriter"
 )
 
 // Skip is why a dead letter is not replayed. The texts are stable.
@@ -61,6 +62,12 @@ type Step struct {
 	RequestID  string
 	// Replay is the number that the replay gets, or would get.
 	Replay int
+	// To is the partition of the requests topic that it is sent to: the one
+	// that the request came from, so that it stands where its order service
+	// puts the requests of its order. topicwriter.ByKey where that is another
+	// topic's, or is no more. Partitions only ever grow, unless a topic is made
+	// again: then the key decides when it is sent.
+	To int
 	// Skip says why it is not replayed; empty: it is. Why is for people.
 	Skip Skip
 	Why  string
@@ -143,6 +150,9 @@ func Make(ctx context.Context, r *topicreader.Reader, t Topics, o Options) (*Pla
 		return nil, err
 	}
 	if len(p.steps) > 0 {
+		if err := p.place(ctx); err != nil {
+			return nil, err
+		}
 		if err := p.readOutcomes(ctx); err != nil {
 			return nil, err
 		}
@@ -261,6 +271,22 @@ func (p *planner) add(l Letter, key uint64, skip Skip, why string) {
 	if skip == "" {
 		p.orders[q.OutTradeNo] = true
 	}
+}
+
+// place decides to which partition each replay goes.
+func (p *planner) place(ctx context.Context) error {
+	partitions, err := p.reader.Partitions(ctx, p.topics.Requests)
+	if err != nil {
+		return err
+	}
+	for i := range p.steps {
+		s := &p.steps[i]
+		s.To = topicwriter.ByKey
+		if s.Source.Topic == p.topics.Requests && slices.Contains(partitions, s.Source.Partition) {
+			s.To = s.Source.Partition
+		}
+	}
+	return nil
 }
 
 // key names a request: by request_id and order, or by its bytes without the

@@ -171,7 +171,11 @@ func (s Sending) message(ctx context.Context, rec topicreader.Record) (events.Me
 func (s Sending) write(ctx context.Context, steps []Step, messages []events.Message) (refusals int, failure error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.Patience)
 	defer cancel()
-	results, _ := s.Writer.Write(ctx, s.Topics.Requests, messages)
+	to := make([]int, len(steps))
+	for i, step := range steps {
+		to[i] = step.To
+	}
+	results, _ := s.Writer.WriteTo(ctx, s.Topics.Requests, messages, to)
 	for i, r := range results {
 		var refused *topicwriter.RefusedError
 		switch {

@@ -2,7 +2,7 @@
 // replicas have them: what the commands that publish are built on. It knows
 // Kafka and nothing of what the records mean.
 //
-//	Messages --murmur2 of the key--> partitions --batches, acks=all--> where each one landed
+//	Messages --murmur2 of the key, or as asked--> partitions --batches, acks=all--> where each one landed
 package topicwriter
 
 import (
@@ -16,6 +16,7 @@ import (
 	"github.com/closeorder/closeorder/events"
 	"github.com/segmentio/kafka-go"
 	"github.com/segmentio/kafka-go/compress"
+	"github.com/segmentio/kafka-go/protocol"
 )
 
 const (
@@ -88,11 +89,23 @@ type Result struct {
 // the same partition, in their order; the partition is the one that Java's and
 // librdkafka's murmur2 partitioners choose. A nil key goes anywhere.
 //
+// See [Writer.WriteTo] for the rest.
+func (w *Writer) Write(ctx context.Context, topic string, messages []events.Message) ([]Result, error) {
+	return w.WriteTo(ctx, topic, messages, nil)
+}
+
+// ByKey lets the key decide where a message goes.
+const ByKey = -1
+
+// WriteTo is Write with a partition for each message, of which those for one
+// partition keep their order. For ByKey, and where the topic has no such
+// partition, the key decides; it does for all when to is nil.
+//
 // It tries until ctx ends. What cannot be written to one partition holds up
 // none of the others, and a message that is refused holds up nothing. A retry
 // after a lost answer can write records twice: kafka-go has no idempotent
 // producer.
-func (w *Writer) Write(ctx context.Context, topic string, messages []events.Message) ([]Result, error) {
+func (w *Writer) WriteTo(ctx context.Context, topic string, messages []events.Message, to []int) ([]Result, error) {
 	results := make([]Result, len(messages))
 	if len(messages) == 0 {
 		return results, nil
@@ -106,7 +119,12 @@ func (w *Writer) Write(ctx context.Context, topic string, messages []events.Mess
 	}
 	byPartition := map[int][]int{}
 	for i, m := range messages {
-		p := kafka.Murmur2Balancer{}.Balance(kafka.Message{Key: m.Key}, partitions...)
+		p := ByKey
+		if to != nil && slices.Contains(partitions, to[i]) {
+			p = to[i]
+		} else {
+			p = kafka.Murmur2Balancer{}.Balance(kafka.Message{Key: m.Key}, partitions...)
+		}
 		byPartition[p] = append(byPartition[p], i)
 	}
 	var group sync.WaitGroup
@@ -114,12 +132,36 @@ func (w *Writer) Write(ctx context.Context, topic string, messages []events.Mess
 		group.Go(func() { w.partition(ctx, topic, p, messages, indexes, results) })
 	}
 	group.Wait()
+	if err := w.again(ctx, topic, messages, results); err != nil {
+		return results, err
+	}
 	for _, r := range results {
 		if r.Err != nil {
 			return results, r.Err
 		}
 	}
 	return results, nil
+}
+
+// errGone says that the topic has no such partition any more: it was made
+// again with fewer.
+var errGone = errors.New("the partition is gone")
+
+// again writes the messages whose partition went away meanwhile, where their
+// keys belong now.
+func (w *Writer) again(ctx context.Context, topic string, messages []events.Message, results []Result) error {
+	var left []int
+	var rest []events.Message
+	for i, r := range results {
+		if errors.Is(r.Err, errGone) {
+			left, rest = append(left, i), append(rest, messages[i])
+		}
+	}
+	written, err := w.Write(ctx, topic, rest)
+	for i, r := range written {
+		results[left[i]] = r
+	}
+	return err
 }
 
 // partition writes the messages of one partition, batch after batch. A batch
@@ -175,11 +217,16 @@ func (w *Writer) produce(ctx context.Context, topic string, partition int, messa
 			Topic: topic, Partition: partition, RequiredAcks: kafka.RequireAll,
 			Records: kafka.NewRecordReader(records...), Compression: compression,
 		})
-		if err != nil {
-			return err
+		if err == nil {
+			base, err = res.BaseOffset, res.Error
 		}
-		base = res.BaseOffset
-		return res.Error
+		if errors.Is(err, kafka.UnknownTopicOrPartition) || errors.Is(err, protocol.ErrNoPartition) {
+			// That may as well be a broker that has not heard of it yet.
+			if ids, askErr := w.ask(ctx, topic); askErr == nil && !slices.Contains(ids, partition) {
+				return errGone
+			}
+		}
+		return err
 	})
 	return base, err
 }
@@ -207,32 +254,37 @@ func size(m events.Message) int {
 	return n
 }
 
-func (w *Writer) partitions(ctx context.Context, topic string) ([]int, error) {
-	var ids []int
-	err := w.persist(ctx, topic, -1, func(ctx context.Context) error {
-		res, err := w.Client.Metadata(ctx, &kafka.MetadataRequest{Topics: []string{topic}})
-		if err != nil {
-			return err
-		}
-		for _, t := range res.Topics {
-			if errors.Is(t.Error, kafka.UnknownTopicOrPartition) {
-				return &MissingTopicError{Topic: topic}
-			}
-			if t.Error != nil {
-				return t.Error
-			}
-			ids = ids[:0]
-			for _, p := range t.Partitions {
-				ids = append(ids, p.ID)
-			}
-		}
-		if len(ids) == 0 {
-			return errors.New("the cluster's answer names no partition")
-		}
-		slices.Sort(ids) // murmur2 counts them in this order
-		return nil
+func (w *Writer) partitions(ctx context.Context, topic string) (ids []int, err error) {
+	err = w.persist(ctx, topic, -1, func(ctx context.Context) (err error) {
+		ids, err = w.ask(ctx, topic)
+		return err
 	})
 	return ids, err
+}
+
+// ask returns the partitions of a topic, in the order in which murmur2 counts
+// them.
+func (w *Writer) ask(ctx context.Context, topic string) (ids []int, err error) {
+	res, err := w.Client.Metadata(ctx, &kafka.MetadataRequest{Topics: []string{topic}})
+	if err != nil {
+		return nil, err
+	}
+	for _, t := range res.Topics {
+		if errors.Is(t.Error, kafka.UnknownTopicOrPartition) {
+			return nil, &MissingTopicError{Topic: topic}
+		}
+		if t.Error != nil {
+			return nil, t.Error
+		}
+		for _, p := range t.Partitions {
+			ids = append(ids, p.ID)
+		}
+	}
+	if len(ids) == 0 {
+		return nil, errors.New("the cluster's answer names no partition")
+	}
+	slices.Sort(ids)
+	return ids, nil
 }
 
 // persist calls ask until it succeeds, fails for good, or ctx ends. The error
@@ -269,7 +321,7 @@ func (w *Writer) persist(ctx context.Context, topic string, partition int, ask f
 // that is not named here is worth one: connections break, leaders move.
 func lasting(err error) bool {
 	var missing *MissingTopicError
-	if errors.As(err, &missing) {
+	if errors.As(err, &missing) || errors.Is(err, errGone) {
 		return true
 	}
 	for _, e := range []kafka.Error{

@@ -96,6 +96,36 @@ func TestEveryRecordLandsWhereItSaysAndJavaWouldLookForIt(t *testing.T) {
 	}
 }
 
+func TestAMessageGoesWhereItIsSentWhileThatIsThere(t *testing.T) {
+	_, client := start(t, broker.Topic{Name: "t", Partitions: 3})
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	key := []byte("order-1")
+	home := kafka.Murmur2Balancer{}.Balance(kafka.Message{Key: key}, 0, 1, 2)
+	var messages []events.Message
+	to, want := []int{}, []int{}
+	for i := range 9 {
+		messages = append(messages, events.Message{Key: key, Value: fmt.Append(nil, i)})
+		to, want = append(to, i%3), append(want, i%3)
+	}
+	for _, gone := range []int{topicwriter.ByKey, 3, 1 << 30, -7} {
+		messages = append(messages, events.Message{Key: key})
+		to, want = append(to, gone), append(want, home)
+	}
+	w := topicwriter.Writer{Client: client}
+	results, err := w.WriteTo(ctx, "t", messages, to)
+	if err != nil {
+		t.Fatal(err)
+	}
+	last := map[int]int64{0: -1, 1: -1, 2: -1}
+	for i, r := range results {
+		if r.At.Partition != want[i] || r.At.Offset != last[want[i]]+1 {
+			t.Errorf("message %d to %d is at %+v, behind offset %d", i, to[i], r.At, last[want[i]])
+		}
+		last[r.At.Partition] = r.At.Offset
+	}
+}
+
 func TestWhatTheBrokerNeverTakesIsNamed(t *testing.T) {
 	_, client := start(t, broker.Topic{Name: "t", Partitions: 1, Configs: map[string]string{"max.message.bytes": "1000"}})
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)

@@ -1,0 +1,144 @@
+package consumer
+
+import "hash/crc32"
+
+// partitioner is a rule by which clients of Kafka choose the partition of a
+// record from its key. What real clients choose is in
+// testdata/consumer/partitioners.json.
+type partitioner struct {
+	// name is how the log calls it: the rule, and whose it is.
+	name string
+	// remedy is what its clients set to go by Java's rule; empty where they do.
+	remedy string
+	hash   int // of hashes
+	reduce func(hash uint32, partitions int) int
+}
+
+// place is where the partitioner puts a key that is not empty. Empty keys tell
+// nothing: Java's clients hash them, librdkafka's CRC32 sends them anywhere.
+func (p *partitioner) place(h *hashes, partitions int) int {
+	return p.reduce(h[p.hash], partitions)
+}
+
+// partitioners are the rules that are known. Where two agree, as the signs of a
+// hash do not matter to a number of partitions that is a power of two, the one
+// that stands first is meant.
+var partitioners = []*partitioner{
+	{"murmur2 (Java's)", "", ofMurmur2, positive},
+	{"CRC32 (librdkafka's default)", "partitioner=murmur2_random in clients on librdkafka, kafka.Murmur2Balancer in kafka-go", ofCRC32, unsigned},
+	{"FNV-1a (sarama's default)", "sarama.NewMurmur2Partitioner, or kafka.Murmur2Balancer in kafka-go", ofFNV1a, absolute},
+	{"FNV-1a (sarama's reference)", "sarama.NewMurmur2Partitioner, or kafka.Murmur2Balancer in kafka-go", ofFNV1a, positive},
+	{"FNV-1a (unsigned)", "sarama.NewMurmur2Partitioner", ofFNV1a, unsigned},
+	{"murmur2, unsigned (@platformatic/kafka's default)", "compatibilityPartitioner in @platformatic/kafka", ofMurmur2, unsigned},
+	{"murmur2 as KafkaJS before 2.0 computes it", "Partitioners.DefaultPartitioner in KafkaJS 2", ofLegacy, positive},
+}
+
+// hashes are those of one key.
+type hashes [4]uint32
+
+const (
+	ofMurmur2 = iota
+	ofCRC32
+	ofFNV1a
+	ofLegacy
+)
+
+func hashesOf(key []byte) hashes {
+	return hashes{ofMurmur2: murmur2(key), ofCRC32: crc32.ChecksumIEEE(key), ofFNV1a: fnv1a(key), ofLegacy: legacyMurmur2(key)}
+}
+
+// positive clears the sign, as Java's Utils.toPositive does.
+func positive(hash uint32, partitions int) int { return int(hash&0x7fffffff) % partitions }
+
+func unsigned(hash uint32, partitions int) int { return int(uint64(hash) % uint64(partitions)) }
+
+// absolute takes the remainder of a number with a sign, and then its amount.
+func absolute(hash uint32, partitions int) int {
+	n := int64(int32(hash)) % int64(partitions)
+	return int(max(n, -n))
+}
+
+const (
+	murmurSeed = 0x9747b28c
+	murmurM    = 0x5bd1e995
+	murmurR    = 24
+)
+
+// murmur2 is org.apache.kafka.common.utils.Utils.murmur2.
+func murmur2(key []byte) uint32 {
+	h := uint32(murmurSeed) ^ uint32(len(key))
+	for ; len(key) >= 4; key = key[4:] {
+		k := uint32(key[0]) | uint32(key[1])<<8 | uint32(key[2])<<16 | uint32(key[3])<<24
+		k *= murmurM
+		k ^= k >> murmurR
+		k *= murmurM
+		h *= murmurM
+		h ^= k
+	}
+	switch len(key) {
+	case 3:
+		h ^= uint32(key[2]) << 16
+		fallthrough
+	case 2:
+		h ^= uint32(key[1]) << 8
+		fallthrough
+	case 1:
+		h ^= uint32(key[0])
+		h *= murmurM
+	}
+	h ^= h >> 13
+	h *= murmurM
+	h ^= h >> 15
+	return h
+}
+
+// fnv1a is hash/fnv's New32a, without its allocation.
+func fnv1a(key []byte) uint32 {
+	h := uint32(2166136261)
+	for _, b := range key {
+		h ^= uint32(b)
+		h *= 16777619
+	}
+	return h
+}
+
+// legacyMurmur2 is what KafkaJS takes for murmur2 before 2.0, and later under
+// the name LegacyPartitioner: it multiplies floating-point numbers, which lose
+// their lowest bits, and hashes the last bytes twice.
+func legacyMurmur2(key []byte) uint32 {
+	h := float64(int32(uint32(murmurSeed) ^ uint32(len(key))))
+	at := func(i int) uint32 {
+		if i < len(key) {
+			return uint32(key[i])
+		}
+		return 0
+	}
+	for i := 0; i < len(key); i += 4 {
+		k := float64(at(i)+at(i+1)<<8+at(i+2)<<16) + float64(int32(at(i+3)<<24))
+		k *= murmurM
+		k = float64(int32(toUint32(k) ^ toUint32(k)>>murmurR))
+		k *= murmurM
+		h *= murmurM
+		h = float64(int32(toUint32(h) ^ toUint32(k)))
+	}
+	rest := len(key) &^ 3
+	xor := func(x uint32) { h = float64(int32(toUint32(h) ^ x)) }
+	switch len(key) % 4 {
+	case 3:
+		xor(at(rest+2) << 16)
+		fallthrough
+	case 2:
+		xor(at(rest+1) << 8)
+		fallthrough
+	case 1:
+		xor(at(rest))
+		h *= murmurM
+	}
+	xor(toUint32(h) >> 13)
+	h *= murmurM
+	xor(toUint32(h) >> 15)
+	return toUint32(h)
+}
+
+// toUint32 is what JavaScript's bit operators see of a number below 2^63.
+func toUint32(x float64) uint32 { return uint32(int64(x)) }
