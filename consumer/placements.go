@@ -129,7 +129,7 @@ func (p *placements) lookAtOrder(t *task, now time.Time) {
 	if before := slot.source; slot.order == hash && before.Topic != "" && before.Partition != t.source.Partition && p.mayTell(astray, now) {
 		p.log.WithFields(t.fields()).WithFields(logrus.Fields{"other_partition": before.Partition, "other_offset": before.Offset}).
 			Warn("two requests of one order stand in two partitions: " + sideBySide +
-				". Their producers use different partitioners, or keys that are not the order's, or none, or partitions were added in between; what to set is said in docs/contract.md, keys and partitions")
+				". Their producers use different partitioners, or keys that are not the order's, or none, or partitions were added in between; what to set is said in docs/contract.md, topics and keys")
 	}
 	*slot = sighting{hash, t.source}
 }

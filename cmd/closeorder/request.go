@@ -42,7 +42,7 @@ flags fill in what a line leaves out.
 
 The key of each is its out_trade_no, and the partition the one that Java's
 clients choose for it (murmur2). If your order service publishes with another
-client, see which one that chooses: docs/contract.md, keys and partitions.
+client, see which one that chooses: docs/contract.md, topics and keys.
 
 Every line is checked first. If some are not valid, the first 20 of them are
 named and nothing is published, unless --keep-going is given.
