@@ -19,6 +19,7 @@ type road struct {
 	started []string
 	ends    map[string]chan bool // true: again
 	alive   bool
+	needs   map[string]bool // tasks with noCall that need a call after all
 }
 
 func newRoad(slots int) *road {
@@ -38,6 +39,16 @@ func newRoad(slots int) *road {
 		case <-ctx.Done():
 			r.lanes.finished(t, true)
 		}
+	}
+	r.lanes.unasked = func(t *task) bool {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		name := t.req.OutTradeNo + "/" + t.req.RequestID
+		if r.needs[name] {
+			return false
+		}
+		r.started = append(r.started, name+" without a call")
+		return true
 	}
 	return r
 }
