@@ -293,6 +293,13 @@ func TestTheMinimumAgeOfAnOrderFromTheFutureEnds(t *testing.T) {
 				if took := d.times("T1")[0].Sub(now); took < 5*time.Minute || took > 6*time.Minute {
 					t.Errorf("called after %v, want the minimum age of 5m", took)
 				}
+				hops := int64(0)
+				for _, tier := range tiers {
+					hops += c.end(tier.Topic)
+				}
+				if hops > 2 {
+					t.Errorf("%d hops: what a hop takes itself must not be left each time", hops)
+				}
 			})
 		})
 	}

@@ -86,16 +86,30 @@ func (ts tiers) index(topic string) int {
 func (w *Worker) waitFor(t *task) (until time.Time, code string) {
 	until, code = t.req.NotBefore, "NOT_BEFORE"
 	if created := t.req.OrderCreatedAt; !created.IsZero() && w.minOrderAge > 0 {
+		old := created.Add(w.minOrderAge)
 		// A clock that runs ahead must not hold an order for ever: it was
 		// there when workers first had the request.
-		if first := w.now().Add(-t.inHand()); created.After(first) {
-			created = first
+		now := w.now()
+		if first := now.Add(-t.inHand()); created.After(first) {
+			old = first.Add(w.minOrderAge)
+			if old.After(now) {
+				// What nobody measures, the way to a topic and back, must not
+				// be what is left each time: that would never end.
+				old = later(old.Add(unmeasured), now.Add(w.retries[0].Delay))
+			}
 		}
-		if old := created.Add(w.minOrderAge); old.After(until) {
+		if old.After(until) {
 			until, code = old, "ORDER_TOO_YOUNG"
 		}
 	}
 	return until, code
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }
 
 // retry makes the record that brings t back later. It goes to the partition

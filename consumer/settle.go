@@ -72,7 +72,7 @@ func (w *Worker) postpone(t *task, a Answer, until time.Time) {
 	a.Message = w.told(t, a.Message)
 	tier := w.retries.forWait(until.Sub(now))
 	due := now.Add(tier.Delay)
-	if due.After(until) {
+	if until.Sub(due) <= unmeasured { // or it would take another hop for that
 		due = until
 	}
 	w.write(t, w.retry(t, a, tier, due, t.attempt))
