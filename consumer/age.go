@@ -11,8 +11,7 @@ import (
 // ageOf is how old an order surely is that says when it was created: what the
 // closer may rest a certainty on. Clocks of others can be wrong in both
 // directions, and an order taken for older than it is gets called safe to
-// reissue while its create call is on its way. So it is the least of two, each
-// of which one wrong clock can spoil, but not the same one:
+// reissue while its create call is on its way. So it is the lesser of two ages:
 //
 //   - by the worker: from created to now, by the worker's clock;
 //   - by the shop: from created to requested, both by the shop's clock, which is
@@ -20,18 +19,22 @@ import (
 //     how long workers have measured that they had the request in hand.
 //
 // requested is ce_time, which the shop stamps; zero where the request has none.
-// Then there is only held: the record's timestamp cannot take its place, as it
-// may be a broker's or a mirror's, and a shop whose clock is slow would be given
-// the difference for an age.
+// Then held is all there is: the record's timestamp cannot take the place of
+// ce_time, as it may be a broker's or a mirror's, and a shop whose clock is slow
+// would be given the difference for an age.
 //
-// It is never below 0. ("Close Order" of WeChat Pay V2 says nothing about
-// clocks; that create calls arrive late is what merchants have seen.)
+// It is never less than held: the order was there when the request was, so one
+// from the future counts as just created when workers first had it, and does not
+// stay young for as long as its clock is ahead.
+//
+// The source of the rule is what merchants have seen: create calls that arrive
+// after the close. "Close Order" of WeChat Pay V2 says nothing about clocks.
 func ageOf(created, requested, now time.Time, held time.Duration) time.Duration {
 	byWorker, byShop := between(created, now), held
 	if !requested.IsZero() {
 		byShop += between(created, requested)
 	}
-	return min(byWorker, byShop)
+	return max(held, min(byWorker, byShop))
 }
 
 // between is the time from a to b: at least none, and at most a hundred years,

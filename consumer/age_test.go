@@ -21,16 +21,17 @@ func TestAgeOf(t *testing.T) {
 		"the shop's clock is slow: by it the request came five seconds later": {at(-2 * h), at(-2*h + 5*time.Second), 0, 5 * time.Second},
 		"slow, and held for two minutes":                                      {at(-2*h - 2*m), at(-2*h - 2*m), 2 * m, 2 * m},
 		"the shop's clock is fast":                                            {at(2 * h), at(2*h + 5*time.Second), 0, 0},
-		"fast, and its order is ten minutes old: younger than it is":          {at(2*h - 10*m), at(2 * h), m, 0},
+		"fast, and its order is ten minutes old: younger than it is":          {at(2*h - 10*m), at(2 * h), m, m},
 		"the worker's clock is fast":                                          {at(-2 * h), at(-2 * h), m, m},
-		"the worker's clock is slow: younger than it is":                      {at(h), at(h + 10*m), 10 * m, 0},
-		"the worker's clock was set back while it held the request":           {at(-m), at(0), 10 * m, m},
+		"the worker's clock is slow: younger than it is":                      {at(h), at(h + 10*m), 10 * m, 10 * m},
+		"the worker's clock was set back while it held the request":           {at(-m), at(0), 10 * m, 10 * m},
 		"no ce_time: what is measured is all that is sure":                    {at(-2 * h), time.Time{}, 90 * time.Second, 90 * time.Second},
-		"no ce_time, the shop's clock is fast":                                {at(h), time.Time{}, h, 0},
+		"no ce_time, the shop's clock is fast":                                {at(h), time.Time{}, 30 * m, 30 * m},
+		"ce_time alone is ahead: the worker's clock knows better":             {at(-5 * time.Second), at(2 * h), 0, 5 * time.Second},
 		"ce_time before the order, of another clock or of an outbox":          {at(-10 * m), at(-20 * m), 30 * time.Second, 30 * time.Second},
 		"an order of last year":                                               {at(-365 * 24 * h), at(0), 0, 365 * 24 * h},
 		"an order of the year 1, and a request of the year 9999: no overflow": {time.Time{}.Add(1), time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC), 366 * 24 * h, 100 * 365 * 24 * h},
-		"an order of the year 9999":                                           {time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC), at(0), h, 0},
+		"an order of the year 9999 counts as just created":                    {time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC), at(0), h, h},
 	} {
 		if got := ageOf(c.created, c.requested, now, c.held); got != c.want {
 			t.Errorf("%s: %v, want %v", sentence, got, c.want)
