@@ -12,6 +12,7 @@ import (
 	"github.com/closeorder/closeorder/consumer"
 	"github.com/closeorder/closeorder/events"
 	"github.com/sirupsen/logrus/hooks/test"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
@@ -138,6 +139,7 @@ func TestWhatWorkersHaveMeasuredIsKeptInTheRetryRecord(t *testing.T) {
 		}}
 		stop := c.worker(closer, nil)
 		time.Sleep(5 * time.Second)
+		c.refuse("retry.1m", kerr.NotEnoughReplicas, 5) // what writing takes nobody measures
 		c.produce(orderAt("T1", time.Now().Add(-2*time.Hour), time.Time{}))
 		c.outcomes(1)
 		if len(closer.ages) != 2 || closer.ages[1] < settle || closer.ages[1] > settle+5*time.Second {

@@ -321,37 +321,71 @@ func TestTheLogOfAHoldHasTheGatewaysWords(t *testing.T) {
 	})
 }
 
-// A merchant that is not answered, by a gateway that leaves many orders without
-// an answer: none of those may stand in the way of all that would be answered.
+// A gateway that answers some orders and never others, of which nobody can tell
+// whether it is ill: a prober that is one of the others must not stand in the way
+// of those that would be answered.
 func TestAProberThatNeverGetsAnAnswerIsSucceeded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
 		began := time.Now()
 		closer := &closing{takes: time.Second, answer: func(r events.Request) consumer.Answer {
 			if strings.HasPrefix(r.OutTradeNo, "BAD") {
-				return consumer.Answer{Disposition: consumer.Unanswered, Code: "HTTP_STATUS", Attempts: 2, LastCall: time.Now()}
+				return consumer.Answer{Disposition: consumer.Unanswered, Code: "HTTP_STATUS", Attempts: 2, LastCall: time.Now().Add(-time.Second)}
 			}
 			return closedAnswer
 		}}
-		// The probes of its merchant get lost at first.
+		// At first the probes of one merchant get lost, so that it is held.
 		lost := aliveUnless{merchants{closer, nil}, func(r events.Request) bool {
-			return r.MchID == "hostile" && time.Since(began) < time.Minute
+			return r.MchID == "hostile" && time.Since(began) < 20*time.Second
 		}}
-		defer c.worker(lost, nil)()
-		c.request("T0")
-		for i := range 5 {
-			c.requestJSON(`{"mch_id":"hostile","out_trade_no":"BAD%d"}`, i)
-		}
-		for i := range 60 {
-			c.request(fmt.Sprint("T", i+1))
+		var hook *test.Hook
+		defer c.worker(lost, heard(&hook))()
+		c.requestJSON(`{"mch_id":"hostile","out_trade_no":"BAD"}`)
+		for i := range 20 {
+			c.request(fmt.Sprint("T", i))
 			time.Sleep(time.Second)
 		}
-		time.Sleep(10 * time.Minute) // nobody else is asked for
+		if n := logged(hook, "does not answer for this merchant"); n != 1 {
+			t.Fatalf("told %d times that the merchant is not answered", n)
+		}
+		c.request("BAD1", "BAD2", "BAD3") // from now on nobody knows
+		time.Sleep(40 * time.Second)
+		asked := time.Now()
 		c.requestJSON(`{"mch_id":"hostile","out_trade_no":"GOOD"}`)
-		for _, o := range c.outcomesWithin(62, time.Hour) {
-			if o.OutTradeNo == "GOOD" && o.CompletedAt.Sub(o.RequestedAt) > 5*time.Minute {
-				t.Errorf("GOOD was answered after %v", o.CompletedAt.Sub(o.RequestedAt))
+		for time.Since(asked) < 3*time.Minute && c.end("outcomes") < 21 {
+			time.Sleep(time.Second)
+		}
+		for _, o := range c.outcomesWithin(int(c.end("outcomes")), time.Minute) {
+			if o.OutTradeNo == "GOOD" {
+				return
 			}
+		}
+		t.Error("GOOD has no answer after three minutes")
+	})
+}
+
+// Who waits in a worker that has lost the partition of its prober probes next.
+func TestAWorkerThatHasLostItsProberHasAnother(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		mended := time.Now().Add(10 * time.Minute)
+		refuse := refusing(until(mended))
+		named := func(id string) func(*consumer.Config) { return func(cfg *consumer.Config) { cfg.InstanceID = id } }
+		first := &closing{answer: refuse}
+		defer c.worker(first, named("a"))()
+		time.Sleep(5 * time.Second)
+		for i, partition := range []int32{2, 0, 0, 0} { // the prober goes to another member, the others stay
+			r := to(partition, fmt.Sprint("R", i))
+			r.Value = fmt.Appendf(nil, `{"mch_id":%q,"out_trade_no":"R%d"}`, refusedMerchant, i)
+			c.publish(r)
+			time.Sleep(time.Second)
+		}
+		time.Sleep(9 * time.Minute) // they wait for the next 5m
+		defer c.worker(&closing{answer: refuse}, named("b"))()
+		time.Sleep(time.Until(mended))
+		c.outcomesWithin(4, 30*time.Second)
+		if n := count(first.calls, "R1") + count(first.calls, "R2") + count(first.calls, "R3"); n < 4 {
+			t.Errorf("%d calls of those that stayed: none has probed", n)
 		}
 	})
 }
