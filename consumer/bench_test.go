@@ -49,6 +49,7 @@ func BenchmarkWorker(b *testing.B) {
 	log.SetOutput(io.Discard)
 	w, err := consumer.New(consumer.Config{
 		Kafka: consumer.Kafka{Brokers: k.Addrs()}, Group: "g", Closer: instant{}, Log: log,
+		SessionTimeout: 45 * time.Second, RebalanceTimeout: time.Minute, Grace: 25 * time.Second, MaxInFlight: 256,
 		Topics: consumer.Topics{
 			Requests: "closeorder.requests", Outcomes: "closeorder.outcomes", DeadLetters: "closeorder.dead-letters",
 			Retries: []consumer.Tier{{Topic: "closeorder.retries.10s", Delay: 10 * time.Second}},

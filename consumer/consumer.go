@@ -35,8 +35,8 @@ type Topics struct {
 	Retries []Tier
 }
 
-// Config is what a [Worker] is made of. Zero durations and numbers mean the
-// default.
+// Config is what a [Worker] is made of. It has no defaults: a zero is a zero,
+// or refused where it makes no sense.
 type Config struct {
 	Kafka Kafka
 	// Group is the consumer group.
@@ -45,14 +45,15 @@ type Config struct {
 	// within SessionTimeout moves no partition. It must be unique in the group.
 	InstanceID string
 	// SessionTimeout is how long a member may be silent before its partitions
-	// go to others. Default 45 s.
+	// go to others, at least 1 s.
 	SessionTimeout time.Duration
-	// RebalanceTimeout is how long a rebalance waits for a member; half of it
-	// is the time that calls in flight get to finish. Default 60 s.
+	// RebalanceTimeout is how long a rebalance waits for a member, at least 1 s;
+	// half of it is the time that calls in flight get to finish.
 	RebalanceTimeout time.Duration
-	// Grace is how long calls in flight may go on after a stop. Default 25 s.
+	// Grace is how long calls in flight may go on after a stop; 0 cuts them off
+	// at once, and the next owner makes them again.
 	Grace time.Duration
-	// MaxInFlight is the number of calls at the same time. Default 256.
+	// MaxInFlight is the number of calls at the same time, at least 1.
 	MaxInFlight int
 	// MinOrderAge is how old an order must be before it is closed, when the
 	// request says when it was created. 0 switches it off.
@@ -86,6 +87,7 @@ type Worker struct {
 	committer *committer
 	holds     *holds
 	placed    *placements
+	clockNews news
 	trouble   trouble
 	life      context.Context // ends when Run is over; parent of all partitions
 	wg        sync.WaitGroup
@@ -99,27 +101,15 @@ func New(cfg Config) (*Worker, error) {
 			errs = append(errs, fmt.Errorf("consumer: "+format, args...))
 		}
 	}
-	if cfg.SessionTimeout == 0 {
-		cfg.SessionTimeout = 45 * time.Second
-	}
-	if cfg.RebalanceTimeout == 0 {
-		cfg.RebalanceTimeout = 60 * time.Second
-	}
-	if cfg.Grace == 0 {
-		cfg.Grace = 25 * time.Second
-	}
-	if cfg.MaxInFlight == 0 {
-		cfg.MaxInFlight = 256
-	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
 	need(len(cfg.Kafka.Brokers) > 0, "no brokers")
 	need(cfg.Group != "", "no group")
-	need(cfg.SessionTimeout >= time.Second, "session time-out %v is below 1s", cfg.SessionTimeout)
-	need(cfg.RebalanceTimeout >= time.Second, "rebalance time-out %v is below 1s", cfg.RebalanceTimeout)
-	need(cfg.Grace > 0, "grace %v is negative", cfg.Grace)
-	need(cfg.MaxInFlight > 0, "max in flight %d is negative", cfg.MaxInFlight)
+	need(cfg.SessionTimeout >= time.Second, "session time-out is %v, want 1s or more", cfg.SessionTimeout)
+	need(cfg.RebalanceTimeout >= time.Second, "rebalance time-out is %v, want 1s or more", cfg.RebalanceTimeout)
+	need(cfg.Grace >= 0, "grace is %v, want 0s or more", cfg.Grace)
+	need(cfg.MaxInFlight >= 1, "max in flight is %d, want 1 or more", cfg.MaxInFlight)
 	need(cfg.Topics.Requests != "" && cfg.Topics.Outcomes != "" && cfg.Topics.DeadLetters != "", "a topic has no name: %+v", cfg.Topics)
 	need(len(cfg.Topics.Retries) > 0, "no retry topics")
 	for i, r := range cfg.Topics.Retries {
@@ -159,11 +149,12 @@ func (w *Worker) Run(ctx context.Context) error {
 	w.lanes = newLanes(w.cfg.MaxInFlight, m.alive, w.closer.Alive, w.log)
 	w.holds = newHolds(w.log)
 	w.placed = newPlacements(w.topics.Requests, w.log)
-	w.lanes.call = w.call
+	w.lanes.call, w.lanes.unasked = w.call, w.unasked
 	m.renewed = w.lanes.poke
 	w.publisher = newPublisher(w.cluster, m.alive, w.log)
 	w.committer = newCommitter(w.cluster, w.cfg.Group, w.log)
 	w.wg.Go(func() { w.committer.run(life) })
+	w.wg.Go(func() { w.succeedProbers(life) })
 
 	own := &assignment{worker: w, parts: make(map[place]*partition), warned: make(map[string]bool)}
 	err := m.run(ctx, own)
@@ -205,10 +196,11 @@ func (w *Worker) serve(p *partition) {
 
 // take decodes a record and sends it on its way, now or when it is due.
 func (w *Worker) take(t *task) {
-	var due time.Time
+	t.taken = time.Now()
+	var retry events.RetryRecord
 	if t.partition.topic != w.topics.Requests {
 		var err error
-		if due, err = t.unpack(); err != nil {
+		if retry, err = t.unpack(); err != nil {
 			w.reject(t, "not a retry record: "+err.Error())
 			return
 		}
@@ -226,38 +218,91 @@ func (w *Worker) take(t *task) {
 		w.reject(t, err.Error())
 		return
 	}
-	if wait := min(due.Sub(w.now()), w.retries.delayOf(t.partition.topic)); wait > 0 {
-		t.partition.after(wait, t, w.lanes.add)
-		return
+	wait := min(retry.DueAt.Sub(w.now()), w.retries.delayOf(t.partition.topic))
+	switch t.waits = scopeOf(retry.WaitsFor, req); {
+	case t.waits != Scope{}:
+		t.climbed = w.retries.index(t.partition.topic) + 1
+		w.await(t, wait)
+	case wait > 0:
+		t.partition.after(wait, t, w.enter)
+	default:
+		w.enter(t)
 	}
+}
+
+// enter lets a request wait for its turn.
+func (w *Worker) enter(t *task) {
+	_, refused := w.closer.Refuse(t.req)
+	t.noCall = refused || t.rejected != ""
 	w.lanes.add(t)
 }
 
 // reject sends a record that can never work the same way as the others, so
 // that a drain ends although such records keep coming.
 func (w *Worker) reject(t *task, why string) {
-	t.rejected = why
+	t.rejected, t.noCall = why, true
 	w.lanes.add(t)
+}
+
+// unasked settles a request that needs no call, and returns false where it needs
+// one: its merchant has become known, say. It waits for no gateway, and the
+// merchants are those of this moment.
+func (w *Worker) unasked(t *task) (settled bool) {
+	defer func() {
+		if settled {
+			w.holds.leave(t)
+		}
+	}()
+	if t.rejected != "" {
+		w.settle(t, Answer{Disposition: Failed, Code: events.CodeInvalidRequest, Message: t.rejected})
+		return true
+	}
+	a, refused := w.closer.Refuse(t.req)
+	if !refused {
+		return false
+	}
+	w.warnOfClock(t)
+	now := w.now()
+	t.expired = t.expiredAt(now)
+	if !t.expired && w.early(t, now) {
+		return true
+	}
+	w.settle(t, a)
+	return true
+}
+
+// early puts a request off that may not be served yet, and returns true then.
+func (w *Worker) early(t *task, now time.Time) bool {
+	until, code := w.waitFor(t)
+	if !until.After(now) {
+		return false
+	}
+	w.postpone(t, Answer{Code: code, Message: "waits until " + until.UTC().Format(time.RFC3339)}, until)
+	return true
 }
 
 // call has one request closed and settles the answer. The slot is free again
 // when the answer is in, not when its outcome is acknowledged.
 func (w *Worker) call(ctx context.Context, t *task, leave pass) {
 	again := w.attempt(ctx, t, leave)
+	if !again {
+		w.holds.leave(t)
+	}
 	w.lanes.finished(t, again)
+}
+
+// expiredAt says whether expires_at has passed.
+func (t *task) expiredAt(now time.Time) bool {
+	return !t.req.ExpiresAt.IsZero() && !now.Before(t.req.ExpiresAt)
 }
 
 // attempt decides whether a request may be served now, has it closed and
 // settles the answer. It returns true when the request keeps its place
 // instead: it was cut off, or nobody can be served at present.
 func (w *Worker) attempt(ctx context.Context, t *task, leave pass) (again bool) {
-	if t.rejected != "" {
-		leave.unused()
-		w.settle(t, Answer{Disposition: Failed, Code: events.CodeInvalidRequest, Message: t.rejected})
-		return false
-	}
+	w.warnOfClock(t)
 	now := w.now()
-	t.expired = !t.req.ExpiresAt.IsZero() && !now.Before(t.req.ExpiresAt)
+	t.expired = t.expiredAt(now)
 	closeOrAsk := w.closer.Close
 	if t.expired {
 		// Not closed any more, but asked about: this may be the repeat of a
@@ -265,33 +310,29 @@ func (w *Worker) attempt(ctx context.Context, t *task, leave pass) (again bool) 
 		// could commit (G2).
 		closeOrAsk = w.closer.Ask
 	} else {
-		if until, code := w.waitFor(t); until.After(now) {
+		if w.early(t, now) {
 			leave.unused()
-			w.postpone(t, Answer{Code: code, Message: "waits until " + until.UTC().Format(time.RFC3339)}, until)
 			return false
 		}
-		if w.holds.held(t.req, time.Now()) {
+		if scope, why, held := w.holds.held(t, time.Now()); held {
 			leave.unused()
-			w.settle(t, Answer{Disposition: Held, Code: "MERCHANT_HELD", Message: "the gateway refuses this merchant at present"})
-			return false
+			return w.wait(t, Answer{Disposition: Held, Code: "MERCHANT_HELD", Message: why, Scope: scope})
 		}
 	}
-	req := t.req
-	if req.OrderCreatedAt.After(t.time) {
-		req.OrderCreatedAt = t.time // see waitFor
-	}
+	req := w.aged(t)
 	a := closeOrAsk(ctx, req, t.attempts > 0)
 	answered := func() {
 		leave.answered(req)
 		// A query says nothing of what closes are refused for, and a forged
 		// reply nothing at all.
 		if !t.expired && !a.Unproven {
-			w.holds.served(t.req, time.Now())
+			w.resume(w.holds.served(t.req, time.Now()))
 		}
 	}
 	switch a.Disposition {
 	case Interrupted:
 		leave.unused()
+		t.attempts += a.Attempts
 		return true
 	case Unanswered:
 		if a.Attempts == 0 { // no call could be made: that says nothing
@@ -299,15 +340,21 @@ func (w *Worker) attempt(ctx context.Context, t *task, leave pass) (again bool) 
 			return true
 		}
 		switch leave.unanswered(ctx, req, a.LastCall) {
-		case cutOff, itIsTheGateway, nobodyKnows:
+		case nobodyKnows:
+			// It may be its order, which others must not wait for.
+			w.holds.leave(t)
+			fallthrough
+		case cutOff, itIsTheGateway:
+			t.attempts += a.Attempts // calls were made: the next answer is in doubt
 			return true
 		case itIsTheMerchant:
-			w.holds.unanswered(t.req.MchID, time.Now())
+			w.holds.unanswered(t, time.Now())
 			if !t.expired {
-				a.Disposition = Held
+				a.Disposition, a.Scope = Held, Scope{MchID: t.req.MchID}
+				return w.wait(t, a)
 			}
 		case itIsTheOrder:
-			w.holds.heard(t.req.MchID, time.Now())
+			w.resume(w.holds.heard(t.req.MchID, time.Now()))
 		}
 		if a.NoTry {
 			w.postpone(t, a, w.now().Add(max(a.RetryAfter, time.Second)))
@@ -319,7 +366,8 @@ func (w *Worker) attempt(ctx context.Context, t *task, leave pass) (again bool) 
 		} else {
 			leave.unused() // the merchant lacks what it takes to call
 		}
-		w.holds.refused(a.Scope, a, time.Now())
+		w.holds.refused(t, a, time.Now())
+		return w.wait(t, a)
 	case Later:
 		if a.Attempts == 0 {
 			leave.unused()

@@ -232,7 +232,7 @@ func (c *cluster) worker(closer consumer.Closer, change func(*consumer.Config)) 
 	cfg := consumer.Config{
 		Kafka: consumer.Kafka{Brokers: []string{c.broker.Addr()}, Dial: c.net.dial},
 		Group: "g", Topics: consumer.Topics{Requests: "requests", Outcomes: "outcomes", DeadLetters: "dead", Retries: tiers},
-		SessionTimeout: 10 * time.Second, RebalanceTimeout: 20 * time.Second,
+		SessionTimeout: 10 * time.Second, RebalanceTimeout: 20 * time.Second, Grace: 25 * time.Second, MaxInFlight: 256,
 		Closer: closer, Log: log,
 	}
 	if change != nil {

@@ -11,18 +11,28 @@ import (
 	"github.com/closeorder/closeorder/events"
 )
 
+// taskOf is a task in a partition of its own.
+func taskOf(r events.Request) *task {
+	return &task{partition: newPartition(context.Background(), place{"requests", 0}), req: r, taken: time.Now()}
+}
+
 func TestAMerchantHeldForTwoReasonsIsStillProbed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHolds(silent())
 		r := events.Request{MchID: "m", SubMchID: "s", OutTradeNo: "T1"}
-		h.refused(Scope{MchID: "m"}, Answer{Code: "SIGNERROR"}, time.Now())
-		time.Sleep(3 * time.Second)
-		h.refused(Scope{MchID: "m", SubMchID: "s"}, Answer{Code: "NOAUTH"}, time.Now())
+		for _, scope := range []Scope{{MchID: "m"}, {MchID: "m", SubMchID: "s"}} {
+			refused := taskOf(r)
+			h.refused(refused, Answer{Code: "NOAUTH", Scope: scope}, time.Now())
+			h.leave(refused) // it had to make room
+			time.Sleep(3 * time.Second)
+		}
 		probes := 0
 		for range 3600 { // a request of the merchant every second
 			time.Sleep(time.Second)
-			if !h.held(r, time.Now()) {
+			next := taskOf(r)
+			if _, _, held := h.held(next, time.Now()); !held {
 				probes++
+				h.leave(next)
 			}
 		}
 		if probes == 0 {
@@ -98,24 +108,36 @@ func TestAnOffsetKnownToBeFinishedStaysSoWhenTheWatermarkReachesItBeforeTheFetch
 
 func TestHoldsAreBoundedAndForgotten(t *testing.T) {
 	h, now := newHolds(silent()), time.Now()
-	scope := func(i int) Scope { return Scope{MchID: "m", SubMchID: fmt.Sprint(i)} }
+	refuse := func(i int, now time.Time) {
+		r := events.Request{MchID: "m", SubMchID: fmt.Sprint(i)}
+		probe := taskOf(r)
+		h.refused(probe, Answer{Code: "NOAUTH", Scope: Scope{MchID: "m", SubMchID: r.SubMchID}}, now)
+		h.leave(probe)
+	}
 	for i := range 3 * mostHolds {
-		h.refused(scope(i), Answer{Code: "NOAUTH"}, now)
+		refuse(i, now)
 	}
 	if len(h.on) != mostHolds {
 		t.Errorf("%d holds, at most %d", len(h.on), mostHolds)
 	}
-	h.refused(scope(-1), Answer{Code: "NOAUTH"}, now.Add(time.Hour))
+	refuse(-1, now.Add(2*time.Hour))
 	if len(h.on) != 1 {
-		t.Errorf("%d holds an hour later, want the new one alone", len(h.on))
+		t.Errorf("%d holds two hours later, want the new one alone", len(h.on))
+	}
+	for i := range 3 * mostHolds {
+		refuse(i, now.Add(2*time.Hour))
+		h.served(events.Request{MchID: "m", SubMchID: fmt.Sprint(i)}, now.Add(2*time.Hour))
+	}
+	if len(h.lifted) > mostHolds {
+		t.Errorf("%d lifted holds are remembered, at most %d", len(h.lifted), mostHolds)
 	}
 }
 
 func TestHoldsOfSilence(t *testing.T) {
 	h, now := newHolds(silent()), time.Now()
 	r := events.Request{MchID: "m", OutTradeNo: "T1"}
-	held := func() bool { return h.held(r, now) }
-	h.unanswered("m", now)
+	held := func() bool { _, _, held := h.held(taskOf(r), now); return held }
+	h.unanswered(taskOf(r), now)
 	if !held() {
 		t.Error("a merchant for which nobody answers is not held")
 	}
@@ -123,7 +145,7 @@ func TestHoldsOfSilence(t *testing.T) {
 	if held() {
 		t.Error("it is held although its probe is answered")
 	}
-	h.refused(Scope{MchID: "m"}, Answer{Code: "NOAUTH"}, now)
+	h.refused(taskOf(r), Answer{Code: "NOAUTH", Scope: Scope{MchID: "m"}}, now)
 	h.heard("m", now)
 	if !held() {
 		t.Error("an answered probe lifts the hold of a merchant that is refused")

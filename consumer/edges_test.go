@@ -15,6 +15,7 @@ import (
 
 	"github.com/closeorder/closeorder/consumer"
 	"github.com/closeorder/closeorder/events"
+	"github.com/sirupsen/logrus"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -501,4 +502,63 @@ func TestATimestampBeyondRFC3339DoesNotMakeAnOrderOld(t *testing.T) {
 			t.Errorf("closed at the age of %v", age)
 		}
 	})
+}
+
+// A grace of nothing is nothing: what is in flight is cut off at once, and left
+// to the next owner.
+func TestAStopWithoutGraceCutsOffAtOnceAndLosesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		closer := &closing{takes: 10 * time.Second}
+		stop := c.worker(closer, func(cfg *consumer.Config) { cfg.Grace, cfg.MaxInFlight = 0, 20 })
+		orders := numbered("T", 30)
+		c.request(orders...)
+		time.Sleep(12 * time.Second) // 20 are answered, 10 are in flight
+		began := time.Now()
+		stop()
+		if took := time.Since(began); took > 100*time.Millisecond {
+			t.Errorf("the stop took %v", took)
+		}
+		if n := c.end("outcomes"); n != 20 {
+			t.Errorf("%d outcomes, want the 20 that were answered before", n)
+		}
+		heir := &closing{}
+		began = time.Now()
+		defer c.worker(heir, nil)()
+		c.outcomes(30)
+		if took := time.Since(began); took > 5*time.Second {
+			t.Errorf("the next owner had to wait %v: the group was not left", took)
+		}
+		time.Sleep(time.Minute)
+		if len(heir.calls) != 10 {
+			t.Errorf("the next owner made %d calls, want 10: what was finished is committed", len(heir.calls))
+		}
+	})
+}
+
+// New has no defaults: what must not be nothing is refused by name.
+func TestAConfigurationWithoutWhatAWorkerNeedsIsRefused(t *testing.T) {
+	good := func() consumer.Config {
+		return consumer.Config{
+			Kafka: consumer.Kafka{Brokers: []string{"localhost:1"}}, Group: "g",
+			SessionTimeout: time.Second, RebalanceTimeout: time.Second, MaxInFlight: 1,
+			Topics: consumer.Topics{Requests: "requests", Outcomes: "outcomes", DeadLetters: "dead", Retries: tiers},
+			Closer: &closing{}, Log: logrus.New(),
+		}
+	}
+	if _, err := consumer.New(good()); err != nil {
+		t.Errorf("grace 0 and no minimum age: %v", err)
+	}
+	for want, change := range map[string]func(*consumer.Config){
+		"session time-out is 0s, want 1s or more":   func(c *consumer.Config) { c.SessionTimeout = 0 },
+		"rebalance time-out is 0s, want 1s or more": func(c *consumer.Config) { c.RebalanceTimeout = 0 },
+		"max in flight is 0, want 1 or more":        func(c *consumer.Config) { c.MaxInFlight = 0 },
+		"grace is -1s, want 0s or more":             func(c *consumer.Config) { c.Grace = -time.Second },
+	} {
+		cfg := good()
+		change(&cfg)
+		if _, err := consumer.New(cfg); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want %s", err, want)
+		}
+	}
 }

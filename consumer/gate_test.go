@@ -260,6 +260,13 @@ func TestTiers(t *testing.T) {
 		}
 		return tier.Topic
 	}
+	hold := func(ts tiers, climbed int) string {
+		tier, last := ts.forHold(climbed)
+		if last {
+			return tier.Topic + " and no further"
+		}
+		return tier.Topic
+	}
 	for _, c := range []struct{ sentence, got, want string }{
 		{"the first retry takes the shortest delay", retry(0, 0), "10s"},
 		{"each further one the next", retry(3, 0), "30m"},
@@ -269,8 +276,11 @@ func TestTiers(t *testing.T) {
 		{"a wait takes the longest delay that is not longer", ts.forWait(29 * time.Minute).Topic, "5m"},
 		{"a wait shorter than all takes the shortest", ts.forWait(time.Second).Topic, "10s"},
 		{"a wait longer than all takes the longest", ts.forWait(100 * time.Hour).Topic, "2h"},
-		{"a request just held asks again soon", ts.forHold(0).Topic, "10s"},
-		{"one held for long never waits longer than five minutes", ts.forHold(1000 * time.Hour).Topic, "5m"},
+		{"a request just held asks again soon", hold(ts, 0), "10s"},
+		{"with each further hop it climbs", hold(ts, 1) + " " + hold(ts, 2), "1m 5m"},
+		{"one held for long never waits longer than half an hour", hold(ts, 1000), "30m and no further"},
+		{"where all delays are short the longest is the top", hold(ts[:2], 2), "1m and no further"},
+		{"where all are long the shortest is", hold(ts[4:], 0) + ", " + hold(ts[4:], 1), "2h, 2h and no further"},
 	} {
 		if c.got != c.want {
 			t.Errorf("%s: got %s, want %s", c.sentence, c.got, c.want)

@@ -1,6 +1,8 @@
 package consumer
 
 import (
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -20,118 +22,314 @@ func (s Scope) covers(r events.Request) bool {
 }
 
 // holds remembers which merchants the gateway refuses, so that their requests
-// wait without a call, but for one probe at intervals, and nobody else is
-// slowed. What it forgets at a restart the next call finds out again. It is
-// safe for concurrent use.
+// wait without a call and nobody else is slowed.
+//
+// The way of a request whose merchant is held:
+//
+//	attempt -> held? -> prober: stays in its place, a call every 2*probeEvery
+//	              \---> retry topic, a longer delay with each hop -> take -> attempt
+//	                                                              \-> at once when the hold is lifted
+//
+// One request of each hold is the prober: it costs no write, and whatever the
+// gateway says to it other than a refusal lifts the hold. That wakes all who
+// wait for it in memory; those that are read from a retry topic later do not
+// wait at all. Without a prober (its partition went to another member, say) the
+// next that is attempted becomes it.
+//
+// A worker that has just started knows of no hold. The first retry record that
+// it reads of a request that waits for its merchant makes one, and is its prober.
+//
+// It is safe for concurrent use. Its lock may be taken under partition.mu, not
+// the other way round.
 type holds struct {
 	log logrus.FieldLogger
 
 	mu sync.Mutex
 	on map[Scope]*hold
+	// lifted are the scopes whose hold was lifted and that were not refused
+	// since. None of them is in on.
+	lifted map[Scope]struct{}
+	// places are the partitions with requests that may wait for their merchant
+	// in memory.
+	places map[*partition]struct{}
 }
 
 type hold struct {
 	since  time.Time
 	probe  time.Time // when the next call may try
-	silent bool      // not refused, but not answered
+	silent bool      // not refused, as far as is known, but not answered
+	told   bool      // false while only a retry record says that there is a hold
+	why    string    // for people
+	prober *task
 }
+
+// vacant says that nobody probes: there is no prober, or it went with its
+// partition.
+func (on *hold) vacant() bool { return on.prober == nil || on.prober.partition.owned.Err() != nil }
 
 // mostHolds bounds what is remembered, as order services name the scopes. What
 // comes on top is not held: each of its requests finds out for itself.
 const mostHolds = 1000
 
 func newHolds(log logrus.FieldLogger) *holds {
-	return &holds{log: log, on: make(map[Scope]*hold)}
+	return &holds{log: log, on: make(map[Scope]*hold), lifted: make(map[Scope]struct{}), places: make(map[*partition]struct{})}
 }
 
-// held says whether a request must wait. When the time for a probe has come
-// the request is it, and does not.
-func (h *holds) held(r events.Request, now time.Time) bool {
+// held says whether t must wait, and for which scope and why. When the time for
+// a probe has come and nobody else makes it t is the prober, and does not wait.
+func (h *holds) held(t *task, now time.Time) (scope Scope, why string, held bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	var due []*hold
+	var free, mine []*hold
 	for scope, on := range h.on {
-		if !scope.covers(r) {
-			continue
+		switch {
+		case !scope.covers(t.req):
+		case on.prober == t:
+			mine = append(mine, on)
+		case on.vacant() && !now.Before(on.probe):
+			free = append(free, on)
+		default:
+			return scope, on.why, true // and the probes that are due stay due
 		}
-		if now.Before(on.probe) {
-			return true // and the probes that are due stay due
-		}
-		due = append(due, on)
 	}
-	for _, on := range due {
+	for _, on := range free {
+		on.prober, t.probes = t, true
+	}
+	for _, on := range slices.Concat(mine, free) {
 		on.probe = now.Add(2 * probeEvery)
 	}
-	return false
+	return Scope{}, "", false
 }
 
-// refused notes that the gateway refuses scope.
-func (h *holds) refused(scope Scope, a Answer, now time.Time) {
+// admits says whether t, which comes from a retry topic and waits for its
+// merchant, need not do so any longer: the hold was lifted, or nobody here
+// knows of it yet, so that t is the one to find out.
+func (h *holds) admits(t *task, now time.Time) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.hold(scope, false, now, func(log logrus.FieldLogger) {
-		log.WithFields(logrus.Fields{"code": a.Code, "message": a.Message}).
-			Error("the gateway refuses this merchant: its requests wait, mend its configuration; nothing is failed for it")
-	})
+	if _, works := h.lifted[t.waits]; works {
+		return true
+	}
+	on := h.on[t.waits]
+	switch {
+	case on == nil && h.room(now):
+		// Silence is the weaker reason: a probe that is answered ends it.
+		h.on[t.waits] = &hold{since: now, silent: true, why: "a retry record says that the gateway refuses this merchant", prober: t}
+	case on != nil && on.vacant() && !now.Before(on.probe):
+		on.prober = t
+	default:
+		return false
+	}
+	t.probes = true
+	return true
 }
 
-// unanswered notes that the gateway answers others, and nothing for this
-// merchant: its hosts are its own and away, say.
-func (h *holds) unanswered(mchID string, now time.Time) {
+// works says whether the hold of a scope was lifted, and its requests have not
+// been refused since.
+func (h *holds) works(scope Scope) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.hold(Scope{MchID: mchID}, true, now, func(log logrus.FieldLogger) {
-		log.Error("the gateway does not answer for this merchant, but for others: its requests wait; nothing is failed for it")
-	})
+	_, works := h.lifted[scope]
+	return works
 }
 
-// hold holds a scope until its next probe. h.mu is held.
-func (h *holds) hold(scope Scope, silent bool, now time.Time, tell func(logrus.FieldLogger)) {
-	on := h.on[scope]
+// refused notes that the gateway refuses the answer's scope.
+func (h *holds) refused(t *task, a Answer, now time.Time) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	// A refusal of another scope is no answer to what t was to find out.
+	for scope, on := range h.on {
+		if scope != a.Scope && on.prober == t {
+			on.prober = nil
+		}
+	}
+	on := h.hold(t, a.Scope, now)
 	if on == nil {
-		for s, old := range h.on {
-			if now.Sub(old.probe) > 2*longestHold { // nobody waits for it any more
-				delete(h.on, s)
+		return
+	}
+	known := on.told && !on.silent
+	on.silent, on.told, on.why = false, true, "the gateway refuses this merchant at present: "+a.Code+": "+a.Message
+	if known {
+		return
+	}
+	log := h.log.WithFields(a.Scope.fields()).WithFields(logrus.Fields{"code": a.Code, "message": a.Message})
+	if g := a.Gateway; g != nil {
+		for field, words := range map[string]string{"return_msg": g.ReturnMsg, "err_code_des": g.ErrCodeDes} {
+			if words != "" {
+				log = log.WithField(field, words)
 			}
 		}
-		if len(h.on) >= mostHolds {
-			return
-		}
-		on = &hold{since: now, silent: silent}
-		h.on[scope] = on
-		tell(h.log.WithFields(scope.fields()))
 	}
-	on.silent = on.silent && silent
+	log.Error("the gateway refuses this merchant: its requests wait, mend its configuration; nothing is failed for it")
+}
+
+// unanswered notes that the gateway answers others, and nothing for t's
+// merchant: its hosts are its own and away, say.
+func (h *holds) unanswered(t *task, now time.Time) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	scope := Scope{MchID: t.req.MchID}
+	on := h.hold(t, scope, now)
+	if on == nil || on.told {
+		return
+	}
+	on.told, on.why = true, "the gateway does not answer for this merchant at present, but for others"
+	h.log.WithFields(scope.fields()).
+		Error("the gateway does not answer for this merchant, but for others: its requests wait; nothing is failed for it")
+}
+
+// hold holds a scope until its next probe, whose prober is t if there is none.
+// It returns nil when there is no room. h.mu is held.
+func (h *holds) hold(t *task, scope Scope, now time.Time) *hold {
+	delete(h.lifted, scope)
+	on := h.on[scope]
+	if on == nil {
+		if !h.room(now) {
+			return nil
+		}
+		on = &hold{since: now, silent: true}
+		h.on[scope] = on
+	}
+	// An expired one is asked about whoever is held, and probes nothing.
+	if !t.expired && on.vacant() {
+		on.prober, t.probes = t, true
+	}
 	on.probe = now.Add(2 * probeEvery)
+	return on
+}
+
+// room says whether one more hold can be remembered, and forgets those that
+// nobody has asked about for so long that nobody can wait for them. h.mu is held.
+func (h *holds) room(now time.Time) bool {
+	for scope, old := range h.on {
+		if old.vacant() && now.Sub(old.probe) > 2*longestHold {
+			delete(h.on, scope)
+		}
+	}
+	return len(h.on) < mostHolds
 }
 
 // heard notes that the gateway answers for the merchant, which is all that a
-// merchant was held for that it did not answer for.
-func (h *holds) heard(mchID string, now time.Time) {
+// merchant was held for that it did not answer for. It returns what it lifts.
+func (h *holds) heard(mchID string, now time.Time) []Scope {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if scope := (Scope{MchID: mchID}); h.on[scope] != nil && h.on[scope].silent {
-		h.lift(scope, now)
+	var lifted []Scope
+	for scope, on := range h.on {
+		if scope.MchID == mchID && on.silent {
+			lifted = append(lifted, scope)
+			h.lift(scope, now)
+		}
 	}
+	return lifted
+}
+
+// served notes that a request was answered: whoever held it works again. It
+// returns what it lifts.
+func (h *holds) served(r events.Request, now time.Time) []Scope {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var lifted []Scope
+	for scope := range h.on {
+		if scope.covers(r) {
+			lifted = append(lifted, scope)
+			h.lift(scope, now)
+		}
+	}
+	return lifted
 }
 
 // lift ends a hold. h.mu is held.
 func (h *holds) lift(scope Scope, now time.Time) {
 	since := h.on[scope].since
 	delete(h.on, scope)
-	h.log.WithFields(scope.fields()).WithField("held", now.Sub(since).Round(time.Second)).
-		Info("the gateway accepts this merchant again: its requests resume as they fall due")
-}
-
-// served notes that a request was answered: whoever held it works again.
-func (h *holds) served(r events.Request, now time.Time) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	for scope := range h.on {
-		if scope.covers(r) {
-			h.lift(scope, now)
+	if len(h.lifted) >= mostHolds {
+		for s := range h.lifted { // whichever: its next request finds out again
+			delete(h.lifted, s)
+			break
 		}
 	}
+	h.lifted[scope] = struct{}{}
+	h.log.WithFields(scope.fields()).WithField("held", now.Sub(since).Round(time.Second)).
+		Info("the gateway accepts this merchant again: its requests resume")
+}
+
+// probes says whether t is the prober of a hold.
+func (h *holds) probes(t *task) bool {
+	if !t.probes {
+		return false
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, on := range h.on {
+		if on.prober == t {
+			return true
+		}
+	}
+	return false
+}
+
+// leave ends t's time as a prober.
+func (h *holds) leave(t *task) {
+	if !t.probes {
+		return
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	t.probes = false
+	for _, on := range h.on {
+		if on.prober == t {
+			on.prober = nil
+		}
+	}
+}
+
+// vacancies returns the holds that nobody probes although it is time.
+func (h *holds) vacancies(now time.Time) []Scope {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var scopes []Scope
+	for scope, on := range h.on {
+		if on.vacant() && !now.Before(on.probe) {
+			scopes = append(scopes, scope)
+		}
+	}
+	return scopes
+}
+
+// mayProbe says whether t would be let through as the prober of what it waits
+// for: nothing else holds it.
+func (h *holds) mayProbe(t *task) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for scope, on := range h.on {
+		if scope != t.waits && scope.covers(t.req) && !on.vacant() {
+			return false
+		}
+	}
+	return true
+}
+
+// waitsIn notes that a request waits for its merchant in p.
+func (h *holds) waitsIn(p *partition) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if _, known := h.places[p]; known {
+		return
+	}
+	for other := range h.places {
+		if other.owned.Err() != nil {
+			delete(h.places, other)
+		}
+	}
+	h.places[p] = struct{}{}
+}
+
+// waiting returns the partitions with requests that may wait in memory.
+func (h *holds) waiting() []*partition {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.Collect(maps.Keys(h.places))
 }
 
 func (s Scope) fields() logrus.Fields {
@@ -143,4 +341,35 @@ func (s Scope) fields() logrus.Fields {
 		f["sub_mch_id"] = s.SubMchID
 	}
 	return f
+}
+
+// waitsFor names the fields of a request that make up a scope which covers it,
+// for its retry record.
+func (s Scope) waitsFor() string {
+	switch {
+	case s.MchID == "":
+		return ""
+	case s.AppID != "" && s.SubMchID != "":
+		return events.WaitsForBoth
+	case s.AppID != "":
+		return events.WaitsForAppID
+	case s.SubMchID != "":
+		return events.WaitsForSubMerchant
+	}
+	return events.WaitsForMerchant
+}
+
+// scopeOf is the scope that a retry record names, of its request.
+func scopeOf(waitsFor string, r events.Request) Scope {
+	switch waitsFor {
+	case events.WaitsForMerchant:
+		return Scope{MchID: r.MchID}
+	case events.WaitsForAppID:
+		return Scope{MchID: r.MchID, AppID: r.AppID}
+	case events.WaitsForSubMerchant:
+		return Scope{MchID: r.MchID, SubMchID: r.SubMchID}
+	case events.WaitsForBoth:
+		return Scope{r.MchID, r.AppID, r.SubMchID}
+	}
+	return Scope{}
 }

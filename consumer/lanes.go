@@ -16,6 +16,11 @@ import (
 // of the queue after each call, so that a hot order cannot starve the others
 // and a slow one holds up nobody else.
 //
+// A lane whose first task needs no call (task.noCall) waits in a queue of its
+// own, for neither a slot nor the gateway: only for room among the verdicts on
+// their way. That it needs none is a guess from when it was added; unasked
+// decides, at its turn, and may send it to the other queue.
+//
 // Whatever may start a call is decided under one lock, together with the
 // standing of the partition: after pause or lose has returned, no call starts
 // for that partition. Lanes are safe for concurrent use.
@@ -25,11 +30,16 @@ type lanes struct {
 	alive       func(now time.Time) bool           // whether the membership holds, see member.alive
 	gate        *gate                              // whether the gateway may be called
 	call        func(context.Context, *task, pass) // makes one call; not under the lock
+	// unasked settles a task without a call and returns true, or returns false
+	// when it needs one after all; not under the lock.
+	unasked func(*task) bool
 
 	mu       sync.Mutex
 	byOrder  map[events.Order]*lane
 	ready    queue[*lane]
+	noCall   queue[*lane] // ready as well: the first task needs no call
 	inFlight int
+	looking  int // calls of unasked that go on
 	settling int
 	waiting  int           // drains under way
 	changed  chan struct{} // closed and renewed for them when a call or a settlement ends
@@ -37,12 +47,12 @@ type lanes struct {
 }
 
 // lane holds the tasks of one order in the order of their arrival. The first
-// one is in flight, or the lane rests, or it stands in lanes.ready or in
-// partition.parked, exactly once.
+// one is in flight, or the lane rests, or it stands in lanes.ready, in
+// lanes.noCall or in partition.parked, exactly once.
 type lane struct {
 	order events.Order
 	tasks queue[*task]
-	busy  bool // the first task is in flight
+	busy  bool // the first task is in flight, or looked at
 }
 
 func newLanes(slots int, alive func(time.Time) bool, ask func(context.Context, events.Request) bool, log logrus.FieldLogger) *lanes {
@@ -69,12 +79,33 @@ func (l *lanes) add(t *task) {
 	ln := &lane{order: order}
 	ln.tasks.push(t)
 	l.byOrder[order] = ln
-	l.ready.push(ln)
+	l.queue(ln)
 	l.pump()
+}
+
+// queue lets a lane wait for its turn, without the tasks of lost partitions
+// that stand first in it. One that has no others is gone.
+func (l *lanes) queue(ln *lane) {
+	for ln.tasks.len() > 0 && ln.tasks.first().partition.standing == lost {
+		ln.tasks.pop()
+	}
+	switch {
+	case ln.tasks.len() == 0:
+		delete(l.byOrder, ln.order)
+	case ln.tasks.first().noCall:
+		l.noCall.push(ln)
+	default:
+		l.ready.push(ln)
+	}
 }
 
 // pump starts what can start.
 func (l *lanes) pump() {
+	l.pumpNoCall()
+	l.pumpCalls()
+}
+
+func (l *lanes) pumpCalls() {
 	if l.ready.len() == 0 || l.inFlight >= l.slots || l.settling >= l.maxSettling || !l.alive(time.Now()) {
 		return
 	}
@@ -82,9 +113,6 @@ func (l *lanes) pump() {
 		ln := l.ready.first()
 		t := ln.tasks.first()
 		switch t.partition.standing {
-		case lost:
-			l.ready.pop()
-			l.next(ln)
 		case paused:
 			l.ready.pop()
 			t.partition.parked = append(t.partition.parked, ln)
@@ -103,14 +131,33 @@ func (l *lanes) pump() {
 	}
 }
 
-// next drops the first task of a lane and queues the lane again for the rest.
-func (l *lanes) next(ln *lane) {
-	ln.tasks.pop()
-	if ln.tasks.len() > 0 {
-		l.ready.push(ln)
-	} else {
-		delete(l.byOrder, ln.order)
+// pumpNoCall settles what can be settled without a call.
+func (l *lanes) pumpNoCall() {
+	if l.noCall.len() == 0 || !l.alive(time.Now()) {
+		return
 	}
+	for l.noCall.len() > 0 && l.looking+l.settling < l.maxSettling {
+		ln := l.noCall.pop()
+		t := ln.tasks.first()
+		switch t.partition.standing {
+		case paused:
+			t.partition.parked = append(t.partition.parked, ln)
+		case running:
+			ln.busy = true
+			l.looking++
+			t.partition.inFlight++
+			l.calls.Go(func() { l.looked(t, l.unasked(t)) })
+		}
+	}
+}
+
+// looked ends a call of unasked.
+func (l *lanes) looked(t *task, settled bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.looking--
+	t.noCall = false
+	l.leave(t, !settled)
 }
 
 // finished gives the slot of t's call back. With again t is still to do, after
@@ -119,17 +166,23 @@ func (l *lanes) finished(t *task, again bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.inFlight--
+	l.leave(t, again)
+}
+
+// leave lets the lane of t go on: with t when it is to be done again.
+func (l *lanes) leave(t *task, again bool) {
 	t.partition.inFlight--
 	ln := l.byOrder[t.order()]
 	ln.busy = false
 	switch {
 	case !again:
-		l.next(ln)
+		ln.tasks.pop()
+		l.queue(ln)
 	case t.rest > 0:
 		time.AfterFunc(t.rest, func() { l.wake(ln) })
 		t.rest = 0
 	default:
-		l.ready.push(ln)
+		l.queue(ln)
 	}
 	l.pump()
 	l.notify()
@@ -142,7 +195,7 @@ func (l *lanes) wake(ln *lane) {
 	if l.byOrder[ln.order] != ln { // all its tasks were of lost partitions
 		return
 	}
-	l.ready.push(ln)
+	l.queue(ln)
 	l.pump()
 }
 
@@ -227,12 +280,19 @@ func (l *lanes) sweep() {
 			delete(l.byOrder, order)
 		}
 	}
-	l.ready.keep(func(_ int, ln *lane) bool { return ln.tasks.len() > 0 })
+	// Who is first in a lane may be another now, and wait for something else.
+	ready, noCall := l.ready, l.noCall
+	l.ready, l.noCall = queue[*lane]{}, queue[*lane]{}
+	for _, q := range []queue[*lane]{ready, noCall} {
+		for q.len() > 0 {
+			l.queue(q.pop())
+		}
+	}
 }
 
 func (l *lanes) unpark(p *partition) {
 	for _, ln := range p.parked {
-		l.ready.push(ln)
+		l.queue(ln)
 	}
 	p.parked = nil
 }

@@ -19,6 +19,7 @@ type road struct {
 	started []string
 	ends    map[string]chan bool // true: again
 	alive   bool
+	needs   map[string]bool // tasks with noCall that need a call after all
 }
 
 func newRoad(slots int) *road {
@@ -39,12 +40,28 @@ func newRoad(slots int) *road {
 			r.lanes.finished(t, true)
 		}
 	}
+	r.lanes.unasked = func(t *task) bool {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		name := t.req.OutTradeNo + "/" + t.req.RequestID
+		if r.needs[name] {
+			return false
+		}
+		r.started = append(r.started, name+" without a call")
+		return true
+	}
 	return r
 }
 
 func (r *road) drive(p *partition, order, id string) {
 	r.add(&task{partition: p, req: events.Request{MchID: "m", OutTradeNo: order, RequestID: id}})
 	synctest.Wait() // or two calls that start together would be noted in any order
+}
+
+// driveUnasked drives a task that needs no call.
+func (r *road) driveUnasked(p *partition, order, id string) {
+	r.add(&task{partition: p, noCall: true, req: events.Request{MchID: "m", OutTradeNo: order, RequestID: id}})
+	synctest.Wait()
 }
 
 // end ends a call and waits until what follows has started.
@@ -148,6 +165,62 @@ func TestLanes(t *testing.T) {
 			r.want(t, "A/1")
 			r.resume([]*partition{p})
 			r.want(t, "A/1", "A/1")
+		},
+		"a task that needs no call has its turn though all slots are taken": func(t *testing.T, r *road, p, q *partition) {
+			r.drive(p, "A", "1")
+			r.drive(p, "B", "1")
+			r.drive(p, "C", "1")
+			r.driveUnasked(p, "D", "1")
+			r.want(t, "A/1", "B/1", "D/1 without a call")
+		},
+		"one behind a request of its order waits for that, and the next for it": func(t *testing.T, r *road, p, q *partition) {
+			r.drive(p, "A", "1")
+			r.driveUnasked(p, "A", "2")
+			r.drive(p, "A", "3")
+			r.want(t, "A/1")
+			r.end("A/1", false)
+			r.want(t, "A/1", "A/2 without a call", "A/3")
+		},
+		"one that needs a call after all waits for a slot, before later requests of its order": func(t *testing.T, r *road, p, q *partition) {
+			r.needs = map[string]bool{"C/1": true}
+			r.drive(p, "A", "1")
+			r.drive(p, "B", "1")
+			r.driveUnasked(p, "C", "1")
+			r.drive(p, "C", "2")
+			r.want(t, "A/1", "B/1")
+			r.end("A/1", false)
+			r.want(t, "A/1", "B/1", "C/1")
+			r.end("C/1", false)
+			r.want(t, "A/1", "B/1", "C/1", "C/2")
+		},
+		"for a partition that is paused or lost not even such a task has its turn": func(t *testing.T, r *road, p, q *partition) {
+			r.pause([]*partition{p})
+			r.driveUnasked(p, "A", "1")
+			r.lose([]*partition{q}, errors.New("reassigned"))
+			r.driveUnasked(q, "B", "1")
+			r.want(t)
+			r.resume([]*partition{p})
+			r.want(t, "A/1 without a call")
+		},
+		"when a partition is lost, what stands behind its task goes where it belongs": func(t *testing.T, r *road, p, q *partition) {
+			r.drive(p, "A", "1")
+			r.drive(p, "B", "1")
+			r.drive(q, "C", "1")
+			r.driveUnasked(p, "C", "2")
+			r.lose([]*partition{q}, errors.New("reassigned"))
+			r.want(t, "A/1", "B/1", "C/2 without a call")
+		},
+		"no such task has its turn when the membership is in doubt, until it is not": func(t *testing.T, r *road, p, q *partition) {
+			r.mu.Lock()
+			r.alive = false
+			r.mu.Unlock()
+			r.driveUnasked(p, "A", "1")
+			r.want(t)
+			r.mu.Lock()
+			r.alive = true
+			r.mu.Unlock()
+			r.poke()
+			r.want(t, "A/1 without a call")
 		},
 		"draining waits for calls and for verdicts on their way": func(t *testing.T, r *road, p, q *partition) {
 			r.drive(p, "A", "1")

@@ -65,7 +65,10 @@ func TestAWorkerThatDies(t *testing.T) {
 				h := &host{net: c.net}
 				first := &closing{takes: moment.takes, answer: moment.answer}
 				kill := c.worker(first, func(cfg *consumer.Config) {
-					cfg.Kafka.Dial, cfg.Grace, cfg.MaxInFlight = h.dial, time.Second, moment.slots
+					cfg.Kafka.Dial, cfg.Grace = h.dial, time.Second
+					if moment.slots > 0 {
+						cfg.MaxInFlight = moment.slots
+					}
 				})
 				p := c.manual()
 				for _, r := range []*kgo.Record{moment.before, moment.record} {

@@ -189,7 +189,7 @@ func TestASecondMemberWithTheSameInstanceIDEndsTheFirstWithAClearError(t *testin
 			var hook *test.Hook
 			cfg := consumer.Config{
 				Kafka: consumer.Kafka{Brokers: []string{c.broker.Addr()}, Dial: c.net.dial},
-				Group: "g", InstanceID: "same", SessionTimeout: 10 * time.Second,
+				Group: "g", InstanceID: "same", SessionTimeout: 10 * time.Second, RebalanceTimeout: time.Minute, MaxInFlight: 1,
 				Topics: consumer.Topics{Requests: "requests", Outcomes: "outcomes", DeadLetters: "dead", Retries: tiers}, Closer: &closing{},
 			}
 			heard(&hook)(&cfg)

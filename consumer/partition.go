@@ -2,8 +2,10 @@ package consumer
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -25,11 +27,26 @@ type task struct {
 	msg       events.Message
 	req       events.Request
 	rejected  string // why it can never work; empty when it may
-	attempt   int    // retries so far that counted
-	attempts  int    // calls to the gateway before this record
-	expired   bool   // expires_at had passed when it was last attempted
+	// noCall says that it can probably be settled without a call, see
+	// lanes.unasked. Guarded by lanes.mu once it is in a lane.
+	noCall   bool
+	attempt  int  // retries so far that counted
+	attempts int  // calls to the gateway before this record
+	expired  bool // expires_at had passed when it was last attempted
 	// rest is how long it waits in its place before it is attempted again.
 	rest time.Duration
+	// held is for how long workers had its request before this one took it, at
+	// taken.
+	held  time.Duration
+	taken time.Time
+	// waits is what it waits for, if it waits for its merchant: until due, or
+	// until the hold is lifted.
+	waits Scope
+	due   time.Time
+	// climbed is in how many retry topics it has waited for its merchant, this
+	// one included, counted from the shortest.
+	climbed int
+	probes  bool // may be the prober of a hold, see holds
 	// source is the record that the order service published: this one, or
 	// for a record of a retry topic the one that it continues.
 	source events.Source
@@ -216,6 +233,26 @@ func (p *partition) after(wait time.Duration, t *task, f func(*task)) {
 			f(t)
 		}
 	})
+}
+
+// wake ends the wait of up to most tasks that wanted says yes to, and returns
+// them by offset. Their f is not called any more.
+func (p *partition) wake(wanted func(*task) bool, most int) []*task {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var woken []*task
+	for t, timer := range p.timers {
+		if len(woken) == most {
+			break
+		}
+		if wanted(t) {
+			timer.Stop()
+			delete(p.timers, t)
+			woken = append(woken, t)
+		}
+	}
+	slices.SortFunc(woken, func(a, b *task) int { return cmp.Compare(a.offset, b.offset) })
+	return woken
 }
 
 // forget lets go of the tasks that wait for their time.

@@ -1,6 +1,7 @@
 package consumer
 
 import (
+	"slices"
 	"time"
 
 	"github.com/closeorder/closeorder/events"
@@ -46,22 +47,38 @@ func (ts tiers) forWait(wait time.Duration) Tier {
 // delayOf is the longest that a record of a topic can have to wait; 0 for what
 // is no retry topic. What is due later was written by a clock that was wrong.
 func (ts tiers) delayOf(topic string) time.Duration {
-	for _, t := range ts {
-		if t.Topic == topic {
-			return t.Delay
-		}
+	if i := ts.index(topic); i >= 0 {
+		return ts[i].Delay + unmeasured
 	}
 	return 0
 }
 
-// longestHold bounds how late a request of a merchant that works again is
-// served.
-const longestHold = 5 * time.Minute
+// unmeasured is added to a wait that somebody asked for: what a record takes to
+// its topic and back is in nobody's hand, and an order whose age is measured
+// (see ageOf) would come back just too young.
+const unmeasured = 2 * time.Second
 
-// forHold returns the tier for a request whose merchant is held, which has
-// waited for age already: the longer it did, the longer until it asks again.
-func (ts tiers) forHold(age time.Duration) Tier {
-	return ts.forWait(min(age/4, longestHold))
+// longestHold is the longest that a request waits for its merchant before it is
+// written again: without a prober that bounds how late it is served when the
+// merchant works again.
+const longestHold = 30 * time.Minute
+
+// forHold returns the tier for a request whose merchant is held and which has
+// waited for that in climbed tiers already: it climbs, so that a merchant that is
+// held for long costs few writes. last is set when there is none to climb to.
+func (ts tiers) forHold(climbed int) (tier Tier, last bool) {
+	top := 0
+	for i, t := range ts {
+		if t.Delay <= longestHold {
+			top = i
+		}
+	}
+	return ts[min(climbed, top)], climbed > top
+}
+
+// index is the position of a topic.
+func (ts tiers) index(topic string) int {
+	return slices.IndexFunc(ts, func(t Tier) bool { return t.Topic == topic })
 }
 
 // waitFor says until when a request may not be served yet, and why; a time
@@ -69,16 +86,30 @@ func (ts tiers) forHold(age time.Duration) Tier {
 func (w *Worker) waitFor(t *task) (until time.Time, code string) {
 	until, code = t.req.NotBefore, "NOT_BEFORE"
 	if created := t.req.OrderCreatedAt; !created.IsZero() && w.minOrderAge > 0 {
+		old := created.Add(w.minOrderAge)
 		// A clock that runs ahead must not hold an order for ever: it was
-		// there when the request was.
-		if created.After(t.time) {
-			created = t.time
+		// there when workers first had the request.
+		now := w.now()
+		if first := now.Add(-t.inHand()); created.After(first) {
+			old = first.Add(w.minOrderAge)
+			if old.After(now) {
+				// What nobody measures, the way to a topic and back, must not
+				// be what is left each time: that would never end.
+				old = later(old.Add(unmeasured), now.Add(w.retries[0].Delay))
+			}
 		}
-		if old := created.Add(w.minOrderAge); old.After(until) {
+		if old.After(until) {
 			until, code = old, "ORDER_TOO_YOUNG"
 		}
 	}
 	return until, code
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }
 
 // retry makes the record that brings t back later. It goes to the partition
@@ -91,7 +122,10 @@ func (w *Worker) retry(t *task, a Answer, tier Tier, due time.Time, attempt int)
 	r := events.RetryRecord{
 		Original: t.msg, DueAt: due, RetryAttempt: attempt, Attempts: t.attempts + a.Attempts,
 		Code: a.Code, Reason: a.Message, FirstRequestedAt: t.req.RequestedAt,
-		Replay: t.req.Replay, Source: t.source, SourceTimestamp: t.time,
+		Replay: t.req.Replay, Source: t.source, SourceTimestamp: t.time, Held: t.inHand(),
+	}
+	if a.Disposition == Held {
+		r.WaitsFor = t.waits.waitsFor()
 	}
 	w.log.WithFields(t.fields()).WithField("due", due).WithField("code", a.Code).Debug("put off")
 	return record{
@@ -102,16 +136,17 @@ func (w *Worker) retry(t *task, a Answer, tier Tier, due time.Time, attempt int)
 	}
 }
 
-// unpack makes a task of a retry record the task of its original request.
-func (t *task) unpack() (due time.Time, err error) {
+// unpack makes a task of a retry record the task of its original request, and
+// returns the record.
+func (t *task) unpack() (events.RetryRecord, error) {
 	r, err := events.DecodeRetry(t.msg)
 	if err != nil {
-		return time.Time{}, err
+		return r, err
 	}
 	t.msg, t.source = r.Original, r.Source
 	if !r.SourceTimestamp.IsZero() { // else it was none that could be written
 		t.time = r.SourceTimestamp
 	}
-	t.attempt, t.attempts = r.RetryAttempt, r.Attempts
-	return r.DueAt, nil
+	t.attempt, t.attempts, t.held = r.RetryAttempt, r.Attempts, r.Held
+	return r, nil
 }

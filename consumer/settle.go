@@ -20,17 +20,18 @@ import (
 func (w *Worker) settle(t *task, a Answer) {
 	w.lanes.settle(t.partition)
 	now := w.now()
+	a.Message = w.told(t, a.Message)
 	switch a.Disposition {
 	case Closed, Paid:
 		w.write(t, w.outcome(t, a))
 	case Failed:
 		w.fail(t, a)
 	case Held:
-		tier := w.retries.forHold(now.Sub(t.time))
+		tier, _ := w.retries.forHold(t.climbed)
 		w.write(t, w.retry(t, a, tier, now.Add(tier.Delay), t.attempt))
 	default:
 		tier, ok := w.retries.forRetry(t.attempt, a.RetryAfter)
-		if !ok {
+		if !ok || a.Unworkable && t.attempt >= unworkableTries {
 			a.Message = "no final answer after the last retry: " + a.Code + ": " + a.Message
 			a.Code = events.CodeRetriesExhausted
 			w.fail(t, a)
@@ -38,10 +39,17 @@ func (w *Worker) settle(t *task, a Answer) {
 		}
 		// Never longer than the longest tier, whatever was asked for: a record
 		// that is due in years would keep its partition's window shut.
-		delay := max(tier.Delay, min(a.RetryAfter, w.retries[len(w.retries)-1].Delay))
+		delay := tier.Delay
+		if a.RetryAfter > 0 {
+			delay = max(delay, min(a.RetryAfter, w.retries[len(w.retries)-1].Delay)+unmeasured)
+		}
 		w.write(t, w.retry(t, a, tier, now.Add(delay), t.attempt+1))
 	}
 }
+
+// unworkableTries is how many retries a request gets of which the gateway says,
+// in words that nobody signs, that it cannot work as it stands.
+const unworkableTries = 2
 
 // fail ends a request without proof.
 func (w *Worker) fail(t *task, a Answer) {
@@ -61,9 +69,10 @@ func (w *Worker) fail(t *task, a Answer) {
 func (w *Worker) postpone(t *task, a Answer, until time.Time) {
 	w.lanes.settle(t.partition)
 	now := w.now()
+	a.Message = w.told(t, a.Message)
 	tier := w.retries.forWait(until.Sub(now))
 	due := now.Add(tier.Delay)
-	if due.After(until) {
+	if until.Sub(due) <= unmeasured { // or it would take another hop for that
 		due = until
 	}
 	w.write(t, w.retry(t, a, tier, due, t.attempt))

@@ -109,6 +109,16 @@ func (b block) getText(name string, required bool, p *problems) string {
 	return s
 }
 
+// getOnce returns the value of a header that nothing depends on: empty where
+// it is absent or occurs more than once.
+func (b block) getOnce(name string) string {
+	if b.count(name) != 1 {
+		return ""
+	}
+	var ignored problems
+	return b.getText(name, false, &ignored)
+}
+
 func (b block) getTime(name string, required bool, p *problems) time.Time {
 	s, ok := b.get(name, required, p)
 	if ok && s == "" {

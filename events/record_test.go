@@ -66,6 +66,9 @@ func TestDeadLettersOnTheWire(t *testing.T) {
 func TestRetryRecordsOnTheWire(t *testing.T) {
 	checkGolden(t, "retries/system-error.json", EncodeRetry(sampleRetry(originals()["a CloudEvent"])))
 	checkGolden(t, "retries/least.json", EncodeRetry(RetryRecord{DueAt: noon}))
+	held := sampleRetry(originals()["a CloudEvent"])
+	held.Held, held.WaitsFor = 90*time.Minute+1500*time.Microsecond, WaitsForSubMerchant
+	checkGolden(t, "retries/held.json", EncodeRetry(held))
 }
 
 func TestTheOriginalComesBackByteForByte(t *testing.T) {
@@ -83,6 +86,7 @@ func TestTheOriginalComesBackByteForByte(t *testing.T) {
 			}
 
 			r := sampleRetry(original)
+			r.Held, r.WaitsFor = time.Minute, WaitsForMerchant
 			gotR, err := DecodeRetry(EncodeRetry(r))
 			if err != nil || !sameMessage(gotR.Original, original) {
 				t.Errorf("retry record: %v\n%+v\n%+v", err, gotR.Original, original)
@@ -287,6 +291,53 @@ func TestBadRecordsAreNamed(t *testing.T) {
 				t.Errorf("got %v\nwant %s", err, c.want)
 			}
 		})
+	}
+}
+
+// What stands in the optional headers of a retry record can neither cost the
+// request nor make its order older than workers have measured.
+func TestOptionalHeadersOfARetryAreBelievedOnlyWhereTheyAreRight(t *testing.T) {
+	for sentence, c := range map[string]struct {
+		held, waitsFor []string
+		wantHeld       time.Duration
+		wantWaitsFor   string
+	}{
+		"an older worker's record has neither":      {},
+		"milliseconds":                              {held: []string{"5400001"}, wantHeld: 90*time.Minute + time.Millisecond},
+		"the most":                                  {held: []string{"31622400000"}, wantHeld: MaxHeld},
+		"more than that counts as none":             {held: []string{"31622400001"}},
+		"far more counts as none":                   {held: []string{"9223372036854775808"}},
+		"below zero counts as none":                 {held: []string{"-1"}},
+		"a duration in words counts as none":        {held: []string{"90m"}},
+		"nothing counts as none":                    {held: []string{""}},
+		"twice counts as none":                      {held: []string{"1", "5400000"}},
+		"the merchant":                              {waitsFor: []string{WaitsForMerchant}, wantWaitsFor: WaitsForMerchant},
+		"a part of it":                              {waitsFor: []string{WaitsForBoth}, wantWaitsFor: WaitsForBoth},
+		"a wait that nobody knows counts as none":   {waitsFor: []string{"godot"}},
+		"two waits count as none":                   {waitsFor: []string{WaitsForMerchant, WaitsForAppID}},
+		"one that is wrong does not cost the other": {held: []string{"x"}, waitsFor: []string{WaitsForAppID}, wantWaitsFor: WaitsForAppID},
+	} {
+		m := EncodeRetry(sampleRetry(originals()["plain"]))
+		for _, v := range c.held {
+			m.Headers = append(m.Headers, Header{HeaderHeld, []byte(v)})
+		}
+		for _, v := range c.waitsFor {
+			m.Headers = append(m.Headers, Header{HeaderWaitsFor, []byte(v)})
+		}
+		r, err := DecodeRetry(m)
+		if err != nil || r.Held != c.wantHeld || r.WaitsFor != c.wantWaitsFor {
+			t.Errorf("%s: held %v, waits for %q, %v", sentence, r.Held, r.WaitsFor, err)
+		}
+		if !sameMessage(r.Original, originals()["plain"]) {
+			t.Errorf("%s: the original has changed", sentence)
+		}
+	}
+	for held, want := range map[time.Duration]time.Duration{
+		-time.Hour: 0, 999 * time.Microsecond: 0, 1999 * time.Microsecond: time.Millisecond, 10 * MaxHeld: MaxHeld,
+	} {
+		if r, err := DecodeRetry(EncodeRetry(RetryRecord{DueAt: noon, Held: held})); err != nil || r.Held != want {
+			t.Errorf("%v came back as %v, %v", held, r.Held, err)
+		}
 	}
 }
 

@@ -73,7 +73,7 @@ func (c *checker) checkWork() {
 					if look.finished(retry) {
 						continue
 					}
-					if at := dueOf(retry); !at.After(c.latestSince(retry.At.Add(-clockSlack), call.Start)) {
+					if at := r.dueAgain(retry); !at.After(c.latestSince(retry.At.Add(-clockSlack), call.Start)) {
 						due = true
 					} else {
 						waiting = at
@@ -93,7 +93,16 @@ func (c *checker) checkWork() {
 	}
 }
 
-// dueOf is when a retry may be served.
+// dueAgain is when a retry may be served. One that waits for its merchant may be
+// as soon as that works.
+func (r *request) dueAgain(retry Record) time.Time {
+	if lastHeader(retry.Message, "closeorder-waits-for") != "" {
+		return r.due
+	}
+	return dueOf(retry)
+}
+
+// dueOf is when a retry says that it is due.
 func dueOf(r Record) time.Time {
 	at, err := time.Parse(time.RFC3339Nano, lastHeader(r.Message, "closeorder-due-at"))
 	if err != nil {

@@ -72,11 +72,12 @@ func orderOf(m Message) events.Order {
 	return events.Order{MchID: doc.MchID, SubMchID: doc.SubMchID, OutTradeNo: doc.OutTradeNo}
 }
 
-// dueAt is when a request may be served. A creation that lies in the future
-// of the record is taken to have been when the record was made.
+// dueAt is when a request may be served at the earliest. A creation that lies in
+// the future of the record counts as of when a worker first had it, which was
+// not before the record was made.
 func (d document) dueAt(recorded time.Time, minAge time.Duration) time.Time {
 	due := d.NotBefore
-	if !d.OrderCreatedAt.IsZero() {
+	if !d.OrderCreatedAt.IsZero() && minAge > 0 {
 		created := d.OrderCreatedAt
 		if created.After(recorded) {
 			created = recorded

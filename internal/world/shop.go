@@ -100,7 +100,7 @@ func (s *Shop) Sent() int {
 func (s *Shop) send(ctx context.Context, p Publication) {
 	s.client.Produce(ctx, &kgo.Record{
 		Key: p.Key, Value: p.Value, Headers: headers(p.Headers),
-		Partition: int32(s.partition(p)),
+		Partition: int32(s.partition(p)), Timestamp: p.Timestamp,
 	}, func(_ *kgo.Record, err error) {
 		s.mu.Lock()
 		defer s.mu.Unlock()

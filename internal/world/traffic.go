@@ -1,6 +1,7 @@
 package world
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
@@ -51,6 +52,8 @@ type Publication struct {
 	Kind string
 	// Spread picks the partition of a record without a key.
 	Spread uint32
+	// Timestamp of the record, zero for the moment at which it is published.
+	Timestamp time.Time
 }
 
 // Message is one record.
@@ -71,8 +74,12 @@ func (t Traffic) Publications() []Publication {
 			all = append(all, p)
 		}
 	}
-	slices.SortStableFunc(all, func(a, b Publication) int { return int(a.After - b.After) })
+	sortByTime(all)
 	return all
+}
+
+func sortByTime(records []Publication) {
+	slices.SortStableFunc(records, func(a, b Publication) int { return cmp.Compare(a.After, b.After) })
 }
 
 type generator struct {

@@ -1,0 +1,137 @@
+package consumer
+
+import (
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/closeorder/closeorder/events"
+)
+
+// ageOf is how old an order surely is that says when it was created: what the
+// closer may rest a certainty on. Clocks of others can be wrong in both
+// directions, and an order taken for older than it is gets called safe to
+// reissue while its create call is on its way. So it is the lesser of two ages:
+//
+//   - by the worker: from created to now, by the worker's clock;
+//   - by the shop: from created to requested, both by the shop's clock, which is
+//     right about the time between them however wrong it is; and then held, for
+//     how long workers have measured that they had the request in hand.
+//
+// requested is ce_time, which the shop stamps; zero where the request has none.
+// Then held is all there is: the record's timestamp cannot take the place of
+// ce_time, as it may be a broker's or a mirror's, and a shop whose clock is slow
+// would be given the difference for an age.
+//
+// It is never less than held: the order was there when the request was, so one
+// from the future counts as just created when workers first had it, and does not
+// stay young for as long as its clock is ahead.
+//
+// The source of the rule is what merchants have seen: create calls that arrive
+// after the close. "Close Order" of WeChat Pay V2 says nothing about clocks.
+func ageOf(created, requested, now time.Time, held time.Duration) time.Duration {
+	byWorker, byShop := between(created, now), held
+	if !requested.IsZero() {
+		byShop += between(created, requested)
+	}
+	return max(held, min(byWorker, byShop))
+}
+
+// between is the time from a to b: at least none, and at most a hundred years,
+// so that sums do not overflow.
+func between(a, b time.Time) time.Duration {
+	return max(0, min(b.Sub(a), 100*365*24*time.Hour))
+}
+
+// inHand is how long workers have had the request of t, as they measured it.
+func (t *task) inHand() time.Duration { return t.held + time.Since(t.taken) }
+
+// aged returns t's request with an OrderCreatedAt that makes the order as old
+// as it surely is, by the process's own clock.
+func (w *Worker) aged(t *task) events.Request {
+	r := t.req
+	if !r.OrderCreatedAt.IsZero() {
+		r.OrderCreatedAt = time.Now().Add(-ageOf(r.OrderCreatedAt, r.RequestedAt, w.now(), t.inHand()))
+	}
+	return r
+}
+
+// tolerated is by how much an order_created_at may lie ahead without a word:
+// clocks differ.
+const tolerated = 5 * time.Minute
+
+// ahead is how far an order_created_at lies ahead of the time at which workers
+// got to have the request, 0 where that is tolerated.
+func ahead(created, now time.Time, held time.Duration) time.Duration {
+	if by := created.Sub(now.Add(-held)); !created.IsZero() && by > tolerated {
+		return by
+	}
+	return 0
+}
+
+// aheadOf is ahead of t's request.
+func (w *Worker) aheadOf(t *task) time.Duration {
+	return ahead(t.req.OrderCreatedAt, w.now(), t.inHand())
+}
+
+// told adds to a message for people what they must know about the request's
+// order_created_at.
+func (w *Worker) told(t *task, message string) string {
+	by := w.aheadOf(t)
+	if by == 0 {
+		return message
+	}
+	note := fmt.Sprintf("order_created_at is %v ahead of this worker's clock: the order counts as just created", by.Round(time.Second))
+	if message == "" {
+		return note
+	}
+	return message + "; " + note
+}
+
+// warnOfClock tells the log of an order_created_at that lies ahead.
+func (w *Worker) warnOfClock(t *task) {
+	by := w.aheadOf(t)
+	if by == 0 || !w.clockNews.due(t.req.MchID, time.Now()) {
+		return
+	}
+	w.log.WithFields(t.fields()).WithField("ahead", by.Round(time.Second)).
+		Warn("order_created_at is ahead of this worker's clock: the order counts as just created; look at the order service's clock and time zone (+08:00 is not Z), then at this host's; told once a minute for each mch_id")
+}
+
+// news says when something about a merchant may be told again, so that one that
+// keeps happening does not fill the log. The zero value is ready. It is safe for
+// concurrent use.
+type news struct {
+	mu   sync.Mutex
+	last map[string]time.Time
+}
+
+const (
+	newsEvery = time.Minute
+	// mostNews bounds the merchants that are remembered, as order services name
+	// them. What comes on top waits for the minute of another.
+	mostNews = 1000
+)
+
+func (n *news) due(mchID string, now time.Time) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if last, known := n.last[mchID]; known && now.Sub(last) < newsEvery {
+		return false
+	}
+	if len(n.last) >= mostNews {
+		for id, last := range n.last {
+			if now.Sub(last) >= newsEvery {
+				delete(n.last, id)
+			}
+		}
+		if len(n.last) >= mostNews {
+			return false
+		}
+	}
+	if n.last == nil {
+		n.last = make(map[string]time.Time)
+	}
+	n.last[mchID] = now
+	return true
+}

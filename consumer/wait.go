@@ -1,0 +1,93 @@
+package consumer
+
+import (
+	"context"
+	"time"
+)
+
+// wait lets a request wait for its merchant, which a says is held, and returns
+// true when it keeps its place. See holds for the whole of its way.
+func (w *Worker) wait(t *task, a Answer) (again bool) {
+	t.waits = a.Scope
+	now := time.Now()
+	tier, last := w.retries.forHold(t.climbed)
+	switch {
+	case w.holds.probes(t) && t.partition.roomy():
+		// In its place it would hold up the commits of its partition, and at
+		// last its intake: only while there is room.
+		t.attempts += a.Attempts
+		t.rest = w.soonest(t, 2*probeEvery)
+		return true
+	case now.Before(t.due):
+		// It was woken, and the merchant is held again: its record waits on.
+		// Written is only what is due, however often a merchant comes and goes.
+		t.attempts += a.Attempts
+		w.await(t, t.due.Sub(now))
+		return false
+	case last && t.partition.roomy() && now.Sub(t.taken)+tier.Delay <= longestHold:
+		// The longest of short delays: it stays for some of them.
+		t.attempts += a.Attempts
+		w.await(t, w.soonest(t, tier.Delay))
+		return false
+	}
+	w.settle(t, a)
+	return false
+}
+
+// soonest is a wait, or less where the request expires before its end.
+func (w *Worker) soonest(t *task, wait time.Duration) time.Duration {
+	if t.req.ExpiresAt.IsZero() {
+		return wait
+	}
+	return max(min(wait, t.req.ExpiresAt.Sub(w.now())), time.Millisecond)
+}
+
+// await lets a request that waits for its merchant come back after a wait, or
+// as soon as the merchant works.
+func (w *Worker) await(t *task, wait time.Duration) {
+	t.due = time.Now().Add(wait)
+	if w.holds.admits(t, time.Now()) || wait <= 0 {
+		w.enter(t)
+		return
+	}
+	w.holds.waitsIn(t.partition)
+	t.partition.after(wait, t, w.enter)
+	if w.holds.works(t.waits) { // since a moment ago, and may have missed it
+		w.wake(t.partition, t.waits)
+	}
+}
+
+// resume wakes the requests that wait for scopes whose holds were lifted. Rates
+// and slots apply to them as to any request.
+func (w *Worker) resume(lifted []Scope) {
+	for _, scope := range lifted {
+		for _, p := range w.holds.waiting() {
+			w.wake(p, scope)
+		}
+	}
+}
+
+func (w *Worker) wake(p *partition, scope Scope) {
+	for _, t := range p.wake(func(t *task) bool { return t.waits == scope }, -1) {
+		w.enter(t)
+	}
+}
+
+// succeedProbers lets one who waits probe where nobody does: the prober went
+// with its partition, had to make room, or found out something else.
+func (w *Worker) succeedProbers(ctx context.Context) {
+	for sleep(ctx, 2*probeEvery) == nil {
+		for _, scope := range w.holds.vacancies(time.Now()) {
+			w.succeed(scope)
+		}
+	}
+}
+
+func (w *Worker) succeed(scope Scope) {
+	for _, p := range w.holds.waiting() {
+		for _, t := range p.wake(func(t *task) bool { return t.waits == scope && w.holds.mayProbe(t) }, 1) {
+			w.enter(t)
+			return
+		}
+	}
+}
