@@ -18,10 +18,11 @@ import (
 //     right about the time between them however wrong it is; and then held, for
 //     how long workers have measured that they had the request in hand.
 //
-// requested is ce_time, which the shop stamps; zero where the request has none.
-// Then held is all there is: the record's timestamp cannot take the place of
-// ce_time, as it may be a broker's or a mirror's, and a shop whose clock is slow
-// would be given the difference for an age.
+// requested is ce_time, which the shop stamps, else the record's timestamp. That
+// may be a broker's, a mirror's or any time at all; but here it can only make an
+// order younger than the request says, never older. What it cannot do is to
+// tell a slow clock of a shop that sends no ce_time, where a broker whose clock
+// is right stamps the record: then the age is the shop's word.
 //
 // It is never less than held: the order was there when the request was, so one
 // from the future counts as just created when workers first had it, and does not
@@ -30,11 +31,7 @@ import (
 // The source of the rule is what merchants have seen: create calls that arrive
 // after the close. "Close Order" of WeChat Pay V2 says nothing about clocks.
 func ageOf(created, requested, now time.Time, held time.Duration) time.Duration {
-	byWorker, byShop := between(created, now), held
-	if !requested.IsZero() {
-		byShop += between(created, requested)
-	}
-	return max(held, min(byWorker, byShop))
+	return max(held, min(between(created, now), between(created, requested)+held))
 }
 
 // between is the time from a to b: at least none, and at most a hundred years,
@@ -51,7 +48,11 @@ func (t *task) inHand() time.Duration { return t.held + time.Since(t.taken) }
 func (w *Worker) aged(t *task) events.Request {
 	r := t.req
 	if !r.OrderCreatedAt.IsZero() {
-		r.OrderCreatedAt = time.Now().Add(-ageOf(r.OrderCreatedAt, r.RequestedAt, w.now(), t.inHand()))
+		requested := r.RequestedAt
+		if requested.IsZero() {
+			requested = t.time
+		}
+		r.OrderCreatedAt = time.Now().Add(-ageOf(r.OrderCreatedAt, requested, w.now(), t.inHand()))
 	}
 	return r
 }

@@ -25,8 +25,10 @@ func TestAgeOf(t *testing.T) {
 		"the worker's clock is fast":                                          {at(-2 * h), at(-2 * h), m, m},
 		"the worker's clock is slow: younger than it is":                      {at(h), at(h + 10*m), 10 * m, 10 * m},
 		"the worker's clock was set back while it held the request":           {at(-m), at(0), 10 * m, 10 * m},
-		"no ce_time: what is measured is all that is sure":                    {at(-2 * h), time.Time{}, 90 * time.Second, 90 * time.Second},
-		"no ce_time, the shop's clock is fast":                                {at(h), time.Time{}, 30 * m, 30 * m},
+		"no ce_time, and the record's timestamp is older than the order":      {at(-10 * m), at(-30 * 24 * h), 90 * time.Second, 90 * time.Second},
+		"no ce_time, and a record from before timestamps":                     {at(-10 * m), time.UnixMilli(-1), 90 * time.Second, 90 * time.Second},
+		"no ce_time, and the record's timestamp is ahead":                     {at(-5 * time.Second), at(24 * h), 0, 5 * time.Second},
+		"no ce_time, the shop's clock is fast, the record's is right":         {at(h), at(0), 30 * m, 30 * m},
 		"ce_time alone is ahead: the worker's clock knows better":             {at(-5 * time.Second), at(2 * h), 0, 5 * time.Second},
 		"ce_time before the order, of another clock or of an outbox":          {at(-10 * m), at(-20 * m), 30 * time.Second, 30 * time.Second},
 		"an order of last year":                                               {at(-365 * 24 * h), at(0), 0, 365 * 24 * h},
@@ -48,7 +50,7 @@ func TestNoClockAloneMakesAnOrderOld(t *testing.T) {
 	for _, shop := range wrong {
 		for _, worker := range wrong {
 			created := now.Add(-truth + shop)
-			for _, requested := range []time.Time{created.Add(5 * time.Second), {}} {
+			for _, requested := range []time.Time{created.Add(5 * time.Second), created.Add(-time.Hour), time.UnixMilli(0)} {
 				if got := ageOf(created, requested, now.Add(worker), 15*time.Second); got < 0 || got > truth {
 					t.Errorf("shop's clock off by %v, worker's by %v: an age of %v, the order is %v old", shop, worker, got, truth)
 				}
