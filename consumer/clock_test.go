@@ -143,7 +143,8 @@ func TestWhatWorkersHaveMeasuredIsKeptInTheRetryRecord(t *testing.T) {
 		stop := c.worker(closer, nil)
 		time.Sleep(5 * time.Second)
 		c.refuse("retry.1m", kerr.NotEnoughReplicas, 5) // what writing takes nobody measures
-		c.produce(orderAt("T1", time.Now().Add(-2*time.Hour), time.Time{}))
+		slow := time.Now().Add(-2 * time.Hour)
+		c.produce(orderAt("T1", slow, slow))
 		c.outcomes(1)
 		if len(closer.ages) != 2 || closer.ages[1] < settle || closer.ages[1] > settle+5*time.Second {
 			t.Errorf("asked at the ages of %v, want once at 0 and once a minute later", closer.ages)
@@ -156,7 +157,8 @@ func TestWhatWorkersHaveMeasuredIsKeptInTheRetryRecord(t *testing.T) {
 			}
 			return closedAnswer
 		}
-		c.produce(orderAt("T2", time.Now().Add(-2*time.Hour), time.Time{}))
+		slow = time.Now().Add(-2 * time.Hour)
+		c.produce(orderAt("T2", slow, slow))
 		time.Sleep(30 * time.Second) // two tries, and it waits in retry.1m
 		stop()
 		time.Sleep(time.Hour) // nobody measures
