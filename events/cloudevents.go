@@ -2,7 +2,6 @@ package events
 
 import (
 	"bytes"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -20,10 +19,18 @@ type event struct {
 	traceParent string
 }
 
-// attribute is the value of one, and its name as the sender wrote it.
+// attribute is the value of one, its name as the sender wrote it, and what is
+// wrong with it, for whoever needs it.
 type attribute struct {
 	value []byte
 	field string
+	flaw  string
+}
+
+func (a *attribute) tell(p *problems) {
+	if a.flaw != "" && !p.has(a.field) {
+		p.add(a.field, "%s", a.flaw)
+	}
 }
 
 // field names an attribute that may not be there.
@@ -49,13 +56,12 @@ func (v *headerValue) take(value []byte) {
 	v.value, v.found = value, true
 }
 
-// get returns the value. Two different ones are a problem, and none.
-func (v *headerValue) get(key string, p *problems) attribute {
+// get returns the value. Two different ones are none.
+func (v *headerValue) get(key string) attribute {
 	if v.differs {
-		p.add(key, "occurs more than once, with different values")
-		return attribute{field: key}
+		return attribute{field: key, flaw: "occurs more than once, with different values"}
 	}
-	return attribute{v.value, key}
+	return attribute{value: v.value, field: key}
 }
 
 // unquoteHeader returns what a header's value means: Spring Kafka's mapper and
@@ -146,8 +152,10 @@ func (e *event) readHeaders(m Message, p *problems) (declared bool, err error) {
 	case isEvent:
 		return false, fmt.Errorf("%w: content-type is %s, want application/cloudevents+json", ErrUnreadable, quote(string(media)))
 	}
-	specVersion := version.get(HeaderSpecVersion, p)
-	e.id, e.typ = id.get(HeaderID, p), typ.get(HeaderType, p)
+	specVersion := version.get(HeaderSpecVersion)
+	e.id, e.typ = id.get(HeaderID), typ.get(HeaderType)
+	specVersion.tell(p)
+	e.typ.tell(p)
 	checkVersion(specVersion, p)
 	if nearID != nil && !id.found {
 		p.add(HeaderID, "%s", notKnown(HeaderID, nearID.Key))
@@ -195,14 +203,23 @@ func isEvent(o *object) bool {
 func (e *event) readStructured(o *object, broken bool, p *problems) []byte {
 	e.structured = true
 	text := func(name string) attribute {
-		return attribute{unquoteHeader([]byte(o.text(name, p))), name}
+		var wrong problems
+		a := attribute{value: unquoteHeader([]byte(o.text(name, &wrong))), field: name}
+		if len(wrong) > 0 {
+			a.flaw = wrong[0].Problem
+		}
+		return a
 	}
-	checkVersion(text("specversion"), p)
+	version := text("specversion")
+	version.tell(p)
+	checkVersion(version, p)
 	o.misspelt(p, nothingElse, "id", "type", "data", "data_base64")
-	if id := text("id"); len(id.value) > 0 || p.has("id") {
+	if id := text("id"); len(id.value) > 0 || id.flaw != "" || p.has("id") {
 		e.id = id
 	}
-	if typ := text("type"); len(typ.value) > 0 || p.has("type") {
+	typ := text("type")
+	typ.tell(p)
+	if len(typ.value) > 0 || p.has("type") {
 		if len(e.typ.value) > 0 && !bytes.Equal(e.typ.value, typ.value) && !p.has("type") {
 			p.add("type", "is %s, but %s is %s", quote(string(typ.value)), e.typ.field, quote(string(e.typ.value)))
 		}
@@ -230,7 +247,7 @@ func (e *event) readStructured(o *object, broken bool, p *problems) []byte {
 	case data != nil:
 		return data
 	case encoded != "":
-		inner, err := base64.StdEncoding.DecodeString(encoded)
+		inner, err := decode64([]byte(encoded))
 		if err == nil {
 			return append([]byte{}, inner...)
 		}

@@ -61,7 +61,7 @@ func DecodeRequest(m Message) (Request, error) {
 		r.read(&d.object, &p)
 	}
 	certain := true
-	if (err != nil || len(p) > 0) && r.OutTradeNo == "" && r.MchID == "" {
+	if r.OutTradeNo == "" && (!d.found || d.object.saysNothingOf("out_trade_no")) {
 		certain = false
 		r.findOrder(m.Value, p)
 	}
@@ -70,6 +70,7 @@ func DecodeRequest(m Message) (Request, error) {
 	}
 	if r.RequestID == "" {
 		r.RequestID = string(d.id.value)
+		d.id.tell(&p)
 		checkRequestID(d.id.field, r.RequestID, &p)
 	}
 	if !isSane(r.RequestID) {
@@ -131,17 +132,26 @@ func wrongValue(name string, raw []byte) string {
 func (r *Request) findOrder(value []byte, p problems) {
 	var f finder
 	f.look(value, "", maxLayers)
-	if !f.found || f.many {
+	switch {
+	case !f.found || f.many:
 		return
+	case r.MchID == "":
+		r.MchID, r.SubMchID = f.order.MchID, f.order.SubMchID
+	case f.order.MchID != "" || f.order.SubMchID != "":
+		return // a whole order inside one is another one
 	}
-	r.OutTradeNo, r.MchID, r.SubMchID = f.order.OutTradeNo, f.order.MchID, f.order.SubMchID
+	r.OutTradeNo = f.order.OutTradeNo
 	if r.RequestID == "" {
 		var ignored problems
 		r.RequestID = f.object.identity("request_id", &ignored)
 	}
+	remedy := "send that object as the value"
+	if f.order.MchID == "" {
+		remedy = "all fields belong at the top of the value"
+	}
 	for i, problem := range p {
 		if f.member != "" && problem == (FieldError{"out_trade_no", problemRequired}) {
-			p[i].Problem += fmt.Sprintf("; one stands inside %s: send that object as the value", quote(f.member))
+			p[i].Problem += fmt.Sprintf("; one stands inside %s: %s", quote(f.member), remedy)
 		}
 	}
 }

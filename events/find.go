@@ -42,12 +42,18 @@ func (f *finder) look(doc []byte, member string, depth int) {
 			return
 		}
 		eachMember(doc, false, func(quoted, raw []byte, _ bool) {
-			if len(raw) > 0 && (raw[0] == '{' || raw[0] == '[' || raw[0] == '"') {
-				f.look(raw, textOf(quoted), depth-1)
+			if name := textOf(quoted); len(raw) > 0 && (raw[0] == '{' || raw[0] == '[' || raw[0] == '"') && !isMetadata(name) {
+				f.look(raw, name, depth-1)
 			}
 		})
 	}
 }
+
+// isMetadata reports whether a member is the sender's own: an order in there,
+// say the one before, is not the order of the request.
+func isMetadata(name string) bool { return fold([]byte(name)) == foldedMetadata }
+
+var foldedMetadata = fold([]byte("metadata"))
 
 // take keeps the order that o names, and reports whether it names one.
 func (f *finder) take(o *object, member string) bool {

@@ -84,6 +84,18 @@ func checkName(s string, max int, marks string) error {
 	return nil
 }
 
+// isNoName reports whether s is what Java, JavaScript, Python and pandas write
+// as text where there is no value. WeChat Pay knows no order of such a number,
+// and its ORDERNOTEXIST would answer for the one that was meant.
+func isNoName(s string) bool {
+	for _, nothing := range []string{"null", "undefined", "none", "nil", "nan"} {
+		if strings.EqualFold(s, nothing) {
+			return true
+		}
+	}
+	return false
+}
+
 // outerSpace names the white space at either end of s, "" where there is none.
 func outerSpace(s string) string {
 	name := func(r rune) string {

@@ -131,3 +131,20 @@ func TestAnOutTradeNoMayLookLikeANumber(t *testing.T) {
 		}
 	}
 }
+
+// ORDERNOTEXIST for such a number would answer for an order that is payable.
+func TestAMissingValueAsTextIsNoNumberOfAnOrder(t *testing.T) {
+	for s, bad := range map[string]bool{
+		"null": true, "NULL": true, "undefined": true, "None": true, "nil": true, "NaN": true, "nan": true,
+		"null1": false, "nulls": false, "NaN-1": false, "none_2": false, "0": false, "-": false, "n": false,
+	} {
+		r := Request{OutTradeNo: s, MchID: "1900000109", ReplacementOutTradeNo: "T2"}
+		if got := errorText(r.Validate()); strings.HasPrefix(got, "out_trade_no: is ") != bad || !bad && got != "" {
+			t.Errorf("out_trade_no %q: %s", s, got)
+		}
+		r.OutTradeNo, r.ReplacementOutTradeNo = "T2", s
+		if got := errorText(r.Validate()); strings.HasPrefix(got, "replacement_out_trade_no: is ") != bad || !bad && got != "" {
+			t.Errorf("replacement_out_trade_no %q: %s", s, got)
+		}
+	}
+}

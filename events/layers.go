@@ -13,7 +13,8 @@ import (
 //
 //	the prefix of a schema registry    unframe
 //	a byte order mark                  (RFC 8259, section 8.1, lets a reader ignore it)
-//	JSON in a JSON string, or base64   unquoteText, unbase64
+//	JSON in a JSON string              unquoteText
+//	base64 of JSON, alone or in one    unbase64
 //	Kafka Connect's schema + payload   unconnect
 //	a structured CloudEvent            readStructured (cloudevents.go)
 //
@@ -102,6 +103,10 @@ func (d *document) peel(doc []byte, declared *bool, s *shape, p *problems) ([]by
 			return inner, nil
 		}
 		return text, nil
+	}
+	if inner := unbase64(doc); inner != nil {
+		d.inside("base64 in " + d.where)
+		return inner, nil
 	}
 	bad := checkText(doc)
 	if !*declared {
@@ -195,11 +200,20 @@ func unbase64(text []byte) []byte {
 	if looksLikeJSON(text) {
 		return nil
 	}
-	inner, err := base64.StdEncoding.AppendDecode(nil, text)
+	inner, err := decode64(text)
 	if err != nil || !looksLikeJSON(inner) || !json.Valid(inner) {
 		return nil
 	}
 	return inner
+}
+
+// decode64 reads base64 in either of its alphabets, with or without padding:
+// no text has more than one meaning in them.
+func decode64(text []byte) ([]byte, error) {
+	text = bytes.TrimRight(text, "=\r\n")
+	text = bytes.ReplaceAll(text, []byte("-"), []byte("+"))
+	text = bytes.ReplaceAll(text, []byte("_"), []byte("/"))
+	return base64.RawStdEncoding.AppendDecode(nil, text)
 }
 
 // unconnect returns the payload of the envelope that Kafka Connect's

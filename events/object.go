@@ -101,6 +101,12 @@ func (o *object) hasAny(names []string) bool {
 // have been meant for it.
 func (o *object) isAbsent(i int) bool { return o.seen[i] < 2 && isNothing(o.raw[i]) }
 
+// saysNothingOf reports whether the object has no member of that name, nor one
+// that was meant so.
+func (o *object) saysNothingOf(name string) bool {
+	return o.isAbsent(o.words.index([]byte(name))) && len(o.meant(name)) == 0
+}
+
 // meant returns the members that were nearly called name, where the exact one
 // is absent.
 func (o *object) meant(name string) []stray {
@@ -197,28 +203,25 @@ func textOf(raw []byte) string {
 	return s
 }
 
-// identity reads a string that names something. A number in its place, the
-// most common mistake, is a problem too, but the text of a whole one is kept,
-// and so is what stands under a name that is nearly the right one: a failed
-// outcome names the order wherever it can be read.
+// identity reads a string that names something. Another value in its place is
+// a problem, but what can be read of it is kept, and so is what stands under a
+// name that is nearly the right one: a failed outcome names the order wherever
+// it can be read.
 func (o *object) identity(name string, p *problems) string {
 	raw := o.any(name, p)
 	switch {
 	case raw != nil && kindOf(raw) == "number":
 		p.add(name, "%s", problemNumber(string(raw)))
-		return digitsOf(raw)
+		return nameOf(raw)
 	case raw != nil && kindOf(raw) != "string":
 		p.add(name, "is %s, want a string", article(kindOf(raw)))
-		return ""
+		return nameOf(raw)
 	case !isNothing(raw) || len(o.strays) == 0:
 		return textOf(raw)
 	}
 	kept := ""
 	for i, s := range o.meant(name) {
-		text := digitsOf(s.raw)
-		if kindOf(s.raw) == "string" {
-			text = textOf(s.raw)
-		}
+		text := nameOf(s.raw)
 		if i > 0 && text != kept {
 			return ""
 		}
@@ -227,12 +230,23 @@ func (o *object) identity(name string, p *problems) string {
 	return kept
 }
 
-// digitsOf returns the text of a JSON number that is made of digits alone.
-func digitsOf(raw []byte) string {
-	if isDigits(string(raw)) {
-		return string(raw)
+// nameOf returns the name that a value of any kind has in it: a text, the
+// digits of a number, and a text that stands alone in an object, as in the JSON
+// encoding of an Avro union: {"string":"T2"}. Else "".
+func nameOf(raw []byte) string {
+	n, only := 0, raw
+	switch kindOf(raw) {
+	case "number":
+		if isDigits(string(raw)) {
+			return string(raw)
+		}
+	case "object":
+		eachMember(raw, true, func(_, raw []byte, _ bool) { n, only = n+1, raw })
 	}
-	return ""
+	if n > 1 || kindOf(only) != "string" {
+		return ""
+	}
+	return textOf(only)
 }
 
 // isDigits reports whether s is made of digits, one at least.

@@ -143,6 +143,7 @@ func DecodeOutcome(m Message) (Outcome, error) {
 		return Outcome{}, p.err()
 	}
 	doc := &d.object
+	d.id.tell(&p)
 	o := Outcome{
 		ID:                    string(d.id.value),
 		Result:                Result(doc.text("outcome", &p)),

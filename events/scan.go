@@ -16,7 +16,11 @@ func checkText(doc []byte) error {
 	if err := checkJSON(doc); err != nil {
 		return err
 	}
-	if kind := kindOf(doc[skipSpace(doc, 0):]); kind != "object" {
+	switch kind := kindOf(doc[skipSpace(doc, 0):]); kind {
+	case "object":
+	case "array":
+		return errors.New("is a JSON array, want an object; send one in each record")
+	default:
 		return fmt.Errorf("is a JSON %s, want an object", kind)
 	}
 	return nil

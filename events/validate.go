@@ -127,7 +127,12 @@ func (r Request) check(p *problems) {
 }
 
 func checkOutTradeNo(field, s string, required bool, p *problems) {
-	p.check(field, s, required, func() error { return checkName(s, MaxOutTradeNo, "_-|*@") })
+	p.check(field, s, required, func() error {
+		if isNoName(s) {
+			return fmt.Errorf("is %s, which is how a program writes a missing value; send the value itself", quote(s))
+		}
+		return checkName(s, MaxOutTradeNo, "_-|*@")
+	})
 }
 
 func checkMchID(field, s string, required bool, p *problems) {

@@ -122,6 +122,9 @@ func decodeLine(text []byte, defaults map[string]string) (events.Request, error)
 	if len(defaults) == 0 {
 		return withOwnID(named, text)
 	}
+	if inside := wrapped(fields); inside != "" {
+		return events.Request{}, fmt.Errorf("is a request inside %s, where flags fill in nothing; leave them out and write there what they say", inside)
+	}
 	named = named || id == "" && defaults["request_id"] != ""
 	misspelt := map[string]bool{}
 	var alone *events.ValidationError
@@ -142,6 +145,24 @@ func decodeLine(text []byte, defaults map[string]string) (events.Request, error)
 	}
 	b.Write(text[1:])
 	return withOwnID(named, b.Bytes())
+}
+
+// wrapped returns the member of a CloudEvent or of Kafka Connect's envelope that
+// holds the request, "" where the line is the request itself: what is put
+// beside the member would be ignored, an expires_at too.
+func wrapped(fields map[string]json.RawMessage) string {
+	for _, name := range requestFields {
+		if _, own := fields[name]; own {
+			return ""
+		}
+	}
+	for _, layer := range [][]string{{"data", "specversion"}, {"data_base64", "specversion"}, {"payload", "schema"}} {
+		_, inside := fields[layer[0]]
+		if _, mark := fields[layer[1]]; inside && mark {
+			return layer[0]
+		}
+	}
+	return ""
 }
 
 // withOwnID decodes a request, and takes the id that was derived from its

@@ -99,6 +99,29 @@ func TestADryRunAsJSONPrintsWhatWouldBePublished(t *testing.T) {
 	}
 }
 
+// A flag that is put beside the layer and not into it would be ignored: the
+// order would be closed after its expiry.
+func TestFlagsFillInNothingOfALineThatIsWrapped(t *testing.T) {
+	const plain = `{"mch_id":"1","out_trade_no":"T1"}`
+	for inside, line := range map[string]string{
+		"data":        `{"specversion":"1.0","id":"e","type":"closeorder.requested","data":` + plain + `}`,
+		"data_base64": `{"specversion":"1.0","id":"e","data_base64":"eyJtY2hfaWQiOiIxIiwib3V0X3RyYWRlX25vIjoiVDEifQ=="}`,
+		"payload":     `{"schema":null,"payload":` + plain + `}`,
+	} {
+		code, _, stderr := call(t, nil, line, "request", "--dry-run", "--file", "-", "--expires-at", "2099-01-01T00:00:00Z")
+		if want := "line 1: is a request inside " + inside + ", where flags fill in nothing; "; code != exitBad || !strings.Contains(stderr, want) {
+			t.Errorf("%s: exit code %d, %s", inside, code, stderr)
+		}
+		if code, _, stderr := call(t, nil, line, "request", "--dry-run", "--file", "-"); code != exitDone {
+			t.Errorf("%s, without a flag: exit code %d, %s", inside, code, stderr)
+		}
+	}
+	own := `{"mch_id":"1","out_trade_no":"T1","data":{},"specversion":1,"schema":1,"payload":2}`
+	if code, stdout, stderr := call(t, nil, own, "request", "--dry-run", "--json", "--file", "-", "--reason", "r"); code != exitDone || !strings.Contains(stdout, `"reason":"r"`) {
+		t.Errorf("a request with such fields: exit code %d, %s%s", code, stdout, stderr)
+	}
+}
+
 func TestAnInputThatCannotBeReadIsWrongUsage(t *testing.T) {
 	code, stdout, stderr := call(t, nil, "", "request", "--file", t.TempDir())
 	if code != exitUsage || stdout != "" || !strings.Contains(stderr, "is a directory") {
