@@ -16,8 +16,8 @@ import (
 const maxID = 32
 
 // CheckMchID says what is wrong with a mch_id or a sub_mch_id, nil when it is
-// right: 1 to 32 letters, digits, _ and -, all ASCII, and no number in another
-// notation. Spreadsheets, YAML, Helm and floating point turn 1900000112 into
+// right: 1 to 32 letters, digits, _ and -, all ASCII, no number in another
+// notation, and no missing value as text (null, undefined, None). Spreadsheets, YAML, Helm and floating point turn 1900000112 into
 // 1.9e+09, 1900000112.0 or 1_900_000_112; whatever they made, the digits may
 // not be those that somebody typed. Package events has the same rule for
 // requests.
@@ -42,6 +42,9 @@ func CheckAppID(s string) error {
 	}
 	if where := outerSpace(s); where != "" {
 		return fmt.Errorf("has %s, write it without", where)
+	}
+	if isNoName(s) {
+		return fmt.Errorf("is %q, which is how a program writes a missing value; write the value itself, or leave it out", s)
 	}
 	if len(s) > maxID {
 		return fmt.Errorf("has %d bytes, at most %d are allowed", len(s), maxID)
@@ -96,6 +99,17 @@ func isRewritten(s string) bool {
 	}
 	return mantissa != "" && strings.ContainsAny(mantissa[:1], ".0123456789") &&
 		strings.ContainsAny(mantissa, "0123456789") && strings.Trim(mantissa, "0123456789.,_'") == ""
+}
+
+// isNoName reports whether s is what Java, JavaScript, Python and pandas write
+// as text where there is no value.
+func isNoName(s string) bool {
+	for _, nothing := range []string{"null", "undefined", "none", "nil", "nan"} {
+		if strings.EqualFold(s, nothing) {
+			return true
+		}
+	}
+	return false
 }
 
 // shownID is a mch_id for messages: not when it could be an API key, which

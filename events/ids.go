@@ -9,8 +9,8 @@ import (
 )
 
 // CheckMchID says what is wrong with a mch_id or a sub_mch_id, nil when it is
-// right: 1 to [MaxAccountID] letters, digits, _ and -, all ASCII, and no number
-// in another notation. Spreadsheets, YAML and floating point turn 1900000112
+// right: 1 to [MaxAccountID] letters, digits, _ and -, all ASCII, no number in
+// another notation, and no missing value as text (null, undefined, None). Spreadsheets, YAML and floating point turn 1900000112
 // into 1.9e+09, 1900000112.0 or 1_900_000_112; whatever they made, the digits
 // may not be those that somebody typed.
 //
@@ -23,7 +23,7 @@ func CheckMchID(s string) error {
 	case isRewritten(s):
 		return fmt.Errorf("is %s, %s", quote(s), looksRewritten)
 	}
-	return checkName(s, MaxAccountID, "_-")
+	return checkNamed(s, MaxAccountID, "_-")
 }
 
 const looksRewritten = "looks like a number that something has rewritten; write the digits in quotes"
@@ -82,6 +82,14 @@ func checkName(s string, max int, marks string) error {
 		return fmt.Errorf("has %s at byte %d, allowed are letters, digits and %s", quote(string(c)), i+1, marks)
 	}
 	return nil
+}
+
+// checkNamed is checkName for what names something: no missing value as text.
+func checkNamed(s string, max int, marks string) error {
+	if isNoName(s) {
+		return fmt.Errorf("is %s, which is how a program writes a missing value; send the value itself", quote(s))
+	}
+	return checkName(s, max, marks)
 }
 
 // isNoName reports whether s is what Java, JavaScript, Python and pandas write

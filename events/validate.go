@@ -127,12 +127,7 @@ func (r Request) check(p *problems) {
 }
 
 func checkOutTradeNo(field, s string, required bool, p *problems) {
-	p.check(field, s, required, func() error {
-		if isNoName(s) {
-			return fmt.Errorf("is %s, which is how a program writes a missing value; send the value itself", quote(s))
-		}
-		return checkName(s, MaxOutTradeNo, "_-|*@")
-	})
+	p.check(field, s, required, func() error { return checkNamed(s, MaxOutTradeNo, "_-|*@") })
 }
 
 func checkMchID(field, s string, required bool, p *problems) {
@@ -140,7 +135,7 @@ func checkMchID(field, s string, required bool, p *problems) {
 }
 
 func checkAppID(field, s string, p *problems) {
-	p.check(field, s, false, func() error { return checkName(s, MaxAccountID, "_-") })
+	p.check(field, s, false, func() error { return checkNamed(s, MaxAccountID, "_-") })
 }
 
 // check adds what a rule says about a field that is there, and that a required

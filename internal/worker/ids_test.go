@@ -27,7 +27,7 @@ func TestAnIDIsJudgedAlikeInARequestAndInAFile(t *testing.T) {
 		"1900000109", "0071", "1e", "e9", "19-00", "m_1", strings.Repeat("1", 32),
 		"", "1.9e+09", "1.9E9", "1e9", "1e-9", "0x71", "0X71", "0o17", "0b1", "0b", "1900000112.0", "1900000112.", ".5",
 		"1_900_000_112", "1,900", "1'900", "+1900000112", "-19", "+", "-", "1 9", " 19", "19 ", "19\n", "\u00a019", "１９",
-		`"19"`, "'19'", strings.Repeat("1", 33), "NaN", "Inf", "1e1e1", "1.9.0", "微信", "\xff",
+		`"19"`, "'19'", strings.Repeat("1", 33), "NaN", "null", "NULL", "None", "undefined", "nil", "none1", "Inf", "1e1e1", "1.9.0", "微信", "\xff",
 	} {
 		same(t, id)
 	}
@@ -38,6 +38,7 @@ func TestAnIDIsJudgedAlikeInARequestAndInAFile(t *testing.T) {
 		same(t, rapid.OneOf(
 			rapid.StringMatching(`[0-9eExXob+\-._, ']{0,14}`),
 			rapid.StringMatching(`[0-9A-Za-z_\-]{0,34}`),
+			rapid.StringMatching(`(?i)(null|undefined|none|nil|nan)[0-9]?`),
 			rapid.String(),
 		).Draw(t, "id"))
 	})
