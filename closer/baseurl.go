@@ -7,16 +7,20 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"unicode"
 
 	"github.com/closeorder/closeorder/internal/slips"
 )
 
 // wholeCall is the address of a V2 call, as documents show it; what stands
 // before it is the base URL.
-var wholeCall = regexp.MustCompile(`(?i)/+(secapi/)?pay/+(closeorder|orderquery|unifiedorder|micropay|refund|refundquery|reverse|downloadbill|downloadfundflow)/*$`)
+var wholeCall = regexp.MustCompile(`(?i)/+(secapi/)?pay/+(closeorder|orderquery|unifiedorder|micropay|refund|refundquery|reverse|downloadbill|downloadfundflow|getsignkey)/*$`)
+
+// severalURLs: a comma in a path is one, before a scheme it is none.
+var severalURLs = regexp.MustCompile(`(?i),https?:`)
 
 // halfScheme is what is there of a scheme where :// is not.
-var halfScheme = regexp.MustCompile(`(?i)^((https?)?:)?/*`)
+var halfScheme = regexp.MustCompile(`(?i)^((https?)?:/*|https?//+|/+)`)
 
 // ParseHost reads a base URL of the gateway: scheme, host, port where it is
 // another, and a path where the calls live under one, as those of the official
@@ -38,11 +42,14 @@ func ParseHost(s string) (string, error) {
 	if i := strings.IndexFunc(s, func(r rune) bool { return r <= ' ' || r == 0x7f }); i >= 0 {
 		return bad("has white space at byte %d, write it without; several URLs are several entries, with commas between them in a variable or flag", i+1)
 	}
-	if strings.ContainsAny(s, ";|") {
+	if strings.ContainsAny(s, ";|") || severalURLs.MatchString(s) {
 		return bad("is not one base URL; write several with commas between them, or as a YAML list")
 	}
 	if slips.Wide(s) != "" {
 		return bad("is not a URL")
+	}
+	if i := strings.IndexFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }); i >= 0 {
+		return bad("has a character at byte %d that cannot be seen; type it anew", i+1)
 	}
 	lower := strings.ToLower(s)
 	if !strings.HasPrefix(lower, "https://") && !strings.HasPrefix(lower, "http://") {
@@ -61,11 +68,19 @@ func ParseHost(s string) (string, error) {
 		return bad("has no host name; write for example https://api.mch.weixin.qq.com")
 	case u.Port() != "" && !isPort(u.Port()):
 		return bad("has a port that does not exist; it is 1 to 65535")
-	case u.RawQuery != "", u.ForceQuery, strings.Contains(s, "#"):
-		return bad("must be a plain base URL, without query or fragment; write %s", strings.TrimRight(s[:strings.IndexAny(s, "?#")], "/"))
 	}
-	if call := wholeCall.FindStringIndex(s); call != nil {
-		return bad("is the address of a call; write its base alone, %s: the rest is added", s[:call[0]])
+	plain := s
+	if i := strings.IndexAny(s, "?#"); i >= 0 {
+		plain = strings.TrimRight(s[:i], "/")
+	}
+	if call := wholeCall.FindStringIndex(plain); call != nil {
+		return bad("is the address of a call; write its base alone, %s: the rest is added", plain[:call[0]])
+	}
+	switch _, path, _ := strings.Cut(strings.TrimRight(plain, "/"), "://"); {
+	case plain != s && plain+"/" != s:
+		return bad("must be a plain base URL, without query or fragment; write %s", plain)
+	case strings.Contains(path, "//"):
+		return bad("has // in its path; write one /")
 	}
 	host := strings.ToLower(u.Host)
 	host = strings.TrimSuffix(host, map[string]string{"http": ":80", "https": ":443"}[u.Scheme])

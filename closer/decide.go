@@ -2,6 +2,7 @@ package closer
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -57,8 +58,8 @@ func decide(a answer) decision {
 		}
 	}
 	if !a.signed {
-		d := decideUnsigned(a.fields["return_msg"])
-		d.reason += a.words("return_msg")
+		d := decideUnsigned(a.refusal())
+		d.reason += a.words(a.refusal())
 		return d
 	}
 
@@ -103,7 +104,7 @@ func decide(a answer) decision {
 		d.reason = fmt.Sprintf("result_code is %.40q and err_code %.40q, which is in no table", result, code)
 	}
 	if d.class != Closed && d.class != Paid {
-		d.reason += a.words("err_code_des")
+		d.reason += a.words(a.fields["err_code_des"])
 	}
 	return d
 }
@@ -152,10 +153,23 @@ func decideUnsigned(msg string) decision {
 	return d
 }
 
-// words is what the gateway says in a field, for people, to be appended to a
-// reason: in one line, short, and without what may be a signature.
-func (a answer) words(field string) string {
-	text := strings.Join(strings.FieldsFunc(a.id.said(a.fields[field]), func(r rune) bool {
+// refusal is all that a return_code=FAIL says in words. They stand in
+// return_msg; the sandbox has them in retmsg, and merchants have seen them in
+// fields of other names.
+func (a answer) refusal() string {
+	var said []string
+	for _, name := range [...]string{"return_msg", "retmsg", "err_code", "err_code_des", "error_code", "error_msg"} {
+		if text := a.fields[name]; text != "" && !slices.Contains(said, text) {
+			said = append(said, text)
+		}
+	}
+	return strings.Join(said, "; ")
+}
+
+// words is what the gateway says, for people, to be appended to a reason: in
+// one line, short, and without what may be a signature.
+func (a answer) words(text string) string {
+	text = strings.Join(strings.FieldsFunc(a.id.said(text), func(r rune) bool {
 		return !unicode.IsPrint(r) || r == ' '
 	}), " ")
 	if text == "" {
@@ -192,13 +206,13 @@ func decideQuery(a answer) (t trade, code, reason string) {
 	case a.failure != "":
 		return unanswered, string(a.failure), fmt.Sprintf("no answer: %v", a.err)
 	case !a.signed:
-		return unanswered, CodeUnsignedFail, "an unsigned refusal proves nothing" + a.words("return_msg")
+		return unanswered, CodeUnsignedFail, "an unsigned refusal proves nothing" + a.words(a.refusal())
 	case a.fields["result_code"] != "SUCCESS":
 		code = a.fields["err_code"]
 		if canonical(code) == saidNotExist {
 			return tradeUnknown, code, "the gateway does not know the order"
 		}
-		return unanswered, or(code, a.fields["result_code"]), "the query was refused" + a.words("err_code_des")
+		return unanswered, or(code, a.fields["result_code"]), "the query was refused" + a.words(a.fields["err_code_des"])
 	}
 	state := a.fields["trade_state"]
 	switch canonical(state) {

@@ -95,6 +95,8 @@ func TestDecide(t *testing.T) {
 		"unsigned ORDERCLOSED in words does not close":             {fail("ORDERCLOSED"), want{class: Temporary}},
 		"unsigned FAIL without words concludes nothing":            {fail(""), want{class: Temporary}},
 		"unsigned FAIL with a paid code in it is not paid":         {answer{fields: map[string]string{"return_code": "FAIL", "result_code": "FAIL", "err_code": "ORDERPAID"}}, want{class: Temporary}},
+		"the sandbox's words stand in retmsg":                      {answer{fields: map[string]string{"return_code": "FAIL", "retmsg": "appid不存在", "retcode": "1"}}, want{class: MerchantConfig, limit: 2}},
+		"others' in fields of other names":                         {answer{fields: map[string]string{"return_code": "FAIL", "return_msg": "FAIL", "error_code": "SIGN_ERROR"}}, want{class: MerchantConfig, limit: 2}},
 		"unsigned FAIL with result_code SUCCESS is no closed":      {answer{fields: map[string]string{"return_code": "FAIL", "result_code": "SUCCESS"}}, want{class: Temporary}},
 	} {
 		t.Run(sentence, func(t *testing.T) {

@@ -29,6 +29,8 @@ type dropping struct {
 	applies bool // a dropped close takes effect
 	// drops says whether the n-th call of a connection, from 1, is dropped.
 	drops func(c Call, n int) bool
+	// begins is what is still sent over HTTP/1 before a connection is dropped.
+	begins string
 
 	mu     sync.Mutex
 	calls  []Call
@@ -79,6 +81,16 @@ func (g *dropping) serve(secure bool) *httptest.Server {
 		body, _ := io.ReadAll(r.Body)
 		n := r.Context().Value(connKey{}).(*atomic.Int32).Add(1)
 		answer := g.take(Call(strings.TrimPrefix(r.URL.Path, "/pay/")), int(n), body)
+		if answer == nil && g.begins != "" {
+			c, _, err := http.NewResponseController(w).Hijack()
+			if err != nil {
+				g.t.Error(err)
+				return
+			}
+			io.WriteString(c, g.begins)
+			c.Close()
+			return
+		}
 		if answer == nil {
 			panic(http.ErrAbortHandler)
 		}
@@ -103,6 +115,9 @@ const (
 	blames  = 0x1 // RST_STREAM, PROTOCOL_ERROR
 	goesOff = -1  // GOAWAY before that stream
 	hangsUp = -2
+	// The same in the middle of the reply.
+	breaksOff   = -3 // RST_STREAM, REFUSED_STREAM behind the headers
+	hangsUpThen = -4
 )
 
 // serveHTTP2 serves g over HTTP/2 as far as a test needs that. It is written by
@@ -181,6 +196,13 @@ func (g *dropping) speakHTTP2(c net.Conn, how int) {
 				last = stream
 			case how == hangsUp:
 				return
+			case how == breaksOff, how == hangsUpThen:
+				frame(1, 4, stream, 0x88)
+				frame(0, 0, stream, []byte("<xml>")...)
+				if how == hangsUpThen {
+					return
+				}
+				frame(3, 0, stream, 0, 0, 0, refuses)
 			case how == goesOff:
 				payload := binary.BigEndian.AppendUint32(nil, last)
 				frame(7, 0, 0, binary.BigEndian.AppendUint32(payload, 0)...)
@@ -296,6 +318,26 @@ func TestACallThatAKeptConnectionDropped(t *testing.T) {
 	}
 }
 
+// Wherever the reply ends: it is none, and the call may have been processed.
+func TestAReplyThatEndsInTheMiddle(t *testing.T) {
+	const head = "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n"
+	for _, begins := range []string{"H", "HTTP/1.1 200", head, head + "\r\n", head + "\r\n<xml><return_code>", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n<xml>\r\n"} {
+		for _, secure := range []bool{false, true} {
+			g := &dropping{t: t, applies: true, begins: begins, drops: func(c Call, n int) bool { return n == 2 && c == CallClose }}
+			srv := g.serve(secure)
+			cfg := Config{Hosts: []string{srv.URL}}
+			if secure {
+				cfg.CAPEM = caOf(srv)
+			}
+			v, last := g.watch(cfg, closes, 2)
+			srv.Close()
+			if got := sequenceOf(last); got != "close! close query" || v.Code != "ORDERCLOSED" || v.ConfirmedBy != ConfirmedByOrderQuery {
+				t.Errorf("%q, TLS %v: %s: %v %s by %q", begins, secure, got, v.Class, v.Code, v.ConfirmedBy)
+			}
+		}
+	}
+}
+
 // At once only once: after that the pace is the usual one.
 func TestADroppedCallIsMadeAgainAtOnceOnlyOnce(t *testing.T) {
 	calls := 0
@@ -311,11 +353,13 @@ func TestADroppedCallIsMadeAgainAtOnceOnlyOnce(t *testing.T) {
 // HTTP/2 says of a call that it was not handled, and net/http would believe it.
 func TestACallThatHTTP2GaveUp(t *testing.T) {
 	for sentence, how := range map[string]int{
-		"a stream that is refused": refuses,
-		"a stream that is reset":   resets,
-		"a stream that is blamed":  blames,
-		"a server that goes away":  goesOff,
-		"a server that hangs up":   hangsUp,
+		"a stream that is refused":                            refuses,
+		"a stream that is reset":                              resets,
+		"a stream that is blamed":                             blames,
+		"a server that goes away":                             goesOff,
+		"a server that hangs up":                              hangsUp,
+		"a stream that is refused in the middle of the reply": breaksOff,
+		"a server that hangs up there":                        hangsUpThen,
 	} {
 		t.Run(sentence, func(t *testing.T) {
 			calls := 0

@@ -476,7 +476,7 @@ func (r *run) gather(call Call, h *host, a answer) {
 	f := a.fields
 	if call == CallClose || e.ReturnCode == "" {
 		e.Host = h.url
-		e.ReturnCode, e.ReturnMsg = r.id.said(f["return_code"]), r.id.said(f["return_msg"])
+		e.ReturnCode, e.ReturnMsg = r.id.said(f["return_code"]), r.id.said(or(f["return_msg"], f["retmsg"]))
 		e.ResultCode, e.ErrCode, e.ErrCodeDes = r.id.said(f["result_code"]), r.id.said(f["err_code"]), r.id.said(f["err_code_des"])
 	}
 	if call != CallQuery || !a.signed {

@@ -208,6 +208,55 @@ func TestWords(t *testing.T) {
 	}
 }
 
+// What is said of other things than the merchant, the request or a limit, with
+// a merchant beside it, holds nobody; and what is said of him with an order
+// beside it does. The hint alone is looked at here.
+func TestFalseFriends(t *testing.T) {
+	for want, sentences := range map[hint][]string{
+		hintNone: {
+			"商户号下无此订单", "商户号1900000109下无此交易", "该商户下没有找到此交易", "商户交易不存在", "交易不存在", "该笔交易不存在(appid:wx8888)",
+			"商户退款单不存在", "商户流水号不存在", "商户账单不存在", "商户代金券不存在", "商户金额异常", "商户余额异常", "商户汇率不存在", "商户费率异常", "商户的币种无效",
+			"商戶金額異常", "商戶匯率不存在", "商戶的幣種無效",
+			"merchant transaction not found", "mch_id 1900000109 has no such transaction", "no such order for merchant id 1900000109", "merchant bill does not exist",
+			"merchant refund not found", "invalid amount for merchant", "merchant exchange rate not found", "merchant fee rate invalid", "invalid total_fee", "无效的total_fee",
+			"transaction_id and mch_id not match", "merchant currency invalid", "merchant url not found", "沙箱支付金额不正确，请确认验收case", "消费超过该商户支持的限额",
+			"openid不属于该appid", "openid does not belong to appid", "sub_appid and sub_openid not match", "用户与appid不匹配", "用户账户异常", "user is not authorized",
+			"merchant already exists", "merchant notified", "unknown merchant error", "商户系统未知错误", "商户号校验系统异常", "upstream request timeout",
+			"no permission to operate this order", "商户订单状态不允许关闭",
+		},
+		hintRequest: {
+			"商户请求参数无效", "商户传入的参数无效", "invalid parameter from merchant", "merchant sent invalid parameters", "金额参数错误", "total_fee参数格式错误",
+			"spbill_create_ip参数长度有误", "out_trade_no参数长度有误(1)", "参数缺失: sub_mch_id", "參數不能為空: mch_id", "lack param appid", "输入请求参数xml格式错误",
+			"输入源“/body/xml/nonce_str”映射到值字段“随机字符串”字符串规则校验失败，字节数 0，小于最小值 1",
+			`Failed to map the input source "/body/xml/mch_id" to the target field "Merchant ID". A valid 64-bit signed integer is required.`,
+		},
+		hintLimited: {
+			"接口调用次数超过限制", "QPS超限", "Rate exceeded", "request rate too high", "request limit exceeded", "quota exceeded", "INVALID_REQ_TOO_MUCH", "RULELIMIT",
+			"商户请求频率超过限制",
+		},
+		hintSignature: {
+			"沙箱验证签名失败，请确认沙箱签名key是否正确（通过getsignkey调用生成）", "商户未设置APIv2密钥", "商戶未設置API密鑰", "请先设置API密钥", "api key not set", "sign err",
+			"sign not match (1005)", "签名错误[1]", "CHECK_SIGN_FAIL",
+		},
+		hintMerchant: {
+			"appid不存在[40013]", "40013:invalid appid", "【10003】appid和mch_id不匹配", "10003: mch_id is not bound to appid", "Appid(wx8888888888888888) and mchid(1900000109) do not match",
+			"关闭订单失败：商户号不存在", "订单关闭失败，appid和mch_id不匹配", "Close order failed: merchant does not exist", "Failed to close this order: invalid appid",
+			"Bind the appid to the mch_id in order to call this API: appid and mch_id not match", "cross-border merchant ID invalid",
+			"商户号该产品权限预开通中，请等待产品开通后重试", "商家暂时没有此类交易权限，请联系商家客服", "该商户已被限制交易", "商户没有关闭订单的权限，API权限未开通",
+			"此IP地址不允许调用接口，如有需要请登录微信支付商户平台更改配置", "此IP地址不允許調用該接口", "ip not in whitelist", "授权已过期", "Authorization failed", "FORBIDDEN", "no access", "無此介面許可權",
+			"缺少appid和mch_id的绑定关系", "sub merchant is not under this merchant", "sub_mch_id is not related to mch_id", "mch_id is not the service provider of sub_mch_id",
+			"商户被风控", "商戶號已被凍結", "merchant status abnormal", "MCH_STATUS_ERROR", "merchant closed", "账户异常", "ACCOUNT_ERROR", "机构号不存在",
+			"请确认请求参数是否正确sub_mch_id", "商戶號必須為10位數字", "公眾號appid未繫結商戶號", "不識別的商戶號",
+		},
+	} {
+		for _, msg := range sentences {
+			if got, _ := readWords(msg); got != want {
+				t.Errorf("%s: got %d, want %d", msg, got, want)
+			}
+		}
+	}
+}
+
 // Every subject with every trouble, in every order that a language has.
 func TestSubjectsAndTroubles(t *testing.T) {
 	type subject struct {

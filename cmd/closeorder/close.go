@@ -96,13 +96,23 @@ func checkCloseFlags(o *closer.Order, createdAt string) error {
 		}
 	}
 	if createdAt != "" {
-		t, err := time.Parse(time.RFC3339, createdAt)
+		t, err := parseRFC3339(createdAt)
 		if err != nil {
 			return usagef("--order-created-at: %q is no time such as 2026-01-31T08:00:00+08:00", createdAt)
 		}
 		o.CreatedAt = t
 	}
 	return nil
+}
+
+// parseRFC3339 reads a time as RFC 3339 has it: also with a blank for the T, as
+// databases print it, and in small letters.
+func parseRFC3339(s string) (time.Time, error) {
+	s = strings.ToUpper(strings.TrimSpace(s))
+	if day, clock, ok := strings.Cut(s, " "); ok {
+		s = day + "T" + clock
+	}
+	return time.Parse(time.RFC3339, s)
 }
 
 func newCloser(cfg config.Config, observe closer.Observer) (*closer.Closer, error) {

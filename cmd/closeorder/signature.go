@@ -1,12 +1,16 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/closeorder/closeorder/closer"
+	"github.com/closeorder/closeorder/internal/slips"
 	"github.com/closeorder/closeorder/signing"
 	"github.com/spf13/cobra"
 )
@@ -63,17 +67,21 @@ func (a *app) signatureKey(f signature) (signing.Key, error) {
 	}
 	if name := *f.keyEnv; name != "" {
 		if text = a.getenv(name); text == "" {
-			return signing.Key{}, usagef("--key-env: the environment variable %s is not set", name)
+			return signing.Key{}, usagef("--key-env: the environment variable %s is not set", nameOf(name))
 		}
 	}
 	if name := *f.keyFile; name != "" {
 		data, err := readKeyFile(name)
 		if err != nil {
+			var broken *fs.PathError
+			if errors.As(err, &broken) {
+				err = fmt.Errorf("%s: %w", nameOf(name), broken.Err)
+			}
 			return signing.Key{}, usagef("--key-file: %v", err)
 		}
 		key, err := signing.ReadKey(data)
 		if err != nil {
-			return signing.Key{}, usagef("--key-file: %s: %v", name, err)
+			return signing.Key{}, usagef("--key-file: %s: %v", nameOf(name), err)
 		}
 		return key, nil
 	}
@@ -82,6 +90,14 @@ func (a *app) signatureKey(f signature) (signing.Key, error) {
 		return signing.Key{}, usagef("%v", err)
 	}
 	return key, nil
+}
+
+// nameOf is a name for messages: not when it may be the key itself.
+func nameOf(name string) string {
+	if slips.LooksLikeKey(filepath.Base(name)) {
+		return "(not shown: it looks like a key itself)"
+	}
+	return name
 }
 
 // readKeyFile reads a file that holds one key, and no more than that.

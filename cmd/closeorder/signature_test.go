@@ -45,6 +45,18 @@ func TestSign(t *testing.T) {
 	}
 }
 
+// Whoever gives the key where its place is asked for is not shown it again.
+func TestSignShowsNoKeyInAWrongPlace(t *testing.T) {
+	for _, flag := range []string{"--key-env", "--key-file"} {
+		for _, name := range []string{publicKey, "/run/secrets/" + publicKey} {
+			code, stdout, stderr := call(t, nil, "", "sign", flag, name, "a=1")
+			if code != exitUsage || stdout != "" || strings.Contains(stderr, publicKey) || !strings.Contains(stderr, flag) {
+				t.Errorf("%s %s: exit code %d, printed %q, %q", flag, name, code, stdout, stderr)
+			}
+		}
+	}
+}
+
 func TestVerify(t *testing.T) {
 	const signed = "<xml><return_code>SUCCESS</return_code><return_msg>OK</return_msg><appid>wx2421b1c4370ec43b</appid>" +
 		"<mch_id>10000100</mch_id><nonce_str>BFK89FC6rxKCOjLX</nonce_str><result_code>SUCCESS</result_code><result_msg>OK</result_msg>" +

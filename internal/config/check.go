@@ -196,8 +196,8 @@ func (l *loader) checkGateway() {
 		}
 	}
 	for _, u := range g.URLs {
-		if strings.HasSuffix(u, "/pay") {
-			l.doubt("gateway.urls: %s ends in /pay, so that calls go to %s/pay/closeorder; leave /pay out if that is not meant", u, u)
+		if doubt := doubtURL(u); doubt != "" {
+			l.doubt("gateway.urls: %s", doubt)
 		}
 	}
 	// Give the calls in flight time for one more attempt, or every stop cuts one off.
@@ -206,6 +206,17 @@ func (l *loader) checkGateway() {
 			"shutdown_grace (%s) is shorter than gateway.attempt_timeout (%s): a stop may cut off a call in flight, which is then made again after the restart",
 			ShortDuration(grace), ShortDuration(g.AttemptTimeout)))
 	}
+}
+
+// doubtURL says what is odd about a base URL of the gateway.
+func doubtURL(u string) string {
+	switch {
+	case strings.HasSuffix(u, "/pay"):
+		return fmt.Sprintf("%s ends in /pay, so that calls go to %s/pay/closeorder; leave /pay out if that is not meant", u, u)
+	case strings.HasSuffix(u, "/v3"), strings.Contains(u, "/v3/"):
+		return fmt.Sprintf("%s has /v3 in its path, so that calls go to %s/pay/closeorder; closeorder speaks API v2, leave /v3 out if that is not meant", u, u)
+	}
+	return ""
 }
 
 // secretFile reads a file that holds one secret and drops the byte order mark

@@ -177,6 +177,7 @@ func TestAVariableThatSetsNothingIsWarnedOf(t *testing.T) {
 		{"nearly a setting", "CLOSEORDER_KAFKA_BROKER", "did you mean CLOSEORDER_KAFKA_BROKERS?"},
 		{"nearly the file", "CLOSEORDER_CONFG", "did you mean CLOSEORDER_CONFIG?"},
 		{"a flag's name in capitals", "CLOSEORDER_KAFKA_TLS", "is not known"},
+		{"a line of a shell's file", "export CLOSEORDER_MCH_ID", "did you mean CLOSEORDER_MCH_ID?"},
 		{"nothing of ours", "CLOSEORDER_COLOUR", "is not known"},
 		{"of a Kubernetes service of our name", "CLOSEORDER_SERVICE_HOST", ""},
 		{"of one of its ports", "CLOSEORDER_SERVICE_PORT_HTTP", ""},

@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -118,13 +119,18 @@ func (w walker) entry(top bool, path string, f yamlmap.Field) {
 		w.mapping(path, val)
 		return
 	}
-	names := make([]string, len(w.settings))
-	for i, s := range w.settings {
-		names[i] = s.Name
+	var names []string
+	for _, s := range w.settings {
+		names = append(names, s.Name)
+		for i, c := range s.Name {
+			if group := s.Name[:i]; c == '.' && !slices.Contains(names, group) {
+				names = append(names, group)
+			}
+		}
 	}
 	// Somebody has written the variable, or the flag, in the place of the name.
 	meant := strings.TrimLeft(strings.TrimPrefix(path, EnvPrefix), "-")
-	switch near := Nearest(meant, names, 3); {
+	switch near := Nearest(meant, names, min(3, (len(meant)+1)/2)); {
 	case near != "" && !strings.HasPrefix(path, "x-"):
 		w.wrong(path, key, "unknown setting; did you mean %s?", near)
 	case top && w.doc.IsTemplate(f): // what is merged elsewhere

@@ -182,7 +182,9 @@ var notSettings = regexp.MustCompile(`^CLOSEORDER_((AUDIT|CHAOS|CRASH|HELPER|REQ
 // programs may share the environment.
 func (l *loader) unknownVariable(variable string, known []string) {
 	ours := strings.HasPrefix(variable, EnvPrefix)
-	upper := strings.NewReplacer("-", "_", ".", "_").Replace(strings.ToUpper(variable))
+	// A line of a shell's file, read as Docker and systemd do.
+	upper := strings.TrimPrefix(strings.ToUpper(variable), "EXPORT ")
+	upper = strings.NewReplacer("-", "_", ".", "_").Replace(upper)
 	limit := 3
 	if !ours && !strings.HasPrefix(upper, EnvPrefix) {
 		if limit = 2; !strings.Contains(upper, "CLOSE") && !strings.Contains(upper, "ORDER") {

@@ -58,6 +58,11 @@ func Doubts(merchants []closer.Merchant) []string {
 			}
 			doubts = append(doubts, fmt.Sprintf("%s is not digits alone, as those of WeChat Pay are; look for %s in its place", id, place))
 		}
+		for _, host := range m.Hosts {
+			if doubt := doubtURL(host); doubt != "" {
+				doubts = append(doubts, "hosts of a merchant: "+doubt)
+			}
+		}
 		for _, key := range m.Keys {
 			if !key.HasPlatformLength() {
 				of := m.MchID

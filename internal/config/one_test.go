@@ -313,3 +313,26 @@ func TestAKeyInTheWrongPlaceIsNotShown(t *testing.T) {
 		}
 	}
 }
+
+// What is odd about a base URL is said wherever one is written.
+func TestOddBaseURLsAreDoubted(t *testing.T) {
+	for host, want := range map[string]string{
+		"https://gw.example/x":             "",
+		"https://gw.example/sandbox/pay":   "leave /pay out",
+		"https://api.mch.weixin.qq.com/v3": "leave /v3 out",
+		"https://gw.example/v3/close":      "leave /v3 out",
+	} {
+		key, err := signing.NewKey(strings.Repeat("k", 32))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := strings.Join(config.Doubts([]closer.Merchant{{MchID: "1", Keys: []signing.Key{key}, Hosts: []string{host}}}), "; ")
+		if (got == "") != (want == "") || !strings.Contains(got, want) {
+			t.Errorf("hosts %s: %q, want %q", host, got, want)
+		}
+		c, err := config.Load(config.Source{Flags: map[string]string{"gateway.urls": host, "mch_id": "1", "api_key": strings.Repeat("k", 32)}}, config.Calls)
+		if got := strings.Join(c.Warnings, "; "); err != nil || (got == "") != (want == "") || !strings.Contains(got, want) {
+			t.Errorf("gateway.urls %s: %v, %q, want %q", host, err, got, want)
+		}
+	}
+}

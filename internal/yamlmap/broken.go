@@ -47,7 +47,7 @@ func whereBroken(data []byte, err error) string {
 	if m := yamlLine.FindStringSubmatch(err.Error()); m != nil {
 		said, _ = strconv.Atoi(m[1])
 	}
-	from, to := said, min(said+1, len(lines))
+	from, to := min(said, len(lines)), min(said+1, len(lines))
 	switch {
 	case len(lines)*len(data)/2 <= mostTried:
 		good := len(lines) - 1
