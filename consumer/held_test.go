@@ -64,9 +64,9 @@ func TestWritesForARequestThatWaitsForItsMerchantAreBounded(t *testing.T) {
 		refused   func(began time.Time) func() bool
 		hours     int
 	}{
-		"by default":                     {tiers: day, hours: 3},
+		"by default":                     {tiers: day, hours: 2},
 		"in records of tomorrow":         {tiers: day, timestamp: 24 * time.Hour, hours: 1},
-		"where all delays are short":     {tiers: tiers, hours: 2},
+		"where all delays are short":     {tiers: tiers, hours: 1},
 		"where there is one short delay": {tiers: tiers[:1], hours: 1},
 		"where all delays are long":      {tiers: day[4:], hours: 1},
 		"a merchant that comes and goes": {tiers: day, hours: 1, refused: func(began time.Time) func() bool {
@@ -98,8 +98,11 @@ func TestWritesForARequestThatWaitsForItsMerchantAreBounded(t *testing.T) {
 					written := k.waitingWrites(c.tiers) - before
 					before += written
 					waiting := int64(n) - k.end("outcomes")
-					t.Logf("hour %d: %.2f writes per request, %d calls, %d wait", hour+1, float64(written)/n, len(closer.calls)-calls, waiting)
-					calls = len(closer.calls)
+					closer.mu.Lock()
+					made := len(closer.calls) - calls
+					closer.mu.Unlock()
+					calls += made
+					t.Logf("hour %d: %.2f writes per request, %d calls, %d wait", hour+1, float64(written)/n, made, waiting)
 					if written > perHour*n {
 						t.Errorf("hour %d: %.1f writes per request, at most %d", hour+1, float64(written)/n, perHour)
 					}
@@ -125,7 +128,9 @@ func TestRequestsResumeWhenTheirMerchantWorksAgain(t *testing.T) {
 				c.askRefused(500, time.Time{})
 				c.request("OTHER")
 				time.Sleep(time.Until(mended))
+				closer.mu.Lock()
 				calls := len(closer.calls)
+				closer.mu.Unlock()
 				if probes := calls; probes > int(held/(10*time.Second))+256+10 {
 					t.Errorf("%d calls for a merchant that is refused for %v", probes, held)
 				}
@@ -137,6 +142,8 @@ func TestRequestsResumeWhenTheirMerchantWorksAgain(t *testing.T) {
 				if late := time.Since(mended); late > 15*time.Second {
 					t.Errorf("served %v after the merchant was mended, want 15s", late)
 				}
+				closer.mu.Lock()
+				defer closer.mu.Unlock()
 				if wasted := len(closer.calls) - calls; wasted > 501 {
 					t.Errorf("%d calls for 500 requests", wasted)
 				}
@@ -384,6 +391,8 @@ func TestAWorkerThatHasLostItsProberHasAnother(t *testing.T) {
 		defer c.worker(&closing{answer: refuse}, named("b"))()
 		time.Sleep(time.Until(mended))
 		c.outcomesWithin(4, 30*time.Second)
+		first.mu.Lock()
+		defer first.mu.Unlock()
 		if n := count(first.calls, "R1") + count(first.calls, "R2") + count(first.calls, "R3"); n < 4 {
 			t.Errorf("%d calls of those that stayed: none has probed", n)
 		}

@@ -47,6 +47,9 @@ func TestAnAnswerCarriesWhatTheVerdictKnows(t *testing.T) {
 	if got.ConfirmedBy != "orderquery" || got.Attempts != 3 || got.Scope != (consumer.Scope{MchID: "m", AppID: "a", SubMchID: "s"}) {
 		t.Errorf("answer %+v", got)
 	}
+	if a := answer(closer.Verdict{Class: closer.Temporary, Unsigned: true, Unworkable: true}); !a.Unworkable || a.Disposition != consumer.Later {
+		t.Errorf("a request that cannot work: %+v", a)
+	}
 	if answer(closer.Verdict{Class: closer.Failed}).Gateway != nil {
 		t.Error("a gateway that was never asked has a part in the answer")
 	}

@@ -316,6 +316,13 @@ var planted = map[string]struct {
 		e.Looks[0].Commits[Place{"requests", 0}] = Commit{Offset: 1, Metadata: bits(2, 4)}
 		e.Looks[0].Ends[Place{"retries", 0}] = 1
 	}, []Kind{Early}},
+	"G5: a call for a request that waited for its merchant is no finding": {func(e *Evidence) {
+		e.Retries[0].Headers = append(e.Retries[0].Headers,
+			events.Header{Key: "closeorder-due-at", Value: []byte("2025-11-23T12:00:17Z")},
+			events.Header{Key: "closeorder-waits-for", Value: []byte("mch_id")})
+		e.Looks[0].Commits[Place{"requests", 0}] = Commit{Offset: 1, Metadata: bits(2, 4)}
+		e.Looks[0].Ends[Place{"retries", 0}] = 1
+	}, nil},
 	"G5: a call before not_before": {func(e *Evidence) {
 		e.Requests[1].Value = []byte(`{"mch_id":"m","out_trade_no":"B","not_before":"2025-11-23T12:00:30Z"}`)
 		e.Looks = append([]Look{{At: at(6), Ends: map[Place]int64{{"requests", 0}: 6}}}, e.Looks...)
