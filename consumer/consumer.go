@@ -9,7 +9,8 @@
 // publish.go, commit.go. Who owns which partition is told by member.go, and
 // carried out by assignment.go. metadata.go is what a commit remembers beside
 // its offset. Requests that wait: gate.go while the gateway is silent, holds.go
-// while it refuses a merchant, retry.go for everything else.
+// and wait.go while it refuses a merchant, retry.go for everything else. age.go
+// is how old an order surely is.
 package consumer
 
 import (
