@@ -68,7 +68,7 @@ func (w *Worker) resume(lifted []Scope) {
 }
 
 func (w *Worker) wake(p *partition, scope Scope) {
-	for _, t := range p.wake(func(t *task) bool { return t.waits == scope }, -1) {
+	for _, t := range p.wake(func(t *task) bool { return t.waits == scope }) {
 		w.enter(t)
 	}
 }
@@ -77,17 +77,24 @@ func (w *Worker) wake(p *partition, scope Scope) {
 // with its partition, had to make room, or found out something else.
 func (w *Worker) succeedProbers(ctx context.Context) {
 	for sleep(ctx, 2*probeEvery) == nil {
-		for _, scope := range w.holds.vacancies(time.Now()) {
-			w.succeed(scope)
+		if vacant := w.holds.vacancies(time.Now()); len(vacant) > 0 {
+			w.succeed(vacant)
 		}
 	}
 }
 
-func (w *Worker) succeed(scope Scope) {
+// succeed wakes one who waits for each of the scopes.
+func (w *Worker) succeed(vacant map[Scope]bool) {
+	next := func(t *task) bool {
+		if !vacant[t.waits] || !w.holds.mayProbe(t) {
+			return false
+		}
+		delete(vacant, t.waits)
+		return true
+	}
 	for _, p := range w.holds.waiting() {
-		for _, t := range p.wake(func(t *task) bool { return t.waits == scope && w.holds.mayProbe(t) }, 1) {
+		for _, t := range p.wake(next) {
 			w.enter(t)
-			return
 		}
 	}
 }
