@@ -27,7 +27,7 @@ func scopesOf(r events.Request) [4]Scope {
 //
 // The way of a request whose merchant is held:
 //
-//	attempt -> held? -> prober: stays in its place, a call every 2*probeEvery
+//	attempt -> held? -> prober: stays in its place for a while, a call every 2*probeEvery
 //	              \---> retry topic, a longer delay with each hop -> take -> attempt
 //	                                                              \-> at once when the hold is lifted
 //

@@ -12,9 +12,11 @@ func (w *Worker) wait(t *task, a Answer) (again bool) {
 	now := time.Now()
 	tier, last := w.retries.forHold(t.climbed)
 	switch {
-	case w.holds.probes(t) && t.partition.roomy():
-		// In its place it would hold up the commits of its partition, and at
-		// last its intake: only while there is room.
+	case w.holds.probes(t) && t.partition.roomy() && w.lanes.alone(t) && now.Sub(t.taken) < longestHold:
+		// In its place it holds up the commits of its partition, and at last its
+		// intake: only while there is room. Those behind it in its lane, which
+		// may expire and may be of another partition, have waited long enough.
+		// And what stays uncommitted for days may be deleted for its age.
 		t.attempts += a.Attempts
 		t.rest = w.soonest(t, 2*probeEvery)
 		return true
