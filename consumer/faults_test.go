@@ -49,7 +49,9 @@ func (c *cluster) committed() map[int32]kadm.Offset {
 		c.t.Fatal(err)
 	}
 	out := make(map[int32]kadm.Offset)
-	res.Each(func(o kadm.OffsetResponse) { out[o.Partition] = o.Offset })
+	for partition, o := range res["requests"] {
+		out[partition] = o.Offset
+	}
 	return out
 }
 

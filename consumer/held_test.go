@@ -255,6 +255,68 @@ func TestAProberDoesNotHoldUpItsPartition(t *testing.T) {
 	})
 }
 
+// It makes room after a while in any case: what is never committed is deleted
+// with its log segment one day.
+func TestAProberIsCommittedAfterAWhile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		mended := time.Now().Add(70 * time.Minute)
+		defer c.worker(&closing{answer: refusing(until(mended))}, nil)()
+		time.Sleep(5 * time.Second)
+		only := to(0, "R0")
+		only.Value = fmt.Appendf(nil, `{"mch_id":%q,"out_trade_no":"R0"}`, refusedMerchant)
+		c.publish(only)
+		time.Sleep(29 * time.Minute)
+		if n := c.waitingWrites(tiers); n != 0 {
+			t.Errorf("%d records were written within half an hour", n)
+		}
+		time.Sleep(2 * time.Minute)
+		if at := c.committed()[0]; at.At != 1 {
+			t.Errorf("committed %d, want 1: the prober still stands in its place", at.At)
+		}
+		time.Sleep(time.Until(mended))
+		if n := c.waitingWrites(tiers); n < 2 || n > 4 {
+			t.Errorf("%d records were written in 70 minutes, want two or a few", n)
+		}
+		c.outcomesWithin(1, 30*time.Second)
+	})
+}
+
+// The prober waits in a retry topic, and the shop asks for its order once more:
+// that request must be told of its end in time, and must not keep the requests
+// of others in its partition waiting.
+func TestAProberDoesNotHoldUpRequestsForItsOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		defer c.worker(&closing{answer: refusing(func() bool { return true })}, nil)()
+		c.askRefused(2, time.Time{})
+		time.Sleep(15 * time.Second)
+		expires := time.Now().Add(2 * time.Minute)
+		again := make([]*kgo.Record, 2) // one of them is for the prober's order
+		for i := range again {
+			again[i] = to(0, fmt.Sprint("R", i))
+			again[i].Value = fmt.Appendf(nil, `{"mch_id":%q,"out_trade_no":"R%d","expires_at":%q}`, refusedMerchant, i, expires.UTC().Format(time.RFC3339Nano))
+		}
+		c.publish(again...)
+		time.Sleep(time.Second)
+		others := make([]*kgo.Record, 17000) // more than the window
+		for i := range others {
+			others[i] = to(0, fmt.Sprint("T", i))
+		}
+		c.publish(others...)
+		time.Sleep(time.Until(expires.Add(3 * time.Second)))
+		expired := 0
+		for _, o := range c.outcomesWithin(len(others)+len(again), 10*time.Second) {
+			if o.Code == events.CodeExpired {
+				expired++
+			}
+		}
+		if expired != len(again) {
+			t.Errorf("%d are told that they have expired, want %d", expired, len(again))
+		}
+	})
+}
+
 // Held or not, what has expired is told at its time.
 func TestARequestThatExpiresWhileItsMerchantIsHeldIsToldAtItsTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

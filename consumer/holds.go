@@ -14,11 +14,12 @@ import (
 // means every value.
 type Scope struct{ MchID, AppID, SubMchID string }
 
-// covers says whether a request would be refused for the same reason. An appid
-// or sub_mch_id stands in a scope only where the order brought it, so that a
-// request without one, which uses the merchant's own, is another matter.
-func (s Scope) covers(r events.Request) bool {
-	return s.MchID == r.MchID && (s.AppID == "" || s.AppID == r.AppID) && (s.SubMchID == "" || s.SubMchID == r.SubMchID)
+// scopesOf are the scopes that cover a request, the widest first: it would be
+// refused for the same reason. An appid or sub_mch_id stands in a scope only
+// where the order brought it, so that a request without one, which uses the
+// merchant's own, is another matter. Some may be the same.
+func scopesOf(r events.Request) [4]Scope {
+	return [...]Scope{{MchID: r.MchID}, {MchID: r.MchID, AppID: r.AppID}, {MchID: r.MchID, SubMchID: r.SubMchID}, {r.MchID, r.AppID, r.SubMchID}}
 }
 
 // holds remembers which merchants the gateway refuses, so that their requests
@@ -26,7 +27,7 @@ func (s Scope) covers(r events.Request) bool {
 //
 // The way of a request whose merchant is held:
 //
-//	attempt -> held? -> prober: stays in its place, a call every 2*probeEvery
+//	attempt -> held? -> prober: stays in its place for a while, a call every 2*probeEvery
 //	              \---> retry topic, a longer delay with each hop -> take -> attempt
 //	                                                              \-> at once when the hold is lifted
 //
@@ -77,26 +78,24 @@ func newHolds(log logrus.FieldLogger) *holds {
 
 // held says whether t must wait, and for which scope and why. When the time for
 // a probe has come and nobody else makes it t is the prober, and does not wait.
+// One who must wait probes nothing else either: two requests that each probe what
+// holds the other would wait for each other for ever.
 func (h *holds) held(t *task, now time.Time) (scope Scope, why string, held bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	var free, mine []*hold
-	for scope, on := range h.on {
-		switch {
-		case !scope.covers(t.req):
-		case on.prober == t:
-			mine = append(mine, on)
-		case on.vacant() && !now.Before(on.probe):
-			free = append(free, on)
+	var probed []*hold
+	for _, scope := range scopesOf(t.req) {
+		switch on := h.on[scope]; {
+		case on == nil:
+		case on.prober == t, on.vacant() && !now.Before(on.probe):
+			probed = append(probed, on)
 		default:
+			h.vacate(t)
 			return scope, on.why, true // and the probes that are due stay due
 		}
 	}
-	for _, on := range free {
-		on.prober, t.probes = t, true
-	}
-	for _, on := range slices.Concat(mine, free) {
-		on.probe = now.Add(2 * probeEvery)
+	for _, on := range probed {
+		on.prober, t.probes, on.probe = t, true, now.Add(2*probeEvery)
 	}
 	return Scope{}, "", false
 }
@@ -114,7 +113,7 @@ func (h *holds) admits(t *task, now time.Time) bool {
 	switch {
 	case on == nil && h.room(now):
 		// Silence is the weaker reason: a probe that is answered ends it.
-		h.on[t.waits] = &hold{since: now, silent: true, why: "a retry record says that the gateway refuses this merchant", prober: t}
+		h.on[t.waits] = &hold{since: now, probe: now, silent: true, why: "a retry record says that the gateway refuses this merchant", prober: t}
 	case on != nil && on.vacant() && !now.Before(on.probe):
 		on.prober = t
 	default:
@@ -230,8 +229,8 @@ func (h *holds) served(r events.Request, now time.Time) []Scope {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	var lifted []Scope
-	for scope := range h.on {
-		if scope.covers(r) {
+	for _, scope := range scopesOf(r) {
+		if h.on[scope] != nil {
 			lifted = append(lifted, scope)
 			h.lift(scope, now)
 		}
@@ -276,6 +275,14 @@ func (h *holds) leave(t *task) {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.vacate(t)
+}
+
+// vacate is leave, with h.mu held.
+func (h *holds) vacate(t *task) {
+	if !t.probes {
+		return
+	}
 	t.probes = false
 	for _, on := range h.on {
 		if on.prober == t {
@@ -285,13 +292,13 @@ func (h *holds) leave(t *task) {
 }
 
 // vacancies returns the holds that nobody probes although it is time.
-func (h *holds) vacancies(now time.Time) []Scope {
+func (h *holds) vacancies(now time.Time) map[Scope]bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	var scopes []Scope
+	scopes := make(map[Scope]bool)
 	for scope, on := range h.on {
 		if on.vacant() && !now.Before(on.probe) {
-			scopes = append(scopes, scope)
+			scopes[scope] = true
 		}
 	}
 	return scopes
@@ -302,8 +309,8 @@ func (h *holds) vacancies(now time.Time) []Scope {
 func (h *holds) mayProbe(t *task) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for scope, on := range h.on {
-		if scope != t.waits && scope.covers(t.req) && !on.vacant() {
+	for _, scope := range scopesOf(t.req) {
+		if on := h.on[scope]; on != nil && scope != t.waits && !on.vacant() {
 			return false
 		}
 	}

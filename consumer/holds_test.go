@@ -49,7 +49,7 @@ func TestHolds(t *testing.T) {
 				t.Error("vacant while it is probed")
 			}
 			prober.partition.lose(errors.New("reassigned"))
-			if v := h.vacancies(time.Now()); len(v) != 1 || v[0] != all {
+			if v := h.vacancies(time.Now()); len(v) != 1 || !v[all] {
 				t.Errorf("vacant: %v", v)
 			}
 			if held(next) || !held(waits(all)) {
@@ -84,6 +84,29 @@ func TestHolds(t *testing.T) {
 			}
 			if held(waits(all)) {
 				t.Error("the hold of a sub-merchant holds its merchant")
+			}
+		},
+		"two who each probe what holds the other do not wait for each other": func(t *testing.T, h *holds, held func(*task) bool) {
+			one, other := waits(sub), waits(sub)
+			one.waits = all // as its retry record says, and that of the other says sub
+			if !h.admits(one, time.Now()) || !h.admits(other, time.Now()) {
+				t.Fatal("not the first of each scope")
+			}
+			if !held(one) || held(other) || !held(one) {
+				t.Error("not exactly one of them calls")
+			}
+			h.served(other.req, time.Now())
+			if held(one) {
+				t.Error("still held")
+			}
+		},
+		"a hold that has just lost its prober is not forgotten for the next one": func(t *testing.T, h *holds, held func(*task) bool) {
+			expired, other := waits(all), waits(Scope{MchID: "other"})
+			h.admits(expired, time.Now())
+			h.leave(expired)
+			h.admits(other, time.Now())
+			if v := h.vacancies(time.Now()); len(v) != 1 || !v[all] {
+				t.Errorf("vacant: %v", v)
 			}
 		},
 		"an expired request is asked about, and probes nothing": func(t *testing.T, h *holds, held func(*task) bool) {
@@ -153,10 +176,10 @@ func TestWhatIsWokenIsNotCalledAgain(t *testing.T) {
 			p.after(time.Minute, &task{offset: 5 - i}, func(t *task) { came <- t.offset })
 		}
 		even := func(t *task) bool { return t.offset%2 == 0 }
-		if one := p.wake(even, 1); len(one) != 1 || !even(one[0]) {
+		if one := p.wake(func(t *task) bool { return t.offset == 2 }); len(one) != 1 || one[0].offset != 2 {
 			t.Errorf("woken %v, want one", one)
 		}
-		rest := p.wake(even, -1)
+		rest := p.wake(even)
 		if len(rest) != 2 || rest[0].offset > rest[1].offset {
 			t.Errorf("woken %v, want the other two in their order", rest)
 		}

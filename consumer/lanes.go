@@ -199,6 +199,13 @@ func (l *lanes) wake(ln *lane) {
 	l.pump()
 }
 
+// alone says whether nobody waits behind t, which is in flight, in its lane.
+func (l *lanes) alone(t *task) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.byOrder[t.order()].tasks.len() == 1
+}
+
 // settle counts a verdict on its way out; settled ends it. Between them the
 // partition is not drained.
 func (l *lanes) settle(p *partition) {

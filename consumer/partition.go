@@ -235,16 +235,13 @@ func (p *partition) after(wait time.Duration, t *task, f func(*task)) {
 	})
 }
 
-// wake ends the wait of up to most tasks that wanted says yes to, and returns
-// them by offset. Their f is not called any more.
-func (p *partition) wake(wanted func(*task) bool, most int) []*task {
+// wake ends the wait of the tasks that wanted says yes to, and returns them by
+// offset. Their f is not called any more.
+func (p *partition) wake(wanted func(*task) bool) []*task {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	var woken []*task
 	for t, timer := range p.timers {
-		if len(woken) == most {
-			break
-		}
 		if wanted(t) {
 			timer.Stop()
 			delete(p.timers, t)

@@ -12,9 +12,11 @@ func (w *Worker) wait(t *task, a Answer) (again bool) {
 	now := time.Now()
 	tier, last := w.retries.forHold(t.climbed)
 	switch {
-	case w.holds.probes(t) && t.partition.roomy():
-		// In its place it would hold up the commits of its partition, and at
-		// last its intake: only while there is room.
+	case w.holds.probes(t) && t.partition.roomy() && w.lanes.alone(t) && now.Sub(t.taken) < longestHold:
+		// In its place it holds up the commits of its partition, and at last its
+		// intake: only while there is room. Those behind it in its lane, which
+		// may expire and may be of another partition, have waited long enough.
+		// And what stays uncommitted for days may be deleted for its age.
 		t.attempts += a.Attempts
 		t.rest = w.soonest(t, 2*probeEvery)
 		return true
@@ -68,7 +70,7 @@ func (w *Worker) resume(lifted []Scope) {
 }
 
 func (w *Worker) wake(p *partition, scope Scope) {
-	for _, t := range p.wake(func(t *task) bool { return t.waits == scope }, -1) {
+	for _, t := range p.wake(func(t *task) bool { return t.waits == scope }) {
 		w.enter(t)
 	}
 }
@@ -77,17 +79,24 @@ func (w *Worker) wake(p *partition, scope Scope) {
 // with its partition, had to make room, or found out something else.
 func (w *Worker) succeedProbers(ctx context.Context) {
 	for sleep(ctx, 2*probeEvery) == nil {
-		for _, scope := range w.holds.vacancies(time.Now()) {
-			w.succeed(scope)
+		if vacant := w.holds.vacancies(time.Now()); len(vacant) > 0 {
+			w.succeed(vacant)
 		}
 	}
 }
 
-func (w *Worker) succeed(scope Scope) {
+// succeed wakes one who waits for each of the scopes.
+func (w *Worker) succeed(vacant map[Scope]bool) {
+	next := func(t *task) bool {
+		if !vacant[t.waits] || !w.holds.mayProbe(t) {
+			return false
+		}
+		delete(vacant, t.waits)
+		return true
+	}
 	for _, p := range w.holds.waiting() {
-		for _, t := range p.wake(func(t *task) bool { return t.waits == scope && w.holds.mayProbe(t) }, 1) {
+		for _, t := range p.wake(next) {
 			w.enter(t)
-			return
 		}
 	}
 }
