@@ -315,6 +315,11 @@ func (w *Worker) attempt(ctx context.Context, t *task, leave pass) (again bool) 
 			leave.unused()
 			return false
 		}
+		if w.handOver(t) {
+			leave.unused()
+			t.rest = w.soonest(t, 2*probeEvery)
+			return true
+		}
 		if scope, why, held := w.holds.held(t, time.Now()); held {
 			leave.unused()
 			return w.wait(t, Answer{Disposition: Held, Code: "MERCHANT_HELD", Message: why, Scope: scope})
@@ -366,6 +371,11 @@ func (w *Worker) attempt(ctx context.Context, t *task, leave pass) (again bool) 
 			leave.answered(req)
 		} else {
 			leave.unused() // the merchant lacks what it takes to call
+		}
+		if w.holds.blames(t, a.Scope) {
+			// It costs its order a try, like any answer that is not for good.
+			a.Disposition, t.waits = Later, Scope{}
+			break
 		}
 		w.holds.refused(t, a, time.Now())
 		return w.wait(t, a)

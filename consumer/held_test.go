@@ -90,7 +90,7 @@ func TestWritesForARequestThatWaitsForItsMerchantAreBounded(t *testing.T) {
 				closer := &closing{answer: refusing(refused)}
 				defer k.worker(closer, func(cfg *consumer.Config) { cfg.Topics.Retries = c.tiers })()
 				time.Sleep(5 * time.Second)
-				const n = 300
+				const n = 100
 				k.askRefused(n, time.Now().Add(c.timestamp))
 				before, calls := int64(0), 0
 				for hour := range c.hours {
@@ -513,6 +513,39 @@ func TestACallThatIsCutOffLeavesItsDoubt(t *testing.T) {
 		defer closer.mu.Unlock()
 		if got := fmt.Sprint(closer.tried["T1"]); got != "[false true]" {
 			t.Errorf("tried: %s, want [false true]", got)
+		}
+	})
+}
+
+// A refusal whose words are about the merchant, for one order alone: the others
+// wait for one probe, which another order makes, and then the order is to blame.
+func TestAnOrderThatAloneIsRefusedDoesNotHoldItsMerchant(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		refuse := refusing(func() bool { return true })
+		closer := &closing{answer: func(r events.Request) consumer.Answer {
+			if r.OutTradeNo == "R0" {
+				return refuse(r)
+			}
+			return closedAnswer
+		}}
+		defer c.worker(closer, nil)()
+		c.askRefused(1, time.Time{})
+		time.Sleep(time.Second)
+		began := time.Now()
+		c.askRefused(50, time.Time{}) // R0 once more among them
+		for _, o := range c.outcomesWithin(49, time.Hour) {
+			if o.OutTradeNo == "R0" || o.Result != events.Closed {
+				t.Errorf("%s: %s %s", o.OutTradeNo, o.Result, o.Code)
+			}
+		}
+		if took := time.Since(began); took > 30*time.Second {
+			t.Errorf("the others waited for %v", took)
+		}
+		for _, o := range c.outcomesWithin(51, 10*time.Hour)[49:] {
+			if o.OutTradeNo != "R0" || o.Result != events.Failed || o.Code != events.CodeRetriesExhausted || !strings.Contains(o.Message, "signature") {
+				t.Errorf("%s: %s %s %s", o.OutTradeNo, o.Result, o.Code, o.Message)
+			}
 		}
 	})
 }

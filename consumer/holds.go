@@ -48,8 +48,9 @@ type holds struct {
 	mu sync.Mutex
 	on map[Scope]*hold
 	// lifted are the scopes whose hold was lifted and that were not refused
-	// since. None of them is in on.
-	lifted map[Scope]struct{}
+	// since, each with the order that alone was refused, if there is one: another
+	// order of the scope was answered meanwhile. None of them is in on.
+	lifted map[Scope]events.Order
 	// places are the partitions with requests that may wait for their merchant
 	// in memory.
 	places map[*partition]struct{}
@@ -62,6 +63,10 @@ type hold struct {
 	told   bool      // false while only a retry record says that there is a hold
 	why    string    // for people
 	prober *task
+	// order was refused first; others: so was another one. Until then it may be
+	// the order's own fault.
+	order  events.Order
+	others bool
 }
 
 // vacant says that nobody probes: there is no prober, or it went with its
@@ -73,7 +78,7 @@ func (on *hold) vacant() bool { return on.prober == nil || on.prober.partition.o
 const mostHolds = 1000
 
 func newHolds(log logrus.FieldLogger) *holds {
-	return &holds{log: log, on: make(map[Scope]*hold), lifted: make(map[Scope]struct{}), places: make(map[*partition]struct{})}
+	return &holds{log: log, on: make(map[Scope]*hold), lifted: make(map[Scope]events.Order), places: make(map[*partition]struct{})}
 }
 
 // held says whether t must wait, and for which scope and why. When the time for
@@ -146,6 +151,13 @@ func (h *holds) refused(t *task, a Answer, now time.Time) {
 	if on == nil {
 		return
 	}
+	switch order := t.req.Order(); on.order {
+	case events.Order{}:
+		on.order = order
+	case order:
+	default:
+		on.others = true
+	}
 	known := on.told && !on.silent
 	on.silent, on.told, on.why = false, true, "the gateway refuses this merchant at present: "+a.Code+": "+a.Message
 	if known {
@@ -217,7 +229,7 @@ func (h *holds) heard(mchID string, now time.Time) []Scope {
 	for scope, on := range h.on {
 		if scope.MchID == mchID && on.silent {
 			lifted = append(lifted, scope)
-			h.lift(scope, now)
+			h.lift(scope, events.Order{}, now)
 		}
 	}
 	return lifted
@@ -230,16 +242,43 @@ func (h *holds) served(r events.Request, now time.Time) []Scope {
 	defer h.mu.Unlock()
 	var lifted []Scope
 	for _, scope := range scopesOf(r) {
-		if h.on[scope] != nil {
+		if on := h.on[scope]; on != nil {
+			alone := on.order
+			if on.others || alone == r.Order() {
+				alone = events.Order{}
+			}
 			lifted = append(lifted, scope)
-			h.lift(scope, now)
+			h.lift(scope, alone, now)
 		}
 	}
 	return lifted
 }
 
-// lift ends a hold. h.mu is held.
-func (h *holds) lift(scope Scope, now time.Time) {
+// alone says whether t probes a hold for which no other order was refused, and
+// which.
+func (h *holds) alone(t *task) (scope Scope, alone bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, scope := range scopesOf(t.req) {
+		if on := h.on[scope]; on != nil && on.prober == t && on.order == t.req.Order() && !on.others {
+			return scope, true
+		}
+	}
+	return Scope{}, false
+}
+
+// blames says whether t's order was refused when another one of the scope was
+// answered: then the refusal speaks against the order, and holds nobody.
+func (h *holds) blames(t *task, scope Scope) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	alone, lifted := h.lifted[scope]
+	return lifted && alone != events.Order{} && alone == t.req.Order()
+}
+
+// lift ends a hold; alone is the order that alone was refused, if there is one.
+// h.mu is held.
+func (h *holds) lift(scope Scope, alone events.Order, now time.Time) {
 	since := h.on[scope].since
 	delete(h.on, scope)
 	if len(h.lifted) >= mostHolds {
@@ -248,7 +287,7 @@ func (h *holds) lift(scope Scope, now time.Time) {
 			break
 		}
 	}
-	h.lifted[scope] = struct{}{}
+	h.lifted[scope] = alone
 	h.log.WithFields(scope.fields()).WithField("held", now.Sub(since).Round(time.Second)).
 		Info("the gateway accepts this merchant again: its requests resume")
 }

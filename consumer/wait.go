@@ -3,6 +3,8 @@ package consumer
 import (
 	"context"
 	"time"
+
+	"github.com/closeorder/closeorder/events"
 )
 
 // wait lets a request wait for its merchant, which a says is held, and returns
@@ -80,15 +82,16 @@ func (w *Worker) wake(p *partition, scope Scope) {
 func (w *Worker) succeedProbers(ctx context.Context) {
 	for sleep(ctx, 2*probeEvery) == nil {
 		if vacant := w.holds.vacancies(time.Now()); len(vacant) > 0 {
-			w.succeed(vacant)
+			w.succeed(vacant, events.Order{})
 		}
 	}
 }
 
-// succeed wakes one who waits for each of the scopes.
-func (w *Worker) succeed(vacant map[Scope]bool) {
+// succeed wakes one who waits for each of the scopes, and is not of the order
+// not. It says whether there was one.
+func (w *Worker) succeed(vacant map[Scope]bool, not events.Order) (succeeded bool) {
 	next := func(t *task) bool {
-		if !vacant[t.waits] || !w.holds.mayProbe(t) {
+		if !vacant[t.waits] || t.req.Order() == not || !w.holds.mayProbe(t) {
 			return false
 		}
 		delete(vacant, t.waits)
@@ -96,7 +99,21 @@ func (w *Worker) succeed(vacant map[Scope]bool) {
 	}
 	for _, p := range w.holds.waiting() {
 		for _, t := range p.wake(next) {
+			succeeded = true
 			w.enter(t)
 		}
 	}
+	return succeeded
+}
+
+// handOver lets another order probe where t's alone was refused, and returns
+// true when there is one: a refusal that is about one order in words that are
+// about its merchant must not hold the others.
+func (w *Worker) handOver(t *task) bool {
+	scope, alone := w.holds.alone(t)
+	if !alone {
+		return false
+	}
+	w.holds.leave(t)
+	return w.succeed(map[Scope]bool{scope: true}, t.req.Order())
 }
