@@ -38,6 +38,11 @@ closeorder run --config closeorder.yaml`,
 			return err
 		}
 		log := a.logger(cfg.Log)
+		deps := worker.Deps{Log: log}
+		// Before a word is said: from the first on somebody may send a SIGHUP, which
+		// ends a process that has not asked for it.
+		hangups := onHangup(cmd.Context())
+		defer hangups.stop()
 		// First of all where this worker goes: whatever comes behind it may be due
 		// to its calling the wrong gateway.
 		log.WithFields(logrus.Fields{
@@ -51,18 +56,16 @@ closeorder run --config closeorder.yaml`,
 		if cfg.AdminAddr != "" {
 			log.Warn("admin_addr is set, but this version serves neither health nor metrics")
 		}
-		deps := worker.Deps{Log: log}
 		if cfg.MerchantsFile != "" {
 			merchants, err := closer.OpenMerchantsFile(cfg.MerchantsFile)
 			if err != nil {
 				return err
 			}
 			deps.Merchants = merchants
-			stop := followMerchants(cmd.Context(), merchants, cfg.MerchantsFile, log)
+			stop := followMerchants(cmd.Context(), hangups, merchants, cfg.MerchantsFile, log)
 			defer stop()
 		} else {
-			stop := ignoreHangup(cmd.Context(), log)
-			defer stop()
+			hangups.call(func() { log.Info("SIGHUP: there is no merchants file to read again") })
 		}
 		w, err := worker.New(cfg, deps)
 		if err != nil {
@@ -117,37 +120,50 @@ func ownHosts(merchants []closer.Merchant) (count int, some string) {
 	return count, strings.Join(hosts, ", ")
 }
 
-// ignoreHangup lets SIGHUP, whose default is to end the process without a
-// drain, do nothing until stop is called.
-func ignoreHangup(ctx context.Context, log logrus.FieldLogger) (stop func()) {
-	return onHangup(ctx, func() { log.Info("SIGHUP: there is no merchants file to read again") })
+// hangups are the SIGHUPs of a process, whose default is to end it without a
+// drain.
+type hangups struct {
+	signals chan os.Signal
+	do      chan func()
+	stop    func()
 }
 
-// onHangup calls do at each SIGHUP until stop is called or ctx ends.
-func onHangup(ctx context.Context, do func()) (stop func()) {
+// onHangup takes SIGHUPs until stop is called or ctx ends. One that comes before
+// call has said what to do is kept.
+func onHangup(ctx context.Context) *hangups {
 	ctx, cancel := context.WithCancel(ctx)
-	hangup := make(chan os.Signal, 1)
-	signal.Notify(hangup, syscall.SIGHUP)
+	h := &hangups{signals: make(chan os.Signal, 1), do: make(chan func(), 1)}
+	signal.Notify(h.signals, syscall.SIGHUP)
 	var group sync.WaitGroup
 	group.Go(func() {
+		var do func()
+		select {
+		case <-ctx.Done():
+			return
+		case do = <-h.do:
+		}
 		for {
 			select {
 			case <-ctx.Done():
 				return
-			case <-hangup:
+			case <-h.signals:
 				do()
 			}
 		}
 	})
-	return func() {
-		signal.Stop(hangup)
+	h.stop = func() {
+		signal.Stop(h.signals)
 		cancel()
 		group.Wait()
 	}
+	return h
 }
 
+// call says what to do at each SIGHUP. It may be called once.
+func (h *hangups) call(do func()) { h.do <- do }
+
 // followMerchants takes up changes of the merchants file until stop is called.
-func followMerchants(ctx context.Context, merchants *closer.MerchantsFile, path string, log logrus.FieldLogger) (stop func()) {
+func followMerchants(ctx context.Context, hangups *hangups, merchants *closer.MerchantsFile, path string, log logrus.FieldLogger) (stop func()) {
 	report := func(err error) {
 		if err != nil {
 			log.WithError(err).Error("merchants file refused: the merchants stay as they were")
@@ -164,7 +180,7 @@ func followMerchants(ctx context.Context, merchants *closer.MerchantsFile, path 
 		}
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	stopHangup := onHangup(ctx, func() { report(merchants.Reload()) })
+	hangups.call(func() { report(merchants.Reload()) })
 	var group sync.WaitGroup
 	group.Go(func() {
 		if err := merchants.Watch(ctx, report); err != nil {
@@ -173,7 +189,7 @@ func followMerchants(ctx context.Context, merchants *closer.MerchantsFile, path 
 	})
 	return func() {
 		cancel()
-		stopHangup()
+		hangups.stop()
 		group.Wait()
 	}
 }

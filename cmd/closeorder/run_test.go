@@ -100,6 +100,18 @@ func TestRunServesUntilItIsStoppedAndShowsNoSecret(t *testing.T) {
 	}
 }
 
+// One that comes while a worker still starts ends nothing and is not forgotten.
+func TestAHangupBeforeTheStartIsOverIsKept(t *testing.T) {
+	hangups := onHangup(t.Context())
+	defer hangups.stop()
+	if err := syscall.Kill(os.Getpid(), syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	called := make(chan struct{}, 1)
+	hangups.call(func() { called <- struct{}{} })
+	<-called
+}
+
 func TestAWrongPasswordIsNotShownEither(t *testing.T) {
 	env := guarded(t)
 	for i, entry := range env {
