@@ -7,7 +7,7 @@ SEEDS    ?= 200
 ORDERS   ?= 100000
 FUZZTIME ?= 30s
 
-GOTEST = $(GO) test $(RACE) -timeout 20m $(TESTFLAGS)
+GOTEST = GO=$(GO) .ci/gotest $(RACE) -timeout 20m $(TESTFLAGS)
 
 # Build tags that tests may carry: apachekafka needs Java and Maven, chaos takes long besides.
 ALL_TAGS = apachekafka,chaos
@@ -52,7 +52,7 @@ test-chaos: ## the long tests: brokers and workers killed again and again on a r
 sim: ## a world in virtual time with faults from seeds: SEEDS=200, or SEED=N for one
 	@$(GO) test -list '^TestSeeds$$' ./internal/world | grep -qx TestSeeds || { echo "internal/world has no TestSeeds"; exit 1; }
 	CLOSEORDER_SIM_SEEDS=$(SEEDS) CLOSEORDER_SIM_SEED=$(SEED) \
-		$(GO) test $(RACE) -timeout 2h -count=1 -v $(TESTFLAGS) -run '^TestSeeds$$' ./internal/world
+		GO=$(GO) .ci/gotest $(RACE) -timeout 2h -count=1 -v $(TESTFLAGS) -run '^TestSeeds$$' ./internal/world
 
 test-money: ## ORDERS=100000 with every fault of the gateway, against its order book; without the race detector, which makes it take hours
 	@$(GO) test -list '^TestNoOutcomeDisagreesWithTheOrderBook$$' ./internal/world | grep -q TestNo || { echo "internal/world has no such test"; exit 1; }
