@@ -162,7 +162,8 @@ func onHangup(ctx context.Context) *hangups {
 // call says what to do at each SIGHUP. It may be called once.
 func (h *hangups) call(do func()) { h.do <- do }
 
-// followMerchants takes up changes of the merchants file until stop is called.
+// followMerchants takes up changes of the merchants file until stop is called,
+// and reads it again at each SIGHUP until hangups ends.
 func followMerchants(ctx context.Context, hangups *hangups, merchants *closer.MerchantsFile, path string, log logrus.FieldLogger) (stop func()) {
 	report := func(err error) {
 		if err != nil {
@@ -189,7 +190,6 @@ func followMerchants(ctx context.Context, hangups *hangups, merchants *closer.Me
 	})
 	return func() {
 		cancel()
-		hangups.stop()
 		group.Wait()
 	}
 }
