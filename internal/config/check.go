@@ -8,10 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/closeorder/closeorder/internal/kafka"
 	"github.com/closeorder/closeorder/internal/slips"
-	"github.com/segmentio/kafka-go/sasl"
-	"github.com/segmentio/kafka-go/sasl/plain"
-	"github.com/segmentio/kafka-go/sasl/scram"
 )
 
 // asked reports whether a section was asked for: files are read for those alone.
@@ -147,18 +145,8 @@ func (l *loader) doubtPassword(name, password string) {
 // Client returns what authenticates a connection, nil when no mechanism is
 // set. It fails on names and passwords that SCRAM cannot carry; Load has
 // checked that.
-func (s SASL) Client() (sasl.Mechanism, error) {
-	switch s.Mechanism {
-	case "":
-		return nil, nil
-	case "PLAIN":
-		return plain.Mechanism{Username: s.Username, Password: s.Password.Reveal()}, nil
-	case "SCRAM-SHA-256":
-		return scram.Mechanism(scram.SHA256, s.Username, s.Password.Reveal())
-	case "SCRAM-SHA-512":
-		return scram.Mechanism(scram.SHA512, s.Username, s.Password.Reveal())
-	}
-	return nil, fmt.Errorf("unknown SASL mechanism %q", s.Mechanism)
+func (s SASL) Client() (kafka.Mechanism, error) {
+	return kafka.SASL(s.Mechanism, s.Username, s.Password.Reveal())
 }
 
 func (l *loader) checkTopics() {

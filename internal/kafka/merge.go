@@ -1,4 +1,4 @@
-package topicreader
+package kafka
 
 import (
 	"context"

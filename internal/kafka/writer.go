@@ -1,0 +1,211 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/closeorder/closeorder/events"
+)
+
+// Writer writes records to topics and returns when all in-sync replicas have
+// them: what the commands that publish are built on.
+//
+//	Messages --murmur2 of the key, or as asked--> partitions --batches, acks=all--> where each one landed
+//
+// It is safe for concurrent use; two concurrent writes keep no order between
+// them.
+type Writer struct {
+	Client *Client
+	// OnRetry, if set, is told of each failure that is worth another try.
+	// Calls may be concurrent.
+	OnRetry func(topic string, partition int, err error)
+	// OnWritten, if set, is told how many more records were acknowledged.
+	// Calls may be concurrent.
+	OnWritten func(n int)
+}
+
+// RefusedError says that the broker never takes one message, whoever sends it
+// and however often.
+type RefusedError struct {
+	Topic string
+	// Bytes is about what the message takes.
+	Bytes int
+	// Err is the broker's.
+	Err error
+}
+
+func (e *RefusedError) Error() string {
+	if e.TooLarge() {
+		return fmt.Sprintf("topic %s takes no record of %d bytes; raise max.message.bytes of the topic, or make the record smaller", e.Topic, e.Bytes)
+	}
+	return fmt.Sprintf("topic %s refuses the record: %v; look at the settings of the topic (one that is compacted takes no record without a key)", e.Topic, e.Err)
+}
+
+func (e *RefusedError) Unwrap() error { return e.Err }
+
+// TooLarge reports whether the message is refused for its size.
+func (e *RefusedError) TooLarge() bool { return TooLarge(e.Err) }
+
+// Result is what became of one message.
+type Result struct {
+	// At is where it landed, if Err is nil.
+	At events.Source
+	// Err is a *RefusedError where the broker does not take this very message:
+	// it was left out and the others were written. With any other error it was
+	// not acknowledged, and may have been written.
+	Err error
+}
+
+// Write writes messages and returns what became of each one, in the order of
+// messages; the error is the first of theirs. Messages with the same key go to
+// the same partition, in their order; the partition is the one that Java's and
+// librdkafka's murmur2 partitioners choose. A nil key goes anywhere.
+//
+// See [Writer.WriteTo] for the rest.
+func (w *Writer) Write(ctx context.Context, topic string, messages []events.Message) ([]Result, error) {
+	return w.WriteTo(ctx, topic, messages, nil)
+}
+
+// ByKey lets the key decide where a message goes.
+const ByKey = -1
+
+// WriteTo is Write with a partition for each message, of which those for one
+// partition keep their order. For ByKey, and where the topic has no such
+// partition, the key decides; it does for all when to is nil.
+//
+// It tries until ctx ends. What cannot be written to one partition holds up
+// none of the others, and a message that is refused holds up nothing. A retry
+// after a lost answer can write records twice: kafka-go has no idempotent
+// producer.
+func (w *Writer) WriteTo(ctx context.Context, topic string, messages []events.Message, to []int) ([]Result, error) {
+	results := make([]Result, len(messages))
+	if len(messages) == 0 {
+		return results, nil
+	}
+	var partitions int
+	err := w.persist(ctx, topic, -1, func(ctx context.Context) error {
+		counts, err := w.Client.Partitions(ctx, topic)
+		partitions = counts[topic]
+		return err
+	})
+	if err != nil {
+		for i := range results {
+			results[i].Err = err
+		}
+		return results, err
+	}
+	byPartition := map[int][]int{}
+	for i, m := range messages {
+		if to != nil && 0 <= to[i] && to[i] < partitions {
+			byPartition[to[i]] = append(byPartition[to[i]], i)
+		} else {
+			p := PartitionOf(m.Key, partitions)
+			byPartition[p] = append(byPartition[p], i)
+		}
+	}
+	var group sync.WaitGroup
+	for p, indexes := range byPartition {
+		group.Go(func() { w.partition(ctx, topic, p, messages, indexes, results) })
+	}
+	group.Wait()
+	if err := w.again(ctx, topic, messages, results); err != nil {
+		return results, err
+	}
+	for _, r := range results {
+		if r.Err != nil {
+			return results, r.Err
+		}
+	}
+	return results, nil
+}
+
+// errGone says that the topic has no such partition any more: it was made
+// again with fewer.
+var errGone = errors.New("the partition is gone")
+
+// again writes the messages whose partition went away meanwhile, where their
+// keys belong now.
+func (w *Writer) again(ctx context.Context, topic string, messages []events.Message, results []Result) error {
+	var left []int
+	var rest []events.Message
+	for i, r := range results {
+		if errors.Is(r.Err, errGone) {
+			left, rest = append(left, i), append(rest, messages[i])
+		}
+	}
+	written, err := w.Write(ctx, topic, rest)
+	for i, r := range written {
+		results[left[i]] = r
+	}
+	return err
+}
+
+// partition writes the messages of one partition, batch after batch. One that
+// is too large is tried compressed before it is given up: what counts is the
+// size on the wire, and the producer of an original may have compressed it.
+func (w *Writer) partition(ctx context.Context, topic string, partition int, messages []events.Message, indexes []int, results []Result) {
+	for len(indexes) > 0 {
+		n, bytes := 0, 0
+		for n < len(indexes) && n < BatchRecords && (n == 0 || bytes+Size(messages[indexes[n]]) <= BatchBytes) {
+			bytes += Size(messages[indexes[n]])
+			n++
+		}
+		n, err := Halve(indexes[:n], func(batch []int) error {
+			base, err := w.produce(ctx, topic, partition, messages, batch, Uncompressed)
+			if len(batch) == 1 && TooLarge(err) {
+				base, err = w.produce(ctx, topic, partition, messages, batch, Gzip)
+			}
+			if err != nil {
+				return err
+			}
+			for i, index := range batch {
+				results[index].At = events.Source{Topic: topic, Partition: partition, Offset: base + int64(i)}
+			}
+			if w.OnWritten != nil {
+				w.OnWritten(len(batch))
+			}
+			return nil
+		}, Refused, func(index int, err error) {
+			results[index].Err = &RefusedError{Topic: topic, Bytes: Size(messages[index]), Err: err}
+		})
+		indexes = indexes[n:]
+		if err != nil {
+			for _, index := range indexes {
+				results[index].Err = err
+			}
+			return
+		}
+	}
+}
+
+// produce writes one batch, however often it takes.
+func (w *Writer) produce(ctx context.Context, topic string, partition int, messages []events.Message, indexes []int, compression Compression) (base int64, err error) {
+	batch := make([]events.Message, len(indexes))
+	for i, index := range indexes {
+		batch[i] = messages[index]
+	}
+	err = w.persist(ctx, topic, partition, func(ctx context.Context) error {
+		if base, err = w.Client.Produce(ctx, topic, partition, batch, compression); NoPartition(err) {
+			// That may as well be a broker that has not heard of it yet.
+			if counts, askErr := w.Client.Partitions(ctx, topic); askErr == nil && partition >= counts[topic] {
+				return errGone
+			}
+		}
+		return err
+	})
+	return base, err
+}
+
+func (w *Writer) persist(ctx context.Context, topic string, partition int, ask func(context.Context) error) error {
+	err := Persist(ctx, func(err error) {
+		if w.OnRetry != nil {
+			w.OnRetry(topic, partition, err)
+		}
+	}, ask)
+	if err != nil && ctx.Err() != nil {
+		return fmt.Errorf("topic %s: %w", topic, err)
+	}
+	return err
+}
