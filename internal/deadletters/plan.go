@@ -281,7 +281,7 @@ func (p *planner) place(ctx context.Context) error {
 	for i := range p.steps {
 		s := &p.steps[i]
 		s.To = kafka.ByKey
-		if s.Source.Topic == p.topics.Requests && slices.Contains(partitions, s.Source.Partition) {
+		if s.Source.Topic == p.topics.Requests && s.Source.Partition < partitions {
 			s.To = s.Source.Partition
 		}
 	}

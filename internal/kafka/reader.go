@@ -111,16 +111,12 @@ func (e *CutLogError) Error() string {
 		e.Topic, e.Partition, e.End, e.Offset)
 }
 
-// Partitions returns the partitions of a topic, ascending. It tries until the
-// cluster answers or ctx ends; the error is then the last failure. A topic
-// that does not exist is a *MissingTopicsError.
-func (r *Reader) Partitions(ctx context.Context, topic string) ([]int, error) {
+// Partitions returns how many partitions a topic has; their numbers are 0 up to
+// that. It tries until the cluster answers or ctx ends; the error is then the
+// last failure. A topic that does not exist is a *MissingTopicsError.
+func (r *Reader) Partitions(ctx context.Context, topic string) (int, error) {
 	counts, err := r.counts(ctx, topic)
-	ids := make([]int, counts[topic])
-	for i := range ids {
-		ids[i] = i
-	}
-	return ids, err
+	return counts[topic], err
 }
 
 // Exist returns nil when the cluster has all the topics, and one
@@ -181,15 +177,15 @@ func (r *Reader) At(ctx context.Context, topic string, t time.Time) (Offsets, er
 // offsets asks the leader of every partition for one offset; when is LogStart,
 // LogEnd or a time.
 func (r *Reader) offsets(ctx context.Context, topic string, when int64) (Offsets, error) {
-	ids, err := r.Partitions(ctx, topic)
+	n, err := r.Partitions(ctx, topic)
 	if err != nil {
 		return nil, err
 	}
 	var mu sync.Mutex
-	all := make(Offsets, len(ids))
+	all := make(Offsets, n)
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(cmp.Or(r.Parallel, defaultParallel))
-	for _, id := range ids {
+	for id := range n {
 		group.Go(func() error {
 			offset, err := r.offset(ctx, topic, id, when)
 			mu.Lock()

@@ -61,17 +61,20 @@ func deliver(ctx context.Context, batches <-chan []Record, each func(Record) err
 func (r *Reader) readUntil(ctx context.Context, topic string, from, to Offsets, out chan<- []Record) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(cmp.Or(r.Parallel, defaultParallel))
-	for _, id := range slices.Sorted(maps.Keys(from)) {
-		end, ok := to[id]
-		if !ok || from[id] >= end {
-			continue
-		}
-		group.Go(func() error {
-			p := partition{reader: r, topic: topic, id: id, next: from[id], end: end, out: out}
-			return p.read(ctx)
-		})
+	for _, p := range r.between(topic, from, to) {
+		group.Go(func() error { return p.read(ctx, out) })
 	}
 	return group.Wait()
+}
+
+// between is the reading of each partition that may hold something.
+func (r *Reader) between(topic string, from, to Offsets) (all []*partition) {
+	for _, id := range slices.Sorted(maps.Keys(from)) {
+		if end, ok := to[id]; ok && from[id] < end {
+			all = append(all, &partition{reader: r, topic: topic, id: id, next: from[id], end: end})
+		}
+	}
+	return all
 }
 
 func (r *Reader) follow(ctx context.Context, topic string, from Offsets, out chan<- []Record) error {
@@ -81,8 +84,8 @@ func (r *Reader) follow(ctx context.Context, topic string, from Offsets, out cha
 	group, ctx := errgroup.WithContext(ctx)
 	start := func(id int, offset int64) {
 		group.Go(func() error {
-			p := partition{reader: r, topic: topic, id: id, next: offset, end: -1, out: out}
-			return p.read(ctx)
+			p := partition{reader: r, topic: topic, id: id, next: offset, end: -1}
+			return p.read(ctx, out)
 		})
 	}
 	known := map[int]bool{}
@@ -95,11 +98,11 @@ func (r *Reader) follow(ctx context.Context, topic string, from Offsets, out cha
 			if err := Sleep(ctx, newPartitions); err != nil {
 				return err
 			}
-			ids, err := r.Partitions(ctx, topic)
+			n, err := r.Partitions(ctx, topic)
 			if err != nil {
 				return err
 			}
-			for _, id := range ids {
+			for id := range n {
 				if !known[id] {
 					known[id] = true
 					start(id, 0)
@@ -117,10 +120,10 @@ type partition struct {
 	id     int
 	next   int64 // the offset to read next
 	end    int64 // where to stop, -1 for never
-	out    chan<- []Record
 }
 
-func (p *partition) read(ctx context.Context) error {
+// read hands all that there is to out, in order.
+func (p *partition) read(ctx context.Context, out chan<- []Record) error {
 	pause := NewPause(firstPause, longestPause)
 	moved, at := time.Now(), p.next
 	for p.end < 0 || p.next < p.end {
@@ -142,7 +145,7 @@ func (p *partition) read(ctx context.Context) error {
 			continue
 		}
 		select {
-		case p.out <- batch:
+		case out <- batch:
 			moved = time.Now() // the caller took its time
 		case <-ctx.Done():
 			return context.Cause(ctx)
@@ -163,8 +166,8 @@ func (p *partition) recover(ctx context.Context, err error) error {
 		return p.reposition(ctx)
 	case NoPartition(err):
 		p.reader.retrying(ctx, p.topic, p.id, err)
-		ids, err := p.reader.Partitions(ctx, p.topic)
-		if err == nil && !slices.Contains(ids, p.id) {
+		n, err := p.reader.Partitions(ctx, p.topic)
+		if err == nil && p.id >= n {
 			err = &CutLogError{Topic: p.topic, Partition: p.id, Offset: p.next}
 		}
 		return err

@@ -81,38 +81,14 @@ const ByKey = -1
 // producer.
 func (w *Writer) WriteTo(ctx context.Context, topic string, messages []events.Message, to []int) ([]Result, error) {
 	results := make([]Result, len(messages))
-	if len(messages) == 0 {
-		return results, nil
-	}
-	var partitions int
-	err := w.persist(ctx, topic, -1, func(ctx context.Context) error {
-		counts, err := w.Client.Partitions(ctx, topic)
-		partitions = counts[topic]
-		return err
-	})
-	if err != nil {
-		for i := range results {
-			results[i].Err = err
-		}
-		return results, err
-	}
-	byPartition := map[int][]int{}
+	todo := make([]writing, len(messages))
 	for i, m := range messages {
-		if to != nil && 0 <= to[i] && to[i] < partitions {
-			byPartition[to[i]] = append(byPartition[to[i]], i)
-		} else {
-			p := PartitionOf(m.Key, partitions)
-			byPartition[p] = append(byPartition[p], i)
+		todo[i] = writing{m, ByKey, &results[i]}
+		if to != nil {
+			todo[i].to = to[i]
 		}
 	}
-	var group sync.WaitGroup
-	for p, indexes := range byPartition {
-		group.Go(func() { w.partition(ctx, topic, p, messages, indexes, results) })
-	}
-	group.Wait()
-	if err := w.again(ctx, topic, messages, results); err != nil {
-		return results, err
-	}
+	w.write(ctx, topic, todo)
 	for _, r := range results {
 		if r.Err != nil {
 			return results, r.Err
@@ -121,73 +97,105 @@ func (w *Writer) WriteTo(ctx context.Context, topic string, messages []events.Me
 	return results, nil
 }
 
+// writing is one message on its way.
+type writing struct {
+	message events.Message
+	to      int
+	result  *Result
+}
+
 // errGone says that the topic has no such partition any more: it was made
 // again with fewer.
 var errGone = errors.New("the partition is gone")
 
-// again writes the messages whose partition went away meanwhile, where their
-// keys belong now.
-func (w *Writer) again(ctx context.Context, topic string, messages []events.Message, results []Result) error {
-	var left []int
-	var rest []events.Message
-	for i, r := range results {
-		if errors.Is(r.Err, errGone) {
-			left, rest = append(left, i), append(rest, messages[i])
+func (w *Writer) write(ctx context.Context, topic string, todo []writing) {
+	if len(todo) == 0 {
+		return
+	}
+	var partitions int
+	if err := w.persist(ctx, topic, -1, func(ctx context.Context) error {
+		counts, err := w.Client.Partitions(ctx, topic)
+		partitions = counts[topic]
+		return err
+	}); err != nil {
+		fail(todo, err)
+		return
+	}
+	byPartition := map[int][]writing{}
+	for _, one := range todo {
+		p := one.to
+		if p < 0 || p >= partitions {
+			p = PartitionOf(one.message.Key, partitions)
+		}
+		byPartition[p] = append(byPartition[p], one)
+	}
+	var group sync.WaitGroup
+	for p, part := range byPartition {
+		group.Go(func() { w.partition(ctx, topic, p, part) })
+	}
+	group.Wait()
+	// What was for a partition that went away meanwhile goes where its key
+	// belongs now.
+	var gone []writing
+	for _, one := range todo {
+		if errors.Is(one.result.Err, errGone) {
+			*one.result = Result{}
+			gone = append(gone, writing{one.message, ByKey, one.result})
 		}
 	}
-	written, err := w.Write(ctx, topic, rest)
-	for i, r := range written {
-		results[left[i]] = r
+	w.write(ctx, topic, gone)
+}
+
+func fail(todo []writing, err error) {
+	for _, one := range todo {
+		one.result.Err = err
 	}
-	return err
 }
 
 // partition writes the messages of one partition, batch after batch. One that
 // is too large is tried compressed before it is given up: what counts is the
 // size on the wire, and the producer of an original may have compressed it.
-func (w *Writer) partition(ctx context.Context, topic string, partition int, messages []events.Message, indexes []int, results []Result) {
-	for len(indexes) > 0 {
+func (w *Writer) partition(ctx context.Context, topic string, partition int, todo []writing) {
+	for len(todo) > 0 {
 		n, bytes := 0, 0
-		for n < len(indexes) && n < BatchRecords && (n == 0 || bytes+Size(messages[indexes[n]]) <= BatchBytes) {
-			bytes += Size(messages[indexes[n]])
+		for n < len(todo) && n < BatchRecords && (n == 0 || bytes+Size(todo[n].message) <= BatchBytes) {
+			bytes += Size(todo[n].message)
 			n++
 		}
-		n, err := Halve(indexes[:n], func(batch []int) error {
-			base, err := w.produce(ctx, topic, partition, messages, batch, Uncompressed)
+		n, err := Halve(todo[:n], func(batch []writing) error {
+			base, err := w.produce(ctx, topic, partition, batch, Uncompressed)
 			if len(batch) == 1 && TooLarge(err) {
-				base, err = w.produce(ctx, topic, partition, messages, batch, Gzip)
+				base, err = w.produce(ctx, topic, partition, batch, Gzip)
 			}
 			if err != nil {
 				return err
 			}
-			for i, index := range batch {
-				results[index].At = events.Source{Topic: topic, Partition: partition, Offset: base + int64(i)}
+			for i, one := range batch {
+				one.result.At = events.Source{Topic: topic, Partition: partition, Offset: base + int64(i)}
 			}
 			if w.OnWritten != nil {
 				w.OnWritten(len(batch))
 			}
 			return nil
-		}, Refused, func(index int, err error) {
-			results[index].Err = &RefusedError{Topic: topic, Bytes: Size(messages[index]), Err: err}
+		}, Refused, func(one writing, err error) {
+			one.result.Err = &RefusedError{Topic: topic, Bytes: Size(one.message), Err: err}
 		})
-		indexes = indexes[n:]
+		todo = todo[n:]
 		if err != nil {
-			for _, index := range indexes {
-				results[index].Err = err
-			}
+			fail(todo, err)
 			return
 		}
 	}
 }
 
 // produce writes one batch, however often it takes.
-func (w *Writer) produce(ctx context.Context, topic string, partition int, messages []events.Message, indexes []int, compression Compression) (base int64, err error) {
-	batch := make([]events.Message, len(indexes))
-	for i, index := range indexes {
-		batch[i] = messages[index]
+func (w *Writer) produce(ctx context.Context, topic string, partition int, batch []writing, compression Compression) (base int64, err error) {
+	messages := make([]events.Message, len(batch))
+	for i, one := range batch {
+		messages[i] = one.message
 	}
 	err = w.persist(ctx, topic, partition, func(ctx context.Context) error {
-		if base, err = w.Client.Produce(ctx, topic, partition, batch, compression); NoPartition(err) {
+		if base, err = w.Client.Produce(ctx, topic, partition, messages, compression); NoPartition(err) {
 			// That may as well be a broker that has not heard of it yet.
 			if counts, askErr := w.Client.Partitions(ctx, topic); askErr == nil && partition >= counts[topic] {
 				return errGone
