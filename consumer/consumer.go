@@ -22,8 +22,12 @@ import (
 	"time"
 
 	"github.com/closeorder/closeorder/events"
+	"github.com/closeorder/closeorder/internal/kafka"
 	"github.com/sirupsen/logrus"
 )
+
+// Kafka says how to reach the cluster.
+type Kafka = kafka.Config
 
 // Topics names the topics of a worker. All are required.
 type Topics struct {
@@ -82,7 +86,7 @@ type Worker struct {
 	cfg              Config
 
 	// Made by Run.
-	cluster   *cluster
+	client    *kafka.Client
 	lanes     *lanes
 	publisher *publisher
 	committer *committer
@@ -141,9 +145,9 @@ func (w *Worker) Run(ctx context.Context) error {
 		sources = append(sources, r.Topic)
 	}
 	sinks := []string{w.topics.Outcomes, w.topics.DeadLetters}
-	w.cluster = openCluster(w.cfg.Kafka, slices.Concat(sinks, sources))
+	w.client = kafka.Open(w.cfg.Kafka, slices.Concat(sinks, sources)...)
 	m := &member{
-		cluster: w.cluster, group: w.cfg.Group, instanceID: w.cfg.InstanceID,
+		client: w.client, group: w.cfg.Group, instanceID: w.cfg.InstanceID,
 		topics: sources, needs: sinks,
 		session: w.cfg.SessionTimeout, rebalance: w.cfg.RebalanceTimeout, log: w.log,
 	}
@@ -152,8 +156,8 @@ func (w *Worker) Run(ctx context.Context) error {
 	w.placed = newPlacements(w.topics.Requests, w.log)
 	w.lanes.call, w.lanes.unasked = w.call, w.unasked
 	m.renewed = w.lanes.poke
-	w.publisher = newPublisher(w.cluster, m.alive, w.log)
-	w.committer = newCommitter(w.cluster, w.cfg.Group, w.log)
+	w.publisher = newPublisher(w.client, m.alive, w.log)
+	w.committer = newCommitter(w.client, w.cfg.Group, w.log)
 	w.wg.Go(func() { w.committer.run(life) })
 	w.wg.Go(func() { w.succeedProbers(life) })
 
@@ -166,7 +170,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	w.lanes.gate.stop()
 	w.lanes.calls.Wait()
 	w.publisher.close()
-	w.cluster.close()
+	w.client.Close()
 	w.wg.Wait()
 	return err
 }
@@ -175,24 +179,24 @@ func (w *Worker) Run(ctx context.Context) error {
 // the worker stops.
 func (w *Worker) serve(p *partition) {
 	log := w.log.WithFields(logrus.Fields{"topic": p.topic, "partition": p.id})
-	retry := newPause(50*time.Millisecond, 2*time.Second)
+	retry := kafka.NewPause(50*time.Millisecond, 2*time.Second)
 	from, err := w.committer.startOf(p.intake, p.place)
 	for ; err != nil; from, err = w.committer.startOf(p.intake, p.place) {
 		if p.intake.Err() != nil {
 			return
 		}
 		log.WithError(err).Warn("cannot find out where to begin: trying again")
-		if retry.wait(p.intake) != nil {
+		if retry.Wait(p.intake) != nil {
 			return
 		}
 	}
-	above, err := decodeMetadata(p.topic, p.id, from.offset, from.metadata)
+	above, err := decodeMetadata(p.topic, p.id, from.Offset, from.Metadata)
 	if err != nil {
-		log.WithError(err).WithField("offset", from.offset).Warn("commit metadata ignored: what it may have remembered is done again")
+		log.WithError(err).WithField("offset", from.Offset).Warn("commit metadata ignored: what it may have remembered is done again")
 	}
-	p.begin(from.offset, above)
-	f := &fetcher{cluster: w.cluster, partition: p, take: w.take, moved: w.committer.touch, trouble: &w.trouble, log: log}
-	f.run(from.offset)
+	p.begin(from.Offset, above)
+	f := &fetcher{client: w.client, partition: p, take: w.take, moved: w.committer.touch, trouble: &w.trouble, log: log}
+	f.run(from.Offset)
 }
 
 // take decodes a record and sends it on its way, now or when it is due.

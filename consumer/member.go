@@ -9,7 +9,8 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/segmentio/kafka-go"
+	"github.com/closeorder/closeorder/internal/kafka"
+	kafkago "github.com/segmentio/kafka-go"
 	"github.com/segmentio/kafka-go/protocol/joingroup"
 	"github.com/segmentio/kafka-go/protocol/leavegroup"
 	"github.com/segmentio/kafka-go/protocol/syncgroup"
@@ -23,7 +24,7 @@ import (
 // go on while partitions are drained, a lost connection is not a lost
 // membership, a stop leaves at once, and membership may be static.
 type member struct {
-	cluster    *cluster
+	client     *kafka.Client
 	group      string
 	instanceID string // group.instance.id; empty for a dynamic member
 	topics     []string
@@ -79,6 +80,9 @@ type assignee interface {
 	// stop drains all partitions for good. It returns early when ctx ends.
 	stop(ctx context.Context)
 }
+
+// requestTimeout bounds one request that has nothing to wait for.
+const requestTimeout = 10 * time.Second
 
 // errFenced ends a worker whose group.instance.id is used by another one.
 var errFenced = errors.New("another member of the group uses the same group.instance.id")
@@ -170,17 +174,17 @@ func (m *member) heartbeat(alive context.Context, lost context.CancelCauseFunc, 
 		case code == 0:
 			m.stable = sent
 			m.renew(sent)
-		case code == kafka.RebalanceInProgress:
+		case code == kafkago.RebalanceInProgress:
 			m.renew(sent)
 			signal(rebalance)
-		case code == kafka.FencedInstanceID:
+		case code == kafkago.FencedInstanceID:
 			lost(errFenced)
 			return
-		case code == kafka.UnknownMemberId:
+		case code == kafkago.UnknownMemberId:
 			m.id = ""
 			lost(code)
 			return
-		case code == kafka.IllegalGeneration, code == kafka.GroupAuthorizationFailed:
+		case code == kafkago.IllegalGeneration, code == kafkago.GroupAuthorizationFailed:
 			lost(code)
 			return
 		default:
@@ -194,7 +198,7 @@ func (m *member) heartbeat(alive context.Context, lost context.CancelCauseFunc, 
 		}
 		if time.Since(lastWatch) >= partitionWatch {
 			lastWatch = time.Now()
-			if now, err := m.cluster.partitionCounts(alive, m.topics...); err == nil {
+			if now, err := m.client.Partitions(alive, m.topics...); err == nil {
 				if fingerprint(now) != fingerprint(counts) {
 					m.log.Info("the number of partitions has changed: joining the group again")
 					signal(rebalance)
@@ -202,7 +206,7 @@ func (m *member) heartbeat(alive context.Context, lost context.CancelCauseFunc, 
 				counts = now
 			}
 		}
-		if sleep(alive, min(wait, m.leaseLeft())) != nil {
+		if kafka.Sleep(alive, min(wait, m.leaseLeft())) != nil {
 			return
 		}
 	}
@@ -212,17 +216,17 @@ func (m *member) heartbeat(alive context.Context, lost context.CancelCauseFunc, 
 // comparison costs no request.
 const partitionWatch = 5 * time.Second
 
-func (m *member) beat(ctx context.Context, gen generation) (kafka.Error, error) {
+func (m *member) beat(ctx context.Context, gen generation) (kafkago.Error, error) {
 	// Several tries fit into a lease, each on a connection of its own, and
 	// none outlives it: its end must be noticed at once.
 	limit := max(min(m.session, m.rebalance)/8, 500*time.Millisecond)
-	res, err := m.cluster.roundTrip(ctx, min(requestTimeout, limit, m.leaseLeft()), &heartbeatRequest{
+	res, err := m.client.RoundTrip(ctx, min(requestTimeout, limit, m.leaseLeft()), &heartbeatRequest{
 		GroupID: m.group, GenerationID: gen.id, MemberID: gen.memberID, GroupInstanceID: m.instanceID,
 	})
 	if err != nil {
 		return 0, err
 	}
-	return kafka.Error(res.(*heartbeatResponse).ErrorCode), nil
+	return kafkago.Error(res.(*heartbeatResponse).ErrorCode), nil
 }
 
 // renew extends the lease after an answer to a request that was sent at a
@@ -258,7 +262,7 @@ func (m *member) alive(now time.Time) bool {
 // ctx ends or no retry can help. What own still has it loses when that takes
 // too long.
 func (m *member) join(ctx context.Context, own assignee) (generation, error) {
-	retry := newPause(100*time.Millisecond, 5*time.Second)
+	retry := kafka.NewPause(100*time.Millisecond, 5*time.Second)
 	lost := false
 	for {
 		gen, err := m.joinOnce(ctx)
@@ -273,7 +277,7 @@ func (m *member) join(ctx context.Context, own assignee) (generation, error) {
 		if fatal := m.fatal(err); fatal != nil {
 			return generation{}, fatal
 		}
-		if errors.Is(err, kafka.UnknownMemberId) {
+		if errors.Is(err, kafkago.UnknownMemberId) {
 			m.id = ""
 			m.lastGen = -1
 			continue
@@ -283,7 +287,7 @@ func (m *member) join(ctx context.Context, own assignee) (generation, error) {
 			own.lose(err)
 		}
 		m.log.WithError(err).Warn("cannot join the group yet: trying again")
-		if retry.wait(ctx) != nil {
+		if retry.Wait(ctx) != nil {
 			return generation{}, errStopped
 		}
 	}
@@ -294,18 +298,18 @@ var errRejoin = errors.New("join again")
 
 // fatal returns the error to end with when trying again cannot help.
 func (m *member) fatal(err error) error {
-	var code kafka.Error
+	var code kafkago.Error
 	if !errors.As(err, &code) {
 		return nil
 	}
 	switch code {
-	case kafka.FencedInstanceID:
+	case kafkago.FencedInstanceID:
 		return fmt.Errorf("kafka.instance_id %q: %w; give each worker its own", m.instanceID, errFenced)
-	case kafka.InvalidSessionTimeout:
+	case kafkago.InvalidSessionTimeout:
 		return fmt.Errorf("kafka.session_timeout %v is outside of what the broker allows (group.min.session.timeout.ms, group.max.session.timeout.ms)", m.session)
-	case kafka.InvalidGroupId:
+	case kafkago.InvalidGroupId:
 		return fmt.Errorf("kafka.group %q: %w", m.group, code)
-	case kafka.GroupAuthorizationFailed:
+	case kafkago.GroupAuthorizationFailed:
 		return fmt.Errorf("kafka.group %q: %w; allow READ on the group", m.group, code)
 	}
 	return nil
@@ -314,7 +318,7 @@ func (m *member) fatal(err error) error {
 func (m *member) joinOnce(ctx context.Context) (generation, error) {
 	// Those that are only written to as well: an order must not be closed whose
 	// outcome has nowhere to go.
-	counts, err := m.cluster.partitionCounts(ctx, slices.Concat(m.topics, m.needs)...)
+	counts, err := m.client.Partitions(ctx, slices.Concat(m.topics, m.needs)...)
 	if err != nil {
 		return generation{}, err
 	}
@@ -337,14 +341,14 @@ func (m *member) joinOnce(ctx context.Context) (generation, error) {
 		join.Protocols = append(join.Protocols, joingroup.RequestProtocol{Name: name, Metadata: encodeSubscription(m.topics, sum.Sum(nil))})
 	}
 	// The coordinator parks the request until all members have joined.
-	res, err := m.cluster.roundTrip(ctx, m.rebalance+requestTimeout, join)
+	res, err := m.client.RoundTrip(ctx, m.rebalance+requestTimeout, join)
 	if err != nil {
 		return generation{}, fmt.Errorf("join group %s: %w", m.group, err)
 	}
 	joined := res.(*joingroup.Response)
-	switch code := kafka.Error(joined.ErrorCode); code {
+	switch code := kafkago.Error(joined.ErrorCode); code {
 	case 0:
-	case kafka.MemberIDRequired:
+	case kafkago.MemberIDRequired:
 		m.id = joined.MemberID
 		return generation{}, errRejoin
 	default:
@@ -364,14 +368,14 @@ func (m *member) joinOnce(ctx context.Context) (generation, error) {
 		}
 	}
 	sent := time.Now()
-	res, err = m.cluster.roundTrip(ctx, m.rebalance+requestTimeout, sync)
+	res, err = m.client.RoundTrip(ctx, m.rebalance+requestTimeout, sync)
 	if err != nil {
 		return generation{}, fmt.Errorf("sync group %s: %w", m.group, err)
 	}
 	synced := res.(*syncgroup.Response)
-	switch code := kafka.Error(synced.ErrorCode); code {
+	switch code := kafkago.Error(synced.ErrorCode); code {
 	case 0:
-	case kafka.RebalanceInProgress:
+	case kafkago.RebalanceInProgress:
 		return generation{}, errRejoin
 	default:
 		return generation{}, fmt.Errorf("sync group %s: %w", m.group, code)
@@ -420,7 +424,7 @@ func (m *member) leave() {
 		return
 	}
 	// The caller's context has ended; leaving has its own short time.
-	_, err := m.cluster.roundTrip(context.Background(), 2*time.Second, &leavegroup.Request{
+	_, err := m.client.RoundTrip(context.Background(), 2*time.Second, &leavegroup.Request{
 		GroupID: m.group, MemberID: m.id,
 		Members: []leavegroup.RequestMember{{MemberID: m.id}},
 	})
@@ -459,7 +463,7 @@ func signal(ch chan<- struct{}) {
 }
 
 // orNil returns nil for the code 0.
-func orNil(code kafka.Error) error {
+func orNil(code kafkago.Error) error {
 	if code == 0 {
 		return nil
 	}
