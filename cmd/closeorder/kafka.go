@@ -20,23 +20,16 @@ const reachTimeout = 20 * time.Second
 const patience = 2 * time.Minute
 
 // cluster is a command's way to Kafka.
-type cluster struct {
-	client *kafka.Client
-	notify func(topic string, partition int, err error)
-}
+type cluster struct{ client *kafka.Client }
 
 // cluster makes one; nothing is dialled. close it to end its goroutines.
 func (a *app) cluster(cfg config.Config) (*cluster, error) {
-	sasl, err := cfg.Kafka.SASL.Client()
+	to, err := cfg.Kafka.Client()
 	if err != nil {
 		return nil, err
 	}
-	return &cluster{
-		client: kafka.Open(kafka.Config{
-			Brokers: cfg.Kafka.Brokers, ClientID: cfg.Kafka.ClientID, TLS: cfg.Kafka.TLS.Config(), SASL: sasl,
-		}, cfg.Topics.All()...),
-		notify: a.notifier(strings.Join(cfg.Kafka.Brokers, ",")),
-	}, nil
+	to.OnRetry = a.notifier(strings.Join(to.Brokers, ","))
+	return &cluster{kafka.Open(to, cfg.Topics.All()...)}, nil
 }
 
 func (c *cluster) close() { c.client.Close() }
@@ -74,11 +67,11 @@ var (
 func plain(err error) string { return method.ReplaceAllString(err.Error(), "") }
 
 func (c *cluster) reader() *kafka.Reader {
-	return &kafka.Reader{Client: c.client, Patience: patience, OnRetry: c.notify}
+	return &kafka.Reader{Client: c.client, Patience: patience}
 }
 
 func (c *cluster) writer() *kafka.Writer {
-	return &kafka.Writer{Client: c.client, OnRetry: c.notify}
+	return &kafka.Writer{Client: c.client}
 }
 
 // exist names all topics that are missing, if the cluster can be reached.

@@ -156,8 +156,7 @@ func (c *cluster) createTopics(ctx context.Context, names config.Topics, shape t
 func (c *cluster) topics(ctx context.Context, names []string) (there map[string]kafka.Topic, brokers int, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, reachTimeout, errUnreached)
 	defer cancel()
-	told := func(err error) { c.notify(names[0], -1, err) }
-	err = kafka.Persist(ctx, told, func(ctx context.Context) (err error) {
+	err = c.client.Persist(ctx, names[0], -1, func(ctx context.Context) (err error) {
 		there, brokers, err = c.client.Topics(ctx, names...)
 		return err
 	})

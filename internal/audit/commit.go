@@ -39,14 +39,10 @@ func (s *Snapshot) readCommits(ctx context.Context, topics []string) (map[string
 	for _, topic := range topics {
 		partitions[topic] = slices.Sorted(maps.Keys(s.first[topic]))
 	}
-	told := func(err error) {
-		if s.scope.Reader.OnRetry != nil {
-			s.scope.Reader.OnRetry(s.scope.Topics.Requests, -1, err)
-		}
-	}
+	client := s.scope.Reader.Client
 	var committed map[string]map[int]kafka.Committed
-	err := kafka.Persist(ctx, told, func(ctx context.Context) (err error) {
-		if committed, err = s.scope.Reader.Client.Committed(ctx, s.scope.Group, partitions); err != nil {
+	err := client.Persist(ctx, s.scope.Topics.Requests, -1, func(ctx context.Context) (err error) {
+		if committed, err = client.Committed(ctx, s.scope.Group, partitions); err != nil {
 			err = fmt.Errorf("committed offsets of group %s: %w", s.scope.Group, err)
 		}
 		return err

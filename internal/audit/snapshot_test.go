@@ -195,7 +195,9 @@ func TestAnAuditEndsWithItsContext(t *testing.T) {
 		t.Fatal(err)
 	}
 	ctx, cancel = context.WithCancelCause(p.ctx)
-	p.scope.Reader.OnRetry = func(string, int, error) { cancel(stop) }
+	client := kafka.Open(kafka.Config{Brokers: p.broker.Addrs(), OnRetry: func(string, int, error) { cancel(stop) }})
+	defer client.Close()
+	p.scope.Reader = &kafka.Reader{Client: client}
 	if _, err := audit.Take(ctx, p.scope); err == nil || time.Since(s.At) > time.Minute {
 		t.Errorf("Take: %v", err)
 	}

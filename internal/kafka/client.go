@@ -26,6 +26,10 @@ type Config struct {
 	SASL Mechanism
 	// Dial opens connections; nil means the operating system's network.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+	// OnRetry, if set, is told of each failure that [Client.Persist] tries
+	// again. partition is -1 where the whole topic is asked about. Calls may be
+	// concurrent.
+	OnRetry func(topic string, partition int, err error)
 }
 
 // Mechanism authenticates connections: one that [SASL] makes, or any other of
@@ -70,6 +74,7 @@ type Client struct {
 	transport *kafkago.Transport
 	client    *kafkago.Client
 	cancel    context.CancelFunc
+	onRetry   func(topic string, partition int, err error)
 
 	mu     sync.Mutex
 	closed bool
@@ -81,7 +86,7 @@ type Client struct {
 // price of fetching the metadata of all.
 func Open(cfg Config, topics ...string) *Client {
 	ctx, cancel := context.WithCancel(context.Background())
-	c := &Client{cancel: cancel, conns: make(map[*trackedConn]struct{})}
+	c := &Client{cancel: cancel, onRetry: cfg.OnRetry, conns: make(map[*trackedConn]struct{})}
 	dial := cfg.Dial
 	if dial == nil {
 		dial = (&net.Dialer{Timeout: dialTimeout, KeepAlive: 15 * time.Second}).DialContext

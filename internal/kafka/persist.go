@@ -18,11 +18,9 @@ const (
 
 // Persist calls ask until it succeeds, fails for good (see [Lasting]), or ctx
 // ends. The error is then the last failure, which says more than "deadline
-// exceeded", and wraps the cause of ctx. told, if not nil, is told of each
-// failure that is worth another try, but not of one at the end of ctx: what
-// fails then fails because the time is over, and connections notice their
-// deadline a moment before ctx does.
-func Persist(ctx context.Context, told func(error), ask func(context.Context) error) error {
+// exceeded", and wraps the cause of ctx. topic and partition are for
+// Config.OnRetry.
+func (c *Client) Persist(ctx context.Context, topic string, partition int, ask func(context.Context) error) error {
 	pause := NewPause(firstPause, longestPause)
 	for {
 		once, cancel := context.WithTimeout(ctx, askTimeout)
@@ -36,9 +34,7 @@ func Persist(ctx context.Context, told func(error), ask func(context.Context) er
 		case lasting(err):
 			return err
 		}
-		if told != nil && !over(ctx) {
-			told(err)
-		}
+		c.retrying(ctx, topic, partition, err)
 		if pause.Wait(ctx) != nil {
 			return ended(ctx, err)
 		}
@@ -54,10 +50,14 @@ func ended(ctx context.Context, err error) error {
 	return fmt.Errorf("%w (last failure: %w)", cause, err)
 }
 
-// over reports whether the time of ctx is over.
-func over(ctx context.Context) bool {
+// retrying tells of a failure, but not at the end of ctx: what fails then fails
+// because the time is over, and connections notice their deadline a moment
+// before ctx does.
+func (c *Client) retrying(ctx context.Context, topic string, partition int, err error) {
 	deadline, ends := ctx.Deadline()
-	return ctx.Err() != nil || ends && !time.Now().Before(deadline)
+	if c.onRetry != nil && ctx.Err() == nil && !(ends && !time.Now().Before(deadline)) {
+		c.onRetry(topic, partition, err)
+	}
 }
 
 // lasting reports whether no other try can mend what Persist asks for.

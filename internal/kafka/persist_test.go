@@ -29,7 +29,9 @@ func TestTheEndOfAWaitIsNoTroubleWithKafka(t *testing.T) {
 				ctx, end := context.WithTimeoutCause(ctx, time.Second, stop)
 				defer end()
 				told, asked := 0, 0
-				err := kafka.Persist(ctx, func(error) { told++ }, func(context.Context) error {
+				client := kafka.Open(kafka.Config{OnRetry: func(string, int, error) { told++ }})
+				defer client.Close()
+				err := client.Persist(ctx, "t", -1, func(context.Context) error {
 					if asked++; asked == 1 {
 						tt.fails(func() { cancel(stop) })
 						return errors.New("refused")
@@ -47,7 +49,9 @@ func TestTheEndOfAWaitIsNoTroubleWithKafka(t *testing.T) {
 
 func TestTheLastFailureIsKeptBesideTheCause(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
-	err := kafka.Persist(ctx, nil, func(context.Context) error {
+	client := kafka.Open(kafka.Config{})
+	defer client.Close()
+	err := client.Persist(ctx, "t", -1, func(context.Context) error {
 		cancel(errors.New("stopped"))
 		return errors.New("refused")
 	})

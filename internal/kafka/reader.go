@@ -59,9 +59,6 @@ type Reader struct {
 	// that the caller takes for a record does not count. Following has no such
 	// limit: who follows waits.
 	Patience time.Duration
-	// OnRetry, if set, is told of each failure that is worth another try, see
-	// [Persist]. Calls may be concurrent.
-	OnRetry func(topic string, partition int, err error)
 	// OnGap, if set, is told of offsets that were asked for and are gone.
 	// Calls may be concurrent. Reading goes on behind the gap.
 	OnGap func(Gap)
@@ -208,8 +205,7 @@ func (r *Reader) offset(ctx context.Context, topic string, partition int, when i
 // persist is Persist with the reader's patience.
 func (r *Reader) persist(ctx context.Context, topic string, partition int, ask func(context.Context) error) error {
 	began := time.Now()
-	told := func(err error) { r.retrying(ctx, topic, partition, err) }
-	err := Persist(ctx, told, func(once context.Context) error {
+	err := r.Client.Persist(ctx, topic, partition, func(once context.Context) error {
 		err := ask(once)
 		if took := time.Since(began); err != nil && ctx.Err() == nil && !lasting(err) && r.Patience > 0 && took > r.Patience {
 			err = &StalledError{Topic: topic, Partition: partition, For: took, Err: err}
@@ -217,10 +213,4 @@ func (r *Reader) persist(ctx context.Context, topic string, partition int, ask f
 		return err
 	})
 	return failed(ctx, topic, err)
-}
-
-func (r *Reader) retrying(ctx context.Context, topic string, partition int, err error) {
-	if r.OnRetry != nil && !over(ctx) {
-		r.OnRetry(topic, partition, err)
-	}
 }

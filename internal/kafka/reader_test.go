@@ -313,11 +313,13 @@ func TestABrokerThatIsNotThereIsTriedUntilTheContextEnds(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(w.ctx)
 	retries := 0
 	gaveUp := errors.New("gave up")
-	w.reader.OnRetry = func(string, int, error) {
+	client := kafka.Open(kafka.Config{Brokers: []string{addr}, OnRetry: func(string, int, error) {
 		if retries++; retries == 2 {
 			cancel(gaveUp)
 		}
-	}
+	}})
+	defer client.Close()
+	w.reader.Client = client
 	_, err := w.reader.End(ctx, "t")
 	if !errors.Is(err, gaveUp) || !strings.Contains(err.Error(), addr) {
 		t.Errorf("got %v, which should name %s", err, addr)

@@ -165,14 +165,14 @@ func (p *partition) recover(ctx context.Context, err error) error {
 	case errors.Is(err, OffsetOutOfRange):
 		return p.reposition(ctx)
 	case NoPartition(err):
-		p.reader.retrying(ctx, p.topic, p.id, err)
+		p.reader.Client.retrying(ctx, p.topic, p.id, err)
 		n, err := p.reader.Partitions(ctx, p.topic)
 		if err == nil && p.id >= n {
 			err = &CutLogError{Topic: p.topic, Partition: p.id, Offset: p.next}
 		}
 		return err
 	}
-	p.reader.retrying(ctx, p.topic, p.id, err)
+	p.reader.Client.retrying(ctx, p.topic, p.id, err)
 	return nil
 }
 

@@ -18,9 +18,6 @@ import (
 // them.
 type Writer struct {
 	Client *Client
-	// OnRetry, if set, is told of each failure that is worth another try.
-	// Calls may be concurrent.
-	OnRetry func(topic string, partition int, err error)
 	// OnWritten, if set, is told how many more records were acknowledged.
 	// Calls may be concurrent.
 	OnWritten func(n int)
@@ -207,11 +204,7 @@ func (w *Writer) produce(ctx context.Context, topic string, partition int, batch
 }
 
 func (w *Writer) persist(ctx context.Context, topic string, partition int, ask func(context.Context) error) error {
-	err := Persist(ctx, func(err error) {
-		if w.OnRetry != nil {
-			w.OnRetry(topic, partition, err)
-		}
-	}, ask)
+	err := w.Client.Persist(ctx, topic, partition, ask)
 	if err != nil && ctx.Err() != nil {
 		return fmt.Errorf("topic %s: %w", topic, err)
 	}

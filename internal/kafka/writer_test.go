@@ -230,7 +230,7 @@ func answer(req *kmsg.ProduceRequest, code int16) *kmsg.ProduceResponse {
 }
 
 func TestATroubledBrokerIsTriedAgain(t *testing.T) {
-	b, client := startBroker(t, broker.Topic{Name: "t", Partitions: 1})
+	b, _ := startBroker(t, broker.Topic{Name: "t", Partitions: 1})
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	failures := 0
@@ -242,7 +242,9 @@ func TestATroubledBrokerIsTriedAgain(t *testing.T) {
 		return answer(req.(*kmsg.ProduceRequest), kerr.NotLeaderForPartition.Code), nil, true
 	})
 	retries := 0
-	w := kafka.Writer{Client: client, OnRetry: func(string, int, error) { retries++ }}
+	client := kafka.Open(kafka.Config{Brokers: b.Addrs(), OnRetry: func(string, int, error) { retries++ }})
+	defer client.Close()
+	w := kafka.Writer{Client: client}
 	landed, err := w.Write(ctx, "t", []events.Message{{Key: []byte("k"), Value: []byte("v")}})
 	if err != nil || retries != 2 || landed[0].At.Offset != 0 {
 		t.Errorf("landed at %v after %d retries: %v", landed, retries, err)
