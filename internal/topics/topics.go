@@ -53,11 +53,15 @@ const (
 
 // Topic is one topic: as it is, or as it should be where it is missing.
 type Topic struct {
-	kafka.Topic
-	State State
+	Name        string `json:"topic"`
+	State       State  `json:"state"`
+	Partitions  int    `json:"partitions"`
+	Replication int    `json:"replication"`
+	// Settings are of one that is missing.
+	Settings map[string]string `json:"settings,omitempty"`
 	// Note says what is wrong and how to mend it, or how one that exists
 	// differs from a new one; empty for nothing.
-	Note string
+	Note string `json:"note,omitempty"`
 }
 
 // Plan says what each topic should be or is, requests first. there holds those
@@ -71,14 +75,14 @@ func (s Shape) Plan(names config.Topics, there map[string]kafka.Topic) []Topic {
 	var plan []Topic
 	var requests int // the partitions of that topic
 	for _, name := range names.All() {
-		t := Topic{State: Missing, Topic: s.topic(name, names)}
+		t := s.topic(name, names)
 		is, exists := there[name]
 		if exists {
-			t.State = Exists
-			if is.Partitions != t.Partitions {
-				t.Note = fmt.Sprintf("left as it is; a new one would get %d partitions", t.Partitions)
+			wanted := t.Partitions
+			t = Topic{Name: name, State: Exists, Partitions: is.Partitions, Replication: is.Replication}
+			if is.Partitions != wanted {
+				t.Note = fmt.Sprintf("left as it is; a new one would get %d partitions", wanted)
 			}
-			t.Topic = is
 		}
 		switch {
 		case name == names.Requests:
@@ -102,12 +106,12 @@ func (s Shape) Plan(names config.Topics, there map[string]kafka.Topic) []Topic {
 const largeRecord = 2 << 20
 
 // topic is a new topic.
-func (s Shape) topic(name string, names config.Topics) kafka.Topic {
+func (s Shape) topic(name string, names config.Topics) Topic {
 	partitions, retention := s.Partitions, s.Retention
 	if name == names.DeadLetters {
 		partitions, retention = s.DeadLetterPartitions, s.DeadLetterRetention
 	}
-	t := kafka.Topic{Name: name, Partitions: partitions, Replication: s.Replication, Settings: map[string]string{
+	t := Topic{Name: name, State: Missing, Partitions: partitions, Replication: s.Replication, Settings: map[string]string{
 		"cleanup.policy":      "delete",
 		"min.insync.replicas": strconv.Itoa(s.MinInSync),
 		"retention.ms":        strconv.FormatInt(retention.Milliseconds(), 10),

@@ -16,16 +16,6 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// topicRow is one topic of the plan and what came of it.
-type topicRow struct {
-	Topic       string            `json:"topic"`
-	State       topics.State      `json:"state"`
-	Partitions  int               `json:"partitions"`
-	Replication int               `json:"replication"`
-	Settings    map[string]string `json:"settings,omitempty"`
-	Note        string            `json:"note,omitempty"`
-}
-
 // What becomes of a topic that is missing.
 const (
 	topicCreated  topics.State = "created"
@@ -67,16 +57,16 @@ retry topic exists and has another number, that is said, and the exit code is 1.
 			return err
 		}
 		defer c.close()
-		rows, err := c.createTopics(cmd.Context(), cfg.Topics, shape, *dryRun)
+		plan, err := c.createTopics(cmd.Context(), cfg.Topics, shape, *dryRun)
 		if err != nil {
 			return err
 		}
 		if *asJSON {
-			err = json.NewEncoder(a.stdout).Encode(rows)
+			err = json.NewEncoder(a.stdout).Encode(plan)
 		} else {
-			a.printTopics(rows)
+			a.printTopics(plan)
 		}
-		if slices.ContainsFunc(rows, func(r topicRow) bool { return r.State == topicFailed || r.State == topics.Wrong }) {
+		if slices.ContainsFunc(plan, func(t topics.Topic) bool { return t.State == topicFailed || t.State == topics.Wrong }) {
 			return errBadNews
 		}
 		return err
@@ -104,7 +94,7 @@ func checkShape(s topics.Shape, wrong *misuse) {
 
 // createTopics makes what is missing of the plan and waits until the brokers
 // know it, so that the next command finds it.
-func (c *cluster) createTopics(ctx context.Context, names config.Topics, shape topics.Shape, dryRun bool) ([]topicRow, error) {
+func (c *cluster) createTopics(ctx context.Context, names config.Topics, shape topics.Shape, dryRun bool) ([]topics.Topic, error) {
 	there, brokers, err := c.topics(ctx, names.All())
 	if err != nil {
 		return nil, err
@@ -117,7 +107,7 @@ func (c *cluster) createTopics(ctx context.Context, names config.Topics, shape t
 	var missing []kafka.Topic
 	for _, t := range plan {
 		if t.State == topics.Missing {
-			missing = append(missing, t.Topic)
+			missing = append(missing, kafka.Topic{Name: t.Name, Partitions: t.Partitions, Replication: t.Replication, Settings: t.Settings})
 		}
 	}
 	answers := map[string]error{}
@@ -128,16 +118,15 @@ func (c *cluster) createTopics(ctx context.Context, names config.Topics, shape t
 			return nil, err
 		}
 	}
-	var rows []topicRow
 	var created []string
-	for _, t := range plan {
+	for i := range plan {
+		t := &plan[i]
 		if t.State == topics.Missing {
-			t.State, t.Note = cameOf(t, answers[t.Name], dryRun)
+			t.State, t.Note = cameOf(*t, answers[t.Name], dryRun)
 		}
 		if t.State == topicCreated {
 			created = append(created, t.Name)
 		}
-		rows = append(rows, topicRow{t.Name, t.State, t.Partitions, t.Replication, t.Settings, t.Note})
 	}
 	for len(created) > 0 { // to ask about none is to ask about all
 		there, _, err := c.topics(ctx, created)
@@ -149,7 +138,7 @@ func (c *cluster) createTopics(ctx context.Context, names config.Topics, shape t
 			return nil, context.Cause(ctx)
 		}
 	}
-	return rows, nil
+	return plan, nil
 }
 
 // topics asks until a broker answers.
@@ -177,9 +166,9 @@ func cameOf(t topics.Topic, err error, dryRun bool) (state topics.State, note st
 	return topicCreated, ""
 }
 
-func (a *app) printTopics(topics []topicRow) {
+func (a *app) printTopics(plan []topics.Topic) {
 	rows := [][]string{{"TOPIC", "STATE", "PARTITIONS", "REPLICATION", "NOTE"}}
-	for _, p := range topics {
+	for _, p := range plan {
 		note := p.Note
 		if note == "" && p.Settings != nil {
 			var parts []string
@@ -190,7 +179,7 @@ func (a *app) printTopics(topics []topicRow) {
 			}
 			note = strings.Join(parts, " ")
 		}
-		rows = append(rows, []string{p.Topic, string(p.State), strconv.Itoa(p.Partitions), strconv.Itoa(p.Replication), note})
+		rows = append(rows, []string{p.Name, string(p.State), strconv.Itoa(p.Partitions), strconv.Itoa(p.Replication), note})
 	}
 	whole(a.stdout, rows)
 }
