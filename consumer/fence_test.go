@@ -117,6 +117,39 @@ func TestNothingIsPublishedBehindAFence(t *testing.T) {
 	}
 }
 
+// A batch that is sent in parts is fenced part by part, and each record is
+// answered once.
+func TestNothingIsPublishedBehindAFenceThatFallsWhileABatchIsHalved(t *testing.T) {
+	client, admin := openTestClient(t)
+	p := newPublisher(client, always, silent())
+	defer p.close()
+	owned, lose := context.WithCancel(t.Context())
+	answers := make([][]error, 3)
+	batch := make([]publication, 3)
+	for i := range batch {
+		batch[i] = publication{topic: "t", fence: t.Context(), done: func(err error) {
+			answers[i] = append(answers[i], err)
+			lose()
+		}}
+	}
+	batch[1].msg.Value = make([]byte, 2<<20) // more than the broker takes
+	batch[2].fence = owned
+	b := &batcher{publisher: p, place: place{"t", 0}}
+	b.send(t.Context(), batch)
+	for i, want := range []error{nil, errTooLarge, errFencedOff} {
+		if len(answers[i]) != 1 || answers[i][0] != want {
+			t.Errorf("record %d: answered %v, want %v once", i, answers[i], want)
+		}
+	}
+	ends, err := admin.ListEndOffsets(t.Context(), "t")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if o, ok := ends.Lookup("t", 0); !ok || o.Offset != 1 {
+		t.Errorf("%d records in the topic, want 1", o.Offset)
+	}
+}
+
 func TestAPublicationThatIsFencedOffLeavesItsOffsetOpen(t *testing.T) {
 	client, _ := openTestClient(t)
 	w := &Worker{log: silent(), publisher: newPublisher(client, always, silent()), committer: newCommitter(client, "g", silent())}
