@@ -1,42 +1,10 @@
-package consumer
+package group
 
 import (
 	"encoding/binary"
 	"errors"
 	"slices"
-
-	"github.com/segmentio/kafka-go/protocol"
 )
-
-// heartbeatRequest is the Heartbeat message as Kafka defines it
-// (kafka.apache.org/protocol, "Heartbeat API"). kafka-go's own has the fields
-// of the response in the wrong order, so that it never reports an error, and
-// is not routed to the group's coordinator.
-type heartbeatRequest struct {
-	_ struct{} `kafka:"min=v4,max=v4,tag"`
-
-	GroupID         string `kafka:"min=v0,max=v3|min=v4,max=v4,compact"`
-	GenerationID    int32  `kafka:"min=v0,max=v4"`
-	MemberID        string `kafka:"min=v0,max=v3|min=v4,max=v4,compact"`
-	GroupInstanceID string `kafka:"min=v3,max=v3,nullable|min=v4,max=v4,nullable,compact"`
-}
-
-func (*heartbeatRequest) ApiKey() protocol.ApiKey { return protocol.Heartbeat }
-func (r *heartbeatRequest) Group() string         { return r.GroupID }
-
-type heartbeatResponse struct {
-	_ struct{} `kafka:"min=v4,max=v4,tag"`
-
-	ThrottleTimeMS int32 `kafka:"min=v1,max=v4"`
-	ErrorCode      int16 `kafka:"min=v0,max=v4"`
-}
-
-func (*heartbeatResponse) ApiKey() protocol.ApiKey { return protocol.Heartbeat }
-
-// kafka-go keeps its messages in a table of the process that may only be
-// written before the first connection reads it; this is the one place where
-// that is certain. Nobody may call kafka.Client.Heartbeat after it.
-func init() { protocol.Register(&heartbeatRequest{}, &heartbeatResponse{}) }
 
 // protocolType is the ProtocolType of consumers in JoinGroup.
 const protocolType = "consumer"
