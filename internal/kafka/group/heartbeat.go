@@ -74,10 +74,13 @@ func (m *Member) beat(ctx context.Context, gen Generation) error {
 	// none outlives it: its end must be noticed at once.
 	limit := max(min(m.cfg.Session, m.cfg.Rebalance)/8, 500*time.Millisecond)
 	res, err := m.cfg.Client.RoundTrip(ctx, min(requestTimeout, limit, m.leaseLeft()), &heartbeatRequest{
-		GroupID: m.cfg.Group, GenerationID: gen.ID, MemberID: gen.MemberID, GroupInstanceID: m.cfg.InstanceID,
+		GroupID: gen.Group, GenerationID: gen.Generation, MemberID: gen.MemberID, GroupInstanceID: gen.InstanceID,
 	})
 	if err != nil {
 		return err
 	}
-	return asError(heartbeatCode(res))
+	if code := heartbeatCode(res); code != 0 {
+		return kafkago.Error(code)
+	}
+	return nil
 }

@@ -1,7 +1,6 @@
 package group
 
 import (
-	kafkago "github.com/segmentio/kafka-go"
 	"github.com/segmentio/kafka-go/protocol"
 	"github.com/segmentio/kafka-go/protocol/heartbeat"
 )
@@ -21,9 +20,8 @@ type heartbeatRequest struct {
 func (*heartbeatRequest) ApiKey() protocol.ApiKey { return protocol.Heartbeat }
 func (r *heartbeatRequest) Group() string         { return r.GroupID }
 
-// TypeKey is any number that no other request with this ApiKey has: kafka-go
-// overrides no Heartbeat itself.
-func (*heartbeatRequest) TypeKey() protocol.OverrideTypeKey { return 'c' }
+// TypeKey tells overrides of one message apart; kafka-go has none of this one.
+func (*heartbeatRequest) TypeKey() protocol.OverrideTypeKey { return 0 }
 
 // kafka-go keeps its messages in a table of the process that may only be
 // written before the first connection reads it; here that is certain. The
@@ -38,6 +36,6 @@ func init() {
 // ErrorCode has the upper half of the throttle time, ThrottleTimeMs its lower
 // half and the code. Version 0 has the code alone; it is not spoken by brokers
 // that take the records we write.
-func heartbeatCode(res kafkago.Response) int16 {
+func heartbeatCode(res protocol.Message) int16 {
 	return int16(res.(*heartbeat.Response).ThrottleTimeMs)
 }

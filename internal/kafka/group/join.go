@@ -15,6 +15,9 @@ import (
 	"github.com/segmentio/kafka-go/protocol/syncgroup"
 )
 
+// requestTimeout bounds one request, beside what it has to wait for.
+const requestTimeout = 10 * time.Second
+
 // join joins and syncs until it has an assignment. It returns an error when
 // ctx ends or no retry can help. What own still has it loses when that takes
 // too long.
@@ -139,7 +142,8 @@ func (m *Member) joinOnce(ctx context.Context) (Generation, error) {
 	m.renew(sent)
 	m.lastGen = joined.GenerationID
 	return Generation{
-		ID: joined.GenerationID, MemberID: m.id, InstanceID: m.cfg.InstanceID, Assigned: assigned, Counts: counts,
+		Membership: kafka.Membership{Group: m.cfg.Group, Generation: joined.GenerationID, MemberID: m.id, InstanceID: m.cfg.InstanceID},
+		Assigned:   assigned, Counts: counts,
 		continues: before >= 0 && joined.GenerationID-before <= 1,
 	}, nil
 }

@@ -60,11 +60,9 @@ func New(cfg Config) *Member { return &Member{cfg: cfg, lastGen: -1} }
 
 // Generation is one assignment of partitions to this member.
 type Generation struct {
-	ID         int32
-	MemberID   string
-	InstanceID string
-	Assigned   map[string][]int // partitions by topic
-	Counts     map[string]int   // partitions per subscribed topic when it was made
+	kafka.Membership                  // what commits are made under
+	Assigned         map[string][]int // partitions by topic
+	Counts           map[string]int   // partitions per subscribed topic when it was made
 	// continues says that no other generation can have owned a partition
 	// that this member had before and has again.
 	continues bool
@@ -145,20 +143,20 @@ func (m *Member) serve(ctx context.Context, gen Generation, own Assignee) (stopp
 		beating.Wait()
 	}()
 
-	m.cfg.Log.WithFields(logrus.Fields{"generation": gen.ID, "assigned": list(gen.Assigned, "")}).Info("partitions assigned")
+	m.cfg.Log.WithFields(logrus.Fields{"generation": gen.Generation, "assigned": list(gen.Assigned, "")}).Info("partitions assigned")
 	own.Assign(gen)
 	select {
 	case <-ctx.Done():
 		own.Stop(member)
 		return true, nil
 	case <-rebalance:
-		m.cfg.Log.WithField("generation", gen.ID).Info("the group rebalances: draining")
+		m.cfg.Log.WithField("generation", gen.Generation).Info("the group rebalances: draining")
 		own.Revoke(member, ctx)
 	case <-member.Done():
 	}
 	if member.Err() != nil {
 		why := context.Cause(member)
-		m.cfg.Log.WithField("generation", gen.ID).WithError(why).Warn("membership lost: partitions dropped")
+		m.cfg.Log.WithField("generation", gen.Generation).WithError(why).Warn("membership lost: partitions dropped")
 		m.lastGen = -1
 		own.Lose(why)
 		return false, why
