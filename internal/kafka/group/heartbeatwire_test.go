@@ -10,20 +10,29 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
+// The coordinator alone knows the member; kafka-go's request goes to any broker.
+func TestHeartbeatsGoToTheCoordinator(t *testing.T) {
+	var request protocol.Message = &heartbeatRequest{GroupID: "g"}
+	if to, routed := request.(protocol.GroupMessage); !routed || to.Group() != "g" {
+		t.Error("a heartbeat is not routed to the coordinator of its group")
+	}
+}
+
 // kmsg is made from Kafka's own definition of its messages.
 func TestHeartbeatsAreWhatKafkaReads(t *testing.T) {
 	for version := range int16(5) {
-		instance := "i"
-		want := kmsg.HeartbeatRequest{Version: version, Group: "g", Generation: 7, MemberID: "m"}
-		if version >= 3 {
-			want.InstanceID = &instance
-		}
-		var b bytes.Buffer
-		if err := protocol.WriteRequest(&b, version, 1, "", &heartbeatRequest{GroupID: "g", GenerationID: 7, MemberID: "m", GroupInstanceID: instance}); err != nil {
-			t.Fatal(err)
-		}
-		if body := want.AppendTo(nil); !bytes.HasSuffix(b.Bytes(), body) {
-			t.Errorf("version %d: %x does not end with %x", version, b.Bytes(), body)
+		for _, instance := range []string{"", "i"} {
+			want := kmsg.HeartbeatRequest{Version: version, Group: "g", Generation: 7, MemberID: "m"}
+			if instance != "" {
+				want.InstanceID = &instance
+			}
+			var b bytes.Buffer
+			if err := protocol.WriteRequest(&b, version, 1, "", &heartbeatRequest{GroupID: "g", GenerationID: 7, MemberID: "m", GroupInstanceID: instance}); err != nil {
+				t.Fatal(err)
+			}
+			if body := want.AppendTo(nil); !bytes.HasSuffix(b.Bytes(), body) {
+				t.Errorf("version %d, instance %q: %x does not end with %x", version, instance, b.Bytes(), body)
+			}
 		}
 	}
 }

@@ -76,8 +76,6 @@ func (m *Member) fatal(err error) error {
 }
 
 func (m *Member) joinOnce(ctx context.Context) (Generation, error) {
-	// Those that are only written to as well: an order must not be closed whose
-	// outcome has nowhere to go.
 	counts, err := m.cfg.Client.Partitions(ctx, slices.Concat(m.cfg.Topics, m.cfg.Needs)...)
 	if err != nil {
 		return Generation{}, err

@@ -3,6 +3,7 @@ package group
 import (
 	"context"
 	"encoding/hex"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -18,7 +19,9 @@ import (
 // told is an assignee that writes down what it is told.
 type told chan string
 
-func (c told) Assign(gen Generation)                   { c <- strings.Join(list(gen.Assigned, ""), " ") }
+func (c told) Assign(gen Generation) {
+	c <- fmt.Sprint(list(gen.Assigned, ""), " of ", list(gen.Counts, "="))
+}
 func (c told) Revoke(context.Context, context.Context) { c <- "revoke" }
 func (c told) Lose(why error)                          { c <- "lose: " + why.Error() }
 func (c told) Stop(context.Context)                    { c <- "stop" }
@@ -68,15 +71,15 @@ func start(t *testing.T) *broker.Broker {
 func TestAMemberIsToldWhatBecomesOfItsPartitions(t *testing.T) {
 	b := start(t)
 	first, endFirst := run(t, b, "")
-	first.expect(t, "lose: the group was joined anew", "requests[0 1]")
+	first.expect(t, "lose: the group was joined anew", "[requests[0 1]] of [requests=2]")
 	second, endSecond := run(t, b, "")
-	first.expect(t, "revoke", "requests[")
-	second.expect(t, "lose: the group was joined anew", "requests[")
+	first.expect(t, "revoke", "[requests[")
+	second.expect(t, "lose: the group was joined anew", "[requests[")
 	if err := endFirst(); err != nil {
 		t.Error(err)
 	}
 	first.expect(t, "stop")
-	second.expect(t, "revoke", "requests[0 1]") // at once: the first has left
+	second.expect(t, "revoke", "[requests[0 1]] of [requests=2]") // at once: the first has left
 	if err := endSecond(); err != nil {
 		t.Error(err)
 	}
@@ -90,9 +93,9 @@ func TestAnswersToHeartbeats(t *testing.T) {
 		answer   *kerr.Error
 		then     []string
 	}{
-		{"the group rebalances: drained, and joined again", kerr.RebalanceInProgress, []string{"revoke", "requests[0 1]"}},
-		{"the generation is over: dropped, and joined again", kerr.IllegalGeneration, []string{"lose: [22]", "lose: the group was joined anew", "requests[0 1]"}},
-		{"the member is not known: dropped, and joined as a new one", kerr.UnknownMemberID, []string{"lose: [25]", "lose: the group was joined anew", "requests[0 1]"}},
+		{"the group rebalances: drained, and joined again", kerr.RebalanceInProgress, []string{"revoke", "[requests[0 1]] of [requests=2]"}},
+		{"the generation is over: dropped, and joined again", kerr.IllegalGeneration, []string{"lose: [22]", "lose: the group was joined anew", "[requests[0 1]] of [requests=2]"}},
+		{"the member is not known: dropped, and joined as a new one", kerr.UnknownMemberID, []string{"lose: [25]", "lose: the group was joined anew", "[requests[0 1]] of [requests=2]"}},
 		{"the group may not be read: dropped", kerr.GroupAuthorizationFailed, []string{"lose: [30]"}},
 		{"another one has the instance id: dropped, and the end", kerr.FencedInstanceID, []string{"lose: another member of the group"}},
 		{"the coordinator moves: nothing", kerr.NotCoordinator, nil},
@@ -102,7 +105,7 @@ func TestAnswersToHeartbeats(t *testing.T) {
 			t.Parallel()
 			b := start(t)
 			own, end := run(t, b, "one")
-			own.expect(t, "lose: the group was joined anew", "requests[0 1]")
+			own.expect(t, "lose: the group was joined anew", "[requests[0 1]] of [requests=2]")
 			count := 1
 			if c.then == nil {
 				count = 3 // the answer to the first two has been taken when the third one is sent
