@@ -18,8 +18,8 @@ type Record struct {
 	Topic     string
 	Partition int
 	Offset    int64
-	// Time is the record's timestamp, of which Kafka keeps milliseconds; zero
-	// where its producer sent none.
+	// Time is the record's timestamp, of which Kafka keeps milliseconds. It is
+	// not after 1970 where the producer sent none.
 	Time time.Time
 	events.Message
 }
