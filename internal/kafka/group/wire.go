@@ -3,6 +3,7 @@ package group
 import (
 	"encoding/binary"
 	"errors"
+	"maps"
 	"slices"
 )
 
@@ -44,14 +45,9 @@ func decodeSubscription(b []byte) ([]string, error) {
 
 // encodeAssignment renders ConsumerProtocolAssignment v0.
 func encodeAssignment(assigned map[string][]int) []byte {
-	topics := make([]string, 0, len(assigned))
-	for t := range assigned {
-		topics = append(topics, t)
-	}
-	slices.Sort(topics)
 	b := binary.BigEndian.AppendUint16(nil, 0)
-	b = binary.BigEndian.AppendUint32(b, uint32(len(topics)))
-	for _, t := range topics {
+	b = binary.BigEndian.AppendUint32(b, uint32(len(assigned)))
+	for _, t := range slices.Sorted(maps.Keys(assigned)) {
 		b = appendString(b, t)
 		b = binary.BigEndian.AppendUint32(b, uint32(len(assigned[t])))
 		for _, p := range assigned[t] {
