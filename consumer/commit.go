@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/closeorder/closeorder/internal/kafka"
+	"github.com/closeorder/closeorder/internal/kafka/group"
 	"github.com/sirupsen/logrus"
 )
 
@@ -23,7 +24,7 @@ type committer struct {
 	mu sync.Mutex
 	// gen is what commits are made under; nil between generations. The
 	// coordinator refuses commits of an older one: that is the last fence.
-	gen   *generation
+	gen   *group.Generation
 	dirty map[*partition]struct{}
 
 	// turn holds a token: one request at a time, or an older one could
@@ -37,7 +38,7 @@ func newCommitter(c *kafka.Client, group string, log logrus.FieldLogger) *commit
 }
 
 // under sets the generation that commits are made under, nil for none.
-func (c *committer) under(gen *generation) {
+func (c *committer) under(gen *group.Generation) {
 	c.mu.Lock()
 	c.gen = gen
 	c.mu.Unlock()
@@ -136,7 +137,7 @@ func (c *committer) commit(ctx context.Context) error {
 			c.mu.Unlock()
 		}
 	}
-	failed, err := c.client.Commit(ctx, kafka.Membership{Group: c.group, Generation: gen.id, MemberID: gen.memberID, InstanceID: gen.instanceID}, commits)
+	failed, err := c.client.Commit(ctx, gen.Membership, commits)
 	if err != nil {
 		for _, p := range sent {
 			again(p)
@@ -158,10 +159,7 @@ func (c *committer) commit(ctx context.Context) error {
 				c.gen = nil
 			}
 			c.mu.Unlock()
-			if errors.Is(err, kafka.FencedInstance) {
-				err = errFenced
-			}
-			gen.end(err)
+			gen.End(err)
 		case errors.Is(err, kafka.MetadataTooLarge):
 			c.noMetadata = true
 			c.log.Warn("the broker takes less commit metadata than closeorder writes (offset.metadata.max.bytes): after a crash more requests are repeated")

@@ -6,8 +6,8 @@
 //	fetch -> ledger: open -> lane of the order -> Closer -> settle: publish, acks=all -> ledger: finished -> commit
 //
 // Each arrow has a file: fetch.go, ledger.go, lanes.go, settle.go,
-// publish.go, commit.go. Who owns which partition is told by member.go, and
-// carried out by assignment.go. metadata.go is what a commit remembers beside
+// publish.go, commit.go. Who owns which partition is told by package
+// group, and carried out by assignment.go. metadata.go is what a commit remembers beside
 // its offset. Requests that wait: gate.go while the gateway is silent, holds.go
 // and wait.go while it refuses a merchant, retry.go for everything else. age.go
 // is how old an order surely is.
@@ -23,6 +23,7 @@ import (
 
 	"github.com/closeorder/closeorder/events"
 	"github.com/closeorder/closeorder/internal/kafka"
+	"github.com/closeorder/closeorder/internal/kafka/group"
 	"github.com/sirupsen/logrus"
 )
 
@@ -146,23 +147,24 @@ func (w *Worker) Run(ctx context.Context) error {
 	}
 	sinks := []string{w.topics.Outcomes, w.topics.DeadLetters}
 	w.client = kafka.Open(w.cfg.Kafka, slices.Concat(sinks, sources)...)
-	m := &member{
-		client: w.client, group: w.cfg.Group, instanceID: w.cfg.InstanceID,
-		topics: sources, needs: sinks,
-		session: w.cfg.SessionTimeout, rebalance: w.cfg.RebalanceTimeout, log: w.log,
-	}
-	w.lanes = newLanes(w.cfg.MaxInFlight, m.alive, w.closer.Alive, w.log)
+	m := group.New(group.Config{
+		Client: w.client, Group: w.cfg.Group, InstanceID: w.cfg.InstanceID,
+		// The sinks too: an order must not be closed whose outcome has nowhere to go.
+		Topics: sources, Needs: sinks,
+		Session: w.cfg.SessionTimeout, Rebalance: w.cfg.RebalanceTimeout,
+		Renewed: func() { w.lanes.poke() }, Log: w.log,
+	})
+	w.lanes = newLanes(w.cfg.MaxInFlight, m.LeaseValid, w.closer.Alive, w.log)
 	w.holds = newHolds(w.log)
 	w.placed = newPlacements(w.topics.Requests, w.log)
 	w.lanes.call, w.lanes.unasked = w.call, w.unasked
-	m.renewed = w.lanes.poke
-	w.publisher = newPublisher(w.client, m.alive, w.log)
+	w.publisher = newPublisher(w.client, m.LeaseValid, w.log)
 	w.committer = newCommitter(w.client, w.cfg.Group, w.log)
 	w.wg.Go(func() { w.committer.run(life) })
 	w.wg.Go(func() { w.succeedProbers(life) })
 
 	own := &assignment{worker: w, parts: make(map[place]*partition), warned: make(map[string]bool)}
-	err := m.run(ctx, own)
+	err := m.Run(ctx, own)
 
 	// Backwards: no partition is owned any more, so no call starts, those in
 	// flight are cut off, and what they would publish is fenced off.
@@ -411,6 +413,7 @@ func (w *Worker) attempt(ctx context.Context, t *task, leave pass) (again bool) 
 }
 
 var (
+	errStopped    = errors.New("the worker stops")
 	errRebalance  = errors.New("the group rebalances")
 	errReassigned = errors.New("the partition was assigned to another member")
 )

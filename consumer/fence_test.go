@@ -10,6 +10,7 @@ import (
 	"github.com/closeorder/closeorder/events"
 	"github.com/closeorder/closeorder/internal/broker"
 	"github.com/closeorder/closeorder/internal/kafka"
+	"github.com/closeorder/closeorder/internal/kafka/group"
 	"github.com/sirupsen/logrus"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -57,7 +58,7 @@ func begun(id int) *partition {
 func TestNothingIsCommittedForALostPartition(t *testing.T) {
 	client, admin := openTestClient(t)
 	c := newCommitter(client, "g", silent())
-	c.under(&generation{id: -1}) // a commit from outside of the group, so that only our fence is left
+	c.under(&group.Generation{Membership: kafka.Membership{Group: "g", Generation: -1}}) // a commit from outside of the group, so that only our fence is left
 	kept, lost := begun(0), begun(1)
 	lost.lose(errors.New("reassigned"))
 	c.touch(kept)
@@ -124,6 +125,7 @@ func TestNothingIsPublishedBehindAFenceThatFallsWhileABatchIsHalved(t *testing.T
 	p := newPublisher(client, always, silent())
 	defer p.close()
 	owned, lose := context.WithCancel(t.Context())
+	defer lose()
 	answers := make([][]error, 3)
 	batch := make([]publication, 3)
 	for i := range batch {

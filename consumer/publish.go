@@ -47,7 +47,7 @@ var (
 // why event ids are derived.
 type publisher struct {
 	client *kafka.Client
-	// alive reports whether the membership holds, see member.alive. While it
+	// alive reports whether the membership holds, see group.Member.LeaseValid. While it
 	// does not nothing is sent: the partitions may be another's, who publishes
 	// for them.
 	alive  func(now time.Time) bool
