@@ -108,18 +108,18 @@ func (l *logs) mayBeGone(rec kafka.Record, req events.Request) bool {
 // it had neither. Both go by how many partitions the topic has, and it may have
 // had any number up to today's when the outcome was written.
 func (l *logs) homes(rec kafka.Record, req events.Request) []int {
-	all := slices.Sorted(maps.Keys(l.snapshot.to[l.snapshot.scope.Topics.Outcomes]))
+	partitions := l.snapshot.to[l.snapshot.scope.Topics.Outcomes]
 	key := rec.Key
 	if len(key) == 0 {
 		key = []byte(req.OutTradeNo)
 	}
 	if len(key) == 0 {
-		return all
+		return slices.Sorted(maps.Keys(partitions))
 	}
 	homes := map[int]bool{}
-	for n := range all {
-		homes[all[rec.Partition%(n+1)]] = true
-		homes[all[kafka.PartitionOf(key, n+1)]] = true
+	for n := 1; n <= len(partitions); n++ {
+		homes[rec.Partition%n] = true
+		homes[kafka.PartitionOf(key, n)] = true
 	}
 	return slices.Sorted(maps.Keys(homes))
 }

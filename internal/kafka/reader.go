@@ -163,12 +163,15 @@ func (r *Reader) At(ctx context.Context, topic string, t time.Time) (Offsets, er
 		return at, err
 	}
 	end, err := r.End(ctx, topic)
+	if err != nil {
+		return nil, err
+	}
 	for p, offset := range at {
 		if offset < 0 {
 			at[p] = end[p]
 		}
 	}
-	return at, err
+	return at, nil
 }
 
 // offsets asks the leader of every partition for one offset; when is LogStart,
@@ -191,7 +194,10 @@ func (r *Reader) offsets(ctx context.Context, topic string, when int64) (Offsets
 			return err
 		})
 	}
-	return all, group.Wait()
+	if err := group.Wait(); err != nil {
+		return nil, err // some of them may be known, which is of no use
+	}
+	return all, nil
 }
 
 func (r *Reader) offset(ctx context.Context, topic string, partition int, when int64) (offset int64, err error) {
