@@ -4,11 +4,12 @@ import (
 	"context"
 	"time"
 
+	"github.com/closeorder/closeorder/internal/kafka/group"
 	"github.com/sirupsen/logrus"
 )
 
-// assignment is the partitions this worker owns, over generations: the
-// assignee of its member. Its methods are called one at a time.
+// assignment is the partitions this worker owns, over generations: its
+// [group.Assignee].
 //
 // A rebalance of the classic protocol takes all partitions away before it
 // gives some back. What comes back to this worker keeps its ledger and its
@@ -27,14 +28,14 @@ func (a *assignment) all() []*partition {
 	return ps
 }
 
-func (a *assignment) assign(gen generation) {
+func (a *assignment) Assign(gen group.Generation) {
 	w := a.worker
-	a.compare(gen.counts)
-	w.publisher.grow(gen.counts)
-	w.placed.count(gen.counts[w.topics.Requests])
+	a.compare(gen.Counts)
+	w.publisher.grow(gen.Counts)
+	w.placed.count(gen.Counts[w.topics.Requests])
 	wanted := make(map[place]bool)
 	var kept, fresh, gone []*partition
-	for topic, ids := range gen.assigned {
+	for topic, ids := range gen.Assigned {
 		for _, id := range ids {
 			at := place{topic, id}
 			wanted[at] = true
@@ -73,17 +74,17 @@ func (a *assignment) compare(counts map[string]int) {
 	}
 }
 
-func (a *assignment) revoke(ctx, stop context.Context) {
+func (a *assignment) Revoke(ctx, stop context.Context) {
 	// The rest of the rebalance time-out is for joining.
 	a.drain(ctx, stop, a.worker.rebalanceTimeout/2, errRebalance)
 }
 
-func (a *assignment) stop(ctx context.Context) {
+func (a *assignment) Stop(ctx context.Context) {
 	for _, p := range a.parts {
 		p.stopIntake()
 	}
 	a.drain(ctx, ctx, a.worker.grace, errStopped)
-	a.lose(errStopped)
+	a.Lose(errStopped)
 }
 
 // drain lets calls in flight finish for up to budget, and no longer than the
@@ -118,7 +119,7 @@ func (a *assignment) drain(ctx, stop context.Context, budget time.Duration, why 
 	w.log.WithFields(logrus.Fields{"in_flight": inFlight, "unpublished": settling, "took": time.Since(began).Round(time.Millisecond)}).Debug("drained")
 }
 
-func (a *assignment) lose(why error) {
+func (a *assignment) Lose(why error) {
 	w := a.worker
 	w.committer.under(nil)
 	w.lanes.lose(a.all(), why)

@@ -6,8 +6,8 @@
 //	fetch -> ledger: open -> lane of the order -> Closer -> settle: publish, acks=all -> ledger: finished -> commit
 //
 // Each arrow has a file: fetch.go, ledger.go, lanes.go, settle.go,
-// publish.go, commit.go. Who owns which partition is told by member.go, and
-// carried out by assignment.go. metadata.go is what a commit remembers beside
+// publish.go, commit.go. Who owns which partition is told by package
+// group, and carried out by assignment.go. metadata.go is what a commit remembers beside
 // its offset. Requests that wait: gate.go while the gateway is silent, holds.go
 // and wait.go while it refuses a merchant, retry.go for everything else. age.go
 // is how old an order surely is.
@@ -22,8 +22,13 @@ import (
 	"time"
 
 	"github.com/closeorder/closeorder/events"
+	"github.com/closeorder/closeorder/internal/kafka"
+	"github.com/closeorder/closeorder/internal/kafka/group"
 	"github.com/sirupsen/logrus"
 )
+
+// Kafka says how to reach the cluster.
+type Kafka = kafka.Config
 
 // Topics names the topics of a worker. All are required.
 type Topics struct {
@@ -82,7 +87,7 @@ type Worker struct {
 	cfg              Config
 
 	// Made by Run.
-	cluster   *cluster
+	client    *kafka.Client
 	lanes     *lanes
 	publisher *publisher
 	committer *committer
@@ -141,24 +146,25 @@ func (w *Worker) Run(ctx context.Context) error {
 		sources = append(sources, r.Topic)
 	}
 	sinks := []string{w.topics.Outcomes, w.topics.DeadLetters}
-	w.cluster = openCluster(w.cfg.Kafka, slices.Concat(sinks, sources))
-	m := &member{
-		cluster: w.cluster, group: w.cfg.Group, instanceID: w.cfg.InstanceID,
-		topics: sources, needs: sinks,
-		session: w.cfg.SessionTimeout, rebalance: w.cfg.RebalanceTimeout, log: w.log,
-	}
-	w.lanes = newLanes(w.cfg.MaxInFlight, m.alive, w.closer.Alive, w.log)
+	w.client = kafka.Open(w.cfg.Kafka, slices.Concat(sinks, sources)...)
+	m := group.New(group.Config{
+		Client: w.client, Group: w.cfg.Group, InstanceID: w.cfg.InstanceID,
+		// The sinks too: an order must not be closed whose outcome has nowhere to go.
+		Topics: sources, Needs: sinks,
+		Session: w.cfg.SessionTimeout, Rebalance: w.cfg.RebalanceTimeout,
+		Renewed: func() { w.lanes.poke() }, Log: w.log,
+	})
+	w.lanes = newLanes(w.cfg.MaxInFlight, m.LeaseValid, w.closer.Alive, w.log)
 	w.holds = newHolds(w.log)
 	w.placed = newPlacements(w.topics.Requests, w.log)
 	w.lanes.call, w.lanes.unasked = w.call, w.unasked
-	m.renewed = w.lanes.poke
-	w.publisher = newPublisher(w.cluster, m.alive, w.log)
-	w.committer = newCommitter(w.cluster, w.cfg.Group, w.log)
+	w.publisher = newPublisher(w.client, m.LeaseValid, w.log)
+	w.committer = newCommitter(w.client, w.cfg.Group, w.log)
 	w.wg.Go(func() { w.committer.run(life) })
 	w.wg.Go(func() { w.succeedProbers(life) })
 
 	own := &assignment{worker: w, parts: make(map[place]*partition), warned: make(map[string]bool)}
-	err := m.run(ctx, own)
+	err := m.Run(ctx, own)
 
 	// Backwards: no partition is owned any more, so no call starts, those in
 	// flight are cut off, and what they would publish is fenced off.
@@ -166,7 +172,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	w.lanes.gate.stop()
 	w.lanes.calls.Wait()
 	w.publisher.close()
-	w.cluster.close()
+	w.client.Close()
 	w.wg.Wait()
 	return err
 }
@@ -175,24 +181,24 @@ func (w *Worker) Run(ctx context.Context) error {
 // the worker stops.
 func (w *Worker) serve(p *partition) {
 	log := w.log.WithFields(logrus.Fields{"topic": p.topic, "partition": p.id})
-	retry := newPause(50*time.Millisecond, 2*time.Second)
+	retry := kafka.NewPause(50*time.Millisecond, 2*time.Second)
 	from, err := w.committer.startOf(p.intake, p.place)
 	for ; err != nil; from, err = w.committer.startOf(p.intake, p.place) {
 		if p.intake.Err() != nil {
 			return
 		}
 		log.WithError(err).Warn("cannot find out where to begin: trying again")
-		if retry.wait(p.intake) != nil {
+		if retry.Wait(p.intake) != nil {
 			return
 		}
 	}
-	above, err := decodeMetadata(p.topic, p.id, from.offset, from.metadata)
+	above, err := decodeMetadata(p.topic, p.id, from.Offset, from.Metadata)
 	if err != nil {
-		log.WithError(err).WithField("offset", from.offset).Warn("commit metadata ignored: what it may have remembered is done again")
+		log.WithError(err).WithField("offset", from.Offset).Warn("commit metadata ignored: what it may have remembered is done again")
 	}
-	p.begin(from.offset, above)
-	f := &fetcher{cluster: w.cluster, partition: p, take: w.take, moved: w.committer.touch, trouble: &w.trouble, log: log}
-	f.run(from.offset)
+	p.begin(from.Offset, above)
+	f := &fetcher{client: w.client, partition: p, take: w.take, moved: w.committer.touch, trouble: &w.trouble, log: log}
+	f.run(from.Offset)
 }
 
 // take decodes a record and sends it on its way, now or when it is due.
@@ -407,6 +413,7 @@ func (w *Worker) attempt(ctx context.Context, t *task, leave pass) (again bool) 
 }
 
 var (
+	errStopped    = errors.New("the worker stops")
 	errRebalance  = errors.New("the group rebalances")
 	errReassigned = errors.New("the partition was assigned to another member")
 )

@@ -186,7 +186,7 @@ func TestAMissingTopicIsNamedAndServedOnceItIsThere(t *testing.T) {
 		time.Sleep(30 * time.Second)
 		found := 0
 		for _, e := range hook.AllEntries() {
-			if err, ok := e.Data[logrus.ErrorKey].(error); ok && strings.Contains(err.Error(), "missing in Kafka: later; create with `closeorder topics create`") {
+			if err, ok := e.Data[logrus.ErrorKey].(error); ok && strings.Contains(err.Error(), "topic later does not exist; create it with: closeorder topics create") {
 				found++
 			}
 		}

@@ -9,6 +9,8 @@ import (
 
 	"github.com/closeorder/closeorder/events"
 	"github.com/closeorder/closeorder/internal/broker"
+	"github.com/closeorder/closeorder/internal/kafka"
+	"github.com/closeorder/closeorder/internal/kafka/group"
 	"github.com/sirupsen/logrus"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -17,7 +19,7 @@ import (
 // Each fence is tested by itself, on a real broker: in the whole worker they
 // stand one behind the other, and one alone could be broken unseen.
 
-func openTestCluster(t *testing.T) (*cluster, *kadm.Client) {
+func openTestClient(t *testing.T) (*kafka.Client, *kadm.Client) {
 	t.Helper()
 	b, err := broker.Start(broker.Config{Topics: []broker.Topic{{Name: "t", Partitions: 2}}})
 	if err != nil {
@@ -27,8 +29,8 @@ func openTestCluster(t *testing.T) (*cluster, *kadm.Client) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := openCluster(Kafka{Brokers: b.Addrs()}, []string{"t"})
-	t.Cleanup(func() { c.close(); client.Close(); b.Close() })
+	c := kafka.Open(kafka.Config{Brokers: b.Addrs()}, "t")
+	t.Cleanup(func() { c.Close(); client.Close(); b.Close() })
 	return c, kadm.NewClient(client)
 }
 
@@ -54,9 +56,9 @@ func begun(id int) *partition {
 }
 
 func TestNothingIsCommittedForALostPartition(t *testing.T) {
-	cluster, admin := openTestCluster(t)
-	c := newCommitter(cluster, "g", silent())
-	c.under(&generation{id: -1}) // a commit from outside of the group, so that only our fence is left
+	client, admin := openTestClient(t)
+	c := newCommitter(client, "g", silent())
+	c.under(&group.Generation{Membership: kafka.Membership{Group: "g", Generation: -1}}) // a commit from outside of the group, so that only our fence is left
 	kept, lost := begun(0), begun(1)
 	lost.lose(errors.New("reassigned"))
 	c.touch(kept)
@@ -77,8 +79,8 @@ func TestNothingIsCommittedForALostPartition(t *testing.T) {
 }
 
 func TestNothingIsCommittedBetweenGenerations(t *testing.T) {
-	cluster, admin := openTestCluster(t)
-	c := newCommitter(cluster, "g", silent())
+	client, admin := openTestClient(t)
+	c := newCommitter(client, "g", silent())
 	c.touch(begun(0))
 	if err := c.flush(t.Context()); err != nil {
 		t.Fatal(err)
@@ -90,8 +92,8 @@ func TestNothingIsCommittedBetweenGenerations(t *testing.T) {
 }
 
 func TestNothingIsPublishedBehindAFence(t *testing.T) {
-	cluster, admin := openTestCluster(t)
-	p := newPublisher(cluster, always, silent())
+	client, admin := openTestClient(t)
+	p := newPublisher(client, always, silent())
 	defer p.close()
 	ended, end := context.WithCancel(context.Background())
 	end()
@@ -116,9 +118,43 @@ func TestNothingIsPublishedBehindAFence(t *testing.T) {
 	}
 }
 
+// A batch that is sent in parts is fenced part by part, and each record is
+// answered once.
+func TestNothingIsPublishedBehindAFenceThatFallsWhileABatchIsHalved(t *testing.T) {
+	client, admin := openTestClient(t)
+	p := newPublisher(client, always, silent())
+	defer p.close()
+	owned, lose := context.WithCancel(t.Context())
+	defer lose()
+	answers := make([][]error, 3)
+	batch := make([]publication, 3)
+	for i := range batch {
+		batch[i] = publication{topic: "t", fence: t.Context(), done: func(err error) {
+			answers[i] = append(answers[i], err)
+			lose()
+		}}
+	}
+	batch[1].msg.Value = make([]byte, 2<<20) // more than the broker takes
+	batch[2].fence = owned
+	b := &batcher{publisher: p, place: place{"t", 0}}
+	b.send(t.Context(), batch)
+	for i, want := range []error{nil, errTooLarge, errFencedOff} {
+		if len(answers[i]) != 1 || answers[i][0] != want {
+			t.Errorf("record %d: answered %v, want %v once", i, answers[i], want)
+		}
+	}
+	ends, err := admin.ListEndOffsets(t.Context(), "t")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if o, ok := ends.Lookup("t", 0); !ok || o.Offset != 1 {
+		t.Errorf("%d records in the topic, want 1", o.Offset)
+	}
+}
+
 func TestAPublicationThatIsFencedOffLeavesItsOffsetOpen(t *testing.T) {
-	cluster, _ := openTestCluster(t)
-	w := &Worker{log: silent(), publisher: newPublisher(cluster, always, silent()), committer: newCommitter(cluster, "g", silent())}
+	client, _ := openTestClient(t)
+	w := &Worker{log: silent(), publisher: newPublisher(client, always, silent()), committer: newCommitter(client, "g", silent())}
 	defer w.publisher.close()
 	w.lanes = newLanes(1, nil, nil, silent())
 	p := newPartition(context.Background(), place{"t", 0})
@@ -141,7 +177,7 @@ func TestAPublicationThatIsFencedOffLeavesItsOffsetOpen(t *testing.T) {
 // While the membership is in doubt another member may publish for the same
 // partition: nothing goes out, and nothing is dropped.
 func TestNothingIsPublishedWhileTheMembershipIsInDoubt(t *testing.T) {
-	cluster, admin := openTestCluster(t)
+	client, admin := openTestClient(t)
 	written := func() (n int64) {
 		ends, err := admin.ListEndOffsets(t.Context(), "t")
 		if err != nil {
@@ -157,7 +193,7 @@ func TestNothingIsPublishedWhileTheMembershipIsInDoubt(t *testing.T) {
 		}
 		return asked > 3
 	}
-	p := newPublisher(cluster, alive, silent())
+	p := newPublisher(client, alive, silent())
 	defer p.close()
 	done := make(chan error, 1)
 	p.publish(publication{topic: "t", to: 0, msg: events.Message{Value: []byte("x")}, fence: t.Context(), done: func(err error) { done <- err }})

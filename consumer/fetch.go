@@ -3,14 +3,10 @@ package consumer
 import (
 	"context"
 	"errors"
-	"fmt"
-	"io"
 	"sync"
 	"time"
 
-	"github.com/closeorder/closeorder/events"
-	"github.com/segmentio/kafka-go"
-	"github.com/segmentio/kafka-go/protocol"
+	"github.com/closeorder/closeorder/internal/kafka"
 	"github.com/sirupsen/logrus"
 )
 
@@ -22,7 +18,7 @@ const (
 // fetcher reads one partition from its committed offset on and hands each
 // record that is not finished to take, in order.
 type fetcher struct {
-	cluster   *cluster
+	client    *kafka.Client
 	partition *partition
 	take      func(*task)
 	// moved is called when the watermark has moved without a task: offsets
@@ -61,7 +57,7 @@ func (t *trouble) ends(log logrus.FieldLogger) {
 // be served again after somebody has looked at it.
 func (f *fetcher) run(offset int64) {
 	ctx := f.partition.intake
-	retry := newPause(50*time.Millisecond, 2*time.Second)
+	retry := kafka.NewPause(50*time.Millisecond, 2*time.Second)
 	failing := false
 	defer func() {
 		if failing {
@@ -80,11 +76,11 @@ func (f *fetcher) run(offset int64) {
 				failing = false
 				f.trouble.ends(f.log)
 			}
-			retry.reset()
+			retry.Reset()
 			continue
 		case ctx.Err() != nil:
 			return
-		case errors.Is(err, kafka.UnknownTopicOrPartition):
+		case errors.Is(err, kafka.UnknownTopic):
 			f.partition.doubt.Store(true)
 		case errors.Is(err, kafka.OffsetOutOfRange):
 			f.partition.doubt.Store(true)
@@ -106,7 +102,7 @@ func (f *fetcher) run(offset int64) {
 			failing = true
 			f.trouble.begins(f.log.WithError(err).WithField("offset", offset))
 		}
-		if retry.wait(ctx) != nil {
+		if retry.Wait(ctx) != nil {
 			return
 		}
 	}
@@ -114,11 +110,11 @@ func (f *fetcher) run(offset int64) {
 
 // outOfRange decides about an offset that the log does not hold.
 func (f *fetcher) outOfRange(ctx context.Context, offset int64) (start int64, fatal bool, err error) {
-	start, err = f.cluster.offsetAt(ctx, f.partition.topic, f.partition.id, logStart)
+	start, err = f.client.Offset(ctx, f.partition.topic, f.partition.id, kafka.LogStart)
 	if err != nil {
 		return 0, false, err
 	}
-	end, err := f.cluster.offsetAt(ctx, f.partition.topic, f.partition.id, logEnd)
+	end, err := f.client.Offset(ctx, f.partition.topic, f.partition.id, kafka.LogEnd)
 	if err != nil {
 		return 0, false, err
 	}
@@ -142,21 +138,13 @@ func (f *fetcher) outOfRange(ctx context.Context, offset int64) (start int64, fa
 
 // fetch makes one request and returns the offset to go on at.
 func (f *fetcher) fetch(ctx context.Context, offset int64) (next int64, err error) {
-	at := f.partition.place
+	// A frozen broker must not hold up intake for longer than its leader
+	// takes to move.
 	call, cancel := context.WithTimeout(ctx, fetchMaxWait+5*time.Second)
-	defer cancel()
-	res, err := f.cluster.client.Fetch(call, &kafka.FetchRequest{
-		Topic: at.topic, Partition: at.id, Offset: offset,
-		MinBytes: 1, MaxBytes: fetchMaxBytes, MaxWait: fetchMaxWait,
-	})
-	if err != nil {
-		return offset, err
-	}
-	if res.Error != nil {
-		return offset, fmt.Errorf("fetch: %w", res.Error)
-	}
-	tasks, next, err := f.read(res.Records, offset)
-	for _, t := range tasks {
+	records, next, err := f.client.Fetch(call, f.partition.topic, f.partition.id, offset, fetchMaxBytes, fetchMaxWait)
+	cancel()
+	for _, r := range records {
+		t := f.taskOf(r)
 		fresh, openErr := f.partition.open(t)
 		if openErr != nil {
 			return t.offset, openErr
@@ -177,79 +165,11 @@ func (f *fetcher) fetch(ctx context.Context, offset int64) (next int64, err erro
 	return next, err
 }
 
-// read copies the records at and above offset out of a fetch response, and
-// returns where to go on: behind them, and behind what is no record of ours
-// (transaction markers, batches that compaction has emptied). All records are
-// read, also after an error, so that kafka-go gets its buffers back.
-func (f *fetcher) read(records kafka.RecordReader, offset int64) (tasks []*task, next int64, err error) {
-	next = offset
-	batches := []protocol.RecordReader{records}
-	if stream, ok := records.(*protocol.RecordStream); ok {
-		batches = stream.Records
-	}
-	seen := false
-	for _, batch := range batches {
-		_, control := batch.(*protocol.ControlBatch)
-		for {
-			r, readErr := batch.ReadRecord()
-			if errors.Is(readErr, io.EOF) {
-				break
-			}
-			if readErr != nil {
-				err = errors.Join(err, fmt.Errorf("read record batch: %w", readErr))
-				break
-			}
-			t, copyErr := f.copy(r)
-			switch {
-			case copyErr != nil:
-				err = errors.Join(err, fmt.Errorf("read record at offset %d: %w", r.Offset, copyErr))
-			case err == nil && r.Offset >= next:
-				next = r.Offset + 1
-				if !control {
-					tasks = append(tasks, t)
-				}
-			}
-		}
-		if _, empty := batch.(interface{ Offset() int64 }); empty {
-			seen = true
-		}
-	}
-	if err == nil && next == offset && seen {
-		// The broker sent the batch that holds this offset, and compaction
-		// has left nothing of it at or above the offset. How far it reaches
-		// kafka-go does not say.
-		next++
-	}
-	return tasks, next, err
-}
-
-// copy takes a record out of kafka-go's buffers.
-func (f *fetcher) copy(r *kafka.Record) (*task, error) {
-	key, keyErr := protocol.ReadAll(r.Key)
-	value, valueErr := protocol.ReadAll(r.Value)
-	if r.Key != nil {
-		r.Key.Close()
-	}
-	if r.Value != nil {
-		r.Value.Close()
-	}
-	if err := errors.Join(keyErr, valueErr); err != nil {
-		return nil, err
-	}
-	t := &task{
-		partition: f.partition, offset: r.Offset, time: r.Time,
-		msg:    events.Message{Key: key, Value: value},
-		source: events.Source{Topic: f.partition.topic, Partition: f.partition.id, Offset: r.Offset},
-	}
+// taskOf is a record on its way.
+func (f *fetcher) taskOf(r kafka.Record) *task {
+	t := &task{partition: f.partition, offset: r.Offset, time: r.Time, msg: r.Message, source: r.Source(), size: int64(kafka.Size(r.Message))}
 	if r.Time.UnixMilli() <= 0 {
 		t.time = time.Now() // the producer has sent none
 	}
-	if len(r.Headers) > 0 {
-		t.msg.Headers = make([]events.Header, len(r.Headers))
-		for i, h := range r.Headers {
-			t.msg.Headers[i] = events.Header{Key: h.Key, Value: h.Value}
-		}
-	}
-	t.size = int64(sizeOf(t.msg))
-	return t, nil
+	return t
 }

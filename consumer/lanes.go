@@ -27,7 +27,7 @@ import (
 type lanes struct {
 	slots       int                                // calls in flight at the most
 	maxSettling int                                // verdicts not yet acknowledged at the most
-	alive       func(now time.Time) bool           // whether the membership holds, see member.alive
+	alive       func(now time.Time) bool           // whether the membership holds, see group.Member.LeaseValid
 	gate        *gate                              // whether the gateway may be called
 	call        func(context.Context, *task, pass) // makes one call; not under the lock
 	// unasked settles a task without a call and returns true, or returns false

@@ -162,7 +162,8 @@ func decodeBits(committed int64, b []byte) ([]span, error) {
 }
 
 func metadataSum(topic string, partition int, committed int64, payload []byte) uint32 {
-	place := appendString(nil, topic)
+	place := binary.BigEndian.AppendUint16(nil, uint16(len(topic)))
+	place = append(place, topic...)
 	place = binary.BigEndian.AppendUint32(place, uint32(partition))
 	place = binary.BigEndian.AppendUint64(place, uint64(committed))
 	return crc32.Update(crc32.Checksum(place, castagnoli), castagnoli, payload)

@@ -1,6 +1,10 @@
 package consumer
 
-import "hash/crc32"
+import (
+	"hash/crc32"
+
+	"github.com/closeorder/closeorder/internal/kafka"
+)
 
 // partitioner is a rule by which clients of Kafka choose the partition of a
 // record from its key. What real clients choose is in
@@ -44,7 +48,7 @@ const (
 )
 
 func hashesOf(key []byte) hashes {
-	return hashes{ofMurmur2: murmur2(key), ofCRC32: crc32.ChecksumIEEE(key), ofFNV1a: fnv1a(key), ofLegacy: legacyMurmur2(key)}
+	return hashes{ofMurmur2: kafka.Murmur2(key), ofCRC32: crc32.ChecksumIEEE(key), ofFNV1a: fnv1a(key), ofLegacy: legacyMurmur2(key)}
 }
 
 // positive clears the sign, as Java's Utils.toPositive does.
@@ -56,40 +60,6 @@ func unsigned(hash uint32, partitions int) int { return int(uint64(hash) % uint6
 func absolute(hash uint32, partitions int) int {
 	n := int64(int32(hash)) % int64(partitions)
 	return int(max(n, -n))
-}
-
-const (
-	murmurSeed = 0x9747b28c
-	murmurM    = 0x5bd1e995
-	murmurR    = 24
-)
-
-// murmur2 is org.apache.kafka.common.utils.Utils.murmur2.
-func murmur2(key []byte) uint32 {
-	h := uint32(murmurSeed) ^ uint32(len(key))
-	for ; len(key) >= 4; key = key[4:] {
-		k := uint32(key[0]) | uint32(key[1])<<8 | uint32(key[2])<<16 | uint32(key[3])<<24
-		k *= murmurM
-		k ^= k >> murmurR
-		k *= murmurM
-		h *= murmurM
-		h ^= k
-	}
-	switch len(key) {
-	case 3:
-		h ^= uint32(key[2]) << 16
-		fallthrough
-	case 2:
-		h ^= uint32(key[1]) << 8
-		fallthrough
-	case 1:
-		h ^= uint32(key[0])
-		h *= murmurM
-	}
-	h ^= h >> 13
-	h *= murmurM
-	h ^= h >> 15
-	return h
 }
 
 // fnv1a is hash/fnv's New32a, without its allocation.
@@ -106,7 +76,12 @@ func fnv1a(key []byte) uint32 {
 // the name LegacyPartitioner: it multiplies floating-point numbers, which lose
 // their lowest bits, and hashes the last bytes twice.
 func legacyMurmur2(key []byte) uint32 {
-	h := float64(int32(uint32(murmurSeed) ^ uint32(len(key))))
+	const (
+		seed = 0x9747b28c
+		m    = 0x5bd1e995
+		r    = 24
+	)
+	h := float64(int32(uint32(seed) ^ uint32(len(key))))
 	at := func(i int) uint32 {
 		if i < len(key) {
 			return uint32(key[i])
@@ -115,10 +90,10 @@ func legacyMurmur2(key []byte) uint32 {
 	}
 	for i := 0; i < len(key); i += 4 {
 		k := float64(at(i)+at(i+1)<<8+at(i+2)<<16) + float64(int32(at(i+3)<<24))
-		k *= murmurM
-		k = float64(int32(toUint32(k) ^ toUint32(k)>>murmurR))
-		k *= murmurM
-		h *= murmurM
+		k *= m
+		k = float64(int32(toUint32(k) ^ toUint32(k)>>r))
+		k *= m
+		h *= m
 		h = float64(int32(toUint32(h) ^ toUint32(k)))
 	}
 	rest := len(key) &^ 3
@@ -132,10 +107,10 @@ func legacyMurmur2(key []byte) uint32 {
 		fallthrough
 	case 1:
 		xor(at(rest))
-		h *= murmurM
+		h *= m
 	}
 	xor(toUint32(h) >> 13)
-	h *= murmurM
+	h *= m
 	xor(toUint32(h) >> 15)
 	return toUint32(h)
 }

@@ -3,12 +3,12 @@ package consumer
 import (
 	"context"
 	"errors"
-	"fmt"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/closeorder/closeorder/events"
-	"github.com/segmentio/kafka-go"
+	"github.com/closeorder/closeorder/internal/kafka"
 	"github.com/sirupsen/logrus"
 )
 
@@ -35,13 +35,6 @@ var (
 	errFencedOff = errors.New("not published: the partition was lost or the worker stopped")
 )
 
-const (
-	// Most that one produce request carries. Apache Kafka refuses batches of
-	// more than 1 MiB by default.
-	maxBatchRecords = 1000
-	maxBatchBytes   = 512 << 10
-)
-
 // publisher writes records with acks=all: one batcher per partition, one
 // request of it in flight at a time, so that records of one request's partition
 // keep their order. A batcher sends what has queued up while the request before was
@@ -53,8 +46,8 @@ const (
 // producer in kafka-go: a retry after a lost answer writes twice, which is
 // why event ids are derived.
 type publisher struct {
-	cluster *cluster
-	// alive reports whether the membership holds, see member.alive. While it
+	client *kafka.Client
+	// alive reports whether the membership holds, see group.Member.LeaseValid. While it
 	// does not nothing is sent: the partitions may be another's, who publishes
 	// for them.
 	alive  func(now time.Time) bool
@@ -74,8 +67,8 @@ type topicQueue struct {
 	asking   bool
 }
 
-func newPublisher(c *cluster, alive func(time.Time) bool, log logrus.FieldLogger) *publisher {
-	p := &publisher{cluster: c, alive: alive, log: log, topics: make(map[string]*topicQueue)}
+func newPublisher(c *kafka.Client, alive func(time.Time) bool, log logrus.FieldLogger) *publisher {
+	p := &publisher{client: c, alive: alive, log: log, topics: make(map[string]*topicQueue)}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	return p
 }
@@ -132,10 +125,10 @@ const leaseLook = 100 * time.Millisecond
 // resolve finds out how many partitions a topic has, starts its batchers and
 // routes what has waited.
 func (p *publisher) resolve(topic string) {
-	retry := newPause(50*time.Millisecond, 5*time.Second)
+	retry := kafka.NewPause(50*time.Millisecond, 5*time.Second)
 	for {
-		counts, err := p.cluster.partitionCounts(p.ctx, topic)
-		if err == nil && counts[topic] > 0 {
+		counts, err := p.client.Partitions(p.ctx, topic)
+		if err == nil {
 			p.mu.Lock()
 			defer p.mu.Unlock()
 			q := p.topics[topic]
@@ -152,7 +145,7 @@ func (p *publisher) resolve(topic string) {
 			return
 		}
 		p.log.WithField("topic", topic).WithError(err).Error("cannot publish: intake is held, nothing is lost")
-		if retry.wait(p.ctx) != nil {
+		if retry.Wait(p.ctx) != nil {
 			return
 		}
 	}
@@ -223,9 +216,9 @@ func (b *batcher) run() {
 func (b *batcher) take(batch []publication) []publication {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for bytes := 0; b.queue.len() > 0 && len(batch) < maxBatchRecords; {
-		bytes += sizeOf(b.queue.first().msg)
-		if len(batch) > 0 && bytes > maxBatchBytes {
+	for bytes := 0; b.queue.len() > 0 && len(batch) < kafka.BatchRecords; {
+		bytes += kafka.Size(b.queue.first().msg)
+		if len(batch) > 0 && bytes > kafka.BatchBytes {
 			break
 		}
 		batch = append(batch, b.queue.pop())
@@ -235,48 +228,39 @@ func (b *batcher) take(batch []publication) []publication {
 
 // send writes a batch and answers each of its records.
 func (b *batcher) send(ctx context.Context, batch []publication) {
-	retry := newPause(20*time.Millisecond, 2*time.Second)
+	retry := kafka.NewPause(20*time.Millisecond, 2*time.Second)
 	failing := false
 	for {
-		live := batch[:0]
-		for _, pub := range batch {
-			if pub.fence.Err() != nil {
+		batch = slices.DeleteFunc(batch, func(pub publication) bool {
+			fenced := pub.fence.Err() != nil
+			if fenced {
 				pub.done(errFencedOff)
-				continue
 			}
-			live = append(live, pub)
-		}
-		if batch = live; len(batch) == 0 {
+			return fenced
+		})
+		if len(batch) == 0 {
 			return
 		}
-		if !b.publisher.alive(time.Now()) {
-			if sleep(ctx, leaseLook) != nil {
-				finishAll(batch, errFencedOff)
-				return
-			}
-			continue
-		}
-		err := b.produce(ctx, batch)
+		n, err := kafka.Halve(batch, func(part []publication) error { return b.produce(ctx, part) },
+			kafka.TooLarge, func(pub publication, _ error) { pub.done(errTooLarge) })
+		batch = batch[n:]
 		switch {
 		case err == nil:
 			if failing {
 				b.logger().Info("publishing again")
 			}
-			finishAll(batch, nil)
 			return
 		case ctx.Err() != nil:
 			finishAll(batch, errFencedOff)
 			return
-		case tooLarge(err):
-			if len(batch) == 1 {
-				batch[0].done(errTooLarge)
+		case errors.Is(err, errFencedOff):
+			continue
+		case errors.Is(err, errLeaseOver):
+			if kafka.Sleep(ctx, leaseLook) != nil {
+				finishAll(batch, errFencedOff)
 				return
 			}
-			// Which record it is the broker does not say: halve.
-			half := len(batch) / 2
-			b.send(ctx, batch[:half])
-			b.send(ctx, batch[half:])
-			return
+			continue
 		}
 		if b.retired(batch) {
 			return
@@ -285,7 +269,7 @@ func (b *batcher) send(ctx context.Context, batch []publication) {
 			failing = true
 			b.logger().WithError(err).Warn("publishing fails: trying until it is acknowledged, intake is held when too much waits")
 		}
-		if retry.wait(ctx) != nil {
+		if retry.Wait(ctx) != nil {
 			finishAll(batch, errFencedOff)
 			return
 		}
@@ -297,8 +281,8 @@ func (b *batcher) send(ctx context.Context, batch []publication) {
 // there are.
 func (b *batcher) retired(batch []publication) bool {
 	p := b.publisher
-	counts, err := p.cluster.partitionCounts(p.ctx, b.topic)
-	if err != nil || counts[b.topic] == 0 || b.id < counts[b.topic] {
+	counts, err := p.client.Partitions(p.ctx, b.topic)
+	if err != nil || b.id < counts[b.topic] {
 		return false
 	}
 	b.logger().Warn("the topic has fewer partitions now: publishing to those")
@@ -321,62 +305,31 @@ func (b *batcher) logger() logrus.FieldLogger {
 	return b.publisher.log.WithFields(logrus.Fields{"topic": b.topic, "partition": b.id})
 }
 
-// produce sends one request. The records are built anew each time: kafka-go
-// reads them empty.
+// errLeaseOver says that the membership does not hold at present.
+var errLeaseOver = errors.New("not published: the partition may be another's")
+
+// produce sends one request if all fences stand, and finishes its records when
+// they are acknowledged.
 func (b *batcher) produce(ctx context.Context, batch []publication) error {
-	ctx, cancel := context.WithTimeout(ctx, produceTimeout)
-	defer cancel()
-	now := time.Now()
-	records := make([]kafka.Record, len(batch))
+	messages := make([]events.Message, len(batch))
 	for i, pub := range batch {
-		records[i] = kafka.Record{
-			Time:    now,
-			Key:     kafka.NewBytes(pub.msg.Key),
-			Value:   kafka.NewBytes(pub.msg.Value),
-			Headers: kafkaHeaders(pub.msg.Headers),
+		if pub.fence.Err() != nil {
+			return errFencedOff
 		}
+		messages[i] = pub.msg
 	}
-	res, err := b.publisher.cluster.client.Produce(ctx, &kafka.ProduceRequest{
-		Topic: b.topic, Partition: b.id, RequiredAcks: kafka.RequireAll,
-		Records: kafka.NewRecordReader(records...),
-	})
-	if err != nil {
+	if !b.publisher.alive(time.Now()) {
+		return errLeaseOver
+	}
+	if _, err := b.publisher.client.Produce(ctx, b.topic, b.id, messages, kafka.Uncompressed); err != nil {
 		return err
 	}
-	if res.Error != nil {
-		return fmt.Errorf("produce: %w", res.Error)
-	}
+	finishAll(batch, nil)
 	return nil
-}
-
-// tooLarge says whether the broker refuses a batch for its size for good.
-// Every other error is worth another try.
-func tooLarge(err error) bool {
-	return errors.Is(err, kafka.MessageSizeTooLarge) || errors.Is(err, kafka.RecordListTooLarge)
 }
 
 func finishAll(batch []publication, err error) {
 	for _, pub := range batch {
 		pub.done(err)
 	}
-}
-
-func kafkaHeaders(headers []events.Header) []kafka.Header {
-	if headers == nil {
-		return nil
-	}
-	out := make([]kafka.Header, len(headers))
-	for i, h := range headers {
-		out[i] = kafka.Header{Key: h.Key, Value: h.Value}
-	}
-	return out
-}
-
-// sizeOf is about what a record takes on the wire and in memory.
-func sizeOf(m events.Message) int {
-	n := len(m.Key) + len(m.Value) + 64
-	for _, h := range m.Headers {
-		n += len(h.Key) + len(h.Value) + 8
-	}
-	return n
 }

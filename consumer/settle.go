@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/closeorder/closeorder/events"
+	"github.com/closeorder/closeorder/internal/kafka"
 	"github.com/sirupsen/logrus"
 )
 
@@ -145,7 +146,7 @@ func (w *Worker) publishRecord(t *task, r record, done func(error)) {
 				// the limit.
 				log.Error("cannot publish: raise max.message.bytes of the topic; the request stays uncommitted")
 				w.wg.Go(func() {
-					if err := sleep(t.partition.owned, time.Minute); err != nil {
+					if err := kafka.Sleep(t.partition.owned, time.Minute); err != nil {
 						done(errFencedOff)
 						return
 					}

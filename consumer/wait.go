@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/closeorder/closeorder/events"
+	"github.com/closeorder/closeorder/internal/kafka"
 )
 
 // wait lets a request wait for its merchant, which a says is held, and returns
@@ -80,7 +81,7 @@ func (w *Worker) wake(p *partition, scope Scope) {
 // succeedProbers lets one who waits probe where nobody does: the prober went
 // with its partition, had to make room, or found out something else.
 func (w *Worker) succeedProbers(ctx context.Context) {
-	for sleep(ctx, 2*probeEvery) == nil {
+	for kafka.Sleep(ctx, 2*probeEvery) == nil {
 		if vacant := w.holds.vacancies(time.Now()); len(vacant) > 0 {
 			w.succeed(vacant, events.Order{})
 		}

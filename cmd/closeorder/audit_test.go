@@ -16,7 +16,7 @@ import (
 	"github.com/closeorder/closeorder/internal/broker"
 	"github.com/closeorder/closeorder/internal/config"
 	"github.com/closeorder/closeorder/internal/gatewaysim"
-	"github.com/closeorder/closeorder/internal/topicreader"
+	"github.com/closeorder/closeorder/internal/kafka"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
@@ -115,7 +115,7 @@ func withoutOne(t *testing.T, b *broker.Broker, which func(events.Outcome) bool)
 	}
 	var kept []events.Message
 	var gone []events.Source
-	if err := r.Read(ctx, topic, from, to, func(rec topicreader.Record) error {
+	if err := r.Read(ctx, topic, from, to, func(rec kafka.Record) error {
 		if o, err := events.DecodeOutcome(rec.Message); err == nil && which(o) {
 			gone = append(gone, o.Source)
 		} else {

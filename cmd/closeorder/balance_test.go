@@ -8,7 +8,7 @@ import (
 	"github.com/closeorder/closeorder/events"
 	"github.com/closeorder/closeorder/internal/broker"
 	"github.com/closeorder/closeorder/internal/config"
-	"github.com/closeorder/closeorder/internal/topicreader"
+	"github.com/closeorder/closeorder/internal/kafka"
 )
 
 // TestTheBalanceFindsWhatIsWrong plants holes and contradictions in the topics.
@@ -89,7 +89,7 @@ func TestTheBalanceFindsWhatIsWrong(t *testing.T) {
 			}
 			defer c.close()
 			w, r, ctx := c.writer(), c.reader(), t.Context()
-			began := map[string]topicreader.Offsets{}
+			began := map[string]kafka.Offsets{}
 			for _, topic := range cfg.Topics.All()[:3] {
 				if began[topic], err = r.End(ctx, topic); err != nil {
 					t.Fatal(err)

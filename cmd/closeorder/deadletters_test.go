@@ -18,7 +18,7 @@ import (
 	"github.com/closeorder/closeorder/internal/config"
 	"github.com/closeorder/closeorder/internal/deadletters"
 	"github.com/closeorder/closeorder/internal/gatewaysim"
-	"github.com/closeorder/closeorder/internal/topicreader"
+	"github.com/closeorder/closeorder/internal/kafka"
 )
 
 // TestTheLifeOfADeadLetter is the whole story: requests of a merchant that
@@ -157,7 +157,7 @@ func TestAReplayThatIsInterruptedSaysSoAndGoesOn(t *testing.T) {
 	}
 	replay := launch(t, env, "", "deadletters", "replay", "--yes", "--rate", "2")
 	seen := errors.New("seen")
-	err = c.reader().Read(t.Context(), cfg.Topics.Requests, from, nil, func(topicreader.Record) error { return seen })
+	err = c.reader().Read(t.Context(), cfg.Topics.Requests, from, nil, func(kafka.Record) error { return seen })
 	if err != seen {
 		t.Fatal(err)
 	}
@@ -176,7 +176,7 @@ func TestAReplayThatIsInterruptedSaysSoAndGoesOn(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := c.reader().Read(t.Context(), cfg.Topics.Requests, from, to, func(r topicreader.Record) error {
+	if err := c.reader().Read(t.Context(), cfg.Topics.Requests, from, to, func(r kafka.Record) error {
 		orders[string(r.Key)]++
 		return nil
 	}); err != nil {
@@ -320,7 +320,7 @@ func arrive(t *testing.T, b *broker.Broker, topic string, n int) {
 		t.Fatal(err)
 	}
 	all := errors.New("all there")
-	if err := c.reader().Read(ctx, topic, from, nil, func(topicreader.Record) error {
+	if err := c.reader().Read(ctx, topic, from, nil, func(kafka.Record) error {
 		if n--; n == 0 {
 			return all
 		}

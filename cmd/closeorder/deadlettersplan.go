@@ -10,7 +10,7 @@ import (
 
 	"github.com/closeorder/closeorder/events"
 	"github.com/closeorder/closeorder/internal/deadletters"
-	"github.com/closeorder/closeorder/internal/topicwriter"
+	"github.com/closeorder/closeorder/internal/kafka"
 )
 
 // replayPrinter says what a replay does, and did.
@@ -81,7 +81,7 @@ func (p *replayPrinter) line(s deadletters.Step) replayLine {
 	if s.Skip != deadletters.Unreadable {
 		l.Source = &s.Source
 	}
-	if s.Skip == "" && s.To != topicwriter.ByKey {
+	if s.Skip == "" && s.To != kafka.ByKey {
 		l.ToPartition = &s.To
 	}
 	landed, sent := p.sent[s.At]
@@ -144,7 +144,7 @@ func (p *replayPrinter) table() {
 		switch l.Action {
 		case wouldReplay:
 			colour, action = green, "replay"
-			if s.To == topicwriter.ByKey {
+			if s.To == kafka.ByKey {
 				note = fmt.Sprintf("its key decides the partition: it came from %s, partition %d", s.Source.Topic, s.Source.Partition)
 			}
 		case didReplay:

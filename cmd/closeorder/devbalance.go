@@ -12,7 +12,7 @@ import (
 
 	"github.com/closeorder/closeorder/events"
 	"github.com/closeorder/closeorder/internal/config"
-	"github.com/closeorder/closeorder/internal/topicreader"
+	"github.com/closeorder/closeorder/internal/kafka"
 )
 
 // balance is what the topics say: every request with its one outcome.
@@ -28,16 +28,16 @@ type balance struct {
 }
 
 // readBalance reads all three topics from where they began up to now.
-func readBalance(ctx context.Context, r *topicreader.Reader, topics config.Topics, began map[string]topicreader.Offsets) (*balance, error) {
+func readBalance(ctx context.Context, r *kafka.Reader, topics config.Topics, began map[string]kafka.Offsets) (*balance, error) {
 	b := &balance{
 		requests: map[events.Source]bool{}, outcomes: map[events.Source]events.Outcome{},
 		results: map[events.Result]map[string]int{},
 	}
 	for _, part := range []struct {
 		topic string
-		each  func(topicreader.Record) error
+		each  func(kafka.Record) error
 	}{
-		{topics.Requests, func(r topicreader.Record) error { b.requests[r.Source()] = false; return nil }},
+		{topics.Requests, func(r kafka.Record) error { b.requests[r.Source()] = false; return nil }},
 		{topics.Outcomes, b.outcome},
 		{topics.DeadLetters, b.deadLetter},
 	} {
@@ -58,7 +58,7 @@ func readBalance(ctx context.Context, r *topicreader.Reader, topics config.Topic
 	return b, nil
 }
 
-func (b *balance) outcome(r topicreader.Record) error {
+func (b *balance) outcome(r kafka.Record) error {
 	o, err := events.DecodeOutcome(r.Message)
 	if err != nil {
 		b.contradict++
@@ -81,7 +81,7 @@ func (b *balance) outcome(r topicreader.Record) error {
 	return nil
 }
 
-func (b *balance) deadLetter(r topicreader.Record) error {
+func (b *balance) deadLetter(r kafka.Record) error {
 	d, err := events.DecodeDeadLetter(r.Message)
 	switch o, ok := b.outcomes[d.Source]; {
 	case err != nil:

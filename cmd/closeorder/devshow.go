@@ -10,8 +10,7 @@ import (
 
 	"github.com/closeorder/closeorder/events"
 	"github.com/closeorder/closeorder/internal/config"
-	"github.com/closeorder/closeorder/internal/topicreader"
-	"github.com/closeorder/closeorder/internal/topicwriter"
+	"github.com/closeorder/closeorder/internal/kafka"
 )
 
 // show is the part of dev that sends requests and looks at outcomes. It sees
@@ -22,14 +21,14 @@ type show struct {
 	cluster *cluster
 	topics  config.Topics
 	printer *outcomePrinter
-	reader  *topicreader.Reader
-	began   map[string]topicreader.Offsets // by topic: what was there before
+	reader  *kafka.Reader
+	began   map[string]kafka.Offsets // by topic: what was there before
 
 	mu       sync.Mutex
 	sent     bool                   // all sample requests are
 	open     map[events.Source]bool // sample requests without an outcome
 	early    map[events.Source]bool // outcomes that came before we knew where their request landed
-	next     topicreader.Offsets    // of the outcome topic
+	next     kafka.Offsets          // of the outcome topic
 	answered chan struct{}
 	lastSeen time.Time
 }
@@ -38,7 +37,7 @@ type show struct {
 func (s *show) begin(ctx context.Context) error {
 	s.reader = s.cluster.reader()
 	s.printer = s.app.outcomePrinter(s.options.json, shortTime)
-	s.began = map[string]topicreader.Offsets{}
+	s.began = map[string]kafka.Offsets{}
 	s.open, s.early, s.answered = map[events.Source]bool{}, map[events.Source]bool{}, make(chan struct{})
 	for _, topic := range s.topics.All() {
 		at, err := where{end: true}.offsets(ctx, s.reader, topic)
@@ -127,11 +126,11 @@ func (s *show) await(ctx context.Context) error {
 }
 
 // view prints outcomes up to to, for ever when it is nil.
-func (s *show) view(ctx context.Context, to topicreader.Offsets) error {
+func (s *show) view(ctx context.Context, to kafka.Offsets) error {
 	s.mu.Lock()
 	from := maps.Clone(s.next)
 	s.mu.Unlock()
-	return s.reader.Read(ctx, s.topics.Outcomes, from, to, func(r topicreader.Record) error {
+	return s.reader.Read(ctx, s.topics.Outcomes, from, to, func(r kafka.Record) error {
 		s.mu.Lock()
 		s.next[r.Partition] = r.Offset + 1
 		s.lastSeen = time.Now()
@@ -158,7 +157,7 @@ func (s *show) view(ctx context.Context, to topicreader.Offsets) error {
 // viewRetries prints what is put off. It is for looking only: the outcomes
 // are what counts, so that a failure ends nothing.
 func (s *show) viewRetries(ctx context.Context, topic string) {
-	err := s.reader.Read(ctx, topic, s.began[topic], nil, func(r topicreader.Record) error {
+	err := s.reader.Read(ctx, topic, s.began[topic], nil, func(r kafka.Record) error {
 		if retry, err := events.DecodeRetry(r.Message); err == nil {
 			s.printer.printLater(retry, r.Time)
 		}
@@ -170,7 +169,7 @@ func (s *show) viewRetries(ctx context.Context, topic string) {
 }
 
 // landed notes where sample requests landed.
-func (s *show) landed(results []topicwriter.Result) {
+func (s *show) landed(results []kafka.Result) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, r := range results {

@@ -3,16 +3,13 @@ package main
 import (
 	"context"
 	"fmt"
-	"net"
 	"regexp"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/closeorder/closeorder/internal/config"
-	"github.com/closeorder/closeorder/internal/topicreader"
-	"github.com/closeorder/closeorder/internal/topicwriter"
-	"github.com/segmentio/kafka-go"
+	"github.com/closeorder/closeorder/internal/kafka"
 )
 
 // reachTimeout is how long a command waits for brokers that do not answer.
@@ -23,37 +20,19 @@ const reachTimeout = 20 * time.Second
 const patience = 2 * time.Minute
 
 // cluster is a command's way to Kafka.
-type cluster struct {
-	client *kafka.Client
-	notify func(topic string, partition int, err error)
-	close  func()
-}
+type cluster struct{ client *kafka.Client }
 
 // cluster makes one; nothing is dialled. close it to end its goroutines.
 func (a *app) cluster(cfg config.Config) (*cluster, error) {
-	sasl, err := cfg.Kafka.SASL.Client()
+	to, err := cfg.Kafka.Client()
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	transport := &kafka.Transport{
-		Dial:           (&net.Dialer{Timeout: 5 * time.Second}).DialContext,
-		MetadataTTL:    time.Second,
-		MetadataTopics: cfg.Topics.All(),
-		ClientID:       cfg.Kafka.ClientID,
-		TLS:            cfg.Kafka.TLS.Config(),
-		SASL:           sasl,
-		Context:        ctx,
-	}
-	return &cluster{
-		client: &kafka.Client{Addr: kafka.TCP(cfg.Kafka.Brokers...), Timeout: 30 * time.Second, Transport: transport},
-		notify: a.notifier(strings.Join(cfg.Kafka.Brokers, ",")),
-		close: func() {
-			cancel()
-			transport.CloseIdleConnections()
-		},
-	}, nil
+	to.OnRetry = a.notifier(strings.Join(to.Brokers, ","))
+	return &cluster{kafka.Open(to, cfg.Topics.All()...)}, nil
 }
+
+func (c *cluster) close() { c.client.Close() }
 
 // notifyEvery is how soon the same kind of trouble is told again.
 const notifyEvery = time.Minute
@@ -87,37 +66,17 @@ var (
 // plain is an error for people: without the names of Go methods.
 func plain(err error) string { return method.ReplaceAllString(err.Error(), "") }
 
-// untilEnd makes a notify that is silent from the end of ctx on: what fails
-// then fails because the time is over, and connections notice their deadline
-// a moment before ctx does.
-func untilEnd(ctx context.Context, notify func(string, int, error)) func(string, int, error) {
-	return func(topic string, partition int, err error) {
-		deadline, ends := ctx.Deadline()
-		if notify == nil || ctx.Err() != nil || ends && !time.Now().Before(deadline) {
-			return
-		}
-		notify(topic, partition, err)
-	}
+func (c *cluster) reader() *kafka.Reader {
+	return &kafka.Reader{Client: c.client, Patience: patience}
 }
 
-// bounded is a reader for questions and readings that end with ctx.
-func bounded(ctx context.Context, r *topicreader.Reader) *topicreader.Reader {
-	own := *r
-	own.OnRetry = untilEnd(ctx, r.OnRetry)
-	return &own
-}
-
-func (c *cluster) reader() *topicreader.Reader {
-	return &topicreader.Reader{Client: c.client, Patience: patience, OnRetry: c.notify}
-}
-
-func (c *cluster) writer() *topicwriter.Writer {
-	return &topicwriter.Writer{Client: c.client, OnRetry: c.notify}
+func (c *cluster) writer() *kafka.Writer {
+	return &kafka.Writer{Client: c.client}
 }
 
 // exist names all topics that are missing, if the cluster can be reached.
 func (c *cluster) exist(ctx context.Context, topics ...string) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, reachTimeout, errUnreached)
 	defer cancel()
-	return bounded(ctx, c.reader()).Exist(ctx, topics...)
+	return c.reader().Exist(ctx, topics...)
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -40,25 +39,6 @@ func TestTroubleWithKafkaIsToldOncePerKind(t *testing.T) {
 			})
 		})
 	}
-}
-
-// A connection notices its deadline before the context does: neither is news.
-func TestTheEndOfAWaitIsNoTroubleWithKafka(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		told := 0
-		count := func(string, int, error) { told++ }
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-		defer cancel()
-		untilEnd(ctx, count)("t", 0, errors.New("before"))
-		time.Sleep(time.Second) // of the bubble: the deadline itself
-		untilEnd(ctx, count)("t", 0, errors.New("at the deadline"))
-		interrupted, stop := stoppable(t.Context())
-		stop()
-		untilEnd(interrupted, count)("t", 0, errors.New("after a stop"))
-		if told != 1 {
-			t.Errorf("told %d times", told)
-		}
-	})
 }
 
 // A listener for TLS that is talked to without hangs up or says nothing.

@@ -14,7 +14,7 @@ import (
 	"github.com/closeorder/closeorder/closer"
 	"github.com/closeorder/closeorder/internal/broker"
 	"github.com/closeorder/closeorder/internal/gatewaysim"
-	"github.com/closeorder/closeorder/internal/topicwriter"
+	"github.com/closeorder/closeorder/internal/kafka"
 )
 
 func TestDevEndsWithABalanceThatAddsUp(t *testing.T) {
@@ -367,7 +367,7 @@ func TestSimulateServesUntilItIsStopped(t *testing.T) {
 }
 
 func TestAFailedPublishingSaysHowFarItCame(t *testing.T) {
-	missing := &topicwriter.MissingTopicError{Topic: "r"}
+	missing := &kafka.MissingTopicsError{Topics: []string{"r"}}
 	for _, tt := range []struct {
 		what      string
 		published int

@@ -9,7 +9,7 @@ import (
 
 	"github.com/closeorder/closeorder/events"
 	"github.com/closeorder/closeorder/internal/config"
-	"github.com/closeorder/closeorder/internal/topicreader"
+	"github.com/closeorder/closeorder/internal/kafka"
 	"github.com/spf13/cobra"
 )
 
@@ -42,7 +42,7 @@ closeorder outcomes --from beginning --no-follow --json | jq 'select(.outcome ==
 		}
 		defer c.close()
 		ctx, topic, reader := cmd.Context(), cfg.Topics.Outcomes, c.reader()
-		reader.OnGap = func(g topicreader.Gap) {
+		reader.OnGap = func(g kafka.Gap) {
 			fmt.Fprintf(a.stderr, "closeorder: %s, partition %d: offsets %d to %d are gone\n", g.Topic, g.Partition, g.From, g.To-1)
 		}
 		at, err := start.offsets(ctx, reader, topic)
@@ -51,7 +51,7 @@ closeorder outcomes --from beginning --no-follow --json | jq 'select(.outcome ==
 		}
 		printer := a.outcomePrinter(*asJSON, longTime)
 		printed := 0
-		each := func(r topicreader.Record) error {
+		each := func(r kafka.Record) error {
 			o, err := events.DecodeOutcome(r.Message)
 			if err != nil {
 				fmt.Fprintf(a.stderr, "closeorder: %s, partition %d, offset %d is no outcome: %s\n", r.Topic, r.Partition, r.Offset, cell(err.Error()))
@@ -127,10 +127,9 @@ func parseWhere(s string, now time.Time) (where, error) {
 }
 
 // offsets asks the cluster, and not for ever.
-func (w where) offsets(ctx context.Context, r *topicreader.Reader, topic string) (topicreader.Offsets, error) {
+func (w where) offsets(ctx context.Context, r *kafka.Reader, topic string) (kafka.Offsets, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, reachTimeout, errUnreached)
 	defer cancel()
-	r = bounded(ctx, r)
 	switch {
 	case w.end:
 		return r.End(ctx, topic)

@@ -15,7 +15,7 @@ import (
 
 	"github.com/closeorder/closeorder/events"
 	"github.com/closeorder/closeorder/internal/config"
-	"github.com/closeorder/closeorder/internal/topicwriter"
+	"github.com/closeorder/closeorder/internal/kafka"
 	"github.com/spf13/cobra"
 )
 
@@ -258,7 +258,7 @@ func (a *app) publishRequests(ctx context.Context, cfg config.Config, o requestO
 		}
 		var failure error
 		for i, r := range results {
-			var never *topicwriter.RefusedError
+			var never *kafka.RefusedError
 			switch {
 			case r.Err == nil:
 				published++
@@ -291,7 +291,7 @@ func (a *app) publishRequests(ctx context.Context, cfg config.Config, o requestO
 // unpublished says how far a publishing came that failed. A topic that is not
 // there took nothing; what else failed may have been written all the same.
 func unpublished(published, total int, failure error) error {
-	var missing *topicwriter.MissingTopicError
+	var missing *kafka.MissingTopicsError
 	switch certain := errors.As(failure, &missing); {
 	case certain && published == 0:
 		return fmt.Errorf("nothing was published: %w", failure)
@@ -322,7 +322,7 @@ func (a *app) printRefused(refused []refusedRequest) {
 	}
 }
 
-func (c *cluster) publish(ctx context.Context, topic string, requests []events.Request, bar *progress) ([]topicwriter.Result, error) {
+func (c *cluster) publish(ctx context.Context, topic string, requests []events.Request, bar *progress) ([]kafka.Result, error) {
 	now := time.Now()
 	messages := make([]events.Message, len(requests))
 	for i, r := range requests {

@@ -9,7 +9,7 @@ import (
 	"github.com/closeorder/closeorder/events"
 	"github.com/closeorder/closeorder/internal/broker"
 	"github.com/closeorder/closeorder/internal/config"
-	"github.com/closeorder/closeorder/internal/topicreader"
+	"github.com/closeorder/closeorder/internal/kafka"
 )
 
 // TestRequestInput runs every input of testdata/cmd/request through
@@ -75,7 +75,7 @@ func TestARequestIDIsKeptAlsoWhereItIsTheOneThatWouldBeDerived(t *testing.T) {
 		t.Fatal(err)
 	}
 	n := 0
-	if err := r.Read(t.Context(), cfg.Topics.Requests, from, to, func(rec topicreader.Record) error {
+	if err := r.Read(t.Context(), cfg.Topics.Requests, from, to, func(rec kafka.Record) error {
 		n++
 		q, err := events.DecodeRequest(rec.Message)
 		if derived := q.RequestID == "order/1/"+q.OutTradeNo; err != nil || derived != strings.HasPrefix(q.OutTradeNo, "T") {

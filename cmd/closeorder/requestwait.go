@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/closeorder/closeorder/events"
-	"github.com/closeorder/closeorder/internal/topicreader"
+	"github.com/closeorder/closeorder/internal/kafka"
 )
 
 // asked is what an outcome says it answers.
@@ -21,9 +21,9 @@ type asked struct {
 // none and sees none of earlier requests of the same name.
 type waiter struct {
 	app     *app
-	reader  *topicreader.Reader
+	reader  *kafka.Reader
 	topic   string
-	from    topicreader.Offsets
+	from    kafka.Offsets
 	open    map[asked]int
 	total   int
 	printer *outcomePrinter
@@ -67,7 +67,7 @@ func (w *waiter) wait(ctx context.Context, timeout time.Duration) error {
 	defer cancel()
 	bar := w.app.progress("answered", w.total)
 	seen := map[string]bool{}
-	err := bounded(waitCtx, w.reader).Read(waitCtx, w.topic, w.from, nil, func(r topicreader.Record) error {
+	err := w.reader.Read(waitCtx, w.topic, w.from, nil, func(r kafka.Record) error {
 		o, err := events.DecodeOutcome(r.Message)
 		if err != nil {
 			return nil // of somebody else

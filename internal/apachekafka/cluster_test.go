@@ -14,25 +14,19 @@ import (
 	"testing"
 	"time"
 
-	"github.com/segmentio/kafka-go"
+	"github.com/closeorder/closeorder/events"
+	"github.com/closeorder/closeorder/internal/kafka"
 )
 
-// produce writes values with kafka-go and acks=all, again and again until each
-// is acknowledged: leaders move in these tests.
+// produce writes values with acks=all, again and again until each is
+// acknowledged: leaders move in these tests.
 func produce(ctx context.Context, t *testing.T, c *Cluster, topic string, partition int, values ...string) {
 	t.Helper()
-	transport := &kafka.Transport{MetadataTTL: 200 * time.Millisecond}
-	defer transport.CloseIdleConnections()
-	client := &kafka.Client{Addr: kafka.TCP(c.Addrs()...), Timeout: 10 * time.Second, Transport: transport}
+	client := kafka.Open(kafka.Config{Brokers: c.Addrs()})
+	defer client.Close()
 	for _, value := range values {
 		for {
-			res, err := client.Produce(ctx, &kafka.ProduceRequest{
-				Topic: topic, Partition: partition, RequiredAcks: kafka.RequireAll,
-				Records: kafka.NewRecordReader(kafka.Record{Time: time.Now(), Value: kafka.NewBytes([]byte(value))}),
-			})
-			if err == nil {
-				err = res.Error
-			}
+			_, err := client.Produce(ctx, topic, partition, []events.Message{{Value: []byte(value)}}, kafka.Uncompressed)
 			if err == nil {
 				break
 			}
@@ -61,22 +55,14 @@ func consume(ctx context.Context, t *testing.T, c *Cluster, topic string, n int,
 // written is the number of records in a topic.
 func written(ctx context.Context, t *testing.T, c *Cluster, topic string, partitions int) (n int) {
 	t.Helper()
-	transport := &kafka.Transport{}
-	defer transport.CloseIdleConnections()
-	client := &kafka.Client{Addr: kafka.TCP(c.Addrs()...), Timeout: 10 * time.Second, Transport: transport}
-	var ends []kafka.OffsetRequest
+	client := kafka.Open(kafka.Config{Brokers: c.Addrs()})
+	defer client.Close()
 	for p := range partitions {
-		ends = append(ends, kafka.LastOffsetOf(p))
-	}
-	res, err := client.ListOffsets(ctx, &kafka.ListOffsetsRequest{Topics: map[string][]kafka.OffsetRequest{topic: ends}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, p := range res.Topics[topic] {
-		if p.Error != nil {
-			t.Fatal(p.Error)
+		end, err := client.Offset(ctx, topic, p, kafka.LogEnd)
+		if err != nil {
+			t.Fatal(err)
 		}
-		n += int(p.LastOffset)
+		n += int(end)
 	}
 	return n
 }
@@ -122,18 +108,10 @@ func refusesTooLarge(t *testing.T, c *Cluster) {
 	if err := c.CreateTopic(ctx, "small", 1, nil); err != nil {
 		t.Fatal(err)
 	}
-	transport := &kafka.Transport{}
-	defer transport.CloseIdleConnections()
-	client := &kafka.Client{Addr: kafka.TCP(c.Addrs()...), Timeout: 10 * time.Second, Transport: transport}
-	res, err := client.Produce(ctx, &kafka.ProduceRequest{
-		Topic: "small", RequiredAcks: kafka.RequireAll,
-		Records: kafka.NewRecordReader(kafka.Record{Time: time.Now(), Value: kafka.NewBytes(make([]byte, 3000))}),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !errors.Is(res.Error, kafka.MessageSizeTooLarge) {
-		t.Errorf("3000 bytes where 2000 are allowed: %v", res.Error)
+	client := kafka.Open(kafka.Config{Brokers: c.Addrs()})
+	defer client.Close()
+	if _, err := client.Produce(ctx, "small", 0, []events.Message{{Value: make([]byte, 3000)}}, kafka.Uncompressed); !kafka.TooLarge(err) {
+		t.Errorf("3000 bytes where 2000 are allowed: %v", err)
 	}
 }
 

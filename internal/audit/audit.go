@@ -14,13 +14,13 @@ package audit
 import (
 	"time"
 
-	"github.com/closeorder/closeorder/internal/topicreader"
+	"github.com/closeorder/closeorder/internal/kafka"
 )
 
 // Scope says what to audit.
 type Scope struct {
 	// Reader reads the topics. Its OnGap is not used.
-	Reader *topicreader.Reader
+	Reader *kafka.Reader
 	// Group is the workers' consumer group.
 	Group  string
 	Topics Topics

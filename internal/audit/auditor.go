@@ -8,7 +8,7 @@ import (
 	"maps"
 
 	"github.com/closeorder/closeorder/events"
-	"github.com/closeorder/closeorder/internal/topicreader"
+	"github.com/closeorder/closeorder/internal/kafka"
 )
 
 // Options says how an audit reports.
@@ -114,7 +114,7 @@ func (a *auditor) lookFurtherBack(ctx context.Context) error {
 		return nil
 	}
 	t := a.scope.Topics
-	further := func(topic string, each func(topicreader.Record)) error {
+	further := func(topic string, each func(kafka.Record)) error {
 		return a.readBetween(ctx, topic, a.first[topic], a.from[topic], 0, each)
 	}
 	for partition := range a.first[t.Outcomes] {
@@ -122,7 +122,7 @@ func (a *auditor) lookFurtherBack(ctx context.Context) error {
 	}
 	// Of the other requests more than enough is known: what stands here may
 	// come before what was read first.
-	if err := further(t.Outcomes, func(rec topicreader.Record) {
+	if err := further(t.Outcomes, func(rec kafka.Record) {
 		o, _ := events.DecodeOutcome(rec.Message)
 		if e := a.requestAt(o.Source); e != nil && e.is(suspect) {
 			a.outcome(rec)
@@ -137,7 +137,7 @@ func (a *auditor) lookFurtherBack(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := further(t.DeadLetters, func(rec topicreader.Record) {
+	if err := further(t.DeadLetters, func(rec kafka.Record) {
 		d, err := events.DecodeDeadLetter(rec.Message)
 		if e := a.requestAt(d.Source); err == nil && e != nil && e.is(suspect) {
 			a.deadLetter(rec)
@@ -150,7 +150,7 @@ func (a *auditor) lookFurtherBack(ctx context.Context) error {
 }
 
 // read reads the stretch of a topic.
-func (a *auditor) read(ctx context.Context, topic string, each func(topicreader.Record)) error {
+func (a *auditor) read(ctx context.Context, topic string, each func(kafka.Record)) error {
 	return a.readBetween(ctx, topic, a.from[topic], a.to[topic], 0, each)
 }
 
@@ -165,7 +165,7 @@ const (
 // reportEvery is how many records go by between two reports of progress.
 const reportEvery = 500
 
-func (a *auditor) readBetween(ctx context.Context, topic string, from, to topicreader.Offsets, parallel int, each func(topicreader.Record)) error {
+func (a *auditor) readBetween(ctx context.Context, topic string, from, to kafka.Offsets, parallel int, each func(kafka.Record)) error {
 	r := *a.scope.Reader
 	r.OnGap = a.logs.gap
 	r.Parallel = cmp.Or(parallel, r.Parallel, fetchParallel)
@@ -178,7 +178,7 @@ func (a *auditor) readBetween(ctx context.Context, topic string, from, to topicr
 		n = 0
 	}
 	defer told()
-	return r.Read(ctx, topic, from, to, func(rec topicreader.Record) error {
+	return r.Read(ctx, topic, from, to, func(rec kafka.Record) error {
 		if n++; n == reportEvery {
 			told()
 		}

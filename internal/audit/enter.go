@@ -4,11 +4,11 @@ import (
 	"fmt"
 
 	"github.com/closeorder/closeorder/events"
-	"github.com/closeorder/closeorder/internal/topicreader"
+	"github.com/closeorder/closeorder/internal/kafka"
 )
 
 // request enters a request.
-func (a *auditor) request(rec topicreader.Record) {
+func (a *auditor) request(rec kafka.Record) {
 	if !a.scope.holds(rec.Time) {
 		return
 	}
@@ -32,7 +32,7 @@ func (a *auditor) request(rec topicreader.Record) {
 
 // outcome enters an answer. Of several for one record the first counts, as
 // events.Supersedes has it.
-func (a *auditor) outcome(rec topicreader.Record) {
+func (a *auditor) outcome(rec kafka.Record) {
 	a.logs.seen(rec)
 	o, err := events.DecodeOutcome(rec.Message)
 	if err != nil {
@@ -109,7 +109,7 @@ func (e *entry) result() events.Result {
 }
 
 // retry enters that a request waits, or has waited.
-func (a *auditor) retry(rec topicreader.Record) {
+func (a *auditor) retry(rec kafka.Record) {
 	r, err := events.DecodeRetry(rec.Message)
 	if err != nil {
 		a.unreadable(rec, err)
@@ -126,7 +126,7 @@ func (a *auditor) retry(rec topicreader.Record) {
 }
 
 // deadLetter enters that a request was set aside.
-func (a *auditor) deadLetter(rec topicreader.Record) {
+func (a *auditor) deadLetter(rec kafka.Record) {
 	d, err := events.DecodeDeadLetter(rec.Message)
 	if err != nil {
 		a.unreadable(rec, err)
@@ -181,7 +181,7 @@ func (a *auditor) withoutRequest(at events.Source) {
 // misnamed enters an outcome that names another request than the record at
 // its source does. One that is older than that record may be of an older log
 // of the same name: that is judged when all is read.
-func (a *auditor) misnamed(rec topicreader.Record, o events.Outcome, e *entry) {
+func (a *auditor) misnamed(rec kafka.Record, o events.Outcome, e *entry) {
 	f := Finding{Kind: Misnamed, Partition: o.Source.Partition, Offset: o.Source.Offset, Time: o.CompletedAt.UTC()}
 	f.name(o.RequestID, o.Order())
 	f.Detail = fmt.Sprintf("the outcome (partition %d, offset %d) says %s of this order, request and replay %d; the record that it is said to answer names another",
@@ -197,7 +197,7 @@ func (a *auditor) misnamed(rec topicreader.Record, o events.Outcome, e *entry) {
 	a.older[f.Partition].add(f)
 }
 
-func (a *auditor) unreadable(rec topicreader.Record, err error) {
+func (a *auditor) unreadable(rec kafka.Record, err error) {
 	if a.report.Unreadable++; a.report.Unreadable <= 5 {
 		a.note("%s, partition %d, offset %d cannot be read and counts for nothing: %v", rec.Topic, rec.Partition, rec.Offset, err)
 	}

@@ -7,8 +7,7 @@ import (
 	"time"
 
 	"github.com/closeorder/closeorder/events"
-	"github.com/closeorder/closeorder/internal/topicreader"
-	"github.com/segmentio/kafka-go"
+	"github.com/closeorder/closeorder/internal/kafka"
 )
 
 // logs knows what is no longer in the logs: from when on the outcomes are
@@ -18,7 +17,7 @@ type logs struct {
 	snapshot *Snapshot
 	mu       sync.Mutex
 	outcomes map[int]*remains // partitions whose beginning is gone
-	gaps     []topicreader.Gap
+	gaps     []kafka.Gap
 }
 
 // remains is what is left of a partition.
@@ -51,7 +50,7 @@ func (l *logs) beginning(partition int) {
 }
 
 // gap is told of offsets that were to be read and are gone.
-func (l *logs) gap(g topicreader.Gap) {
+func (l *logs) gap(g kafka.Gap) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.gaps = append(l.gaps, g)
@@ -64,13 +63,13 @@ func (l *logs) gap(g topicreader.Gap) {
 func (l *logs) lost(at events.Source) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return slices.ContainsFunc(l.gaps, func(g topicreader.Gap) bool {
+	return slices.ContainsFunc(l.gaps, func(g kafka.Gap) bool {
 		return g.Topic == at.Topic && g.Partition == at.Partition && g.From <= at.Offset && at.Offset < g.To
 	})
 }
 
 // seen is told of each outcome record.
-func (l *logs) seen(rec topicreader.Record) {
+func (l *logs) seen(rec kafka.Record) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if left := l.outcomes[rec.Partition]; left != nil && left.time.IsZero() && rec.Offset >= left.offset {
@@ -81,7 +80,7 @@ func (l *logs) seen(rec topicreader.Record) {
 // mayBeGone reports whether the outcome of a request may have been deleted: it
 // was asked for before the first outcome that is left in the partition where
 // its outcome belongs.
-func (l *logs) mayBeGone(rec topicreader.Record, req events.Request) bool {
+func (l *logs) mayBeGone(rec kafka.Record, req events.Request) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if len(l.outcomes) == 0 {
@@ -108,19 +107,19 @@ func (l *logs) mayBeGone(rec topicreader.Record, req events.Request) bool {
 // or of out_trade_no where it has none, as earlier ones did; any of them where
 // it had neither. Both go by how many partitions the topic has, and it may have
 // had any number up to today's when the outcome was written.
-func (l *logs) homes(rec topicreader.Record, req events.Request) []int {
-	all := slices.Sorted(maps.Keys(l.snapshot.to[l.snapshot.scope.Topics.Outcomes]))
+func (l *logs) homes(rec kafka.Record, req events.Request) []int {
+	partitions := l.snapshot.to[l.snapshot.scope.Topics.Outcomes]
 	key := rec.Key
 	if len(key) == 0 {
 		key = []byte(req.OutTradeNo)
 	}
 	if len(key) == 0 {
-		return all
+		return slices.Sorted(maps.Keys(partitions))
 	}
 	homes := map[int]bool{}
-	for n := range all {
-		homes[all[rec.Partition%(n+1)]] = true
-		homes[kafka.Murmur2Balancer{}.Balance(kafka.Message{Key: key}, all[:n+1]...)] = true
+	for n := 1; n <= len(partitions); n++ {
+		homes[rec.Partition%n] = true
+		homes[kafka.PartitionOf(key, n)] = true
 	}
 	return slices.Sorted(maps.Keys(homes))
 }

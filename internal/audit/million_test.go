@@ -8,13 +8,11 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/closeorder/closeorder/events"
 	"github.com/closeorder/closeorder/internal/audit"
 	"github.com/closeorder/closeorder/internal/broker"
-	"github.com/closeorder/closeorder/internal/topicreader"
-	"github.com/segmentio/kafka-go"
+	"github.com/closeorder/closeorder/internal/kafka"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
@@ -35,8 +33,9 @@ func TestMain(m *testing.M) {
 }
 
 func auditAlone(addr string) error {
-	client := &kafka.Client{Addr: kafka.TCP(addr), Timeout: 30 * time.Second, Transport: &kafka.Transport{MetadataTTL: time.Second}}
-	s, err := audit.Take(context.Background(), audit.Scope{Reader: &topicreader.Reader{Client: client}, Group: group, Topics: topics})
+	client := kafka.Open(kafka.Config{Brokers: []string{addr}})
+	defer client.Close()
+	s, err := audit.Take(context.Background(), audit.Scope{Reader: &kafka.Reader{Client: client}, Group: group, Topics: topics})
 	if err != nil {
 		return err
 	}

@@ -5,7 +5,7 @@ import (
 	"fmt"
 
 	"github.com/closeorder/closeorder/events"
-	"github.com/closeorder/closeorder/internal/topicreader"
+	"github.com/closeorder/closeorder/internal/kafka"
 )
 
 // nameHoles reads again what is finished and unanswered: to name it, and to
@@ -23,7 +23,7 @@ func (a *auditor) nameHoles(ctx context.Context) error {
 		runs = append(runs, run{partition, offset, offset + 1})
 	})
 	for _, r := range runs {
-		from, to := topicreader.Offsets{r.partition: r.from}, topicreader.Offsets{r.partition: r.to}
+		from, to := kafka.Offsets{r.partition: r.from}, kafka.Offsets{r.partition: r.to}
 		if err := a.readBetween(ctx, a.scope.Topics.Requests, from, to, 1, a.nameHole); err != nil {
 			return err
 		}
@@ -48,7 +48,7 @@ type run struct {
 const sparse = 2000
 
 // nameHole looks at a record of the requests again.
-func (a *auditor) nameHole(rec topicreader.Record) {
+func (a *auditor) nameHole(rec kafka.Record) {
 	e := a.table.at(rec.Partition, rec.Offset)
 	if e == nil || !e.is(suspect) {
 		return
@@ -105,7 +105,7 @@ func (a *auditor) nameContradictions(ctx context.Context) error {
 		groups[key] = &Finding{Kind: Contradiction}
 	}
 	outcomes := a.scope.Topics.Outcomes
-	err := a.readBetween(ctx, outcomes, a.from[outcomes], a.to[outcomes], 1, func(rec topicreader.Record) {
+	err := a.readBetween(ctx, outcomes, a.from[outcomes], a.to[outcomes], 1, func(rec kafka.Record) {
 		o, err := events.DecodeOutcome(rec.Message)
 		if err != nil {
 			return

@@ -15,8 +15,7 @@ import (
 	"github.com/closeorder/closeorder/events"
 	"github.com/closeorder/closeorder/internal/audit"
 	"github.com/closeorder/closeorder/internal/broker"
-	"github.com/closeorder/closeorder/internal/topicreader"
-	"github.com/segmentio/kafka-go"
+	"github.com/closeorder/closeorder/internal/kafka"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
@@ -36,7 +35,6 @@ type planted struct {
 	broker   *broker.Broker
 	producer *kgo.Client
 	admin    *kadm.Client
-	client   *kafka.Client
 	now      time.Time
 	scope    audit.Scope
 	limit    int
@@ -54,19 +52,18 @@ func plant(t *testing.T) *planted {
 	if err != nil {
 		t.Fatal(err)
 	}
-	transport := &kafka.Transport{MetadataTTL: time.Second}
+	client := kafka.Open(kafka.Config{Brokers: b.Addrs()})
 	t.Cleanup(func() {
 		cancel()
 		producer.Close()
-		transport.CloseIdleConnections()
+		client.Close()
 		if err := b.Close(); err != nil {
 			t.Error(err)
 		}
 	})
-	client := &kafka.Client{Addr: kafka.TCP(b.Addr()), Timeout: 30 * time.Second, Transport: transport}
 	return &planted{
-		t: t, ctx: ctx, broker: b, producer: producer, admin: kadm.NewClient(producer), client: client, now: noon,
-		scope: audit.Scope{Reader: &topicreader.Reader{Client: client}, Group: group, Topics: topics},
+		t: t, ctx: ctx, broker: b, producer: producer, admin: kadm.NewClient(producer), now: noon,
+		scope: audit.Scope{Reader: &kafka.Reader{Client: client}, Group: group, Topics: topics},
 	}
 }
 
@@ -148,11 +145,7 @@ func home(key []byte, partitions int) int {
 	if key == nil {
 		return 0
 	}
-	ids := make([]int, partitions)
-	for i := range ids {
-		ids[i] = i
-	}
-	return kafka.Murmur2Balancer{}.Balance(kafka.Message{Key: key}, ids...)
+	return kafka.PartitionOf(key, partitions)
 }
 
 func numbered(n int) func(*events.Outcome) {

@@ -5,8 +5,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/closeorder/closeorder/internal/topicreader"
-	"github.com/segmentio/kafka-go"
+	"github.com/closeorder/closeorder/internal/kafka"
 )
 
 // Snapshot is what is audited: the group's commits and a stretch of every
@@ -16,9 +15,9 @@ type Snapshot struct {
 	At time.Time
 
 	scope   Scope
-	first   map[string]topicreader.Offsets // where the logs begin
-	from    map[string]topicreader.Offsets // where reading begins
-	to      map[string]topicreader.Offsets // where it ends
+	first   map[string]kafka.Offsets // where the logs begin
+	from    map[string]kafka.Offsets // where reading begins
+	to      map[string]kafka.Offsets // where it ends
 	commits map[string]map[int]commit
 	// compacted: outcomes may have been taken by compaction.
 	compacted bool
@@ -26,7 +25,7 @@ type Snapshot struct {
 
 // Take takes a snapshot while the workers run. It reads no record, and tries
 // until the cluster answers or ctx ends. Topics that do not exist are all named
-// in one *topicreader.MissingTopicError.
+// in one *kafka.MissingTopicsError.
 //
 // The order of the questions makes a false hole impossible. A worker
 // publishes what became of a record, waits for the acknowledgement of all
@@ -52,7 +51,7 @@ type Snapshot struct {
 func Take(ctx context.Context, scope Scope) (*Snapshot, error) {
 	s := &Snapshot{
 		At: time.Now(), scope: scope,
-		first: map[string]topicreader.Offsets{}, from: map[string]topicreader.Offsets{}, to: map[string]topicreader.Offsets{},
+		first: map[string]kafka.Offsets{}, from: map[string]kafka.Offsets{}, to: map[string]kafka.Offsets{},
 	}
 	t := scope.Topics
 	if err := scope.Reader.Exist(ctx, t.all()...); err != nil {
@@ -72,30 +71,10 @@ func Take(ctx context.Context, scope Scope) (*Snapshot, error) {
 			return nil, err
 		}
 	}
-	s.compacted = s.isCompacted(ctx, t.Outcomes)
+	// Who may not see it is told nothing: it is for a note alone.
+	policy, _ := scope.Reader.Client.TopicSetting(ctx, t.Outcomes, "cleanup.policy")
+	s.compacted = strings.Contains(policy, "compact")
 	return s, nil
-}
-
-// isCompacted looks at the setting of a topic. Who may not see it is told
-// nothing: it is for a note alone.
-func (s *Snapshot) isCompacted(ctx context.Context, topic string) bool {
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
-	defer cancel()
-	const setting = "cleanup.policy"
-	res, err := s.scope.Reader.Client.DescribeConfigs(ctx, &kafka.DescribeConfigsRequest{Resources: []kafka.DescribeConfigRequestResource{
-		{ResourceType: kafka.ResourceTypeTopic, ResourceName: topic, ConfigNames: []string{setting}},
-	}})
-	if err != nil {
-		return false
-	}
-	for _, r := range res.Resources {
-		for _, c := range r.ConfigEntries {
-			if c.ConfigName == setting {
-				return strings.Contains(c.ConfigValue, "compact")
-			}
-		}
-	}
-	return false
 }
 
 // begin finds out where a log begins, and where reading begins.

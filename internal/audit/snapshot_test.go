@@ -9,13 +9,13 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/closeorder/closeorder/events"
 	"github.com/closeorder/closeorder/internal/audit"
-	"github.com/closeorder/closeorder/internal/topicreader"
-	"github.com/segmentio/kafka-go"
+	"github.com/closeorder/closeorder/internal/kafka"
 )
 
 // TestAnAuditOfWorkersThatRunSeesNoFalseHole lets the workers make a few moves
@@ -35,8 +35,10 @@ func TestAnAuditOfWorkersThatRunSeesNoFalseHole(t *testing.T) {
 			for range 40 {
 				w.move()
 			}
-			client := &kafka.Client{Addr: p.client.Addr, Timeout: p.client.Timeout, Transport: stepping{p.client.Transport, w}}
-			p.scope.Reader = &topicreader.Reader{Client: client, Parallel: 1}
+			client := kafka.Open(kafka.Config{Brokers: p.broker.Addrs(), Dial: w.dial})
+			defer client.Close()
+			defer w.rest()
+			p.scope.Reader = &kafka.Reader{Client: client, Parallel: 1}
 			r := p.audit()
 			r.Notes = slices.DeleteFunc(r.Notes, func(n string) bool { return strings.HasSuffix(n, "were deleted during the audit") })
 			if !r.Balanced || r.OutcomesWithoutRequest.Foreign != 0 || len(r.Notes) > 0 {
@@ -50,23 +52,42 @@ func TestAnAuditOfWorkersThatRunSeesNoFalseHole(t *testing.T) {
 	}
 }
 
-// stepping lets the workers move before each request.
+// stepping lets the workers move before each request that goes out.
 type stepping struct {
-	kafka.RoundTripper
+	net.Conn
 	w *workers
 }
 
-func (s stepping) RoundTrip(ctx context.Context, addr net.Addr, req kafka.Request) (kafka.Response, error) {
+func (s stepping) Write(b []byte) (int, error) {
+	s.w.turn.Lock()
 	for range 6 {
-		s.w.move()
+		if !s.w.resting {
+			s.w.move()
+		}
 	}
-	return s.RoundTripper.RoundTrip(ctx, addr, req)
+	s.w.turn.Unlock()
+	return s.Conn.Write(b)
+}
+
+func (w *workers) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	conn, err := (&net.Dialer{}).DialContext(ctx, network, address)
+	return stepping{conn, w}, err
+}
+
+// rest ends the moves.
+func (w *workers) rest() {
+	w.turn.Lock()
+	w.resting = true
+	w.turn.Unlock()
 }
 
 // workers are what workers do to the topics, in an order left to chance: a
 // record is published, then its offset is finished, then that is committed.
 type workers struct {
 	*planted
+	turn    sync.Mutex // of one connection at a time
+	resting bool
+
 	r    *rand.Rand
 	n    int
 	open map[string][]*work        // by topic: records that are not finished
@@ -174,7 +195,9 @@ func TestAnAuditEndsWithItsContext(t *testing.T) {
 		t.Fatal(err)
 	}
 	ctx, cancel = context.WithCancelCause(p.ctx)
-	p.scope.Reader.OnRetry = func(string, int, error) { cancel(stop) }
+	client := kafka.Open(kafka.Config{Brokers: p.broker.Addrs(), OnRetry: func(string, int, error) { cancel(stop) }})
+	defer client.Close()
+	p.scope.Reader = &kafka.Reader{Client: client}
 	if _, err := audit.Take(ctx, p.scope); err == nil || time.Since(s.At) > time.Minute {
 		t.Errorf("Take: %v", err)
 	}

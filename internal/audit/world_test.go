@@ -10,9 +10,8 @@ import (
 	"github.com/closeorder/closeorder/internal/audit"
 	"github.com/closeorder/closeorder/internal/config"
 	"github.com/closeorder/closeorder/internal/gatewaysim"
-	"github.com/closeorder/closeorder/internal/topicreader"
+	"github.com/closeorder/closeorder/internal/kafka"
 	"github.com/closeorder/closeorder/internal/world"
-	"github.com/segmentio/kafka-go"
 )
 
 // TestAuditsOfLiveWorkers audits again and again while workers serve, put
@@ -33,15 +32,14 @@ func TestAuditsOfLiveWorkers(t *testing.T) {
 		shop, err := w.OpenShop("shop")
 		must(t, err)
 		ctx, cancel := context.WithCancel(t.Context())
-		host := w.Network.Boot("auditor")
-		transport := &kafka.Transport{Dial: host.DialContext, MetadataTTL: time.Second, Context: ctx}
+		client := kafka.Open(kafka.Config{Brokers: w.Kafka.Addrs(), Dial: w.Network.Boot("auditor").DialContext})
 		defer func() {
 			cancel()
-			transport.CloseIdleConnections()
+			client.Close()
 			must(t, w.Close())
 		}()
 		scope := audit.Scope{
-			Reader: &topicreader.Reader{Client: &kafka.Client{Addr: kafka.TCP(w.Kafka.Addrs()...), Timeout: 30 * time.Second, Transport: transport}},
+			Reader: &kafka.Reader{Client: client},
 			Group:  w.Config.Kafka.Group,
 			Topics: audit.Topics{Requests: w.Config.Topics.Requests, Outcomes: w.Config.Topics.Outcomes, DeadLetters: w.Config.Topics.DeadLetters, Retries: w.Config.Topics.Retries()},
 		}

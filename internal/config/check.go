@@ -8,10 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/closeorder/closeorder/internal/kafka"
 	"github.com/closeorder/closeorder/internal/slips"
-	"github.com/segmentio/kafka-go/sasl"
-	"github.com/segmentio/kafka-go/sasl/plain"
-	"github.com/segmentio/kafka-go/sasl/scram"
 )
 
 // asked reports whether a section was asked for: files are read for those alone.
@@ -76,9 +74,14 @@ func (l *loader) checkTLS() {
 	t.pair = &pair
 }
 
-// Config returns what to dial the brokers with, nil when TLS is off. The
-// files were read by [Load].
-func (t TLS) Config() *tls.Config {
+// Client says how to reach the brokers. It fails on names and passwords that
+// SCRAM cannot carry; [Load] has checked that, and read the files of TLS.
+func (k Kafka) Client() (kafka.Config, error) {
+	mechanism, err := k.SASL.mechanism()
+	return kafka.Config{Brokers: k.Brokers, ClientID: k.ClientID, TLS: k.TLS.config(), SASL: mechanism}, err
+}
+
+func (t TLS) config() *tls.Config {
 	if !t.Enabled {
 		return nil
 	}
@@ -122,7 +125,7 @@ func (l *loader) checkSASL() {
 	if s.Mechanism == "PLAIN" && !l.config.Kafka.TLS.Enabled {
 		l.config.Warnings = append(l.config.Warnings, "kafka.sasl.mechanism PLAIN without kafka.tls.enabled sends the password in the clear")
 	}
-	if _, err := s.Client(); err != nil {
+	if _, err := s.mechanism(); err != nil {
 		l.wrong("kafka.sasl.username", "cannot be used with %s: the name or the password holds characters that SASLprep forbids", s.Mechanism)
 	}
 }
@@ -144,21 +147,8 @@ func (l *loader) doubtPassword(name, password string) {
 	}
 }
 
-// Client returns what authenticates a connection, nil when no mechanism is
-// set. It fails on names and passwords that SCRAM cannot carry; Load has
-// checked that.
-func (s SASL) Client() (sasl.Mechanism, error) {
-	switch s.Mechanism {
-	case "":
-		return nil, nil
-	case "PLAIN":
-		return plain.Mechanism{Username: s.Username, Password: s.Password.Reveal()}, nil
-	case "SCRAM-SHA-256":
-		return scram.Mechanism(scram.SHA256, s.Username, s.Password.Reveal())
-	case "SCRAM-SHA-512":
-		return scram.Mechanism(scram.SHA512, s.Username, s.Password.Reveal())
-	}
-	return nil, fmt.Errorf("unknown SASL mechanism %q", s.Mechanism)
+func (s SASL) mechanism() (kafka.Mechanism, error) {
+	return kafka.SASL(s.Mechanism, s.Username, s.Password.Reveal())
 }
 
 func (l *loader) checkTopics() {

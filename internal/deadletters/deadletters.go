@@ -15,7 +15,7 @@ import (
 	"time"
 
 	"github.com/closeorder/closeorder/events"
-	"github.com/closeorder/closeorder/internal/topicreader"
+	"github.com/closeorder/closeorder/internal/kafka"
 )
 
 // Topics names the topics.
@@ -35,7 +35,7 @@ type Letter struct {
 }
 
 // read makes a letter of a record.
-func read(rec topicreader.Record) Letter {
+func read(rec kafka.Record) Letter {
 	l := Letter{At: rec.Source(), Written: rec.Time}
 	l.DeadLetter, l.Err = events.DecodeDeadLetter(rec.Message)
 	l.identify()
@@ -99,7 +99,7 @@ const clockSlack = time.Hour
 // Stretch is a part of a topic.
 type Stretch struct {
 	Topic    string
-	From, To topicreader.Offsets
+	From, To kafka.Offsets
 }
 
 // Records is about how many records it has.
@@ -107,7 +107,7 @@ func (s Stretch) Records() int64 { return s.From.Until(s.To) }
 
 // Find returns the stretch of the dead-letter topic in which a filter can
 // match. It asks until the cluster answers or ctx ends.
-func Find(ctx context.Context, r *topicreader.Reader, topic string, f Filter) (Stretch, error) {
+func Find(ctx context.Context, r *kafka.Reader, topic string, f Filter) (Stretch, error) {
 	since := f.Since
 	if !since.IsZero() {
 		since = since.Add(-clockSlack)
@@ -116,7 +116,7 @@ func Find(ctx context.Context, r *topicreader.Reader, topic string, f Filter) (S
 }
 
 // stretch is a topic from a time on, or from its beginning, to its end.
-func stretch(ctx context.Context, r *topicreader.Reader, topic string, since time.Time) (s Stretch, err error) {
+func stretch(ctx context.Context, r *kafka.Reader, topic string, since time.Time) (s Stretch, err error) {
 	s.Topic = topic
 	if since.IsZero() {
 		s.From, err = r.First(ctx, topic)
@@ -133,8 +133,8 @@ func stretch(ctx context.Context, r *topicreader.Reader, topic string, since tim
 // Each calls do for every letter of a stretch that the filter chooses, and
 // seen, if it is set, for every record. Of a letter without its value the
 // request is read where it stands, so that the filter sees what a replay sees.
-func Each(ctx context.Context, r *topicreader.Reader, s Stretch, f Filter, seen func(), do func(Letter) error) error {
-	return r.Read(ctx, s.Topic, s.From, s.To, func(rec topicreader.Record) error {
+func Each(ctx context.Context, r *kafka.Reader, s Stretch, f Filter, seen func(), do func(Letter) error) error {
+	return r.Read(ctx, s.Topic, s.From, s.To, func(rec kafka.Record) error {
 		if seen != nil {
 			seen()
 		}
@@ -176,7 +176,7 @@ func (e *MissingError) Error() string {
 
 // Get returns the letter at a place. The error is a *MissingError where there
 // is no record.
-func Get(ctx context.Context, r *topicreader.Reader, at events.Source) (Letter, error) {
+func Get(ctx context.Context, r *kafka.Reader, at events.Source) (Letter, error) {
 	rec, err := get(ctx, r, at)
 	if err != nil {
 		return Letter{}, err
@@ -185,28 +185,28 @@ func Get(ctx context.Context, r *topicreader.Reader, at events.Source) (Letter, 
 }
 
 // get reads one record.
-func get(ctx context.Context, r *topicreader.Reader, at events.Source) (topicreader.Record, error) {
+func get(ctx context.Context, r *kafka.Reader, at events.Source) (kafka.Record, error) {
 	missing := &MissingError{At: at}
 	first, err := r.First(ctx, at.Topic)
 	if err != nil {
-		return topicreader.Record{}, err
+		return kafka.Record{}, err
 	}
 	end, err := r.End(ctx, at.Topic)
 	if err != nil {
-		return topicreader.Record{}, err
+		return kafka.Record{}, err
 	}
 	missing.First, missing.End = first[at.Partition], end[at.Partition]
 	if at.Offset < missing.First || at.Offset >= missing.End {
-		return topicreader.Record{}, missing
+		return kafka.Record{}, missing
 	}
-	var found *topicreader.Record
-	err = r.Read(ctx, at.Topic, topicreader.Offsets{at.Partition: at.Offset}, topicreader.Offsets{at.Partition: at.Offset + 1},
-		func(rec topicreader.Record) error { found = &rec; return nil })
+	var found *kafka.Record
+	err = r.Read(ctx, at.Topic, kafka.Offsets{at.Partition: at.Offset}, kafka.Offsets{at.Partition: at.Offset + 1},
+		func(rec kafka.Record) error { found = &rec; return nil })
 	if err != nil {
-		return topicreader.Record{}, err
+		return kafka.Record{}, err
 	}
 	if found == nil {
-		return topicreader.Record{}, missing
+		return kafka.Record{}, missing
 	}
 	return *found, nil
 }

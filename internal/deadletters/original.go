@@ -8,7 +8,7 @@ import (
 	"slices"
 
 	"github.com/closeorder/closeorder/events"
-	"github.com/closeorder/closeorder/internal/topicreader"
+	"github.com/closeorder/closeorder/internal/kafka"
 )
 
 // errOriginalGone: a dead letter has no value, and the original can no longer
@@ -19,13 +19,13 @@ var errOriginalGone = errors.New("the dead letter has no value, and the original
 // is read where the request stands, and the record there must be the very one
 // that the dead letter tells of. The error wraps errOriginalGone, or is of
 // Kafka.
-func restore(ctx context.Context, r *topicreader.Reader, l *Letter) error {
+func restore(ctx context.Context, r *kafka.Reader, l *Letter) error {
 	if l.ValueOmitted == "" {
 		return nil
 	}
 	rec, err := get(ctx, r, l.Source)
 	var missing *MissingError
-	var topic *topicreader.MissingTopicError
+	var topic *kafka.MissingTopicsError
 	switch {
 	case errors.As(err, &missing), errors.As(err, &topic):
 		return fmt.Errorf("%w cannot be read: %w", errOriginalGone, err)

@@ -6,15 +6,14 @@ import (
 
 	"github.com/closeorder/closeorder/events"
 	"github.com/closeorder/closeorder/internal/deadletters"
-	"github.com/closeorder/closeorder/internal/topicwriter"
-	"github.com/segmentio/kafka-go"
+	"github.com/closeorder/closeorder/internal/kafka"
 	"github.com/twmb/franz-go/pkg/kadm"
 )
 
 // A replay stands where the order service has put its request, or it would be
 // served beside the next request of its order.
 func TestAReplayGoesToThePartitionThatItsRequestCameFrom(t *testing.T) {
-	byKey := func(m events.Message) int { return kafka.Murmur2Balancer{}.Balance(kafka.Message{Key: m.Key}, 0, 1) }
+	byKey := func(m events.Message) int { return kafka.PartitionOf(m.Key, 2) }
 	keyless := events.Message{Value: []byte(`{"mch_id":"1","out_trade_no":"N"}`)}
 	for i, c := range []struct {
 		sentence string
@@ -28,8 +27,8 @@ func TestAReplayGoesToThePartitionThatItsRequestCameFrom(t *testing.T) {
 		{"it has no key, and partition 0", keyless, events.Source{Topic: "requests", Partition: 0}, 0, 0},
 		{"it has no key, and partition 1", keyless, events.Source{Topic: "requests", Partition: 1}, 1, 1},
 		{"its key is empty", events.Message{Key: []byte{}, Value: keyless.Value}, events.Source{Topic: "requests", Partition: 1}, 1, 1},
-		{"the partition is no more: the key decides", message("B", 0), events.Source{Topic: "requests", Partition: 7}, topicwriter.ByKey, byKey(message("B", 0))},
-		{"it came from another topic: the key decides", message("C", 0), events.Source{Topic: "requests.old", Partition: 1 - byKey(message("C", 0))}, topicwriter.ByKey, byKey(message("C", 0))},
+		{"the partition is no more: the key decides", message("B", 0), events.Source{Topic: "requests", Partition: 7}, kafka.ByKey, byKey(message("B", 0))},
+		{"it came from another topic: the key decides", message("C", 0), events.Source{Topic: "requests.old", Partition: 1 - byKey(message("C", 0))}, kafka.ByKey, byKey(message("C", 0))},
 	} {
 		t.Run(c.sentence, func(t *testing.T) {
 			p := plant(t)

@@ -11,8 +11,7 @@ import (
 	"time"
 
 	"github.com/closeorder/closeorder/events"
-	"github.com/closeorder/closeorder/internal/topicreader"
-	"github.com/closeorder/closeorder/internal/topicwriter"
+	"github.com/closeorder/closeorder/internal/kafka"
 )
 
 // Skip is why a dead letter is not replayed. The texts are stable.
@@ -64,7 +63,7 @@ type Step struct {
 	Replay int
 	// To is the partition of the requests topic that it is sent to: the one
 	// that the request came from, so that it stands where its order service
-	// puts the requests of its order. topicwriter.ByKey where that is another
+	// puts the requests of its order. kafka.ByKey where that is another
 	// topic's, or is no more. Partitions only ever grow, unless a topic is made
 	// again: then the key decides when it is sent.
 	To int
@@ -138,7 +137,7 @@ type Options struct {
 //
 // A request is known by its request_id and its order, as events.SameRequest
 // has it; one that names neither by its bytes.
-func Make(ctx context.Context, r *topicreader.Reader, t Topics, o Options) (*Plan, error) {
+func Make(ctx context.Context, r *kafka.Reader, t Topics, o Options) (*Plan, error) {
 	p := &planner{
 		reader: r, topics: t, options: o, seed: maphash.MakeSeed(),
 		replays: map[uint64]int{}, dead: map[uint64]int{}, answers: map[uint64]answer{}, orders: map[string]bool{},
@@ -164,7 +163,7 @@ func Make(ctx context.Context, r *topicreader.Reader, t Topics, o Options) (*Pla
 }
 
 type planner struct {
-	reader  *topicreader.Reader
+	reader  *kafka.Reader
 	topics  Topics
 	options Options
 	seed    maphash.Seed
@@ -187,11 +186,11 @@ type answer struct {
 	replay int
 }
 
-func (p *planner) read(ctx context.Context, s Stretch, each func(topicreader.Record)) error {
+func (p *planner) read(ctx context.Context, s Stretch, each func(kafka.Record)) error {
 	if p.options.OnTotal != nil {
 		p.options.OnTotal(s.Records())
 	}
-	return p.reader.Read(ctx, s.Topic, s.From, s.To, func(rec topicreader.Record) error {
+	return p.reader.Read(ctx, s.Topic, s.From, s.To, func(rec kafka.Record) error {
 		if p.options.OnRead != nil {
 			p.options.OnRead(1)
 		}
@@ -207,7 +206,7 @@ func (p *planner) readLetters(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := p.read(ctx, s, func(rec topicreader.Record) { p.letter(read(rec)) }); err != nil {
+	if err := p.read(ctx, s, func(rec kafka.Record) { p.letter(read(rec)) }); err != nil {
 		return err
 	}
 	for _, l := range p.omitted {
@@ -281,8 +280,8 @@ func (p *planner) place(ctx context.Context) error {
 	}
 	for i := range p.steps {
 		s := &p.steps[i]
-		s.To = topicwriter.ByKey
-		if s.Source.Topic == p.topics.Requests && slices.Contains(partitions, s.Source.Partition) {
+		s.To = kafka.ByKey
+		if s.Source.Topic == p.topics.Requests && s.Source.Partition < partitions {
 			s.To = s.Source.Partition
 		}
 	}
@@ -329,7 +328,7 @@ func (p *planner) readOutcomes(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return p.read(ctx, s, func(rec topicreader.Record) {
+	return p.read(ctx, s, func(rec kafka.Record) {
 		if no, ok := rec.Header(events.HeaderSubject); ok && !p.orders[string(no)] {
 			return // not worth its decoding
 		}
@@ -358,7 +357,7 @@ func (p *planner) readRequests(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return p.read(ctx, s, func(rec topicreader.Record) {
+	return p.read(ctx, s, func(rec kafka.Record) {
 		if _, ok := rec.Header(events.HeaderReplay); !ok {
 			return
 		}

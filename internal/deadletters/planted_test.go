@@ -12,9 +12,7 @@ import (
 	"github.com/closeorder/closeorder/events"
 	"github.com/closeorder/closeorder/internal/broker"
 	"github.com/closeorder/closeorder/internal/deadletters"
-	"github.com/closeorder/closeorder/internal/topicreader"
-	"github.com/closeorder/closeorder/internal/topicwriter"
-	"github.com/segmentio/kafka-go"
+	"github.com/closeorder/closeorder/internal/kafka"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
@@ -30,8 +28,9 @@ type planted struct {
 	t        *testing.T
 	ctx      context.Context
 	producer *kgo.Client
+	broker   *broker.Broker // nil where there is a world around
 	client   *kafka.Client
-	reader   *topicreader.Reader
+	reader   *kafka.Reader
 	now      time.Time
 	options  deadletters.Options
 }
@@ -53,7 +52,9 @@ func plantOn(t *testing.T, requests map[string]string) *planted {
 			t.Error(err)
 		}
 	})
-	return plantIn(t, b.Addrs(), (&net.Dialer{}).DialContext)
+	p := plantIn(t, b.Addrs(), (&net.Dialer{}).DialContext)
+	p.broker = b
+	return p
 }
 
 func plantIn(t *testing.T, brokers []string, dial func(context.Context, string, string) (net.Conn, error)) *planted {
@@ -63,16 +64,15 @@ func plantIn(t *testing.T, brokers []string, dial func(context.Context, string, 
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
-	transport := &kafka.Transport{MetadataTTL: time.Second, Dial: dial, Context: ctx}
+	client := kafka.Open(kafka.Config{Brokers: brokers, Dial: dial})
 	t.Cleanup(func() {
 		cancel()
 		producer.Close()
-		transport.CloseIdleConnections()
+		client.Close()
 	})
-	client := &kafka.Client{Addr: kafka.TCP(brokers...), Timeout: 30 * time.Second, Transport: transport}
 	return &planted{
 		t: t, ctx: ctx, producer: producer, client: client, now: noon,
-		reader: &topicreader.Reader{Client: client}, options: deadletters.Options{MaxReplays: 3, Now: noon.Add(24 * time.Hour)},
+		reader: &kafka.Reader{Client: client}, options: deadletters.Options{MaxReplays: 3, Now: noon.Add(24 * time.Hour)},
 	}
 }
 
@@ -156,7 +156,7 @@ func (p *planted) plan() *deadletters.Plan {
 
 func (p *planted) sending() deadletters.Sending {
 	return deadletters.Sending{
-		Reader: p.reader, Writer: &topicwriter.Writer{Client: p.client}, Topics: topics, Patience: time.Minute,
+		Reader: p.reader, Writer: &kafka.Writer{Client: p.client}, Topics: topics, Patience: time.Minute,
 		OnLeft: func(s deadletters.Step, reason deadletters.Skip, err error) {
 			p.t.Errorf("%+v is left: %s: %v", s, reason, err)
 		},
@@ -164,17 +164,17 @@ func (p *planted) sending() deadletters.Sending {
 }
 
 // requests are the records of the requests topic from an offset on.
-func (p *planted) requests(from topicreader.Offsets) []events.Message {
+func (p *planted) requests(from kafka.Offsets) []events.Message {
 	p.t.Helper()
 	to, err := p.reader.End(p.ctx, "requests")
 	if err != nil {
 		p.t.Fatal(err)
 	}
 	if from == nil {
-		from = topicreader.Offsets{0: 0, 1: 0}
+		from = kafka.Offsets{0: 0, 1: 0}
 	}
 	var all []events.Message
-	if err := p.reader.Read(p.ctx, "requests", from, to, func(rec topicreader.Record) error {
+	if err := p.reader.Read(p.ctx, "requests", from, to, func(rec kafka.Record) error {
 		all = append(all, rec.Message)
 		return nil
 	}); err != nil {

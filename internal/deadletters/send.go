@@ -9,15 +9,14 @@ import (
 	"time"
 
 	"github.com/closeorder/closeorder/events"
-	"github.com/closeorder/closeorder/internal/topicreader"
-	"github.com/closeorder/closeorder/internal/topicwriter"
+	"github.com/closeorder/closeorder/internal/kafka"
 	"golang.org/x/time/rate"
 )
 
 // Sending says how a plan is carried out.
 type Sending struct {
-	Reader *topicreader.Reader
-	Writer *topicwriter.Writer
+	Reader *kafka.Reader
+	Writer *kafka.Writer
 	Topics Topics
 	// Rate is the most replays per second, 0 for as fast as it goes.
 	Rate float64
@@ -71,7 +70,7 @@ func (s Sending) Send(ctx context.Context, plan *Plan) error {
 // not take.
 func (s Sending) send(ctx context.Context, chosen []Step) (refused int, err error) {
 	todo := make(map[events.Source]Step, len(chosen))
-	from, to := topicreader.Offsets{}, topicreader.Offsets{}
+	from, to := kafka.Offsets{}, kafka.Offsets{}
 	for _, step := range chosen {
 		todo[step.At] = step
 		at := step.At
@@ -104,7 +103,7 @@ func (s Sending) send(ctx context.Context, chosen []Step) (refused int, err erro
 	}
 	reader := *s.Reader
 	reader.Parallel = 1 // in the order of the topic, and not ahead of the rate
-	err = reader.Read(ctx, s.Topics.DeadLetters, from, to, func(rec topicreader.Record) error {
+	err = reader.Read(ctx, s.Topics.DeadLetters, from, to, func(rec kafka.Record) error {
 		step, wanted := todo[rec.Source()]
 		if !wanted {
 			return nil
@@ -151,7 +150,7 @@ func (s Sending) left(step Step, reason Skip, err error) {
 
 // message is the record that asks again. The reason, if any, is why there is
 // none; an error without one is of Kafka.
-func (s Sending) message(ctx context.Context, rec topicreader.Record) (events.Message, Skip, error) {
+func (s Sending) message(ctx context.Context, rec kafka.Record) (events.Message, Skip, error) {
 	l := read(rec)
 	if l.Err != nil {
 		return events.Message{}, Unreadable, l.Err
@@ -177,7 +176,7 @@ func (s Sending) write(ctx context.Context, steps []Step, messages []events.Mess
 	}
 	results, _ := s.Writer.WriteTo(ctx, s.Topics.Requests, messages, to)
 	for i, r := range results {
-		var refused *topicwriter.RefusedError
+		var refused *kafka.RefusedError
 		switch {
 		case r.Err == nil:
 			if s.OnSent != nil {

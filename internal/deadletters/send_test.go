@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"net"
 	"slices"
 	"strings"
 	"testing"
@@ -16,10 +15,8 @@ import (
 	"github.com/closeorder/closeorder/events"
 	"github.com/closeorder/closeorder/internal/broker"
 	"github.com/closeorder/closeorder/internal/deadletters"
-	"github.com/closeorder/closeorder/internal/topicwriter"
 	"github.com/closeorder/closeorder/internal/world"
-	"github.com/segmentio/kafka-go"
-	"github.com/segmentio/kafka-go/protocol/produce"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 func TestAReplayIsTheOriginalByteForByte(t *testing.T) {
@@ -145,11 +142,12 @@ func TestWhatIsBeingWrittenWhenTheContextEndsIsFinished(t *testing.T) {
 	p.dead("B")
 	ctx, cancel := context.WithCancelCause(p.ctx)
 	stop := errors.New("stopped")
-	client := *p.client
-	client.Transport = interrupting{p.client.Transport, func() { cancel(stop) }}
+	p.broker.Cluster().ControlKey(int16(kmsg.Produce), func(kmsg.Request) (kmsg.Response, error, bool) {
+		cancel(stop)
+		return nil, nil, false
+	})
 	var sent []string
 	s := p.sending()
-	s.Writer = &topicwriter.Writer{Client: &client}
 	s.Rate = 19 // one at a time
 	s.OnSent = func(step deadletters.Step, _ events.Source) { sent = append(sent, step.OutTradeNo) }
 	if err := s.Send(ctx, p.plan()); err != stop {
@@ -158,19 +156,6 @@ func TestWhatIsBeingWrittenWhenTheContextEndsIsFinished(t *testing.T) {
 	if strings.Join(sent, " ") != "A" || len(p.requests(nil)) != 3 {
 		t.Errorf("%v were reported, %d requests are there", sent, len(p.requests(nil)))
 	}
-}
-
-// interrupting calls interrupt before each produce request.
-type interrupting struct {
-	kafka.RoundTripper
-	interrupt func()
-}
-
-func (i interrupting) RoundTrip(ctx context.Context, addr net.Addr, req kafka.Request) (kafka.Response, error) {
-	if _, ok := req.(*produce.Request); ok {
-		i.interrupt()
-	}
-	return i.RoundTripper.RoundTrip(ctx, addr, req)
 }
 
 func TestWhatIsDeletedBetweenPlanAndSendingIsLeft(t *testing.T) {

@@ -65,19 +65,17 @@ func New(cfg config.Config, deps Deps) (*Worker, error) {
 	if err != nil {
 		return nil, err
 	}
-	sasl, err := cfg.Kafka.SASL.Client()
+	kafka, err := cfg.Kafka.Client()
 	if err != nil {
 		return nil, err
 	}
+	kafka.Dial = deps.DialKafka
 	topics := consumer.Topics{Requests: cfg.Topics.Requests, Outcomes: cfg.Topics.Outcomes, DeadLetters: cfg.Topics.DeadLetters}
 	for _, delay := range cfg.Topics.RetryDelays {
 		topics.Retries = append(topics.Retries, consumer.Tier{Topic: cfg.Topics.Retry(delay), Delay: delay})
 	}
 	w, err := consumer.New(consumer.Config{
-		Kafka: consumer.Kafka{
-			Brokers: cfg.Kafka.Brokers, ClientID: cfg.Kafka.ClientID,
-			TLS: cfg.Kafka.TLS.Config(), SASL: sasl, Dial: deps.DialKafka,
-		},
+		Kafka: kafka,
 		Group: cfg.Kafka.Group, InstanceID: cfg.Kafka.InstanceID,
 		SessionTimeout: cfg.Kafka.SessionTimeout, RebalanceTimeout: cfg.Kafka.RebalanceTimeout,
 		Grace: cfg.ShutdownGrace, MaxInFlight: cfg.MaxInFlight,

@@ -1,41 +1,18 @@
-// Package topicreader reads topics from one place to another, without a
-// consumer group: what the commands that look at closeorder's topics are built
-// on. It knows Kafka and nothing of what the records mean.
-//
-//	First | At(time) | End --> Offsets --Read(from, to)--> one call per Record
-//
-// Reading is read_uncommitted: records of aborted transactions are delivered,
-// transaction markers are not.
-package topicreader
+package kafka
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
-	"github.com/closeorder/closeorder/events"
-	"github.com/segmentio/kafka-go"
+	"golang.org/x/sync/errgroup"
 )
-
-// Record is one record and its place. It shares no memory with other records
-// and may be kept.
-type Record struct {
-	Topic     string
-	Partition int
-	Offset    int64
-	// Time is the record's timestamp, of which Kafka keeps milliseconds.
-	Time time.Time
-	events.Message
-}
-
-// Source is the place of the record.
-func (r Record) Source() events.Source {
-	return events.Source{Topic: r.Topic, Partition: r.Partition, Offset: r.Offset}
-}
 
 // Offsets holds an offset for each partition of one topic.
 type Offsets map[int]int64
@@ -59,10 +36,18 @@ type Gap struct {
 	From, To int64
 }
 
-// Reader reads topics. The zero value of every field but Client is a default.
-// A Reader is safe for concurrent use.
+// Reader reads topics from one place to another, without a consumer group: what
+// the commands that look at closeorder's topics are built on.
+//
+//	First | At(time) | End --> Offsets --Read(from, to)--> one call per Record
+//
+// Reading is read_uncommitted: records of aborted transactions are delivered,
+// transaction markers are not.
+//
+// The zero value of every field but Client is a default. A Reader is safe for
+// concurrent use.
 type Reader struct {
-	Client *kafka.Client
+	Client *Client
 	// FetchBytes is about what one fetch of one partition brings, 0 for 1 MiB.
 	// A partition never holds more than two fetches in memory.
 	FetchBytes int
@@ -74,22 +59,9 @@ type Reader struct {
 	// that the caller takes for a record does not count. Following has no such
 	// limit: who follows waits.
 	Patience time.Duration
-	// OnRetry, if set, is told of each failure that is worth another try.
-	// Calls may be concurrent.
-	OnRetry func(topic string, partition int, err error)
 	// OnGap, if set, is told of offsets that were asked for and are gone.
 	// Calls may be concurrent. Reading goes on behind the gap.
 	OnGap func(Gap)
-}
-
-// MissingTopicError says that the cluster was asked and has no such topics.
-type MissingTopicError struct{ Topics []string }
-
-func (e *MissingTopicError) Error() string {
-	if len(e.Topics) == 1 {
-		return fmt.Sprintf("topic %s does not exist; create it with: closeorder topics create", e.Topics[0])
-	}
-	return fmt.Sprintf("topics %s do not exist; create them with: closeorder topics create", strings.Join(e.Topics, ", "))
 }
 
 // StalledError says that Kafka brought nothing for as long as Reader.Patience.
@@ -136,80 +108,49 @@ func (e *CutLogError) Error() string {
 		e.Topic, e.Partition, e.End, e.Offset)
 }
 
-// missingFor is how long a cluster must go on saying that a topic is missing.
-const missingFor = 2 * time.Second
-
-// Partitions returns the partitions of a topic, ascending. It tries until the
-// cluster answers or ctx ends; the error is then the last failure. A topic
-// that does not exist is a *MissingTopicError.
-func (r *Reader) Partitions(ctx context.Context, topic string) ([]int, error) {
-	var ids []int
-	err := r.persist(ctx, topic, -1, func(ctx context.Context, began time.Time) error {
-		topics, err := r.existing(ctx, began, topic)
-		if err != nil {
-			return err
-		}
-		ids = ids[:0]
-		for _, p := range topics[0].Partitions {
-			ids = append(ids, p.ID)
-		}
-		if len(ids) == 0 {
-			return errors.New("the cluster's answer names no partition")
-		}
-		slices.Sort(ids)
-		return nil
-	})
-	return ids, err
+// Partitions returns how many partitions a topic has; their numbers are 0 up to
+// that. It tries until the cluster answers or ctx ends; the error is then the
+// last failure. A topic that does not exist is a *MissingTopicsError.
+func (r *Reader) Partitions(ctx context.Context, topic string) (int, error) {
+	counts, err := r.counts(ctx, topic)
+	return counts[topic], err
 }
 
 // Exist returns nil when the cluster has all the topics, and one
-// *MissingTopicError that names all those it has not.
+// *MissingTopicsError that names all those it has not.
 func (r *Reader) Exist(ctx context.Context, topics ...string) error {
-	return r.persist(ctx, strings.Join(topics, ", "), -1, func(ctx context.Context, began time.Time) error {
-		_, err := r.existing(ctx, began, topics...)
-		return err
-	})
+	_, err := r.counts(ctx, topics...)
+	return err
 }
 
-// existing asks about topics. Not every broker knows at once of one that was
-// just made: those that are missing are asked for again for a while.
-func (r *Reader) existing(ctx context.Context, began time.Time, topics ...string) ([]kafka.Topic, error) {
-	for {
-		res, err := r.Client.Metadata(ctx, &kafka.MetadataRequest{Topics: topics})
-		if err != nil {
-			return nil, err
-		}
-		found := make([]kafka.Topic, len(topics))
-		var missing []string
-		for i, name := range topics {
-			at := slices.IndexFunc(res.Topics, func(t kafka.Topic) bool { return t.Name == name })
-			switch {
-			case at < 0 || errors.Is(res.Topics[at].Error, kafka.UnknownTopicOrPartition):
-				missing = append(missing, name)
-			case res.Topics[at].Error != nil:
-				return nil, res.Topics[at].Error
-			default:
-				found[i] = res.Topics[at]
+// missingFor is how long a cluster must go on saying that a topic is missing:
+// not every broker knows at once of one that was just made.
+const missingFor = 2 * time.Second
+
+// counts asks how many partitions topics have.
+func (r *Reader) counts(ctx context.Context, topics ...string) (counts map[string]int, err error) {
+	began := time.Now()
+	err = r.persist(ctx, strings.Join(topics, ", "), -1, func(ctx context.Context) error {
+		for {
+			counts, err = r.Client.Partitions(ctx, topics...)
+			var missing *MissingTopicsError
+			if !errors.As(err, &missing) || time.Since(began) > missingFor || Sleep(ctx, firstPause) != nil {
+				return err
 			}
 		}
-		if len(missing) == 0 {
-			return found, nil
-		}
-		if time.Since(began) > missingFor || sleep(ctx, firstPause) != nil {
-			return nil, &MissingTopicError{Topics: missing}
-		}
-	}
+	})
+	return counts, err
 }
 
 // First returns the first offset of each partition that is still in the log.
 func (r *Reader) First(ctx context.Context, topic string) (Offsets, error) {
-	return r.offsets(ctx, topic, kafka.FirstOffset)
+	return r.offsets(ctx, topic, LogStart)
 }
 
 // End returns the high watermark of each partition: the offset that the next
 // record will get.
 func (r *Reader) End(ctx context.Context, topic string) (Offsets, error) {
-	return r.offsets(ctx, topic, kafka.LastOffset)
+	return r.offsets(ctx, topic, LogEnd)
 }
 
 // At returns, for each partition, the offset of the first record whose
@@ -218,11 +159,8 @@ func (r *Reader) At(ctx context.Context, topic string, t time.Time) (Offsets, er
 	// Kafka has no time before 1970, and takes -1 and -2 for the end and the
 	// beginning.
 	at, err := r.offsets(ctx, topic, max(0, t.UnixMilli()))
-	if err != nil {
-		return nil, err
-	}
-	if !slices.Contains(slices.Collect(maps.Values(at)), -1) {
-		return at, nil
+	if err != nil || !slices.Contains(slices.Collect(maps.Values(at)), -1) {
+		return at, err
 	}
 	end, err := r.End(ctx, topic)
 	if err != nil {
@@ -234,4 +172,51 @@ func (r *Reader) At(ctx context.Context, topic string, t time.Time) (Offsets, er
 		}
 	}
 	return at, nil
+}
+
+// offsets asks the leader of every partition for one offset; when is LogStart,
+// LogEnd or a time.
+func (r *Reader) offsets(ctx context.Context, topic string, when int64) (Offsets, error) {
+	n, err := r.Partitions(ctx, topic)
+	if err != nil {
+		return nil, err
+	}
+	var mu sync.Mutex
+	all := make(Offsets, n)
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(cmp.Or(r.Parallel, defaultParallel))
+	for id := range n {
+		group.Go(func() error {
+			offset, err := r.offset(ctx, topic, id, when)
+			mu.Lock()
+			defer mu.Unlock()
+			all[id] = offset
+			return err
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return nil, err // some of them may be known, which is of no use
+	}
+	return all, nil
+}
+
+func (r *Reader) offset(ctx context.Context, topic string, partition int, when int64) (offset int64, err error) {
+	err = r.persist(ctx, topic, partition, func(ctx context.Context) (err error) {
+		offset, err = r.Client.Offset(ctx, topic, partition, when)
+		return err
+	})
+	return offset, err
+}
+
+// persist is Persist with the reader's patience.
+func (r *Reader) persist(ctx context.Context, topic string, partition int, ask func(context.Context) error) error {
+	began := time.Now()
+	err := r.Client.Persist(ctx, topic, partition, func(once context.Context) error {
+		err := ask(once)
+		if took := time.Since(began); err != nil && ctx.Err() == nil && !lasting(err) && r.Patience > 0 && took > r.Patience {
+			err = &StalledError{Topic: topic, Partition: partition, For: took, Err: err}
+		}
+		return err
+	})
+	return failed(ctx, topic, err)
 }

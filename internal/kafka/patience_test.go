@@ -1,4 +1,4 @@
-package topicreader_test
+package kafka_test
 
 import (
 	"context"
@@ -10,9 +10,8 @@ import (
 	"time"
 
 	"github.com/closeorder/closeorder/internal/broker"
-	"github.com/closeorder/closeorder/internal/topicreader"
+	"github.com/closeorder/closeorder/internal/kafka"
 	virtual "github.com/closeorder/closeorder/internal/world"
-	"github.com/segmentio/kafka-go"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
@@ -48,7 +47,7 @@ func TestAReadingThatHasAnEndGivesUpWhenNothingComes(t *testing.T) {
 				}
 				host := network.Boot("reader")
 				ctx, cancel := context.WithCancel(t.Context())
-				transport := &kafka.Transport{Dial: host.DialContext, MetadataTTL: time.Second, Context: ctx}
+				client := kafka.Open(kafka.Config{Brokers: k.Addrs(), Dial: host.DialContext})
 				producer, err := kgo.NewClient(kgo.SeedBrokers(k.Addrs()...), kgo.Dialer(host.DialContext), kgo.RecordPartitioner(kgo.ManualPartitioner()))
 				if err != nil {
 					t.Fatal(err)
@@ -57,7 +56,7 @@ func TestAReadingThatHasAnEndGivesUpWhenNothingComes(t *testing.T) {
 					k.Broker(0).Heal()
 					cancel()
 					producer.Close()
-					transport.CloseIdleConnections()
+					client.Close()
 					if err := k.Close(); err != nil {
 						t.Error(err)
 					}
@@ -67,19 +66,16 @@ func TestAReadingThatHasAnEndGivesUpWhenNothingComes(t *testing.T) {
 						t.Fatal(err)
 					}
 				}
-				r := topicreader.Reader{
-					Client:     &kafka.Client{Addr: kafka.TCP(k.Addrs()...), Timeout: 30 * time.Second, Transport: transport},
-					FetchBytes: 100, Patience: patience,
-				}
+				r := kafka.Reader{Client: client, FetchBytes: 100, Patience: patience}
 				n := 0
-				err = r.Read(ctx, "t", topicreader.Offsets{0: 0, 1: 0}, topicreader.Offsets{0: 0, 1: tt.end}, func(topicreader.Record) error {
+				err = r.Read(ctx, "t", kafka.Offsets{0: 0, 1: 0}, kafka.Offsets{0: 0, 1: tt.end}, func(kafka.Record) error {
 					if n++; n == 2 {
 						time.Sleep(2 * patience) // what takes the caller long is no fault of Kafka's
 						tt.trouble(k)
 					}
 					return nil
 				})
-				var stalled *topicreader.StalledError
+				var stalled *kafka.StalledError
 				switch {
 				case tt.err == "":
 					if err != nil || n != 10 {
@@ -101,7 +97,7 @@ func TestAReadingThatHasAnEndGivesUpWhenNothingComes(t *testing.T) {
 				waiting, stop := context.WithCancelCause(ctx)
 				enough := errors.New("enough")
 				time.AfterFunc(10*patience, func() { stop(enough) })
-				if err := r.Read(waiting, "t", topicreader.Offsets{1: 10}, nil, func(topicreader.Record) error { return nil }); !errors.Is(err, enough) {
+				if err := r.Read(waiting, "t", kafka.Offsets{1: 10}, nil, func(kafka.Record) error { return nil }); !errors.Is(err, enough) {
 					t.Errorf("following: %v", err)
 				}
 			})

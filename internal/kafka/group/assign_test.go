@@ -1,4 +1,4 @@
-package consumer
+package group
 
 import (
 	"reflect"
@@ -12,23 +12,23 @@ func TestAssign(t *testing.T) {
 	both := []string{"requests", "retries"}
 	for _, c := range []struct {
 		sentence string
-		members  []groupMember
+		members  []subscriber
 		counts   map[string]int
 		want     map[string]map[string][]int
 	}{
-		{"one member has everything", []groupMember{{id: "a", topics: both}}, map[string]int{"requests": 2, "retries": 1},
+		{"one member has everything", []subscriber{{id: "a", topics: both}}, map[string]int{"requests": 2, "retries": 1},
 			map[string]map[string][]int{"a": {"requests": {0, 1}, "retries": {0}}}},
-		{"partitions of one number go to one member", []groupMember{{id: "a", topics: both}, {id: "b", topics: both}}, map[string]int{"requests": 3, "retries": 3},
+		{"partitions of one number go to one member", []subscriber{{id: "a", topics: both}, {id: "b", topics: both}}, map[string]int{"requests": 3, "retries": 3},
 			map[string]map[string][]int{"a": {"requests": {0}, "retries": {0}}, "b": {"requests": {1, 2}, "retries": {1, 2}}}},
-		{"the instance id decides the order, not the member id", []groupMember{{id: "1", instanceID: "z", topics: both}, {id: "2", instanceID: "y", topics: both}}, map[string]int{"requests": 2},
+		{"the instance id decides the order, not the member id", []subscriber{{id: "1", instanceID: "z", topics: both}, {id: "2", instanceID: "y", topics: both}}, map[string]int{"requests": 2},
 			map[string]map[string][]int{"2": {"requests": {0}}, "1": {"requests": {1}}}},
-		{"a member that does not subscribe to a topic gets none of it", []groupMember{{id: "a", topics: both}, {id: "b", topics: []string{"requests"}}}, map[string]int{"requests": 2, "retries": 2},
+		{"a member that does not subscribe to a topic gets none of it", []subscriber{{id: "a", topics: both}, {id: "b", topics: []string{"requests"}}}, map[string]int{"requests": 2, "retries": 2},
 			map[string]map[string][]int{"a": {"requests": {0}, "retries": {0, 1}}, "b": {"requests": {1}}}},
-		{"more members than partitions leave some without", []groupMember{{id: "a", topics: both}, {id: "b", topics: both}}, map[string]int{"requests": 1},
+		{"more members than partitions leave some without", []subscriber{{id: "a", topics: both}, {id: "b", topics: both}}, map[string]int{"requests": 1},
 			map[string]map[string][]int{"a": {}, "b": {"requests": {0}}}},
-		{"a topic named twice counts once", []groupMember{{id: "a", topics: []string{"requests", "requests"}}}, map[string]int{"requests": 1},
+		{"a topic named twice counts once", []subscriber{{id: "a", topics: []string{"requests", "requests"}}}, map[string]int{"requests": 1},
 			map[string]map[string][]int{"a": {"requests": {0}}}},
-		{"a topic that nobody wants is left alone", []groupMember{{id: "a", topics: both}}, map[string]int{"other": 3},
+		{"a topic that nobody wants is left alone", []subscriber{{id: "a", topics: both}}, map[string]int{"other": 3},
 			map[string]map[string][]int{"a": {}}},
 	} {
 		t.Run(c.sentence, func(t *testing.T) {
@@ -41,9 +41,9 @@ func TestAssign(t *testing.T) {
 
 func TestEveryPartitionIsAssignedOnceAndFairly(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		var members []groupMember
+		var members []subscriber
 		for i := range rapid.IntRange(1, 9).Draw(t, "members") {
-			members = append(members, groupMember{id: string(rune('a' + i)), topics: []string{"x", "y"}})
+			members = append(members, subscriber{id: string(rune('a' + i)), topics: []string{"x", "y"}})
 		}
 		counts := map[string]int{"x": rapid.IntRange(0, 40).Draw(t, "x"), "y": rapid.IntRange(0, 40).Draw(t, "y")}
 		shuffled := rapid.Permutation(members).Draw(t, "order")

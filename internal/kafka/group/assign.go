@@ -1,12 +1,12 @@
-package consumer
+package group
 
 import (
 	"cmp"
 	"slices"
 )
 
-// groupMember is one member as the leader sees it.
-type groupMember struct {
+// subscriber is one member as the leader sees it.
+type subscriber struct {
 	id         string
 	instanceID string
 	topics     []string
@@ -23,9 +23,9 @@ type groupMember struct {
 //
 // Members are taken in the order of their group.instance.id, else of their
 // member id, so that a restarted static member gets back what it had.
-func assign(members []groupMember, counts map[string]int) map[string]map[string][]int {
+func assign(members []subscriber, counts map[string]int) map[string]map[string][]int {
 	members = slices.Clone(members)
-	slices.SortFunc(members, func(a, b groupMember) int {
+	slices.SortFunc(members, func(a, b subscriber) int {
 		return cmp.Or(cmp.Compare(cmp.Or(a.instanceID, a.id), cmp.Or(b.instanceID, b.id)), cmp.Compare(a.id, b.id))
 	})
 	assigned := make(map[string]map[string][]int, len(members))

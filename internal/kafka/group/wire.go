@@ -1,42 +1,11 @@
-package consumer
+package group
 
 import (
 	"encoding/binary"
 	"errors"
+	"maps"
 	"slices"
-
-	"github.com/segmentio/kafka-go/protocol"
 )
-
-// heartbeatRequest is the Heartbeat message as Kafka defines it
-// (kafka.apache.org/protocol, "Heartbeat API"). kafka-go's own has the fields
-// of the response in the wrong order, so that it never reports an error, and
-// is not routed to the group's coordinator.
-type heartbeatRequest struct {
-	_ struct{} `kafka:"min=v4,max=v4,tag"`
-
-	GroupID         string `kafka:"min=v0,max=v3|min=v4,max=v4,compact"`
-	GenerationID    int32  `kafka:"min=v0,max=v4"`
-	MemberID        string `kafka:"min=v0,max=v3|min=v4,max=v4,compact"`
-	GroupInstanceID string `kafka:"min=v3,max=v3,nullable|min=v4,max=v4,nullable,compact"`
-}
-
-func (*heartbeatRequest) ApiKey() protocol.ApiKey { return protocol.Heartbeat }
-func (r *heartbeatRequest) Group() string         { return r.GroupID }
-
-type heartbeatResponse struct {
-	_ struct{} `kafka:"min=v4,max=v4,tag"`
-
-	ThrottleTimeMS int32 `kafka:"min=v1,max=v4"`
-	ErrorCode      int16 `kafka:"min=v0,max=v4"`
-}
-
-func (*heartbeatResponse) ApiKey() protocol.ApiKey { return protocol.Heartbeat }
-
-// kafka-go keeps its messages in a table of the process that may only be
-// written before the first connection reads it; this is the one place where
-// that is certain. Nobody may call kafka.Client.Heartbeat after it.
-func init() { protocol.Register(&heartbeatRequest{}, &heartbeatResponse{}) }
 
 // protocolType is the ProtocolType of consumers in JoinGroup.
 const protocolType = "consumer"
@@ -76,14 +45,9 @@ func decodeSubscription(b []byte) ([]string, error) {
 
 // encodeAssignment renders ConsumerProtocolAssignment v0.
 func encodeAssignment(assigned map[string][]int) []byte {
-	topics := make([]string, 0, len(assigned))
-	for t := range assigned {
-		topics = append(topics, t)
-	}
-	slices.Sort(topics)
 	b := binary.BigEndian.AppendUint16(nil, 0)
-	b = binary.BigEndian.AppendUint32(b, uint32(len(topics)))
-	for _, t := range topics {
+	b = binary.BigEndian.AppendUint32(b, uint32(len(assigned)))
+	for _, t := range slices.Sorted(maps.Keys(assigned)) {
 		b = appendString(b, t)
 		b = binary.BigEndian.AppendUint32(b, uint32(len(assigned[t])))
 		for _, p := range assigned[t] {

@@ -1,9 +1,7 @@
-package topicreader
+package kafka
 
 import (
 	"context"
-	"maps"
-	"slices"
 
 	"golang.org/x/sync/errgroup"
 )
@@ -15,17 +13,12 @@ import (
 func (r *Reader) ReadByTime(ctx context.Context, topic string, from, to Offsets, each func(Record) error) error {
 	group, ctx := errgroup.WithContext(ctx)
 	var heads []*head
-	for _, id := range slices.Sorted(maps.Keys(from)) {
-		end, ok := to[id]
-		if !ok || from[id] >= end {
-			continue
-		}
+	for _, p := range r.between(topic, from, to) {
 		batches := make(chan []Record)
 		heads = append(heads, &head{batches: batches})
 		group.Go(func() error {
 			defer close(batches)
-			p := partition{reader: r, topic: topic, id: id, next: from[id], end: end, out: batches}
-			return p.read(ctx)
+			return p.read(ctx, batches)
 		})
 	}
 	group.Go(func() error {

@@ -1,4 +1,4 @@
-package topicwriter_test
+package kafka_test
 
 import (
 	"bytes"
@@ -13,31 +13,13 @@ import (
 
 	"github.com/closeorder/closeorder/events"
 	"github.com/closeorder/closeorder/internal/broker"
-	"github.com/closeorder/closeorder/internal/topicreader"
-	"github.com/closeorder/closeorder/internal/topicwriter"
-	"github.com/segmentio/kafka-go"
+	"github.com/closeorder/closeorder/internal/kafka"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-func start(t *testing.T, topics ...broker.Topic) (*broker.Broker, *kafka.Client) {
-	t.Helper()
-	b, err := broker.Start(broker.Config{Topics: topics})
-	if err != nil {
-		t.Fatal(err)
-	}
-	transport := &kafka.Transport{MetadataTTL: time.Second}
-	t.Cleanup(func() {
-		transport.CloseIdleConnections()
-		if err := b.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return b, &kafka.Client{Addr: kafka.TCP(b.Addr()), Timeout: 30 * time.Second, Transport: transport}
-}
-
 func TestEveryRecordLandsWhereItSaysAndJavaWouldLookForIt(t *testing.T) {
-	_, client := start(t, broker.Topic{Name: "t", Partitions: 5})
+	_, client := startBroker(t, broker.Topic{Name: "t", Partitions: 5})
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 
@@ -50,7 +32,7 @@ func TestEveryRecordLandsWhereItSaysAndJavaWouldLookForIt(t *testing.T) {
 	}
 	messages = append(messages, events.Message{Value: []byte("no key")}, events.Message{Key: []byte("tombstone")})
 	var acknowledged atomic.Int64
-	w := topicwriter.Writer{Client: client, OnWritten: func(n int) { acknowledged.Add(int64(n)) }}
+	w := kafka.Writer{Client: client, OnWritten: func(n int) { acknowledged.Add(int64(n)) }}
 	landed, err := w.Write(ctx, "t", messages)
 	if err != nil {
 		t.Fatal(err)
@@ -59,14 +41,14 @@ func TestEveryRecordLandsWhereItSaysAndJavaWouldLookForIt(t *testing.T) {
 		t.Errorf("%d were told as acknowledged, want %d", n, len(messages))
 	}
 
-	there := map[events.Source]topicreader.Record{}
-	r := topicreader.Reader{Client: client}
+	there := map[events.Source]kafka.Record{}
+	r := kafka.Reader{Client: client}
 	from, _ := r.First(ctx, "t")
 	to, err := r.End(ctx, "t")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := r.Read(ctx, "t", from, to, func(rec topicreader.Record) error {
+	if err := r.Read(ctx, "t", from, to, func(rec kafka.Record) error {
 		there[rec.Source()] = rec
 		return nil
 	}); err != nil {
@@ -89,7 +71,7 @@ func TestEveryRecordLandsWhereItSaysAndJavaWouldLookForIt(t *testing.T) {
 		}
 		last[string(m.Key)] = rec.Offset
 		if m.Key != nil {
-			if want := (kafka.Murmur2Balancer{}).Balance(kafka.Message{Key: m.Key}, 0, 1, 2, 3, 4); rec.Partition != want {
+			if want := kafka.PartitionOf(m.Key, 5); rec.Partition != want {
 				t.Fatalf("key %s is in partition %d, Java would say %d", m.Key, rec.Partition, want)
 			}
 		}
@@ -97,22 +79,22 @@ func TestEveryRecordLandsWhereItSaysAndJavaWouldLookForIt(t *testing.T) {
 }
 
 func TestAMessageGoesWhereItIsSentWhileThatIsThere(t *testing.T) {
-	_, client := start(t, broker.Topic{Name: "t", Partitions: 3})
+	_, client := startBroker(t, broker.Topic{Name: "t", Partitions: 3})
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	key := []byte("order-1")
-	home := kafka.Murmur2Balancer{}.Balance(kafka.Message{Key: key}, 0, 1, 2)
+	home := kafka.PartitionOf(key, 3)
 	var messages []events.Message
 	to, want := []int{}, []int{}
 	for i := range 9 {
 		messages = append(messages, events.Message{Key: key, Value: fmt.Append(nil, i)})
 		to, want = append(to, i%3), append(want, i%3)
 	}
-	for _, gone := range []int{topicwriter.ByKey, 3, 1 << 30, -7} {
+	for _, gone := range []int{kafka.ByKey, 3, 1 << 30, -7} {
 		messages = append(messages, events.Message{Key: key})
 		to, want = append(to, gone), append(want, home)
 	}
-	w := topicwriter.Writer{Client: client}
+	w := kafka.Writer{Client: client}
 	results, err := w.WriteTo(ctx, "t", messages, to)
 	if err != nil {
 		t.Fatal(err)
@@ -127,16 +109,16 @@ func TestAMessageGoesWhereItIsSentWhileThatIsThere(t *testing.T) {
 }
 
 func TestWhatTheBrokerNeverTakesIsNamed(t *testing.T) {
-	_, client := start(t, broker.Topic{Name: "t", Partitions: 1, Configs: map[string]string{"max.message.bytes": "1000"}})
+	_, client := startBroker(t, broker.Topic{Name: "t", Partitions: 1, Configs: map[string]string{"max.message.bytes": "1000"}})
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	w := topicwriter.Writer{Client: client}
+	w := kafka.Writer{Client: client}
 
 	small := events.Message{Key: []byte("k"), Value: make([]byte, 300)}
 	if _, err := w.Write(ctx, "t", []events.Message{small, small, small, small, small, small}); err != nil {
 		t.Errorf("a batch that is too large is not split: %v", err)
 	}
-	var missing *topicwriter.MissingTopicError
+	var missing *kafka.MissingTopicsError
 	if _, err := w.Write(ctx, "nowhere", []events.Message{small}); !errors.As(err, &missing) {
 		t.Errorf("a missing topic gives %v", err)
 	}
@@ -144,7 +126,7 @@ func TestWhatTheBrokerNeverTakesIsNamed(t *testing.T) {
 
 // None of them may hold up the others, in its partition or in another one.
 func TestWhatTheBrokerRefusesIsLeftOutAndAllElseIsWritten(t *testing.T) {
-	_, client := start(t, broker.Topic{Name: "t", Partitions: 3, Configs: map[string]string{"max.message.bytes": "1000"}})
+	_, client := startBroker(t, broker.Topic{Name: "t", Partitions: 3, Configs: map[string]string{"max.message.bytes": "1000"}})
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	var messages []events.Message
@@ -158,18 +140,18 @@ func TestWhatTheBrokerRefusesIsLeftOutAndAllElseIsWritten(t *testing.T) {
 	}
 	acknowledged := 0
 	var mu sync.Mutex
-	w := topicwriter.Writer{Client: client, OnWritten: func(n int) { mu.Lock(); acknowledged += n; mu.Unlock() }}
+	w := kafka.Writer{Client: client, OnWritten: func(n int) { mu.Lock(); acknowledged += n; mu.Unlock() }}
 	results, err := w.Write(ctx, "t", messages)
 	if err == nil || err != results[0].Err || err.Error() != "topic t takes no record of 2034 bytes; raise max.message.bytes of the topic, or make the record smaller" {
 		t.Errorf("ended with %v", err)
 	}
-	r := topicreader.Reader{Client: client}
+	r := kafka.Reader{Client: client}
 	to, err := r.End(ctx, "t")
 	if err != nil {
 		t.Fatal(err)
 	}
 	values := map[events.Source]string{}
-	if err := r.Read(ctx, "t", topicreader.Offsets{0: 0, 1: 0, 2: 0}, to, func(rec topicreader.Record) error {
+	if err := r.Read(ctx, "t", kafka.Offsets{0: 0, 1: 0, 2: 0}, to, func(rec kafka.Record) error {
 		values[rec.Source()] = string(rec.Value)
 		return nil
 	}); err != nil {
@@ -179,7 +161,7 @@ func TestWhatTheBrokerRefusesIsLeftOutAndAllElseIsWritten(t *testing.T) {
 		t.Errorf("%d were written, %d told as acknowledged, want 95", len(values), acknowledged)
 	}
 	for i, res := range results {
-		var refused *topicwriter.RefusedError
+		var refused *kafka.RefusedError
 		switch {
 		case errors.As(res.Err, &refused) != large[i] || large[i] && !refused.TooLarge():
 			t.Errorf("message %d: %v", i, res.Err)
@@ -197,17 +179,17 @@ func noise(n int) []byte {
 }
 
 func TestARecordThatFitsCompressedIsWritten(t *testing.T) {
-	_, client := start(t, broker.Topic{Name: "t", Partitions: 1, Configs: map[string]string{"max.message.bytes": "1000"}})
+	_, client := startBroker(t, broker.Topic{Name: "t", Partitions: 1, Configs: map[string]string{"max.message.bytes": "1000"}})
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	w := topicwriter.Writer{Client: client}
+	w := kafka.Writer{Client: client}
 	if results, err := w.Write(ctx, "t", []events.Message{{Value: []byte("a")}, {Value: make([]byte, 2000)}}); err != nil || results[1].At.Offset != 1 {
 		t.Errorf("%+v, %v", results, err)
 	}
 }
 
 func TestARecordThatIsNotValidIsLeftOut(t *testing.T) {
-	b, client := start(t, broker.Topic{Name: "t", Partitions: 1})
+	b, client := startBroker(t, broker.Topic{Name: "t", Partitions: 1})
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	// A compacted topic of Apache Kafka answers like this to a batch with a
@@ -223,9 +205,9 @@ func TestARecordThatIsNotValidIsLeftOut(t *testing.T) {
 		}
 		return nil, nil, false
 	})
-	w := topicwriter.Writer{Client: client}
+	w := kafka.Writer{Client: client}
 	results, err := w.Write(ctx, "t", []events.Message{{Value: []byte("a")}, {Value: []byte("poison")}, {Value: []byte("b")}, {Value: []byte("c")}})
-	var refused *topicwriter.RefusedError
+	var refused *kafka.RefusedError
 	if !errors.As(err, &refused) || refused.TooLarge() || err != results[1].Err || results[3].At.Offset != 2 || results[0].Err != nil {
 		t.Errorf("%+v, %v", results, err)
 	}
@@ -248,7 +230,7 @@ func answer(req *kmsg.ProduceRequest, code int16) *kmsg.ProduceResponse {
 }
 
 func TestATroubledBrokerIsTriedAgain(t *testing.T) {
-	b, client := start(t, broker.Topic{Name: "t", Partitions: 1})
+	b, _ := startBroker(t, broker.Topic{Name: "t", Partitions: 1})
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	failures := 0
@@ -260,7 +242,9 @@ func TestATroubledBrokerIsTriedAgain(t *testing.T) {
 		return answer(req.(*kmsg.ProduceRequest), kerr.NotLeaderForPartition.Code), nil, true
 	})
 	retries := 0
-	w := topicwriter.Writer{Client: client, OnRetry: func(string, int, error) { retries++ }}
+	client := kafka.Open(kafka.Config{Brokers: b.Addrs(), OnRetry: func(string, int, error) { retries++ }})
+	defer client.Close()
+	w := kafka.Writer{Client: client}
 	landed, err := w.Write(ctx, "t", []events.Message{{Key: []byte("k"), Value: []byte("v")}})
 	if err != nil || retries != 2 || landed[0].At.Offset != 0 {
 		t.Errorf("landed at %v after %d retries: %v", landed, retries, err)

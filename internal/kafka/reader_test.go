@@ -1,4 +1,4 @@
-package topicreader_test
+package kafka_test
 
 import (
 	"context"
@@ -9,35 +9,40 @@ import (
 	"time"
 
 	"github.com/closeorder/closeorder/internal/broker"
-	"github.com/closeorder/closeorder/internal/topicreader"
-	"github.com/segmentio/kafka-go"
+	"github.com/closeorder/closeorder/internal/kafka"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
 type world struct {
 	broker *broker.Broker
-	reader topicreader.Reader
+	reader kafka.Reader
 	ctx    context.Context
 }
 
 func start(t *testing.T, topics ...broker.Topic) world {
 	t.Helper()
+	b, client := startBroker(t, topics...)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	t.Cleanup(cancel)
+	return world{broker: b, ctx: ctx, reader: kafka.Reader{Client: client}}
+}
+
+// startBroker starts a broker with a client that knows all of its topics.
+func startBroker(t *testing.T, topics ...broker.Topic) (*broker.Broker, *kafka.Client) {
+	t.Helper()
 	b, err := broker.Start(broker.Config{Topics: topics})
 	if err != nil {
 		t.Fatal(err)
 	}
-	transport := &kafka.Transport{MetadataTTL: time.Second}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	client := kafka.Open(kafka.Config{Brokers: b.Addrs()})
 	t.Cleanup(func() {
-		cancel()
-		transport.CloseIdleConnections()
+		client.Close()
 		if err := b.Close(); err != nil {
 			t.Error(err)
 		}
 	})
-	client := &kafka.Client{Addr: kafka.TCP(b.Addr()), Timeout: 30 * time.Second, Transport: transport}
-	return world{broker: b, ctx: ctx, reader: topicreader.Reader{Client: client}}
+	return b, client
 }
 
 // producer is a foreign client.
@@ -63,7 +68,7 @@ func rec(partition int, value string) *kgo.Record {
 }
 
 // all reads what is in the topic now, as PARTITION:OFFSET=VALUE.
-func (w world) all(t *testing.T, from topicreader.Offsets) string {
+func (w world) all(t *testing.T, from kafka.Offsets) string {
 	t.Helper()
 	to, err := w.reader.End(w.ctx, "t")
 	if err != nil {
@@ -75,7 +80,7 @@ func (w world) all(t *testing.T, from topicreader.Offsets) string {
 		}
 	}
 	byPartition := map[int][]string{}
-	if err := w.reader.Read(w.ctx, "t", from, to, func(r topicreader.Record) error {
+	if err := w.reader.Read(w.ctx, "t", from, to, func(r kafka.Record) error {
 		byPartition[r.Partition] = append(byPartition[r.Partition], fmt.Sprintf("%d:%d=%s", r.Partition, r.Offset, r.Value))
 		return nil
 	}); err != nil {
@@ -114,7 +119,7 @@ func TestEachPartitionIsReadInOrderFromStartToEnd(t *testing.T) {
 func TestReadingStartsInTheMiddleOfABatch(t *testing.T) {
 	w := start(t, broker.Topic{Name: "t", Partitions: 1})
 	w.produce(t, w.producer(t), rec(0, "a"), rec(0, "b"), rec(0, "c"), rec(0, "d"))
-	if got := w.all(t, topicreader.Offsets{0: 2}); got != "0:2=c 0:3=d" {
+	if got := w.all(t, kafka.Offsets{0: 2}); got != "0:2=c 0:3=d" {
 		t.Errorf("got %s", got)
 	}
 }
@@ -126,8 +131,8 @@ func TestKeysValuesAndHeadersComeAsTheyAre(t *testing.T) {
 		{Key: "twice", Value: []byte("1")}, {Key: "twice", Value: []byte("2")}, {Key: "nil"},
 	}})
 	to, _ := w.reader.End(w.ctx, "t")
-	var got topicreader.Record
-	if err := w.reader.Read(w.ctx, "t", topicreader.Offsets{0: 0}, to, func(r topicreader.Record) error { got = r; return nil }); err != nil {
+	var got kafka.Record
+	if err := w.reader.Read(w.ctx, "t", kafka.Offsets{0: 0}, to, func(r kafka.Record) error { got = r; return nil }); err != nil {
 		t.Fatal(err)
 	}
 	if string(got.Key) != "k" || got.Value != nil || !got.Time.Equal(at) || fmt.Sprintf("%q", got.Headers) != `[{"twice" "1"} {"twice" "2"} {"nil" ""}]` {
@@ -178,7 +183,7 @@ func TestPartitionsAreMergedByTime(t *testing.T) {
 	}
 	w.reader.FetchBytes, w.reader.Parallel = 500, 1
 	next := 0
-	if err := w.reader.ReadByTime(w.ctx, "t", from, to, func(r topicreader.Record) error {
+	if err := w.reader.ReadByTime(w.ctx, "t", from, to, func(r kafka.Record) error {
 		if string(r.Value) != fmt.Sprint(next) {
 			return fmt.Errorf("record %s in place of %d", r.Value, next)
 		}
@@ -188,7 +193,7 @@ func TestPartitionsAreMergedByTime(t *testing.T) {
 		t.Errorf("%d records, %v", next, err)
 	}
 	enough := errors.New("enough")
-	if err := w.reader.ReadByTime(w.ctx, "t", from, to, func(topicreader.Record) error { return enough }); !errors.Is(err, enough) {
+	if err := w.reader.ReadByTime(w.ctx, "t", from, to, func(kafka.Record) error { return enough }); !errors.Is(err, enough) {
 		t.Errorf("ended with %v", err)
 	}
 }
@@ -222,9 +227,9 @@ func TestWhatRetentionTookIsReportedAndPassed(t *testing.T) {
 	if _, err := kadm.NewClient(c).DeleteRecords(w.ctx, before); err != nil {
 		t.Fatal(err)
 	}
-	var gaps []topicreader.Gap
-	w.reader.OnGap = func(g topicreader.Gap) { gaps = append(gaps, g) }
-	if got := w.all(t, topicreader.Offsets{0: 1}); got != "0:3=3 0:4=4" {
+	var gaps []kafka.Gap
+	w.reader.OnGap = func(g kafka.Gap) { gaps = append(gaps, g) }
+	if got := w.all(t, kafka.Offsets{0: 1}); got != "0:3=3 0:4=4" {
 		t.Errorf("got %s", got)
 	}
 	if fmt.Sprint(gaps) != "[{t 0 1 3}]" {
@@ -235,8 +240,8 @@ func TestWhatRetentionTookIsReportedAndPassed(t *testing.T) {
 func TestALogThatEndsBeforeTheStartIsAnError(t *testing.T) {
 	w := start(t, broker.Topic{Name: "t", Partitions: 1})
 	w.produce(t, w.producer(t), rec(0, "a"))
-	var cut *topicreader.CutLogError
-	err := w.reader.Read(w.ctx, "t", topicreader.Offsets{0: 7}, nil, func(topicreader.Record) error { return nil })
+	var cut *kafka.CutLogError
+	err := w.reader.Read(w.ctx, "t", kafka.Offsets{0: 7}, nil, func(kafka.Record) error { return nil })
 	if !errors.As(err, &cut) || cut.End != 1 || cut.Offset != 7 {
 		t.Errorf("got %v", err)
 	}
@@ -255,7 +260,7 @@ func TestFollowingDeliversWhatComesLaterAndEndsWithTheContext(t *testing.T) {
 	seen := make(chan string)
 	done := make(chan error, 1)
 	go func() {
-		done <- w.reader.Read(ctx, "t", from, nil, func(r topicreader.Record) error {
+		done <- w.reader.Read(ctx, "t", from, nil, func(r kafka.Record) error {
 			seen <- string(r.Value)
 			return nil
 		})
@@ -279,7 +284,7 @@ func TestTheCallersErrorEndsTheReading(t *testing.T) {
 		w.produce(t, c, rec(i%3, "x"))
 	}
 	enough, calls := errors.New("enough"), 0
-	err := w.reader.Read(w.ctx, "t", topicreader.Offsets{0: 0, 1: 0, 2: 0}, nil, func(topicreader.Record) error {
+	err := w.reader.Read(w.ctx, "t", kafka.Offsets{0: 0, 1: 0, 2: 0}, nil, func(kafka.Record) error {
 		if calls++; calls == 4 {
 			return enough
 		}
@@ -293,7 +298,7 @@ func TestTheCallersErrorEndsTheReading(t *testing.T) {
 func TestAMissingTopicIsNamedWithItsCure(t *testing.T) {
 	w := start(t, broker.Topic{Name: "other", Partitions: 1})
 	_, err := w.reader.First(w.ctx, "t")
-	var missing *topicreader.MissingTopicError
+	var missing *kafka.MissingTopicsError
 	if !errors.As(err, &missing) || !strings.Contains(err.Error(), "closeorder topics create") {
 		t.Errorf("got %v", err)
 	}
@@ -308,11 +313,13 @@ func TestABrokerThatIsNotThereIsTriedUntilTheContextEnds(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(w.ctx)
 	retries := 0
 	gaveUp := errors.New("gave up")
-	w.reader.OnRetry = func(string, int, error) {
+	client := kafka.Open(kafka.Config{Brokers: []string{addr}, OnRetry: func(string, int, error) {
 		if retries++; retries == 2 {
 			cancel(gaveUp)
 		}
-	}
+	}})
+	defer client.Close()
+	w.reader.Client = client
 	_, err := w.reader.End(ctx, "t")
 	if !errors.Is(err, gaveUp) || !strings.Contains(err.Error(), addr) {
 		t.Errorf("got %v, which should name %s", err, addr)

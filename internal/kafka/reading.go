@@ -1,22 +1,21 @@
-package topicreader
+package kafka
 
 import (
+	"cmp"
 	"context"
 	"errors"
-	"io"
 	"maps"
 	"slices"
 	"time"
 
-	"github.com/closeorder/closeorder/events"
-	"github.com/segmentio/kafka-go"
-	"github.com/segmentio/kafka-go/protocol"
 	"golang.org/x/sync/errgroup"
 )
 
 const (
-	// maxWait is how long a broker may wait for records to come.
-	maxWait = 500 * time.Millisecond
+	defaultFetchBytes = 1 << 20
+	defaultParallel   = 8
+	// readWait is how long a broker may wait for records to come.
+	readWait = 500 * time.Millisecond
 	// newPartitions is how often a reader that follows looks for new ones.
 	newPartitions = 30 * time.Second
 )
@@ -61,18 +60,21 @@ func deliver(ctx context.Context, batches <-chan []Record, each func(Record) err
 
 func (r *Reader) readUntil(ctx context.Context, topic string, from, to Offsets, out chan<- []Record) error {
 	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(r.parallel())
-	for _, id := range slices.Sorted(maps.Keys(from)) {
-		end, ok := to[id]
-		if !ok || from[id] >= end {
-			continue
-		}
-		group.Go(func() error {
-			p := partition{reader: r, topic: topic, id: id, next: from[id], end: end, out: out}
-			return p.read(ctx)
-		})
+	group.SetLimit(cmp.Or(r.Parallel, defaultParallel))
+	for _, p := range r.between(topic, from, to) {
+		group.Go(func() error { return p.read(ctx, out) })
 	}
 	return group.Wait()
+}
+
+// between is the reading of each partition that may hold something.
+func (r *Reader) between(topic string, from, to Offsets) (all []*partition) {
+	for _, id := range slices.Sorted(maps.Keys(from)) {
+		if end, ok := to[id]; ok && from[id] < end {
+			all = append(all, &partition{reader: r, topic: topic, id: id, next: from[id], end: end})
+		}
+	}
+	return all
 }
 
 func (r *Reader) follow(ctx context.Context, topic string, from Offsets, out chan<- []Record) error {
@@ -82,8 +84,8 @@ func (r *Reader) follow(ctx context.Context, topic string, from Offsets, out cha
 	group, ctx := errgroup.WithContext(ctx)
 	start := func(id int, offset int64) {
 		group.Go(func() error {
-			p := partition{reader: r, topic: topic, id: id, next: offset, end: -1, out: out}
-			return p.read(ctx)
+			p := partition{reader: r, topic: topic, id: id, next: offset, end: -1}
+			return p.read(ctx, out)
 		})
 	}
 	known := map[int]bool{}
@@ -93,14 +95,14 @@ func (r *Reader) follow(ctx context.Context, topic string, from Offsets, out cha
 	}
 	group.Go(func() error {
 		for {
-			if err := sleep(ctx, newPartitions); err != nil {
+			if err := Sleep(ctx, newPartitions); err != nil {
 				return err
 			}
-			ids, err := r.Partitions(ctx, topic)
+			n, err := r.Partitions(ctx, topic)
 			if err != nil {
 				return err
 			}
-			for _, id := range ids {
+			for id := range n {
 				if !known[id] {
 					known[id] = true
 					start(id, 0)
@@ -118,11 +120,11 @@ type partition struct {
 	id     int
 	next   int64 // the offset to read next
 	end    int64 // where to stop, -1 for never
-	out    chan<- []Record
 }
 
-func (p *partition) read(ctx context.Context) error {
-	pause := firstPause
+// read hands all that there is to out, in order.
+func (p *partition) read(ctx context.Context, out chan<- []Record) error {
+	pause := NewPause(firstPause, longestPause)
 	moved, at := time.Now(), p.next
 	for p.end < 0 || p.next < p.end {
 		batch, err := p.fetch(ctx)
@@ -133,19 +135,17 @@ func (p *partition) read(ctx context.Context) error {
 			return &StalledError{Topic: p.topic, Partition: p.id, Offset: p.next, End: p.end, For: took, Err: err}
 		}
 		if err == nil {
-			pause = firstPause
+			pause.Reset()
 		} else if err = p.recover(ctx, err); err != nil {
-			return p.reader.failed(ctx, p.topic, err)
-		} else if err := sleep(ctx, pause); err != nil {
+			return failed(ctx, p.topic, err)
+		} else if err := pause.Wait(ctx); err != nil {
 			return err
-		} else {
-			pause = min(2*pause, longestPause)
 		}
 		if len(batch) == 0 {
 			continue
 		}
 		select {
-		case p.out <- batch:
+		case out <- batch:
 			moved = time.Now() // the caller took its time
 		case <-ctx.Done():
 			return context.Cause(ctx)
@@ -158,25 +158,27 @@ func (p *partition) read(ctx context.Context) error {
 // that ends the reading.
 func (p *partition) recover(ctx context.Context, err error) error {
 	switch {
-	case ctx.Err() != nil, lasting(err):
+	case ctx.Err() != nil:
+		return ended(ctx, err)
+	case lasting(err):
 		return err
-	case errors.Is(err, kafka.OffsetOutOfRange):
+	case errors.Is(err, OffsetOutOfRange):
 		return p.reposition(ctx)
-	case unknownTopic(err):
-		p.reader.retrying(p.topic, p.id, err)
-		ids, err := p.reader.Partitions(ctx, p.topic)
-		if err == nil && !slices.Contains(ids, p.id) {
+	case NoPartition(err):
+		p.reader.Client.retrying(ctx, p.topic, p.id, err)
+		n, err := p.reader.Partitions(ctx, p.topic)
+		if err == nil && p.id >= n {
 			err = &CutLogError{Topic: p.topic, Partition: p.id, Offset: p.next}
 		}
 		return err
 	}
-	p.reader.retrying(p.topic, p.id, err)
+	p.reader.Client.retrying(ctx, p.topic, p.id, err)
 	return nil
 }
 
 // reposition goes on behind what retention took, and never backwards.
 func (p *partition) reposition(ctx context.Context) error {
-	first, err := p.reader.offset(ctx, p.topic, p.id, kafka.FirstOffset)
+	first, err := p.reader.offset(ctx, p.topic, p.id, LogStart)
 	if err != nil {
 		return err
 	}
@@ -191,7 +193,7 @@ func (p *partition) reposition(ctx context.Context) error {
 		p.next = first
 		return nil
 	}
-	end, err := p.reader.offset(ctx, p.topic, p.id, kafka.LastOffset)
+	end, err := p.reader.offset(ctx, p.topic, p.id, LogEnd)
 	if err != nil {
 		return err
 	}
@@ -204,88 +206,10 @@ func (p *partition) reposition(ctx context.Context) error {
 // fetch brings the next records and moves p.next behind them. Records that
 // were read before an error are returned beside it.
 func (p *partition) fetch(ctx context.Context) ([]Record, error) {
-	ctx, cancel := context.WithTimeout(ctx, maxWait+askTimeout)
-	defer cancel()
-	res, err := p.reader.Client.Fetch(ctx, &kafka.FetchRequest{
-		Topic: p.topic, Partition: p.id, Offset: p.next,
-		MinBytes: 1, MaxBytes: int64(p.reader.fetchBytes()), MaxWait: maxWait,
-	})
-	if err != nil {
-		return nil, err
-	}
-	if res.Error != nil {
-		return nil, res.Error
-	}
-	start := p.next
-	batch, err := p.records(res.Records)
-	if err == nil && p.next == start && res.HighWatermark > start {
-		p.next = pastMarkers(res.Records, start)
+	batch, next, err := p.reader.Client.Fetch(ctx, p.topic, p.id, p.next, cmp.Or(p.reader.FetchBytes, defaultFetchBytes), readWait)
+	p.next = next
+	for p.end >= 0 && len(batch) > 0 && batch[len(batch)-1].Offset >= p.end {
+		batch = batch[:len(batch)-1]
 	}
 	return batch, err
-}
-
-func (r *Reader) fetchBytes() int {
-	if r.FetchBytes > 0 {
-		return r.FetchBytes
-	}
-	return 1 << 20
-}
-
-// records copies what the broker sent. All of it is read and closed, also
-// what lies outside the range, because its pages are shared and counted.
-func (p *partition) records(from kafka.RecordReader) ([]Record, error) {
-	var batch []Record
-	for {
-		rec, err := from.ReadRecord()
-		if errors.Is(err, io.EOF) {
-			return batch, nil
-		}
-		if err != nil {
-			return batch, err
-		}
-		key, err := take(rec.Key)
-		value, valueErr := take(rec.Value)
-		if err = errors.Join(err, valueErr); err != nil {
-			return batch, err
-		}
-		// A batch may begin before the offset that was asked for.
-		if rec.Offset < p.next {
-			continue
-		}
-		p.next = rec.Offset + 1
-		if p.end >= 0 && rec.Offset >= p.end {
-			continue
-		}
-		m := events.Message{Key: key, Value: value}
-		for _, h := range rec.Headers {
-			m.Headers = append(m.Headers, events.Header{Key: h.Key, Value: slices.Clone(h.Value)})
-		}
-		batch = append(batch, Record{Topic: p.topic, Partition: p.id, Offset: rec.Offset, Time: rec.Time, Message: m})
-	}
-}
-
-func take(b protocol.Bytes) ([]byte, error) {
-	if b == nil {
-		return nil, nil
-	}
-	defer b.Close()
-	return protocol.ReadAll(b)
-}
-
-// pastMarkers returns the offset to go on at when batches came that hold
-// nothing to deliver from offset on: transaction markers, which
-// RecordStream hides, or batches whose records were compacted away. To ask for
-// the same offset again would bring the same batches for ever. How far a
-// compacted batch reaches kafka-go does not tell, hence one offset at a time.
-func pastMarkers(from kafka.RecordReader, offset int64) int64 {
-	stream, ok := from.(*protocol.RecordStream)
-	if !ok || len(stream.Records) == 0 {
-		return offset // nothing came at all
-	}
-	for _, b := range stream.Records {
-		if at, ok := b.(interface{ Offset() int64 }); ok {
-			offset = max(offset, at.Offset())
-		}
-	}
-	return offset + 1
 }

@@ -1,0 +1,151 @@
+package group
+
+import (
+	"context"
+	"encoding/hex"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/closeorder/closeorder/internal/broker"
+	"github.com/closeorder/closeorder/internal/kafka"
+	logtest "github.com/sirupsen/logrus/hooks/test"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// told is an assignee that writes down what it is told.
+type told chan string
+
+func (c told) Assign(gen Generation) {
+	c <- fmt.Sprint(list(gen.Assigned, ""), " of ", list(gen.Counts, "="))
+}
+func (c told) Revoke(context.Context, context.Context) { c <- "revoke" }
+func (c told) Lose(why error)                          { c <- "lose: " + why.Error() }
+func (c told) Stop(context.Context)                    { c <- "stop" }
+
+// expect waits for what starts like each of the lines, in their order.
+func (c told) expect(t *testing.T, lines ...string) {
+	t.Helper()
+	for _, want := range lines {
+		select {
+		case got := <-c:
+			if !strings.HasPrefix(got, want) {
+				t.Fatalf("told %q, want %q", got, want)
+			}
+		case <-time.After(20 * time.Second):
+			t.Fatalf("not told %q", want)
+		}
+	}
+}
+
+// run starts a member of group g. end stops it and returns what Run did.
+func run(t *testing.T, b *broker.Broker, instanceID string) (own told, end func() error) {
+	t.Helper()
+	client := kafka.Open(kafka.Config{Brokers: b.Addrs()}, "requests", "outcomes")
+	log, _ := logtest.NewNullLogger()
+	m := New(Config{
+		Client: client, Group: "g", InstanceID: instanceID, Topics: []string{"requests"}, Needs: []string{"outcomes"},
+		Session: 6 * time.Second, Rebalance: 6 * time.Second, Renewed: func() {}, Log: log,
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	own = make(told, 100)
+	done := make(chan error, 1)
+	go func() { done <- m.Run(ctx, own) }()
+	t.Cleanup(func() { cancel(); client.Close() })
+	return own, func() error { cancel(); return <-done }
+}
+
+func start(t *testing.T) *broker.Broker {
+	t.Helper()
+	b, err := broker.Start(broker.Config{Topics: []broker.Topic{{Name: "requests", Partitions: 2}, {Name: "outcomes", Partitions: 1}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { b.Close() })
+	return b
+}
+
+func TestAMemberIsToldWhatBecomesOfItsPartitions(t *testing.T) {
+	b := start(t)
+	first, endFirst := run(t, b, "")
+	first.expect(t, "lose: the group was joined anew", "[requests[0 1]] of [requests=2]")
+	second, endSecond := run(t, b, "")
+	first.expect(t, "revoke", "[requests[")
+	second.expect(t, "lose: the group was joined anew", "[requests[")
+	if err := endFirst(); err != nil {
+		t.Error(err)
+	}
+	first.expect(t, "stop")
+	second.expect(t, "revoke", "[requests[0 1]] of [requests=2]") // at once: the first has left
+	if err := endSecond(); err != nil {
+		t.Error(err)
+	}
+}
+
+// What the coordinator answers to a heartbeat decides whether the partitions
+// are given up.
+func TestAnswersToHeartbeats(t *testing.T) {
+	for _, c := range []struct {
+		sentence string
+		answer   *kerr.Error
+		then     []string
+	}{
+		{"the group rebalances: drained, and joined again", kerr.RebalanceInProgress, []string{"revoke", "[requests[0 1]] of [requests=2]"}},
+		{"the generation is over: dropped, and joined again", kerr.IllegalGeneration, []string{"lose: [22]", "lose: the group was joined anew", "[requests[0 1]] of [requests=2]"}},
+		{"the member is not known: dropped, and joined as a new one", kerr.UnknownMemberID, []string{"lose: [25]", "lose: the group was joined anew", "[requests[0 1]] of [requests=2]"}},
+		{"the group may not be read: dropped", kerr.GroupAuthorizationFailed, []string{"lose: [30]"}},
+		{"another one has the instance id: dropped, and the end", kerr.FencedInstanceID, []string{"lose: another member of the group"}},
+		{"the coordinator moves: nothing", kerr.NotCoordinator, nil},
+		{"the coordinator loads: nothing", kerr.CoordinatorLoadInProgress, nil},
+	} {
+		t.Run(c.sentence, func(t *testing.T) {
+			t.Parallel()
+			b := start(t)
+			own, end := run(t, b, "one")
+			own.expect(t, "lose: the group was joined anew", "[requests[0 1]] of [requests=2]")
+			count := 1
+			if c.then == nil {
+				count = 3 // the answer to the first two has been taken when the third one is sent
+			}
+			fault := b.Cluster().Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Heartbeat}, Err: c.answer, Count: count})
+			if err := fault.Wait(t.Context(), count); err != nil {
+				t.Fatal(err)
+			}
+			own.expect(t, c.then...)
+			if err := end(); (err != nil) != (c.answer == kerr.FencedInstanceID) {
+				t.Errorf("Run returned %v", err)
+			}
+			if c.answer != kerr.FencedInstanceID && c.answer != kerr.GroupAuthorizationFailed {
+				own.expect(t, "stop")
+			}
+		})
+	}
+}
+
+func TestWhatNoTryCanHealEndsTheRunAndNamesTheSetting(t *testing.T) {
+	for want, answer := range map[string]*kerr.Error{
+		`kafka.instance_id "one": another member of the group`: kerr.FencedInstanceID,
+		"kafka.session_timeout 6s is outside":                  kerr.InvalidSessionTimeout,
+		`kafka.group "g": [24]`:                                kerr.InvalidGroupID,
+		`kafka.group "g": [30]`:                                kerr.GroupAuthorizationFailed,
+	} {
+		b := start(t)
+		b.Cluster().Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.JoinGroup}, Err: answer, Count: 1})
+		own, end := run(t, b, "one")
+		own.expect(t, "lose: "+want)
+		if err := end(); err == nil || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("Run returned %v, want %s", err, want)
+		}
+	}
+}
+
+// A static member that comes back as another version of closeorder must not
+// look changed to the coordinator: that would start a rebalance.
+func TestTheFingerprintOfASubscriptionStaysWhatItWas(t *testing.T) {
+	if got := hex.EncodeToString(fingerprint(map[string]int{"retry.10s": 3, "requests": 3})); got != "e6c6085f5fd7cd5d" {
+		t.Errorf("%s", got)
+	}
+}

@@ -1,0 +1,51 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	kafkago "github.com/segmentio/kafka-go"
+)
+
+// MissingTopicsError says that the cluster was asked and has no such topics.
+type MissingTopicsError struct{ Topics []string }
+
+func (e *MissingTopicsError) Error() string {
+	if len(e.Topics) == 1 {
+		return fmt.Sprintf("topic %s does not exist; create it with: closeorder topics create", e.Topics[0])
+	}
+	return fmt.Sprintf("topics %s do not exist; create them with: closeorder topics create", strings.Join(e.Topics, ", "))
+}
+
+// Partitions returns how many partitions each topic has, at least 1: their
+// numbers are 0 up to that. The answer is at most metadataTTL old. Topics that
+// do not exist are one *MissingTopicsError, in the order of topics; not every
+// broker knows at once of one that was just made.
+func (c *Client) Partitions(ctx context.Context, topics ...string) (map[string]int, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	meta, err := c.client.Metadata(ctx, &kafkago.MetadataRequest{Topics: topics})
+	if err != nil {
+		return nil, err
+	}
+	counts := make(map[string]int, len(topics))
+	var missing []string
+	for _, t := range meta.Topics { // one for each that was asked for, known or not
+		switch {
+		case errors.Is(t.Error, UnknownTopic):
+			missing = append(missing, t.Name)
+		case t.Error != nil:
+			return nil, fmt.Errorf("metadata of topic %s: %w", t.Name, t.Error)
+		case len(t.Partitions) == 0:
+			return nil, fmt.Errorf("metadata of topic %s names no partition", t.Name)
+		default:
+			counts[t.Name] = len(t.Partitions)
+		}
+	}
+	if missing != nil {
+		return nil, &MissingTopicsError{Topics: missing}
+	}
+	return counts, nil
+}
