@@ -124,6 +124,7 @@ func TestNothingIsPublishedBehindAFenceThatFallsWhileABatchIsHalved(t *testing.T
 	p := newPublisher(client, always, silent())
 	defer p.close()
 	owned, lose := context.WithCancel(t.Context())
+	defer lose()
 	answers := make([][]error, 3)
 	batch := make([]publication, 3)
 	for i := range batch {
