@@ -42,7 +42,7 @@ func offsetsOf(records []Record) []int64 {
 // What Apache Kafka sends for an offset whose records are gone: the batch that
 // held it, with nothing left at or above the offset. Asking for the same offset
 // again would go on for ever.
-func TestWhatIsNoRecordIsPassed(t *testing.T) {
+func TestBatchesThatCompactionHasEmptiedArePassed(t *testing.T) {
 	for _, c := range []struct {
 		sentence string
 		from     protocol.RecordReader
