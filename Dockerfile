@@ -1,6 +1,13 @@
 # syntax=docker/dockerfile:1
 
-FROM --platform=$BUILDPLATFORM golang:1.26 AS build
+# Both base images are tags. To build from the very same ones again, pass their
+# digests, as "docker buildx imagetools inspect IMAGE" shows them:
+#   docker build --build-arg BUILD_IMAGE=golang:1.26@sha256:... \
+#                --build-arg BASE_IMAGE=gcr.io/distroless/static-debian12:nonroot@sha256:...
+ARG BUILD_IMAGE=golang:1.26
+ARG BASE_IMAGE=gcr.io/distroless/static-debian12:nonroot
+
+FROM --platform=$BUILDPLATFORM $BUILD_IMAGE AS build
 ARG TARGETOS TARGETARCH
 WORKDIR /src
 COPY go.mod go.sum ./
@@ -13,7 +20,7 @@ RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache
     go build -trimpath -ldflags='-s -w' -o /closeorder ./cmd/closeorder
 
 # CA certificates, time zones and a user, nothing else: no shell, no libc.
-FROM gcr.io/distroless/static-debian12:nonroot
+FROM $BASE_IMAGE
 ARG REVISION
 LABEL org.opencontainers.image.title="closeorder" \
       org.opencontainers.image.description="Turns every request to close a WeChat Pay order into exactly one trustworthy answer on a Kafka topic" \

@@ -6,6 +6,14 @@ RACE     ?= -race
 SEEDS    ?= 200
 ORDERS   ?= 100000
 FUZZTIME ?= 30s
+# What make release builds, and where to.
+VERSION  ?=
+DIST     ?= dist
+
+# Built with the Go at hand; its first run compiles it, the results of others are cached.
+GOLANGCI_LINT = $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+# Where closeorder must build besides here. linux/386 is for the integers of 32 bits.
+CROSS = linux/amd64 linux/arm64 linux/386 darwin/arm64 windows/amd64
 
 GOTEST = GO=$(GO) .ci/gotest $(RACE) -timeout 20m $(TESTFLAGS)
 
@@ -13,7 +21,7 @@ GOTEST = GO=$(GO) .ci/gotest $(RACE) -timeout 20m $(TESTFLAGS)
 ALL_TAGS = apachekafka,chaos
 
 .DEFAULT_GOAL := help
-.PHONY: help build test test-apache-kafka test-chaos sim test-money check fmt fuzz bench docker clean
+.PHONY: help build test test-apache-kafka test-chaos sim test-money check lint cross fmt fuzz bench docker release release-check clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -59,13 +67,21 @@ test-money: ## ORDERS=100000 with every fault of the gateway, against its order 
 	CLOSEORDER_SIM_ORDERS=$(ORDERS) \
 		$(GO) test -timeout 2h -count=1 -v $(TESTFLAGS) -run '^TestNoOutcomeDisagreesWithTheOrderBook$$' ./internal/world
 
-check: ## gofmt, go mod tidy, go vet, staticcheck: all must have nothing to say
+check: ## gofmt, go mod tidy, lint and cross: all must have nothing to say
 	@unformatted=$$(gofmt -l .) && test -z "$$unformatted" || { echo "make fmt would change:"; echo "$$unformatted"; exit 1; }
 	$(GO) mod tidy -diff
-	$(GO) vet ./...
-	$(GO) vet -tags $(ALL_TAGS) ./...
-	$(GO) tool staticcheck ./...
-	$(GO) tool staticcheck -tags $(ALL_TAGS) ./...
+	@$(MAKE) --no-print-directory lint cross
+
+lint: ## golangci-lint, as .golangci.yml says: go vet and staticcheck, more of the kind, and who may import what
+	$(GOLANGCI_LINT) run ./...
+
+cross: ## builds and vets, tests too, for Linux, macOS, Windows and 32 bits: CROSS="linux/386 ..."
+	@set -e; for target in $(CROSS); do \
+		echo "== $$target"; \
+		export CGO_ENABLED=0 GOOS=$${target%/*} GOARCH=$${target#*/}; \
+		$(GO) build -o /dev/null ./cmd/closeorder; \
+		$(GO) vet ./...; \
+	done
 
 fmt: ## gofmt all files
 	gofmt -w .
@@ -86,5 +102,15 @@ bench: ## all benchmarks
 docker: ## an image, closeorder:latest
 	docker build --build-arg REVISION=$$(git rev-parse HEAD) -t closeorder:latest .
 
-clean: ## remove what make build has made
-	rm -rf bin
+release: ## VERSION=v0.1.0 in dist: archives of static binaries, their SBOMs, SHA256SUMS
+	@GO=$(GO) .ci/release "$(VERSION)" "$(DIST)"
+
+release-check: ## builds VERSION twice, in two folders, the second time with nothing cached: the bytes must be equal
+	@work=$$(mktemp -d); trap 'rm -rf "$$work"' EXIT; \
+	GO=$(GO) .ci/release "$(VERSION)" "$$work/first" && \
+	GOCACHE=$$work/cache GO=$(GO) .ci/release "$(VERSION)" "$$work/second" && \
+	diff -r "$$work/first" "$$work/second" && \
+	echo "both are the same, byte for byte:" && cat "$$work/first/SHA256SUMS"
+
+clean: ## remove what make build and make release have made
+	rm -rf bin dist

@@ -3,13 +3,18 @@ package closer
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/tools/txtar"
 
 	"github.com/closeorder/closeorder/signing"
 )
@@ -20,54 +25,75 @@ type replyFile struct {
 	name string
 	body []byte
 
-	Why        string `json:"why"`
+	Why    string                       `json:"-"` // one sentence: what is special about it
+	Status int                          `json:"-"` // of the HTTP response
+	Expect struct{ Class, Code string } `json:"-"`
+
+	// What was asked for, which is not what the reply says.
 	Call       Call   `json:"call"`
 	SignType   string `json:"sign_type"`
 	MchID      string `json:"mch_id"`
 	AppID      string `json:"appid"`
 	SubMchID   string `json:"sub_mch_id"`
 	OutTradeNo string `json:"out_trade_no"`
-	Status     int    `json:"status"`
-	Expect     struct {
-		Class string `json:"class"`
-		Code  string `json:"code"`
-	} `json:"expect"`
 }
 
 func replyFiles(t testing.TB) []replyFile {
 	t.Helper()
-	dir := filepath.Join("..", "testdata", "closer", "replies")
-	bodies, err := filepath.Glob(filepath.Join(dir, "*.reply"))
-	if err != nil || len(bodies) == 0 {
-		t.Fatalf("no replies in %s (%v)", dir, err)
-	}
-	if sides, _ := filepath.Glob(filepath.Join(dir, "*.json")); len(sides) != len(bodies) {
-		t.Fatalf("%d replies and %d expectations in %s", len(bodies), len(sides), dir)
+	paths, err := filepath.Glob(filepath.Join("..", "testdata", "closer", "replies", "*.txtar"))
+	if err != nil || len(paths) == 0 {
+		t.Fatalf("no replies in testdata/closer/replies (%v)", err)
 	}
 	var files []replyFile
-	for _, path := range bodies {
-		f := replyFile{
-			name: strings.TrimSuffix(filepath.Base(path), ".reply"),
-			Call: CallClose, MchID: "1900000109", AppID: "wx8888888888888888", OutTradeNo: "20260102T1", Status: 200,
-		}
-		if f.body, err = os.ReadFile(path); err != nil {
-			t.Fatal(err)
-		}
-		side, err := os.ReadFile(strings.TrimSuffix(path, ".reply") + ".json")
+	for _, path := range paths {
+		archive, err := txtar.ParseFile(path)
 		if err != nil {
 			t.Fatal(err)
 		}
-		dec := json.NewDecoder(bytes.NewReader(side))
-		dec.DisallowUnknownFields()
-		if err := dec.Decode(&f); err != nil {
-			t.Fatalf("%s: %v", f.name, err)
+		f, err := newReplyFile(archive)
+		if err != nil {
+			t.Fatalf("%s: %v", path, err)
 		}
-		if f.Why == "" || f.Expect.Class == "" {
-			t.Fatalf("%s.json needs why and expect", f.name)
-		}
+		f.name = strings.TrimSuffix(filepath.Base(path), ".txtar")
 		files = append(files, f)
 	}
 	return files
+}
+
+func newReplyFile(a *txtar.Archive) (replyFile, error) {
+	f := replyFile{
+		Why:  strings.TrimSpace(string(a.Comment)),
+		Call: CallClose, MchID: "1900000109", AppID: "wx8888888888888888", OutTradeNo: "20260102T1",
+	}
+	for _, part := range a.Files {
+		name, status, _ := strings.Cut(part.Name, " ")
+		switch name {
+		case "request.json":
+			dec := json.NewDecoder(bytes.NewReader(part.Data))
+			dec.DisallowUnknownFields()
+			if err := dec.Decode(&f); err != nil {
+				return f, fmt.Errorf("request.json: %w", err)
+			}
+		case "reply":
+			// An archive ends each part with a line end; that one is not the reply's.
+			f.body = bytes.TrimSuffix(part.Data, []byte("\n"))
+			f.Status = http.StatusOK
+			if status != "" {
+				var err error
+				if f.Status, err = strconv.Atoi(status); err != nil {
+					return f, fmt.Errorf("the status of the reply: %w", err)
+				}
+			}
+		case "verdict":
+			f.Expect.Class, f.Expect.Code, _ = strings.Cut(strings.TrimSpace(string(part.Data)), " ")
+		default:
+			return f, fmt.Errorf("it has a part %q; there are request.json, reply and verdict", part.Name)
+		}
+	}
+	if f.Why == "" || f.Status == 0 || f.Expect.Class == "" {
+		return f, errors.New("it needs a sentence at its head, a reply and a verdict")
+	}
+	return f, nil
 }
 
 func (f replyFile) merchant(t testing.TB) Merchant {

@@ -18,7 +18,7 @@ func TestLinksLeadToWhatThereIs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	names = append(append(names, decisions...), "../README.md")
+	names = append(append(names, decisions...), "../README.md", "../CONTRIBUTING.md", "../SECURITY.md")
 	link := regexp.MustCompile(`\]\(([^)]+)\)`)
 	followed := 0
 	for _, name := range names {
