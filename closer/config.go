@@ -8,6 +8,9 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/url"
+	"slices"
+	"strconv"
+	"strings"
 	"time"
 )
 
@@ -35,7 +38,7 @@ type Config struct {
 	// Merchants knows in whose name the gateway may be called.
 	Merchants Merchants
 	// Hosts are the gateway's base URLs in order, the main host first, such as
-	// https://api.mch.weixin.qq.com, as [ParseHost] takes them.
+	// https://api.mch.weixin.qq.com, each once.
 	Hosts []string
 
 	// Confirm says when an orderquery must stand behind a verdict.
@@ -119,6 +122,26 @@ func CheckRate(perSecond float64) error {
 		return fmt.Errorf("must be a number of calls per second from %v to %v", MinRate, MaxRate)
 	}
 	return nil
+}
+
+// checkHosts sees to it that each host can be called. The error shows none that
+// may have a password in it.
+func checkHosts(list []string) error {
+	var errs []error
+	for i, s := range list {
+		shown := strconv.Quote(s)
+		if strings.Contains(s, "@") {
+			shown = fmt.Sprintf("%d of %d (not shown: it has an @)", i+1, len(list))
+		}
+		u, err := url.Parse(s)
+		switch {
+		case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "":
+			errs = append(errs, fmt.Errorf("host %s is no plain base URL, such as https://api.mch.weixin.qq.com, without user, query and fragment", shown))
+		case slices.ContainsFunc(list[:i], func(other string) bool { return strings.TrimRight(other, "/") == strings.TrimRight(s, "/") }):
+			errs = append(errs, fmt.Errorf("host %s is there twice", shown))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // WithDefaults returns c with defaults filled in, or every mistake in it.

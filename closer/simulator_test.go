@@ -29,16 +29,14 @@ func withSimulator(t *testing.T, sim gatewaysim.Config, cfg Config, f func(t *te
 		served := make(chan error)
 		go func() { served <- s.Serve(ctx, l) }()
 
-		var merchants []Merchant
+		merchants := MerchantMap{}
 		for _, m := range gatewaysim.DefaultMerchants() {
-			merchants = append(merchants, Merchant{
+			merchants[m.MchID] = Merchant{
 				MchID: m.MchID, AppID: m.AppID, Keys: []signing.Key{m.Key},
 				SignType: m.SignType, Institution: m.Institution,
-			})
+			}
 		}
-		if cfg.Merchants, err = NewMerchantMap(merchants...); err != nil {
-			t.Fatal(err)
-		}
+		cfg.Merchants = merchants
 		cfg.Hosts = []string{"http://main.test", "http://backup.test"}
 		cfg.DialContext = func(context.Context, string, string) (net.Conn, error) {
 			client, server := net.Pipe()

@@ -214,8 +214,8 @@ func TestNewNamesEveryMistake(t *testing.T) {
 		t.Fatal("no error")
 	}
 	for _, want := range []string{
-		"merchants are missing", `"api.mch.weixin.qq.com" must begin with https`, "without user", `"ftp://x"`,
-		`"https://x?y"`, `"https://" has no host name`, `"::"`, "sometimes", "budget", "attempt time-out", "concurrency", "PEM",
+		"merchants are missing", `"api.mch.weixin.qq.com" is no plain base URL`, "without user", `2 of 6`, `"ftp://x"`,
+		`"https://x?y"`, `"https://"`, `"::"`, "sometimes", "budget", "attempt time-out", "concurrency", "PEM",
 	} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("the error does not say %q:\n%v", want, err)

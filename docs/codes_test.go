@@ -79,10 +79,7 @@ func newCaller(t *testing.T) *caller {
 	c := &caller{gateway: &gateway{key: key}}
 	server := httptest.NewServer(c.gateway)
 	t.Cleanup(server.Close)
-	merchants, err := closer.NewMerchantMap(closer.Merchant{MchID: "1900000109", AppID: "wx8888888888888888", Keys: []signing.Key{key}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	merchants := closer.MerchantMap{"1900000109": {MchID: "1900000109", AppID: "wx8888888888888888", Keys: []signing.Key{key}}}
 	make := func(confirm closer.Confirm) *closer.Closer {
 		made, err := closer.New(closer.Config{
 			Merchants: merchants, Hosts: []string{server.URL}, Confirm: confirm,

@@ -13,6 +13,7 @@ import (
 
 	"github.com/closeorder/closeorder/closer"
 	"github.com/closeorder/closeorder/internal/config"
+	"github.com/closeorder/closeorder/internal/merchants"
 	"github.com/closeorder/closeorder/internal/worker"
 	"github.com/spf13/cobra"
 )
@@ -86,7 +87,7 @@ func checkCloseFlags(o *closer.Order, createdAt string) error {
 		flag, value string
 		check       func(string) error
 	}{
-		{"--appid", o.AppID, closer.CheckAppID}, {"--sub-mch-id", o.SubMchID, closer.CheckMchID}, {"--sub-appid", o.SubAppID, closer.CheckAppID},
+		{"--appid", o.AppID, merchants.CheckAppID}, {"--sub-mch-id", o.SubMchID, merchants.CheckMchID}, {"--sub-appid", o.SubAppID, merchants.CheckAppID},
 	} {
 		if f.value == "" {
 			continue
@@ -116,15 +117,13 @@ func parseRFC3339(s string) (time.Time, error) {
 }
 
 func newCloser(cfg config.Config, observe closer.Observer) (*closer.Closer, error) {
-	merchants, err := closer.NewMerchantMap(cfg.Merchants...)
-	if err != nil {
-		return nil, err
-	}
 	gateway, err := worker.GatewayConfig(cfg.Gateway)
 	if err != nil {
 		return nil, err
 	}
-	gateway.Merchants = merchants
+	if gateway.Merchants, err = merchants.NewMap(cfg.Merchants...); err != nil {
+		return nil, err
+	}
 	gateway.Observe = observe
 	return closer.New(gateway)
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/closeorder/closeorder/closer"
 	"github.com/closeorder/closeorder/internal/config"
+	"github.com/closeorder/closeorder/internal/merchants"
 	"github.com/closeorder/closeorder/internal/worker"
 	"github.com/closeorder/closeorder/signing"
 )
@@ -99,7 +100,11 @@ func ways(t *testing.T) (single map[string]func(name, value string) error, merch
 		if name != "mch_id" {
 			text = strings.Replace(text, "{", "{mch_id: 1, ", 1)
 		}
-		_, err := closer.ParseMerchants([]byte(text), "")
+		file := filepath.Join(t.TempDir(), "merchants.yaml")
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		_, err := merchants.Open(file)
 		return err
 	}
 	return single, merchant

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/closeorder/closeorder/closer"
+	"github.com/closeorder/closeorder/internal/merchants"
 	"github.com/closeorder/closeorder/internal/slips"
 )
 
@@ -278,7 +279,7 @@ func urls(at func(*Config) *[]string) parser {
 		if strings.Contains(s, "@") {
 			return fmt.Errorf("%q must be plain base URLs, without user and password", redact(s))
 		}
-		hosts, problems := closer.ParseHosts(items)
+		hosts, problems := merchants.ParseHosts(items)
 		var wrong []string
 		for i := range items {
 			if err := problems[i]; err != nil {

@@ -17,6 +17,7 @@ import (
 	"github.com/closeorder/closeorder/closer"
 	"github.com/closeorder/closeorder/consumer"
 	"github.com/closeorder/closeorder/internal/config"
+	"github.com/closeorder/closeorder/internal/merchants"
 	"github.com/sirupsen/logrus"
 )
 
@@ -46,19 +47,15 @@ type Worker struct {
 // New assembles a worker; nothing is dialled. cfg is what config.Load
 // returned.
 func New(cfg config.Config, deps Deps) (*Worker, error) {
-	merchants := deps.Merchants
-	if merchants == nil {
-		m, err := closer.NewMerchantMap(cfg.Merchants...)
-		if err != nil {
-			return nil, err
-		}
-		merchants = m
-	}
 	gateway, err := GatewayConfig(cfg.Gateway)
 	if err != nil {
 		return nil, err
 	}
-	gateway.Merchants = merchants
+	if gateway.Merchants = deps.Merchants; gateway.Merchants == nil {
+		if gateway.Merchants, err = merchants.NewMap(cfg.Merchants...); err != nil {
+			return nil, err
+		}
+	}
 	gateway.Observe = deps.Observe
 	gateway.DialContext = deps.DialGateway
 	c, err := closer.New(gateway)

@@ -1,4 +1,4 @@
-package closer
+package merchants
 
 import (
 	"errors"
@@ -127,16 +127,4 @@ func ParseHosts(list []string) (hosts []string, problems map[int]error) {
 		hosts = append(hosts, host)
 	}
 	return hosts, problems
-}
-
-// checkHosts is ParseHosts for lists that were made in code.
-func checkHosts(list []string) error {
-	_, problems := ParseHosts(list)
-	var errs []error
-	for i := range list {
-		if err := problems[i]; err != nil {
-			errs = append(errs, fmt.Errorf("host %w", err))
-		}
-	}
-	return errors.Join(errs...)
 }

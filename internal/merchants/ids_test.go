@@ -1,4 +1,4 @@
-package closer
+package merchants
 
 import (
 	"fmt"
@@ -6,6 +6,7 @@ import (
 	"testing"
 	"unicode/utf8"
 
+	"github.com/closeorder/closeorder/closer"
 	"github.com/closeorder/closeorder/signing"
 )
 
@@ -88,7 +89,7 @@ func TestIDsAreOneRuleForCodeAndFile(t *testing.T) {
 		if s == "" || !utf8.ValidString(s) || strings.Contains(s, "\x00") { // not for YAML
 			continue
 		}
-		for name, m := range map[string]Merchant{
+		for name, m := range map[string]closer.Merchant{
 			"mch_id":     {MchID: s},
 			"sub_mch_id": {MchID: "1", SubMchID: s, Institution: true},
 			"appid":      {MchID: "1", AppID: s},
@@ -99,7 +100,7 @@ func TestIDsAreOneRuleForCodeAndFile(t *testing.T) {
 				want = ""
 			}
 			m.Keys = []signing.Key{key}
-			err := m.Check()
+			_, err := NewMap(m)
 			if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), name+" ") {
 				t.Errorf("%s %q in code: %v, want %q", name, s, err, want)
 			}
@@ -107,7 +108,7 @@ func TestIDsAreOneRuleForCodeAndFile(t *testing.T) {
 			if name != "mch_id" {
 				text += "  mch_id: 1\n"
 			}
-			_, err = ParseMerchants([]byte(text), "")
+			_, err = parse([]byte(text), "")
 			if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), "line 4: "+name+" ") {
 				t.Errorf("%s %q in a file: %v, want %q", name, s, err, want)
 			}
@@ -127,7 +128,7 @@ func TestIDsWithoutQuotes(t *testing.T) {
 			if name != "mch_id" {
 				text += "  mch_id: 1\n"
 			}
-			_, err := ParseMerchants([]byte(text), "")
+			_, err := parse([]byte(text), "")
 			if (err == nil) != right || err != nil && (!strings.Contains(err.Error(), "line 4: "+name+" must be in quotes") || strings.Contains(err.Error(), "\n")) {
 				t.Errorf("%s: %s: %v", name, s, err)
 			}
