@@ -179,11 +179,11 @@ func TestClose(t *testing.T) {
 		},
 		"a refused merchant is held at once": {
 			closes: replies(code("NOAUTH")),
-			want:   want{class: MerchantConfig, code: "NOAUTH", calls: "close"},
+			want:   want{class: MerchantRefused, code: "NOAUTH", calls: "close"},
 		},
 		"an unsigned wrong signature is tried twice, and then holds the merchant": {
 			closes: replies(unsigned("签名错误")),
-			want:   want{class: MerchantConfig, code: "UNSIGNED_FAIL", calls: "close close", from: 500 * ms, to: 600 * ms},
+			want:   want{class: MerchantRefused, code: "UNSIGNED_FAIL", calls: "close close", from: 500 * ms, to: 600 * ms},
 		},
 		"an unsigned wrong signature that was a stray does no harm": {
 			closes: replies(unsigned("签名错误"), closeSuccess()),
@@ -191,7 +191,7 @@ func TestClose(t *testing.T) {
 		},
 		"an unsigned refusal of the configuration is tried twice, and then holds the merchant": {
 			closes: replies(unsigned("商户号mch_id与appid不匹配")),
-			want:   want{class: MerchantConfig, code: "UNSIGNED_FAIL", calls: "close close", from: 500 * ms, to: 600 * ms},
+			want:   want{class: MerchantRefused, code: "UNSIGNED_FAIL", calls: "close close", from: 500 * ms, to: 600 * ms},
 		},
 		"one that was a stray does no harm": {
 			closes: replies(unsigned("没有权限"), closeSuccess()),
@@ -249,8 +249,8 @@ func TestClose(t *testing.T) {
 				if took < w.from || w.to > 0 && took > w.to {
 					t.Errorf("took %v, want %v to %v", took, w.from, w.to)
 				}
-				if v.Attempts != len(g.seen()) {
-					t.Errorf("counted %d calls, the gateway saw %d", v.Attempts, len(g.seen()))
+				if v.Calls != len(g.seen()) {
+					t.Errorf("counted %d calls, the gateway saw %d", v.Calls, len(g.seen()))
 				}
 				if v.Message == "" {
 					t.Error("no message")
@@ -259,8 +259,8 @@ func TestClose(t *testing.T) {
 					(v.Gateway.TransactionID != "4200001" || v.Gateway.TotalFee != 888 || v.Gateway.TimeEnd != "20260102030405") {
 					t.Errorf("paid without its transaction: %+v", v.Gateway)
 				}
-				if v.Class == MerchantConfig && v.Hold.MchID != "1900000109" {
-					t.Errorf("holds %+v", v.Hold)
+				if v.Class == MerchantRefused && v.Scope.MchID != "1900000109" {
+					t.Errorf("holds %+v", v.Scope)
 				}
 			})
 		})
@@ -347,7 +347,7 @@ func TestTheRateDoesNotStretchTheBudget(t *testing.T) {
 	inBubble(t, script(code("SYSTEMERROR")), func(c *Config, g *gateway) { g.m.Rate = 0.01 }, func(t *testing.T, c *Closer, g *gateway) {
 		start := time.Now()
 		v := c.Close(t.Context(), order())
-		if took := time.Since(start); took > c.cfg.Budget || v.Attempts != 1 || v.Class != Temporary || !v.Starved {
+		if took := time.Since(start); took > c.cfg.Budget || v.Calls != 1 || v.Class != Temporary || !v.Starved {
 			t.Errorf("%+v after %v", v, took)
 		}
 	})
@@ -383,8 +383,8 @@ func TestInterrupted(t *testing.T) {
 				if took := time.Since(start); took != tt.after {
 					t.Errorf("came back after %v, want %v", took, tt.after)
 				}
-				if v.Attempts != tt.calls {
-					t.Errorf("%d calls, want %d", v.Attempts, tt.calls)
+				if v.Calls != tt.calls {
+					t.Errorf("%d calls, want %d", v.Calls, tt.calls)
 				}
 				cancel(nil)
 			})
@@ -415,8 +415,8 @@ func TestKeyChange(t *testing.T) {
 			t.Helper()
 			start := time.Now()
 			v := c.Close(t.Context(), order())
-			if v.Class != Closed || v.Attempts != attempts {
-				t.Errorf("got %v after %d calls, want closed after %d", v.Class, v.Attempts, attempts)
+			if v.Class != Closed || v.Calls != attempts {
+				t.Errorf("got %v after %d calls, want closed after %d", v.Class, v.Calls, attempts)
 			}
 			if took := time.Since(start); took != 0 {
 				t.Errorf("a key change made it wait for %v", took)
@@ -459,7 +459,7 @@ func TestInstitutionModeAndHMAC(t *testing.T) {
 	}
 	inBubble(t, closesAndQueries(replies(closeSuccess()), replies(state("CLOSED"))), change, func(t *testing.T, c *Closer, g *gateway) {
 		v := c.Close(t.Context(), Order{MchID: "1900000111", OutTradeNo: "T1"})
-		if v.Class != Failed || v.Code != CodeInvalidRequest || v.Attempts != 0 {
+		if v.Class != Failed || v.Code != CodeInvalidRequest || v.Calls != 0 {
 			t.Errorf("without sub_mch_id: %+v", v)
 		}
 		v = c.Close(t.Context(), Order{MchID: "1900000111", SubMchID: "1900000112", OutTradeNo: "T1"})
@@ -493,8 +493,8 @@ func TestObserver(t *testing.T) {
 		replies(state("NOTPAY"), state("CLOSED")),
 	), change, func(t *testing.T, c *Closer, g *gateway) {
 		v := c.Close(t.Context(), order())
-		if v.Class != Closed || len(seen) != v.Attempts {
-			t.Fatalf("%v after %d calls, %d were seen", v.Class, v.Attempts, len(seen))
+		if v.Class != Closed || len(seen) != v.Calls {
+			t.Fatalf("%v after %d calls, %d were seen", v.Class, v.Calls, len(seen))
 		}
 		for i, want := range []struct {
 			call  Call
@@ -656,19 +656,19 @@ func TestTheGatewaysWordsAreInTheMessage(t *testing.T) {
 		class      Class
 		unworkable bool
 	}{
-		"a refusal of the configuration":   {unsigned("appid和mch_id不匹配，请检查后再试"), "appid和mch_id不匹配，请检查后再试", MerchantConfig, false},
-		"one that names our appid":         {unsigned("invalid appid(wx8888888888888888)"), "invalid appid(wx8888888888888888)", MerchantConfig, false},
-		"one that may show a signature":    {unsigned("mch_id参数格式错误 59FF1DF214B2D279A0EA7077C54DD95D"), `mch_id参数格式错误 ******"`, MerchantConfig, false},
-		"a wrong signature":                {unsigned("签名错误，请检查后再试"), "签名错误，请检查后再试", MerchantConfig, false},
+		"a refusal of the configuration":   {unsigned("appid和mch_id不匹配，请检查后再试"), "appid和mch_id不匹配，请检查后再试", MerchantRefused, false},
+		"one that names our appid":         {unsigned("invalid appid(wx8888888888888888)"), "invalid appid(wx8888888888888888)", MerchantRefused, false},
+		"one that may show a signature":    {unsigned("mch_id参数格式错误 59FF1DF214B2D279A0EA7077C54DD95D"), `mch_id参数格式错误 ******"`, MerchantRefused, false},
+		"a wrong signature":                {unsigned("签名错误，请检查后再试"), "签名错误，请检查后再试", MerchantRefused, false},
 		"a rate limit":                     {unsigned("频率限制"), "频率限制", Temporary, false},
 		"a request that cannot work":       {unsigned("无法将输入源“/body/xml/appid”映射到目标字段“公众号ID”中"), "无法将输入源“/body/xml/appid”映射到目标字段“公众号ID”中", Temporary, true},
-		"lines and what steers a terminal": {unsigned("没有权限\n\u202e请 \u200b 检查"), `"没有权限 请 检查"`, MerchantConfig, false},
+		"lines and what steers a terminal": {unsigned("没有权限\n\u202e请 \u200b 检查"), `"没有权限 请 检查"`, MerchantRefused, false},
 		"words that mean nothing to us":    {unsigned("whatever"), "whatever", Temporary, false},
-		"a signed refusal of the merchant": {refusedFor("NOAUTH", "商户无此接口权限"), "商户无此接口权限", MerchantConfig, false},
+		"a signed refusal of the merchant": {refusedFor("NOAUTH", "商户无此接口权限"), "商户无此接口权限", MerchantRefused, false},
 		"a signed refusal of the request":  {refusedFor("PARAM_ERROR", "参数错误:out_trade_no"), "参数错误:out_trade_no", Failed, false},
 		"an error of the gateway":          {refusedFor("SYSTEMERROR", "系统超时"), "系统超时", Temporary, false},
 		"a code that nobody knows":         {refusedFor("BRAND_NEW", "新的错误"), "新的错误", Failed, false},
-		"more words than anybody reads":    {unsigned("没有权限" + strings.Repeat("！", 5000)), "没有权限！", MerchantConfig, false},
+		"more words than anybody reads":    {unsigned("没有权限" + strings.Repeat("！", 5000)), "没有权限！", MerchantRefused, false},
 	} {
 		t.Run(sentence, func(t *testing.T) {
 			var seen []Attempt

@@ -3,11 +3,11 @@
 // WeChat Pay V2, XML and HTTP, and nothing of Kafka. It does not log: it
 // returns, and lets an [Observer] see each attempt.
 //
-//	Order -> identify -> [rate, host, call slot] -> POST -> read -> check -> decide -> settle -> Verdict
+//	Order -> identify -> [rate, host, call slot] -> POST -> read -> check -> decide -> weigh -> Verdict
 //	              ^------------------------ again, after a pause ------------------'
 //
 // read (strict XML), check (signature, identity), decide (the code's class)
-// and settle (what close and query say together) are pure; docs/verdicts.md
+// and weigh (what close and query say together) are pure; docs/verdicts.md
 // is their table in words.
 package closer
 
@@ -55,20 +55,20 @@ func New(cfg Config) (*Closer, error) {
 //
 // Closing is idempotent: it may be repeated, at any time, by anybody.
 func (c *Closer) Close(ctx context.Context, o Order) Verdict {
-	return c.do(ctx, o, (*run).round)
+	return c.do(ctx, o, (*run).closeRound)
 }
 
-// Ask finds out what became of an order and closes nothing: the verdict of a
+// Query finds out what became of an order and closes nothing: the verdict of a
 // request that is not to be carried out any more. Closed and Paid rest on the
 // same proof as those of Close; Failed says that the order is still open, or
 // why it cannot be asked about, with CodeNotAsked when Config.Confirm is
-// ConfirmNever. It is never MerchantConfig; the other classes, the budget and
+// ConfirmNever. It is never MerchantRefused; the other classes, the budget and
 // ctx are as they are for Close.
-func (c *Closer) Ask(ctx context.Context, o Order) Verdict {
+func (c *Closer) Query(ctx context.Context, o Order) Verdict {
 	if c.cfg.Confirm == ConfirmNever {
 		return Verdict{Class: Failed, Code: CodeNotAsked, Message: "the gateway was not asked: confirm is never"}
 	}
-	return c.do(ctx, o, (*run).inquire)
+	return c.do(ctx, o, (*run).queryRound)
 }
 
 // Refuse returns the verdict about an order for which no call can be made: its
@@ -102,9 +102,9 @@ func (c *Closer) do(ctx context.Context, o Order, round func(*run) (Verdict, boo
 	r := c.begin(ctx, o, m, id)
 	if len(r.hosts) == 0 || len(m.Keys) == 0 {
 		return Verdict{
-			Class: MerchantConfig, Code: CodeMerchantIncomplete,
+			Class: MerchantRefused, Code: CodeMerchantIncomplete,
 			Message: fmt.Sprintf("merchant %q has no key, or there is no host for it", o.MchID),
-			Hold:    Scope{MchID: o.MchID},
+			Scope:   Scope{MchID: o.MchID},
 		}
 	}
 	return r.do(func() (Verdict, bool) { return round(r) })

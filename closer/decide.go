@@ -20,9 +20,9 @@ type decision struct {
 	code string
 	// said is code without underscores in upper case, for comparing.
 	said string
-	// ask: query before closing again. wait: the least pause before that.
-	ask  bool
-	wait time.Duration
+	// queryFirst: query before closing again. wait: the least pause before that.
+	queryFirst bool
+	wait       time.Duration
 	// limit is how many times in a row the answer is worth a new attempt
 	// within one Close; 0: as long as the budget lasts.
 	limit int
@@ -89,13 +89,13 @@ func decide(a answer) decision {
 		d.class, d.reason = Temporary, "the gateway had an error of its own: same order again"
 	case "FREQUENCYLIMITED", "USERPAYING", "TRADESTATEERROR", "BANKERROR",
 		"BIZERRNEEDRETRY", "RULELIMIT", "RATELIMIT":
-		d.class, d.ask, d.wait = Temporary, true, limitedWait
+		d.class, d.queryFirst, d.wait = Temporary, true, limitedWait
 		d.reason = "the gateway cannot close it now; the buyer may be paying at this moment"
 	case "SIGNERROR":
-		d.class, d.badSign, d.reason = MerchantConfig, true, "the gateway finds our signature wrong"
+		d.class, d.badSign, d.reason = MerchantRefused, true, "the gateway finds our signature wrong"
 	case "NOAUTH", "APPIDNOTEXIST", "MCHIDNOTEXIST", "MCHNOTEXISTS",
 		"APPIDMCHIDNOTMATCH", "ACCOUNTERROR":
-		d.class, d.reason = MerchantConfig, "the gateway refuses the merchant, so every further call would fail as well"
+		d.class, d.reason = MerchantRefused, "the gateway refuses the merchant, so every further call would fail as well"
 	case "XMLFORMATERROR", "REQUIREPOSTMETHOD", "LACKPARAMS", "PARAMERROR",
 		"POSTDATAEMPTY", "NOTUTF8", "INVALIDREQUEST":
 		d.class, d.reason = Failed, "the gateway refuses the request as it stands"
@@ -128,7 +128,7 @@ const configLimit = 2
 // A refusal of the merchant is the exception that gets a class of its own: a
 // wrong signature, which WeChat can only answer unsigned, or an identity or a
 // permission that it finds wrong before it looks at the signature. It is our
-// best sign of a wrong configuration; and the class MerchantConfig concludes
+// best sign of a wrong configuration; and the class MerchantRefused concludes
 // nothing either: the merchant is held and probed until the answer is another
 // one, so a forger delays it no longer than he keeps forging.
 func decideUnsigned(msg string) decision {
@@ -139,10 +139,10 @@ func decideUnsigned(msg string) decision {
 		d.wait = limitedWait
 		d.reason = "unsigned, and reads like a rate limit"
 	case hintSignature:
-		d.class, d.badSign, d.limit = MerchantConfig, true, configLimit
+		d.class, d.badSign, d.limit = MerchantRefused, true, configLimit
 		d.reason = "unsigned, and reads like a wrong signature: look at the merchant's key and sign_type"
 	case hintMerchant:
-		d.class, d.about, d.limit = MerchantConfig, about, configLimit
+		d.class, d.about, d.limit = MerchantRefused, about, configLimit
 		d.reason = fmt.Sprintf("unsigned, and reads like a refusal of the merchant's configuration: look at %v", about)
 	case hintRequest:
 		d.unworkable, d.limit = true, 1
@@ -188,7 +188,7 @@ func canonical(code string) string {
 type trade int
 
 const (
-	notAsked trade = iota
+	notQueried trade = iota
 	unanswered
 	tradeClosed  // CLOSED, REVOKED
 	tradePaid    // SUCCESS, REFUND
@@ -226,11 +226,11 @@ func decideQuery(a answer) (t trade, code, reason string) {
 	return tradeOpen, state, "the order is still open"
 }
 
-// blame says what a MerchantConfig decision is about. One bad field in one
+// blame says what a MerchantRefused decision is about. One bad field in one
 // order must not hold a whole merchant: an appid that the order brought
 // itself makes the request wrong, and a sub-merchant is held alone.
 func (d decision) blame(id identity) (decision, Scope) {
-	if d.class != MerchantConfig {
+	if d.class != MerchantRefused {
 		return d, Scope{}
 	}
 	s := Scope{MchID: id.mchID}

@@ -115,8 +115,8 @@ func (h *host) badness() int {
 // is tried by the first call where no host before it is in use, and by any
 // call that a host has let down.
 //
-// The caller gives the place back with [place.leave].
-func take(ctx context.Context, hosts []*host, moves int, now time.Time) (place, error) {
+// The caller gives the slot back with [hostSlot.leave].
+func take(ctx context.Context, hosts []*host, moves int, now time.Time) (hostSlot, error) {
 	inUse := make([]*host, 0, len(hosts))
 	for _, h := range hosts {
 		switch {
@@ -145,38 +145,38 @@ func take(ctx context.Context, hosts []*host, moves int, now time.Time) (place, 
 			return h.take(ctx, false)
 		}
 		if h.slots.tryAcquire() {
-			return place{host: h}, nil
+			return hostSlot{host: h}, nil
 		}
 	}
 	return inUse[first].take(ctx, false)
 }
 
-// place is the call slot of one call at a host.
-type place struct {
+// hostSlot is the call slot of one call at a host.
+type hostSlot struct {
 	*host
 	trial bool // the call tries whether the host is back
 }
 
-func (h *host) take(ctx context.Context, trial bool) (place, error) {
+func (h *host) take(ctx context.Context, trial bool) (hostSlot, error) {
 	err := h.slots.acquire(ctx)
 	if err != nil && trial {
 		h.tried()
 	}
-	return place{h, trial}, err
+	return hostSlot{h, trial}, err
 }
 
-// leave gives the place back and takes in how the call ended; interrupted
+// leave gives the slot back and takes in how the call ended; interrupted
 // where that says nothing of the host.
-func (p place) leave(f Failure, interrupted bool, took time.Duration, now time.Time) {
-	if p.trial {
-		p.tried()
+func (s hostSlot) leave(f Failure, interrupted bool, took time.Duration, now time.Time) {
+	if s.trial {
+		s.tried()
 	}
 	if interrupted {
-		p.slots.giveBack()
+		s.slots.giveBack()
 		return
 	}
-	p.report(f, now)
-	p.slots.finish(f.HostDown(), took, now)
+	s.report(f, now)
+	s.slots.finish(f.HostDown(), took, now)
 }
 
 // HostHealth is how a host does at this moment.

@@ -51,7 +51,7 @@ func TestFailoverWithinOneClose(t *testing.T) {
 				c.cfg.Confirm = ConfirmNever
 				start := time.Now()
 				v := c.Close(t.Context(), order())
-				if v.Class != Closed || v.Gateway.Host != "http://backup.test" || v.Attempts != 2 {
+				if v.Class != Closed || v.Gateway.Host != "http://backup.test" || v.Calls != 2 {
 					t.Errorf("got %+v", v)
 				}
 				if took, want := time.Since(start), tt.wait+500*time.Millisecond; took != want {
@@ -139,7 +139,7 @@ func TestReadErrorsDoNotMoveTheTraffic(t *testing.T) {
 	inBubble(t, answer, twoHosts, func(t *testing.T, c *Closer, g *gateway) {
 		c.cfg.Confirm = ConfirmNever
 		for range 5 {
-			if v := c.Close(t.Context(), order()); v.Class != Closed || v.Attempts != 2 {
+			if v := c.Close(t.Context(), order()); v.Class != Closed || v.Calls != 2 {
 				t.Errorf("got %+v", v)
 			}
 		}
@@ -224,7 +224,7 @@ func TestEveryHostGoneAndBack(t *testing.T) {
 			t.Errorf("with the backup back: %+v", v)
 		}
 		start := time.Now()
-		if v := c.Close(t.Context(), order()); v.Class != Closed || v.Attempts != 1 || time.Since(start) != 0 {
+		if v := c.Close(t.Context(), order()); v.Class != Closed || v.Calls != 1 || time.Since(start) != 0 {
 			t.Errorf("the next one: %+v after %v", v, time.Since(start))
 		}
 	})

@@ -56,7 +56,7 @@ func burst(limit rate.Limit) int {
 }
 
 // longestRateWait is how long a Close may wait for its merchant's rate. One
-// that would have to wait longer gives its place back: a backlog of one
+// that would have to wait longer gives its turn back: a backlog of one
 // merchant must not take up all the calls that the caller can make at once.
 const longestRateWait = 2 * time.Second
 

@@ -48,7 +48,7 @@ type run struct {
 	lost      bool
 	paid      bool      // a close was answered with paid
 	closedAt  time.Time // when the last answered close was made
-	askedAt   time.Time // when the query was made that lastTrade is from
+	queriedAt time.Time // when the query was made that lastTrade is from
 	starved   bool      // the last call that was wanted found no free slot in time
 	last      decision
 	lastTrade trade
@@ -99,16 +99,16 @@ func (r *run) do(round func() (Verdict, bool)) Verdict {
 	default:
 		v = r.exhausted()
 	}
-	v.Attempts, v.LastCall = r.calls, r.lastCall
+	v.Calls, v.LastCall = r.calls, r.lastCall
 	v.Starved = r.starved && (v.Class == Temporary || v.Class == NoAnswer)
 	return v
 }
 
-// round is one close with the queries that go before and after it. It reports
+// closeRound is one close with the queries that go before and after it. It reports
 // false when the order must be closed again after a pause.
-func (r *run) round() (Verdict, bool) {
+func (r *run) closeRound() (Verdict, bool) {
 	r.rounds++
-	if r.rounds > 1 && r.c.cfg.Confirm != ConfirmNever && (r.last.ask || r.rounds >= queryFrom) {
+	if r.rounds > 1 && r.c.cfg.Confirm != ConfirmNever && (r.last.queryFirst || r.rounds >= queryFrom) {
 		if v, done := r.query(1); done {
 			return v, true
 		}
@@ -116,14 +116,14 @@ func (r *run) round() (Verdict, bool) {
 	if !r.close() {
 		return Verdict{}, false
 	}
-	if r.last.class == MerchantConfig {
+	if r.last.class == MerchantRefused {
 		return r.refused(), r.spent() || r.last.limit == 0
 	}
 	ruling := r.rule()
 	switch ruling.step {
 	case conclude:
 		return r.concluded(ruling), true
-	case ask:
+	case queryFirst:
 		times := 1
 		if r.last.class == Closed || r.last.class == Paid {
 			times = 1 + len(queryPauses)
@@ -135,7 +135,7 @@ func (r *run) round() (Verdict, bool) {
 			if r.reclosed++; r.reclosed > maxReclose {
 				return r.exhausted(), true
 			}
-			r.last.ask = true // query, and if it is still open close at once, without a gap
+			r.last.queryFirst = true // query, and if it is still open close at once, without a gap
 		}
 	}
 	if r.spent() {
@@ -154,9 +154,9 @@ func (r *run) spent() bool { return r.last.limit > 0 && r.streak >= r.last.limit
 func (r *run) rule() ruling {
 	at := r.closedAt
 	if r.lastTrade == tradeUnknown {
-		at = r.askedAt
+		at = r.queriedAt
 	}
-	return settle(standing{close: r.last, query: r.lastTrade, age: r.age(at), confirm: r.c.cfg.Confirm, lost: r.lost, paid: r.paid})
+	return weigh(standing{close: r.last, query: r.lastTrade, age: r.age(at), confirm: r.c.cfg.Confirm, lost: r.lost, paid: r.paid})
 }
 
 func (r *run) age(at time.Time) age {
@@ -213,7 +213,7 @@ func (r *run) heard(d decision) {
 		r.streak = 1
 	}
 	r.last = d
-	r.lastTrade, r.tradeCode = notAsked, ""
+	r.lastTrade, r.tradeCode = notQueried, ""
 	r.pace.least = d.wait
 	if d.class == NoAnswer {
 		r.moves++ // closing again on another host is safe
@@ -252,8 +252,8 @@ func (r *run) query(times int) (Verdict, bool) {
 		}
 		r.saw(class, code, reason)
 		// An answer is worth more than none after it.
-		if t != unanswered || r.lastTrade == notAsked {
-			r.lastTrade, r.tradeCode, r.askedAt = t, code, r.lastCall
+		if t != unanswered || r.lastTrade == notQueried {
+			r.lastTrade, r.tradeCode, r.queriedAt = t, code, r.lastCall
 		}
 		ruling := r.rule()
 		switch ruling.step {
@@ -528,8 +528,8 @@ func (r *run) unsettled(code string) Verdict {
 
 // refused is the verdict about a merchant whose calls cannot work.
 func (r *run) refused() Verdict {
-	v := r.verdict(MerchantConfig, r.last.code, r.last.reason)
-	v.Hold, v.Unsigned = r.scope, r.last.unsigned
+	v := r.verdict(MerchantRefused, r.last.code, r.last.reason)
+	v.Scope, v.Unsigned = r.scope, r.last.unsigned
 	return v
 }
 
@@ -539,7 +539,7 @@ func (r *run) exhausted() Verdict {
 	d := r.last
 	switch d.class {
 	case Unknown:
-		if r.c.cfg.Confirm != ConfirmNever && (r.lastTrade == notAsked || r.lastTrade == unanswered) {
+		if r.c.cfg.Confirm != ConfirmNever && (r.lastTrade == notQueried || r.lastTrade == unanswered) {
 			// In trouble the query may not have come through: that is no
 			// reason of the order's own to fail.
 			return r.unconfirmed(or(d.code, "UNKNOWN"), d.reason+", and orderquery has not been answered")
@@ -547,10 +547,10 @@ func (r *run) exhausted() Verdict {
 		return r.verdict(Failed, or(d.code, "UNKNOWN"), d.reason)
 	case NoAnswer:
 		return r.verdict(NoAnswer, d.code, d.reason)
-	case MerchantConfig:
+	case MerchantRefused:
 		return r.refused()
 	case Closed, Paid, Failed:
-		if r.lastTrade == notAsked {
+		if r.lastTrade == notQueried {
 			r.lastTrade, r.tradeCode = unanswered, "not asked"
 		}
 		if ru := r.rule(); ru.step == conclude {

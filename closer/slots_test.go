@@ -217,7 +217,7 @@ func TestHostBusy(t *testing.T) {
 		synctest.Wait()
 		start := time.Now()
 		v := c.Close(t.Context(), order())
-		if v.Class != NoAnswer || v.Code != "HOST_BUSY" || v.Attempts != 0 || !v.Starved || time.Since(start) != 30*time.Second {
+		if v.Class != NoAnswer || v.Code != "HOST_BUSY" || v.Calls != 0 || !v.Starved || time.Since(start) != 30*time.Second {
 			t.Errorf("got %+v after %v", v, time.Since(start))
 		}
 		if h := c.Hosts()[0]; h.InFlight != 1 || h.Limit != 1 || h.Waiting != 0 {
@@ -248,7 +248,7 @@ func TestTheBudgetBeginsWithTheFirstCall(t *testing.T) {
 		start := time.Now()
 		v := c.Close(t.Context(), order())
 		wg.Wait()
-		if v.Class != Temporary || v.Attempts < 5 {
+		if v.Class != Temporary || v.Calls < 5 {
 			t.Errorf("got %+v", v)
 		}
 		if took := time.Since(start); took < 40*time.Second || took > 56*time.Second {

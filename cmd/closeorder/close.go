@@ -175,7 +175,7 @@ type attemptLine struct {
 func (a *app) printVerdictJSON(o closer.Order, v closer.Verdict, attempts []closer.Attempt, explain bool) error {
 	line := verdictLine{
 		OutTradeNo: o.OutTradeNo, MchID: o.MchID, Class: v.Class, Code: v.Code, Message: v.Message,
-		SafeToReissue: v.SafeToReissue, ConfirmedBy: v.ConfirmedBy, Attempts: v.Attempts, Gateway: map[string]string{},
+		SafeToReissue: v.SafeToReissue, ConfirmedBy: v.ConfirmedBy, Attempts: v.Calls, Gateway: map[string]string{},
 	}
 	for _, f := range evidence(v.Gateway) {
 		line.Gateway[f[0]] = f[1]
@@ -272,7 +272,7 @@ func (a *app) printVerdict(o closer.Order, v closer.Verdict) {
 			rows = append(rows, []string{f[0], oneLine(f[1], 0)})
 		}
 	}
-	rows = append(rows, []string{"safe_to_reissue", reissue}, []string{"calls", strconv.Itoa(v.Attempts)})
+	rows = append(rows, []string{"safe_to_reissue", reissue}, []string{"calls", strconv.Itoa(v.Calls)})
 	for _, f := range evidence(v.Gateway) {
 		rows = append(rows, []string{"gateway " + f[0], oneLine(f[1], 0)})
 	}

@@ -18,7 +18,7 @@ func (a adapter) Close(ctx context.Context, r events.Request, tried bool) consum
 
 // Ask implements consumer.Closer.
 func (a adapter) Ask(ctx context.Context, r events.Request, tried bool) consumer.Answer {
-	return answer(a.closer.Ask(ctx, order(r, tried)))
+	return answer(a.closer.Query(ctx, order(r, tried)))
 }
 
 // Refuse implements consumer.Closer.
@@ -40,13 +40,13 @@ func order(r events.Request, tried bool) closer.Order {
 }
 
 var dispositions = map[closer.Class]consumer.Disposition{
-	closer.Closed:         consumer.Closed,
-	closer.Paid:           consumer.Paid,
-	closer.Failed:         consumer.Failed,
-	closer.Temporary:      consumer.Later,
-	closer.MerchantConfig: consumer.Held,
-	closer.NoAnswer:       consumer.Unanswered,
-	closer.Interrupted:    consumer.Interrupted,
+	closer.Closed:          consumer.Closed,
+	closer.Paid:            consumer.Paid,
+	closer.Failed:          consumer.Failed,
+	closer.Temporary:       consumer.Later,
+	closer.MerchantRefused: consumer.Held,
+	closer.NoAnswer:        consumer.Unanswered,
+	closer.Interrupted:     consumer.Interrupted,
 }
 
 func answer(v closer.Verdict) consumer.Answer {
@@ -59,8 +59,8 @@ func answer(v closer.Verdict) consumer.Answer {
 	a := consumer.Answer{
 		Disposition: d, Code: v.Code, Message: v.Message,
 		SafeToReissue: v.SafeToReissue, ConfirmedBy: v.ConfirmedBy,
-		Attempts: v.Attempts, LastCall: v.LastCall, RetryAfter: v.RetryAfter, NoTry: v.Starved, Unproven: unproven, Unworkable: v.Unworkable,
-		Scope: consumer.Scope{MchID: v.Hold.MchID, AppID: v.Hold.AppID, SubMchID: v.Hold.SubMchID},
+		Attempts: v.Calls, LastCall: v.LastCall, RetryAfter: v.RetryAfter, NoTry: v.Starved, Unproven: unproven, Unworkable: v.Unworkable,
+		Scope: consumer.Scope{MchID: v.Scope.MchID, AppID: v.Scope.AppID, SubMchID: v.Scope.SubMchID},
 	}
 	if v.Gateway != (closer.Evidence{}) {
 		a.Gateway = &events.Gateway{
