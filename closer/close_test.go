@@ -392,6 +392,36 @@ func TestInterrupted(t *testing.T) {
 	}
 }
 
+// A host that answered with what proves nothing is not away: a forged reply
+// must not look like an outage.
+func TestNoAnswerSaysWhetherTheHostDidAnswer(t *testing.T) {
+	foreign := closeSuccess()
+	foreign.fields["mch_id"] = "1900000999"
+	forged := closeSuccess()
+	forged.key = "ffffffffffffffffffffffffffffffff"
+	for sentence, tt := range map[string]struct {
+		reply    reply
+		code     Failure
+		unsigned bool
+	}{
+		"a forged reply":              {forged, FailSignature, true},
+		"a reply without a signature": {reply{raw: "<xml><return_code>SUCCESS</return_code><result_code>SUCCESS</result_code></xml>"}, FailUnsigned, true},
+		"one about somebody else":     {foreign, FailIdentity, true},
+		"one that says nothing":       {says(), FailIncomplete, true},
+		"a page in place of a reply":  {reply{raw: "<html>"}, FailFormat, false},
+		"a bad gateway":               {reply{status: 502}, FailStatus, false},
+		"no reply":                    {reply{}, FailLost, false},
+	} {
+		t.Run(sentence, func(t *testing.T) {
+			inBubble(t, script(tt.reply), nil, func(t *testing.T, c *Closer, _ *gateway) {
+				if v := c.Close(t.Context(), order()); v.Class != NoAnswer || v.Code != string(tt.code) || v.Unsigned != tt.unsigned {
+					t.Errorf("%v %s, unsigned %v", v.Class, v.Code, v.Unsigned)
+				}
+			})
+		})
+	}
+}
+
 func TestKeyChange(t *testing.T) {
 	const next = "ffffffffffffffffffffffffffffffff"
 	inBubble(t, nil, nil, func(t *testing.T, c *Closer, g *gateway) {
@@ -525,7 +555,7 @@ func TestObserver(t *testing.T) {
 				t.Errorf("attempt %d: %+v", i+1, a)
 			}
 		}
-		if seen[0].Body != "<html>busy</html>" || !seen[0].Down() || seen[1].Down() {
+		if seen[0].Body != "<html>busy</html>" || !seen[0].Failure.hostDown() || seen[1].Failure.hostDown() {
 			t.Errorf("attempts %+v", seen[:2])
 		}
 	})

@@ -34,7 +34,7 @@ type Closer struct {
 
 // New checks cfg; the error names every mistake in it.
 func New(cfg Config) (*Closer, error) {
-	cfg, err := cfg.WithDefaults()
+	cfg, err := cfg.withDefaults()
 	if err != nil {
 		return nil, fmt.Errorf("closer: %w", err)
 	}
@@ -95,27 +95,31 @@ func (c *Closer) identify(o Order) (m Merchant, id identity, v Verdict, refused 
 }
 
 func (c *Closer) do(ctx context.Context, o Order, round func(*run) (Verdict, bool)) Verdict {
-	m, id, v, refused := c.identify(o)
-	if refused {
+	r, v := c.begin(ctx, o)
+	if r == nil {
 		return v
 	}
-	r := c.begin(ctx, o, m, id)
+	return r.do(round)
+}
+
+// begin prepares a run; where there can be none it returns nil, and why.
+func (c *Closer) begin(ctx context.Context, o Order) (*run, Verdict) {
+	m, id, v, refused := c.identify(o)
+	if refused {
+		return nil, v
+	}
+	r := &run{
+		c: c, ctx: ctx, order: o, created: onOurClock(o.CreatedAt, time.Now()), m: m, id: id,
+		lost: o.Tried, hosts: c.hostsOf(m), account: c.accounts.of(m), pace: newPace(c.cfg),
+	}
 	if len(r.hosts) == 0 || len(m.Keys) == 0 {
-		return Verdict{
+		return nil, Verdict{
 			Class: MerchantRefused, Code: CodeMerchantIncomplete,
 			Message: fmt.Sprintf("merchant %q has no key, or there is no host for it", o.MchID),
 			Scope:   Scope{MchID: o.MchID},
 		}
 	}
-	return r.do(func() (Verdict, bool) { return round(r) })
-}
-
-// begin prepares a run.
-func (c *Closer) begin(ctx context.Context, o Order, m Merchant, id identity) *run {
-	return &run{
-		c: c, ctx: ctx, order: o, created: onOurClock(o.CreatedAt, time.Now()), m: m, id: id,
-		lost: o.Tried, hosts: c.hostsOf(m), account: c.accounts.of(m), pace: newPace(c.cfg),
-	}
+	return r, Verdict{}
 }
 
 // hostsOf returns the hosts for a merchant, in order.

@@ -1,11 +1,11 @@
 package closer
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
-	"unicode"
 )
 
 // limitedWait is how long to leave an order alone after FREQUENCY_LIMITED and
@@ -31,9 +31,10 @@ type decision struct {
 	// badSign: the gateway finds our signature wrong. Another key may help.
 	badSign bool
 	// unworkable: the words of an unsigned refusal say that the request as it
-	// stands cannot work. about says whom they name.
+	// stands cannot work.
 	unworkable bool
-	about      about
+	// about says whom a refusal of the merchant can be about; 0: all of him.
+	about about
 	// reason is for people. It ends with the gateway's own words, if any.
 	reason string
 }
@@ -57,7 +58,7 @@ func decide(a answer) decision {
 			reason: fmt.Sprintf("no answer: %v; the close may have happened", a.err),
 		}
 	}
-	if !a.signed {
+	if !a.verified {
 		d := decideUnsigned(a.refusal())
 		d.reason += a.words(a.refusal())
 		return d
@@ -93,9 +94,10 @@ func decide(a answer) decision {
 		d.reason = "the gateway cannot close it now; the buyer may be paying at this moment"
 	case "SIGNERROR":
 		d.class, d.badSign, d.reason = MerchantRefused, true, "the gateway finds our signature wrong"
-	case "NOAUTH", "APPIDNOTEXIST", "MCHIDNOTEXIST", "MCHNOTEXISTS",
-		"APPIDMCHIDNOTMATCH", "ACCOUNTERROR":
-		d.class, d.reason = MerchantRefused, "the gateway refuses the merchant, so every further call would fail as well"
+	case "APPIDNOTEXIST", "APPIDMCHIDNOTMATCH":
+		d.class, d.about, d.reason = MerchantRefused, aboutAppID, refusesMerchant
+	case "NOAUTH", "MCHIDNOTEXIST", "MCHNOTEXISTS", "ACCOUNTERROR":
+		d.class, d.about, d.reason = MerchantRefused, aboutMchID|aboutSubMchID, refusesMerchant
 	case "XMLFORMATERROR", "REQUIREPOSTMETHOD", "LACKPARAMS", "PARAMERROR",
 		"POSTDATAEMPTY", "NOTUTF8", "INVALIDREQUEST":
 		d.class, d.reason = Failed, "the gateway refuses the request as it stands"
@@ -108,6 +110,8 @@ func decide(a answer) decision {
 	}
 	return d
 }
+
+const refusesMerchant = "the gateway refuses the merchant, so every further call would fail as well"
 
 // unknownLimit is how often an answer that means nothing to us is worth a new
 // attempt within one Close.
@@ -166,18 +170,6 @@ func (a answer) refusal() string {
 	return strings.Join(said, "; ")
 }
 
-// words is what the gateway says, for people, to be appended to a reason: in
-// one line, short, and without what may be a signature.
-func (a answer) words(text string) string {
-	text = strings.Join(strings.FieldsFunc(a.id.said(text), func(r rune) bool {
-		return !unicode.IsPrint(r) || r == ' '
-	}), " ")
-	if text == "" {
-		return ""
-	}
-	return ` (in its own words: "` + text + `")`
-}
-
 // canonical is how codes are compared: they are spelt with and without
 // underscores, and in either case.
 func canonical(code string) string {
@@ -205,14 +197,14 @@ func decideQuery(a answer) (t trade, code, reason string) {
 	switch {
 	case a.failure != "":
 		return unanswered, string(a.failure), fmt.Sprintf("no answer: %v", a.err)
-	case !a.signed:
+	case !a.verified:
 		return unanswered, CodeUnsignedFail, "an unsigned refusal proves nothing" + a.words(a.refusal())
 	case a.fields["result_code"] != "SUCCESS":
 		code = a.fields["err_code"]
 		if canonical(code) == saidNotExist {
 			return tradeUnknown, code, "the gateway does not know the order"
 		}
-		return unanswered, or(code, a.fields["result_code"]), "the query was refused" + a.words(a.fields["err_code_des"])
+		return unanswered, cmp.Or(code, a.fields["result_code"]), "the query was refused" + a.words(a.fields["err_code_des"])
 	}
 	state := a.fields["trade_state"]
 	switch canonical(state) {
@@ -228,34 +220,18 @@ func decideQuery(a answer) (t trade, code, reason string) {
 
 // blame says what a MerchantRefused decision is about. One bad field in one
 // order must not hold a whole merchant: an appid that the order brought
-// itself makes the request wrong, and a sub-merchant is held alone.
+// itself makes the request wrong, and a sub-merchant is held alone. What nobody
+// signed fails no request.
 func (d decision) blame(id identity) (decision, Scope) {
 	if d.class != MerchantRefused {
 		return d, Scope{}
 	}
 	s := Scope{MchID: id.mchID}
-	if d.unsigned && !d.badSign {
-		return d.blameWords(id)
-	}
-	switch d.said {
-	case "APPIDNOTEXIST", "APPIDMCHIDNOTMATCH":
-		if id.foreignAppID {
+	if d.about&aboutAppID != 0 {
+		if id.foreignAppID && !d.unsigned {
 			d.class, d.reason = Failed, "the gateway refuses the appid that the order brought"
 			return d, Scope{}
 		}
-		s.AppID = id.ownAppID
-	case "SIGNERROR", "":
-	default:
-		s.SubMchID = id.ownSubMchID
-	}
-	return d, s
-}
-
-// blameWords is blame for a refusal that nobody signed: it goes by whom its
-// words name, and fails no request.
-func (d decision) blameWords(id identity) (decision, Scope) {
-	s := Scope{MchID: id.mchID}
-	if d.about&aboutAppID != 0 {
 		s.AppID = id.ownAppID
 	}
 	if d.about == aboutPermission || d.about&(aboutSubMchID|aboutSubAppID|aboutRelation) != 0 {

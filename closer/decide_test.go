@@ -8,7 +8,7 @@ import (
 
 // signedAnswer is an answer that passed every check.
 func signedAnswer(result, code string) answer {
-	return answer{signed: true, fields: map[string]string{"return_code": "SUCCESS", "result_code": result, "err_code": code}}
+	return answer{verified: true, fields: map[string]string{"return_code": "SUCCESS", "result_code": result, "err_code": code}}
 }
 
 func TestDecide(t *testing.T) {
@@ -108,7 +108,7 @@ func TestDecide(t *testing.T) {
 			if d.reason == "" {
 				t.Error("no reason given")
 			}
-			if d.unsigned != (!tt.in.signed && tt.in.failure == "") {
+			if d.unsigned != (!tt.in.verified && tt.in.failure == "") {
 				t.Errorf("unsigned is %v", d.unsigned)
 			}
 		})
@@ -139,7 +139,7 @@ func TestDecideQuery(t *testing.T) {
 		"SYSTEMERROR is no answer":                    {signedAnswer("FAIL", "SYSTEMERROR"), unanswered},
 		"NOAUTH is no answer: the close decides that": {signedAnswer("FAIL", "NOAUTH"), unanswered},
 		"a failed query with a state in it says nothing": {
-			answer{signed: true, fields: map[string]string{"result_code": "FAIL", "trade_state": "CLOSED"}}, unanswered},
+			answer{verified: true, fields: map[string]string{"result_code": "FAIL", "trade_state": "CLOSED"}}, unanswered},
 		"an unsigned FAIL is no answer": {
 			answer{fields: map[string]string{"return_code": "FAIL", "trade_state": "CLOSED", "result_code": "SUCCESS"}}, unanswered},
 		"a time-out is no answer": {answer{failure: FailTimeout, err: errors.New("t")}, unanswered},

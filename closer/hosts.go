@@ -33,7 +33,6 @@ type host struct {
 	answered      uint64
 	failed        uint64
 	lastFailure   Failure
-	lastFailureAt time.Time
 }
 
 func newHost(url string, maxConcurrency int) *host {
@@ -70,9 +69,9 @@ func (h *host) tried() {
 func (h *host) report(f Failure, now time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if f.HostDown() {
+	if f.hostDown() {
 		h.failed++
-		h.lastFailure, h.lastFailureAt = f, now
+		h.lastFailure = f
 	} else {
 		h.answered++
 	}
@@ -176,7 +175,7 @@ func (s hostSlot) leave(f Failure, interrupted bool, took time.Duration, now tim
 		return
 	}
 	s.report(f, now)
-	s.slots.finish(f.HostDown(), took, now)
+	s.slots.finish(f.hostDown(), took, now)
 }
 
 // HostHealth is how a host does at this moment.
@@ -189,29 +188,21 @@ type HostHealth struct {
 	Failing bool
 	// LeftUntil is when a host that was left is tried again; zero when InUse.
 	LeftUntil time.Time
-	// ConnectErrors and DNSErrors count failures in a row.
-	ConnectErrors, DNSErrors int
-	// Answered and Failed count calls since the start; Failed those that speak
-	// against the host, see Failure.HostDown.
+	// Answered and Failed count calls since the start; Failed those that could
+	// not reach it, or got nothing that a payment gateway gives.
 	Answered, Failed uint64
-	// LastFailure is the latest of them, and LastFailureAt when that was.
-	LastFailure   Failure
-	LastFailureAt time.Time
-	// InFlight is the number of calls now, Limit the most there may be at
-	// present, Waiting how many wait for one to end.
-	InFlight, Limit, Waiting int
+	// LastFailure is why the latest of them failed.
+	LastFailure Failure
+	// Limit is the most calls at once that there may be at present.
+	Limit int
 }
 
 func (h *host) health() HostHealth {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	s := HostHealth{
-		URL: h.url, InUse: h.leftUntil.IsZero(), LeftUntil: h.leftUntil,
-		ConnectErrors: h.connectErrors, DNSErrors: h.dnsErrors,
-		Answered: h.answered, Failed: h.failed,
-		LastFailure: h.lastFailure, LastFailureAt: h.lastFailureAt,
+	limit, failing := h.slots.state()
+	return HostHealth{
+		URL: h.url, InUse: h.leftUntil.IsZero(), Failing: failing, LeftUntil: h.leftUntil,
+		Answered: h.answered, Failed: h.failed, LastFailure: h.lastFailure, Limit: limit,
 	}
-	s.InFlight, s.Limit, s.Waiting = h.slots.state()
-	s.Failing = h.slots.isFailing()
-	return s
 }

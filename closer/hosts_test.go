@@ -57,7 +57,7 @@ func TestFailoverWithinOneClose(t *testing.T) {
 				if took, want := time.Since(start), tt.wait+500*time.Millisecond; took != want {
 					t.Errorf("took %v, want %v", took, want)
 				}
-				if first.Failure != tt.fail || !first.Down() || first.Duration != tt.wait {
+				if first.Failure != tt.fail || !first.Failure.hostDown() || first.Duration != tt.wait {
 					t.Errorf("first attempt %+v", first)
 				}
 			})
@@ -88,7 +88,7 @@ func TestLeavingTheMainHostAndComingBack(t *testing.T) {
 		for range 5 {
 			closes(0, "on the backup")
 		}
-		if h := c.Hosts(); h[1].InUse || !h[0].InUse || h[1].ConnectErrors != 3 || h[1].LastFailure != FailConnect {
+		if h := c.Hosts(); h[1].InUse || !h[0].InUse || c.hosts["http://main.test"].connectErrors != 3 || h[1].LastFailure != FailConnect {
 			t.Errorf("health %+v", h)
 		}
 
@@ -123,7 +123,7 @@ func TestLeavingTheMainHostAndComingBack(t *testing.T) {
 		if n := g.hostsSeen()["main.test"] - before; n != 10 {
 			t.Errorf("%d of 10 calls went to the main host after it came back", n)
 		}
-		if h := c.Hosts(); !h[1].InUse || h[1].ConnectErrors != 0 {
+		if h := c.Hosts(); !h[1].InUse || c.hosts["http://main.test"].connectErrors != 0 {
 			t.Errorf("health %+v", h[1])
 		}
 	})

@@ -28,7 +28,7 @@ func (r *run) queryRound() (Verdict, bool) {
 		return r.unsettled(code), true
 	}
 	r.saw(Failed, code, reason)
-	return r.verdict(Failed, code, "orderquery says "+code), true
+	return Verdict{Class: Failed, Code: code, Message: "orderquery says " + code}, true
 }
 
 // decideRefusal is what it means that a query was not answered, by the table

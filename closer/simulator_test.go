@@ -1,6 +1,7 @@
 package closer
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math/rand/v2"
@@ -100,7 +101,7 @@ func TestVerdictsAgreeWithTheOrderBook(t *testing.T) {
 				if late && age == "settled" {
 					continue // the age says that no create call is on its way
 				}
-				t.Run(fmt.Sprintf("%s/%s/%s", or(b.Prefix, "ordinary"), confirm, age), func(t *testing.T) {
+				t.Run(fmt.Sprintf("%s/%s/%s", cmp.Or(b.Prefix, "ordinary"), confirm, age), func(t *testing.T) {
 					withSimulator(t, gatewaysim.Config{}, Config{Confirm: confirm}, func(t *testing.T, c *Closer, s *gatewaysim.Simulator) {
 						o := Order{MchID: "1900000110", OutTradeNo: b.Prefix + "-1"}
 						if b.Prefix == "CODE-" {

@@ -42,11 +42,10 @@ func closeOnce(t *testing.T, cfg Config) Attempt {
 		t.Fatal(err)
 	}
 	defer c.CloseIdleConnections()
-	_, id, v, refused := c.identify(order())
-	if refused {
+	r, v := c.begin(t.Context(), order())
+	if r == nil {
 		t.Fatal(v)
 	}
-	r := c.begin(t.Context(), order(), m, id)
 	r.pace.deadline = time.Now().Add(time.Minute)
 	r.close()
 	return *r.pending

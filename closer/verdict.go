@@ -96,8 +96,9 @@ type Verdict struct {
 	SafeToReissue bool
 	// Gateway is what the gateway said last, verified or not: see Unsigned.
 	Gateway Evidence
-	// Unsigned: the class rests on a reply that nobody signed. Never true for
-	// Closed, Paid and Failed.
+	// Unsigned: the class rests on a reply without proof: nobody signed it, or
+	// with NoAnswer, it is forged, foreign or incomplete. Then the host did answer:
+	// that is no outage. Never true for Closed, Paid and Failed.
 	Unsigned bool
 	// Unworkable: the words of an unsigned refusal say that the request as it
 	// stands cannot work. They conclude nothing, but many more calls are in
@@ -124,14 +125,6 @@ type Scope struct {
 	MchID    string
 	AppID    string
 	SubMchID string
-}
-
-// Covers reports whether a call for the given identity would be refused for
-// the same reason.
-func (s Scope) Covers(mchID, appID, subMchID string) bool {
-	return s.MchID == mchID &&
-		(s.AppID == "" || s.AppID == appID) &&
-		(s.SubMchID == "" || s.SubMchID == subMchID)
 }
 
 // Evidence is the gateway's side of a verdict. It never holds a signature.

@@ -1,14 +1,5 @@
 package closer
 
-// age is what is known of how long ago the order was created.
-type age int
-
-const (
-	ageUnknown age = iota
-	young          // a create call can still be on its way to the gateway
-	settled
-)
-
 // standing is all that is known of an order at one moment of a Close.
 type standing struct {
 	close   decision // the last answer to a close; zero when nobody closes

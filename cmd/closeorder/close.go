@@ -184,7 +184,7 @@ func (a *app) printVerdictJSON(o closer.Order, v closer.Verdict, attempts []clos
 		for _, one := range attempts {
 			l := attemptLine{
 				Number: one.Number, Call: one.Call, Host: one.Host, Took: rounded(one.Duration), Key: one.Key, Signed: one.Signed(),
-				Status: one.Status, Reply: one.Reply, Verified: verified(one), Body: one.Body, Class: one.Class, Code: one.Code, Reason: reason(one),
+				Status: one.Status, Reply: one.Reply, Verified: one.Verified, Body: one.Body, Class: one.Class, Code: one.Code, Reason: reason(one),
 			}
 			if one.Wait > 0 {
 				l.Wait = rounded(one.Wait)
@@ -197,23 +197,13 @@ func (a *app) printVerdictJSON(o closer.Order, v closer.Verdict, attempts []clos
 	return enc.Encode(line)
 }
 
-// verified reports whether the reply has a signature that is right. What else is
-// wrong with it is found only behind that.
-func verified(one closer.Attempt) bool {
-	switch one.Failure {
-	case "", closer.FailIdentity, closer.FailIncomplete:
-		return one.Reply["return_code"] == "SUCCESS"
-	}
-	return false
-}
-
 // proof says whether a reply can be believed, for a merchant of so many keys:
 // while a key is being changed the gateway may sign with either.
 func proof(one closer.Attempt, keys int) string {
 	switch {
-	case verified(one) && keys == 1:
+	case one.Verified && keys == 1:
 		return "verified with key 1"
-	case verified(one):
+	case one.Verified:
 		return fmt.Sprintf("verified with one of the merchant's %d keys", keys)
 	case one.Failure == closer.FailUnsigned:
 		return "there is none: the reply proves nothing"

@@ -51,10 +51,9 @@ var dispositions = map[closer.Class]consumer.Disposition{
 
 func answer(v closer.Verdict) consumer.Answer {
 	d, unproven := dispositions[v.Class], v.Unsigned
-	if f := closer.Failure(v.Code); d == consumer.Unanswered && !f.HostDown() && f != closer.FailBusy {
-		// The host did answer, with something that proves nothing (a forged
-		// signature, say): no outage, and no reason to wait for ever.
-		d, unproven = consumer.Later, true
+	if d == consumer.Unanswered && unproven {
+		// The host did answer: no outage, and no reason to wait for ever.
+		d = consumer.Later
 	}
 	a := consumer.Answer{
 		Disposition: d, Code: v.Code, Message: v.Message,

@@ -24,9 +24,9 @@ func TestEveryVerdictHasItsDisposition(t *testing.T) {
 		{"a time-out may be an outage", closer.Verdict{Class: closer.NoAnswer, Code: string(closer.FailTimeout)}, consumer.Unanswered},
 		{"a page in place of a reply may be one", closer.Verdict{Class: closer.NoAnswer, Code: string(closer.FailFormat)}, consumer.Unanswered},
 		{"no free call slot may be one", closer.Verdict{Class: closer.NoAnswer, Code: string(closer.FailBusy)}, consumer.Unanswered},
-		{"a forged reply is none: it ends by its retries", closer.Verdict{Class: closer.NoAnswer, Code: string(closer.FailSignature)}, consumer.Later},
-		{"nor is an unsigned one", closer.Verdict{Class: closer.NoAnswer, Code: string(closer.FailUnsigned)}, consumer.Later},
-		{"nor one about somebody else", closer.Verdict{Class: closer.NoAnswer, Code: string(closer.FailIdentity)}, consumer.Later},
+		{"a forged reply is none: it ends by its retries", closer.Verdict{Class: closer.NoAnswer, Code: string(closer.FailSignature), Unsigned: true}, consumer.Later},
+		{"nor is an unsigned one", closer.Verdict{Class: closer.NoAnswer, Code: string(closer.FailUnsigned), Unsigned: true}, consumer.Later},
+		{"nor one about somebody else", closer.Verdict{Class: closer.NoAnswer, Code: string(closer.FailIdentity), Unsigned: true}, consumer.Later},
 		{"interrupted is as if never started", closer.Verdict{Class: closer.Interrupted}, consumer.Interrupted},
 	} {
 		if got := answer(c.verdict).Disposition; got != c.want {
