@@ -50,7 +50,7 @@ merchant whose key is in CLOSEORDER_API_KEY. Exit code 0: closed or paid; 1: not
 			return err
 		}
 		log := explainer{}
-		c, err := newCloser(cfg, log.observe)
+		c, err := worker.NewCloser(cfg, worker.Deps{Observe: log.observe})
 		if err != nil {
 			return err
 		}
@@ -114,18 +114,6 @@ func parseRFC3339(s string) (time.Time, error) {
 		s = day + "T" + clock
 	}
 	return time.Parse(time.RFC3339, s)
-}
-
-func newCloser(cfg config.Config, observe closer.Observer) (*closer.Closer, error) {
-	gateway, err := worker.GatewayConfig(cfg.Gateway)
-	if err != nil {
-		return nil, err
-	}
-	if gateway.Merchants, err = merchants.NewMap(cfg.Merchants...); err != nil {
-		return nil, err
-	}
-	gateway.Observe = observe
-	return closer.New(gateway)
 }
 
 // explainer keeps the attempts of one close.

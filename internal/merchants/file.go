@@ -164,10 +164,7 @@ func (f *File) take(c content) error {
 	if c.err != nil {
 		return c.err
 	}
-	f.list, f.dirs, f.byID = c.list, c.dirs, make(closer.MerchantMap, len(c.list))
-	for _, m := range c.list {
-		f.byID[m.MchID] = m
-	}
+	f.list, f.dirs, f.byID = c.list, c.dirs, ByID(c.list)
 	return nil
 }
 

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 
@@ -258,10 +257,7 @@ func TestParseAsAWhole(t *testing.T) {
 
 func TestMerchantsShowNoKey(t *testing.T) {
 	m := closer.Merchant{MchID: "1900000109", AppID: "wx8888888888888888", Keys: []signing.Key{mustKey(t, testKey)}}
-	set, err := NewMap(m)
-	if err != nil {
-		t.Fatal(err)
-	}
+	set := ByID([]closer.Merchant{m})
 	c, err := closer.New(closer.Config{Merchants: set})
 	if err != nil {
 		t.Fatal(err)
@@ -271,28 +267,6 @@ func TestMerchantsShowNoKey(t *testing.T) {
 			if s := fmt.Sprintf(verb, v); strings.Contains(s, testKey) {
 				t.Errorf("%s of %T shows the key", verb, v)
 			}
-		}
-	}
-}
-
-func TestNewMapNamesEveryMistake(t *testing.T) {
-	key := mustKey(t, testKey)
-	_, err := NewMap(
-		closer.Merchant{MchID: "a", Keys: []signing.Key{key}},
-		closer.Merchant{MchID: "a", Keys: []signing.Key{{}}},
-		closer.Merchant{MchID: "b", SignType: "SHA1", Rate: -1, Hosts: []string{"x"}, SubAppID: "s"},
-		closer.Merchant{AppID: strings.Repeat("x", 33), Keys: []signing.Key{key}},
-	)
-	if err == nil {
-		t.Fatal("no error")
-	}
-	for _, want := range []string{
-		"merchant a is there twice", `merchant "a": key 1 of 1 is empty`, `merchant "b": there is no key`,
-		`merchant "b": sign_type`, `merchant "b": rate`, `merchant "b": host "x"`, `merchant "b": sub_mch_id`,
-		`merchant "": mch_id is missing`, `merchant "": appid has 33 bytes, at most 32 are allowed`,
-	} {
-		if !strings.Contains(err.Error(), want) {
-			t.Errorf("does not say %q:\n%v", want, err)
 		}
 	}
 }
@@ -317,11 +291,14 @@ func FuzzParseMerchants(f *testing.F) {
 		if len(list) == 0 {
 			t.Fatal("neither merchants nor an error")
 		}
-		if _, err := NewMap(list...); err != nil {
-			t.Fatalf("took what does not pass as a set: %v", err)
+		if len(ByID(list)) != len(list) {
+			t.Fatal("a merchant is there twice")
 		}
-		if slices.ContainsFunc(list, func(m closer.Merchant) bool { return len(m.Keys) == 0 }) {
-			t.Fatal("a merchant without a key")
+		for _, m := range list {
+			_, hosts := ParseHosts(m.Hosts)
+			if CheckMchID(m.MchID) != nil || len(m.Keys) == 0 || m.Keys[0].IsZero() || len(hosts) > 0 || !m.Institution && m.SubMchID+m.SubAppID != "" {
+				t.Fatalf("took %+v", m)
+			}
 		}
 	})
 }

@@ -207,7 +207,7 @@ func (p *parser) merchant(n *yaml.Node) (closer.Merchant, *yaml.Node) {
 		p.wrong(at, "mch_id is missing")
 	}
 	if !m.Institution && (m.SubMchID != "" || m.SubAppID != "") {
-		p.wrong(at, "%v", errNotInstitution)
+		p.wrong(at, "sub_mch_id and sub_appid belong to institution mode")
 	}
 	before := len(p.mistakes)
 	if next, ok := p.key(f, "next_key"); ok {
