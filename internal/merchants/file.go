@@ -210,15 +210,12 @@ func (f *File) Watch(ctx context.Context, report func(error)) error {
 		return fmt.Errorf("watching the merchants file: %w", err)
 	}
 	defer w.Close()
-	watched := map[string]bool{}
 	watch := func() {
 		f.mu.RLock()
 		dirs := f.dirs
 		f.mu.RUnlock()
 		for _, dir := range dirs {
-			if !watched[dir] && w.Add(dir) == nil { // else the poll finds the change
-				watched[dir] = true
-			}
+			_ = w.Add(dir) // without it the poll finds the change; twice is once
 		}
 	}
 	watch()

@@ -62,12 +62,8 @@ func answer(v closer.Verdict) consumer.Answer {
 		Scope: consumer.Scope{MchID: v.Scope.MchID, AppID: v.Scope.AppID, SubMchID: v.Scope.SubMchID},
 	}
 	if v.Gateway != (closer.Evidence{}) {
-		a.Gateway = &events.Gateway{
-			Host: v.Gateway.Host, ReturnCode: v.Gateway.ReturnCode, ReturnMsg: v.Gateway.ReturnMsg,
-			ResultCode: v.Gateway.ResultCode, ErrCode: v.Gateway.ErrCode, ErrCodeDes: v.Gateway.ErrCodeDes,
-			TradeState: v.Gateway.TradeState, TransactionID: v.Gateway.TransactionID,
-			TotalFee: v.Gateway.TotalFee, TimeEnd: v.Gateway.TimeEnd,
-		}
+		gateway := events.Gateway(v.Gateway)
+		a.Gateway = &gateway
 	}
 	return a
 }
