@@ -403,17 +403,25 @@ func TestNoAnswerSaysWhetherTheHostDidAnswer(t *testing.T) {
 		reply    reply
 		code     Failure
 		unsigned bool
+		verified bool // the signature alone
 	}{
-		"a forged reply":              {forged, FailSignature, true},
-		"a reply without a signature": {reply{raw: "<xml><return_code>SUCCESS</return_code><result_code>SUCCESS</result_code></xml>"}, FailUnsigned, true},
-		"one about somebody else":     {foreign, FailIdentity, true},
-		"one that says nothing":       {says(), FailIncomplete, true},
-		"a page in place of a reply":  {reply{raw: "<html>"}, FailFormat, false},
-		"a bad gateway":               {reply{status: 502}, FailStatus, false},
-		"no reply":                    {reply{}, FailLost, false},
+		"a forged reply":              {forged, FailSignature, true, false},
+		"a reply without a signature": {reply{raw: "<xml><return_code>SUCCESS</return_code><result_code>SUCCESS</result_code></xml>"}, FailUnsigned, true, false},
+		"one about somebody else":     {foreign, FailIdentity, true, true},
+		"one that says nothing":       {says(), FailIncomplete, true, true},
+		"a page in place of a reply":  {reply{raw: "<html>"}, FailFormat, false, false},
+		"a bad gateway":               {reply{status: 502}, FailStatus, false, false},
+		"no reply":                    {reply{}, FailLost, false, false},
 	} {
 		t.Run(sentence, func(t *testing.T) {
-			inBubble(t, script(tt.reply), nil, func(t *testing.T, c *Closer, _ *gateway) {
+			observe := func(cfg *Config, _ *gateway) {
+				cfg.Observe = func(_ context.Context, a Attempt) {
+					if a.Verified != tt.verified {
+						t.Errorf("attempt %d: verified %v", a.Number, a.Verified)
+					}
+				}
+			}
+			inBubble(t, script(tt.reply), observe, func(t *testing.T, c *Closer, _ *gateway) {
 				if v := c.Close(t.Context(), order()); v.Class != NoAnswer || v.Code != string(tt.code) || v.Unsigned != tt.unsigned {
 					t.Errorf("%v %s, unsigned %v", v.Class, v.Code, v.Unsigned)
 				}

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-func TestAsk(t *testing.T) {
+func TestQuery(t *testing.T) {
 	paid := says("result_code", "SUCCESS", "trade_state", "SUCCESS",
 		"transaction_id", "4200001", "total_fee", "888", "time_end", "20260102030405")
 	unknownAge := func(o *Order) { o.CreatedAt = time.Time{} }
