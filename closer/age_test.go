@@ -71,7 +71,7 @@ func TestAnOrderOfTheFutureIsNotCalledSafe(t *testing.T) {
 			inBubble(t, closesAndQueries(closes, replies(code("ORDERNOTEXIST"))), nil, func(t *testing.T, c *Closer, _ *gateway) {
 				o := order()
 				o.CreatedAt = time.Now().Add(ahead)
-				for _, v := range []Verdict{c.Close(t.Context(), o), c.Ask(t.Context(), o)} {
+				for _, v := range []Verdict{c.Close(t.Context(), o), c.Query(t.Context(), o)} {
 					if v.Class != Temporary || v.SafeToReissue || v.RetryAfter <= 0 {
 						t.Errorf("%v ahead: %+v", ahead, v)
 					}

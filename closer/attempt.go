@@ -47,16 +47,20 @@ const (
 	FailBusy Failure = "HOST_BUSY"
 )
 
-// HostDown reports whether the failure speaks against the host, not against
+// hostDown reports whether the failure speaks against the host, not against
 // one merchant or one order: the host could not be reached, or it gave
-// nothing that a payment gateway gives. It is what a breaker should count.
-func (f Failure) HostDown() bool {
+// nothing that a payment gateway gives.
+func (f Failure) hostDown() bool {
 	switch f {
 	case FailDNS, FailConnect, FailTimeout, FailLost, FailStatus, FailFormat:
 		return true
 	}
 	return false
 }
+
+// unproven reports whether the host did answer, with something that proves
+// nothing: a forged signature, say. That is no outage.
+func (f Failure) unproven() bool { return f != "" && f != FailBusy && !f.hostDown() }
 
 // Attempt is one call to the gateway, for logs, metrics, traces and
 // `close --explain`. It holds neither a key nor a signature.
@@ -77,8 +81,12 @@ type Attempt struct {
 	Status int
 	// Key says which of the merchant's keys signed the request, from 1.
 	Key int
-	// Reply has the fields of the reply, verified or not (see Failure), without sign.
+	// Reply has the fields of the reply, verified or not, without sign.
 	Reply map[string]string
+	// Verified: the reply has a signature that is right under one of the
+	// merchant's keys, and one reading. What else is wrong with it, see Failure,
+	// is found only behind that.
+	Verified bool
 	// Body is the beginning of what came back when Reply is empty, at most 256
 	// bytes, with what may be a signature masked.
 	Body string
@@ -101,10 +109,6 @@ type Attempt struct {
 
 // Signed returns the exact string that was signed, the key masked.
 func (a Attempt) Signed() string { return signing.Explain(a.request) }
-
-// Down reports whether the host as a whole did not answer: what an outage
-// breaker should count as a failure. Interrupted attempts should be left out.
-func (a Attempt) Down() bool { return a.Class == NoAnswer && a.Failure.HostDown() }
 
 // Observer is called after each attempt, from the goroutine of its Close,
 // once it is known what follows and before the wait. It gets the context of

@@ -29,7 +29,7 @@ func BenchmarkCallWithoutNetwork(b *testing.B) {
 				req.Grow(512)
 				appendXML(&req, fields, signing.Sign(fields, keys[0], t))
 				d := decide(checkReply(doc.Bytes(), CallClose, id, keys, t))
-				if r := settle(standing{close: d, age: settled, confirm: ConfirmDoubt}); r.class != Closed {
+				if r := weigh(standing{close: d, age: settled, confirm: ConfirmDoubt}); r.class != Closed {
 					b.Fatalf("%+v", d)
 				}
 			}

@@ -179,11 +179,11 @@ func TestClose(t *testing.T) {
 		},
 		"a refused merchant is held at once": {
 			closes: replies(code("NOAUTH")),
-			want:   want{class: MerchantConfig, code: "NOAUTH", calls: "close"},
+			want:   want{class: MerchantRefused, code: "NOAUTH", calls: "close"},
 		},
 		"an unsigned wrong signature is tried twice, and then holds the merchant": {
 			closes: replies(unsigned("签名错误")),
-			want:   want{class: MerchantConfig, code: "UNSIGNED_FAIL", calls: "close close", from: 500 * ms, to: 600 * ms},
+			want:   want{class: MerchantRefused, code: "UNSIGNED_FAIL", calls: "close close", from: 500 * ms, to: 600 * ms},
 		},
 		"an unsigned wrong signature that was a stray does no harm": {
 			closes: replies(unsigned("签名错误"), closeSuccess()),
@@ -191,7 +191,7 @@ func TestClose(t *testing.T) {
 		},
 		"an unsigned refusal of the configuration is tried twice, and then holds the merchant": {
 			closes: replies(unsigned("商户号mch_id与appid不匹配")),
-			want:   want{class: MerchantConfig, code: "UNSIGNED_FAIL", calls: "close close", from: 500 * ms, to: 600 * ms},
+			want:   want{class: MerchantRefused, code: "UNSIGNED_FAIL", calls: "close close", from: 500 * ms, to: 600 * ms},
 		},
 		"one that was a stray does no harm": {
 			closes: replies(unsigned("没有权限"), closeSuccess()),
@@ -249,8 +249,8 @@ func TestClose(t *testing.T) {
 				if took < w.from || w.to > 0 && took > w.to {
 					t.Errorf("took %v, want %v to %v", took, w.from, w.to)
 				}
-				if v.Attempts != len(g.seen()) {
-					t.Errorf("counted %d calls, the gateway saw %d", v.Attempts, len(g.seen()))
+				if v.Calls != len(g.seen()) {
+					t.Errorf("counted %d calls, the gateway saw %d", v.Calls, len(g.seen()))
 				}
 				if v.Message == "" {
 					t.Error("no message")
@@ -259,8 +259,8 @@ func TestClose(t *testing.T) {
 					(v.Gateway.TransactionID != "4200001" || v.Gateway.TotalFee != 888 || v.Gateway.TimeEnd != "20260102030405") {
 					t.Errorf("paid without its transaction: %+v", v.Gateway)
 				}
-				if v.Class == MerchantConfig && v.Hold.MchID != "1900000109" {
-					t.Errorf("holds %+v", v.Hold)
+				if v.Class == MerchantRefused && v.Scope.MchID != "1900000109" {
+					t.Errorf("holds %+v", v.Scope)
 				}
 			})
 		})
@@ -347,7 +347,7 @@ func TestTheRateDoesNotStretchTheBudget(t *testing.T) {
 	inBubble(t, script(code("SYSTEMERROR")), func(c *Config, g *gateway) { g.m.Rate = 0.01 }, func(t *testing.T, c *Closer, g *gateway) {
 		start := time.Now()
 		v := c.Close(t.Context(), order())
-		if took := time.Since(start); took > c.cfg.Budget || v.Attempts != 1 || v.Class != Temporary || !v.Starved {
+		if took := time.Since(start); took > c.cfg.Budget || v.Calls != 1 || v.Class != Temporary || !v.Starved {
 			t.Errorf("%+v after %v", v, took)
 		}
 	})
@@ -383,10 +383,48 @@ func TestInterrupted(t *testing.T) {
 				if took := time.Since(start); took != tt.after {
 					t.Errorf("came back after %v, want %v", took, tt.after)
 				}
-				if v.Attempts != tt.calls {
-					t.Errorf("%d calls, want %d", v.Attempts, tt.calls)
+				if v.Calls != tt.calls {
+					t.Errorf("%d calls, want %d", v.Calls, tt.calls)
 				}
 				cancel(nil)
+			})
+		})
+	}
+}
+
+// A host that answered with what proves nothing is not away: a forged reply
+// must not look like an outage.
+func TestNoAnswerSaysWhetherTheHostDidAnswer(t *testing.T) {
+	foreign := closeSuccess()
+	foreign.fields["mch_id"] = "1900000999"
+	forged := closeSuccess()
+	forged.key = "ffffffffffffffffffffffffffffffff"
+	for sentence, tt := range map[string]struct {
+		reply    reply
+		code     Failure
+		unsigned bool
+		verified bool // the signature alone
+	}{
+		"a forged reply":              {forged, FailSignature, true, false},
+		"a reply without a signature": {reply{raw: "<xml><return_code>SUCCESS</return_code><result_code>SUCCESS</result_code></xml>"}, FailUnsigned, true, false},
+		"one about somebody else":     {foreign, FailIdentity, true, true},
+		"one that says nothing":       {says(), FailIncomplete, true, true},
+		"a page in place of a reply":  {reply{raw: "<html>"}, FailFormat, false, false},
+		"a bad gateway":               {reply{status: 502}, FailStatus, false, false},
+		"no reply":                    {reply{}, FailLost, false, false},
+	} {
+		t.Run(sentence, func(t *testing.T) {
+			observe := func(cfg *Config, _ *gateway) {
+				cfg.Observe = func(_ context.Context, a Attempt) {
+					if a.Verified != tt.verified {
+						t.Errorf("attempt %d: verified %v", a.Number, a.Verified)
+					}
+				}
+			}
+			inBubble(t, script(tt.reply), observe, func(t *testing.T, c *Closer, _ *gateway) {
+				if v := c.Close(t.Context(), order()); v.Class != NoAnswer || v.Code != string(tt.code) || v.Unsigned != tt.unsigned {
+					t.Errorf("%v %s, unsigned %v", v.Class, v.Code, v.Unsigned)
+				}
 			})
 		})
 	}
@@ -415,8 +453,8 @@ func TestKeyChange(t *testing.T) {
 			t.Helper()
 			start := time.Now()
 			v := c.Close(t.Context(), order())
-			if v.Class != Closed || v.Attempts != attempts {
-				t.Errorf("got %v after %d calls, want closed after %d", v.Class, v.Attempts, attempts)
+			if v.Class != Closed || v.Calls != attempts {
+				t.Errorf("got %v after %d calls, want closed after %d", v.Class, v.Calls, attempts)
 			}
 			if took := time.Since(start); took != 0 {
 				t.Errorf("a key change made it wait for %v", took)
@@ -459,7 +497,7 @@ func TestInstitutionModeAndHMAC(t *testing.T) {
 	}
 	inBubble(t, closesAndQueries(replies(closeSuccess()), replies(state("CLOSED"))), change, func(t *testing.T, c *Closer, g *gateway) {
 		v := c.Close(t.Context(), Order{MchID: "1900000111", OutTradeNo: "T1"})
-		if v.Class != Failed || v.Code != CodeInvalidRequest || v.Attempts != 0 {
+		if v.Class != Failed || v.Code != CodeInvalidRequest || v.Calls != 0 {
 			t.Errorf("without sub_mch_id: %+v", v)
 		}
 		v = c.Close(t.Context(), Order{MchID: "1900000111", SubMchID: "1900000112", OutTradeNo: "T1"})
@@ -493,8 +531,8 @@ func TestObserver(t *testing.T) {
 		replies(state("NOTPAY"), state("CLOSED")),
 	), change, func(t *testing.T, c *Closer, g *gateway) {
 		v := c.Close(t.Context(), order())
-		if v.Class != Closed || len(seen) != v.Attempts {
-			t.Fatalf("%v after %d calls, %d were seen", v.Class, v.Attempts, len(seen))
+		if v.Class != Closed || len(seen) != v.Calls {
+			t.Fatalf("%v after %d calls, %d were seen", v.Class, v.Calls, len(seen))
 		}
 		for i, want := range []struct {
 			call  Call
@@ -525,7 +563,7 @@ func TestObserver(t *testing.T) {
 				t.Errorf("attempt %d: %+v", i+1, a)
 			}
 		}
-		if seen[0].Body != "<html>busy</html>" || !seen[0].Down() || seen[1].Down() {
+		if seen[0].Body != "<html>busy</html>" || !seen[0].Failure.hostDown() || seen[1].Failure.hostDown() {
 			t.Errorf("attempts %+v", seen[:2])
 		}
 	})
@@ -656,19 +694,19 @@ func TestTheGatewaysWordsAreInTheMessage(t *testing.T) {
 		class      Class
 		unworkable bool
 	}{
-		"a refusal of the configuration":   {unsigned("appid和mch_id不匹配，请检查后再试"), "appid和mch_id不匹配，请检查后再试", MerchantConfig, false},
-		"one that names our appid":         {unsigned("invalid appid(wx8888888888888888)"), "invalid appid(wx8888888888888888)", MerchantConfig, false},
-		"one that may show a signature":    {unsigned("mch_id参数格式错误 59FF1DF214B2D279A0EA7077C54DD95D"), `mch_id参数格式错误 ******"`, MerchantConfig, false},
-		"a wrong signature":                {unsigned("签名错误，请检查后再试"), "签名错误，请检查后再试", MerchantConfig, false},
+		"a refusal of the configuration":   {unsigned("appid和mch_id不匹配，请检查后再试"), "appid和mch_id不匹配，请检查后再试", MerchantRefused, false},
+		"one that names our appid":         {unsigned("invalid appid(wx8888888888888888)"), "invalid appid(wx8888888888888888)", MerchantRefused, false},
+		"one that may show a signature":    {unsigned("mch_id参数格式错误 59FF1DF214B2D279A0EA7077C54DD95D"), `mch_id参数格式错误 ******"`, MerchantRefused, false},
+		"a wrong signature":                {unsigned("签名错误，请检查后再试"), "签名错误，请检查后再试", MerchantRefused, false},
 		"a rate limit":                     {unsigned("频率限制"), "频率限制", Temporary, false},
 		"a request that cannot work":       {unsigned("无法将输入源“/body/xml/appid”映射到目标字段“公众号ID”中"), "无法将输入源“/body/xml/appid”映射到目标字段“公众号ID”中", Temporary, true},
-		"lines and what steers a terminal": {unsigned("没有权限\n\u202e请 \u200b 检查"), `"没有权限 请 检查"`, MerchantConfig, false},
+		"lines and what steers a terminal": {unsigned("没有权限\n\u202e请 \u200b 检查"), `"没有权限 请 检查"`, MerchantRefused, false},
 		"words that mean nothing to us":    {unsigned("whatever"), "whatever", Temporary, false},
-		"a signed refusal of the merchant": {refusedFor("NOAUTH", "商户无此接口权限"), "商户无此接口权限", MerchantConfig, false},
+		"a signed refusal of the merchant": {refusedFor("NOAUTH", "商户无此接口权限"), "商户无此接口权限", MerchantRefused, false},
 		"a signed refusal of the request":  {refusedFor("PARAM_ERROR", "参数错误:out_trade_no"), "参数错误:out_trade_no", Failed, false},
 		"an error of the gateway":          {refusedFor("SYSTEMERROR", "系统超时"), "系统超时", Temporary, false},
 		"a code that nobody knows":         {refusedFor("BRAND_NEW", "新的错误"), "新的错误", Failed, false},
-		"more words than anybody reads":    {unsigned("没有权限" + strings.Repeat("！", 5000)), "没有权限！", MerchantConfig, false},
+		"more words than anybody reads":    {unsigned("没有权限" + strings.Repeat("！", 5000)), "没有权限！", MerchantRefused, false},
 	} {
 		t.Run(sentence, func(t *testing.T) {
 			var seen []Attempt

@@ -3,11 +3,11 @@
 // WeChat Pay V2, XML and HTTP, and nothing of Kafka. It does not log: it
 // returns, and lets an [Observer] see each attempt.
 //
-//	Order -> identify -> [rate, host, call slot] -> POST -> read -> check -> decide -> settle -> Verdict
+//	Order -> identify -> [rate, host, call slot] -> POST -> read -> check -> decide -> weigh -> Verdict
 //	              ^------------------------ again, after a pause ------------------'
 //
 // read (strict XML), check (signature, identity), decide (the code's class)
-// and settle (what close and query say together) are pure; docs/verdicts.md
+// and weigh (what close and query say together) are pure; docs/verdicts.md
 // is their table in words.
 package closer
 
@@ -34,7 +34,7 @@ type Closer struct {
 
 // New checks cfg; the error names every mistake in it.
 func New(cfg Config) (*Closer, error) {
-	cfg, err := cfg.WithDefaults()
+	cfg, err := cfg.withDefaults()
 	if err != nil {
 		return nil, fmt.Errorf("closer: %w", err)
 	}
@@ -55,20 +55,20 @@ func New(cfg Config) (*Closer, error) {
 //
 // Closing is idempotent: it may be repeated, at any time, by anybody.
 func (c *Closer) Close(ctx context.Context, o Order) Verdict {
-	return c.do(ctx, o, (*run).round)
+	return c.do(ctx, o, (*run).closeRound)
 }
 
-// Ask finds out what became of an order and closes nothing: the verdict of a
+// Query finds out what became of an order and closes nothing: the verdict of a
 // request that is not to be carried out any more. Closed and Paid rest on the
 // same proof as those of Close; Failed says that the order is still open, or
 // why it cannot be asked about, with CodeNotAsked when Config.Confirm is
-// ConfirmNever. It is never MerchantConfig; the other classes, the budget and
+// ConfirmNever. It is never MerchantRefused; the other classes, the budget and
 // ctx are as they are for Close.
-func (c *Closer) Ask(ctx context.Context, o Order) Verdict {
+func (c *Closer) Query(ctx context.Context, o Order) Verdict {
 	if c.cfg.Confirm == ConfirmNever {
 		return Verdict{Class: Failed, Code: CodeNotAsked, Message: "the gateway was not asked: confirm is never"}
 	}
-	return c.do(ctx, o, (*run).inquire)
+	return c.do(ctx, o, (*run).queryRound)
 }
 
 // Refuse returns the verdict about an order for which no call can be made: its
@@ -95,27 +95,31 @@ func (c *Closer) identify(o Order) (m Merchant, id identity, v Verdict, refused 
 }
 
 func (c *Closer) do(ctx context.Context, o Order, round func(*run) (Verdict, bool)) Verdict {
-	m, id, v, refused := c.identify(o)
-	if refused {
+	r, v := c.begin(ctx, o)
+	if r == nil {
 		return v
 	}
-	r := c.begin(ctx, o, m, id)
-	if len(r.hosts) == 0 || len(m.Keys) == 0 {
-		return Verdict{
-			Class: MerchantConfig, Code: CodeMerchantIncomplete,
-			Message: fmt.Sprintf("merchant %q has no key, or there is no host for it", o.MchID),
-			Hold:    Scope{MchID: o.MchID},
-		}
-	}
-	return r.do(func() (Verdict, bool) { return round(r) })
+	return r.do(round)
 }
 
-// begin prepares a run.
-func (c *Closer) begin(ctx context.Context, o Order, m Merchant, id identity) *run {
-	return &run{
+// begin prepares a run; where there can be none it returns nil, and why.
+func (c *Closer) begin(ctx context.Context, o Order) (*run, Verdict) {
+	m, id, v, refused := c.identify(o)
+	if refused {
+		return nil, v
+	}
+	r := &run{
 		c: c, ctx: ctx, order: o, created: onOurClock(o.CreatedAt, time.Now()), m: m, id: id,
 		lost: o.Tried, hosts: c.hostsOf(m), account: c.accounts.of(m), pace: newPace(c.cfg),
 	}
+	if len(r.hosts) == 0 || len(m.Keys) == 0 {
+		return nil, Verdict{
+			Class: MerchantRefused, Code: CodeMerchantIncomplete,
+			Message: fmt.Sprintf("merchant %q has no key, or there is no host for it", o.MchID),
+			Scope:   Scope{MchID: o.MchID},
+		}
+	}
+	return r, Verdict{}
 }
 
 // hostsOf returns the hosts for a merchant, in order.

@@ -8,6 +8,9 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/url"
+	"slices"
+	"strconv"
+	"strings"
 	"time"
 )
 
@@ -18,15 +21,15 @@ const (
 	DefaultSettleAge      = time.Minute
 	DefaultBudget         = 20 * time.Second
 	DefaultAttemptTimeout = 8 * time.Second
-	// DefaultConnectTimeout, or the attempt time-out where that is shorter: no
+	// defaultConnectTimeout, or the attempt time-out where that is shorter: no
 	// connect may outlive the attempt that it is made for.
-	DefaultConnectTimeout = 5 * time.Second
-	DefaultMinBackoff     = 500 * time.Millisecond
-	DefaultMaxBackoff     = 10 * time.Second
+	defaultConnectTimeout = 5 * time.Second
+	defaultMinBackoff     = 500 * time.Millisecond
+	defaultMaxBackoff     = 10 * time.Second
 	// DefaultRate is half of the lowest published limit of V2, that of Unified Order.
 	DefaultRate           = 300
 	DefaultMaxConcurrency = 512
-	DefaultUserAgent      = "closeorder"
+	defaultUserAgent      = "closeorder"
 )
 
 // Config is the wiring of a [Closer]. Merchants is required, and so are Hosts
@@ -35,7 +38,7 @@ type Config struct {
 	// Merchants knows in whose name the gateway may be called.
 	Merchants Merchants
 	// Hosts are the gateway's base URLs in order, the main host first, such as
-	// https://api.mch.weixin.qq.com, as [ParseHost] takes them.
+	// https://api.mch.weixin.qq.com, each once.
 	Hosts []string
 
 	// Confirm says when an orderquery must stand behind a verdict.
@@ -107,22 +110,42 @@ func ParseConfirm(s string) (Confirm, error) {
 
 // Bounds of a rate, in calls per second.
 const (
-	MinRate = 0.01
-	MaxRate = 100_000
+	minRate = 0.01
+	maxRate = 100_000
 )
 
 // CheckRate says what is wrong with the most calls per second for one
 // merchant, nil when it is right. The error is made for a sentence that begins
 // with the name of the field.
 func CheckRate(perSecond float64) error {
-	if !(perSecond >= MinRate && perSecond <= MaxRate) { // NaN too
-		return fmt.Errorf("must be a number of calls per second from %v to %v", MinRate, MaxRate)
+	if !(perSecond >= minRate && perSecond <= maxRate) { // NaN too
+		return fmt.Errorf("must be a number of calls per second from %v to %v", minRate, maxRate)
 	}
 	return nil
 }
 
-// WithDefaults returns c with defaults filled in, or every mistake in it.
-func (c Config) WithDefaults() (Config, error) {
+// checkHosts sees to it that each host can be called. The error shows none that
+// may have a password in it.
+func checkHosts(list []string) error {
+	var errs []error
+	for i, s := range list {
+		shown := strconv.Quote(s)
+		if strings.Contains(s, "@") {
+			shown = fmt.Sprintf("%d of %d (not shown: it has an @)", i+1, len(list))
+		}
+		u, err := url.Parse(s)
+		switch {
+		case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "":
+			errs = append(errs, fmt.Errorf("host %s is no plain base URL, such as https://api.mch.weixin.qq.com, without user, query and fragment", shown))
+		case slices.ContainsFunc(list[:i], func(other string) bool { return strings.TrimRight(other, "/") == strings.TrimRight(s, "/") }):
+			errs = append(errs, fmt.Errorf("host %s is there twice", shown))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// withDefaults returns c with defaults filled in, or every mistake in it.
+func (c Config) withDefaults() (Config, error) {
 	var errs []error
 	if c.Merchants == nil {
 		errs = append(errs, errors.New("merchants are missing"))
@@ -142,9 +165,9 @@ func (c Config) WithDefaults() (Config, error) {
 	}{
 		{"budget", &c.Budget, DefaultBudget},
 		{"attempt time-out", &c.AttemptTimeout, DefaultAttemptTimeout},
-		{"connect time-out", &c.ConnectTimeout, DefaultConnectTimeout},
-		{"shortest backoff", &c.MinBackoff, DefaultMinBackoff},
-		{"longest backoff", &c.MaxBackoff, DefaultMaxBackoff},
+		{"connect time-out", &c.ConnectTimeout, defaultConnectTimeout},
+		{"shortest backoff", &c.MinBackoff, defaultMinBackoff},
+		{"longest backoff", &c.MaxBackoff, defaultMaxBackoff},
 	} {
 		if *d.value < 0 {
 			errs = append(errs, fmt.Errorf("%s is negative: %v", d.name, *d.value))
@@ -176,7 +199,7 @@ func (c Config) WithDefaults() (Config, error) {
 		errs = append(errs, errors.New("the CA file has no PEM certificate"))
 	}
 	if c.UserAgent == "" {
-		c.UserAgent = DefaultUserAgent
+		c.UserAgent = defaultUserAgent
 	}
 	if c.Jitter == nil {
 		c.Jitter = rand.Float64

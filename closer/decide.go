@@ -1,11 +1,11 @@
 package closer
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
-	"unicode"
 )
 
 // limitedWait is how long to leave an order alone after FREQUENCY_LIMITED and
@@ -20,9 +20,9 @@ type decision struct {
 	code string
 	// said is code without underscores in upper case, for comparing.
 	said string
-	// ask: query before closing again. wait: the least pause before that.
-	ask  bool
-	wait time.Duration
+	// queryFirst: query before closing again. wait: the least pause before that.
+	queryFirst bool
+	wait       time.Duration
 	// limit is how many times in a row the answer is worth a new attempt
 	// within one Close; 0: as long as the budget lasts.
 	limit int
@@ -31,9 +31,10 @@ type decision struct {
 	// badSign: the gateway finds our signature wrong. Another key may help.
 	badSign bool
 	// unworkable: the words of an unsigned refusal say that the request as it
-	// stands cannot work. about says whom they name.
+	// stands cannot work.
 	unworkable bool
-	about      about
+	// about says whom a refusal of the merchant can be about; 0: all of him.
+	about about
 	// reason is for people. It ends with the gateway's own words, if any.
 	reason string
 }
@@ -57,7 +58,7 @@ func decide(a answer) decision {
 			reason: fmt.Sprintf("no answer: %v; the close may have happened", a.err),
 		}
 	}
-	if !a.signed {
+	if !a.verified {
 		d := decideUnsigned(a.refusal())
 		d.reason += a.words(a.refusal())
 		return d
@@ -89,13 +90,14 @@ func decide(a answer) decision {
 		d.class, d.reason = Temporary, "the gateway had an error of its own: same order again"
 	case "FREQUENCYLIMITED", "USERPAYING", "TRADESTATEERROR", "BANKERROR",
 		"BIZERRNEEDRETRY", "RULELIMIT", "RATELIMIT":
-		d.class, d.ask, d.wait = Temporary, true, limitedWait
+		d.class, d.queryFirst, d.wait = Temporary, true, limitedWait
 		d.reason = "the gateway cannot close it now; the buyer may be paying at this moment"
 	case "SIGNERROR":
-		d.class, d.badSign, d.reason = MerchantConfig, true, "the gateway finds our signature wrong"
-	case "NOAUTH", "APPIDNOTEXIST", "MCHIDNOTEXIST", "MCHNOTEXISTS",
-		"APPIDMCHIDNOTMATCH", "ACCOUNTERROR":
-		d.class, d.reason = MerchantConfig, "the gateway refuses the merchant, so every further call would fail as well"
+		d.class, d.badSign, d.reason = MerchantRefused, true, "the gateway finds our signature wrong"
+	case "APPIDNOTEXIST", "APPIDMCHIDNOTMATCH":
+		d.class, d.about, d.reason = MerchantRefused, aboutAppID, refusesMerchant
+	case "NOAUTH", "MCHIDNOTEXIST", "MCHNOTEXISTS", "ACCOUNTERROR":
+		d.class, d.about, d.reason = MerchantRefused, aboutMchID|aboutSubMchID, refusesMerchant
 	case "XMLFORMATERROR", "REQUIREPOSTMETHOD", "LACKPARAMS", "PARAMERROR",
 		"POSTDATAEMPTY", "NOTUTF8", "INVALIDREQUEST":
 		d.class, d.reason = Failed, "the gateway refuses the request as it stands"
@@ -108,6 +110,8 @@ func decide(a answer) decision {
 	}
 	return d
 }
+
+const refusesMerchant = "the gateway refuses the merchant, so every further call would fail as well"
 
 // unknownLimit is how often an answer that means nothing to us is worth a new
 // attempt within one Close.
@@ -128,7 +132,7 @@ const configLimit = 2
 // A refusal of the merchant is the exception that gets a class of its own: a
 // wrong signature, which WeChat can only answer unsigned, or an identity or a
 // permission that it finds wrong before it looks at the signature. It is our
-// best sign of a wrong configuration; and the class MerchantConfig concludes
+// best sign of a wrong configuration; and the class MerchantRefused concludes
 // nothing either: the merchant is held and probed until the answer is another
 // one, so a forger delays it no longer than he keeps forging.
 func decideUnsigned(msg string) decision {
@@ -139,10 +143,10 @@ func decideUnsigned(msg string) decision {
 		d.wait = limitedWait
 		d.reason = "unsigned, and reads like a rate limit"
 	case hintSignature:
-		d.class, d.badSign, d.limit = MerchantConfig, true, configLimit
+		d.class, d.badSign, d.limit = MerchantRefused, true, configLimit
 		d.reason = "unsigned, and reads like a wrong signature: look at the merchant's key and sign_type"
 	case hintMerchant:
-		d.class, d.about, d.limit = MerchantConfig, about, configLimit
+		d.class, d.about, d.limit = MerchantRefused, about, configLimit
 		d.reason = fmt.Sprintf("unsigned, and reads like a refusal of the merchant's configuration: look at %v", about)
 	case hintRequest:
 		d.unworkable, d.limit = true, 1
@@ -166,18 +170,6 @@ func (a answer) refusal() string {
 	return strings.Join(said, "; ")
 }
 
-// words is what the gateway says, for people, to be appended to a reason: in
-// one line, short, and without what may be a signature.
-func (a answer) words(text string) string {
-	text = strings.Join(strings.FieldsFunc(a.id.said(text), func(r rune) bool {
-		return !unicode.IsPrint(r) || r == ' '
-	}), " ")
-	if text == "" {
-		return ""
-	}
-	return ` (in its own words: "` + text + `")`
-}
-
 // canonical is how codes are compared: they are spelt with and without
 // underscores, and in either case.
 func canonical(code string) string {
@@ -188,7 +180,7 @@ func canonical(code string) string {
 type trade int
 
 const (
-	notAsked trade = iota
+	notQueried trade = iota
 	unanswered
 	tradeClosed  // CLOSED, REVOKED
 	tradePaid    // SUCCESS, REFUND
@@ -205,14 +197,14 @@ func decideQuery(a answer) (t trade, code, reason string) {
 	switch {
 	case a.failure != "":
 		return unanswered, string(a.failure), fmt.Sprintf("no answer: %v", a.err)
-	case !a.signed:
+	case !a.verified:
 		return unanswered, CodeUnsignedFail, "an unsigned refusal proves nothing" + a.words(a.refusal())
 	case a.fields["result_code"] != "SUCCESS":
 		code = a.fields["err_code"]
 		if canonical(code) == saidNotExist {
 			return tradeUnknown, code, "the gateway does not know the order"
 		}
-		return unanswered, or(code, a.fields["result_code"]), "the query was refused" + a.words(a.fields["err_code_des"])
+		return unanswered, cmp.Or(code, a.fields["result_code"]), "the query was refused" + a.words(a.fields["err_code_des"])
 	}
 	state := a.fields["trade_state"]
 	switch canonical(state) {
@@ -226,36 +218,20 @@ func decideQuery(a answer) (t trade, code, reason string) {
 	return tradeOpen, state, "the order is still open"
 }
 
-// blame says what a MerchantConfig decision is about. One bad field in one
+// blame says what a MerchantRefused decision is about. One bad field in one
 // order must not hold a whole merchant: an appid that the order brought
-// itself makes the request wrong, and a sub-merchant is held alone.
+// itself makes the request wrong, and a sub-merchant is held alone. What nobody
+// signed fails no request.
 func (d decision) blame(id identity) (decision, Scope) {
-	if d.class != MerchantConfig {
+	if d.class != MerchantRefused {
 		return d, Scope{}
 	}
 	s := Scope{MchID: id.mchID}
-	if d.unsigned && !d.badSign {
-		return d.blameWords(id)
-	}
-	switch d.said {
-	case "APPIDNOTEXIST", "APPIDMCHIDNOTMATCH":
-		if id.foreignAppID {
+	if d.about&aboutAppID != 0 {
+		if id.foreignAppID && !d.unsigned {
 			d.class, d.reason = Failed, "the gateway refuses the appid that the order brought"
 			return d, Scope{}
 		}
-		s.AppID = id.ownAppID
-	case "SIGNERROR", "":
-	default:
-		s.SubMchID = id.ownSubMchID
-	}
-	return d, s
-}
-
-// blameWords is blame for a refusal that nobody signed: it goes by whom its
-// words name, and fails no request.
-func (d decision) blameWords(id identity) (decision, Scope) {
-	s := Scope{MchID: id.mchID}
-	if d.about&aboutAppID != 0 {
 		s.AppID = id.ownAppID
 	}
 	if d.about == aboutPermission || d.about&(aboutSubMchID|aboutSubAppID|aboutRelation) != 0 {

@@ -8,7 +8,7 @@ import (
 
 // signedAnswer is an answer that passed every check.
 func signedAnswer(result, code string) answer {
-	return answer{signed: true, fields: map[string]string{"return_code": "SUCCESS", "result_code": result, "err_code": code}}
+	return answer{verified: true, fields: map[string]string{"return_code": "SUCCESS", "result_code": result, "err_code": code}}
 }
 
 func TestDecide(t *testing.T) {
@@ -18,15 +18,15 @@ func TestDecide(t *testing.T) {
 	}
 	none := func(f Failure) answer { return answer{failure: f, err: errors.New("detail")} }
 	type want struct {
-		class Class
-		ask   bool
-		wait  time.Duration
-		limit int
+		class      Class
+		queryFirst bool
+		wait       time.Duration
+		limit      int
 	}
 	var (
 		closed   = want{class: Closed}
-		limited  = want{class: Temporary, ask: true, wait: 5 * time.Second}
-		merchant = want{class: MerchantConfig}
+		limited  = want{class: Temporary, queryFirst: true, wait: 5 * time.Second}
+		merchant = want{class: MerchantRefused}
 		refused  = want{class: Failed}
 		unknown  = want{class: Unknown, limit: 3}
 		nothing  = want{class: NoAnswer}
@@ -86,29 +86,29 @@ func TestDecide(t *testing.T) {
 		"another identity is no answer":                            {none(FailIdentity), nothing},
 		"a reply without result_code is no answer":                 {none(FailIncomplete), nothing},
 		"unsigned 频率限制 is a rate limit, later":                     {fail("频率限制"), want{class: Temporary, wait: 5 * time.Second}},
-		"unsigned 签名错误 hints at the merchant's key":                {fail("签名错误"), want{class: MerchantConfig, limit: 2}},
+		"unsigned 签名错误 hints at the merchant's key":                {fail("签名错误"), want{class: MerchantRefused, limit: 2}},
 		"unsigned 缺少参数 concludes nothing":                          {fail("缺少参数"), want{class: Temporary, limit: 1}},
-		"unsigned appid和mch_id不匹配 hints at the configuration":      {fail("appid和mch_id不匹配"), want{class: MerchantConfig, limit: 2}},
-		"unsigned 没有权限 hints at the configuration":                 {fail("没有权限"), want{class: MerchantConfig, limit: 2}},
+		"unsigned appid和mch_id不匹配 hints at the configuration":      {fail("appid和mch_id不匹配"), want{class: MerchantRefused, limit: 2}},
+		"unsigned 没有权限 hints at the configuration":                 {fail("没有权限"), want{class: MerchantRefused, limit: 2}},
 		"unsigned 订单不存在 is about the order, and concludes nothing": {fail("订单不存在"), want{class: Temporary}},
 		"unsigned anything concludes nothing":                      {fail("whatever"), want{class: Temporary}},
 		"unsigned ORDERCLOSED in words does not close":             {fail("ORDERCLOSED"), want{class: Temporary}},
 		"unsigned FAIL without words concludes nothing":            {fail(""), want{class: Temporary}},
 		"unsigned FAIL with a paid code in it is not paid":         {answer{fields: map[string]string{"return_code": "FAIL", "result_code": "FAIL", "err_code": "ORDERPAID"}}, want{class: Temporary}},
-		"the sandbox's words stand in retmsg":                      {answer{fields: map[string]string{"return_code": "FAIL", "retmsg": "appid不存在", "retcode": "1"}}, want{class: MerchantConfig, limit: 2}},
-		"others' in fields of other names":                         {answer{fields: map[string]string{"return_code": "FAIL", "return_msg": "FAIL", "error_code": "SIGN_ERROR"}}, want{class: MerchantConfig, limit: 2}},
+		"the sandbox's words stand in retmsg":                      {answer{fields: map[string]string{"return_code": "FAIL", "retmsg": "appid不存在", "retcode": "1"}}, want{class: MerchantRefused, limit: 2}},
+		"others' in fields of other names":                         {answer{fields: map[string]string{"return_code": "FAIL", "return_msg": "FAIL", "error_code": "SIGN_ERROR"}}, want{class: MerchantRefused, limit: 2}},
 		"unsigned FAIL with result_code SUCCESS is no closed":      {answer{fields: map[string]string{"return_code": "FAIL", "result_code": "SUCCESS"}}, want{class: Temporary}},
 	} {
 		t.Run(sentence, func(t *testing.T) {
 			d := decide(tt.in)
-			got := want{d.class, d.ask, d.wait, d.limit}
+			got := want{d.class, d.queryFirst, d.wait, d.limit}
 			if got != tt.want {
 				t.Errorf("decide: got %+v, want %+v", got, tt.want)
 			}
 			if d.reason == "" {
 				t.Error("no reason given")
 			}
-			if d.unsigned != (!tt.in.signed && tt.in.failure == "") {
+			if d.unsigned != (!tt.in.verified && tt.in.failure == "") {
 				t.Errorf("unsigned is %v", d.unsigned)
 			}
 		})
@@ -139,7 +139,7 @@ func TestDecideQuery(t *testing.T) {
 		"SYSTEMERROR is no answer":                    {signedAnswer("FAIL", "SYSTEMERROR"), unanswered},
 		"NOAUTH is no answer: the close decides that": {signedAnswer("FAIL", "NOAUTH"), unanswered},
 		"a failed query with a state in it says nothing": {
-			answer{signed: true, fields: map[string]string{"result_code": "FAIL", "trade_state": "CLOSED"}}, unanswered},
+			answer{verified: true, fields: map[string]string{"result_code": "FAIL", "trade_state": "CLOSED"}}, unanswered},
 		"an unsigned FAIL is no answer": {
 			answer{fields: map[string]string{"return_code": "FAIL", "trade_state": "CLOSED", "result_code": "SUCCESS"}}, unanswered},
 		"a time-out is no answer": {answer{failure: FailTimeout, err: errors.New("t")}, unanswered},
@@ -162,15 +162,15 @@ func TestBlame(t *testing.T) {
 		class Class
 		scope Scope
 	}{
-		"a wrong signature is the merchant's":                       {"SIGNERROR", own, m, MerchantConfig, Scope{MchID: "M"}},
-		"NOAUTH is the merchant's":                                  {"NOAUTH", own, m, MerchantConfig, Scope{MchID: "M"}},
-		"the configured appid is the merchant's":                    {"APPID_NOT_EXIST", own, m, MerchantConfig, Scope{MchID: "M"}},
+		"a wrong signature is the merchant's":                       {"SIGNERROR", own, m, MerchantRefused, Scope{MchID: "M"}},
+		"NOAUTH is the merchant's":                                  {"NOAUTH", own, m, MerchantRefused, Scope{MchID: "M"}},
+		"the configured appid is the merchant's":                    {"APPID_NOT_EXIST", own, m, MerchantRefused, Scope{MchID: "M"}},
 		"an appid that only the order names is the request's fault": {"APPID_NOT_EXIST", Order{MchID: "M", OutTradeNo: "T", AppID: "B"}, m, Failed, Scope{}},
 		"the same for APPID_MCHID_NOT_MATCH":                        {"APPID_MCHID_NOT_MATCH", Order{MchID: "M", OutTradeNo: "T", AppID: "B"}, m, Failed, Scope{}},
-		"the merchant's own appid named by the order as well":       {"APPID_NOT_EXIST", Order{MchID: "M", OutTradeNo: "T", AppID: "A"}, m, MerchantConfig, Scope{MchID: "M"}},
-		"without a configured appid it alone is held":               {"APPID_NOT_EXIST", Order{MchID: "M", OutTradeNo: "T", AppID: "B"}, Merchant{MchID: "M"}, MerchantConfig, Scope{MchID: "M", AppID: "B"}},
-		"another sub-merchant is held alone":                        {"NOAUTH", Order{MchID: "M", OutTradeNo: "T", SubMchID: "S2"}, m, MerchantConfig, Scope{MchID: "M", SubMchID: "S2"}},
-		"a wrong signature is the merchant's also then":             {"SIGN_ERROR", Order{MchID: "M", OutTradeNo: "T", SubMchID: "S2"}, m, MerchantConfig, Scope{MchID: "M"}},
+		"the merchant's own appid named by the order as well":       {"APPID_NOT_EXIST", Order{MchID: "M", OutTradeNo: "T", AppID: "A"}, m, MerchantRefused, Scope{MchID: "M"}},
+		"without a configured appid it alone is held":               {"APPID_NOT_EXIST", Order{MchID: "M", OutTradeNo: "T", AppID: "B"}, Merchant{MchID: "M"}, MerchantRefused, Scope{MchID: "M", AppID: "B"}},
+		"another sub-merchant is held alone":                        {"NOAUTH", Order{MchID: "M", OutTradeNo: "T", SubMchID: "S2"}, m, MerchantRefused, Scope{MchID: "M", SubMchID: "S2"}},
+		"a wrong signature is the merchant's also then":             {"SIGN_ERROR", Order{MchID: "M", OutTradeNo: "T", SubMchID: "S2"}, m, MerchantRefused, Scope{MchID: "M"}},
 		"other classes blame nobody":                                {"SYSTEMERROR", own, m, Temporary, Scope{}},
 	} {
 		t.Run(sentence, func(t *testing.T) {

@@ -48,14 +48,14 @@ func TestDocumentedSettling(t *testing.T) {
 	}
 	ages := map[string]age{"settled": settled, "young": young, "age unknown": ageUnknown}
 	queries := map[string]trade{
-		"not asked": notAsked, "not told": unanswered, "closed": tradeClosed,
+		"not asked": notQueried, "not told": unanswered, "closed": tradeClosed,
 		"paid": tradePaid, "open": tradeOpen, "not known": tradeUnknown,
 	}
 	cell := func(d decision, q trade, a age) string {
-		r := settle(standing{close: d, query: q, age: a, confirm: ConfirmDoubt})
+		r := weigh(standing{close: d, query: q, age: a, confirm: ConfirmDoubt})
 		switch {
 		case r.step != conclude:
-			return [...]string{again: "again", ask: "asks", later: "later"}[r.step]
+			return [...]string{again: "again", queryFirst: "asks", later: "later"}[r.step]
 		case r.safe:
 			return "closed, safe"
 		case r.class == Closed:
@@ -84,7 +84,7 @@ func TestDocumentedSettling(t *testing.T) {
 					want = "settled: " + want + "; else " + y
 				}
 				if got != want {
-					t.Errorf("%s, query %s: the page says %q, settle %q", row[0], rows[0][i+1], got, want)
+					t.Errorf("%s, query %s: the page says %q, weigh %q", row[0], rows[0][i+1], got, want)
 				}
 				covered++
 			}
@@ -102,7 +102,7 @@ func TestDocumentedCodes(t *testing.T) {
 		class Class
 	}{
 		{"closed", Closed}, {"paid", Paid}, {"temporary", Temporary},
-		{"the merchant's configuration", MerchantConfig}, {"failed", Failed},
+		{"the merchant's configuration", MerchantRefused}, {"failed", Failed},
 	}
 	codes := regexp.MustCompile("`([A-Z0-9_]+)`")
 	n := 0

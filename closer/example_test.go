@@ -26,16 +26,11 @@ func Example() {
 		fmt.Println(err)
 		return
 	}
-	merchants, err := closer.NewMerchantMap(closer.Merchant{
-		MchID: "1900000109", AppID: "wx8888888888888888", Keys: []signing.Key{key},
-	})
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
 	c, err := closer.New(closer.Config{
-		Merchants: merchants,
-		Hosts:     []string{server.URL},
+		Merchants: closer.MerchantMap{
+			"1900000109": {MchID: "1900000109", AppID: "wx8888888888888888", Keys: []signing.Key{key}},
+		},
+		Hosts: []string{server.URL},
 		Observe: func(_ context.Context, a closer.Attempt) {
 			fmt.Println(a.Number, a.Call, a.Code)
 		},

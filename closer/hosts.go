@@ -33,7 +33,6 @@ type host struct {
 	answered      uint64
 	failed        uint64
 	lastFailure   Failure
-	lastFailureAt time.Time
 }
 
 func newHost(url string, maxConcurrency int) *host {
@@ -70,9 +69,9 @@ func (h *host) tried() {
 func (h *host) report(f Failure, now time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if f.HostDown() {
+	if f.hostDown() {
 		h.failed++
-		h.lastFailure, h.lastFailureAt = f, now
+		h.lastFailure = f
 	} else {
 		h.answered++
 	}
@@ -115,8 +114,8 @@ func (h *host) badness() int {
 // is tried by the first call where no host before it is in use, and by any
 // call that a host has let down.
 //
-// The caller gives the place back with [place.leave].
-func take(ctx context.Context, hosts []*host, moves int, now time.Time) (place, error) {
+// The caller gives the slot back with [hostSlot.leave].
+func take(ctx context.Context, hosts []*host, moves int, now time.Time) (hostSlot, error) {
 	inUse := make([]*host, 0, len(hosts))
 	for _, h := range hosts {
 		switch {
@@ -145,38 +144,38 @@ func take(ctx context.Context, hosts []*host, moves int, now time.Time) (place, 
 			return h.take(ctx, false)
 		}
 		if h.slots.tryAcquire() {
-			return place{host: h}, nil
+			return hostSlot{host: h}, nil
 		}
 	}
 	return inUse[first].take(ctx, false)
 }
 
-// place is the call slot of one call at a host.
-type place struct {
+// hostSlot is the call slot of one call at a host.
+type hostSlot struct {
 	*host
 	trial bool // the call tries whether the host is back
 }
 
-func (h *host) take(ctx context.Context, trial bool) (place, error) {
+func (h *host) take(ctx context.Context, trial bool) (hostSlot, error) {
 	err := h.slots.acquire(ctx)
 	if err != nil && trial {
 		h.tried()
 	}
-	return place{h, trial}, err
+	return hostSlot{h, trial}, err
 }
 
-// leave gives the place back and takes in how the call ended; interrupted
+// leave gives the slot back and takes in how the call ended; interrupted
 // where that says nothing of the host.
-func (p place) leave(f Failure, interrupted bool, took time.Duration, now time.Time) {
-	if p.trial {
-		p.tried()
+func (s hostSlot) leave(f Failure, interrupted bool, took time.Duration, now time.Time) {
+	if s.trial {
+		s.tried()
 	}
 	if interrupted {
-		p.slots.giveBack()
+		s.slots.giveBack()
 		return
 	}
-	p.report(f, now)
-	p.slots.finish(f.HostDown(), took, now)
+	s.report(f, now)
+	s.slots.finish(f.hostDown(), took, now)
 }
 
 // HostHealth is how a host does at this moment.
@@ -189,29 +188,21 @@ type HostHealth struct {
 	Failing bool
 	// LeftUntil is when a host that was left is tried again; zero when InUse.
 	LeftUntil time.Time
-	// ConnectErrors and DNSErrors count failures in a row.
-	ConnectErrors, DNSErrors int
-	// Answered and Failed count calls since the start; Failed those that speak
-	// against the host, see Failure.HostDown.
+	// Answered and Failed count calls since the start; Failed those that could
+	// not reach it, or got nothing that a payment gateway gives.
 	Answered, Failed uint64
-	// LastFailure is the latest of them, and LastFailureAt when that was.
-	LastFailure   Failure
-	LastFailureAt time.Time
-	// InFlight is the number of calls now, Limit the most there may be at
-	// present, Waiting how many wait for one to end.
-	InFlight, Limit, Waiting int
+	// LastFailure is why the latest of them failed.
+	LastFailure Failure
+	// Limit is the most calls at once that there may be at present.
+	Limit int
 }
 
 func (h *host) health() HostHealth {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	s := HostHealth{
-		URL: h.url, InUse: h.leftUntil.IsZero(), LeftUntil: h.leftUntil,
-		ConnectErrors: h.connectErrors, DNSErrors: h.dnsErrors,
-		Answered: h.answered, Failed: h.failed,
-		LastFailure: h.lastFailure, LastFailureAt: h.lastFailureAt,
+	limit, failing := h.slots.state()
+	return HostHealth{
+		URL: h.url, InUse: h.leftUntil.IsZero(), Failing: failing, LeftUntil: h.leftUntil,
+		Answered: h.answered, Failed: h.failed, LastFailure: h.lastFailure, Limit: limit,
 	}
-	s.InFlight, s.Limit, s.Waiting = h.slots.state()
-	s.Failing = h.slots.isFailing()
-	return s
 }

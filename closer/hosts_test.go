@@ -51,13 +51,13 @@ func TestFailoverWithinOneClose(t *testing.T) {
 				c.cfg.Confirm = ConfirmNever
 				start := time.Now()
 				v := c.Close(t.Context(), order())
-				if v.Class != Closed || v.Gateway.Host != "http://backup.test" || v.Attempts != 2 {
+				if v.Class != Closed || v.Gateway.Host != "http://backup.test" || v.Calls != 2 {
 					t.Errorf("got %+v", v)
 				}
 				if took, want := time.Since(start), tt.wait+500*time.Millisecond; took != want {
 					t.Errorf("took %v, want %v", took, want)
 				}
-				if first.Failure != tt.fail || !first.Down() || first.Duration != tt.wait {
+				if first.Failure != tt.fail || !first.Failure.hostDown() || first.Duration != tt.wait {
 					t.Errorf("first attempt %+v", first)
 				}
 			})
@@ -88,7 +88,7 @@ func TestLeavingTheMainHostAndComingBack(t *testing.T) {
 		for range 5 {
 			closes(0, "on the backup")
 		}
-		if h := c.Hosts(); h[1].InUse || !h[0].InUse || h[1].ConnectErrors != 3 || h[1].LastFailure != FailConnect {
+		if h := c.Hosts(); h[1].InUse || !h[0].InUse || c.hosts["http://main.test"].connectErrors != 3 || h[1].LastFailure != FailConnect {
 			t.Errorf("health %+v", h)
 		}
 
@@ -123,7 +123,7 @@ func TestLeavingTheMainHostAndComingBack(t *testing.T) {
 		if n := g.hostsSeen()["main.test"] - before; n != 10 {
 			t.Errorf("%d of 10 calls went to the main host after it came back", n)
 		}
-		if h := c.Hosts(); !h[1].InUse || h[1].ConnectErrors != 0 {
+		if h := c.Hosts(); !h[1].InUse || c.hosts["http://main.test"].connectErrors != 0 {
 			t.Errorf("health %+v", h[1])
 		}
 	})
@@ -139,7 +139,7 @@ func TestReadErrorsDoNotMoveTheTraffic(t *testing.T) {
 	inBubble(t, answer, twoHosts, func(t *testing.T, c *Closer, g *gateway) {
 		c.cfg.Confirm = ConfirmNever
 		for range 5 {
-			if v := c.Close(t.Context(), order()); v.Class != Closed || v.Attempts != 2 {
+			if v := c.Close(t.Context(), order()); v.Class != Closed || v.Calls != 2 {
 				t.Errorf("got %+v", v)
 			}
 		}
@@ -224,7 +224,7 @@ func TestEveryHostGoneAndBack(t *testing.T) {
 			t.Errorf("with the backup back: %+v", v)
 		}
 		start := time.Now()
-		if v := c.Close(t.Context(), order()); v.Class != Closed || v.Attempts != 1 || time.Since(start) != 0 {
+		if v := c.Close(t.Context(), order()); v.Class != Closed || v.Calls != 1 || time.Since(start) != 0 {
 			t.Errorf("the next one: %+v after %v", v, time.Since(start))
 		}
 	})

@@ -1,6 +1,7 @@
 package closer
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"time"
@@ -40,22 +41,25 @@ type identity struct {
 	foreignAppID                       bool
 }
 
+// field is one field of an identity by its name on the wire.
+type field struct{ name, value string }
+
+// fields are what is sent of id. An empty one is not.
+func (id identity) fields() [5]field {
+	return [...]field{
+		{"appid", id.appID}, {"mch_id", id.mchID}, {"sub_appid", id.subAppID}, {"sub_mch_id", id.subMchID}, {"out_trade_no", id.outTradeNo},
+	}
+}
+
 // sent returns the identity that was sent under a field's name; ok is false
 // where the field is none or was left empty.
 func (id identity) sent(name string) (value string, ok bool) {
-	switch name {
-	case "appid":
-		value = id.appID
-	case "mch_id":
-		value = id.mchID
-	case "sub_appid":
-		value = id.subAppID
-	case "sub_mch_id":
-		value = id.subMchID
-	case "out_trade_no":
-		value = id.outTradeNo
+	for _, f := range id.fields() {
+		if f.name == name {
+			return f.value, f.value != ""
+		}
 	}
-	return value, value != ""
+	return "", false
 }
 
 // identify fills in the merchant's values and says what cannot be sent. It
@@ -63,10 +67,10 @@ func (id identity) sent(name string) (value string, ok bool) {
 // a real order unclosable.
 func identify(o Order, m Merchant) (identity, error) {
 	id := identity{
-		appID:      or(o.AppID, m.AppID),
+		appID:      cmp.Or(o.AppID, m.AppID),
 		mchID:      o.MchID,
-		subAppID:   or(o.SubAppID, m.SubAppID),
-		subMchID:   or(o.SubMchID, m.SubMchID),
+		subAppID:   cmp.Or(o.SubAppID, m.SubAppID),
+		subMchID:   cmp.Or(o.SubMchID, m.SubMchID),
 		outTradeNo: o.OutTradeNo,
 	}
 	if id.appID != m.AppID {
@@ -79,24 +83,12 @@ func identify(o Order, m Merchant) (identity, error) {
 		id.ownSubAppID = id.subAppID
 	}
 	var errs []error
-	for _, f := range []struct {
-		name, value string
-		required    bool
-	}{
-		{"appid", id.appID, true},
-		{"mch_id", id.mchID, true},
-		{"sub_appid", id.subAppID, false},
-		{"sub_mch_id", id.subMchID, m.Institution},
-		{"out_trade_no", id.outTradeNo, true},
-	} {
-		if f.value == "" {
-			if f.required {
-				errs = append(errs, fmt.Errorf("%s is missing", f.name))
-			}
-			continue
-		}
+	for _, f := range id.fields() {
+		optional := f.name == "sub_appid" || f.name == "sub_mch_id" && !m.Institution
 		if err := sendable(f.value); err != nil {
 			errs = append(errs, fmt.Errorf("%s %w", f.name, err))
+		} else if f.value == "" && !optional {
+			errs = append(errs, fmt.Errorf("%s is missing", f.name))
 		}
 	}
 	return id, errors.Join(errs...)
@@ -118,11 +110,4 @@ func sendable(v string) error {
 		}
 	}
 	return nil
-}
-
-func or(a, b string) string {
-	if a != "" {
-		return a
-	}
-	return b
 }

@@ -36,24 +36,3 @@ func TestIdentify(t *testing.T) {
 		})
 	}
 }
-
-func TestScopeCovers(t *testing.T) {
-	for sentence, tt := range map[string]struct {
-		s                    Scope
-		mchID, appID, subMch string
-		want                 bool
-	}{
-		"a merchant covers all of it":                 {Scope{MchID: "M"}, "M", "A", "S", true},
-		"a merchant covers no other":                  {Scope{MchID: "M"}, "N", "A", "S", false},
-		"a sub-merchant covers itself":                {Scope{MchID: "M", SubMchID: "S"}, "M", "A", "S", true},
-		"a sub-merchant covers no other one":          {Scope{MchID: "M", SubMchID: "S"}, "M", "A", "T", false},
-		"an appid covers no other one":                {Scope{MchID: "M", AppID: "A"}, "M", "B", "S", false},
-		"nothing held covers nothing that has a name": {Scope{}, "M", "A", "S", false},
-	} {
-		t.Run(sentence, func(t *testing.T) {
-			if got := tt.s.Covers(tt.mchID, tt.appID, tt.subMch); got != tt.want {
-				t.Errorf("got %v", got)
-			}
-		})
-	}
-}

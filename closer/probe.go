@@ -17,12 +17,8 @@ const probeNumber = "UNKNOWN_PROBE_"
 // was lost on a connection that had been idle.
 func (c *Closer) Probe(ctx context.Context, o Order) bool {
 	o.OutTradeNo = probeNumber + newNonce()[:16]
-	m, id, _, refused := c.identify(o)
-	if refused {
-		return false
-	}
-	r := c.begin(ctx, o, m, id)
-	if len(r.hosts) == 0 || len(m.Keys) == 0 {
+	r, _ := c.begin(ctx, o)
+	if r == nil {
 		return false
 	}
 	r.pace.deadline = time.Now().Add(c.cfg.AttemptTimeout)
@@ -35,5 +31,5 @@ func (c *Closer) Probe(ctx context.Context, o Order) bool {
 		r.saw(class, string(a.failure), reason)
 	}
 	r.observe(0)
-	return ok && !a.failure.HostDown()
+	return ok && !a.failure.hostDown()
 }

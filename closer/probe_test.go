@@ -55,10 +55,7 @@ func TestProbeTellsWhetherTheGatewayAnswersAtAll(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			merchants, err := closer.NewMerchantMap(closer.Merchant{MchID: "1900000109", AppID: "wx8888888888888888", Keys: []signing.Key{key}})
-			if err != nil {
-				t.Fatal(err)
-			}
+			merchants := closer.MerchantMap{"1900000109": {MchID: "1900000109", AppID: "wx8888888888888888", Keys: []signing.Key{key}}}
 			cl, err := closer.New(closer.Config{Merchants: merchants, Hosts: []string{url}})
 			if err != nil {
 				t.Fatal(err)

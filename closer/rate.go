@@ -56,7 +56,7 @@ func burst(limit rate.Limit) int {
 }
 
 // longestRateWait is how long a Close may wait for its merchant's rate. One
-// that would have to wait longer gives its place back: a backlog of one
+// that would have to wait longer gives its turn back: a backlog of one
 // merchant must not take up all the calls that the caller can make at once.
 const longestRateWait = 2 * time.Second
 
@@ -67,16 +67,27 @@ const longestComeBack = time.Minute
 // begin waits for leave to make the first call of a Close. Where that would
 // take longer than longestRateWait it returns at once when to come back.
 func (a *account) begin(ctx context.Context) (later time.Duration, err error) {
-	r := a.limiter.Reserve()
-	if d := r.Delay(); d > longestRateWait {
-		r.Cancel()
+	d, err := a.wait(ctx, longestRateWait)
+	if d > longestRateWait {
 		return a.later(d), nil
 	}
-	if err := sleep(ctx, r.Delay()); err != nil {
-		r.Cancel()
-		return 0, err
+	return 0, err
+}
+
+// wait waits until the merchant may make one more call, first come first
+// served, or until ctx ends. Where that would take longer than most it returns
+// context.DeadlineExceeded at once, and in any case how long it takes.
+func (a *account) wait(ctx context.Context, most time.Duration) (d time.Duration, err error) {
+	r := a.limiter.Reserve()
+	if d = r.Delay(); d > most {
+		err = context.DeadlineExceeded
+	} else {
+		err = sleep(ctx, d)
 	}
-	return 0, nil
+	if err != nil {
+		r.Cancel()
+	}
+	return d, err
 }
 
 // later says when to come back, one after the other at the merchant's rate: were
@@ -94,22 +105,6 @@ func (a *account) later(wait time.Duration) time.Duration {
 	}
 	a.last = next
 	return next.Sub(now)
-}
-
-// wait blocks until the merchant may make one more call, first come first
-// served, or until ctx ends. Where that would be after the deadline it returns
-// context.DeadlineExceeded at once.
-func (a *account) wait(ctx context.Context, deadline time.Time) error {
-	r := a.limiter.Reserve()
-	if time.Now().Add(r.Delay()).After(deadline) {
-		r.Cancel()
-		return context.DeadlineExceeded
-	}
-	if err := sleep(ctx, r.Delay()); err != nil {
-		r.Cancel()
-		return err
-	}
-	return nil
 }
 
 func (a *account) firstKey() int {

@@ -81,11 +81,11 @@ func TestALongWaitForTheRateIsGivenBackAtOnce(t *testing.T) {
 	}, func(t *testing.T, c *Closer, g *gateway) {
 		c.Close(t.Context(), order())
 		start := time.Now()
-		// Each gives its place back, so the next need not wait for it; they are
+		// Each gives its turn back, so the next need not wait for it; they are
 		// to come back one after the other, and within a minute.
 		for _, want := range []int{10, 20, 30, 40, 50, 60, 60, 60} {
 			v := c.Close(t.Context(), order())
-			if v.Class != Temporary || v.Code != CodeOwnRate || v.Attempts != 0 || v.RetryAfter.Round(time.Millisecond) != time.Duration(want)*time.Second {
+			if v.Class != Temporary || v.Code != CodeOwnRate || v.Calls != 0 || v.RetryAfter.Round(time.Millisecond) != time.Duration(want)*time.Second {
 				t.Errorf("want %ds, got %+v", want, v)
 			}
 		}

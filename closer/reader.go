@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"regexp"
 	"strings"
 	"unicode/utf8"
 )
@@ -111,12 +110,6 @@ func ReadFields(document []byte) (map[string]string, error) {
 	}
 	return fields, nil
 }
-
-// hexRun is what may be a signature, whole or cut.
-var hexRun = regexp.MustCompile(`[0-9A-Fa-f]{16,}`)
-
-// maskHex hides what may be a signature in a text that others have written.
-func maskHex(s string) string { return hexRun.ReplaceAllString(s, "******") }
 
 // declaresUTF8 reports whether an XML declaration names no encoding or
 // utf-8. The decoder looks as well, but not at `encoding = "x"` with spaces.

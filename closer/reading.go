@@ -1,6 +1,7 @@
 package closer
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"strings"
@@ -180,7 +181,7 @@ func otherReading(fields map[string]string, call Call, id identity) string {
 					result:   max(self.result, rest.result),
 					differs:  self.differs || rest.differs,
 					errs:     self.errs || rest.errs,
-				}, or(name, which))
+				}, cmp.Or(name, which))
 			}
 		}
 	}

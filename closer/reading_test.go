@@ -170,7 +170,7 @@ func genuine(t *rapid.T, call Call) map[string]string {
 
 // meaning is all that a reply is believed for.
 func meaning(fields map[string]string, call Call) string {
-	a := answer{fields: fields, signed: true}
+	a := answer{fields: fields, verified: true}
 	if call == CallClose {
 		d := decide(a)
 		return fmt.Sprint(d.class, d.code)
@@ -215,7 +215,7 @@ func TestMeltedFieldsChangeNoMeaning(t *testing.T) {
 		}
 		a := checked(melted, call, key)
 		switch {
-		case !a.signed, a.failure != "":
+		case !a.verified, a.failure != "":
 		case real["mch_id"] != "M":
 			t.Fatalf("%v was believed, which is about another merchant", melted)
 		case meaning(a.fields, call) != meaning(real, call):
@@ -297,7 +297,7 @@ func TestFieldsMadeOfTextChangeNoMeaning(t *testing.T) {
 		}
 		cut++
 		a := checked(made, CallQuery, key)
-		if !a.signed || a.failure != "" { // an unsigned FAIL is a hint to whoever makes it
+		if !a.verified || a.failure != "" { // an unsigned FAIL is a hint to whoever makes it
 			refused++
 			return
 		}

@@ -236,7 +236,7 @@ func (g *dropping) watch(cfg Config, do func(*Closer, Order) Verdict, orders int
 		o := order()
 		o.OutTradeNo = fmt.Sprint("T", i+1)
 		v = do(c, o)
-		counted += v.Attempts
+		counted += v.Calls
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -253,8 +253,8 @@ func (g *dropping) watch(cfg Config, do func(*Closer, Order) Verdict, orders int
 	return v, last
 }
 
-func closes(c *Closer, o Order) Verdict   { return c.Close(context.Background(), o) }
-func inquires(c *Closer, o Order) Verdict { return c.Ask(context.Background(), o) }
+func closes(c *Closer, o Order) Verdict  { return c.Close(context.Background(), o) }
+func queries(c *Closer, o Order) Verdict { return c.Query(context.Background(), o) }
 
 // sequenceOf describes calls, such as "close! close query": ! is one without
 // an answer, ~ one after which there was a pause.
@@ -289,7 +289,7 @@ func TestACallThatAKeptConnectionDropped(t *testing.T) {
 	}{
 		"a close that was not processed":     {false, second(CallClose), closes, "close! close query", "SUCCESS"},
 		"a close that was processed":         {true, second(CallClose), closes, "close! close query", "ORDERCLOSED"},
-		"a query":                            {true, second(CallQuery), inquires, "query! query", "CLOSED"},
+		"a query":                            {true, second(CallQuery), queries, "query! query", "CLOSED"},
 		"a gateway that keeps no connection": {true, func(_ Call, n int) bool { return n > 1 }, closes, "close! close query", "ORDERCLOSED"},
 	} {
 		for _, secure := range []bool{false, true} {
@@ -374,7 +374,7 @@ func TestACallThatHTTP2GaveUp(t *testing.T) {
 			g = &dropping{t: t, drops: func(Call, int) bool { calls++; return calls == 2 }}
 			url, ca, stop = g.serveHTTP2(how)
 			defer stop()
-			v, last = g.watch(Config{Hosts: []string{url}, CAPEM: ca}, inquires, 2)
+			v, last = g.watch(Config{Hosts: []string{url}, CAPEM: ca}, queries, 2)
 			if got := sequenceOf(last); got != "query! query" || v.Class != Closed {
 				t.Errorf("%s: %v %s", got, v.Class, v.Code)
 			}
@@ -399,7 +399,7 @@ func TestAConnectionThatEndedWhileItWasIdle(t *testing.T) {
 	}
 	inBubble(t, script(closeSuccess()), change, func(t *testing.T, c *Closer, g *gateway) {
 		for i := range 3 {
-			if v := c.Close(t.Context(), order()); v.Class != Closed || v.Attempts != 1 || len(g.seen()) != i+1 {
+			if v := c.Close(t.Context(), order()); v.Class != Closed || v.Calls != 1 || len(g.seen()) != i+1 {
 				t.Errorf("%+v after %d calls", v, len(g.seen()))
 			}
 			conns[i].Close()
@@ -432,7 +432,7 @@ func TestDroppedConnectionsDoNotSlowTheHostDown(t *testing.T) {
 				if v.Class != Closed {
 					t.Errorf("%+v", v)
 				}
-				counted.Add(int64(v.Attempts))
+				counted.Add(int64(v.Calls))
 			})
 		}
 		wg.Wait()

@@ -126,11 +126,10 @@ func TestReplyFiles(t *testing.T) {
 			}
 			defer c.CloseIdleConnections()
 			o := Order{MchID: f.MchID, OutTradeNo: f.OutTradeNo}
-			_, id, v, refused := c.identify(o)
-			if refused {
+			r, v := c.begin(t.Context(), o)
+			if r == nil {
 				t.Fatal(v)
 			}
-			r := c.begin(t.Context(), o, m, id)
 			r.pace.deadline = time.Now().Add(time.Minute)
 			if f.Call == CallQuery {
 				r.query(1)

@@ -1,6 +1,7 @@
 package closer
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 
@@ -14,8 +15,9 @@ type answer struct {
 	fields map[string]string
 	// id is who the call was about.
 	id identity
-	// signed: the signature holds and the identity is ours.
-	signed bool
+	// verified: the signature holds, and the signed string has one reading.
+	// Without a failure the identity is ours, too.
+	verified bool
 	// failure is why this is no answer, err its detail.
 	failure Failure
 	err     error
@@ -63,16 +65,16 @@ func checkReply(body []byte, call Call, id identity, keys []signing.Key, t signi
 	if other := otherReading(fields, call, id); other != "" {
 		return fail(FailSignature, fmt.Errorf("what was signed can be read in another way, with %.40s", other))
 	}
+	a.verified = true
 	for _, name := range [...]string{"mch_id", "appid", "sub_mch_id", "sub_appid", "out_trade_no"} {
 		ours, sent := id.sent(name)
 		if got := fields[name]; got != "" && sent && got != ours {
 			return fail(FailIdentity, fmt.Errorf("%s is %.40q, not %q", name, maskHex(got), ours))
 		}
 	}
-	if got, ours := fields["sign_type"], or(string(t), string(signing.MD5)); got != "" && got != ours {
+	if got, ours := fields["sign_type"], cmp.Or(string(t), string(signing.MD5)); got != "" && got != ours {
 		return fail(FailIdentity, fmt.Errorf("sign_type is %.40q, not %q", maskHex(got), ours))
 	}
-	a.signed = true
 	switch result := fields["result_code"]; {
 	case result == "":
 		return fail(FailIncomplete, errors.New("result_code is missing"))

@@ -17,14 +17,8 @@ import (
 // the default, MD5; then it is signed like any other field.
 func requestFields(id identity, t signing.Type, nonce string) map[string]string {
 	fields := make(map[string]string, 8)
-	for _, f := range [...]struct{ name, value string }{
-		{"appid", id.appID},
-		{"mch_id", id.mchID},
-		{"sub_appid", id.subAppID},
-		{"sub_mch_id", id.subMchID},
-		{"out_trade_no", id.outTradeNo},
-		{"nonce_str", nonce},
-	} {
+	fields["nonce_str"] = nonce
+	for _, f := range id.fields() {
 		if f.value != "" {
 			fields[f.name] = f.value
 		}

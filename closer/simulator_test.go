@@ -1,6 +1,7 @@
 package closer
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math/rand/v2"
@@ -29,16 +30,14 @@ func withSimulator(t *testing.T, sim gatewaysim.Config, cfg Config, f func(t *te
 		served := make(chan error)
 		go func() { served <- s.Serve(ctx, l) }()
 
-		var merchants []Merchant
+		merchants := MerchantMap{}
 		for _, m := range gatewaysim.DefaultMerchants() {
-			merchants = append(merchants, Merchant{
+			merchants[m.MchID] = Merchant{
 				MchID: m.MchID, AppID: m.AppID, Keys: []signing.Key{m.Key},
 				SignType: m.SignType, Institution: m.Institution,
-			})
+			}
 		}
-		if cfg.Merchants, err = NewMerchantMap(merchants...); err != nil {
-			t.Fatal(err)
-		}
+		cfg.Merchants = merchants
 		cfg.Hosts = []string{"http://main.test", "http://backup.test"}
 		cfg.DialContext = func(context.Context, string, string) (net.Conn, error) {
 			client, server := net.Pipe()
@@ -102,7 +101,7 @@ func TestVerdictsAgreeWithTheOrderBook(t *testing.T) {
 				if late && age == "settled" {
 					continue // the age says that no create call is on its way
 				}
-				t.Run(fmt.Sprintf("%s/%s/%s", or(b.Prefix, "ordinary"), confirm, age), func(t *testing.T) {
+				t.Run(fmt.Sprintf("%s/%s/%s", cmp.Or(b.Prefix, "ordinary"), confirm, age), func(t *testing.T) {
 					withSimulator(t, gatewaysim.Config{}, Config{Confirm: confirm}, func(t *testing.T, c *Closer, s *gatewaysim.Simulator) {
 						o := Order{MchID: "1900000110", OutTradeNo: b.Prefix + "-1"}
 						if b.Prefix == "CODE-" {

@@ -191,8 +191,9 @@ func (s *slots) isFailing() bool {
 	return s.failing
 }
 
-func (s *slots) state() (inFlight, limit, waiting int) {
+// state returns the most calls at once at present, and isFailing.
+func (s *slots) state() (limit int, failing bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.inFlight, int(s.limit), s.waiters.Len()
+	return int(s.limit), s.failing
 }

@@ -42,11 +42,10 @@ func closeOnce(t *testing.T, cfg Config) Attempt {
 		t.Fatal(err)
 	}
 	defer c.CloseIdleConnections()
-	_, id, v, refused := c.identify(order())
-	if refused {
+	r, v := c.begin(t.Context(), order())
+	if r == nil {
 		t.Fatal(v)
 	}
-	r := c.begin(t.Context(), order(), m, id)
 	r.pace.deadline = time.Now().Add(time.Minute)
 	r.close()
 	return *r.pending
@@ -214,8 +213,8 @@ func TestNewNamesEveryMistake(t *testing.T) {
 		t.Fatal("no error")
 	}
 	for _, want := range []string{
-		"merchants are missing", `"api.mch.weixin.qq.com" must begin with https`, "without user", `"ftp://x"`,
-		`"https://x?y"`, `"https://" has no host name`, `"::"`, "sometimes", "budget", "attempt time-out", "concurrency", "PEM",
+		"merchants are missing", `"api.mch.weixin.qq.com" is no plain base URL`, "without user", `2 of 6`, `"ftp://x"`,
+		`"https://x?y"`, `"https://"`, `"::"`, "sometimes", "budget", "attempt time-out", "concurrency", "PEM",
 	} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("the error does not say %q:\n%v", want, err)

@@ -21,9 +21,9 @@ const (
 	// Temporary: the gateway answered, but not for good, or what it said is
 	// still in doubt. Ask again later.
 	Temporary
-	// MerchantConfig: the gateway refuses this merchant, not this order.
-	// Hold what [Verdict.Hold] names, keep its requests, ask again later.
-	MerchantConfig
+	// MerchantRefused: the gateway refuses this merchant, not this order.
+	// Hold back what [Verdict.Scope] names, keep its requests, ask again later.
+	MerchantRefused
 	// NoAnswer: nothing that proves anything came back. The close may have
 	// happened. Ask again later.
 	NoAnswer
@@ -37,7 +37,7 @@ const (
 
 var classNames = [...]string{
 	Closed: "closed", Paid: "paid", Failed: "failed", Temporary: "temporary",
-	MerchantConfig: "merchant_config", NoAnswer: "no_answer",
+	MerchantRefused: "merchant_config", NoAnswer: "no_answer",
 	Interrupted: "interrupted", Unknown: "unknown",
 }
 
@@ -66,7 +66,7 @@ const (
 	// CodeUnknownMerchant: [Merchants] does not know the mch_id. Class Failed, no call was made.
 	CodeUnknownMerchant = "UNKNOWN_MERCHANT"
 	// CodeMerchantIncomplete: the merchant has no key or no host. Class
-	// MerchantConfig, no call was made.
+	// MerchantRefused, no call was made.
 	CodeMerchantIncomplete = "MERCHANT_INCOMPLETE"
 	// CodeUnsignedFail: return_code=FAIL, which nobody signs. It concludes
 	// nothing; Evidence.ReturnMsg has its words.
@@ -74,7 +74,7 @@ const (
 	// CodeOwnRate: no call was made, because the merchant's configured rate is
 	// used up for longer than a Close may wait. Class Temporary.
 	CodeOwnRate = "OWN_RATE_LIMIT"
-	// CodeNotAsked: an Ask with ConfirmNever. Class Failed, no call was made.
+	// CodeNotAsked: a Query with ConfirmNever. Class Failed, no call was made.
 	CodeNotAsked = "NOT_ASKED"
 	// CodeInterrupted: the context ended. Class Interrupted.
 	CodeInterrupted = "INTERRUPTED"
@@ -96,8 +96,9 @@ type Verdict struct {
 	SafeToReissue bool
 	// Gateway is what the gateway said last, verified or not: see Unsigned.
 	Gateway Evidence
-	// Unsigned: the class rests on a reply that nobody signed. Never true for
-	// Closed, Paid and Failed.
+	// Unsigned: the class rests on a reply without proof: nobody signed it, or
+	// with NoAnswer, it is forged, foreign or incomplete. Then the host did answer:
+	// that is no outage. Never true for Closed, Paid and Failed.
 	Unsigned bool
 	// Unworkable: the words of an unsigned refusal say that the request as it
 	// stands cannot work. They conclude nothing, but many more calls are in
@@ -107,15 +108,15 @@ type Verdict struct {
 	// call slot of the host became free within the budget. It says nothing of
 	// the order. Only with Temporary and NoAnswer.
 	Starved bool
-	// Attempts is the number of calls made, closes and queries; LastCall is
-	// when the last one began.
-	Attempts int
+	// Calls is the number of calls made, closes and queries; LastCall is when
+	// the last one began.
+	Calls    int
 	LastCall time.Time
 	// RetryAfter is the least time to wait before asking again; 0 when the
 	// gateway gave no reason for a certain one.
 	RetryAfter time.Duration
-	// Hold is what a MerchantConfig refusal is about; the zero Scope otherwise.
-	Hold Scope
+	// Scope is what a MerchantRefused verdict is about; the zero Scope otherwise.
+	Scope Scope
 }
 
 // Scope is the part of a merchant that the gateway refuses. An empty field
@@ -124,14 +125,6 @@ type Scope struct {
 	MchID    string
 	AppID    string
 	SubMchID string
-}
-
-// Covers reports whether a call for the given identity would be refused for
-// the same reason.
-func (s Scope) Covers(mchID, appID, subMchID string) bool {
-	return s.MchID == mchID &&
-		(s.AppID == "" || s.AppID == appID) &&
-		(s.SubMchID == "" || s.SubMchID == subMchID)
 }
 
 // Evidence is the gateway's side of a verdict. It never holds a signature.

@@ -335,7 +335,7 @@ func TestBlameOfWords(t *testing.T) {
 			t.Fatal(err)
 		}
 		d, scope := decideUnsigned(tt.msg).blame(id)
-		class := MerchantConfig
+		class := MerchantRefused
 		if tt.unworkable {
 			class = Temporary
 		}

@@ -79,10 +79,7 @@ func newCaller(t *testing.T) *caller {
 	c := &caller{gateway: &gateway{key: key}}
 	server := httptest.NewServer(c.gateway)
 	t.Cleanup(server.Close)
-	merchants, err := closer.NewMerchantMap(closer.Merchant{MchID: "1900000109", AppID: "wx8888888888888888", Keys: []signing.Key{key}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	merchants := closer.MerchantMap{"1900000109": {MchID: "1900000109", AppID: "wx8888888888888888", Keys: []signing.Key{key}}}
 	make := func(confirm closer.Confirm) *closer.Closer {
 		made, err := closer.New(closer.Config{
 			Merchants: merchants, Hosts: []string{server.URL}, Confirm: confirm,
@@ -112,7 +109,7 @@ func (c *caller) answered(t *testing.T, errCode, appID string) closer.Verdict {
 // found is what a query comes to that finds an order in a state.
 func (c *caller) found(t *testing.T, tradeState string) closer.Verdict {
 	c.gateway.says(map[string]string{"result_code": "SUCCESS", "trade_state": tradeState})
-	return c.ask.Ask(t.Context(), closer.Order{MchID: "1900000109", OutTradeNo: "T1"})
+	return c.ask.Query(t.Context(), closer.Order{MchID: "1900000109", OutTradeNo: "T1"})
 }
 
 // canonical is how codes are compared.
@@ -142,7 +139,7 @@ func TestContractHasTheCodesThatThereAre(t *testing.T) {
 		switch v.Class {
 		case closer.Closed, closer.Paid, closer.Failed:
 			is[v.Class.String()+" "+canonical(v.Code)] = true
-		case closer.Temporary, closer.MerchantConfig:
+		case closer.Temporary, closer.MerchantRefused:
 			way[canonical(v.Code)] = true
 		default:
 			t.Errorf("%s came to %v %s: %s", said, v.Class, v.Code, v.Message)
@@ -183,7 +180,7 @@ func TestContractHasTheCodesThatThereAre(t *testing.T) {
 		c.gateway.spoils(with)
 		for call, v := range map[string]closer.Verdict{
 			"a close": c.close.Close(t.Context(), closer.Order{MchID: "1900000109", OutTradeNo: "T1"}),
-			"a query": c.ask.Ask(t.Context(), closer.Order{MchID: "1900000109", OutTradeNo: "T1"}),
+			"a query": c.ask.Query(t.Context(), closer.Order{MchID: "1900000109", OutTradeNo: "T1"}),
 		} {
 			if v.Class != closer.Temporary && v.Class != closer.NoAnswer || !onPage[canonical(v.Code)] {
 				t.Errorf("%s to %s is %v %s", said, call, v.Class, v.Code)

@@ -1,7 +1,6 @@
 package signing
 
 import (
-	"crypto/subtle"
 	"errors"
 	"fmt"
 	"io"
@@ -88,14 +87,6 @@ const keyBytes = 32
 // (V2) that can be set at the merchant platform. NewKey takes others all the
 // same, as a simulator does: a caller can warn.
 func (k Key) HasPlatformLength() bool { return !k.IsZero() && len(k.secret()) == keyBytes }
-
-// Equal reports in constant time whether k and other are the same key.
-func (k Key) Equal(other Key) bool {
-	if k.IsZero() || other.IsZero() {
-		return k.IsZero() && other.IsZero()
-	}
-	return subtle.ConstantTimeCompare([]byte(k.secret()), []byte(other.secret())) == 1
-}
 
 // String returns a mask, or "" for the zero Key.
 func (k Key) String() string {

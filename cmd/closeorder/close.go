@@ -13,6 +13,7 @@ import (
 
 	"github.com/closeorder/closeorder/closer"
 	"github.com/closeorder/closeorder/internal/config"
+	"github.com/closeorder/closeorder/internal/merchants"
 	"github.com/closeorder/closeorder/internal/worker"
 	"github.com/spf13/cobra"
 )
@@ -49,7 +50,7 @@ merchant whose key is in CLOSEORDER_API_KEY. Exit code 0: closed or paid; 1: not
 			return err
 		}
 		log := explainer{}
-		c, err := newCloser(cfg, log.observe)
+		c, err := worker.NewCloser(cfg, worker.Deps{Observe: log.observe})
 		if err != nil {
 			return err
 		}
@@ -86,7 +87,7 @@ func checkCloseFlags(o *closer.Order, createdAt string) error {
 		flag, value string
 		check       func(string) error
 	}{
-		{"--appid", o.AppID, closer.CheckAppID}, {"--sub-mch-id", o.SubMchID, closer.CheckMchID}, {"--sub-appid", o.SubAppID, closer.CheckAppID},
+		{"--appid", o.AppID, merchants.CheckAppID}, {"--sub-mch-id", o.SubMchID, merchants.CheckMchID}, {"--sub-appid", o.SubAppID, merchants.CheckAppID},
 	} {
 		if f.value == "" {
 			continue
@@ -113,20 +114,6 @@ func parseRFC3339(s string) (time.Time, error) {
 		s = day + "T" + clock
 	}
 	return time.Parse(time.RFC3339, s)
-}
-
-func newCloser(cfg config.Config, observe closer.Observer) (*closer.Closer, error) {
-	merchants, err := closer.NewMerchantMap(cfg.Merchants...)
-	if err != nil {
-		return nil, err
-	}
-	gateway, err := worker.GatewayConfig(cfg.Gateway)
-	if err != nil {
-		return nil, err
-	}
-	gateway.Merchants = merchants
-	gateway.Observe = observe
-	return closer.New(gateway)
 }
 
 // explainer keeps the attempts of one close.
@@ -176,7 +163,7 @@ type attemptLine struct {
 func (a *app) printVerdictJSON(o closer.Order, v closer.Verdict, attempts []closer.Attempt, explain bool) error {
 	line := verdictLine{
 		OutTradeNo: o.OutTradeNo, MchID: o.MchID, Class: v.Class, Code: v.Code, Message: v.Message,
-		SafeToReissue: v.SafeToReissue, ConfirmedBy: v.ConfirmedBy, Attempts: v.Attempts, Gateway: map[string]string{},
+		SafeToReissue: v.SafeToReissue, ConfirmedBy: v.ConfirmedBy, Attempts: v.Calls, Gateway: map[string]string{},
 	}
 	for _, f := range evidence(v.Gateway) {
 		line.Gateway[f[0]] = f[1]
@@ -185,7 +172,7 @@ func (a *app) printVerdictJSON(o closer.Order, v closer.Verdict, attempts []clos
 		for _, one := range attempts {
 			l := attemptLine{
 				Number: one.Number, Call: one.Call, Host: one.Host, Took: rounded(one.Duration), Key: one.Key, Signed: one.Signed(),
-				Status: one.Status, Reply: one.Reply, Verified: verified(one), Body: one.Body, Class: one.Class, Code: one.Code, Reason: reason(one),
+				Status: one.Status, Reply: one.Reply, Verified: one.Verified, Body: one.Body, Class: one.Class, Code: one.Code, Reason: reason(one),
 			}
 			if one.Wait > 0 {
 				l.Wait = rounded(one.Wait)
@@ -198,23 +185,13 @@ func (a *app) printVerdictJSON(o closer.Order, v closer.Verdict, attempts []clos
 	return enc.Encode(line)
 }
 
-// verified reports whether the reply has a signature that is right. What else is
-// wrong with it is found only behind that.
-func verified(one closer.Attempt) bool {
-	switch one.Failure {
-	case "", closer.FailIdentity, closer.FailIncomplete:
-		return one.Reply["return_code"] == "SUCCESS"
-	}
-	return false
-}
-
 // proof says whether a reply can be believed, for a merchant of so many keys:
 // while a key is being changed the gateway may sign with either.
 func proof(one closer.Attempt, keys int) string {
 	switch {
-	case verified(one) && keys == 1:
+	case one.Verified && keys == 1:
 		return "verified with key 1"
-	case verified(one):
+	case one.Verified:
 		return fmt.Sprintf("verified with one of the merchant's %d keys", keys)
 	case one.Failure == closer.FailUnsigned:
 		return "there is none: the reply proves nothing"
@@ -273,7 +250,7 @@ func (a *app) printVerdict(o closer.Order, v closer.Verdict) {
 			rows = append(rows, []string{f[0], oneLine(f[1], 0)})
 		}
 	}
-	rows = append(rows, []string{"safe_to_reissue", reissue}, []string{"calls", strconv.Itoa(v.Attempts)})
+	rows = append(rows, []string{"safe_to_reissue", reissue}, []string{"calls", strconv.Itoa(v.Calls)})
 	for _, f := range evidence(v.Gateway) {
 		rows = append(rows, []string{"gateway " + f[0], oneLine(f[1], 0)})
 	}

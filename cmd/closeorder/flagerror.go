@@ -3,7 +3,7 @@ package main
 import (
 	"errors"
 
-	"github.com/closeorder/closeorder/internal/config"
+	"github.com/closeorder/closeorder/internal/slips"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 )
@@ -19,7 +19,7 @@ func flagError(cmd *cobra.Command, err error) error {
 	case errors.As(err, &unknown) && len(unknown.GetSpecifiedName()) > 1:
 		var names []string
 		cmd.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
-		if near := config.Nearest(unknown.GetSpecifiedName(), names, 3); near != "" {
+		if near := slips.Near(unknown.GetSpecifiedName(), names, 3); near != "" {
 			return usagef("there is no flag --%s; did you mean --%s?", unknown.GetSpecifiedName(), near)
 		}
 		return usagef("there is no flag --%s", unknown.GetSpecifiedName())

@@ -289,15 +289,20 @@ func TestTheProofOfAReplyIsTold(t *testing.T) {
 	reply := func(code string, f closer.Failure) closer.Attempt {
 		return closer.Attempt{Reply: map[string]string{"return_code": code}, Failure: f}
 	}
+	signed := func(f closer.Failure) closer.Attempt {
+		one := reply("SUCCESS", f)
+		one.Verified = true
+		return one
+	}
 	for _, tt := range []struct {
 		what string
 		one  closer.Attempt
 		keys int
 		want string
 	}{
-		{"signed", reply("SUCCESS", ""), 1, "verified with key 1"},
-		{"signed while a key is changed", reply("SUCCESS", ""), 2, "verified with one of the merchant's 2 keys"},
-		{"signed about another order", reply("SUCCESS", closer.FailIdentity), 1, "verified with key 1"},
+		{"signed", signed(""), 1, "verified with key 1"},
+		{"signed while a key is changed", signed(""), 2, "verified with one of the merchant's 2 keys"},
+		{"signed about another order", signed(closer.FailIdentity), 1, "verified with key 1"},
 		{"not signed", reply("SUCCESS", closer.FailUnsigned), 1, "there is none: the reply proves nothing"},
 		{"signed by somebody else", reply("SUCCESS", closer.FailSignature), 1, "not right: the reply proves nothing"},
 		{"refused", reply("FAIL", ""), 1, "there is none, as with every return_code FAIL: a hint, no proof"},

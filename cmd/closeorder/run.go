@@ -13,6 +13,7 @@ import (
 
 	"github.com/closeorder/closeorder/closer"
 	"github.com/closeorder/closeorder/internal/config"
+	"github.com/closeorder/closeorder/internal/merchants"
 	"github.com/closeorder/closeorder/internal/worker"
 	"github.com/sirupsen/logrus"
 	"github.com/spf13/cobra"
@@ -56,13 +57,9 @@ closeorder run --config closeorder.yaml`,
 		if cfg.AdminAddr != "" {
 			log.Warn("admin_addr is set, but this version serves neither health nor metrics")
 		}
-		if cfg.MerchantsFile != "" {
-			merchants, err := closer.OpenMerchantsFile(cfg.MerchantsFile)
-			if err != nil {
-				return err
-			}
-			deps.Merchants = merchants
-			stop := followMerchants(cmd.Context(), hangups, merchants, cfg.MerchantsFile, log)
+		if cfg.Followed != nil {
+			deps.Merchants = cfg.Followed
+			stop := followMerchants(cmd.Context(), hangups, cfg.Followed, log)
 			defer stop()
 		} else {
 			hangups.call(func() { log.Info("SIGHUP: there is no merchants file to read again") })
@@ -164,27 +161,26 @@ func (h *hangups) call(do func()) { h.do <- do }
 
 // followMerchants takes up changes of the merchants file until stop is called,
 // and reads it again at each SIGHUP until hangups ends.
-func followMerchants(ctx context.Context, hangups *hangups, merchants *closer.MerchantsFile, path string, log logrus.FieldLogger) (stop func()) {
+func followMerchants(ctx context.Context, hangups *hangups, file *merchants.File, log logrus.FieldLogger) (stop func()) {
 	report := func(err error) {
 		if err != nil {
 			log.WithError(err).Error("merchants file refused: the merchants stay as they were")
 			return
 		}
-		log.WithField("merchants", merchants.Len()).Info("merchants file read again")
-		if all, err := closer.LoadMerchants(path); err == nil { // else it has changed once more
-			if own, hosts := ownHosts(all); own > 0 {
-				log.WithField("merchants", own).Info("merchants with hosts of their own: calls go to " + hosts)
-			}
-			for _, doubt := range config.Doubts(all) {
-				log.Warn(doubt)
-			}
+		all := file.All()
+		log.WithField("merchants", len(all)).Info("merchants file read again")
+		if own, hosts := ownHosts(all); own > 0 {
+			log.WithField("merchants", own).Info("merchants with hosts of their own: calls go to " + hosts)
+		}
+		for _, doubt := range config.Doubts(all) {
+			log.Warn(doubt)
 		}
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	hangups.call(func() { report(merchants.Reload()) })
+	hangups.call(func() { report(file.Reload()) })
 	var group sync.WaitGroup
 	group.Go(func() {
-		if err := merchants.Watch(ctx, report); err != nil {
+		if err := file.Watch(ctx, report); err != nil {
 			log.WithError(err).Warn("changes of the merchants file are taken up on SIGHUP alone")
 		}
 	})

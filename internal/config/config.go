@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/closeorder/closeorder/closer"
+	"github.com/closeorder/closeorder/internal/merchants"
 )
 
 // Config is everything that can be set. It is a plain value: what [Load]
@@ -27,6 +28,9 @@ type Config struct {
 	MerchantsFile string
 	// Merchants may be served. Never empty for a command that calls the gateway.
 	Merchants []closer.Merchant
+	// Followed is the merchants file as it was read, for whoever takes up its
+	// changes; nil without one.
+	Followed *merchants.File
 
 	// MaxInFlight is the most calls at the gateway at one time, per process.
 	MaxInFlight int
@@ -114,7 +118,7 @@ func (t Topics) All() []string {
 
 // Gateway is how WeChat Pay is called.
 type Gateway struct {
-	// URLs are base URLs in order of preference, as [closer.ParseHost] returns them.
+	// URLs are base URLs in order of preference, as [merchants.ParseHost] returns them.
 	URLs []string
 	// AttemptTimeout ends one call, Budget all attempts in place of one request.
 	AttemptTimeout time.Duration

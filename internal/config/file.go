@@ -130,7 +130,7 @@ func (w walker) entry(top bool, path string, f yamlmap.Field) {
 	}
 	// Somebody has written the variable, or the flag, in the place of the name.
 	meant := strings.TrimLeft(strings.TrimPrefix(path, EnvPrefix), "-")
-	switch near := Nearest(meant, names, min(3, (len(meant)+1)/2)); {
+	switch near := slips.Near(meant, names, min(3, (len(meant)+1)/2)); {
 	case near != "" && !strings.HasPrefix(path, "x-"):
 		w.wrong(path, key, "unknown setting; did you mean %s?", near)
 	case top && w.doc.IsTemplate(f): // what is merged elsewhere

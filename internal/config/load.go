@@ -191,7 +191,7 @@ func (l *loader) unknownVariable(variable string, known []string) {
 			return
 		}
 	}
-	near := Nearest(upper, known, limit)
+	near := slips.Near(upper, known, limit)
 	text := fmt.Sprintf("environment variable %s is not known", variable)
 	switch {
 	case near != "":

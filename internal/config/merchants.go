@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/closeorder/closeorder/closer"
+	"github.com/closeorder/closeorder/internal/merchants"
 	"github.com/closeorder/closeorder/internal/slips"
 	"github.com/closeorder/closeorder/signing"
 )
@@ -89,12 +90,6 @@ func (l *loader) singleMerchant() {
 	if key, ok := l.apiKey(); ok {
 		m.Keys = []signing.Key{key}
 	}
-	// Only a merchant that is whole can be checked as one; all else was said.
-	if m.MchID != "" && len(m.Keys) > 0 && err == nil {
-		if err := m.Check(); err != nil {
-			l.wrong("mch_id", "%v", err)
-		}
-	}
 	l.config.Merchants = []closer.Merchant{m}
 }
 
@@ -152,24 +147,30 @@ func (l *loader) apiKey() (signing.Key, bool) {
 	return key, err == nil
 }
 
-// merchantsFile reads a file of merchants; closer owns its form.
-func (l *loader) merchantsFile(file string) {
-	all, err := closer.LoadMerchants(file)
+// merchantsFile reads a file of merchants.
+func (l *loader) merchantsFile(name string) {
+	file, err := merchants.Open(name)
 	var unreadable *fs.PathError
-	if errors.As(err, &unreadable) {
+	var mistakes merchants.Mistakes
+	switch {
+	case errors.As(err, &unreadable):
 		l.wrong("merchants_file", "%v", fromHere(err))
 		return
-	}
-	if err != nil {
-		for line := range strings.Lines(strings.TrimPrefix(err.Error(), "merchants file "+file+": ")) {
-			l.wrong("merchants_file", "%s: %s", file, strings.TrimSpace(line))
+	case errors.As(err, &mistakes):
+		for _, mistake := range mistakes {
+			l.wrong("merchants_file", "%s: %s", name, mistake)
 		}
 		return
+	case err != nil:
+		l.wrong("merchants_file", "%s: %v", name, err)
+		return
 	}
+	l.config.Followed = file
+	all := file.All()
 	if l.Merchant != "" {
-		all = slices.DeleteFunc(all, func(m closer.Merchant) bool { return m.MchID != l.Merchant })
-		if len(all) == 0 {
-			l.wrong("merchants_file", "%s has no merchant %s", file, l.Merchant)
+		one, ok := file.Merchant(l.Merchant)
+		if all = []closer.Merchant{one}; !ok {
+			l.wrong("merchants_file", "%s has no merchant %s", name, l.Merchant)
 		}
 	}
 	l.config.Merchants = all

@@ -5,53 +5,15 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"reflect"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/closeorder/closeorder/closer"
 	"github.com/closeorder/closeorder/internal/config"
-	"github.com/closeorder/closeorder/internal/worker"
+	"github.com/closeorder/closeorder/internal/merchants"
 	"github.com/closeorder/closeorder/signing"
 )
-
-// What a closer does without being told is what the settings are by default:
-// each default stands in one place.
-func TestASettingHasOneDefault(t *testing.T) {
-	set, err := worker.GatewayConfig(config.Default().Gateway)
-	if err != nil {
-		t.Fatal(err)
-	}
-	set.Merchants = closer.MerchantMap{}
-	bare := closer.Config{Merchants: closer.MerchantMap{}, Hosts: set.Hosts}
-	if set, err = set.WithDefaults(); err != nil {
-		t.Fatal(err)
-	}
-	if bare, err = bare.WithDefaults(); err != nil {
-		t.Fatal(err)
-	}
-	fields := 0
-	for i, field := range reflect.VisibleFields(reflect.TypeFor[closer.Config]()) {
-		a, b := reflect.ValueOf(set).Field(i), reflect.ValueOf(bare).Field(i)
-		if field.Type.Kind() == reflect.Func {
-			if a.IsNil() != b.IsNil() {
-				t.Errorf("%s: one of them is nil", field.Name)
-			}
-			continue
-		}
-		fields++
-		if !reflect.DeepEqual(a.Interface(), b.Interface()) {
-			t.Errorf("%s: by the settings %v, in closer %v", field.Name, a, b)
-		}
-	}
-	if fields < 10 {
-		t.Errorf("only %d fields were looked at", fields)
-	}
-	if got := (closer.Merchant{}).SignType; setting(t, "sign_type").Default != string(signing.MD5) || got != "" {
-		t.Errorf("sign_type: %q, %q", setting(t, "sign_type").Default, got)
-	}
-}
 
 func setting(t *testing.T, name string) config.Setting {
 	t.Helper()
@@ -99,7 +61,11 @@ func ways(t *testing.T) (single map[string]func(name, value string) error, merch
 		if name != "mch_id" {
 			text = strings.Replace(text, "{", "{mch_id: 1, ", 1)
 		}
-		_, err := closer.ParseMerchants([]byte(text), "")
+		file := filepath.Join(t.TempDir(), "merchants.yaml")
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		_, err := merchants.Open(file)
 		return err
 	}
 	return single, merchant

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/closeorder/closeorder/closer"
+	"github.com/closeorder/closeorder/internal/merchants"
 	"github.com/closeorder/closeorder/internal/slips"
 )
 
@@ -170,7 +171,7 @@ func addresses(at func(*Config) *[]string) parser {
 			return fmt.Errorf("names no broker; write for example kafka-1:9092,kafka-2:9092")
 		}
 		if strings.Contains(s, "@") {
-			return fmt.Errorf("%q holds more than host:port (user and password are kafka.sasl.username and kafka.sasl.password); write for example kafka-1:9092,kafka-2:9092", redact(s))
+			return fmt.Errorf("%q holds more than host:port (user and password are kafka.sasl.username and kafka.sasl.password); write for example kafka-1:9092,kafka-2:9092", slips.Redacted(s))
 		}
 		var wrong []string
 		for _, item := range items {
@@ -276,9 +277,9 @@ func urls(at func(*Config) *[]string) parser {
 		// A password may hold a comma, so that an item is only a part of it:
 		// whatever stands before an @ is nobody's to see.
 		if strings.Contains(s, "@") {
-			return fmt.Errorf("%q must be plain base URLs, without user and password", redact(s))
+			return fmt.Errorf("%q must be plain base URLs, without user and password", slips.Redacted(s))
 		}
-		hosts, problems := closer.ParseHosts(items)
+		hosts, problems := merchants.ParseHosts(items)
 		var wrong []string
 		for i := range items {
 			if err := problems[i]; err != nil {
@@ -322,26 +323,10 @@ func proxy(at func(*Config) *Secret) parser {
 		if s != "" {
 			u, err := url.Parse(s)
 			if err != nil || u.Host == "" || !slices.Contains([]string{"http", "https", "socks5"}, u.Scheme) {
-				return fmt.Errorf("%q is not the URL of a proxy; write for example http://proxy:3128", redact(s))
+				return fmt.Errorf("%q is not the URL of a proxy; write for example http://proxy:3128", slips.Redacted(s))
 			}
 		}
 		*at(c) = NewSecret(s)
 		return nil
 	}
-}
-
-// redact cuts out of what was meant as one or more URLs whatever can be user
-// and password: a mistake is printed. Nothing but a scheme that can be meant is
-// left of what stands before the last @, as a password may hold whatever else.
-func redact(s string) string {
-	at := strings.LastIndexByte(s, '@')
-	if at < 0 {
-		return s
-	}
-	for _, scheme := range []string{"http://", "https://", "socks5://"} {
-		if strings.HasPrefix(s, scheme) {
-			return scheme + mask + s[at:]
-		}
-	}
-	return mask + s[at:]
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/closeorder/closeorder/closer"
+	"github.com/closeorder/closeorder/internal/merchants"
 	"github.com/closeorder/closeorder/signing"
 )
 
@@ -165,9 +166,9 @@ func table() []Setting {
 		{Name: "merchants_file", Section: Calls,
 			What:  "YAML file of many merchants, instead of mch_id, appid, api_key and sign_type",
 			parse: text(func(c *Config) *string { return &c.MerchantsFile })},
-		{Name: "mch_id", Section: Calls, id: closer.CheckMchID,
+		{Name: "mch_id", Section: Calls, id: merchants.CheckMchID,
 			What: "mch_id of a single merchant"},
-		{Name: "appid", Section: Calls, id: closer.CheckAppID,
+		{Name: "appid", Section: Calls, id: merchants.CheckAppID,
 			What: "appid of the single merchant, for requests that name none"},
 		{Name: "api_key", Section: Calls, Secret: true,
 			What: "API key (V2) of the single merchant"},

@@ -1,6 +1,6 @@
 // Package slips knows the slips of the hand that come with every setting,
-// whatever it means: quotes that something kept, and the wide signs of a
-// Chinese keyboard. It knows no setting.
+// whatever it means: quotes that something kept, the wide signs of a Chinese
+// keyboard, and a password where none belongs. It knows no setting.
 package slips
 
 import (
@@ -62,4 +62,20 @@ func LooksLikeKey(s string) bool {
 	return len(s) == length && utf8.ValidString(s) && strings.IndexFunc(s, func(r rune) bool {
 		return !(r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z')
 	}) < 0
+}
+
+// Redacted cuts out of what was meant as one or more URLs or addresses whatever
+// can be user and password, which may hold whatever sign: nothing but a scheme
+// that can be meant is left of what stands before the last @.
+func Redacted(s string) string {
+	at := strings.LastIndexByte(s, '@')
+	if at < 0 {
+		return s
+	}
+	for _, scheme := range []string{"http://", "https://", "socks5://"} {
+		if strings.HasPrefix(s, scheme) {
+			return scheme + "******" + s[at:]
+		}
+	}
+	return "******" + s[at:]
 }

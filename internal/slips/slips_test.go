@@ -60,3 +60,14 @@ func TestNear(t *testing.T) {
 		}
 	}
 }
+
+func TestRedactedLeavesNoPassword(t *testing.T) {
+	for s, want := range map[string]string{
+		"https://a": "https://a", "": "", "https://u:p@a": "https://******@a", "socks5://u:p@a": "socks5://******@a",
+		"u:p@a:1": "******@a:1", "https://u:p@x@a,b": "https://******@a,b", "p://p@a": "******@a",
+	} {
+		if got := slips.Redacted(s); got != want {
+			t.Errorf("%q: %q, want %q", s, got, want)
+		}
+	}
+}

@@ -18,7 +18,7 @@ func (a adapter) Close(ctx context.Context, r events.Request, tried bool) consum
 
 // Ask implements consumer.Closer.
 func (a adapter) Ask(ctx context.Context, r events.Request, tried bool) consumer.Answer {
-	return answer(a.closer.Ask(ctx, order(r, tried)))
+	return answer(a.closer.Query(ctx, order(r, tried)))
 }
 
 // Refuse implements consumer.Closer.
@@ -40,35 +40,30 @@ func order(r events.Request, tried bool) closer.Order {
 }
 
 var dispositions = map[closer.Class]consumer.Disposition{
-	closer.Closed:         consumer.Closed,
-	closer.Paid:           consumer.Paid,
-	closer.Failed:         consumer.Failed,
-	closer.Temporary:      consumer.Later,
-	closer.MerchantConfig: consumer.Held,
-	closer.NoAnswer:       consumer.Unanswered,
-	closer.Interrupted:    consumer.Interrupted,
+	closer.Closed:          consumer.Closed,
+	closer.Paid:            consumer.Paid,
+	closer.Failed:          consumer.Failed,
+	closer.Temporary:       consumer.Later,
+	closer.MerchantRefused: consumer.Held,
+	closer.NoAnswer:        consumer.Unanswered,
+	closer.Interrupted:     consumer.Interrupted,
 }
 
 func answer(v closer.Verdict) consumer.Answer {
 	d, unproven := dispositions[v.Class], v.Unsigned
-	if f := closer.Failure(v.Code); d == consumer.Unanswered && !f.HostDown() && f != closer.FailBusy {
-		// The host did answer, with something that proves nothing (a forged
-		// signature, say): no outage, and no reason to wait for ever.
-		d, unproven = consumer.Later, true
+	if d == consumer.Unanswered && unproven {
+		// The host did answer: no outage, and no reason to wait for ever.
+		d = consumer.Later
 	}
 	a := consumer.Answer{
 		Disposition: d, Code: v.Code, Message: v.Message,
 		SafeToReissue: v.SafeToReissue, ConfirmedBy: v.ConfirmedBy,
-		Attempts: v.Attempts, LastCall: v.LastCall, RetryAfter: v.RetryAfter, NoTry: v.Starved, Unproven: unproven, Unworkable: v.Unworkable,
-		Scope: consumer.Scope{MchID: v.Hold.MchID, AppID: v.Hold.AppID, SubMchID: v.Hold.SubMchID},
+		Attempts: v.Calls, LastCall: v.LastCall, RetryAfter: v.RetryAfter, NoTry: v.Starved, Unproven: unproven, Unworkable: v.Unworkable,
+		Scope: consumer.Scope{MchID: v.Scope.MchID, AppID: v.Scope.AppID, SubMchID: v.Scope.SubMchID},
 	}
 	if v.Gateway != (closer.Evidence{}) {
-		a.Gateway = &events.Gateway{
-			Host: v.Gateway.Host, ReturnCode: v.Gateway.ReturnCode, ReturnMsg: v.Gateway.ReturnMsg,
-			ResultCode: v.Gateway.ResultCode, ErrCode: v.Gateway.ErrCode, ErrCodeDes: v.Gateway.ErrCodeDes,
-			TradeState: v.Gateway.TradeState, TransactionID: v.Gateway.TransactionID,
-			TotalFee: v.Gateway.TotalFee, TimeEnd: v.Gateway.TimeEnd,
-		}
+		gateway := events.Gateway(v.Gateway)
+		a.Gateway = &gateway
 	}
 	return a
 }

@@ -20,13 +20,13 @@ func TestEveryVerdictHasItsDisposition(t *testing.T) {
 		{"paid is paid", closer.Verdict{Class: closer.Paid, Code: "ORDERPAID"}, consumer.Paid},
 		{"failed is failed", closer.Verdict{Class: closer.Failed, Code: "PARAM_ERROR"}, consumer.Failed},
 		{"temporary is tried later", closer.Verdict{Class: closer.Temporary, Code: "SYSTEMERROR"}, consumer.Later},
-		{"a refused merchant is held", closer.Verdict{Class: closer.MerchantConfig, Code: "SIGNERROR"}, consumer.Held},
+		{"a refused merchant is held", closer.Verdict{Class: closer.MerchantRefused, Code: "SIGNERROR"}, consumer.Held},
 		{"a time-out may be an outage", closer.Verdict{Class: closer.NoAnswer, Code: string(closer.FailTimeout)}, consumer.Unanswered},
 		{"a page in place of a reply may be one", closer.Verdict{Class: closer.NoAnswer, Code: string(closer.FailFormat)}, consumer.Unanswered},
 		{"no free call slot may be one", closer.Verdict{Class: closer.NoAnswer, Code: string(closer.FailBusy)}, consumer.Unanswered},
-		{"a forged reply is none: it ends by its retries", closer.Verdict{Class: closer.NoAnswer, Code: string(closer.FailSignature)}, consumer.Later},
-		{"nor is an unsigned one", closer.Verdict{Class: closer.NoAnswer, Code: string(closer.FailUnsigned)}, consumer.Later},
-		{"nor one about somebody else", closer.Verdict{Class: closer.NoAnswer, Code: string(closer.FailIdentity)}, consumer.Later},
+		{"a forged reply is none: it ends by its retries", closer.Verdict{Class: closer.NoAnswer, Code: string(closer.FailSignature), Unsigned: true}, consumer.Later},
+		{"nor is an unsigned one", closer.Verdict{Class: closer.NoAnswer, Code: string(closer.FailUnsigned), Unsigned: true}, consumer.Later},
+		{"nor one about somebody else", closer.Verdict{Class: closer.NoAnswer, Code: string(closer.FailIdentity), Unsigned: true}, consumer.Later},
 		{"interrupted is as if never started", closer.Verdict{Class: closer.Interrupted}, consumer.Interrupted},
 	} {
 		if got := answer(c.verdict).Disposition; got != c.want {
@@ -37,9 +37,9 @@ func TestEveryVerdictHasItsDisposition(t *testing.T) {
 
 func TestAnAnswerCarriesWhatTheVerdictKnows(t *testing.T) {
 	got := answer(closer.Verdict{
-		Class: closer.Paid, Code: "ORDERPAID", Message: "paid", ConfirmedBy: closer.ConfirmedByOrderQuery, Attempts: 3,
+		Class: closer.Paid, Code: "ORDERPAID", Message: "paid", ConfirmedBy: closer.ConfirmedByOrderQuery, Calls: 3,
 		Gateway: closer.Evidence{Host: "h", TradeState: "SUCCESS", TransactionID: "42", TotalFee: 100, TimeEnd: "20261123200000"},
-		Hold:    closer.Scope{MchID: "m", AppID: "a", SubMchID: "s"},
+		Scope:   closer.Scope{MchID: "m", AppID: "a", SubMchID: "s"},
 	})
 	if got.Gateway == nil || got.Gateway.TransactionID != "42" || got.Gateway.TotalFee != 100 || got.Gateway.TimeEnd != "20261123200000" {
 		t.Errorf("gateway %+v", got.Gateway)

@@ -49,10 +49,7 @@ func TestAHostThatIsLeftIsTold(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	merchants, err := closer.NewMerchantMap(closer.Merchant{MchID: "1900000109", AppID: "wx8888888888888888", Keys: []signing.Key{key}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	merchants := closer.MerchantMap{"1900000109": {MchID: "1900000109", AppID: "wx8888888888888888", Keys: []signing.Key{key}}}
 	c, err := closer.New(closer.Config{Merchants: merchants, Hosts: []string{main, backup.URL}, MinBackoff: 1, MaxBackoff: 1})
 	if err != nil {
 		t.Fatal(err)

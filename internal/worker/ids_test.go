@@ -4,8 +4,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/closeorder/closeorder/closer"
 	"github.com/closeorder/closeorder/events"
+	"github.com/closeorder/closeorder/internal/merchants"
 	"pgregory.net/rapid"
 )
 
@@ -15,7 +15,7 @@ import (
 func TestAnIDIsJudgedAlikeInARequestAndInAFile(t *testing.T) {
 	good := 0
 	same := func(t interface{ Errorf(string, ...any) }, id string) {
-		request, file := events.CheckMchID(id), closer.CheckMchID(id)
+		request, file := events.CheckMchID(id), merchants.CheckMchID(id)
 		if (request == nil) != (file == nil) {
 			t.Errorf("%q: a request with it: %v; a file with it: %v", id, request, file)
 		}

@@ -10,11 +10,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/closeorder/closeorder/closer"
 	"github.com/closeorder/closeorder/events"
 	"github.com/closeorder/closeorder/internal/broker"
 	"github.com/closeorder/closeorder/internal/config"
 	"github.com/closeorder/closeorder/internal/gatewaysim"
+	"github.com/closeorder/closeorder/internal/merchants"
 	"github.com/closeorder/closeorder/internal/worker"
 	"github.com/closeorder/closeorder/signing"
 	"github.com/sirupsen/logrus"
@@ -45,7 +45,7 @@ func TestAKeyIsChangedUnderLoadWithoutOneFailedRequest(t *testing.T) {
 	}
 	const after = "another-key-of-thirty-two-letters"
 	write("key: " + gatewaysim.DirectKey)
-	merchants, err := closer.OpenMerchantsFile(file)
+	merchants, err := merchants.Open(file)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/closeorder/closeorder/closer"
 	"github.com/closeorder/closeorder/consumer"
 	"github.com/closeorder/closeorder/internal/config"
+	"github.com/closeorder/closeorder/internal/merchants"
 	"github.com/sirupsen/logrus"
 )
 
@@ -46,22 +47,7 @@ type Worker struct {
 // New assembles a worker; nothing is dialled. cfg is what config.Load
 // returned.
 func New(cfg config.Config, deps Deps) (*Worker, error) {
-	merchants := deps.Merchants
-	if merchants == nil {
-		m, err := closer.NewMerchantMap(cfg.Merchants...)
-		if err != nil {
-			return nil, err
-		}
-		merchants = m
-	}
-	gateway, err := GatewayConfig(cfg.Gateway)
-	if err != nil {
-		return nil, err
-	}
-	gateway.Merchants = merchants
-	gateway.Observe = deps.Observe
-	gateway.DialContext = deps.DialGateway
-	c, err := closer.New(gateway)
+	c, err := NewCloser(cfg, deps)
 	if err != nil {
 		return nil, err
 	}
@@ -100,6 +86,21 @@ func (w *Worker) Run(ctx context.Context) error {
 	go func() { defer close(done); w.watchHosts(watching) }()
 	defer func() { stop(); <-done }()
 	return w.consumer.Run(ctx)
+}
+
+// NewCloser assembles the closer of a worker alone: of deps it takes what is
+// about the gateway.
+func NewCloser(cfg config.Config, deps Deps) (*closer.Closer, error) {
+	gateway, err := GatewayConfig(cfg.Gateway)
+	if err != nil {
+		return nil, err
+	}
+	if gateway.Merchants = deps.Merchants; gateway.Merchants == nil {
+		gateway.Merchants = merchants.ByID(cfg.Merchants)
+	}
+	gateway.Observe = deps.Observe
+	gateway.DialContext = deps.DialGateway
+	return closer.New(gateway)
 }
 
 // GatewayConfig is the part of a closer's configuration that can be set.

@@ -1,4 +1,4 @@
-package closer
+package merchants
 
 import (
 	"errors"
@@ -30,14 +30,14 @@ var halfScheme = regexp.MustCompile(`(?i)^((https?)?:/*|https?//+|/+)`)
 // The error says what to write instead. It shows no user and no password.
 func ParseHost(s string) (string, error) {
 	bad := func(format string, args ...any) (string, error) {
-		problem := fmt.Sprintf("%q ", redacted(s)) + fmt.Sprintf(format, args...)
+		problem := fmt.Sprintf("%q ", slips.Redacted(s)) + fmt.Sprintf(format, args...)
 		if wide := slips.Wide(s); wide != "" {
 			problem += "; " + wide
 		}
 		return "", errors.New(problem)
 	}
 	if inner, quoted := slips.Unquote(s); quoted {
-		return bad("is in quotes, write %s", redacted(inner))
+		return bad("is in quotes, write %s", slips.Redacted(inner))
 	}
 	if i := strings.IndexFunc(s, func(r rune) bool { return r <= ' ' || r == 0x7f }); i >= 0 {
 		return bad("has white space at byte %d, write it without; several URLs are several entries, with commas between them in a variable or flag", i+1)
@@ -93,21 +93,6 @@ func isPort(s string) bool {
 	return err == nil && n > 0
 }
 
-// redacted is s without anything that can be user and password, which may hold
-// whatever sign: nothing is left of what stands before the last @.
-func redacted(s string) string {
-	at := strings.LastIndexByte(s, '@')
-	if at < 0 {
-		return s
-	}
-	for _, scheme := range []string{"http://", "https://"} {
-		if strings.HasPrefix(s, scheme) {
-			return scheme + "******" + s[at:]
-		}
-	}
-	return "******" + s[at:]
-}
-
 // ParseHosts reads a list of base URLs and returns them as they are called;
 // problems are by the index of the entry. One that is there twice is a
 // problem: whoever wrote it meant another one.
@@ -127,16 +112,4 @@ func ParseHosts(list []string) (hosts []string, problems map[int]error) {
 		hosts = append(hosts, host)
 	}
 	return hosts, problems
-}
-
-// checkHosts is ParseHosts for lists that were made in code.
-func checkHosts(list []string) error {
-	_, problems := ParseHosts(list)
-	var errs []error
-	for i := range list {
-		if err := problems[i]; err != nil {
-			errs = append(errs, fmt.Errorf("host %w", err))
-		}
-	}
-	return errors.Join(errs...)
 }

@@ -1,4 +1,4 @@
-package closer
+package merchants
 
 import (
 	"context"
@@ -20,13 +20,13 @@ func writeFile(t *testing.T, path, text string) {
 
 const oneMerchant = "merchants:\n- mch_id: %q\n  key: k1\n"
 
-func TestMerchantsFileReload(t *testing.T) {
+func TestFileReload(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "merchants.yaml")
-	if _, err := OpenMerchantsFile(path); err == nil {
+	if _, err := Open(path); err == nil {
 		t.Error("opened a file that is not there")
 	}
 	writeFile(t, path, fmt.Sprintf(oneMerchant, "a"))
-	f, err := OpenMerchantsFile(path)
+	f, err := Open(path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -50,8 +50,8 @@ func TestMerchantsFileReload(t *testing.T) {
 	}
 	knows("b", true, "after a bad file")
 	knows("c", false, "after a bad file")
-	if f.Len() != 1 {
-		t.Errorf("%d merchants", f.Len())
+	if len(f.All()) != 1 {
+		t.Errorf("%d merchants", len(f.All()))
 	}
 	os.Remove(path)
 	if err := f.Reload(); err == nil {
@@ -62,16 +62,16 @@ func TestMerchantsFileReload(t *testing.T) {
 
 // A file is taken up when two looks have seen the same, never half of it, and
 // told once, good or bad.
-func TestMerchantsFileHalfWritten(t *testing.T) {
+func TestFileHalfWritten(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "merchants.yaml")
 	half := fmt.Sprintf(oneMerchant, "a")
 	whole := half + "- mch_id: b\n  key: k2\n"
 	writeFile(t, path, whole)
-	f, err := OpenMerchantsFile(path)
+	f, err := Open(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var saw [32]byte
+	var saw sum
 	for _, step := range []struct {
 		sentence   string
 		write      string // "" leaves the file as it is
@@ -97,15 +97,15 @@ func TestMerchantsFileHalfWritten(t *testing.T) {
 		}
 		var soon, took bool
 		saw, soon, took, err = f.look(saw)
-		if soon != step.soon || took != step.took || (err != nil) != step.bad || f.Len() != step.merchants {
+		if soon != step.soon || took != step.took || (err != nil) != step.bad || len(f.All()) != step.merchants {
 			t.Errorf("%s: look again soon %v, took it up %v, error %v, %d merchants; want %+v",
-				step.sentence, soon, took, err, f.Len(), step)
+				step.sentence, soon, took, err, len(f.All()), step)
 		}
 	}
 }
 
 // Whatever way the file changes, the change is taken up.
-func TestMerchantsFileWatch(t *testing.T) {
+func TestFileWatch(t *testing.T) {
 	dir, keys := t.TempDir(), t.TempDir()
 	path, key := filepath.Join(dir, "merchants.yaml"), filepath.Join(keys, "k")
 	writeFile(t, key, "first\n")
@@ -113,7 +113,7 @@ func TestMerchantsFileWatch(t *testing.T) {
 		return fmt.Sprintf("merchants:\n- mch_id: %q\n  key_file: %s\n", mchID, key)
 	}
 	writeFile(t, path, withFile("a"))
-	f, err := OpenMerchantsFile(path)
+	f, err := Open(path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -135,7 +135,7 @@ func TestMerchantsFileWatch(t *testing.T) {
 	keyOf := func(mchID string) string {
 		m, ok := f.Merchant(mchID)
 		for _, k := range []string{"first", "second"} {
-			if ok && m.Keys[0].Equal(mustKey(t, k)) {
+			if ok && isKey(m.Keys[0], k) {
 				return k
 			}
 		}
@@ -202,13 +202,13 @@ func TestMerchantsFileWatch(t *testing.T) {
 }
 
 // Calls under way while the file changes never see half of it.
-func TestMerchantsFileUnderLoad(t *testing.T) {
+func TestFileUnderLoad(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "merchants.yaml")
 	text := func(mode string) string {
 		return "merchants:\n- mch_id: a\n  key: " + mode + "\n  appid: " + mode + "\n"
 	}
 	writeFile(t, path, text("one"))
-	f, err := OpenMerchantsFile(path)
+	f, err := Open(path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -223,7 +223,7 @@ func TestMerchantsFileUnderLoad(t *testing.T) {
 				default:
 				}
 				m, ok := f.Merchant("a")
-				if !ok || !m.Keys[0].Equal(mustKey(t, m.AppID)) {
+				if !ok || !isKey(m.Keys[0], m.AppID) {
 					t.Error("half of a file")
 					return
 				}
@@ -242,14 +242,14 @@ func TestMerchantsFileUnderLoad(t *testing.T) {
 
 // A change is taken up although something else in the folder, a log, is written
 // all the time.
-func TestMerchantsFileInABusyFolder(t *testing.T) {
+func TestFileInABusyFolder(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "merchants.yaml")
 	text := func(mchID string) string {
 		return "merchants:\n- mch_id: " + mchID + "\n  key: one\n  appid: wx\n"
 	}
 	writeFile(t, path, text("a"))
-	f, err := OpenMerchantsFile(path)
+	f, err := Open(path)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,8 +1,10 @@
-package closer
+package merchants
 
 import (
 	"errors"
 	"fmt"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode"
@@ -17,10 +19,10 @@ const maxID = 32
 
 // CheckMchID says what is wrong with a mch_id or a sub_mch_id, nil when it is
 // right: 1 to 32 letters, digits, _ and -, all ASCII, no number in another
-// notation, and no missing value as text (null, undefined, None). Spreadsheets, YAML, Helm and floating point turn 1900000112 into
-// 1.9e+09, 1900000112.0 or 1_900_000_112; whatever they made, the digits may
-// not be those that somebody typed. Package events has the same rule for
-// requests.
+// notation, and no missing value as text (null, undefined, None). Spreadsheets,
+// YAML, Helm and floating point turn 1900000112 into 1.9e+09, 1900000112.0 or
+// 1_900_000_112; whatever they made, the digits may not be those that somebody
+// typed. Package events has the same rule for requests.
 //
 // The error is made for a sentence that begins with the name of the field. It
 // shows at most a short, escaped piece of s.
@@ -75,41 +77,16 @@ func rewritten(s string) error {
 
 // isRewritten reports whether s is a number, and not digits alone: with a sign,
 // a point, an exponent, marks between groups of digits, or in base 16, 8 or 2.
-func isRewritten(s string) bool {
-	if s == "" || isDigits(s) {
-		return false
-	}
-	if s[0] == '+' || s[0] == '-' {
-		if s = s[1:]; isDigits(s) {
-			return true
-		}
-	}
-	if len(s) > 2 && s[0] == '0' {
-		digits := map[byte]string{'x': "0123456789abcdef_", 'o': "01234567_", 'b': "01_"}[s[1]|0x20]
-		if digits != "" && strings.Trim(strings.ToLower(s[2:]), digits) == "" {
-			return true
-		}
-	}
-	mantissa := s
-	if i := strings.LastIndexAny(s, "eE"); i >= 0 {
-		if exponent := strings.TrimLeft(s[i+1:], "+-"); !isDigits(exponent) {
-			return false
-		}
-		mantissa = s[:i]
-	}
-	return mantissa != "" && strings.ContainsAny(mantissa[:1], ".0123456789") &&
-		strings.ContainsAny(mantissa, "0123456789") && strings.Trim(mantissa, "0123456789.,_'") == ""
-}
+func isRewritten(s string) bool { return !isDigits(s) && rewrittenForm.MatchString(s) }
+
+var rewrittenForm = regexp.MustCompile(`(?i)^[+-]?(0x[\da-f_]+|0o[0-7_]+|0b[01_]+|(\d|\.[.,_']*\d)[\d.,_']*(e[+-]*\d+)?)$`)
 
 // isNoName reports whether s is what Java, JavaScript, Python and pandas write
 // as text where there is no value.
 func isNoName(s string) bool {
-	for _, nothing := range []string{"null", "undefined", "none", "nil", "nan"} {
-		if strings.EqualFold(s, nothing) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc([]string{"null", "undefined", "none", "nil", "nan"}, func(nothing string) bool {
+		return strings.EqualFold(s, nothing)
+	})
 }
 
 // shownID is a mch_id for messages: not when it could be an API key, which

@@ -11,14 +11,14 @@ var (
 	answeredNotExist = decision{class: Closed, said: saidNotExist}
 	answeredPaid     = decision{class: Paid, said: saidPaid}
 	answeredLater    = decision{class: Temporary, said: "SYSTEMERROR"}
-	answeredLimit    = decision{class: Temporary, said: "FREQUENCYLIMITED", ask: true}
+	answeredLimit    = decision{class: Temporary, said: "FREQUENCYLIMITED", queryFirst: true}
 	answeredRefused  = decision{class: Failed, said: "PARAMERROR"}
 	answeredUnknown  = decision{class: Unknown, said: "X"}
 	answeredNothing  = decision{class: NoAnswer}
-	answeredMerchant = decision{class: MerchantConfig, said: "NOAUTH"}
+	answeredMerchant = decision{class: MerchantRefused, said: "NOAUTH"}
 )
 
-func TestSettle(t *testing.T) {
+func TestWeigh(t *testing.T) {
 	const never, doubt, always = ConfirmNever, ConfirmDoubt, ConfirmAlways
 	closedBy := func(by string, safe bool) ruling {
 		return ruling{step: conclude, class: Closed, confirmedBy: by, safe: safe}
@@ -27,8 +27,8 @@ func TestSettle(t *testing.T) {
 	var (
 		byClose, byQuery = ConfirmedByCloseOrder, ConfirmedByOrderQuery
 		refused          = ruling{step: conclude, class: Failed}
-		held             = ruling{step: conclude, class: MerchantConfig}
-		asks             = ruling{step: ask}
+		held             = ruling{step: conclude, class: MerchantRefused}
+		asks             = ruling{step: queryFirst}
 		repeats          = ruling{step: again}
 		waits            = ruling{step: later}
 	)
@@ -42,32 +42,32 @@ func TestSettle(t *testing.T) {
 		want    ruling
 	}{
 		// What the close says alone.
-		"SUCCESS on a settled order needs no query":                       {answeredSuccess, notAsked, settled, doubt, fine, closedBy(byClose, true)},
-		"SUCCESS on a young order is asked about":                         {answeredSuccess, notAsked, young, doubt, fine, asks},
-		"SUCCESS on an order of unknown age is asked about":               {answeredSuccess, notAsked, ageUnknown, doubt, fine, asks},
-		"SUCCESS after a lost reply is asked about":                       {answeredSuccess, notAsked, settled, doubt, lost, asks},
-		"SUCCESS is asked about with always":                              {answeredSuccess, notAsked, settled, always, fine, asks},
-		"SUCCESS stands with never":                                       {answeredSuccess, notAsked, settled, never, lost, closedBy(byClose, true)},
-		"SUCCESS on a young order stands with never, but is not safe":     {answeredSuccess, notAsked, young, never, fine, closedBy(byClose, false)},
-		"SUCCESS at unknown age stands with never, but is not safe":       {answeredSuccess, notAsked, ageUnknown, never, fine, closedBy(byClose, false)},
-		"ORDERCLOSED names an order that is closed, at any age":           {answeredClosed, notAsked, young, doubt, fine, closedBy(byClose, true)},
-		"ORDERCLOSED after a lost reply is asked about":                   {answeredClosed, notAsked, young, doubt, lost, asks},
-		"ORDERCLOSED is asked about with always":                          {answeredClosed, notAsked, settled, always, fine, asks},
-		"ORDERNOTEXIST on a settled order needs no query":                 {answeredNotExist, notAsked, settled, doubt, fine, closedBy(byClose, true)},
-		"ORDERNOTEXIST on a young order is asked about":                   {answeredNotExist, notAsked, young, doubt, fine, asks},
-		"ORDERNOTEXIST at unknown age is asked about":                     {answeredNotExist, notAsked, ageUnknown, doubt, fine, asks},
-		"ORDERNOTEXIST at unknown age stands with never, but is not safe": {answeredNotExist, notAsked, ageUnknown, never, fine, closedBy(byClose, false)},
-		"ORDERPAID is paid, and a paid number is never safe":              {answeredPaid, notAsked, settled, doubt, fine, paidBy(byClose)},
-		"ORDERPAID after a lost reply is asked about":                     {answeredPaid, notAsked, settled, doubt, lost, asks},
-		"ORDERPAID is asked about with always, for its transaction":       {answeredPaid, notAsked, settled, always, fine, asks},
-		"a refused request fails":                                         {answeredRefused, notAsked, settled, doubt, fine, refused},
-		"a refused request after a lost reply is asked about":             {answeredRefused, notAsked, settled, doubt, lost, asks},
-		"a refused request fails with never":                              {answeredRefused, notAsked, settled, never, lost, refused},
-		"an unknown code is asked about":                                  {answeredUnknown, notAsked, settled, doubt, fine, asks},
-		"an unknown code is tried again with never":                       {answeredUnknown, notAsked, settled, never, fine, repeats},
-		"SYSTEMERROR is tried again":                                      {answeredLater, notAsked, settled, always, fine, repeats},
-		"no answer is tried again":                                        {answeredNothing, notAsked, settled, doubt, lost, repeats},
-		"a refused merchant is held":                                      {answeredMerchant, notAsked, settled, always, lost, held},
+		"SUCCESS on a settled order needs no query":                       {answeredSuccess, notQueried, settled, doubt, fine, closedBy(byClose, true)},
+		"SUCCESS on a young order is asked about":                         {answeredSuccess, notQueried, young, doubt, fine, asks},
+		"SUCCESS on an order of unknown age is asked about":               {answeredSuccess, notQueried, ageUnknown, doubt, fine, asks},
+		"SUCCESS after a lost reply is asked about":                       {answeredSuccess, notQueried, settled, doubt, lost, asks},
+		"SUCCESS is asked about with always":                              {answeredSuccess, notQueried, settled, always, fine, asks},
+		"SUCCESS stands with never":                                       {answeredSuccess, notQueried, settled, never, lost, closedBy(byClose, true)},
+		"SUCCESS on a young order stands with never, but is not safe":     {answeredSuccess, notQueried, young, never, fine, closedBy(byClose, false)},
+		"SUCCESS at unknown age stands with never, but is not safe":       {answeredSuccess, notQueried, ageUnknown, never, fine, closedBy(byClose, false)},
+		"ORDERCLOSED names an order that is closed, at any age":           {answeredClosed, notQueried, young, doubt, fine, closedBy(byClose, true)},
+		"ORDERCLOSED after a lost reply is asked about":                   {answeredClosed, notQueried, young, doubt, lost, asks},
+		"ORDERCLOSED is asked about with always":                          {answeredClosed, notQueried, settled, always, fine, asks},
+		"ORDERNOTEXIST on a settled order needs no query":                 {answeredNotExist, notQueried, settled, doubt, fine, closedBy(byClose, true)},
+		"ORDERNOTEXIST on a young order is asked about":                   {answeredNotExist, notQueried, young, doubt, fine, asks},
+		"ORDERNOTEXIST at unknown age is asked about":                     {answeredNotExist, notQueried, ageUnknown, doubt, fine, asks},
+		"ORDERNOTEXIST at unknown age stands with never, but is not safe": {answeredNotExist, notQueried, ageUnknown, never, fine, closedBy(byClose, false)},
+		"ORDERPAID is paid, and a paid number is never safe":              {answeredPaid, notQueried, settled, doubt, fine, paidBy(byClose)},
+		"ORDERPAID after a lost reply is asked about":                     {answeredPaid, notQueried, settled, doubt, lost, asks},
+		"ORDERPAID is asked about with always, for its transaction":       {answeredPaid, notQueried, settled, always, fine, asks},
+		"a refused request fails":                                         {answeredRefused, notQueried, settled, doubt, fine, refused},
+		"a refused request after a lost reply is asked about":             {answeredRefused, notQueried, settled, doubt, lost, asks},
+		"a refused request fails with never":                              {answeredRefused, notQueried, settled, never, lost, refused},
+		"an unknown code is asked about":                                  {answeredUnknown, notQueried, settled, doubt, fine, asks},
+		"an unknown code is tried again with never":                       {answeredUnknown, notQueried, settled, never, fine, repeats},
+		"SYSTEMERROR is tried again":                                      {answeredLater, notQueried, settled, always, fine, repeats},
+		"no answer is tried again":                                        {answeredNothing, notQueried, settled, doubt, lost, repeats},
+		"a refused merchant is held":                                      {answeredMerchant, notQueried, settled, always, lost, held},
 
 		// What a query changes.
 		"CLOSED confirms SUCCESS on a young order, and makes it safe":   {answeredSuccess, tradeClosed, young, doubt, fine, closedBy(byQuery, true)},
@@ -114,7 +114,7 @@ func TestSettle(t *testing.T) {
 		"a query before the first answer to a close, unanswered":      {decision{}, unanswered, settled, doubt, fine, repeats},
 		"a query before the first answer to a close can find it paid": {decision{}, tradePaid, settled, doubt, fine, paidBy(byQuery)},
 
-		// A query where nobody closes: see Closer.Ask.
+		// A query where nobody closes: see Closer.Query.
 		"an order that is asked about alone can be found closed":        {decision{}, tradeClosed, young, doubt, fine, closedBy(byQuery, true)},
 		"an order that is asked about alone can be found open":          {decision{}, tradeOpen, settled, doubt, fine, repeats},
 		"unknown order, asked about alone, settled: nothing to close":   {decision{}, tradeUnknown, settled, doubt, fine, closedBy(byQuery, true)},
@@ -125,30 +125,30 @@ func TestSettle(t *testing.T) {
 		"ORDERNOTEXIST at unknown age does not stand without the query": {answeredNotExist, unanswered, ageUnknown, doubt, fine, repeats},
 	} {
 		t.Run(sentence, func(t *testing.T) {
-			got := settle(standing{close: tt.close, query: tt.query, age: tt.age, confirm: tt.confirm, lost: tt.lost})
+			got := weigh(standing{close: tt.close, query: tt.query, age: tt.age, confirm: tt.confirm, lost: tt.lost})
 			if got != tt.want {
-				t.Errorf("settle: got %+v, want %+v", got, tt.want)
+				t.Errorf("weigh: got %+v, want %+v", got, tt.want)
 			}
 		})
 	}
 }
 
 // What holds for every standing there is, whatever the table says.
-func TestSettleNeverPromisesTooMuch(t *testing.T) {
+func TestWeighNeverPromisesTooMuch(t *testing.T) {
 	decisions := []decision{{}, answeredSuccess, answeredClosed, answeredNotExist, answeredPaid,
 		answeredLater, answeredLimit, answeredRefused, answeredUnknown, answeredNothing, answeredMerchant}
 	for _, d := range decisions {
-		for query := notAsked; query <= tradeUnknown; query++ {
+		for query := notQueried; query <= tradeUnknown; query++ {
 			for age := ageUnknown; age <= settled; age++ {
 				for _, confirm := range []Confirm{ConfirmNever, ConfirmDoubt, ConfirmAlways} {
 					for _, lost := range []bool{false, true} {
 						s := standing{close: d, query: query, age: age, confirm: confirm, lost: lost}
-						r := settle(s)
+						r := weigh(s)
 						name := fmt.Sprintf("%+v -> %+v", s, r)
 						final := r.step == conclude && (r.class == Closed || r.class == Paid)
 						was := s
 						was.paid = true
-						if w := settle(was); w.step == conclude && w.class == Closed {
+						if w := weigh(was); w.step == conclude && w.class == Closed {
 							t.Errorf("closed although an earlier close was answered with paid: %+v", was)
 						}
 						switch {
@@ -166,7 +166,7 @@ func TestSettleNeverPromisesTooMuch(t *testing.T) {
 							t.Errorf("safe although a create call may still arrive: %s", name)
 						case final && confirm == ConfirmAlways && query <= unanswered:
 							t.Errorf("always concluded without a query: %s", name)
-						case r.step == ask && (confirm == ConfirmNever || query != notAsked):
+						case r.step == queryFirst && (confirm == ConfirmNever || query != notQueried):
 							t.Errorf("asks where it should not: %s", name)
 						}
 					}

@@ -1,14 +1,5 @@
 package closer
 
-// age is what is known of how long ago the order was created.
-type age int
-
-const (
-	ageUnknown age = iota
-	young          // a create call can still be on its way to the gateway
-	settled
-)
-
 // standing is all that is known of an order at one moment of a Close.
 type standing struct {
 	close   decision // the last answer to a close; zero when nobody closes
@@ -25,10 +16,10 @@ type standing struct {
 type step int
 
 const (
-	again    step = iota // close again, after a pause
-	ask                  // query first
-	conclude             // the class stands
-	later                // nothing more to learn before the order is settled
+	again      step = iota // close again, after a pause
+	queryFirst             // and then weigh again
+	conclude               // the class stands
+	later                  // nothing more to learn before the order is settled
 )
 
 // ruling is what a standing comes to. class, confirmedBy and safe are set for
@@ -40,7 +31,7 @@ type ruling struct {
 	safe        bool
 }
 
-// settle weighs what close and query say together, whether that is enough,
+// weigh weighs what close and query say together, whether that is enough,
 // and what may be promised on it. It is pure, and the one place where
 // confirmed_by and safe_to_reissue come from. docs/verdicts.md is this
 // function in words.
@@ -57,18 +48,18 @@ type ruling struct {
 //   - Where two signed answers contradict each other nothing is concluded,
 //     except that paid wins over closed: it is the side on which the buyer
 //     does not pay twice.
-func settle(s standing) ruling {
-	r := weigh(s)
+func weigh(s standing) ruling {
+	r := weighNow(s)
 	if s.paid && r.step == conclude && r.class == Closed {
 		return ruling{step: again}
 	}
 	return r
 }
 
-// weigh is settle without what was answered before.
-func weigh(s standing) ruling {
+// weighNow is weigh without what was answered before.
+func weighNow(s standing) ruling {
 	closed, paid := s.close.class == Closed, s.close.class == Paid
-	nobody := s.close.class == 0 // closes: an Ask
+	nobody := s.close.class == 0 // closes: a Query
 	// vacuous: the close may have been answered for an order that was not
 	// there, and a create call may still arrive.
 	vacuous := closed && s.close.said != saidClosed && s.age != settled
@@ -104,7 +95,7 @@ func weigh(s standing) ruling {
 		case s.close.said == saidClosed && closed:
 			byClose.safe = s.age == settled
 			return byClose
-		case s.close.ask: // the close speaks of an order that is there
+		case s.close.queryFirst: // the close speaks of an order that is there
 			return ruling{step: again}
 		case s.age == settled:
 			return byQuery(Closed, true)
@@ -133,19 +124,19 @@ func weigh(s standing) ruling {
 	switch s.close.class {
 	case Closed, Paid:
 		if s.confirm == ConfirmAlways || doubt || s.confirm == ConfirmDoubt && vacuous {
-			return ruling{step: ask}
+			return ruling{step: queryFirst}
 		}
 		return byClose
 	case Failed:
 		if s.confirm != ConfirmNever && s.lost {
-			return ruling{step: ask}
+			return ruling{step: queryFirst}
 		}
 		return refused
 	case Unknown:
 		if s.confirm != ConfirmNever {
-			return ruling{step: ask}
+			return ruling{step: queryFirst}
 		}
-	case MerchantConfig:
+	case MerchantRefused:
 		return refused
 	}
 	return ruling{step: again}

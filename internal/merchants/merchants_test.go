@@ -1,28 +1,53 @@
-package closer
+package merchants
 
 import (
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 
+	"github.com/closeorder/closeorder/closer"
 	"github.com/closeorder/closeorder/signing"
 )
 
-var merchantsDir = filepath.Join("..", "testdata", "closer", "merchants")
+const testKey = "192006250b4c09247ec02edce69f6a2d"
 
-func TestLoadMerchants(t *testing.T) {
-	const inEnv, nextInEnv = "11111111111111111111111111111111", "22222222222222222222222222222222"
-	t.Setenv("CLOSEORDER_TEST_KEY", inEnv)
-	t.Setenv("CLOSEORDER_TEST_NEXT_KEY", nextInEnv)
-	got, err := LoadMerchants(filepath.Join(merchantsDir, "good.yaml"))
+func mustKey(t testing.TB, text string) signing.Key {
+	t.Helper()
+	k, err := signing.NewKey(text)
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []Merchant{
+	return k
+}
+
+// isKey reports whether k signs as the key with the given text.
+func isKey(k signing.Key, text string) bool {
+	want, err := signing.NewKey(text)
+	fields := map[string]string{"a": "b"}
+	return err == nil && signing.Sign(fields, k, signing.MD5) == signing.Sign(fields, want, signing.MD5)
+}
+
+// parse reads a file that is in memory.
+func parse(data []byte, dir string) ([]closer.Merchant, error) {
+	p := parser{dir: dir, readFile: readBounded, getenv: os.LookupEnv}
+	return p.parse(data)
+}
+
+var merchantsDir = filepath.Join("..", "..", "testdata", "merchants")
+
+func TestOpen(t *testing.T) {
+	const inEnv, nextInEnv = "11111111111111111111111111111111", "22222222222222222222222222222222"
+	t.Setenv("CLOSEORDER_TEST_KEY", inEnv)
+	t.Setenv("CLOSEORDER_TEST_NEXT_KEY", nextInEnv)
+	f, err := Open(filepath.Join(merchantsDir, "good.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := f.All()
+	want := []closer.Merchant{
 		{MchID: "1900000109", AppID: "wx8888888888888888", SignType: signing.MD5},
 		{MchID: "1900000110", AppID: "wx8888888888888889", SignType: signing.HMACSHA256, Rate: 12.5,
 			Hosts: []string{"https://api.mch.weixin.qq.com", "https://api2.mch.weixin.qq.com"}},
@@ -35,7 +60,7 @@ func TestLoadMerchants(t *testing.T) {
 	}
 	for i, m := range got {
 		for j, k := range keys[i] {
-			if len(m.Keys) != len(keys[i]) || !m.Keys[j].Equal(mustKey(t, k)) {
+			if len(m.Keys) != len(keys[i]) || !isKey(m.Keys[j], k) {
 				t.Errorf("merchant %s: wrong keys", m.MchID)
 			}
 		}
@@ -46,14 +71,15 @@ func TestLoadMerchants(t *testing.T) {
 	}
 }
 
-func TestLoadMerchantsWithMergeKeys(t *testing.T) {
+func TestOpenWithMergeKeys(t *testing.T) {
 	const inEnv, inFile = "11111111111111111111111111111111", "fedcba98765432100123456789abcdef"
 	t.Setenv("CLOSEORDER_TEST_KEY", inEnv)
-	got, err := LoadMerchants(filepath.Join(merchantsDir, "merged.yaml"))
+	f, err := Open(filepath.Join(merchantsDir, "merged.yaml"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []Merchant{
+	got := f.All()
+	want := []closer.Merchant{
 		{MchID: "1900000109", AppID: "wx8888888888888888", SignType: signing.HMACSHA256, Rate: 50,
 			Hosts: []string{"https://api.mch.weixin.qq.com/xdc/apiv2sandbox"}},
 		{MchID: "1900000111", AppID: "wx8888888888888888", SignType: signing.MD5, Rate: 20, Institution: true, SubMchID: "1900000112",
@@ -65,7 +91,7 @@ func TestLoadMerchantsWithMergeKeys(t *testing.T) {
 		t.Fatalf("got %d merchants", len(got))
 	}
 	for i, key := range []string{testKey, inEnv, testKey, inFile} {
-		if m := got[i]; len(m.Keys) != 1 || !m.Keys[0].Equal(mustKey(t, key)) {
+		if m := got[i]; len(m.Keys) != 1 || !isKey(m.Keys[0], key) {
 			t.Errorf("merchant %s: wrong keys", m.MchID)
 		}
 		got[i].Keys = nil
@@ -122,7 +148,7 @@ func TestMistakesInWhatIsMergedAreNamedOnceWithTheirLine(t *testing.T) {
 		"no single rate":             {"merchants:\n- {mch_id: 1, key: k, rate: [1]}\n", "line 2: rate must be a single value"},
 		"a host twice":               {"merchants:\n- {mch_id: 1, key: k, hosts: [https://a, https://a/]}\n", "line 2: host \"https://a/\" is there twice"},
 	} {
-		_, err := ParseMerchants([]byte(tt.in), ".")
+		_, err := parse([]byte(tt.in), ".")
 		got := fmt.Sprint(err)
 		if (err == nil) != (tt.want == "") || !strings.HasPrefix(got, tt.want) && tt.want != "" || strings.Contains(got, "\n") || strings.Contains(got, "secretsecret") {
 			t.Errorf("%s: %v, want %q alone", sentence, err, tt.want)
@@ -139,7 +165,7 @@ func TestKeysAreReadAsEditorsAndShellsLeaveThem(t *testing.T) {
 		"a variable with a line break":           {env: "secretsecret\n", want: "line 2: key_env: API key has white space at byte 13 of 13: it ends with a line break"},
 		"a variable set to nothing":              {env: "", want: "line 2: key_env: the variable K is there, but empty"},
 	} {
-		p := merchantsParser{
+		p := parser{
 			readFile: func(string) ([]byte, error) { return []byte(tt.file), nil },
 			getenv:   func(string) (string, bool) { return tt.env, true },
 		}
@@ -154,8 +180,8 @@ func TestKeysAreReadAsEditorsAndShellsLeaveThem(t *testing.T) {
 	}
 }
 
-func TestMerchantsFileNamesEveryMistake(t *testing.T) {
-	_, err := LoadMerchants(filepath.Join(merchantsDir, "bad.yaml"))
+func TestFileNamesEveryMistake(t *testing.T) {
+	_, err := Open(filepath.Join(merchantsDir, "bad.yaml"))
 	if err == nil {
 		t.Fatal("no error")
 	}
@@ -197,7 +223,7 @@ func TestMerchantsFileNamesEveryMistake(t *testing.T) {
 	}
 }
 
-func TestParseMerchantsAsAWhole(t *testing.T) {
+func TestParseAsAWhole(t *testing.T) {
 	for sentence, tt := range map[string]struct{ in, want string }{
 		"an empty file":                   {"", "empty"},
 		"only a comment":                  {"# nothing\n", "empty"},
@@ -215,7 +241,7 @@ func TestParseMerchantsAsAWhole(t *testing.T) {
 		"a host that is an alias is read": {"merchants:\n- {mch_id: a, key: b, hosts: [&h https://x]}\n- {mch_id: b, key: b, hosts: [*h]}\n", ""},
 	} {
 		t.Run(sentence, func(t *testing.T) {
-			_, err := ParseMerchants([]byte(tt.in), ".")
+			_, err := parse([]byte(tt.in), ".")
 			if tt.want == "" {
 				if err != nil {
 					t.Error(err)
@@ -230,12 +256,9 @@ func TestParseMerchantsAsAWhole(t *testing.T) {
 }
 
 func TestMerchantsShowNoKey(t *testing.T) {
-	m := direct(t)
-	set, err := NewMerchantMap(m)
-	if err != nil {
-		t.Fatal(err)
-	}
-	c, err := New(Config{Merchants: set})
+	m := closer.Merchant{MchID: "1900000109", AppID: "wx8888888888888888", Keys: []signing.Key{mustKey(t, testKey)}}
+	set := ByID([]closer.Merchant{m})
+	c, err := closer.New(closer.Config{Merchants: set})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -244,28 +267,6 @@ func TestMerchantsShowNoKey(t *testing.T) {
 			if s := fmt.Sprintf(verb, v); strings.Contains(s, testKey) {
 				t.Errorf("%s of %T shows the key", verb, v)
 			}
-		}
-	}
-}
-
-func TestNewMerchantMapNamesEveryMistake(t *testing.T) {
-	key := mustKey(t, testKey)
-	_, err := NewMerchantMap(
-		Merchant{MchID: "a", Keys: []signing.Key{key}},
-		Merchant{MchID: "a", Keys: []signing.Key{{}}},
-		Merchant{MchID: "b", SignType: "SHA1", Rate: -1, Hosts: []string{"x"}, SubAppID: "s"},
-		Merchant{AppID: strings.Repeat("x", 33), Keys: []signing.Key{key}},
-	)
-	if err == nil {
-		t.Fatal("no error")
-	}
-	for _, want := range []string{
-		"merchant a is there twice", `merchant "a": key 1 of 1 is empty`, `merchant "b": there is no key`,
-		`merchant "b": sign_type`, `merchant "b": rate`, `merchant "b": host "x"`, `merchant "b": sub_mch_id`,
-		`merchant "": mch_id is missing`, `merchant "": appid has 33 bytes, at most 32 are allowed`,
-	} {
-		if !strings.Contains(err.Error(), want) {
-			t.Errorf("does not say %q:\n%v", want, err)
 		}
 	}
 }
@@ -279,7 +280,7 @@ func FuzzParseMerchants(f *testing.F) {
 		f.Add(data)
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		p := merchantsParser{
+		p := parser{
 			readFile: func(string) ([]byte, error) { return nil, errors.New("no files here") },
 			getenv:   func(string) (string, bool) { return "", false },
 		}
@@ -290,11 +291,14 @@ func FuzzParseMerchants(f *testing.F) {
 		if len(list) == 0 {
 			t.Fatal("neither merchants nor an error")
 		}
-		if _, err := NewMerchantMap(list...); err != nil {
-			t.Fatalf("took what does not pass as a set: %v", err)
+		if len(ByID(list)) != len(list) {
+			t.Fatal("a merchant is there twice")
 		}
-		if slices.ContainsFunc(list, func(m Merchant) bool { return len(m.Keys) == 0 }) {
-			t.Fatal("a merchant without a key")
+		for _, m := range list {
+			_, hosts := ParseHosts(m.Hosts)
+			if CheckMchID(m.MchID) != nil || len(m.Keys) == 0 || m.Keys[0].IsZero() || len(hosts) > 0 || !m.Institution && m.SubMchID+m.SubAppID != "" {
+				t.Fatalf("took %+v", m)
+			}
 		}
 	})
 }

@@ -1,10 +1,12 @@
-package closer
+package merchants
 
 import (
 	"fmt"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/closeorder/closeorder/closer"
 )
 
 func TestParseHost(t *testing.T) {
@@ -107,7 +109,7 @@ func TestParseHostsFindsWhatIsThereTwice(t *testing.T) {
 	if len(problems) != 3 || !strings.Contains(fmt.Sprint(problems[2]), "is there twice, as entry 1 and 3") || !strings.Contains(fmt.Sprint(problems[4]), "entry 2 and 5") || problems[3] == nil {
 		t.Errorf("problems %v", problems)
 	}
-	if _, err := New(Config{Merchants: MerchantMap{}, Hosts: []string{"https://a", "https://a/"}}); err == nil || !strings.Contains(err.Error(), "twice") {
+	if _, err := closer.New(closer.Config{Merchants: closer.MerchantMap{}, Hosts: []string{"https://a", "https://a/"}}); err == nil || !strings.Contains(err.Error(), "twice") {
 		t.Errorf("in code: %v", err)
 	}
 }
@@ -115,7 +117,7 @@ func TestParseHostsFindsWhatIsThereTwice(t *testing.T) {
 // YAML tears a password with a comma in it into two entries.
 func TestHostsOfAFileShowNoPassword(t *testing.T) {
 	for _, hosts := range []string{"[https://u:distinct,ive@a]", "[https://u:distinct, 'ive@a']", "['https://u:distinct,ive@a']", "[https://u:dis tinct@a]"} {
-		_, err := ParseMerchants([]byte("merchants:\n- {mch_id: 1, key: k, hosts: "+hosts+"}\n"), "")
+		_, err := parse([]byte("merchants:\n- {mch_id: 1, key: k, hosts: "+hosts+"}\n"), "")
 		if err == nil || strings.Contains(err.Error(), "distinct") || strings.Contains(err.Error(), "dis ") || strings.Contains(err.Error(), "ive") {
 			t.Errorf("%s: %v", hosts, err)
 		}

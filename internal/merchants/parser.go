@@ -1,4 +1,4 @@
-package closer
+package merchants
 
 import (
 	"errors"
@@ -11,6 +11,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/closeorder/closeorder/closer"
 	"github.com/closeorder/closeorder/internal/slips"
 	"github.com/closeorder/closeorder/internal/yamlmap"
 	"github.com/closeorder/closeorder/signing"
@@ -18,9 +19,9 @@ import (
 
 var plainName = regexp.MustCompile(`^[a-z]+([_-][a-z]+)*$`)
 
-// merchantsParser reads the file node by node: decoding into a struct would
+// parser reads the file node by node: decoding into a struct would
 // lose the lines, and stop at the first mistake.
-type merchantsParser struct {
+type parser struct {
 	dir      string
 	readFile func(string) ([]byte, error)
 	getenv   func(string) (string, bool)
@@ -35,9 +36,15 @@ type mistake struct {
 	text string
 }
 
+// Mistakes are all that is wrong with a file, each with its line, in the order
+// of the file. They show no key.
+type Mistakes []string
+
+func (ms Mistakes) Error() string { return strings.Join(ms, "\n") }
+
 // wrong notes a mistake, once: what is merged into many merchants is looked at
 // as often.
-func (p *merchantsParser) wrong(n *yaml.Node, format string, args ...any) {
+func (p *parser) wrong(n *yaml.Node, format string, args ...any) {
 	m := mistake{n, fmt.Sprintf(format, args...)}
 	if p.said[m] {
 		return
@@ -46,27 +53,18 @@ func (p *merchantsParser) wrong(n *yaml.Node, format string, args ...any) {
 	p.mistakes = append(p.mistakes, m)
 }
 
-// err is every mistake in the order of the file, nil when there is none.
-func (p *merchantsParser) err() error {
-	slices.SortStableFunc(p.mistakes, func(a, b mistake) int { return a.at.Line - b.at.Line })
-	var errs []error
-	for _, m := range p.mistakes {
-		errs = append(errs, fmt.Errorf("line %d: %s", m.at.Line, m.text))
-	}
-	return errors.Join(errs...)
-}
-
-func (p *merchantsParser) parse(data []byte) ([]Merchant, error) {
+// parse reads a whole file. Its error is of type [Mistakes].
+func (p *parser) parse(data []byte) ([]closer.Merchant, error) {
 	p.said, p.isWrong = map[mistake]bool{}, map[*yaml.Node]bool{}
 	doc, err := yamlmap.Read(data, func(at *yaml.Node, problem string) { p.wrong(at, "%s", problem) })
 	switch {
 	case err != nil:
-		return nil, err
+		return nil, Mistakes{err.Error()}
 	case doc.Root == nil:
-		return nil, errors.New("the file is empty; it needs a list named merchants")
+		return nil, Mistakes{"the file is empty; it needs a list named merchants"}
 	}
 	p.doc = doc
-	var list []Merchant
+	var list []closer.Merchant
 	lines := map[string]int{}
 	top := p.mapping(doc.Root, "the file", "merchants")
 	items := p.list(doc.Root, top, "merchants")
@@ -84,10 +82,15 @@ func (p *merchantsParser) parse(data []byte) ([]Merchant, error) {
 	if len(items) == 0 && len(p.mistakes) == 0 {
 		p.wrong(doc.Root, "there is no merchant in the list")
 	}
-	if err := p.err(); err != nil {
-		return nil, err
+	if len(p.mistakes) == 0 {
+		return list, nil
 	}
-	return list, nil
+	slices.SortStableFunc(p.mistakes, func(a, b mistake) int { return a.at.Line - b.at.Line })
+	var all Mistakes
+	for _, m := range p.mistakes {
+		all = append(all, fmt.Sprintf("line %d: %s", m.at.Line, m.text))
+	}
+	return nil, all
 }
 
 // fields are those of one mapping by name. One that is null is not there: so
@@ -98,7 +101,7 @@ type fields map[string]yamlmap.Field
 func (f fields) node(name string) *yaml.Node { return f[name].Value }
 
 // list returns the items of a list that must be there.
-func (p *merchantsParser) list(parent *yaml.Node, f fields, name string) []*yaml.Node {
+func (p *parser) list(parent *yaml.Node, f fields, name string) []*yaml.Node {
 	n := f.node(name)
 	switch {
 	case n == nil:
@@ -116,7 +119,7 @@ func (p *merchantsParser) list(parent *yaml.Node, f fields, name string) []*yaml
 // mapping returns the fields of a mapping and complains about those that are
 // not among known, or are there twice. At the top of the file there may also
 // be what is merged elsewhere.
-func (p *merchantsParser) mapping(n *yaml.Node, what string, known ...string) fields {
+func (p *parser) mapping(n *yaml.Node, what string, known ...string) fields {
 	f := fields{}
 	if n.Kind != yaml.MappingNode {
 		hint := ""
@@ -170,14 +173,14 @@ var merchantFields = [...]string{
 }
 
 // merchant reads one item of the list; the node is where its mch_id stands.
-func (p *merchantsParser) merchant(n *yaml.Node) (Merchant, *yaml.Node) {
+func (p *parser) merchant(n *yaml.Node) (closer.Merchant, *yaml.Node) {
 	n = yamlmap.Resolve(n)
 	f := p.mapping(n, "a merchant", merchantFields[:]...)
 	at := n
 	if id := f.node("mch_id"); id != nil {
 		at = id
 	}
-	m := Merchant{
+	m := closer.Merchant{
 		MchID:    p.id(f, "mch_id", CheckMchID),
 		AppID:    p.id(f, "appid", CheckAppID),
 		SubMchID: p.id(f, "sub_mch_id", CheckMchID),
@@ -200,12 +203,11 @@ func (p *merchantsParser) merchant(n *yaml.Node) (Merchant, *yaml.Node) {
 	m.SignType = t
 	m.Rate = p.rate(f)
 	m.Hosts = p.hosts(n, f)
-	checked := m
-	if p.isWrong[f.node("mch_id")] {
-		checked.MchID = "0" // said already
+	if at == n {
+		p.wrong(at, "mch_id is missing")
 	}
-	for _, err := range checked.problems() {
-		p.wrong(at, "%v", err)
+	if !m.Institution && (m.SubMchID != "" || m.SubAppID != "") {
+		p.wrong(at, "sub_mch_id and sub_appid belong to institution mode")
 	}
 	before := len(p.mistakes)
 	if next, ok := p.key(f, "next_key"); ok {
@@ -220,7 +222,7 @@ func (p *merchantsParser) merchant(n *yaml.Node) (Merchant, *yaml.Node) {
 }
 
 // text returns a scalar, "" when it is not there.
-func (p *merchantsParser) text(f fields, name string) string {
+func (p *parser) text(f fields, name string) string {
 	n := f.node(name)
 	switch {
 	case n == nil:
@@ -238,7 +240,7 @@ func (p *merchantsParser) text(f fields, name string) string {
 
 // id returns an identity, "" when it is not there or not as it must be.
 // Without quotes YAML takes 0123, 1_000 and 1e9 for numbers: not the text meant.
-func (p *merchantsParser) id(f fields, name string, check func(string) error) string {
+func (p *parser) id(f fields, name string, check func(string) error) string {
 	n := f.node(name)
 	if n == nil {
 		return ""
@@ -258,7 +260,7 @@ func (p *merchantsParser) id(f fields, name string, check func(string) error) st
 	return text
 }
 
-func (p *merchantsParser) rate(f fields) float64 {
+func (p *parser) rate(f fields) float64 {
 	n := f.node("rate")
 	if n == nil {
 		return 0
@@ -270,14 +272,14 @@ func (p *merchantsParser) rate(f fields) float64 {
 	if err != nil {
 		rate = -1
 	}
-	if err := CheckRate(rate); err != nil {
+	if err := closer.CheckRate(rate); err != nil {
 		p.wrong(n, "rate %v", err)
 		return 0
 	}
 	return rate
 }
 
-func (p *merchantsParser) hosts(parent *yaml.Node, f fields) []string {
+func (p *parser) hosts(parent *yaml.Node, f fields) []string {
 	if f.node("hosts") == nil {
 		return nil
 	}
@@ -304,7 +306,7 @@ func (p *merchantsParser) hosts(parent *yaml.Node, f fields) []string {
 }
 
 // key reads one key from whichever of its three sources is given.
-func (p *merchantsParser) key(f fields, name string) (signing.Key, bool) {
+func (p *parser) key(f fields, name string) (signing.Key, bool) {
 	var given []string
 	for _, source := range []string{name, name + "_file", name + "_env"} {
 		if f.node(source) != nil {
@@ -347,7 +349,7 @@ func (p *merchantsParser) key(f fields, name string) (signing.Key, bool) {
 
 // readKey reads a key from where a field with the ending "", _file or _env
 // says that it is.
-func (p *merchantsParser) readKey(ending, value string) (signing.Key, error) {
+func (p *parser) readKey(ending, value string) (signing.Key, error) {
 	switch ending {
 	case "_file":
 		path := value

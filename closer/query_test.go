@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-func TestAsk(t *testing.T) {
+func TestQuery(t *testing.T) {
 	paid := says("result_code", "SUCCESS", "trade_state", "SUCCESS",
 		"transaction_id", "4200001", "total_fee", "888", "time_end", "20260102030405")
 	unknownAge := func(o *Order) { o.CreatedAt = time.Time{} }
@@ -17,7 +17,7 @@ func TestAsk(t *testing.T) {
 		calls string
 	}
 	inBubble(t, closesAndQueries(nil, replies(paid)), func(c *Config, _ *gateway) { c.Confirm = ConfirmNever }, func(t *testing.T, c *Closer, g *gateway) {
-		if v := c.Ask(t.Context(), order()); v.Class != Failed || v.Code != CodeNotAsked || len(g.seen()) > 0 {
+		if v := c.Query(t.Context(), order()); v.Class != Failed || v.Code != CodeNotAsked || len(g.seen()) > 0 {
 			t.Errorf("with never: %+v", v)
 		}
 	})
@@ -52,7 +52,7 @@ func TestAsk(t *testing.T) {
 				if tt.order != nil {
 					tt.order(&o)
 				}
-				v := c.Ask(t.Context(), o)
+				v := c.Query(t.Context(), o)
 				w := tt.want
 				if v.Class != w.class || v.Code != w.code || v.SafeToReissue != w.safe {
 					t.Errorf("got %v %s safe %v (%s), want %+v", v.Class, v.Code, v.SafeToReissue, v.Message, w)
@@ -66,8 +66,8 @@ func TestAsk(t *testing.T) {
 				if v.Class == Paid && v.Gateway.TransactionID != "4200001" {
 					t.Errorf("paid without its transaction: %+v", v.Gateway)
 				}
-				if v.Message == "" || v.Attempts != len(g.seen()) {
-					t.Errorf("message %q, counted %d calls, the gateway saw %d", v.Message, v.Attempts, len(g.seen()))
+				if v.Message == "" || v.Calls != len(g.seen()) {
+					t.Errorf("message %q, counted %d calls, the gateway saw %d", v.Message, v.Calls, len(g.seen()))
 				}
 			})
 		})

@@ -1,8 +1,8 @@
 package closer
 
-// inquire is one round of an Ask: a query, and no close. It reports false when
+// queryRound is one round of a Query: a query, and no close. It reports false when
 // the query must be repeated after a pause.
-func (r *run) inquire() (Verdict, bool) {
+func (r *run) queryRound() (Verdict, bool) {
 	r.rounds++
 	a, ok := r.exchange(CallQuery)
 	if !ok {
@@ -17,7 +17,7 @@ func (r *run) inquire() (Verdict, bool) {
 		return Verdict{}, false
 	}
 	r.last = decision{} // nobody has closed anything
-	r.lastTrade, r.tradeCode, r.askedAt = t, code, r.lastCall
+	r.lastTrade, r.tradeCode, r.queriedAt = t, code, r.lastCall
 	ruling := r.rule()
 	switch ruling.step {
 	case conclude:
@@ -28,12 +28,12 @@ func (r *run) inquire() (Verdict, bool) {
 		return r.unsettled(code), true
 	}
 	r.saw(Failed, code, reason)
-	return r.verdict(Failed, code, "orderquery says "+code), true
+	return Verdict{Class: Failed, Code: code, Message: "orderquery says " + code}, true
 }
 
 // decideRefusal is what it means that a query was not answered, by the table
 // of the closes but for two classes. Closed and Paid rest on a trade_state,
-// and that is missing. MerchantConfig holds a merchant: about that only closes
+// and that is missing. MerchantRefused holds a merchant: about that only closes
 // decide.
 func decideRefusal(a answer) decision {
 	d := decide(a)
@@ -43,7 +43,7 @@ func decideRefusal(a answer) decision {
 			class: NoAnswer, code: string(FailIncomplete),
 			reason: "the reply to the query has no trade_state",
 		}
-	case MerchantConfig:
+	case MerchantRefused:
 		d.class, d.limit = Temporary, 1
 	}
 	return d

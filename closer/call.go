@@ -1,0 +1,153 @@
+package closer
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/closeorder/closeorder/signing"
+)
+
+// exchange makes one call, and one more for each further key while the
+// gateway says that the signature is wrong. A call that was lost on a
+// connection that had been idle is made again at once, once, on a new one: a
+// gateway closes such connections when it likes. exchange reports false when no
+// call was made before the budget or ctx ended, or ctx ended during it.
+func (r *run) exchange(call Call) (answer, bool) {
+	keys := r.m.Keys
+	first := r.account.firstKey()
+	if first >= len(keys) {
+		first = 0
+	}
+	var a answer
+	repeated := false
+	for i := range keys {
+		n := (first + i) % len(keys)
+		var ok bool
+		if a, ok = r.call(call, n, r.c.client); !ok {
+			return answer{}, false
+		}
+		if !repeated && lostIdle(a, r.pending.Reused) {
+			repeated = true
+			r.lost = r.lost || call == CallClose
+			r.saw(NoAnswer, string(a.failure), fmt.Sprintf("no answer: %v; the connection had been idle: again at once", a.err))
+			if again, ok := r.call(call, n, r.c.fresh); ok {
+				a = again
+			} else if r.ctx.Err() != nil {
+				return answer{}, false
+			}
+		}
+		if badSignature(a) && i < len(keys)-1 {
+			d := decide(a)
+			r.saw(d.class, d.code, d.reason+"; trying the next key")
+			continue
+		}
+		if a.verified && a.failure == "" && !badSignature(a) && n != first {
+			r.account.worked(n)
+		}
+		break
+	}
+	return a, true
+}
+
+// badSignature reports whether the gateway says that our signature is wrong.
+func badSignature(a answer) bool {
+	return a.failure == "" && a.fields["result_code"] != "SUCCESS" && decide(a).badSign
+}
+
+// lostIdle reports whether a call was lost on a connection that had been idle.
+func lostIdle(a answer, reused bool) bool { return reused && a.failure == FailLost }
+
+// call makes one call with the given key.
+func (r *run) call(call Call, key int, client *http.Client) (answer, bool) {
+	if r.calls > 0 {
+		r.observe(0)
+		if _, err := r.account.wait(r.ctx, time.Until(r.pace.deadline)); err != nil {
+			r.starved = r.ctx.Err() == nil
+			return answer{}, false
+		}
+	}
+	slotCtx, cancel := context.WithDeadline(r.ctx, r.pace.deadline)
+	h, err := take(slotCtx, r.hosts, r.moves, time.Now())
+	cancel()
+	if err != nil {
+		r.starved = r.ctx.Err() == nil
+		if r.last.class == 0 {
+			r.last = decision{class: NoAnswer, code: string(FailBusy), reason: "no call slot of the host was free"}
+			r.evidence.Host = h.url
+		}
+		return answer{}, false
+	}
+	if r.calls++; r.calls == 1 {
+		// The wait for a free slot was no try.
+		r.pace.deadline = time.Now().Add(r.c.cfg.Budget)
+	}
+
+	fields := requestFields(r.id, r.m.SignType, newNonce())
+	var doc bytes.Buffer
+	doc.Grow(512)
+	sign := signing.Sign(fields, r.m.Keys[key], r.m.SignType)
+	appendXML(&doc, fields, sign)
+	buf := replyBuffers.Get().(*bytes.Buffer)
+	defer replyBuffers.Put(buf)
+
+	start := time.Now()
+	r.lastCall = start
+	ctx, cancel := context.WithTimeout(r.ctx, r.c.cfg.AttemptTimeout)
+	defer cancel()
+	d := post(ctx, client, h.url+"/pay/"+string(call), r.c.cfg.UserAgent, doc.Bytes(), buf)
+	var a answer
+	if d.failure != "" {
+		a = answer{failure: d.failure, err: d.err}
+	} else {
+		a = checkReply(d.body, call, r.id, r.m.Keys, r.m.SignType)
+	}
+	now := time.Now()
+	took := now.Sub(start)
+
+	interrupted := d.failure != "" && r.ctx.Err() != nil
+	// That a connection was closed which had been idle says nothing of the host:
+	// all of them are when it starts anew.
+	h.leave(a.failure, interrupted || lostIdle(a, d.reused), took, now)
+	r.gather(call, h.host, a)
+	r.pending = &Attempt{
+		Order: r.order, Call: call, Number: r.calls, Host: h.url, Start: start, Duration: took,
+		Reused: d.reused, Status: d.status, Key: key + 1, Reply: shown(a.fields, r.id, sign), Verified: a.verified,
+		Failure: a.failure, Err: a.err, request: fields,
+	}
+	if len(a.fields) == 0 {
+		r.pending.Body = excerpt(d.body)
+	}
+	if interrupted {
+		r.pending.Class, r.pending.Code, r.pending.Failure = Interrupted, CodeInterrupted, ""
+		r.pending.Reason = "the context ended during the call"
+		return answer{}, false
+	}
+	return a, true
+}
+
+// replyBuffers spares an allocation of a few KiB per call.
+var replyBuffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+
+// saw completes the pending attempt with what its answer means.
+func (r *run) saw(c Class, code, reason string) {
+	if r.pending != nil {
+		r.pending.Class, r.pending.Code, r.pending.Reason = c, code, reason
+	}
+}
+
+// observe hands the pending attempt to the observer.
+func (r *run) observe(wait time.Duration) {
+	if r.pending == nil {
+		return
+	}
+	a := *r.pending
+	r.pending = nil
+	a.Wait = wait
+	if r.c.cfg.Observe != nil {
+		r.c.cfg.Observe(r.ctx, a)
+	}
+}
