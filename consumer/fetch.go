@@ -24,7 +24,7 @@ const (
 type fetcher struct {
 	cluster   *cluster
 	partition *partition
-	take      func(*task)
+	take      func(*request)
 	// moved is called when the watermark has moved without a task: offsets
 	// that hold no record were counted as finished.
 	moved   func(*partition)
@@ -181,7 +181,7 @@ func (f *fetcher) fetch(ctx context.Context, offset int64) (next int64, err erro
 // returns where to go on: behind them, and behind what is no record of ours
 // (transaction markers, batches that compaction has emptied). All records are
 // read, also after an error, so that kafka-go gets its buffers back.
-func (f *fetcher) read(records kafka.RecordReader, offset int64) (tasks []*task, next int64, err error) {
+func (f *fetcher) read(records kafka.RecordReader, offset int64) (tasks []*request, next int64, err error) {
 	next = offset
 	batches := []protocol.RecordReader{records}
 	if stream, ok := records.(*protocol.RecordStream); ok {
@@ -224,7 +224,7 @@ func (f *fetcher) read(records kafka.RecordReader, offset int64) (tasks []*task,
 }
 
 // copy takes a record out of kafka-go's buffers.
-func (f *fetcher) copy(r *kafka.Record) (*task, error) {
+func (f *fetcher) copy(r *kafka.Record) (*request, error) {
 	key, keyErr := protocol.ReadAll(r.Key)
 	value, valueErr := protocol.ReadAll(r.Value)
 	if r.Key != nil {
@@ -236,7 +236,7 @@ func (f *fetcher) copy(r *kafka.Record) (*task, error) {
 	if err := errors.Join(keyErr, valueErr); err != nil {
 		return nil, err
 	}
-	t := &task{
+	t := &request{
 		partition: f.partition, offset: r.Offset, time: r.Time,
 		msg:    events.Message{Key: key, Value: value},
 		source: events.Source{Topic: f.partition.topic, Partition: f.partition.id, Offset: r.Offset},

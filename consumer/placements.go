@@ -88,8 +88,8 @@ func (p *placements) count(partitions int) {
 
 // look looks at a request, as far as there is time. A retry stands where its
 // request does, and a replay where the order service had put it once.
-func (p *placements) look(t *task) {
-	if t.partition.topic != p.topic || t.req.Replay > 0 {
+func (p *placements) look(r *request) {
+	if r.partition.topic != p.topic || r.req.Replay > 0 {
 		return
 	}
 	p.mu.Lock()
@@ -106,8 +106,8 @@ func (p *placements) look(t *task) {
 		p.passing = passOver
 		return
 	}
-	p.lookAtOrder(t, now)
-	if len(t.msg.Key) == 0 || !p.keys.add(maphash.Bytes(p.seed, t.msg.Key), t.msg.Key, t.source.Partition) {
+	p.lookAtOrder(r, now)
+	if len(r.msg.Key) == 0 || !p.keys.add(maphash.Bytes(p.seed, r.msg.Key), r.msg.Key, r.source.Partition) {
 		return
 	}
 	j := judge(p.keys.seen, p.partitions)
@@ -116,8 +116,8 @@ func (p *placements) look(t *task) {
 	}
 }
 
-func (p *placements) lookAtOrder(t *task, now time.Time) {
-	o := t.req.Order()
+func (p *placements) lookAtOrder(r *request, now time.Time) {
+	o := r.req.Order()
 	if o.OutTradeNo == "" {
 		return
 	}
@@ -126,12 +126,12 @@ func (p *placements) lookAtOrder(t *task, now time.Time) {
 	}
 	hash := maphash.Comparable(p.seed, o)
 	slot := &p.orders[hash%orderSlots]
-	if before := slot.source; slot.order == hash && before.Topic != "" && before.Partition != t.source.Partition && p.mayTell(astray, now) {
-		p.log.WithFields(t.fields()).WithFields(logrus.Fields{"other_partition": before.Partition, "other_offset": before.Offset}).
+	if before := slot.source; slot.order == hash && before.Topic != "" && before.Partition != r.source.Partition && p.mayTell(astray, now) {
+		p.log.WithFields(r.fields()).WithFields(logrus.Fields{"other_partition": before.Partition, "other_offset": before.Offset}).
 			Warn("two requests of one order stand in two partitions: " + sideBySide +
 				". Their producers use different partitioners, or keys that are not the order's, or none, or partitions were added in between; what to set is said in docs/contract.md, topics and keys")
 	}
-	*slot = sighting{hash, t.source}
+	*slot = sighting{hash, r.source}
 }
 
 const sideBySide = "such requests may run side by side in two workers; closing stays safe, the order of their outcomes does not"

@@ -12,23 +12,23 @@ import (
 type adapter struct{ closer *closer.Closer }
 
 // Close implements consumer.Closer.
-func (a adapter) Close(ctx context.Context, r events.Request, tried bool) consumer.Answer {
-	return answer(a.closer.Close(ctx, order(r, tried)))
+func (a adapter) Close(ctx context.Context, r events.Request, tried bool) consumer.Verdict {
+	return verdict(a.closer.Close(ctx, order(r, tried)))
 }
 
-// Ask implements consumer.Closer.
-func (a adapter) Ask(ctx context.Context, r events.Request, tried bool) consumer.Answer {
-	return answer(a.closer.Ask(ctx, order(r, tried)))
+// Query implements consumer.Closer.
+func (a adapter) Query(ctx context.Context, r events.Request, tried bool) consumer.Verdict {
+	return verdict(a.closer.Ask(ctx, order(r, tried)))
 }
 
 // Refuse implements consumer.Closer.
-func (a adapter) Refuse(r events.Request) (consumer.Answer, bool) {
+func (a adapter) Refuse(r events.Request) (consumer.Verdict, bool) {
 	v, refused := a.closer.Refuse(order(r, false))
-	return answer(v), refused
+	return verdict(v), refused
 }
 
-// Alive implements consumer.Closer.
-func (a adapter) Alive(ctx context.Context, r events.Request) bool {
+// Probe implements consumer.Closer.
+func (a adapter) Probe(ctx context.Context, r events.Request) bool {
 	return a.closer.Probe(ctx, order(r, false))
 }
 
@@ -39,36 +39,36 @@ func order(r events.Request, tried bool) closer.Order {
 	}
 }
 
-var dispositions = map[closer.Class]consumer.Disposition{
+var classes = map[closer.Class]consumer.Class{
 	closer.Closed:         consumer.Closed,
 	closer.Paid:           consumer.Paid,
 	closer.Failed:         consumer.Failed,
-	closer.Temporary:      consumer.Later,
-	closer.MerchantConfig: consumer.Held,
-	closer.NoAnswer:       consumer.Unanswered,
+	closer.Temporary:      consumer.Temporary,
+	closer.MerchantConfig: consumer.MerchantRefused,
+	closer.NoAnswer:       consumer.NoAnswer,
 	closer.Interrupted:    consumer.Interrupted,
 }
 
-func answer(v closer.Verdict) consumer.Answer {
-	d, unproven := dispositions[v.Class], v.Unsigned
-	if f := closer.Failure(v.Code); d == consumer.Unanswered && !f.HostDown() && f != closer.FailBusy {
+func verdict(v closer.Verdict) consumer.Verdict {
+	w := consumer.Verdict{
+		Class: classes[v.Class], Code: v.Code, Message: v.Message,
+		SafeToReissue: v.SafeToReissue, ConfirmedBy: v.ConfirmedBy,
+		Calls: v.Attempts, LastCall: v.LastCall, RetryAfter: v.RetryAfter,
+		Starved: v.Starved, Unsigned: v.Unsigned, Unworkable: v.Unworkable,
+		Scope: consumer.Scope(v.Hold),
+	}
+	if f := closer.Failure(v.Code); v.Class == closer.NoAnswer && !f.HostDown() && f != closer.FailBusy {
 		// The host did answer, with something that proves nothing (a forged
 		// signature, say): no outage, and no reason to wait for ever.
-		d, unproven = consumer.Later, true
+		w.Class, w.Unsigned = consumer.Temporary, true
 	}
-	a := consumer.Answer{
-		Disposition: d, Code: v.Code, Message: v.Message,
-		SafeToReissue: v.SafeToReissue, ConfirmedBy: v.ConfirmedBy,
-		Attempts: v.Attempts, LastCall: v.LastCall, RetryAfter: v.RetryAfter, NoTry: v.Starved, Unproven: unproven, Unworkable: v.Unworkable,
-		Scope: consumer.Scope{MchID: v.Hold.MchID, AppID: v.Hold.AppID, SubMchID: v.Hold.SubMchID},
-	}
-	if v.Gateway != (closer.Evidence{}) {
-		a.Gateway = &events.Gateway{
-			Host: v.Gateway.Host, ReturnCode: v.Gateway.ReturnCode, ReturnMsg: v.Gateway.ReturnMsg,
-			ResultCode: v.Gateway.ResultCode, ErrCode: v.Gateway.ErrCode, ErrCodeDes: v.Gateway.ErrCodeDes,
-			TradeState: v.Gateway.TradeState, TransactionID: v.Gateway.TransactionID,
-			TotalFee: v.Gateway.TotalFee, TimeEnd: v.Gateway.TimeEnd,
+	if g := v.Gateway; g != (closer.Evidence{}) {
+		w.Gateway = &events.Gateway{
+			Host: g.Host, ReturnCode: g.ReturnCode, ReturnMsg: g.ReturnMsg,
+			ResultCode: g.ResultCode, ErrCode: g.ErrCode, ErrCodeDes: g.ErrCodeDes,
+			TradeState: g.TradeState, TransactionID: g.TransactionID,
+			TotalFee: g.TotalFee, TimeEnd: g.TimeEnd,
 		}
 	}
-	return a
+	return w
 }
