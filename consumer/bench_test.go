@@ -23,7 +23,7 @@ func (i instant) Query(ctx context.Context, r events.Request, tried bool) consum
 	return i.Close(ctx, r, tried)
 }
 func (instant) Refuse(events.Request) (consumer.Verdict, bool) { return consumer.Verdict{}, false }
-func (instant) Probe(context.Context, events.Request) bool    { return true }
+func (instant) Probe(context.Context, events.Request) bool     { return true }
 
 // BenchmarkWorker is the whole way of a request over TCP: embedded broker,
 // fetch, outcome, commit. One operation is one request.

@@ -258,7 +258,7 @@ type closing struct {
 	takes  time.Duration
 	answer func(r events.Request) consumer.Verdict
 	asked  func(r events.Request) consumer.Verdict // nil: the order is open
-	alive  func() bool                            // nil: it is
+	alive  func() bool                             // nil: it is
 
 	mu       sync.Mutex
 	calls    []string

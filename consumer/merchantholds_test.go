@@ -14,7 +14,9 @@ import (
 func TestHolds(t *testing.T) {
 	const rest = 2 * probeEvery
 	all, sub := Scope{MchID: "m"}, Scope{MchID: "m", SubMchID: "s"}
-	refuse := func(h *merchantHolds, t *request, s Scope) { h.refused(t, Verdict{Code: "NOAUTH", Scope: s}, time.Now()) }
+	refuse := func(h *merchantHolds, t *request, s Scope) {
+		h.refused(t, Verdict{Code: "NOAUTH", Scope: s}, time.Now())
+	}
 	waits := func(s Scope) *request {
 		r := taskOf(events.Request{MchID: s.MchID, SubMchID: s.SubMchID})
 		r.waits = s
