@@ -2,7 +2,6 @@ package consumer
 
 import (
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/closeorder/closeorder/events"
@@ -123,42 +122,4 @@ func (w *Worker) warnOfClock(r *request) {
 	}
 	w.log.WithFields(r.fields()).WithField("ahead", by.Round(time.Second)).
 		Warn("order_created_at is ahead of this worker's clock: the order counts as just created; look at the order service's clock and time zone (+08:00 is not Z), then at this host's; told once a minute for each mch_id")
-}
-
-// news says when something about a merchant may be told again, so that one that
-// keeps happening does not fill the log. The zero value is ready. It is safe for
-// concurrent use.
-type news struct {
-	mu   sync.Mutex
-	last map[string]time.Time
-}
-
-const (
-	newsEvery = time.Minute
-	// mostNews bounds the merchants that are remembered, as order services name
-	// them. What comes on top waits for the minute of another.
-	mostNews = 1000
-)
-
-func (n *news) due(mchID string, now time.Time) bool {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if last, known := n.last[mchID]; known && now.Sub(last) < newsEvery {
-		return false
-	}
-	if len(n.last) >= mostNews {
-		for id, last := range n.last {
-			if now.Sub(last) >= newsEvery {
-				delete(n.last, id)
-			}
-		}
-		if len(n.last) >= mostNews {
-			return false
-		}
-	}
-	if n.last == nil {
-		n.last = make(map[string]time.Time)
-	}
-	n.last[mchID] = now
-	return true
 }

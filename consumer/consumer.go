@@ -154,6 +154,7 @@ func New(cfg Config) (*Worker, error) {
 	return &Worker{
 		closer: cfg.Closer, topics: cfg.Topics, grace: cfg.Grace, rebalanceTimeout: cfg.RebalanceTimeout,
 		minOrderAge: cfg.MinOrderAge, retries: cfg.Topics.Retries, log: cfg.Log, now: cfg.Now, cfg: cfg,
+		clockNews: news{every: time.Minute},
 	}, nil
 }
 

@@ -70,28 +70,6 @@ const (
 	isUnclear              // its prober may be a bad order: another one probes
 )
 
-// newsOf says what a verdict shows of its merchant. A query says nothing of what
-// closes are refused for, and an unsigned reply nothing at all. blamed is the
-// order of a request that was refused where others are served, see
-// merchantHolds.blames: a further refusal says nothing of its merchant.
-func newsOf(v Verdict, found finding, expired, blamed bool) merchantNews {
-	switch v.Class {
-	case Interrupted:
-		return noNews
-	case MerchantRefused:
-		if blamed {
-			return noNews
-		}
-		return isRefused
-	case NoAnswer:
-		return map[finding]merchantNews{itIsTheOrder: isHeard, itIsTheMerchant: isSilent, nobodyKnows: isUnclear}[found]
-	}
-	if v.Calls == 0 || expired || v.Unsigned {
-		return noNews
-	}
-	return isServed
-}
-
 // turn is what the turn of a request came to, in a word.
 type turn int
 
@@ -108,37 +86,49 @@ const (
 	tried                      // it had its try, and the answer is not for good
 )
 
-// turnOf reads a verdict.
-func turnOf(v Verdict, found finding, expired, blamed bool) turn {
+// read says what the turn of a request came to, and what that shows of its
+// merchant. A query says nothing of what closes are refused for, and an unsigned
+// reply nothing at all. blamed is one whose order was refused where others are
+// served, see merchantHolds.blames.
+func read(v Verdict, found finding, expired, blamed bool) (turn, merchantNews) {
+	works := isServed
+	if v.Calls == 0 || expired || v.Unsigned {
+		works = noNews
+	}
 	switch v.Class {
 	case Closed, Paid:
-		return proven
+		return proven, works
 	case Failed:
-		return hopeless
+		return hopeless, works
 	case Interrupted:
-		return cutShort
+		return cutShort, noNews
 	case MerchantRefused:
-		if !blamed {
-			return away
+		if blamed {
+			return tried, noNews
 		}
+		return away, isRefused
 	case NoAnswer:
-		switch {
-		case found == itIsTheMerchant && !expired:
-			return away
-		case found != itIsTheMerchant && found != itIsTheOrder:
-			return cutShort
-		case v.Starved:
-			return starved
+		switch found {
+		case foundNothing, itIsTheGateway:
+			return cutShort, noNews
+		case nobodyKnows:
+			return cutShort, isUnclear
+		case itIsTheMerchant:
+			if works = isSilent; !expired {
+				return away, works
+			}
+		case itIsTheOrder:
+			works = isHeard
 		}
-	case Temporary:
-		switch {
-		case v.Calls == 0:
-			return uncalled
-		case v.Starved:
-			return starved
+	default:
+		if v.Calls == 0 {
+			return uncalled, noNews
 		}
 	}
-	return tried
+	if v.Starved {
+		return starved, works
+	}
+	return tried, works
 }
 
 // circumstances are all that the decision about a request depends on.

@@ -66,7 +66,8 @@ func TestWhatAVerdictIsEvidenceOf(t *testing.T) {
 		{sentence: "no answer, without a call", v: Verdict{Class: NoAnswer}, gateway: unused, turn: cutShort},
 		{sentence: "interrupted", v: Verdict{Class: Interrupted, Calls: 1}, gateway: unused, turn: cutShort},
 	} {
-		gateway, merchant, turn := c.v.evidence(), newsOf(c.v, c.found, c.expired, c.blamed), turnOf(c.v, c.found, c.expired, c.blamed)
+		gateway := c.v.evidence()
+		turn, merchant := read(c.v, c.found, c.expired, c.blamed)
 		if gateway != c.gateway || merchant != c.merchant || turn != c.turn {
 			t.Errorf("%s (%s): gateway %s, merchant %s, %s; want %s, %s, %s", c.sentence, findingWords[c.found],
 				evidenceWords[gateway], newsWords[merchant], turnWords[turn], evidenceWords[c.gateway], newsWords[c.merchant], turnWords[c.turn])

@@ -103,56 +103,48 @@ func (l *lanes) queue(ln *lane) {
 	}
 }
 
-// pump starts what can start.
+// pump starts what can start: what needs no call, then calls.
 func (l *lanes) pump() {
-	l.pumpNoCall()
-	l.pumpCalls()
-}
-
-func (l *lanes) pumpCalls() {
-	if l.ready.len() == 0 || l.inFlight >= l.slots || l.unpublished >= l.maxUnpublished || !l.leaseValid(time.Now()) {
-		return
-	}
-	for l.inFlight < l.slots && l.ready.len() > 0 {
-		ln := l.ready.first()
-		r := ln.requests.first()
-		switch r.partition.standing {
-		case paused:
-			l.ready.pop()
-			r.partition.parked = append(r.partition.parked, ln)
-		case running:
-			p, ok := l.breaker.admit(l.inFlight)
-			if !ok {
-				return
-			}
-			l.ready.pop()
-			ln.busy = true
-			l.inFlight++
-			r.partition.inFlight++
-			ctx := r.partition.calls
-			l.calls.Go(func() { l.turn(ctx, r, p) })
-		}
-	}
-}
-
-// pumpNoCall settles what can be settled without a call.
-func (l *lanes) pumpNoCall() {
-	if l.noCall.len() == 0 || !l.leaseValid(time.Now()) {
+	if l.noCall.len()+l.ready.len() == 0 || !l.leaseValid(time.Now()) {
 		return
 	}
 	for l.noCall.len() > 0 && l.looking+l.unpublished < l.maxUnpublished {
-		ln := l.noCall.pop()
-		r := ln.requests.first()
-		switch r.partition.standing {
-		case paused:
-			r.partition.parked = append(r.partition.parked, ln)
-		case running:
-			ln.busy = true
+		if r, ok := l.first(&l.noCall); ok {
 			l.looking++
-			r.partition.inFlight++
-			l.calls.Go(func() { l.looked(r, l.withoutCall(r)) })
+			l.start(&l.noCall, func(context.Context) { l.looked(r, l.withoutCall(r)) })
 		}
 	}
+	for l.ready.len() > 0 && l.inFlight < l.slots && l.unpublished < l.maxUnpublished {
+		if r, ok := l.first(&l.ready); ok {
+			p, admitted := l.breaker.admit(l.inFlight)
+			if !admitted {
+				return
+			}
+			l.inFlight++
+			l.start(&l.ready, func(ctx context.Context) { l.turn(ctx, r, p) })
+		}
+	}
+}
+
+// first is the request whose turn it is in a queue. Where its partition is paused
+// its lane is parked, and there is none.
+func (l *lanes) first(q *queue[*lane]) (r *request, ok bool) {
+	r = q.first().requests.first()
+	if r.partition.standing == paused {
+		r.partition.parked = append(r.partition.parked, q.pop())
+		return nil, false
+	}
+	return r, true
+}
+
+// start gives the first request of a queue its turn.
+func (l *lanes) start(q *queue[*lane], turn func(context.Context)) {
+	ln := q.pop()
+	ln.busy = true
+	p := ln.requests.first().partition
+	p.inFlight++
+	ctx := p.calls
+	l.calls.Go(func() { turn(ctx) })
 }
 
 // looked ends a call of withoutCall.

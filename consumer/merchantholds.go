@@ -183,12 +183,11 @@ func (h *merchantHolds) refused(r *request, v Verdict, now time.Time) {
 		return
 	}
 	log := h.log.WithFields(v.Scope.fields()).WithFields(logrus.Fields{"code": v.Code, "message": v.Message})
-	if g := v.Gateway; g != nil {
-		for field, words := range map[string]string{"return_msg": g.ReturnMsg, "err_code_des": g.ErrCodeDes} {
-			if words != "" {
-				log = log.WithField(field, words)
-			}
-		}
+	if g := v.Gateway; g != nil && g.ReturnMsg != "" {
+		log = log.WithField("return_msg", g.ReturnMsg)
+	}
+	if g := v.Gateway; g != nil && g.ErrCodeDes != "" {
+		log = log.WithField("err_code_des", g.ErrCodeDes)
 	}
 	log.Error("the gateway refuses this merchant: its requests wait, mend its configuration; nothing is failed for it")
 }
@@ -329,7 +328,7 @@ func (h *merchantHolds) probes(r *request) bool {
 // leave ends r's time as a prober.
 func (h *merchantHolds) leave(r *request) {
 	if !r.probes {
-		return
+		return // as nearly all
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -379,15 +378,10 @@ func (h *merchantHolds) mayProbe(r *request) bool {
 func (h *merchantHolds) waitsIn(p *partition) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if _, known := h.places[p]; known {
-		return
+	if _, known := h.places[p]; !known {
+		maps.DeleteFunc(h.places, func(p *partition, _ struct{}) bool { return p.owned.Err() != nil })
+		h.places[p] = struct{}{}
 	}
-	for other := range h.places {
-		if other.owned.Err() != nil {
-			delete(h.places, other)
-		}
-	}
-	h.places[p] = struct{}{}
 }
 
 // waiting returns the partitions with requests that may wait in memory.
@@ -408,33 +402,36 @@ func (s Scope) fields() logrus.Fields {
 	return f
 }
 
+// waitsForWords are what a retry record says of a scope: whether it names an
+// appid, and a sub_mch_id.
+var waitsForWords = map[[2]bool]string{
+	{false, false}: events.WaitsForMerchant,
+	{true, false}:  events.WaitsForAppID,
+	{false, true}:  events.WaitsForSubMerchant,
+	{true, true}:   events.WaitsForBoth,
+}
+
 // waitsFor names the fields of a request that make up a scope which covers it,
 // for its retry record.
 func (s Scope) waitsFor() string {
-	switch {
-	case s.MchID == "":
+	if s.MchID == "" {
 		return ""
-	case s.AppID != "" && s.SubMchID != "":
-		return events.WaitsForBoth
-	case s.AppID != "":
-		return events.WaitsForAppID
-	case s.SubMchID != "":
-		return events.WaitsForSubMerchant
 	}
-	return events.WaitsForMerchant
+	return waitsForWords[[2]bool{s.AppID != "", s.SubMchID != ""}]
 }
 
 // scopeOf is the scope that a retry record names, of its request.
-func scopeOf(waitsFor string, r events.Request) Scope {
-	switch waitsFor {
-	case events.WaitsForMerchant:
-		return Scope{MchID: r.MchID}
-	case events.WaitsForAppID:
-		return Scope{MchID: r.MchID, AppID: r.AppID}
-	case events.WaitsForSubMerchant:
-		return Scope{MchID: r.MchID, SubMchID: r.SubMchID}
-	case events.WaitsForBoth:
-		return Scope{r.MchID, r.AppID, r.SubMchID}
+func scopeOf(waitsFor string, r events.Request) (s Scope) {
+	for names, word := range waitsForWords {
+		if word == waitsFor {
+			s.MchID = r.MchID
+			if names[0] {
+				s.AppID = r.AppID
+			}
+			if names[1] {
+				s.SubMchID = r.SubMchID
+			}
+		}
 	}
-	return Scope{}
+	return s
 }

@@ -139,11 +139,12 @@ func (w *Worker) call(ctx context.Context, r *request, p permit) circumstances {
 	r.calls += v.Calls
 	found := p.giveBack(ctx, req, v.evidence(), v.LastCall)
 	blamed := v.Class == MerchantRefused && w.holds.blames(r, v.Scope)
-	w.resume(w.holds.learn(r, v, newsOf(v, found, r.expired, blamed), time.Now()))
+	came, news := read(v, found, r.expired, blamed)
+	w.resume(w.holds.learn(r, v, news, time.Now()))
 	if found == itIsTheMerchant {
 		v.Scope = Scope{MchID: r.req.MchID}
 	}
-	return circumstances{turn: turnOf(v, found, r.expired, blamed), verdict: v}
+	return circumstances{turn: came, verdict: v}
 }
 
 // circumstances completes c with what is known of r.

@@ -1,7 +1,6 @@
 package consumer
 
 import (
-	"cmp"
 	"fmt"
 	"hash/maphash"
 	"math"
@@ -33,7 +32,7 @@ type placements struct {
 	seed       maphash.Seed
 	orders     []sighting
 	keys       recentKeys
-	told       map[kind]time.Time
+	told       news
 }
 
 const (
@@ -49,14 +48,14 @@ const (
 )
 
 // kind is what is told.
-type kind int
+type kind string
 
 const (
-	nothing kind = iota
-	astray       // an order in two partitions
-	mixed        // keys of more than one partitioner
-	unknown      // keys that no partitioner that is known has placed
-	grown        // keys from before partitions were added
+	nothing kind = ""
+	astray  kind = "an order in two partitions"
+	mixed   kind = "keys of more than one partitioner"
+	unknown kind = "keys that no partitioner that is known has placed"
+	grown   kind = "keys from before partitions were added"
 )
 
 // sighting is where an order was seen last.
@@ -68,7 +67,7 @@ type sighting struct {
 func newPlacements(topic string, log logrus.FieldLogger) *placements {
 	return &placements{
 		topic: topic, log: log, looks: rate.NewLimiter(looksPerSecond, looksAtOnce),
-		seed: maphash.MakeSeed(), told: make(map[kind]time.Time),
+		seed: maphash.MakeSeed(), told: news{every: tellAgain},
 	}
 }
 
@@ -111,7 +110,7 @@ func (p *placements) look(r *request) {
 		return
 	}
 	j := judge(p.keys.seen, p.partitions)
-	if j.kind != nothing && p.mayTell(j.kind, now) {
+	if j.kind != nothing && p.told.due(string(j.kind), now) {
 		j.tell(p.log.WithFields(logrus.Fields{"topic": p.topic, "partitions": p.partitions}))
 	}
 }
@@ -126,7 +125,7 @@ func (p *placements) lookAtOrder(r *request, now time.Time) {
 	}
 	hash := maphash.Comparable(p.seed, o)
 	slot := &p.orders[hash%orderSlots]
-	if before := slot.source; slot.order == hash && before.Topic != "" && before.Partition != r.source.Partition && p.mayTell(astray, now) {
+	if before := slot.source; slot.order == hash && before.Topic != "" && before.Partition != r.source.Partition && p.told.due(string(astray), now) {
 		p.log.WithFields(r.fields()).WithFields(logrus.Fields{"other_partition": before.Partition, "other_offset": before.Offset}).
 			Warn("two requests of one order stand in two partitions: " + sideBySide +
 				". Their producers use different partitioners, or keys that are not the order's, or none, or partitions were added in between; what to set is said in docs/contract.md, topics and keys")
@@ -135,15 +134,6 @@ func (p *placements) lookAtOrder(r *request, now time.Time) {
 }
 
 const sideBySide = "such requests may run side by side in two workers; closing stays safe, the order of their outcomes does not"
-
-// mayTell says whether a kind is to be told now, and that it was.
-func (p *placements) mayTell(k kind, now time.Time) bool {
-	if last, told := p.told[k]; told && now.Sub(last) < tellAgain {
-		return false
-	}
-	p.told[k] = now
-	return true
-}
 
 // recentKeys remembers the last keys that were seen, each once: a hot key says no
 // more than another.
@@ -318,11 +308,11 @@ func leastChance(keys []sighted, partitions int) (best found, ok bool) {
 	least := 0.0 // of the best, by key
 	try := func(by *partitioner, of int, sample []sighted) (all bool) {
 		n := matches(by, of, sample)
-		share := float64(n) / float64(len(sample))
-		d := divergence(share, 1/float64(of))
+		share, chance := float64(n)/float64(len(sample)), 1/float64(of)
+		d := divergence(share, chance)
 		// Numbers in a row and a simple hash have something in common when they
 		// are divided by little: what is old must be at least half of it.
-		if of != partitions && share < half(of) {
+		if share <= chance || of != partitions && share < half(of) {
 			return false
 		}
 		if d > least && d*float64(len(sample)) >= need {
@@ -387,15 +377,7 @@ func thin(keys []sighted, most int) []sighted {
 // divergence bounds luck: that of n independent events with probability chance
 // a share as high as this happens, or for a share below chance one as low, is
 // at most exp(-n*divergence) likely (Chernoff, in the form of Hoeffding 1963).
-// It is 0 for a share that is not above chance.
 func divergence(share, chance float64) float64 {
-	if share <= chance {
-		return 0
-	}
-	return relative(share, chance)
-}
-
-func relative(share, chance float64) float64 {
 	d := 0.0
 	if share > 0 {
 		d += share * math.Log(share/chance)
@@ -416,12 +398,12 @@ func surelyUnknown(keys []sighted, partitions int) bool {
 		}
 	}
 	n, most := float64(len(keys)), half(partitions)
-	if n*relative(most, 1/float64(partitions)) >= needed(partitions) {
+	if n*divergence(most, 1/float64(partitions)) >= needed(partitions) {
 		return true
 	}
 	for _, by := range partitioners {
 		share := float64(matches(by, partitions, keys)) / n
-		if share >= most || n*relative(share, most) < math.Log(1000) {
+		if share >= most || n*divergence(share, most) < math.Log(1000) {
 			return false
 		}
 	}
@@ -466,13 +448,12 @@ func (j judgement) text() string {
 	return fmt.Sprintf("of %d keys %s", j.keys, strings.Join(parts, ", "))
 }
 
-func (j judgement) remedies() []string {
-	var all []string
+func (j judgement) remedies() (all []string) {
 	for _, f := range j.found {
-		if f.by.remedy != "" && !slices.Contains(all, f.by.remedy) {
+		if f.by.remedy != "" {
 			all = append(all, f.by.remedy)
 		}
 	}
-	slices.SortFunc(all, cmp.Compare)
-	return all
+	slices.Sort(all)
+	return slices.Compact(all)
 }

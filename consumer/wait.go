@@ -2,6 +2,7 @@ package consumer
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/closeorder/closeorder/events"
@@ -19,24 +20,28 @@ func (w *Worker) await(r *request, pause time.Duration) {
 	waits := r.waits // r may be another's once the timer has begun
 	r.partition.after(pause, r, w.enter)
 	if w.holds.works(waits) { // since a moment ago, and may have missed it
-		w.wake(r.partition, waits)
+		w.resume([]Scope{waits})
 	}
 }
 
 // resume wakes the requests that wait for scopes whose holds were lifted. Rates
 // and slots apply to them as to any request.
 func (w *Worker) resume(lifted []Scope) {
-	for _, scope := range lifted {
-		for _, p := range w.holds.waiting() {
-			w.wake(p, scope)
-		}
+	if len(lifted) > 0 {
+		w.wake(func(r *request) bool { return slices.Contains(lifted, r.waits) })
 	}
 }
 
-func (w *Worker) wake(p *partition, scope Scope) {
-	for _, r := range p.wake(func(r *request) bool { return r.waits == scope }) {
-		w.enter(r)
+// wake lets those enter who wait for their merchant and whom wanted says yes to,
+// and says whether there was one.
+func (w *Worker) wake(wanted func(*request) bool) (woken bool) {
+	for _, p := range w.holds.waiting() {
+		for _, r := range p.wake(wanted) {
+			woken = true
+			w.enter(r)
+		}
 	}
+	return woken
 }
 
 // succeedProbers lets one who waits probe where nobody does: the prober went
@@ -51,21 +56,14 @@ func (w *Worker) succeedProbers(ctx context.Context) {
 
 // succeed wakes one who waits for each of the scopes, and is not of the order
 // not. It says whether there was one.
-func (w *Worker) succeed(vacant map[Scope]bool, not events.Order) (succeeded bool) {
-	next := func(r *request) bool {
+func (w *Worker) succeed(vacant map[Scope]bool, not events.Order) bool {
+	return w.wake(func(r *request) bool {
 		if !vacant[r.waits] || r.req.Order() == not || !w.holds.mayProbe(r) {
 			return false
 		}
 		delete(vacant, r.waits)
 		return true
-	}
-	for _, p := range w.holds.waiting() {
-		for _, r := range p.wake(next) {
-			succeeded = true
-			w.enter(r)
-		}
-	}
-	return succeeded
+	})
 }
 
 // handOver lets another order probe where r's alone was refused, and returns
