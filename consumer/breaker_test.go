@@ -211,6 +211,26 @@ func TestGate(t *testing.T) {
 				t.Error("no further probe")
 			}
 		},
+		"what a call from before it opened comes to is old news": func(t *testing.T, b *gatewayBreaker) {
+			early, _ := b.admit(0)
+			late, _ := b.admit(0)
+			lost(t, b, 1, dead)
+			early.answered(t.Context(), events.Request{})
+			blocks(t, b)
+			time.Sleep(probeEvery + time.Second)
+			trial, _ := b.admit(0)
+			trial.answered(t.Context(), events.Request{})
+			late.over(unanswered)
+			passes(t, b)
+		},
+		"it lets a call through again exactly after its time": func(t *testing.T, b *gatewayBreaker) {
+			p, _ := b.admit(0)
+			p.without(t.Context(), one, time.Time{}, dead)
+			time.Sleep(probeEvery - time.Millisecond)
+			blocks(t, b)
+			time.Sleep(time.Millisecond)
+			passes(t, b)
+		},
 		"after an outage each answer makes room for one more call": func(t *testing.T, b *gatewayBreaker) {
 			p, _ := b.admit(0)
 			p.without(t.Context(), one, time.Time{}, dead)

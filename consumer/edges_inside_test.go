@@ -11,8 +11,8 @@ import (
 	"github.com/closeorder/closeorder/events"
 )
 
-// taskOf is a task in a partition of its own.
-func taskOf(r events.Request) *request {
+// requestOf is a request in a partition of its own.
+func requestOf(r events.Request) *request {
 	return &request{partition: newPartition(context.Background(), place{"requests", 0}), req: r, taken: time.Now()}
 }
 
@@ -21,7 +21,7 @@ func TestAMerchantHeldForTwoReasonsIsStillProbed(t *testing.T) {
 		h := newMerchantHolds(silent())
 		r := events.Request{MchID: "m", SubMchID: "s", OutTradeNo: "T1"}
 		for _, scope := range []Scope{{MchID: "m"}, {MchID: "m", SubMchID: "s"}} {
-			refused := taskOf(r)
+			refused := requestOf(r)
 			h.refused(refused, Verdict{Code: "NOAUTH", Scope: scope}, time.Now())
 			h.leave(refused) // it had to make room
 			time.Sleep(3 * time.Second)
@@ -29,7 +29,7 @@ func TestAMerchantHeldForTwoReasonsIsStillProbed(t *testing.T) {
 		probes := 0
 		for range 3600 { // a request of the merchant every second
 			time.Sleep(time.Second)
-			next := taskOf(r)
+			next := requestOf(r)
 			if _, _, held := h.held(next, time.Now()); !held {
 				probes++
 				h.leave(next)
@@ -110,7 +110,7 @@ func TestHoldsAreBoundedAndForgotten(t *testing.T) {
 	h, now := newMerchantHolds(silent()), time.Now()
 	refuse := func(i int, now time.Time) {
 		r := events.Request{MchID: "m", SubMchID: fmt.Sprint(i)}
-		probe := taskOf(r)
+		probe := requestOf(r)
 		h.refused(probe, Verdict{Code: "NOAUTH", Scope: Scope{MchID: "m", SubMchID: r.SubMchID}}, now)
 		h.leave(probe)
 	}
@@ -136,8 +136,8 @@ func TestHoldsAreBoundedAndForgotten(t *testing.T) {
 func TestHoldsOfSilence(t *testing.T) {
 	h, now := newMerchantHolds(silent()), time.Now()
 	r := events.Request{MchID: "m", OutTradeNo: "T1"}
-	held := func() bool { _, _, held := h.held(taskOf(r), now); return held }
-	h.unanswered(taskOf(r), now)
+	held := func() bool { _, _, held := h.held(requestOf(r), now); return held }
+	h.unanswered(requestOf(r), now)
 	if !held() {
 		t.Error("a merchant for which nobody answers is not held")
 	}
@@ -145,7 +145,7 @@ func TestHoldsOfSilence(t *testing.T) {
 	if held() {
 		t.Error("it is held although its probe is answered")
 	}
-	h.refused(taskOf(r), Verdict{Code: "NOAUTH", Scope: Scope{MchID: "m"}}, now)
+	h.refused(requestOf(r), Verdict{Code: "NOAUTH", Scope: Scope{MchID: "m"}}, now)
 	h.heard("m", now)
 	if !held() {
 		t.Error("an answered probe lifts the hold of a merchant that is refused")

@@ -123,13 +123,13 @@ func TestAPublicationThatIsFencedOffLeavesItsOffsetOpen(t *testing.T) {
 	w.lanes = newLanes(1, nil, nil, silent())
 	p := newPartition(context.Background(), place{"t", 0})
 	p.begin(0, nil)
-	task := &request{partition: p, offset: 0, size: 1}
-	if _, err := p.open(task); err != nil {
+	request := &request{partition: p, offset: 0, size: 1}
+	if _, err := p.open(request); err != nil {
 		t.Fatal(err)
 	}
 	p.revoke(errors.New("reassigned"))
 	w.lanes.publishing(p)
-	w.write(task, record{topic: "t"}, record{topic: "t"})
+	w.write(request, record{topic: "t"}, record{topic: "t"})
 	if !w.lanes.drain(t.Context(), []*partition{p}) {
 		t.Fatal("not drained")
 	}

@@ -19,7 +19,7 @@ type road struct {
 	started []string
 	ends    map[string]chan bool // true: again
 	alive   bool
-	needs   map[string]bool // tasks with noCall that need a call after all
+	needs   map[string]bool // requests with noCall that need a call after all
 }
 
 func newRoad(slots int) *road {
@@ -58,7 +58,7 @@ func (r *road) drive(p *partition, order, id string) {
 	synctest.Wait() // or two calls that start together would be noted in any order
 }
 
-// driveUncalled drives a task that needs no call.
+// driveUncalled drives a request that needs no call.
 func (r *road) driveUncalled(p *partition, order, id string) {
 	r.add(&request{partition: p, noCall: true, req: events.Request{MchID: "m", OutTradeNo: order, RequestID: id}})
 	synctest.Wait()
@@ -166,7 +166,7 @@ func TestLanes(t *testing.T) {
 			r.resume([]*partition{p})
 			r.want(t, "A/1", "A/1")
 		},
-		"a task that needs no call has its turn though all slots are taken": func(t *testing.T, r *road, p, q *partition) {
+		"a request that needs no call has its turn though all slots are taken": func(t *testing.T, r *road, p, q *partition) {
 			r.drive(p, "A", "1")
 			r.drive(p, "B", "1")
 			r.drive(p, "C", "1")
@@ -193,7 +193,7 @@ func TestLanes(t *testing.T) {
 			r.end("C/1", false)
 			r.want(t, "A/1", "B/1", "C/1", "C/2")
 		},
-		"for a partition that is paused or lost not even such a task has its turn": func(t *testing.T, r *road, p, q *partition) {
+		"for a partition that is paused or lost not even such a request has its turn": func(t *testing.T, r *road, p, q *partition) {
 			r.pause([]*partition{p})
 			r.driveUncalled(p, "A", "1")
 			r.revoke([]*partition{q}, errors.New("reassigned"))
@@ -202,7 +202,7 @@ func TestLanes(t *testing.T) {
 			r.resume([]*partition{p})
 			r.want(t, "A/1 without a call")
 		},
-		"when a partition is lost, what stands behind its task goes where it belongs": func(t *testing.T, r *road, p, q *partition) {
+		"when a partition is lost, what stands behind its request goes where it belongs": func(t *testing.T, r *road, p, q *partition) {
 			r.drive(p, "A", "1")
 			r.drive(p, "B", "1")
 			r.drive(q, "C", "1")
@@ -210,7 +210,7 @@ func TestLanes(t *testing.T) {
 			r.revoke([]*partition{q}, errors.New("reassigned"))
 			r.want(t, "A/1", "B/1", "C/2 without a call")
 		},
-		"no such task has its turn when the membership is in doubt, until it is not": func(t *testing.T, r *road, p, q *partition) {
+		"no such request has its turn when the membership is in doubt, until it is not": func(t *testing.T, r *road, p, q *partition) {
 			r.mu.Lock()
 			r.alive = false
 			r.mu.Unlock()

@@ -131,7 +131,7 @@ func TestBatchesThatCompactionHasEmptiedArePassed(t *testing.T) {
 		sentence string
 		from     kafka.RecordReader
 		next     int64
-		tasks    []int64
+		requests []int64
 	}{
 		{"nothing came: the same again", protocol.NewRecordReader(), 10, nil},
 		{"an empty answer: the same again", &protocol.RecordStream{}, 10, nil},
@@ -143,13 +143,13 @@ func TestBatchesThatCompactionHasEmptiedArePassed(t *testing.T) {
 		{"a record and its marker", &protocol.RecordStream{Records: []protocol.RecordReader{batch(10, 10), marker(11)}}, 12, []int64{10}},
 	} {
 		f := &fetcher{partition: newPartition(t.Context(), place{"t", 0}), log: silent()}
-		tasks, next, err := f.read(c.from, 10)
+		requests, next, err := f.read(c.from, 10)
 		var offsets []int64
-		for _, task := range tasks {
-			offsets = append(offsets, task.offset)
+		for _, r := range requests {
+			offsets = append(offsets, r.offset)
 		}
-		if err != nil || next != c.next || !slices.Equal(offsets, c.tasks) {
-			t.Errorf("%s: records %v, go on at %d (%v); want %v and %d", c.sentence, offsets, next, err, c.tasks, c.next)
+		if err != nil || next != c.next || !slices.Equal(offsets, c.requests) {
+			t.Errorf("%s: records %v, go on at %d (%v); want %v and %d", c.sentence, offsets, next, err, c.requests, c.next)
 		}
 	}
 }

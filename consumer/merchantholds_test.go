@@ -18,7 +18,7 @@ func TestHolds(t *testing.T) {
 		h.refused(t, Verdict{Code: "NOAUTH", Scope: s}, time.Now())
 	}
 	waits := func(s Scope) *request {
-		r := taskOf(events.Request{MchID: s.MchID, SubMchID: s.SubMchID})
+		r := requestOf(events.Request{MchID: s.MchID, SubMchID: s.SubMchID})
 		r.waits = s
 		return r
 	}
@@ -142,7 +142,7 @@ func TestHolds(t *testing.T) {
 		},
 		"partitions that are lost are not remembered": func(t *testing.T, h *merchantHolds, held func(*request) bool) {
 			for range 100 {
-				p := taskOf(events.Request{}).partition
+				p := requestOf(events.Request{}).partition
 				h.waitsIn(p)
 				p.revoke(errors.New("reassigned"))
 			}

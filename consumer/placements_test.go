@@ -400,14 +400,14 @@ func BenchmarkLook(b *testing.B) {
 			p, _ := watched(12)
 			p.looks.SetBurst(int(limit))
 			r := rand.New(rand.NewPCG(3, 4))
-			tasks := make([]*request, 1<<16)
-			for i := range tasks {
+			requests := make([]*request, 1<<16)
+			for i := range requests {
 				no := fmt.Sprintf("T%d-%d", r.Uint32(), i)
-				tasks[i] = keyed([]byte(no), no, keyedBy(partitioners[0], 12)([]byte(no)), int64(i))
+				requests[i] = keyed([]byte(no), no, keyedBy(partitioners[0], 12)([]byte(no)), int64(i))
 			}
 			p.looks.SetLimit(1 << 30)
 			for i := 0; b.Loop(); i++ {
-				p.look(tasks[i%len(tasks)])
+				p.look(requests[i%len(requests)])
 			}
 		})
 	}
