@@ -2,7 +2,6 @@ package consumer
 
 import (
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/closeorder/closeorder/events"
@@ -40,21 +39,47 @@ func between(a, b time.Time) time.Duration {
 	return max(0, min(b.Sub(a), 100*365*24*time.Hour))
 }
 
-// inHand is how long workers have had the request of t, as they measured it.
-func (t *task) inHand() time.Duration { return t.held + time.Since(t.taken) }
-
-// aged returns t's request with an OrderCreatedAt that makes the order as old
-// as it surely is, by the process's own clock.
-func (w *Worker) aged(t *task) events.Request {
-	r := t.req
-	if !r.OrderCreatedAt.IsZero() {
-		requested := r.RequestedAt
+// aged returns what r asks for with an OrderCreatedAt that makes the order as
+// old as it surely is, by the process's own clock.
+func (w *Worker) aged(r *request) events.Request {
+	req := r.req
+	if !req.OrderCreatedAt.IsZero() {
+		requested := req.RequestedAt
 		if requested.IsZero() {
-			requested = t.time
+			requested = r.time
 		}
-		r.OrderCreatedAt = time.Now().Add(-ageOf(r.OrderCreatedAt, requested, w.now(), t.inHand()))
+		now := time.Now()
+		req.OrderCreatedAt = now.Add(-ageOf(req.OrderCreatedAt, requested, w.now(), r.inHand(now)))
 	}
-	return r
+	return req
+}
+
+// waitFor says until when a request may not be served yet, and why; a time
+// that is not in the future says that it may.
+func (w *Worker) waitFor(r *request) (until time.Time, code string) {
+	until, code = r.req.NotBefore, "NOT_BEFORE"
+	created := r.req.OrderCreatedAt
+	if created.IsZero() || w.minOrderAge == 0 {
+		return until, code
+	}
+	old := created.Add(w.minOrderAge)
+	// A clock that runs ahead must not hold an order for ever: it was there when
+	// workers first had the request.
+	now := w.now()
+	if first := now.Add(-r.inHand(time.Now())); created.After(first) {
+		old = first.Add(w.minOrderAge)
+		// What nobody measures, the way to a topic and back, must not be what is
+		// left each time: that would never end.
+		if soon := now.Add(w.retries[0].Delay); old.After(now) {
+			if old = old.Add(unmeasured); old.Before(soon) {
+				old = soon
+			}
+		}
+	}
+	if old.After(until) {
+		until, code = old, "ORDER_TOO_YOUNG"
+	}
+	return until, code
 }
 
 // tolerated is by how much an order_created_at may lie ahead without a word:
@@ -70,15 +95,15 @@ func ahead(created, now time.Time, held time.Duration) time.Duration {
 	return 0
 }
 
-// aheadOf is ahead of t's request.
-func (w *Worker) aheadOf(t *task) time.Duration {
-	return ahead(t.req.OrderCreatedAt, w.now(), t.inHand())
+// aheadOf is ahead of r.
+func (w *Worker) aheadOf(r *request) time.Duration {
+	return ahead(r.req.OrderCreatedAt, w.now(), r.inHand(time.Now()))
 }
 
 // told adds to a message for people what they must know about the request's
 // order_created_at.
-func (w *Worker) told(t *task, message string) string {
-	by := w.aheadOf(t)
+func (w *Worker) told(r *request, message string) string {
+	by := w.aheadOf(r)
 	if by == 0 {
 		return message
 	}
@@ -90,49 +115,11 @@ func (w *Worker) told(t *task, message string) string {
 }
 
 // warnOfClock tells the log of an order_created_at that lies ahead.
-func (w *Worker) warnOfClock(t *task) {
-	by := w.aheadOf(t)
-	if by == 0 || !w.clockNews.due(t.req.MchID, time.Now()) {
+func (w *Worker) warnOfClock(r *request) {
+	by := w.aheadOf(r)
+	if by == 0 || !w.clockNews.due(r.req.MchID, time.Now()) {
 		return
 	}
-	w.log.WithFields(t.fields()).WithField("ahead", by.Round(time.Second)).
+	w.log.WithFields(r.fields()).WithField("ahead", by.Round(time.Second)).
 		Warn("order_created_at is ahead of this worker's clock: the order counts as just created; look at the order service's clock and time zone (+08:00 is not Z), then at this host's; told once a minute for each mch_id")
-}
-
-// news says when something about a merchant may be told again, so that one that
-// keeps happening does not fill the log. The zero value is ready. It is safe for
-// concurrent use.
-type news struct {
-	mu   sync.Mutex
-	last map[string]time.Time
-}
-
-const (
-	newsEvery = time.Minute
-	// mostNews bounds the merchants that are remembered, as order services name
-	// them. What comes on top waits for the minute of another.
-	mostNews = 1000
-)
-
-func (n *news) due(mchID string, now time.Time) bool {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if last, known := n.last[mchID]; known && now.Sub(last) < newsEvery {
-		return false
-	}
-	if len(n.last) >= mostNews {
-		for id, last := range n.last {
-			if now.Sub(last) >= newsEvery {
-				delete(n.last, id)
-			}
-		}
-		if len(n.last) >= mostNews {
-			return false
-		}
-	}
-	if n.last == nil {
-		n.last = make(map[string]time.Time)
-	}
-	n.last[mchID] = now
-	return true
 }

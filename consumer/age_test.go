@@ -81,7 +81,7 @@ func TestAheadIsToldAsSeenAtFirst(t *testing.T) {
 }
 
 func TestNewsOfAMerchantIsToldOnceAMinute(t *testing.T) {
-	var n news
+	n := news{every: time.Minute}
 	now := time.Now()
 	for _, c := range []struct {
 		after time.Duration

@@ -54,7 +54,7 @@ func (a *assignment) Assign(gen group.Generation) {
 			delete(a.parts, at)
 		}
 	}
-	w.lanes.lose(gone, errReassigned)
+	w.lanes.revoke(gone, errReassigned)
 	w.committer.under(&gen)
 	w.lanes.resume(kept)
 	for _, p := range fresh {
@@ -122,6 +122,6 @@ func (a *assignment) drain(ctx, stop context.Context, budget time.Duration, why 
 func (a *assignment) Lose(why error) {
 	w := a.worker
 	w.committer.under(nil)
-	w.lanes.lose(a.all(), why)
+	w.lanes.revoke(a.all(), why)
 	clear(a.parts)
 }

@@ -18,12 +18,12 @@ import (
 // through Kafka.
 type instant struct{}
 
-func (instant) Close(context.Context, events.Request, bool) consumer.Answer { return closedAnswer }
-func (i instant) Ask(ctx context.Context, r events.Request, tried bool) consumer.Answer {
+func (instant) Close(context.Context, events.Request, bool) consumer.Verdict { return closedAnswer }
+func (i instant) Query(ctx context.Context, r events.Request, tried bool) consumer.Verdict {
 	return i.Close(ctx, r, tried)
 }
-func (instant) Refuse(events.Request) (consumer.Answer, bool) { return consumer.Answer{}, false }
-func (instant) Alive(context.Context, events.Request) bool    { return true }
+func (instant) Refuse(events.Request) (consumer.Verdict, bool) { return consumer.Verdict{}, false }
+func (instant) Probe(context.Context, events.Request) bool     { return true }
 
 // BenchmarkWorker is the whole way of a request over TCP: embedded broker,
 // fetch, outcome, commit. One operation is one request.

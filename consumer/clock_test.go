@@ -33,14 +33,14 @@ func (a *ageing) note(r events.Request) {
 	a.ages = append(a.ages, age)
 }
 
-func (a *ageing) Close(ctx context.Context, r events.Request, tried bool) consumer.Answer {
+func (a *ageing) Close(ctx context.Context, r events.Request, tried bool) consumer.Verdict {
 	a.note(r)
 	return a.closing.Close(ctx, r, tried)
 }
 
-func (a *ageing) Ask(ctx context.Context, r events.Request, tried bool) consumer.Answer {
+func (a *ageing) Query(ctx context.Context, r events.Request, tried bool) consumer.Verdict {
 	a.note(r)
-	return a.closing.Ask(ctx, r, tried)
+	return a.closing.Query(ctx, r, tried)
 }
 
 // orderAt is a request of an order that was created at a time and asked to be
@@ -134,9 +134,9 @@ func TestWhatWorkersHaveMeasuredIsKeptInTheRetryRecord(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
 		closer := &ageing{}
-		closer.closing = &closing{answer: func(r events.Request) consumer.Answer {
+		closer.closing = &closing{answer: func(r events.Request) consumer.Verdict {
 			if age := time.Since(r.OrderCreatedAt); age < settle { // as closer does with ORDERNOTEXIST
-				return consumer.Answer{Disposition: consumer.Later, Code: "ORDERNOTEXIST", RetryAfter: settle - age, Attempts: 2}
+				return consumer.Verdict{Class: consumer.Temporary, Code: "ORDERNOTEXIST", RetryAfter: settle - age, Calls: 2}
 			}
 			return closedAnswer
 		}}
@@ -151,9 +151,9 @@ func TestWhatWorkersHaveMeasuredIsKeptInTheRetryRecord(t *testing.T) {
 		}
 
 		closer.ages = nil
-		closer.answer = func(r events.Request) consumer.Answer {
+		closer.answer = func(r events.Request) consumer.Verdict {
 			if len(closer.ages) < 3 {
-				return consumer.Answer{Disposition: consumer.Later, Code: "SYSTEMERROR", Attempts: 1}
+				return consumer.Verdict{Class: consumer.Temporary, Code: "SYSTEMERROR", Calls: 1}
 			}
 			return closedAnswer
 		}
@@ -205,24 +205,24 @@ func TestARetryRecordWithoutItsTimeInHandIsReadAsBefore(t *testing.T) {
 func TestAnOrderFromTheFutureIsToldAsThat(t *testing.T) {
 	for sentence, c := range map[string]struct {
 		ahead  time.Duration
-		answer func(nth int) consumer.Answer
+		answer func(nth int) consumer.Verdict
 		want   string // in the outcome's message
 	}{
-		"an outcome": {2 * time.Hour, func(int) consumer.Answer { return closedAnswer },
+		"an outcome": {2 * time.Hour, func(int) consumer.Verdict { return closedAnswer },
 			"order_created_at is 2h0m0s ahead of this worker's clock: the order counts as just created"},
-		"an outcome after the last retry": {2 * time.Hour, func(int) consumer.Answer {
-			return consumer.Answer{Disposition: consumer.Later, Code: "SYSTEMERROR", Message: "busy", Attempts: 1}
+		"an outcome after the last retry": {2 * time.Hour, func(int) consumer.Verdict {
+			return consumer.Verdict{Class: consumer.Temporary, Code: "SYSTEMERROR", Message: "busy", Calls: 1}
 		}, "after the last retry: SYSTEMERROR: busy; order_created_at is 2h0m0s ahead"},
-		"after the last retry, when its time has come at last": {6 * time.Minute, func(int) consumer.Answer {
-			return consumer.Answer{Disposition: consumer.Later, Code: "SYSTEMERROR", Message: "busy", Attempts: 1}
+		"after the last retry, when its time has come at last": {6 * time.Minute, func(int) consumer.Verdict {
+			return consumer.Verdict{Class: consumer.Temporary, Code: "SYSTEMERROR", Message: "busy", Calls: 1}
 		}, "after the last retry: SYSTEMERROR: busy; order_created_at is 6m0s ahead"},
-		"a few minutes are not worth a word": {4 * time.Minute, func(int) consumer.Answer { return closedAnswer }, ""},
+		"a few minutes are not worth a word": {4 * time.Minute, func(int) consumer.Verdict { return closedAnswer }, ""},
 	} {
 		t.Run(sentence, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				k := newCluster(t)
 				var hook *test.Hook
-				d := &diary{answer: func(_ events.Request, nth int) consumer.Answer { return c.answer(nth) }}
+				d := &diary{answer: func(_ events.Request, nth int) consumer.Verdict { return c.answer(nth) }}
 				defer k.worker(&closing{answer: d.note}, heard(&hook))()
 				time.Sleep(5 * time.Second)
 				now := time.Now()
@@ -288,7 +288,7 @@ func TestTheMinimumAgeOfAnOrderFromTheFutureEnds(t *testing.T) {
 				c := newCluster(t)
 				now := time.Now()
 				record, off := clock(now)
-				d := &diary{answer: func(events.Request, int) consumer.Answer { return closedAnswer }}
+				d := &diary{answer: func(events.Request, int) consumer.Verdict { return closedAnswer }}
 				defer c.worker(&closing{answer: d.note}, func(cfg *consumer.Config) {
 					cfg.MinOrderAge = 5 * time.Minute
 					cfg.Now = func() time.Time { return time.Now().Add(off) }

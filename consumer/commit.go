@@ -45,8 +45,8 @@ func (c *committer) under(gen *group.Generation) {
 	signal(c.wake)
 }
 
-// touch says that the partition has something new to commit.
-func (c *committer) touch(p *partition) {
+// markDirty says that the partition has something new to commit.
+func (c *committer) markDirty(p *partition) {
 	c.mu.Lock()
 	c.dirty[p] = struct{}{}
 	c.mu.Unlock()

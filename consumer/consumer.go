@@ -1,16 +1,46 @@
 // Package consumer is the way of a close request through Kafka: it fetches
 // requests as a member of a consumer group, has each one closed, publishes
 // what came of it and commits, so that nothing is lost and almost nothing is
-// done twice. It knows Kafka and nothing of XML, HTTP or WeChat Pay.
+// done twice. It knows nothing of XML, HTTP or WeChat Pay.
 //
-//	fetch -> ledger: open -> lane of the order -> Closer -> settle: publish, acks=all -> ledger: finished -> commit
+//	fetch -> take -> lane of the order -> turn: permit, Closer -> decide -> settle: publish, acks=all -> finish -> commit
 //
-// Each arrow has a file: fetch.go, ledger.go, lanes.go, settle.go,
-// publish.go, commit.go. Who owns which partition is told by package
-// group, and carried out by assignment.go. metadata.go is what a commit remembers beside
-// its offset. Requests that wait: gate.go while the gateway is silent, holds.go
-// and wait.go while it refuses a merchant, retry.go for everything else. age.go
-// is how old an order surely is.
+// pipeline.go is that way, request.go what goes it. Beside it stand: lanes.go and
+// partition.go (what waits for what), ledger.go (which offsets are finished),
+// breaker.go (is the gateway there), merchantholds.go and wait.go (is the
+// merchant), age.go (how old an order surely is), placements.go (do the requests
+// stand where they should). decide.go says what becomes of a request, records.go
+// what is written for that; both are pure.
+//
+// # The contract
+//
+// A [Worker] asks its [Closer], which answers with a [Verdict] and never with an
+// error. Of each request that stood in the requests topic when its partition was
+// fetched:
+//
+//   - Closed, Paid, Failed: the outcome is published, once more after a crash and
+//     with the same event id. Failed has a dead letter too.
+//   - Temporary, NoAnswer: Close is called again, after the delay of a retry
+//     topic, as often as there are retry topics; then the request ends as failed.
+//     It costs no try where no call was made, where the Closer was Starved, or
+//     where nobody is answered at all.
+//   - MerchantRefused: Close is called again once the gateway accepts the
+//     merchant, however long that takes.
+//   - Interrupted: Close is called again, here or by the next owner of the
+//     partition.
+//
+// Close and Query may be repeated at any time, with the same request, by this
+// worker or another one that has the partition now; both must bear that. They are
+// never called side by side for one order within a worker, never for a partition
+// that was taken away, and never after Run has returned. An offset is never
+// committed before all that its request led to is acknowledged.
+//
+// [Worker.Run] returns nil when it was asked to stop, and an error for what no
+// retry can heal; both leave what is not finished to the next owner.
+//
+// Before v1 this package makes no promise of compatibility: its Go API may change
+// with any version. What is promised are the commands, the events and the
+// environment variables.
 package consumer
 
 import (
@@ -21,7 +51,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/closeorder/closeorder/events"
 	"github.com/closeorder/closeorder/internal/kafka"
 	"github.com/closeorder/closeorder/internal/kafka/group"
 	"github.com/sirupsen/logrus"
@@ -91,7 +120,7 @@ type Worker struct {
 	lanes     *lanes
 	publisher *publisher
 	committer *committer
-	holds     *holds
+	holds     *merchantHolds
 	placed    *placements
 	clockNews news
 	trouble   trouble
@@ -130,6 +159,7 @@ func New(cfg Config) (*Worker, error) {
 	return &Worker{
 		closer: cfg.Closer, topics: cfg.Topics, grace: cfg.Grace, rebalanceTimeout: cfg.RebalanceTimeout,
 		minOrderAge: cfg.MinOrderAge, retries: cfg.Topics.Retries, log: cfg.Log, now: cfg.Now, cfg: cfg,
+		clockNews: news{every: time.Minute},
 	}, nil
 }
 
@@ -154,10 +184,10 @@ func (w *Worker) Run(ctx context.Context) error {
 		Session: w.cfg.SessionTimeout, Rebalance: w.cfg.RebalanceTimeout,
 		Renewed: func() { w.lanes.poke() }, Log: w.log,
 	})
-	w.lanes = newLanes(w.cfg.MaxInFlight, m.LeaseValid, w.closer.Alive, w.log)
-	w.holds = newHolds(w.log)
+	w.lanes = newLanes(w.cfg.MaxInFlight, m.LeaseValid, w.closer.Probe, w.log)
+	w.holds = newMerchantHolds(w.log)
 	w.placed = newPlacements(w.topics.Requests, w.log)
-	w.lanes.call, w.lanes.unasked = w.call, w.unasked
+	w.lanes.turn, w.lanes.withoutCall = w.turn, w.withoutCall
 	w.publisher = newPublisher(w.client, m.LeaseValid, w.log)
 	w.committer = newCommitter(w.client, w.cfg.Group, w.log)
 	w.wg.Go(func() { w.committer.run(life) })
@@ -169,16 +199,16 @@ func (w *Worker) Run(ctx context.Context) error {
 	// Backwards: no partition is owned any more, so no call starts, those in
 	// flight are cut off, and what they would publish is fenced off.
 	end(errStopped)
-	w.lanes.gate.stop()
 	w.lanes.calls.Wait()
+	w.lanes.breaker.stop()
 	w.publisher.close()
 	w.client.Close()
 	w.wg.Wait()
 	return err
 }
 
-// serve reads one partition from its committed offset on, until it is lost or
-// the worker stops.
+// serve reads one partition from its committed offset on, until it is taken away
+// or the worker stops.
 func (w *Worker) serve(p *partition) {
 	log := w.log.WithFields(logrus.Fields{"topic": p.topic, "partition": p.id})
 	retry := kafka.NewPause(50*time.Millisecond, 2*time.Second)
@@ -197,219 +227,8 @@ func (w *Worker) serve(p *partition) {
 		log.WithError(err).WithField("offset", from.Offset).Warn("commit metadata ignored: what it may have remembered is done again")
 	}
 	p.begin(from.Offset, above)
-	f := &fetcher{client: w.client, partition: p, take: w.take, moved: w.committer.touch, trouble: &w.trouble, log: log}
+	f := &fetcher{client: w.client, partition: p, take: w.take, moved: w.committer.markDirty, trouble: &w.trouble, log: log}
 	f.run(from.Offset)
-}
-
-// take decodes a record and sends it on its way, now or when it is due.
-func (w *Worker) take(t *task) {
-	t.taken = time.Now()
-	var retry events.RetryRecord
-	if t.partition.topic != w.topics.Requests {
-		var err error
-		if retry, err = t.unpack(); err != nil {
-			w.reject(t, "not a retry record: "+err.Error())
-			return
-		}
-		if !t.partition.claim(t) {
-			// A produce that was tried again has written the record twice,
-			// and the other copy is still to be served here.
-			w.finish(t)
-			return
-		}
-	}
-	req, err := events.DecodeRequest(t.msg)
-	t.req = req
-	w.placed.look(t)
-	if err != nil {
-		w.reject(t, err.Error())
-		return
-	}
-	wait := min(retry.DueAt.Sub(w.now()), w.retries.delayOf(t.partition.topic))
-	switch t.waits = scopeOf(retry.WaitsFor, req); {
-	case t.waits != Scope{}:
-		t.climbed = w.retries.index(t.partition.topic) + 1
-		w.await(t, wait)
-	case wait > 0:
-		t.partition.after(wait, t, w.enter)
-	default:
-		w.enter(t)
-	}
-}
-
-// enter lets a request wait for its turn.
-func (w *Worker) enter(t *task) {
-	_, refused := w.closer.Refuse(t.req)
-	t.noCall = refused || t.rejected != ""
-	w.lanes.add(t)
-}
-
-// reject sends a record that can never work the same way as the others, so
-// that a drain ends although such records keep coming.
-func (w *Worker) reject(t *task, why string) {
-	t.rejected, t.noCall = why, true
-	w.lanes.add(t)
-}
-
-// unasked settles a request that needs no call, and returns false where it needs
-// one: its merchant has become known, say. It waits for no gateway, and the
-// merchants are those of this moment.
-func (w *Worker) unasked(t *task) (settled bool) {
-	defer func() {
-		if settled {
-			w.holds.leave(t)
-		}
-	}()
-	if t.rejected != "" {
-		w.settle(t, Answer{Disposition: Failed, Code: events.CodeInvalidRequest, Message: t.rejected})
-		return true
-	}
-	a, refused := w.closer.Refuse(t.req)
-	if !refused {
-		return false
-	}
-	w.warnOfClock(t)
-	now := w.now()
-	t.expired = t.expiredAt(now)
-	if !t.expired && w.early(t, now) {
-		return true
-	}
-	w.settle(t, a)
-	return true
-}
-
-// early puts a request off that may not be served yet, and returns true then.
-func (w *Worker) early(t *task, now time.Time) bool {
-	until, code := w.waitFor(t)
-	if !until.After(now) {
-		return false
-	}
-	w.postpone(t, Answer{Code: code, Message: "waits until " + until.UTC().Format(time.RFC3339)}, until)
-	return true
-}
-
-// call has one request closed and settles the answer. The slot is free again
-// when the answer is in, not when its outcome is acknowledged.
-func (w *Worker) call(ctx context.Context, t *task, leave pass) {
-	again := w.attempt(ctx, t, leave)
-	if !again {
-		w.holds.leave(t)
-	}
-	w.lanes.finished(t, again)
-}
-
-// expiredAt says whether expires_at has passed.
-func (t *task) expiredAt(now time.Time) bool {
-	return !t.req.ExpiresAt.IsZero() && !now.Before(t.req.ExpiresAt)
-}
-
-// attempt decides whether a request may be served now, has it closed and
-// settles the answer. It returns true when the request keeps its place
-// instead: it was cut off, or nobody can be served at present.
-func (w *Worker) attempt(ctx context.Context, t *task, leave pass) (again bool) {
-	w.warnOfClock(t)
-	now := w.now()
-	t.expired = t.expiredAt(now)
-	closeOrAsk := w.closer.Close
-	if t.expired {
-		// Not closed any more, but asked about: this may be the repeat of a
-		// request that was closed in time, by a worker that died before it
-		// could commit (G2).
-		closeOrAsk = w.closer.Ask
-	} else {
-		if w.early(t, now) {
-			leave.unused()
-			return false
-		}
-		if w.handOver(t) {
-			leave.unused()
-			t.rest = w.soonest(t, 2*probeEvery)
-			return true
-		}
-		if scope, why, held := w.holds.held(t, time.Now()); held {
-			leave.unused()
-			return w.wait(t, Answer{Disposition: Held, Code: "MERCHANT_HELD", Message: why, Scope: scope})
-		}
-	}
-	req := w.aged(t)
-	a := closeOrAsk(ctx, req, t.attempts > 0)
-	answered := func() {
-		leave.answered(req)
-		// A query says nothing of what closes are refused for, and a forged
-		// reply nothing at all.
-		if !t.expired && !a.Unproven {
-			w.resume(w.holds.served(t.req, time.Now()))
-		}
-	}
-	switch a.Disposition {
-	case Interrupted:
-		leave.unused()
-		t.attempts += a.Attempts
-		return true
-	case Unanswered:
-		if a.Attempts == 0 { // no call could be made: that says nothing
-			leave.unused()
-			return true
-		}
-		switch leave.unanswered(ctx, req, a.LastCall) {
-		case nobodyKnows:
-			// It may be its order, which others must not wait for.
-			w.holds.leave(t)
-			fallthrough
-		case cutOff, itIsTheGateway:
-			t.attempts += a.Attempts // calls were made: the next answer is in doubt
-			return true
-		case itIsTheMerchant:
-			w.holds.unanswered(t, time.Now())
-			if !t.expired {
-				a.Disposition, a.Scope = Held, Scope{MchID: t.req.MchID}
-				return w.wait(t, a)
-			}
-		case itIsTheOrder:
-			w.resume(w.holds.heard(t.req.MchID, time.Now()))
-		}
-		if a.NoTry {
-			w.postpone(t, a, w.now().Add(max(a.RetryAfter, time.Second)))
-			return false
-		}
-	case Held:
-		if a.Attempts > 0 {
-			leave.answered(req)
-		} else {
-			leave.unused() // the merchant lacks what it takes to call
-		}
-		if w.holds.blames(t, a.Scope) {
-			// It costs its order a try, like any answer that is not for good.
-			a.Disposition, t.waits = Later, Scope{}
-			break
-		}
-		w.holds.refused(t, a, time.Now())
-		return w.wait(t, a)
-	case Later:
-		if a.Attempts == 0 {
-			leave.unused()
-		} else {
-			answered()
-		}
-		if a.Attempts == 0 && t.partition.roomy() {
-			// The merchant's own rate, say: as long as there is room it waits
-			// here, not in a topic that would be written and read all the time.
-			t.rest = max(a.RetryAfter, time.Second)
-			return true
-		}
-		if a.NoTry || a.Attempts == 0 {
-			w.postpone(t, a, w.now().Add(max(a.RetryAfter, time.Second)))
-			return false
-		}
-	default:
-		if a.Attempts == 0 {
-			leave.unused()
-		} else {
-			answered()
-		}
-	}
-	w.settle(t, a)
-	return false
 }
 
 var (

@@ -256,9 +256,9 @@ func (c *cluster) worker(closer consumer.Closer, change func(*consumer.Config)) 
 // closing answers every request after a while and notes what was asked.
 type closing struct {
 	takes  time.Duration
-	answer func(r events.Request) consumer.Answer
-	asked  func(r events.Request) consumer.Answer // nil: the order is open
-	alive  func() bool                            // nil: it is
+	answer func(r events.Request) consumer.Verdict
+	asked  func(r events.Request) consumer.Verdict // nil: the order is open
+	alive  func() bool                             // nil: it is
 
 	mu       sync.Mutex
 	calls    []string
@@ -268,7 +268,7 @@ type closing struct {
 	most     int
 }
 
-func (c *closing) Close(ctx context.Context, r events.Request, tried bool) consumer.Answer {
+func (c *closing) Close(ctx context.Context, r events.Request, tried bool) consumer.Verdict {
 	c.mu.Lock()
 	if c.inFlight == nil {
 		c.inFlight, c.tried = make(map[events.Order]int), make(map[string][]bool)
@@ -293,24 +293,24 @@ func (c *closing) Close(ctx context.Context, r events.Request, tried bool) consu
 	select {
 	case <-time.After(c.takes):
 	case <-ctx.Done():
-		return consumer.Answer{Disposition: consumer.Interrupted}
+		return consumer.Verdict{Class: consumer.Interrupted}
 	}
 	if c.answer != nil {
 		return c.answer(r)
 	}
-	return consumer.Answer{Disposition: consumer.Closed, Code: "SUCCESS", SafeToReissue: true, ConfirmedBy: "closeorder", Attempts: 1}
+	return consumer.Verdict{Class: consumer.Closed, Code: "SUCCESS", SafeToReissue: true, ConfirmedBy: "closeorder", Calls: 1}
 }
 
-func (c *closing) Ask(ctx context.Context, r events.Request, tried bool) consumer.Answer {
+func (c *closing) Query(ctx context.Context, r events.Request, tried bool) consumer.Verdict {
 	if c.asked != nil {
 		return c.asked(r)
 	}
-	return consumer.Answer{Disposition: consumer.Failed, Code: "NOTPAY", Message: "orderquery says NOTPAY", Attempts: 1}
+	return consumer.Verdict{Class: consumer.Failed, Code: "NOTPAY", Message: "orderquery says NOTPAY", Calls: 1}
 }
 
-func (c *closing) Refuse(events.Request) (consumer.Answer, bool) { return consumer.Answer{}, false }
+func (c *closing) Refuse(events.Request) (consumer.Verdict, bool) { return consumer.Verdict{}, false }
 
-func (c *closing) Alive(context.Context, events.Request) bool { return c.alive == nil || c.alive() }
+func (c *closing) Probe(context.Context, events.Request) bool { return c.alive == nil || c.alive() }
 
 func numbered(prefix string, n int) []string {
 	out := make([]string, n)

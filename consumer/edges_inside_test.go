@@ -11,25 +11,25 @@ import (
 	"github.com/closeorder/closeorder/events"
 )
 
-// taskOf is a task in a partition of its own.
-func taskOf(r events.Request) *task {
-	return &task{partition: newPartition(context.Background(), place{"requests", 0}), req: r, taken: time.Now()}
+// requestOf is a request in a partition of its own.
+func requestOf(r events.Request) *request {
+	return &request{partition: newPartition(context.Background(), place{"requests", 0}), req: r, taken: time.Now()}
 }
 
 func TestAMerchantHeldForTwoReasonsIsStillProbed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHolds(silent())
+		h := newMerchantHolds(silent())
 		r := events.Request{MchID: "m", SubMchID: "s", OutTradeNo: "T1"}
 		for _, scope := range []Scope{{MchID: "m"}, {MchID: "m", SubMchID: "s"}} {
-			refused := taskOf(r)
-			h.refused(refused, Answer{Code: "NOAUTH", Scope: scope}, time.Now())
+			refused := requestOf(r)
+			h.refused(refused, Verdict{Code: "NOAUTH", Scope: scope}, time.Now())
 			h.leave(refused) // it had to make room
 			time.Sleep(3 * time.Second)
 		}
 		probes := 0
 		for range 3600 { // a request of the merchant every second
 			time.Sleep(time.Second)
-			next := taskOf(r)
+			next := requestOf(r)
 			if _, _, held := h.held(next, time.Now()); !held {
 				probes++
 				h.leave(next)
@@ -43,23 +43,23 @@ func TestAMerchantHeldForTwoReasonsIsStillProbed(t *testing.T) {
 
 func TestAProbeThatWasCutOffSaysNothingAboutTheGateway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := newGate(10, func() {}, nil, silent())
-		defer g.stop()
-		p, _ := g.admit(0)
+		b := newGatewayBreaker(10, func() {}, nil, silent())
+		defer b.stop()
+		p, _ := b.admit(0)
 		time.Sleep(20 * time.Second)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second) // the partition goes to another member
 		defer cancel()
 		keeps := p.without(ctx, one, time.Time{}, func(ctx context.Context) bool { <-ctx.Done(); return false })
-		if keeps != cutOff {
+		if keeps != foundNothing {
 			t.Error("the request that was cut off lost its place")
 		}
-		if _, ok := g.admit(0); !ok {
-			t.Error("a rebalance was taken for an outage: the gate is shut")
+		if _, ok := b.admit(0); !ok {
+			t.Error("a rebalance was taken for an outage: the breaker is open")
 		}
-		p, ok := g.admit(0)
+		p, ok := b.admit(0)
 		if !ok {
 			time.Sleep(probeEvery + time.Second)
-			p, _ = g.admit(0)
+			p, _ = b.admit(0)
 		}
 		asked := false
 		p.without(t.Context(), one, time.Time{}, func(context.Context) bool { asked = true; return true })
@@ -72,18 +72,18 @@ func TestAProbeThatWasCutOffSaysNothingAboutTheGateway(t *testing.T) {
 func TestWhatIsLeftOfLostPartitionsDoesNotPileUpBehindAShutGate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRoad(2)
-		defer r.gate.stop()
+		defer r.breaker.stop()
 		kept := newPartition(t.Context(), place{"t", 0})
 		defer r.finishAll(kept)
-		p, _ := r.gate.admit(0)
+		p, _ := r.breaker.admit(0)
 		p.without(t.Context(), one, time.Time{}, dead)
 		r.drive(kept, "WAITS", "1")
 		for round := range 10 { // an outage with ten rebalances
 			moves := newPartition(t.Context(), place{"t", 1})
 			for i := range 100 {
-				r.add(&task{partition: moves, req: events.Request{MchID: "m", OutTradeNo: fmt.Sprint(round, "/", i)}})
+				r.add(&request{partition: moves, req: events.Request{MchID: "m", OutTradeNo: fmt.Sprint(round, "/", i)}})
 			}
-			r.lose([]*partition{moves}, errors.New("reassigned"))
+			r.revoke([]*partition{moves}, errors.New("reassigned"))
 		}
 		r.lanes.mu.Lock()
 		left := len(r.byOrder)
@@ -107,11 +107,11 @@ func TestAnOffsetKnownToBeFinishedStaysSoWhenTheWatermarkReachesItBeforeTheFetch
 }
 
 func TestHoldsAreBoundedAndForgotten(t *testing.T) {
-	h, now := newHolds(silent()), time.Now()
+	h, now := newMerchantHolds(silent()), time.Now()
 	refuse := func(i int, now time.Time) {
 		r := events.Request{MchID: "m", SubMchID: fmt.Sprint(i)}
-		probe := taskOf(r)
-		h.refused(probe, Answer{Code: "NOAUTH", Scope: Scope{MchID: "m", SubMchID: r.SubMchID}}, now)
+		probe := requestOf(r)
+		h.refused(probe, Verdict{Code: "NOAUTH", Scope: Scope{MchID: "m", SubMchID: r.SubMchID}}, now)
 		h.leave(probe)
 	}
 	for i := range 3 * mostHolds {
@@ -134,10 +134,10 @@ func TestHoldsAreBoundedAndForgotten(t *testing.T) {
 }
 
 func TestHoldsOfSilence(t *testing.T) {
-	h, now := newHolds(silent()), time.Now()
+	h, now := newMerchantHolds(silent()), time.Now()
 	r := events.Request{MchID: "m", OutTradeNo: "T1"}
-	held := func() bool { _, _, held := h.held(taskOf(r), now); return held }
-	h.unanswered(taskOf(r), now)
+	held := func() bool { _, _, held := h.held(requestOf(r), now); return held }
+	h.unanswered(requestOf(r), now)
 	if !held() {
 		t.Error("a merchant for which nobody answers is not held")
 	}
@@ -145,7 +145,7 @@ func TestHoldsOfSilence(t *testing.T) {
 	if held() {
 		t.Error("it is held although its probe is answered")
 	}
-	h.refused(taskOf(r), Answer{Code: "NOAUTH", Scope: Scope{MchID: "m"}}, now)
+	h.refused(requestOf(r), Verdict{Code: "NOAUTH", Scope: Scope{MchID: "m"}}, now)
 	h.heard("m", now)
 	if !held() {
 		t.Error("an answered probe lifts the hold of a merchant that is refused")

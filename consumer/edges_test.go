@@ -46,9 +46,9 @@ func TestAnOrderThatComesFromTheFutureIsAnsweredAllTheSame(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
 		// What closer does with ORDERNOTEXIST on an order it thinks is young.
-		d := &diary{answer: func(r events.Request, nth int) consumer.Answer {
+		d := &diary{answer: func(r events.Request, nth int) consumer.Verdict {
 			if age := time.Since(r.OrderCreatedAt); age < time.Minute {
-				return consumer.Answer{Disposition: consumer.Later, Code: "ORDERNOTEXIST", RetryAfter: time.Minute - age, Attempts: 2}
+				return consumer.Verdict{Class: consumer.Temporary, Code: "ORDERNOTEXIST", RetryAfter: time.Minute - age, Calls: 2}
 			}
 			return closedAnswer
 		}}
@@ -64,14 +64,14 @@ func TestAMerchantThatCannotBeCalledIsNoProofThatTheGatewayAnswers(t *testing.T)
 		c := newCluster(t)
 		began := time.Now()
 		down := func() bool { return time.Since(began) > time.Minute && time.Since(began) < 25*time.Minute }
-		slow := &closing{takes: 12 * time.Second, alive: func() bool { return !down() }, answer: func(r events.Request) consumer.Answer {
+		slow := &closing{takes: 12 * time.Second, alive: func() bool { return !down() }, answer: func(r events.Request) consumer.Verdict {
 			if down() {
-				return consumer.Answer{Disposition: consumer.Unanswered, Code: "TIMEOUT", Attempts: 2}
+				return consumer.Verdict{Class: consumer.NoAnswer, Code: "TIMEOUT", Calls: 2}
 			}
 			return closedAnswer
 		}}
-		noKey := byMerchant{"1900000999": func(context.Context, events.Request) consumer.Answer {
-			return consumer.Answer{Disposition: consumer.Held, Code: "MERCHANT_INCOMPLETE", Scope: consumer.Scope{MchID: "1900000999"}}
+		noKey := byMerchant{"1900000999": func(context.Context, events.Request) consumer.Verdict {
+			return consumer.Verdict{Class: consumer.MerchantRefused, Code: "MERCHANT_INCOMPLETE", Scope: consumer.Scope{MchID: "1900000999"}}
 		}}
 		defer c.worker(merchants{slow, noKey}, func(cfg *consumer.Config) { cfg.MaxInFlight = 10 })()
 		for i, order := range numbered("T", 60) { // longer than all retries together
@@ -92,14 +92,14 @@ func TestAMerchantThatCannotBeCalledIsNoProofThatTheGatewayAnswers(t *testing.T)
 	})
 }
 
-type byMerchant map[string]func(context.Context, events.Request) consumer.Answer
+type byMerchant map[string]func(context.Context, events.Request) consumer.Verdict
 
 type merchants struct {
 	*closing
 	other byMerchant
 }
 
-func (m merchants) Close(ctx context.Context, r events.Request, tried bool) consumer.Answer {
+func (m merchants) Close(ctx context.Context, r events.Request, tried bool) consumer.Verdict {
 	if f := m.other[r.MchID]; f != nil {
 		return f(ctx, r)
 	}
@@ -110,8 +110,8 @@ func TestAnOrderThatNeverGetsAnAnswerEndsThoughOneProbeWasLost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
 		began := time.Now()
-		d := &diary{answer: func(r events.Request, nth int) consumer.Answer {
-			return consumer.Answer{Disposition: consumer.Unanswered, Code: "HTTP_STATUS", Attempts: 2}
+		d := &diary{answer: func(r events.Request, nth int) consumer.Verdict {
+			return consumer.Verdict{Class: consumer.NoAnswer, Code: "HTTP_STATUS", Calls: 2}
 		}}
 		alive := func() bool { return time.Since(began) > time.Minute }
 		defer c.worker(&closing{takes: 20 * time.Second, answer: d.note, alive: alive}, nil)()
@@ -150,8 +150,8 @@ func TestARequestTooLargeForTheRetryTopicGetsAnOutcome(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
 		c.limit("retry.10s", "20000")
-		d := &diary{answer: func(r events.Request, nth int) consumer.Answer {
-			return consumer.Answer{Disposition: consumer.Later, Code: "SYSTEMERROR", Attempts: 1}
+		d := &diary{answer: func(r events.Request, nth int) consumer.Verdict {
+			return consumer.Verdict{Class: consumer.Temporary, Code: "SYSTEMERROR", Calls: 1}
 		}}
 		defer c.worker(&closing{answer: d.note}, nil)()
 		big := to(0, "BIG")
@@ -165,10 +165,10 @@ func TestARequestForWhichNoCallWasMadeLosesNoTry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
 		began := time.Now()
-		d := &diary{answer: func(r events.Request, nth int) consumer.Answer {
+		d := &diary{answer: func(r events.Request, nth int) consumer.Verdict {
 			if strings.HasPrefix(r.OutTradeNo, "B") && time.Since(began) < 20*time.Minute {
 				// The host is slow and its call slots are taken by others.
-				return consumer.Answer{Disposition: consumer.Unanswered, Code: "BUSY", Attempts: 0}
+				return consumer.Verdict{Class: consumer.NoAnswer, Code: "BUSY", Calls: 0}
 			}
 			return closedAnswer
 		}}
@@ -208,7 +208,7 @@ func TestAnOutcomeTopicMadeAgainWithFewerPartitionsIsServed(t *testing.T) {
 func TestARecordWithoutATimestampIsNotClosedEarly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
-		d := &diary{answer: func(events.Request, int) consumer.Answer { return closedAnswer }}
+		d := &diary{answer: func(events.Request, int) consumer.Verdict { return closedAnswer }}
 		defer c.worker(&closing{answer: d.note}, func(cfg *consumer.Config) { cfg.MinOrderAge = 5 * time.Minute })()
 		now := time.Now()
 		c.produce(&kgo.Record{
@@ -320,9 +320,9 @@ func TestAKeyTooLargeForTheTopicsDoesNotStopThePartition(t *testing.T) {
 func TestARefusedSubMerchantHoldsNobodyElse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
-		closer := &closing{takes: 100 * time.Millisecond, answer: func(r events.Request) consumer.Answer {
+		closer := &closing{takes: 100 * time.Millisecond, answer: func(r events.Request) consumer.Verdict {
 			if r.SubMchID != "" {
-				return consumer.Answer{Disposition: consumer.Held, Code: "NOAUTH", Attempts: 1, Scope: consumer.Scope{MchID: r.MchID, SubMchID: r.SubMchID}}
+				return consumer.Verdict{Class: consumer.MerchantRefused, Code: "NOAUTH", Calls: 1, Scope: consumer.Scope{MchID: r.MchID, SubMchID: r.SubMchID}}
 			}
 			return closedAnswer
 		}}
@@ -351,13 +351,13 @@ func TestAMerchantWhoseHostsAreAwayWaitsAndTheOthersGoOn(t *testing.T) {
 		away := func() bool { return time.Since(began) < 30*time.Minute } // longer than all retries
 		others := &closing{takes: 100 * time.Millisecond}
 		var hook *test.Hook
-		m := aliveUnless{merchants{others, byMerchant{"away": func(ctx context.Context, _ events.Request) consumer.Answer {
+		m := aliveUnless{merchants{others, byMerchant{"away": func(ctx context.Context, _ events.Request) consumer.Verdict {
 			if !away() {
 				return closedAnswer
 			}
 			last := time.Now()
 			time.Sleep(8 * time.Second)
-			return consumer.Answer{Disposition: consumer.Unanswered, Code: "TIMEOUT", Attempts: 2, LastCall: last}
+			return consumer.Verdict{Class: consumer.NoAnswer, Code: "TIMEOUT", Calls: 2, LastCall: last}
 		}}}, func(r events.Request) bool { return r.MchID == "away" && away() }}
 		defer c.worker(m, heard(&hook))()
 		const n = 20
@@ -389,7 +389,7 @@ type aliveUnless struct {
 	away func(events.Request) bool
 }
 
-func (a aliveUnless) Alive(_ context.Context, r events.Request) bool { return !a.away(r) }
+func (a aliveUnless) Probe(_ context.Context, r events.Request) bool { return !a.away(r) }
 
 // The last try of a request is under way when the gateway goes away: that is
 // not the request's fault.
@@ -398,7 +398,7 @@ func TestALastTryAtTheBeginningOfAnOutageIsNotLost(t *testing.T) {
 		c := newCluster(t)
 		var down atomic.Bool
 		var tries atomic.Int32
-		closer := &closing{alive: func() bool { return !down.Load() }, answer: func(r events.Request) consumer.Answer {
+		closer := &closing{alive: func() bool { return !down.Load() }, answer: func(r events.Request) consumer.Verdict {
 			nth := 0
 			if r.OutTradeNo == "LAST" {
 				nth = int(tries.Add(1))
@@ -407,7 +407,7 @@ func TestALastTryAtTheBeginningOfAnOutageIsNotLost(t *testing.T) {
 			case nth == 0 || nth > 4:
 				return closedAnswer
 			case nth < 4:
-				return consumer.Answer{Disposition: consumer.Later, Code: "SYSTEMERROR", Attempts: 1}
+				return consumer.Verdict{Class: consumer.Temporary, Code: "SYSTEMERROR", Calls: 1}
 			}
 			last := time.Now() // the last call of the last try begins, others are answered
 			time.Sleep(time.Second)
@@ -415,7 +415,7 @@ func TestALastTryAtTheBeginningOfAnOutageIsNotLost(t *testing.T) {
 			time.Sleep(time.Second)
 			down.Store(true)
 			time.Sleep(500 * time.Millisecond)
-			return consumer.Answer{Disposition: consumer.Unanswered, Code: "TIMEOUT", Attempts: 2, LastCall: last}
+			return consumer.Verdict{Class: consumer.NoAnswer, Code: "TIMEOUT", Calls: 2, LastCall: last}
 		}}
 		defer c.worker(closer, nil)()
 		c.request("LAST")
@@ -439,7 +439,7 @@ func TestAMerchantOverItsRateWaitsInMemory(t *testing.T) {
 		limiter := rate.NewLimiter(10, 1)
 		var mu sync.Mutex
 		var last time.Time
-		closer := &closing{answer: func(events.Request) consumer.Answer {
+		closer := &closing{answer: func(events.Request) consumer.Verdict {
 			r := limiter.Reserve()
 			if wait := r.Delay(); wait > 2*time.Second {
 				r.Cancel()
@@ -449,7 +449,7 @@ func TestAMerchantOverItsRateWaitsInMemory(t *testing.T) {
 				if soonest := time.Now().Add(wait); last.Before(soonest) {
 					last = soonest
 				}
-				return consumer.Answer{Disposition: consumer.Later, Code: "OWN_RATE_LIMIT", RetryAfter: time.Until(last)}
+				return consumer.Verdict{Class: consumer.Temporary, Code: "OWN_RATE_LIMIT", RetryAfter: time.Until(last)}
 			}
 			time.Sleep(r.Delay())
 			return closedAnswer
@@ -490,7 +490,7 @@ func TestNoRetryWaitsLongerThanItsTopicSays(t *testing.T) {
 func TestATimestampBeyondRFC3339DoesNotMakeAnOrderOld(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
-		d := &diary{answer: func(events.Request, int) consumer.Answer { return closedAnswer }}
+		d := &diary{answer: func(events.Request, int) consumer.Verdict { return closedAnswer }}
 		defer c.worker(&closing{answer: d.note}, func(cfg *consumer.Config) { cfg.MinOrderAge = 5 * time.Minute })()
 		now := time.Now()
 		c.produce(&kgo.Record{

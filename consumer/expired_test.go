@@ -19,7 +19,7 @@ import (
 func TestAnExpiredRequestSaysWhatBecameOfItsOrder(t *testing.T) {
 	for _, c := range []struct {
 		sentence string
-		asked    func(since time.Duration) consumer.Answer
+		asked    func(since time.Duration) consumer.Verdict
 		alive    func(since time.Duration) bool
 		result   events.Result
 		code     string
@@ -28,47 +28,47 @@ func TestAnExpiredRequestSaysWhatBecameOfItsOrder(t *testing.T) {
 	}{
 		{
 			sentence: "an order that is still open has expired",
-			asked: func(time.Duration) consumer.Answer {
-				return consumer.Answer{Disposition: consumer.Failed, Code: "NOTPAY", Message: "orderquery says NOTPAY", Attempts: 1}
+			asked: func(time.Duration) consumer.Verdict {
+				return consumer.Verdict{Class: consumer.Failed, Code: "NOTPAY", Message: "orderquery says NOTPAY", Calls: 1}
 			},
 			result: events.Failed, code: events.CodeExpired, message: "has passed; orderquery says NOTPAY",
 		},
 		{
 			sentence: "one that the buyer has paid is paid",
-			asked: func(time.Duration) consumer.Answer {
-				return consumer.Answer{Disposition: consumer.Paid, Code: "SUCCESS", ConfirmedBy: "orderquery", Attempts: 1}
+			asked: func(time.Duration) consumer.Verdict {
+				return consumer.Verdict{Class: consumer.Paid, Code: "SUCCESS", ConfirmedBy: "orderquery", Calls: 1}
 			},
 			result: events.Paid, code: "SUCCESS",
 		},
 		{
 			sentence: "one that somebody has closed is closed",
-			asked: func(time.Duration) consumer.Answer {
-				return consumer.Answer{Disposition: consumer.Closed, Code: "CLOSED", SafeToReissue: true, ConfirmedBy: "orderquery", Attempts: 1}
+			asked: func(time.Duration) consumer.Verdict {
+				return consumer.Verdict{Class: consumer.Closed, Code: "CLOSED", SafeToReissue: true, ConfirmedBy: "orderquery", Calls: 1}
 			},
 			result: events.Closed, code: "CLOSED",
 		},
 		{
 			sentence: "one of an unknown merchant has expired",
-			asked: func(time.Duration) consumer.Answer {
-				return consumer.Answer{Disposition: consumer.Failed, Code: events.CodeUnknownMerchant, Message: "no merchant"}
+			asked: func(time.Duration) consumer.Verdict {
+				return consumer.Verdict{Class: consumer.Failed, Code: events.CodeUnknownMerchant, Message: "no merchant"}
 			},
 			result: events.Failed, code: events.CodeExpired, message: "no merchant",
 		},
 		{
 			sentence: "an outage is waited for",
-			asked: func(since time.Duration) consumer.Answer {
+			asked: func(since time.Duration) consumer.Verdict {
 				if since < time.Hour {
-					return consumer.Answer{Disposition: consumer.Unanswered, Code: "TIMEOUT", Attempts: 2}
+					return consumer.Verdict{Class: consumer.NoAnswer, Code: "TIMEOUT", Calls: 2}
 				}
-				return consumer.Answer{Disposition: consumer.Paid, Code: "SUCCESS", ConfirmedBy: "orderquery", Attempts: 1}
+				return consumer.Verdict{Class: consumer.Paid, Code: "SUCCESS", ConfirmedBy: "orderquery", Calls: 1}
 			},
 			alive:  func(since time.Duration) bool { return since >= time.Hour },
 			result: events.Paid, code: "SUCCESS", after: time.Hour,
 		},
 		{
 			sentence: "an answer is waited for as long as the retries last, and no longer",
-			asked: func(time.Duration) consumer.Answer {
-				return consumer.Answer{Disposition: consumer.Later, Code: "NOAUTH", Attempts: 1}
+			asked: func(time.Duration) consumer.Verdict {
+				return consumer.Verdict{Class: consumer.Temporary, Code: "NOAUTH", Calls: 1}
 			},
 			result: events.Failed, code: events.CodeExpired, message: "no final answer after the last retry", after: 6*time.Minute + 10*time.Second,
 		},
@@ -77,7 +77,7 @@ func TestAnExpiredRequestSaysWhatBecameOfItsOrder(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				k := newCluster(t)
 				began := time.Now()
-				closer := &closing{asked: func(events.Request) consumer.Answer { return c.asked(time.Since(began)) }}
+				closer := &closing{asked: func(events.Request) consumer.Verdict { return c.asked(time.Since(began)) }}
 				if c.alive != nil {
 					closer.alive = func() bool { return c.alive(time.Since(began)) }
 				}
@@ -116,8 +116,8 @@ func TestARepeatAfterTheExpiryDoesNotContradict(t *testing.T) {
 		kill()
 		commitsRefused.Remove()
 		time.Sleep(time.Minute)
-		heir := &closing{asked: func(events.Request) consumer.Answer {
-			return consumer.Answer{Disposition: consumer.Closed, Code: "CLOSED", SafeToReissue: true, ConfirmedBy: "orderquery", Attempts: 1}
+		heir := &closing{asked: func(events.Request) consumer.Verdict {
+			return consumer.Verdict{Class: consumer.Closed, Code: "CLOSED", SafeToReissue: true, ConfirmedBy: "orderquery", Calls: 1}
 		}}
 		defer c.worker(heir, nil)()
 		both := c.outcomesWithin(2, time.Hour)

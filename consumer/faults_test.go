@@ -282,10 +282,10 @@ type slowFor struct {
 	*closing
 }
 
-func (s slowFor) Close(ctx context.Context, r events.Request, tried bool) consumer.Answer {
+func (s slowFor) Close(ctx context.Context, r events.Request, tried bool) consumer.Verdict {
 	if r.OutTradeNo != s.order {
 		return s.closing.Close(ctx, r, tried)
 	}
 	<-ctx.Done()
-	return consumer.Answer{Disposition: consumer.Interrupted}
+	return consumer.Verdict{Class: consumer.Interrupted}
 }

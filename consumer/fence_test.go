@@ -47,7 +47,7 @@ func silent() logrus.FieldLogger {
 func begun(id int) *partition {
 	p := newPartition(context.Background(), place{"t", id})
 	p.begin(0, nil)
-	t := &task{partition: p, offset: 0, size: 1}
+	t := &request{partition: p, offset: 0, size: 1}
 	if _, err := p.open(t); err != nil {
 		panic(err)
 	}
@@ -60,9 +60,9 @@ func TestNothingIsCommittedForALostPartition(t *testing.T) {
 	c := newCommitter(client, "g", silent())
 	c.under(&group.Generation{Membership: kafka.Membership{Group: "g", Generation: -1}}) // a commit from outside of the group, so that only our fence is left
 	kept, lost := begun(0), begun(1)
-	lost.lose(errors.New("reassigned"))
-	c.touch(kept)
-	c.touch(lost)
+	lost.revoke(errors.New("reassigned"))
+	c.markDirty(kept)
+	c.markDirty(lost)
 	if err := c.flush(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -81,7 +81,7 @@ func TestNothingIsCommittedForALostPartition(t *testing.T) {
 func TestNothingIsCommittedBetweenGenerations(t *testing.T) {
 	client, admin := openTestClient(t)
 	c := newCommitter(client, "g", silent())
-	c.touch(begun(0))
+	c.markDirty(begun(0))
 	if err := c.flush(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -159,13 +159,13 @@ func TestAPublicationThatIsFencedOffLeavesItsOffsetOpen(t *testing.T) {
 	w.lanes = newLanes(1, nil, nil, silent())
 	p := newPartition(context.Background(), place{"t", 0})
 	p.begin(0, nil)
-	task := &task{partition: p, offset: 0, size: 1}
-	if _, err := p.open(task); err != nil {
+	request := &request{partition: p, offset: 0, size: 1}
+	if _, err := p.open(request); err != nil {
 		t.Fatal(err)
 	}
-	p.lose(errors.New("reassigned"))
-	w.lanes.settle(p)
-	w.write(task, record{topic: "t"}, record{topic: "t"})
+	p.revoke(errors.New("reassigned"))
+	w.lanes.publishing(p)
+	w.write(request, record{topic: "t"}, record{topic: "t"})
 	if !w.lanes.drain(t.Context(), []*partition{p}) {
 		t.Fatal("not drained")
 	}

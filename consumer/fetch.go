@@ -20,8 +20,8 @@ const (
 type fetcher struct {
 	client    *kafka.Client
 	partition *partition
-	take      func(*task)
-	// moved is called when the watermark has moved without a task: offsets
+	take      func(*request)
+	// moved is called when the watermark has moved without a request: offsets
 	// that hold no record were counted as finished.
 	moved   func(*partition)
 	trouble *trouble
@@ -144,13 +144,13 @@ func (f *fetcher) fetch(ctx context.Context, offset int64) (next int64, err erro
 	records, next, err := f.client.Fetch(call, f.partition.topic, f.partition.id, offset, fetchMaxBytes, fetchMaxWait)
 	cancel()
 	for _, r := range records {
-		t := f.taskOf(r)
-		fresh, openErr := f.partition.open(t)
+		req := f.request(r)
+		fresh, openErr := f.partition.open(req)
 		if openErr != nil {
-			return t.offset, openErr
+			return req.offset, openErr
 		}
 		if fresh {
-			f.take(t)
+			f.take(req)
 		}
 	}
 	if err == nil && next > offset {
@@ -165,11 +165,11 @@ func (f *fetcher) fetch(ctx context.Context, offset int64) (next int64, err erro
 	return next, err
 }
 
-// taskOf is a record on its way.
-func (f *fetcher) taskOf(r kafka.Record) *task {
-	t := &task{partition: f.partition, offset: r.Offset, time: r.Time, msg: r.Message, source: r.Source(), size: int64(kafka.Size(r.Message))}
+// request is a record on its way.
+func (f *fetcher) request(r kafka.Record) *request {
+	req := &request{partition: f.partition, offset: r.Offset, time: r.Time, msg: r.Message, source: r.Source(), size: int64(kafka.Size(r.Message))}
 	if r.Time.UnixMilli() <= 0 {
-		t.time = time.Now() // the producer has sent none
+		req.time = time.Now() // the producer has sent none
 	}
-	return t
+	return req
 }

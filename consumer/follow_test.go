@@ -27,12 +27,12 @@ func TestOutcomesRetriesAndDeadLettersFollowTheirRequest(t *testing.T) {
 		if _, err := c.admin().UpdatePartitions(t.Context(), 3, "dead"); err != nil {
 			t.Fatal(err)
 		}
-		defer c.worker(&closing{answer: func(r events.Request) consumer.Answer {
+		defer c.worker(&closing{answer: func(r events.Request) consumer.Verdict {
 			switch r.OutTradeNo[0] {
 			case 'F':
-				return consumer.Answer{Disposition: consumer.Failed, Code: "PARAM_ERROR", Attempts: 1}
+				return consumer.Verdict{Class: consumer.Failed, Code: "PARAM_ERROR", Calls: 1}
 			case 'L':
-				return consumer.Answer{Disposition: consumer.Later, Code: "SYSTEMERROR", Attempts: 1}
+				return consumer.Verdict{Class: consumer.Temporary, Code: "SYSTEMERROR", Calls: 1}
 			}
 			return closedAnswer
 		}}, nil)()

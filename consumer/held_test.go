@@ -18,11 +18,11 @@ import (
 const refusedMerchant = "1900000999"
 
 // refusing refuses one merchant while it says so.
-func refusing(refused func() bool) func(events.Request) consumer.Answer {
-	return func(r events.Request) consumer.Answer {
+func refusing(refused func() bool) func(events.Request) consumer.Verdict {
+	return func(r events.Request) consumer.Verdict {
 		if r.MchID == refusedMerchant && refused() {
-			return consumer.Answer{
-				Disposition: consumer.Held, Code: "SIGNERROR", Message: "the gateway finds our signature wrong", Attempts: 1,
+			return consumer.Verdict{
+				Class: consumer.MerchantRefused, Code: "SIGNERROR", Message: "the gateway finds our signature wrong", Calls: 1,
 				Scope: consumer.Scope{MchID: r.MchID}, Gateway: &events.Gateway{ReturnMsg: "签名错误"},
 			}
 		}
@@ -349,8 +349,8 @@ func TestARetryRecordSaysWhichPartOfTheMerchantItWaitsFor(t *testing.T) {
 		t.Run(want, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				c := newCluster(t)
-				closer := &closing{answer: func(r events.Request) consumer.Answer {
-					return consumer.Answer{Disposition: consumer.Held, Code: "NOAUTH", Message: "no", Attempts: 1, Scope: scope(r)}
+				closer := &closing{answer: func(r events.Request) consumer.Verdict {
+					return consumer.Verdict{Class: consumer.MerchantRefused, Code: "NOAUTH", Message: "no", Calls: 1, Scope: scope(r)}
 				}}
 				defer c.worker(closer, nil)()
 				for i := range 2 { // the first is the prober
@@ -397,9 +397,9 @@ func TestAProberThatNeverGetsAnAnswerIsSucceeded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
 		began := time.Now()
-		closer := &closing{takes: time.Second, answer: func(r events.Request) consumer.Answer {
+		closer := &closing{takes: time.Second, answer: func(r events.Request) consumer.Verdict {
 			if strings.HasPrefix(r.OutTradeNo, "BAD") {
-				return consumer.Answer{Disposition: consumer.Unanswered, Code: "HTTP_STATUS", Attempts: 2, LastCall: time.Now().Add(-time.Second)}
+				return consumer.Verdict{Class: consumer.NoAnswer, Code: "HTTP_STATUS", Calls: 2, LastCall: time.Now().Add(-time.Second)}
 			}
 			return closedAnswer
 		}}
@@ -468,9 +468,9 @@ func TestCallsBeforeAnOutageLeaveTheirDoubt(t *testing.T) {
 		c := newCluster(t)
 		var down atomic.Bool
 		down.Store(true)
-		closer := &closing{alive: func() bool { return !down.Load() }, answer: func(events.Request) consumer.Answer {
+		closer := &closing{alive: func() bool { return !down.Load() }, answer: func(events.Request) consumer.Verdict {
 			if down.Load() {
-				return consumer.Answer{Disposition: consumer.Unanswered, Code: "TIMEOUT", Attempts: 2}
+				return consumer.Verdict{Class: consumer.NoAnswer, Code: "TIMEOUT", Calls: 2}
 			}
 			return closedAnswer
 		}}
@@ -490,10 +490,10 @@ func TestCallsBeforeAnOutageLeaveTheirDoubt(t *testing.T) {
 // interrupting is cut off in the middle of its call once.
 type interrupting struct{ *closing }
 
-func (i interrupting) Close(ctx context.Context, r events.Request, tried bool) consumer.Answer {
+func (i interrupting) Close(ctx context.Context, r events.Request, tried bool) consumer.Verdict {
 	a := i.closing.Close(ctx, r, tried)
-	if a.Disposition == consumer.Interrupted {
-		a.Attempts = 1
+	if a.Class == consumer.Interrupted {
+		a.Calls = 1
 	}
 	return a
 }
@@ -523,7 +523,7 @@ func TestAnOrderThatAloneIsRefusedDoesNotHoldItsMerchant(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
 		refuse := refusing(func() bool { return true })
-		closer := &closing{answer: func(r events.Request) consumer.Answer {
+		closer := &closing{answer: func(r events.Request) consumer.Verdict {
 			if r.OutTradeNo == "R0" {
 				return refuse(r)
 			}

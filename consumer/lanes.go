@@ -9,178 +9,174 @@ import (
 	"github.com/sirupsen/logrus"
 )
 
-// lanes starts calls: one lane per order, in which tasks wait for each other,
+// lanes starts calls: one lane per order, in which requests wait for each other,
 // and a number of call slots for all lanes together (G4, G7).
 //
 // A lane with something to do waits in a queue for a slot and goes to the end
 // of the queue after each call, so that a hot order cannot starve the others
 // and a slow one holds up nobody else.
 //
-// A lane whose first task needs no call (task.noCall) waits in a queue of its
-// own, for neither a slot nor the gateway: only for room among the verdicts on
-// their way. That it needs none is a guess from when it was added; unasked
+// A lane whose first request needs no call (request.noCall) waits in a queue of
+// its own, for neither a slot nor the gateway: only for room among the decisions
+// on their way. That it needs none is a guess from when it was added; withoutCall
 // decides, at its turn, and may send it to the other queue.
 //
 // Whatever may start a call is decided under one lock, together with the
-// standing of the partition: after pause or lose has returned, no call starts
+// standing of the partition: after pause or revoke has returned, no call starts
 // for that partition. Lanes are safe for concurrent use.
 type lanes struct {
-	slots       int                                // calls in flight at the most
-	maxSettling int                                // verdicts not yet acknowledged at the most
-	alive       func(now time.Time) bool           // whether the membership holds, see group.Member.LeaseValid
-	gate        *gate                              // whether the gateway may be called
-	call        func(context.Context, *task, pass) // makes one call; not under the lock
-	// unasked settles a task without a call and returns true, or returns false
-	// when it needs one after all; not under the lock.
-	unasked func(*task) bool
+	slots          int                                     // calls in flight at the most
+	maxUnpublished int                                     // decisions not yet acknowledged at the most
+	leaseValid     func(now time.Time) bool                // whether the membership holds, see member.alive
+	breaker        *gatewayBreaker                         // whether the gateway may be called
+	turn           func(context.Context, *request, permit) // serves one; ends with finished; not under mu
+	// withoutCall settles one without a call and returns true, or returns false
+	// when it needs one after all; not under mu.
+	withoutCall func(*request) bool
 
-	mu       sync.Mutex
-	byOrder  map[events.Order]*lane
-	ready    queue[*lane]
-	noCall   queue[*lane] // ready as well: the first task needs no call
-	inFlight int
-	looking  int // calls of unasked that go on
-	settling int
-	waiting  int           // drains under way
-	changed  chan struct{} // closed and renewed for them when a call or a settlement ends
-	calls    sync.WaitGroup
+	// mu guards what is below, and in each partition standing, calls and what is
+	// counted there. gatewayBreaker.mu and partition.mu may be taken under it, and
+	// member.mu by leaseValid.
+	mu          sync.Mutex
+	byOrder     map[events.Order]*lane
+	ready       queue[*lane]
+	noCall      queue[*lane] // ready as well: the first request needs no call
+	inFlight    int
+	looking     int // calls of withoutCall that go on
+	unpublished int
+	waiting     int           // drains under way
+	changed     chan struct{} // closed and renewed for them when a call or a settlement ends
+	calls       sync.WaitGroup
 }
 
-// lane holds the tasks of one order in the order of their arrival. The first
+// lane holds the requests of one order in the order of their arrival. The first
 // one is in flight, or the lane rests, or it stands in lanes.ready, in
 // lanes.noCall or in partition.parked, exactly once.
 type lane struct {
-	order events.Order
-	tasks queue[*task]
-	busy  bool // the first task is in flight, or looked at
+	order    events.Order
+	requests queue[*request]
+	busy     bool        // the first request is in flight, or looked at
+	rests    *time.Timer // wakes it; sweep ends the one of a lane that is gone
 }
 
-func newLanes(slots int, alive func(time.Time) bool, ask func(context.Context, events.Request) bool, log logrus.FieldLogger) *lanes {
+func newLanes(slots int, leaseValid func(time.Time) bool, probe func(context.Context, events.Request) bool, log logrus.FieldLogger) *lanes {
 	l := &lanes{
-		slots:       slots,
-		maxSettling: max(16*slots, 1024),
-		alive:       alive,
-		byOrder:     make(map[events.Order]*lane),
-		changed:     make(chan struct{}),
+		slots:          slots,
+		maxUnpublished: max(16*slots, 1024),
+		leaseValid:     leaseValid,
+		byOrder:        make(map[events.Order]*lane),
+		changed:        make(chan struct{}),
 	}
-	l.gate = newGate(slots, l.poke, ask, log)
+	l.breaker = newGatewayBreaker(slots, l.poke, probe, log)
 	return l
 }
 
-// add queues a task in the lane of its order.
-func (l *lanes) add(t *task) {
+// add queues a request in the lane of its order.
+func (l *lanes) add(r *request) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	order := t.order()
+	order := r.order()
 	if ln := l.byOrder[order]; ln != nil {
-		ln.tasks.push(t)
+		ln.requests.push(r)
 		return
 	}
 	ln := &lane{order: order}
-	ln.tasks.push(t)
+	ln.requests.push(r)
 	l.byOrder[order] = ln
 	l.queue(ln)
 	l.pump()
 }
 
-// queue lets a lane wait for its turn, without the tasks of lost partitions
-// that stand first in it. One that has no others is gone.
+// queue lets a lane wait for its turn, without the requests of partitions
+// that were taken away that stand first in it. One that has no others is gone.
 func (l *lanes) queue(ln *lane) {
-	for ln.tasks.len() > 0 && ln.tasks.first().partition.standing == lost {
-		ln.tasks.pop()
+	for ln.requests.len() > 0 && ln.requests.first().partition.standing == revoked {
+		ln.requests.pop()
 	}
 	switch {
-	case ln.tasks.len() == 0:
+	case ln.requests.len() == 0:
 		delete(l.byOrder, ln.order)
-	case ln.tasks.first().noCall:
+	case ln.requests.first().noCall:
 		l.noCall.push(ln)
 	default:
 		l.ready.push(ln)
 	}
 }
 
-// pump starts what can start.
+// pump starts what can start: what needs no call, then calls.
 func (l *lanes) pump() {
-	l.pumpNoCall()
-	l.pumpCalls()
-}
-
-func (l *lanes) pumpCalls() {
-	if l.ready.len() == 0 || l.inFlight >= l.slots || l.settling >= l.maxSettling || !l.alive(time.Now()) {
+	if l.noCall.len()+l.ready.len() == 0 || !l.leaseValid(time.Now()) {
 		return
 	}
-	for l.inFlight < l.slots && l.ready.len() > 0 {
-		ln := l.ready.first()
-		t := ln.tasks.first()
-		switch t.partition.standing {
-		case paused:
-			l.ready.pop()
-			t.partition.parked = append(t.partition.parked, ln)
-		case running:
-			leave, ok := l.gate.admit(l.inFlight)
-			if !ok {
+	for l.noCall.len() > 0 && l.looking+l.unpublished < l.maxUnpublished {
+		if r, ok := l.first(&l.noCall); ok {
+			l.looking++
+			l.start(&l.noCall, func(context.Context) { l.looked(r, l.withoutCall(r)) })
+		}
+	}
+	for l.ready.len() > 0 && l.inFlight < l.slots && l.unpublished < l.maxUnpublished {
+		if r, ok := l.first(&l.ready); ok {
+			p, admitted := l.breaker.admit(l.inFlight)
+			if !admitted {
 				return
 			}
-			l.ready.pop()
-			ln.busy = true
 			l.inFlight++
-			t.partition.inFlight++
-			ctx := t.partition.calls
-			l.calls.Go(func() { l.call(ctx, t, leave) })
+			l.start(&l.ready, func(ctx context.Context) { l.turn(ctx, r, p) })
 		}
 	}
 }
 
-// pumpNoCall settles what can be settled without a call.
-func (l *lanes) pumpNoCall() {
-	if l.noCall.len() == 0 || !l.alive(time.Now()) {
-		return
+// first is the request whose turn it is in a queue. Where its partition is paused
+// its lane is parked, and there is none.
+func (l *lanes) first(q *queue[*lane]) (r *request, ok bool) {
+	r = q.first().requests.first()
+	if r.partition.standing == paused {
+		r.partition.parked = append(r.partition.parked, q.pop())
+		return nil, false
 	}
-	for l.noCall.len() > 0 && l.looking+l.settling < l.maxSettling {
-		ln := l.noCall.pop()
-		t := ln.tasks.first()
-		switch t.partition.standing {
-		case paused:
-			t.partition.parked = append(t.partition.parked, ln)
-		case running:
-			ln.busy = true
-			l.looking++
-			t.partition.inFlight++
-			l.calls.Go(func() { l.looked(t, l.unasked(t)) })
-		}
-	}
+	return r, true
 }
 
-// looked ends a call of unasked.
-func (l *lanes) looked(t *task, settled bool) {
+// start gives the first request of a queue its turn.
+func (l *lanes) start(q *queue[*lane], turn func(context.Context)) {
+	ln := q.pop()
+	ln.busy = true
+	p := ln.requests.first().partition
+	p.inFlight++
+	ctx := p.calls
+	l.calls.Go(func() { turn(ctx) })
+}
+
+// looked ends a call of withoutCall.
+func (l *lanes) looked(r *request, settled bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.looking--
-	t.noCall = false
-	l.leave(t, !settled)
+	r.noCall = false
+	l.goOn(r, !settled)
 }
 
-// finished gives the slot of t's call back. With again t is still to do, after
-// t.rest; otherwise its verdict has been handed to settle.
-func (l *lanes) finished(t *task, again bool) {
+// finished gives the slot of r's turn back. With again it has another one, after
+// r.rest; otherwise it was settled, or waits elsewhere.
+func (l *lanes) finished(r *request, again bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.inFlight--
-	l.leave(t, again)
+	l.goOn(r, again)
 }
 
-// leave lets the lane of t go on: with t when it is to be done again.
-func (l *lanes) leave(t *task, again bool) {
-	t.partition.inFlight--
-	ln := l.byOrder[t.order()]
+// goOn lets the lane of r go on: with r again, or with what stands behind it.
+func (l *lanes) goOn(r *request, again bool) {
+	r.partition.inFlight--
+	ln := l.byOrder[r.order()]
 	ln.busy = false
 	switch {
 	case !again:
-		ln.tasks.pop()
+		ln.requests.pop()
 		l.queue(ln)
-	case t.rest > 0:
-		time.AfterFunc(t.rest, func() { l.wake(ln) })
-		t.rest = 0
+	case r.rest > 0:
+		ln.rests = time.AfterFunc(r.rest, func() { l.wake(ln) })
+		r.rest = 0
 	default:
 		l.queue(ln)
 	}
@@ -192,34 +188,34 @@ func (l *lanes) leave(t *task, again bool) {
 func (l *lanes) wake(ln *lane) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.byOrder[ln.order] != ln { // all its tasks were of lost partitions
+	if l.byOrder[ln.order] != ln { // all its requests were of partitions that were taken away
 		return
 	}
 	l.queue(ln)
 	l.pump()
 }
 
-// alone says whether nobody waits behind t, which is in flight, in its lane.
-func (l *lanes) alone(t *task) bool {
+// alone says whether nobody waits behind r, which is in flight, in its lane.
+func (l *lanes) alone(r *request) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.byOrder[t.order()].tasks.len() == 1
+	return l.byOrder[r.order()].requests.len() == 1
 }
 
-// settle counts a verdict on its way out; settled ends it. Between them the
-// partition is not drained.
-func (l *lanes) settle(p *partition) {
+// publishing counts a decision on its way out; published ends it. Between them
+// the partition is not drained.
+func (l *lanes) publishing(p *partition) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.settling++
-	p.settling++
+	l.unpublished++
+	p.unpublished++
 }
 
-func (l *lanes) settled(p *partition) {
+func (l *lanes) published(p *partition) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.settling--
-	p.settling--
+	l.unpublished--
+	p.unpublished--
 	l.pump()
 	l.notify()
 }
@@ -260,14 +256,14 @@ func (l *lanes) resume(ps []*partition) {
 	l.pump()
 }
 
-// lose forgets what is not finished of the partitions; their calls in flight
-// are cut off and their verdicts dropped.
-func (l *lanes) lose(ps []*partition, why error) {
+// revoke forgets what is not finished of the partitions; their calls in flight
+// are cut off and their decisions dropped.
+func (l *lanes) revoke(ps []*partition, why error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, p := range ps {
-		p.standing = lost
-		p.lose(why)
+		p.standing = revoked
+		p.revoke(why)
 		p.forget()
 		l.unpark(p)
 	}
@@ -278,13 +274,17 @@ func (l *lanes) lose(ps []*partition, why error) {
 	l.notify()
 }
 
-// sweep lets go of the tasks of lost partitions, which would else stay in
-// memory until their lanes get a slot: behind a shut gate, for hours.
+// sweep lets go of the requests of partitions that were taken away, which would
+// else stay in memory until their lanes get a slot: behind an open breaker, for
+// hours.
 func (l *lanes) sweep() {
 	for order, ln := range l.byOrder {
-		ln.tasks.keep(func(i int, t *task) bool { return t.partition.standing != lost || i == 0 && ln.busy })
-		if ln.tasks.len() == 0 {
+		ln.requests.keep(func(i int, r *request) bool { return r.partition.standing != revoked || i == 0 && ln.busy })
+		if ln.requests.len() == 0 {
 			delete(l.byOrder, order)
+			if ln.rests != nil {
+				ln.rests.Stop()
+			}
 		}
 	}
 	// Who is first in a lane may be another now, and wait for something else.
@@ -313,7 +313,7 @@ func (l *lanes) cut(ps []*partition, why error) {
 	}
 }
 
-// drain waits until the partitions have no call in flight and no verdict on
+// drain waits until the partitions have no call in flight and no decision on
 // its way. It returns false when ctx ends first.
 func (l *lanes) drain(ctx context.Context, ps []*partition) bool {
 	l.mu.Lock()
@@ -323,7 +323,7 @@ func (l *lanes) drain(ctx context.Context, ps []*partition) bool {
 	for {
 		busy := 0
 		for _, p := range ps {
-			busy += p.inFlight + p.settling
+			busy += p.inFlight + p.unpublished
 		}
 		if busy == 0 {
 			return true
@@ -348,11 +348,11 @@ func (l *lanes) poke() {
 	l.pump()
 }
 
-// load returns the calls in flight and the verdicts on their way.
-func (l *lanes) load() (inFlight, settling int) {
+// load returns the calls in flight and the decisions on their way.
+func (l *lanes) load() (inFlight, unpublished int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.inFlight, l.settling
+	return l.inFlight, l.unpublished
 }
 
 // queue is a first-in first-out queue that reuses its memory.

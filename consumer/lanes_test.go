@@ -19,14 +19,14 @@ type road struct {
 	started []string
 	ends    map[string]chan bool // true: again
 	alive   bool
-	needs   map[string]bool // tasks with noCall that need a call after all
+	needs   map[string]bool // requests with noCall that need a call after all
 }
 
 func newRoad(slots int) *road {
 	r := &road{ends: make(map[string]chan bool), alive: true}
 	r.lanes = newLanes(slots, func(time.Time) bool { r.mu.Lock(); defer r.mu.Unlock(); return r.alive }, nil, silent())
-	r.lanes.call = func(ctx context.Context, t *task, leave pass) {
-		defer leave.unused()
+	r.lanes.turn = func(ctx context.Context, t *request, p permit) {
+		defer p.unused(ctx)
 		r.mu.Lock()
 		name := t.req.OutTradeNo + "/" + t.req.RequestID
 		r.started = append(r.started, name)
@@ -40,7 +40,7 @@ func newRoad(slots int) *road {
 			r.lanes.finished(t, true)
 		}
 	}
-	r.lanes.unasked = func(t *task) bool {
+	r.lanes.withoutCall = func(t *request) bool {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		name := t.req.OutTradeNo + "/" + t.req.RequestID
@@ -54,13 +54,13 @@ func newRoad(slots int) *road {
 }
 
 func (r *road) drive(p *partition, order, id string) {
-	r.add(&task{partition: p, req: events.Request{MchID: "m", OutTradeNo: order, RequestID: id}})
+	r.add(&request{partition: p, req: events.Request{MchID: "m", OutTradeNo: order, RequestID: id}})
 	synctest.Wait() // or two calls that start together would be noted in any order
 }
 
-// driveUnasked drives a task that needs no call.
-func (r *road) driveUnasked(p *partition, order, id string) {
-	r.add(&task{partition: p, noCall: true, req: events.Request{MchID: "m", OutTradeNo: order, RequestID: id}})
+// driveUncalled drives a request that needs no call.
+func (r *road) driveUncalled(p *partition, order, id string) {
+	r.add(&request{partition: p, noCall: true, req: events.Request{MchID: "m", OutTradeNo: order, RequestID: id}})
 	synctest.Wait()
 }
 
@@ -85,7 +85,7 @@ func (r *road) want(t *testing.T, want ...string) {
 
 // finishAll loses the partitions, so that all calls end.
 func (r *road) finishAll(ps ...*partition) {
-	r.lose(ps, errors.New("test over"))
+	r.revoke(ps, errors.New("test over"))
 	r.calls.Wait()
 }
 
@@ -131,7 +131,7 @@ func TestLanes(t *testing.T) {
 			r.drive(p, "B", "1")
 			r.drive(p, "C", "1")
 			r.want(t, "A/1", "B/1")
-			r.lose([]*partition{p}, errors.New("reassigned"))
+			r.revoke([]*partition{p}, errors.New("reassigned"))
 			r.end("A/1", false)
 			r.drive(p, "D", "1")
 			r.want(t, "A/1", "B/1")
@@ -141,7 +141,7 @@ func TestLanes(t *testing.T) {
 			r.drive(p, "A", "1")
 			r.drive(q, "A", "2")
 			r.want(t)
-			r.lose([]*partition{p}, errors.New("reassigned"))
+			r.revoke([]*partition{p}, errors.New("reassigned"))
 			r.want(t, "A/2")
 		},
 		"no call starts when the membership is in doubt, until it is not": func(t *testing.T, r *road, p, q *partition) {
@@ -166,16 +166,16 @@ func TestLanes(t *testing.T) {
 			r.resume([]*partition{p})
 			r.want(t, "A/1", "A/1")
 		},
-		"a task that needs no call has its turn though all slots are taken": func(t *testing.T, r *road, p, q *partition) {
+		"a request that needs no call has its turn though all slots are taken": func(t *testing.T, r *road, p, q *partition) {
 			r.drive(p, "A", "1")
 			r.drive(p, "B", "1")
 			r.drive(p, "C", "1")
-			r.driveUnasked(p, "D", "1")
+			r.driveUncalled(p, "D", "1")
 			r.want(t, "A/1", "B/1", "D/1 without a call")
 		},
 		"one behind a request of its order waits for that, and the next for it": func(t *testing.T, r *road, p, q *partition) {
 			r.drive(p, "A", "1")
-			r.driveUnasked(p, "A", "2")
+			r.driveUncalled(p, "A", "2")
 			r.drive(p, "A", "3")
 			r.want(t, "A/1")
 			r.end("A/1", false)
@@ -185,7 +185,7 @@ func TestLanes(t *testing.T) {
 			r.needs = map[string]bool{"C/1": true}
 			r.drive(p, "A", "1")
 			r.drive(p, "B", "1")
-			r.driveUnasked(p, "C", "1")
+			r.driveUncalled(p, "C", "1")
 			r.drive(p, "C", "2")
 			r.want(t, "A/1", "B/1")
 			r.end("A/1", false)
@@ -193,28 +193,28 @@ func TestLanes(t *testing.T) {
 			r.end("C/1", false)
 			r.want(t, "A/1", "B/1", "C/1", "C/2")
 		},
-		"for a partition that is paused or lost not even such a task has its turn": func(t *testing.T, r *road, p, q *partition) {
+		"for a partition that is paused or lost not even such a request has its turn": func(t *testing.T, r *road, p, q *partition) {
 			r.pause([]*partition{p})
-			r.driveUnasked(p, "A", "1")
-			r.lose([]*partition{q}, errors.New("reassigned"))
-			r.driveUnasked(q, "B", "1")
+			r.driveUncalled(p, "A", "1")
+			r.revoke([]*partition{q}, errors.New("reassigned"))
+			r.driveUncalled(q, "B", "1")
 			r.want(t)
 			r.resume([]*partition{p})
 			r.want(t, "A/1 without a call")
 		},
-		"when a partition is lost, what stands behind its task goes where it belongs": func(t *testing.T, r *road, p, q *partition) {
+		"when a partition is lost, what stands behind its request goes where it belongs": func(t *testing.T, r *road, p, q *partition) {
 			r.drive(p, "A", "1")
 			r.drive(p, "B", "1")
 			r.drive(q, "C", "1")
-			r.driveUnasked(p, "C", "2")
-			r.lose([]*partition{q}, errors.New("reassigned"))
+			r.driveUncalled(p, "C", "2")
+			r.revoke([]*partition{q}, errors.New("reassigned"))
 			r.want(t, "A/1", "B/1", "C/2 without a call")
 		},
-		"no such task has its turn when the membership is in doubt, until it is not": func(t *testing.T, r *road, p, q *partition) {
+		"no such request has its turn when the membership is in doubt, until it is not": func(t *testing.T, r *road, p, q *partition) {
 			r.mu.Lock()
 			r.alive = false
 			r.mu.Unlock()
-			r.driveUnasked(p, "A", "1")
+			r.driveUncalled(p, "A", "1")
 			r.want(t)
 			r.mu.Lock()
 			r.alive = true
@@ -226,7 +226,7 @@ func TestLanes(t *testing.T) {
 			r.drive(p, "A", "1")
 			r.drive(q, "B", "1")
 			synctest.Wait()
-			r.settle(p)
+			r.publishing(p)
 			drained := make(chan bool, 1)
 			go func() { drained <- r.drain(t.Context(), []*partition{p}) }()
 			r.end("A/1", false)
@@ -235,7 +235,7 @@ func TestLanes(t *testing.T) {
 				t.Error("drained while a verdict was on its way")
 			default:
 			}
-			r.settled(p)
+			r.published(p)
 			if !<-drained {
 				t.Error("not drained")
 			}

@@ -69,7 +69,7 @@ func TestACommitOfADeletedTopicDoesNotReachItsHeir(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
 		slow := &closing{takes: 2 * time.Minute}
-		stop := c.worker(merchants{&closing{}, byMerchant{"slow": func(ctx context.Context, r events.Request) consumer.Answer {
+		stop := c.worker(merchants{&closing{}, byMerchant{"slow": func(ctx context.Context, r events.Request) consumer.Verdict {
 			return slow.Close(ctx, r, false)
 		}}}, nil)
 		for i := range 5 {
@@ -104,9 +104,9 @@ func TestACommitOfADeletedTopicDoesNotReachItsHeir(t *testing.T) {
 func TestARetryTopicThatIsMadeAgainIsServedAfterARestart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
-		d := &diary{answer: func(r events.Request, nth int) consumer.Answer {
+		d := &diary{answer: func(r events.Request, nth int) consumer.Verdict {
 			if nth == 1 {
-				return consumer.Answer{Disposition: consumer.Later, Code: "SYSTEMERROR", Attempts: 1}
+				return consumer.Verdict{Class: consumer.Temporary, Code: "SYSTEMERROR", Calls: 1}
 			}
 			return closedAnswer
 		}}

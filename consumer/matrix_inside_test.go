@@ -20,12 +20,12 @@ func TestIntakeOfAPartitionStopsAtItsBounds(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				p := newPartition(t.Context(), place{"t", 0})
 				p.begin(0, nil)
-				var opened []*task
+				var opened []*request
 				done := make(chan struct{})
 				go func() {
 					defer close(done)
 					for i := range int64(3 * window) {
-						next := &task{partition: p, offset: i, size: c.size}
+						next := &request{partition: p, offset: i, size: c.size}
 						if _, err := p.open(next); err != nil {
 							return
 						}
@@ -41,7 +41,7 @@ func TestIntakeOfAPartitionStopsAtItsBounds(t *testing.T) {
 				if len(opened) != c.most+1 {
 					t.Errorf("%d records were opened when one had left, want %d", len(opened), c.most+1)
 				}
-				p.lose(errStopped)
+				p.revoke(errStopped)
 				<-done
 			})
 		})

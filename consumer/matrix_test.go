@@ -29,14 +29,14 @@ func poison(partition int32) *kgo.Record {
 func TestAWorkerThatDies(t *testing.T) {
 	commitsRefused := kfake.Fault{Keys: []kmsg.Key{kmsg.OffsetCommit}, Err: kerr.CoordinatorLoadInProgress, Count: -1}
 	outcomesRefused := kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: "outcomes", Err: kerr.NotEnoughReplicas, Count: -1}
-	putOff := func(events.Request) consumer.Answer {
-		return consumer.Answer{Disposition: consumer.Later, Code: "SYSTEMERROR", Attempts: 1}
+	putOff := func(events.Request) consumer.Verdict {
+		return consumer.Verdict{Class: consumer.Temporary, Code: "SYSTEMERROR", Calls: 1}
 	}
 	for _, moment := range []struct {
 		sentence string
 		fault    *kfake.Fault // stops the first worker at the moment
 		takes    time.Duration
-		answer   func(events.Request) consumer.Answer
+		answer   func(events.Request) consumer.Verdict
 		slots    int
 		record   *kgo.Record
 		before   *kgo.Record // read before record, by the same worker
@@ -212,9 +212,9 @@ func TestEveryRecordIsPublishedToAllInSyncReplicas(t *testing.T) {
 			}
 			return nil, nil, false
 		})
-		d := &diary{answer: func(_ events.Request, nth int) consumer.Answer {
+		d := &diary{answer: func(_ events.Request, nth int) consumer.Verdict {
 			if nth == 1 {
-				return consumer.Answer{Disposition: consumer.Later, Code: "SYSTEMERROR", Attempts: 1}
+				return consumer.Verdict{Class: consumer.Temporary, Code: "SYSTEMERROR", Calls: 1}
 			}
 			return closedAnswer
 		}}
@@ -250,11 +250,11 @@ func TestAReplaySupersedesWhatFailed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
 		mended := false
-		closer := &closing{answer: func(events.Request) consumer.Answer {
+		closer := &closing{answer: func(events.Request) consumer.Verdict {
 			if mended {
 				return closedAnswer
 			}
-			return consumer.Answer{Disposition: consumer.Failed, Code: events.CodeUnknownMerchant}
+			return consumer.Verdict{Class: consumer.Failed, Code: events.CodeUnknownMerchant}
 		}}
 		defer c.worker(closer, nil)()
 		c.request("T1")
@@ -282,9 +282,9 @@ func TestARetryTopicWithAnotherNumberOfPartitionsIsWarnedOfAndServed(t *testing.
 		if _, err := c.admin().CreateTopic(t.Context(), 1, 1, nil, "retry.20s"); err != nil {
 			t.Fatal(err)
 		}
-		d := &diary{answer: func(r events.Request, nth int) consumer.Answer {
+		d := &diary{answer: func(r events.Request, nth int) consumer.Verdict {
 			if nth == 1 {
-				return consumer.Answer{Disposition: consumer.Later, Code: "SYSTEMERROR", Attempts: 1}
+				return consumer.Verdict{Class: consumer.Temporary, Code: "SYSTEMERROR", Calls: 1}
 			}
 			return closedAnswer
 		}}

@@ -279,8 +279,8 @@ func TestNothingIsPublishedWhileAMemberCannotJoin(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
 		says := func(code string) *closing {
-			return &closing{answer: func(events.Request) consumer.Answer {
-				return consumer.Answer{Disposition: consumer.Closed, Code: code, Attempts: 1}
+			return &closing{answer: func(events.Request) consumer.Verdict {
+				return consumer.Verdict{Class: consumer.Closed, Code: code, Calls: 1}
 			}}
 		}
 		refused := c.refuse("outcomes", kerr.NotEnoughReplicas, -1)
@@ -379,9 +379,9 @@ func (c silentConn) Write(b []byte) (int, error) {
 func TestARetryGoesToTheNewPartitionOfItsRequest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
-		d := &diary{answer: func(r events.Request, nth int) consumer.Answer {
+		d := &diary{answer: func(r events.Request, nth int) consumer.Verdict {
 			if nth == 1 {
-				return consumer.Answer{Disposition: consumer.Later, Code: "SYSTEMERROR", Attempts: 1}
+				return consumer.Verdict{Class: consumer.Temporary, Code: "SYSTEMERROR", Calls: 1}
 			}
 			return closedAnswer
 		}}

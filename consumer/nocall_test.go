@@ -36,19 +36,19 @@ func (r *register) learn(mchID string) {
 	r.known[mchID] = true
 }
 
-func (r *register) Refuse(req events.Request) (consumer.Answer, bool) {
+func (r *register) Refuse(req events.Request) (consumer.Verdict, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.known[req.MchID] {
-		return consumer.Answer{}, false
+		return consumer.Verdict{}, false
 	}
-	return consumer.Answer{Disposition: consumer.Failed, Code: events.CodeUnknownMerchant, Message: "no merchant"}, true
+	return consumer.Verdict{Class: consumer.Failed, Code: events.CodeUnknownMerchant, Message: "no merchant"}, true
 }
 
 // away is a gateway that answers nobody.
 func away(takes time.Duration) *closing {
-	return &closing{takes: takes, alive: func() bool { return false }, answer: func(events.Request) consumer.Answer {
-		return consumer.Answer{Disposition: consumer.Unanswered, Code: "TIMEOUT", Attempts: 2}
+	return &closing{takes: takes, alive: func() bool { return false }, answer: func(events.Request) consumer.Verdict {
+		return consumer.Verdict{Class: consumer.NoAnswer, Code: "TIMEOUT", Calls: 2}
 	}}
 }
 
@@ -195,7 +195,7 @@ type counting struct {
 	asked func()
 }
 
-func (c counting) Refuse(r events.Request) (consumer.Answer, bool) {
+func (c counting) Refuse(r events.Request) (consumer.Verdict, bool) {
 	c.asked()
 	return c.register.Refuse(r)
 }
@@ -206,8 +206,8 @@ func TestARequestThatCannotWorkEndsAfterAFewCalls(t *testing.T) {
 	const words = "the input source cannot be mapped to the field out_trade_no"
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
-		d := &diary{answer: func(r events.Request, nth int) consumer.Answer {
-			a := consumer.Answer{Disposition: consumer.Later, Code: "UNSIGNED_FAIL", Message: words, Attempts: 1, Unworkable: true}
+		d := &diary{answer: func(r events.Request, nth int) consumer.Verdict {
+			a := consumer.Verdict{Class: consumer.Temporary, Code: "UNSIGNED_FAIL", Message: words, Calls: 1, Unworkable: true}
 			if r.OutTradeNo == "MENDED" && nth == 3 {
 				return closedAnswer
 			}

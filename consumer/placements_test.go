@@ -232,8 +232,8 @@ func watched(partitions int) (*placements, *test.Hook) {
 	return p, hook
 }
 
-func request(key []byte, no string, at int, offset int64) *task {
-	return &task{
+func keyed(key []byte, no string, at int, offset int64) *request {
+	return &request{
 		partition: &partition{place: place{"requests", at}}, msg: events.Message{Key: key},
 		req:    events.Request{MchID: "1900000109", OutTradeNo: no},
 		source: events.Source{Topic: "requests", Partition: at, Offset: offset},
@@ -278,14 +278,14 @@ func TestPlacementsAreToldOnce(t *testing.T) {
 		{"one key again and again is one key", 12, func(p *placements, r *rand.Rand) {
 			// By luck both put it there.
 			for range 5000 {
-				p.look(request([]byte("hot"), "", 3, 0))
+				p.look(keyed([]byte("hot"), "", 3, 0))
 			}
 			feed(p, r, 30, func(i int) shop { return keyedBy(partitioners[0], 12) })
 		}, nil},
 		{"no keys: silent", 12, func(p *placements, r *rand.Rand) {
 			for i := range 4000 {
-				p.look(request(nil, fmt.Sprint(i), r.IntN(12), int64(i)))
-				p.look(request([]byte{}, fmt.Sprint("e", i), r.IntN(12), int64(i)))
+				p.look(keyed(nil, fmt.Sprint(i), r.IntN(12), int64(i)))
+				p.look(keyed([]byte{}, fmt.Sprint("e", i), r.IntN(12), int64(i)))
 			}
 		}, nil},
 		{"one partition: silent", 1, func(p *placements, r *rand.Rand) {
@@ -305,27 +305,27 @@ func TestPlacementsAreToldOnce(t *testing.T) {
 			feed(p, r, 1000, func(int) shop { return keyedBy(partitioners[1], 6) })
 		}, nil},
 		{"one order in two partitions is sure at once", 12, func(p *placements, _ *rand.Rand) {
-			p.look(request([]byte("a"), "T1", 3, 70))
-			p.look(request([]byte("a"), "T1", 3, 71))
-			p.look(request([]byte("b"), "T1", 4, 9))
-			p.look(request([]byte("b"), "T1", 3, 72))
+			p.look(keyed([]byte("a"), "T1", 3, 70))
+			p.look(keyed([]byte("a"), "T1", 3, 71))
+			p.look(keyed([]byte("b"), "T1", 4, 9))
+			p.look(keyed([]byte("b"), "T1", 3, 72))
 		}, []string{"two requests of one order stand in two partitions"}},
 		{"the same number of two merchants is two orders", 12, func(p *placements, _ *rand.Rand) {
-			p.look(request([]byte("a"), "T1", 3, 70))
-			other := request([]byte("b"), "T1", 4, 9)
+			p.look(keyed([]byte("a"), "T1", 3, 70))
+			other := keyed([]byte("b"), "T1", 4, 9)
 			other.req.MchID = "1900000110"
 			p.look(other)
 		}, nil},
 		{"an unreadable record is of no order", 12, func(p *placements, _ *rand.Rand) {
-			p.look(request(nil, "", 3, 70))
-			p.look(request(nil, "", 4, 70))
+			p.look(keyed(nil, "", 3, 70))
+			p.look(keyed(nil, "", 4, 70))
 		}, nil},
 		{"a replay and a retry say nothing of producers", 12, func(p *placements, _ *rand.Rand) {
-			p.look(request([]byte("a"), "T1", 3, 70))
-			replay := request([]byte("a"), "T1", 4, 9)
+			p.look(keyed([]byte("a"), "T1", 3, 70))
+			replay := keyed([]byte("a"), "T1", 4, 9)
 			replay.req.Replay = 1
 			p.look(replay)
-			retry := request([]byte("a"), "T1", 5, 9)
+			retry := keyed([]byte("a"), "T1", 5, 9)
 			retry.partition.topic = "retries.10s"
 			p.look(retry)
 		}, nil},
@@ -356,7 +356,7 @@ func feed(p *placements, r *rand.Rand, n int, from func(i int) shop) {
 	prefix := r.Uint32()
 	for i := range n {
 		no := fmt.Sprintf("%08x-%d", prefix, i)
-		p.look(request([]byte(no), no, from(i)([]byte(no)), int64(i)))
+		p.look(keyed([]byte(no), no, from(i)([]byte(no)), int64(i)))
 	}
 }
 
@@ -364,8 +364,8 @@ func TestAKindIsToldAgainAfterADay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, hook := watched(12)
 		for range 49 {
-			p.look(request([]byte("a"), "T1", 3, 70))
-			p.look(request([]byte("b"), "T1", 4, 9))
+			p.look(keyed([]byte("a"), "T1", 3, 70))
+			p.look(keyed([]byte("b"), "T1", 4, 9))
 			time.Sleep(time.Hour)
 		}
 		if n := len(hook.AllEntries()); n != 3 {
@@ -379,7 +379,7 @@ func TestNoMoreThanSoManyRequestsAreLookedAt(t *testing.T) {
 		p, _ := watched(12)
 		ask := func(n int) {
 			for i := range n {
-				p.look(request(fmt.Appendf(nil, "%v-%d", time.Now(), i), "", 0, 0))
+				p.look(keyed(fmt.Appendf(nil, "%v-%d", time.Now(), i), "", 0, 0))
 			}
 		}
 		ask(100_000)
@@ -400,14 +400,14 @@ func BenchmarkLook(b *testing.B) {
 			p, _ := watched(12)
 			p.looks.SetBurst(int(limit))
 			r := rand.New(rand.NewPCG(3, 4))
-			tasks := make([]*task, 1<<16)
-			for i := range tasks {
+			requests := make([]*request, 1<<16)
+			for i := range requests {
 				no := fmt.Sprintf("T%d-%d", r.Uint32(), i)
-				tasks[i] = request([]byte(no), no, keyedBy(partitioners[0], 12)([]byte(no)), int64(i))
+				requests[i] = keyed([]byte(no), no, keyedBy(partitioners[0], 12)([]byte(no)), int64(i))
 			}
 			p.looks.SetLimit(1 << 30)
 			for i := 0; b.Loop(); i++ {
-				p.look(tasks[i%len(tasks)])
+				p.look(requests[i%len(requests)])
 			}
 		})
 	}

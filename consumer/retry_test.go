@@ -20,10 +20,10 @@ import (
 type diary struct {
 	mu     sync.Mutex
 	asked  map[string][]time.Time
-	answer func(r events.Request, nth int) consumer.Answer
+	answer func(r events.Request, nth int) consumer.Verdict
 }
 
-func (d *diary) note(r events.Request) consumer.Answer {
+func (d *diary) note(r events.Request) consumer.Verdict {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.asked == nil {
@@ -39,7 +39,7 @@ func (d *diary) times(order string) []time.Time {
 	return slices.Clone(d.asked[order])
 }
 
-var closedAnswer = consumer.Answer{Disposition: consumer.Closed, Code: "SUCCESS", SafeToReissue: true, ConfirmedBy: "closeorder", Attempts: 1}
+var closedAnswer = consumer.Verdict{Class: consumer.Closed, Code: "SUCCESS", SafeToReissue: true, ConfirmedBy: "closeorder", Calls: 1}
 
 func (c *cluster) requestJSON(format string, args ...any) {
 	c.t.Helper()
@@ -57,8 +57,8 @@ func messageOf(r *kgo.Record) events.Message {
 func TestATemporaryAnswerIsTriedAgainAfterEachDelayAndThenFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
-		d := &diary{answer: func(events.Request, int) consumer.Answer {
-			return consumer.Answer{Disposition: consumer.Later, Code: "SYSTEMERROR", Message: "system busy", Attempts: 3}
+		d := &diary{answer: func(events.Request, int) consumer.Verdict {
+			return consumer.Verdict{Class: consumer.Temporary, Code: "SYSTEMERROR", Message: "system busy", Calls: 3}
 		}}
 		defer c.worker(&closing{answer: d.note}, nil)()
 		original := &kgo.Record{
@@ -103,8 +103,8 @@ func TestARetrySaysThatItWasTried(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
 		made := map[string]int{"CALLED": 1, "NOT-CALLED": 0}
-		closer := &closing{answer: func(r events.Request) consumer.Answer {
-			return consumer.Answer{Disposition: consumer.Later, Code: "SYSTEMERROR", Attempts: made[r.OutTradeNo], RetryAfter: time.Second}
+		closer := &closing{answer: func(r events.Request) consumer.Verdict {
+			return consumer.Verdict{Class: consumer.Temporary, Code: "SYSTEMERROR", Calls: made[r.OutTradeNo], RetryAfter: time.Second}
 		}}
 		defer c.worker(closer, nil)()
 		c.request("CALLED", "NOT-CALLED")
@@ -149,7 +149,7 @@ func TestRequestsThatMustWait(t *testing.T) {
 		t.Run(c.sentence, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				k := newCluster(t)
-				d := &diary{answer: func(events.Request, int) consumer.Answer { return closedAnswer }}
+				d := &diary{answer: func(events.Request, int) consumer.Verdict { return closedAnswer }}
 				defer k.worker(&closing{answer: d.note}, func(cfg *consumer.Config) { cfg.MinOrderAge = 5 * time.Minute })()
 				time.Sleep(5 * time.Second)
 				now := time.Now()
@@ -183,9 +183,9 @@ func TestAnOutageOfAnHourFailsNothingAndIsToldOnce(t *testing.T) {
 			since := time.Since(began)
 			return since > 20*time.Second && since < 80*time.Minute
 		}
-		d := &diary{answer: func(r events.Request, nth int) consumer.Answer {
+		d := &diary{answer: func(r events.Request, nth int) consumer.Verdict {
 			if down() {
-				return consumer.Answer{Disposition: consumer.Unanswered, Code: "TIMEOUT", Attempts: 2}
+				return consumer.Verdict{Class: consumer.NoAnswer, Code: "TIMEOUT", Calls: 2}
 			}
 			return closedAnswer
 		}}
@@ -223,9 +223,9 @@ func TestAnOutageOfAnHourFailsNothingAndIsToldOnce(t *testing.T) {
 func TestAnOrderThatAloneGetsNoAnswerDoesNotHoldTheOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
-		d := &diary{answer: func(r events.Request, nth int) consumer.Answer {
+		d := &diary{answer: func(r events.Request, nth int) consumer.Verdict {
 			if r.OutTradeNo == "LOST" {
-				return consumer.Answer{Disposition: consumer.Unanswered, Code: "TIMEOUT", Attempts: 2}
+				return consumer.Verdict{Class: consumer.NoAnswer, Code: "TIMEOUT", Calls: 2}
 			}
 			return closedAnswer
 		}}
@@ -256,8 +256,8 @@ func TestAnOrderThatAloneGetsNoAnswerDoesNotHoldTheOthers(t *testing.T) {
 func TestAnOrderThatNeverGetsAnAnswerEndsAlsoOnAQuietNight(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
-		d := &diary{answer: func(r events.Request, nth int) consumer.Answer {
-			return consumer.Answer{Disposition: consumer.Unanswered, Code: "HTTP_STATUS", Attempts: 2}
+		d := &diary{answer: func(r events.Request, nth int) consumer.Verdict {
+			return consumer.Verdict{Class: consumer.NoAnswer, Code: "HTTP_STATUS", Calls: 2}
 		}}
 		var hook *test.Hook
 		defer c.worker(&closing{takes: 20 * time.Second, answer: d.note}, heard(&hook))()
@@ -276,13 +276,13 @@ func TestAMerchantThatIsRefusedWaitsAndTheOthersGoOn(t *testing.T) {
 		c := newCluster(t)
 		began := time.Now()
 		retried := false
-		d := &diary{answer: func(r events.Request, nth int) consumer.Answer {
+		d := &diary{answer: func(r events.Request, nth int) consumer.Verdict {
 			if r.MchID == "1900000999" && time.Since(began) < 30*time.Minute {
-				return consumer.Answer{Disposition: consumer.Held, Code: "SIGNERROR", Attempts: 1, Scope: consumer.Scope{MchID: r.MchID}}
+				return consumer.Verdict{Class: consumer.MerchantRefused, Code: "SIGNERROR", Calls: 1, Scope: consumer.Scope{MchID: r.MchID}}
 			}
 			if r.OutTradeNo == "R7" && !retried {
 				retried = true // needs a retry, which waiting must not have used up
-				return consumer.Answer{Disposition: consumer.Later, Code: "SYSTEMERROR", Attempts: 1}
+				return consumer.Verdict{Class: consumer.Temporary, Code: "SYSTEMERROR", Calls: 1}
 			}
 			return closedAnswer
 		}}
@@ -325,9 +325,9 @@ func TestARetryRecordThatWasWrittenTwiceIsServedOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
 		c.refuse("retry.10s", kerr.NotEnoughReplicasAfterAppend, 2) // writes, and answers an error
-		d := &diary{answer: func(r events.Request, nth int) consumer.Answer {
+		d := &diary{answer: func(r events.Request, nth int) consumer.Verdict {
 			if nth < 2 {
-				return consumer.Answer{Disposition: consumer.Later, Code: "SYSTEMERROR", Attempts: 1}
+				return consumer.Verdict{Class: consumer.Temporary, Code: "SYSTEMERROR", Calls: 1}
 			}
 			return closedAnswer
 		}}
@@ -350,9 +350,9 @@ func TestARetryRecordThatWasWrittenTwiceIsServedOnce(t *testing.T) {
 func TestARequestThatWaitsForItsRetrySurvivesACrashAndIsNotEarly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
-		d := &diary{answer: func(r events.Request, nth int) consumer.Answer {
+		d := &diary{answer: func(r events.Request, nth int) consumer.Verdict {
 			if nth < 4 {
-				return consumer.Answer{Disposition: consumer.Later, Code: "SYSTEMERROR", Attempts: 1}
+				return consumer.Verdict{Class: consumer.Temporary, Code: "SYSTEMERROR", Calls: 1}
 			}
 			return closedAnswer
 		}}
@@ -376,9 +376,9 @@ func TestARequestThatWaitsForItsRetrySurvivesACrashAndIsNotEarly(t *testing.T) {
 func TestATryThatWasCutShortByOurselvesCostsNone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
-		d := &diary{answer: func(r events.Request, nth int) consumer.Answer {
+		d := &diary{answer: func(r events.Request, nth int) consumer.Verdict {
 			if nth <= 10 { // more often than there are retries
-				return consumer.Answer{Disposition: consumer.Later, Code: "SUCCESS", Attempts: 1, NoTry: true}
+				return consumer.Verdict{Class: consumer.Temporary, Code: "SUCCESS", Calls: 1, Starved: true}
 			}
 			return closedAnswer
 		}}

@@ -12,23 +12,23 @@ import (
 type adapter struct{ closer *closer.Closer }
 
 // Close implements consumer.Closer.
-func (a adapter) Close(ctx context.Context, r events.Request, tried bool) consumer.Answer {
-	return answer(a.closer.Close(ctx, order(r, tried)))
+func (a adapter) Close(ctx context.Context, r events.Request, tried bool) consumer.Verdict {
+	return verdict(a.closer.Close(ctx, order(r, tried)))
 }
 
-// Ask implements consumer.Closer.
-func (a adapter) Ask(ctx context.Context, r events.Request, tried bool) consumer.Answer {
-	return answer(a.closer.Query(ctx, order(r, tried)))
+// Query implements consumer.Closer.
+func (a adapter) Query(ctx context.Context, r events.Request, tried bool) consumer.Verdict {
+	return verdict(a.closer.Query(ctx, order(r, tried)))
 }
 
 // Refuse implements consumer.Closer.
-func (a adapter) Refuse(r events.Request) (consumer.Answer, bool) {
+func (a adapter) Refuse(r events.Request) (consumer.Verdict, bool) {
 	v, refused := a.closer.Refuse(order(r, false))
-	return answer(v), refused
+	return verdict(v), refused
 }
 
-// Alive implements consumer.Closer.
-func (a adapter) Alive(ctx context.Context, r events.Request) bool {
+// Probe implements consumer.Closer.
+func (a adapter) Probe(ctx context.Context, r events.Request) bool {
 	return a.closer.Probe(ctx, order(r, false))
 }
 
@@ -39,31 +39,31 @@ func order(r events.Request, tried bool) closer.Order {
 	}
 }
 
-var dispositions = map[closer.Class]consumer.Disposition{
+var classes = map[closer.Class]consumer.Class{
 	closer.Closed:          consumer.Closed,
 	closer.Paid:            consumer.Paid,
 	closer.Failed:          consumer.Failed,
-	closer.Temporary:       consumer.Later,
-	closer.MerchantRefused: consumer.Held,
-	closer.NoAnswer:        consumer.Unanswered,
+	closer.Temporary:       consumer.Temporary,
+	closer.MerchantRefused: consumer.MerchantRefused,
+	closer.NoAnswer:        consumer.NoAnswer,
 	closer.Interrupted:     consumer.Interrupted,
 }
 
-func answer(v closer.Verdict) consumer.Answer {
-	d, unproven := dispositions[v.Class], v.Unsigned
-	if d == consumer.Unanswered && unproven {
-		// The host did answer: no outage, and no reason to wait for ever.
-		d = consumer.Later
-	}
-	a := consumer.Answer{
-		Disposition: d, Code: v.Code, Message: v.Message,
+func verdict(v closer.Verdict) consumer.Verdict {
+	w := consumer.Verdict{
+		Class: classes[v.Class], Code: v.Code, Message: v.Message,
 		SafeToReissue: v.SafeToReissue, ConfirmedBy: v.ConfirmedBy,
-		Attempts: v.Calls, LastCall: v.LastCall, RetryAfter: v.RetryAfter, NoTry: v.Starved, Unproven: unproven, Unworkable: v.Unworkable,
-		Scope: consumer.Scope{MchID: v.Scope.MchID, AppID: v.Scope.AppID, SubMchID: v.Scope.SubMchID},
+		Calls: v.Calls, LastCall: v.LastCall, RetryAfter: v.RetryAfter,
+		Starved: v.Starved, Unsigned: v.Unsigned, Unworkable: v.Unworkable,
+		Scope: consumer.Scope(v.Scope),
+	}
+	if v.Class == closer.NoAnswer && v.Unsigned {
+		// The host did answer: no outage, and no reason to wait for ever.
+		w.Class = consumer.Temporary
 	}
 	if v.Gateway != (closer.Evidence{}) {
 		gateway := events.Gateway(v.Gateway)
-		a.Gateway = &gateway
+		w.Gateway = &gateway
 	}
-	return a
+	return w
 }

@@ -14,29 +14,29 @@ func TestEveryVerdictHasItsDisposition(t *testing.T) {
 	for _, c := range []struct {
 		sentence string
 		verdict  closer.Verdict
-		want     consumer.Disposition
+		want     consumer.Class
 	}{
 		{"closed is closed", closer.Verdict{Class: closer.Closed, Code: "SUCCESS"}, consumer.Closed},
 		{"paid is paid", closer.Verdict{Class: closer.Paid, Code: "ORDERPAID"}, consumer.Paid},
 		{"failed is failed", closer.Verdict{Class: closer.Failed, Code: "PARAM_ERROR"}, consumer.Failed},
-		{"temporary is tried later", closer.Verdict{Class: closer.Temporary, Code: "SYSTEMERROR"}, consumer.Later},
-		{"a refused merchant is held", closer.Verdict{Class: closer.MerchantRefused, Code: "SIGNERROR"}, consumer.Held},
-		{"a time-out may be an outage", closer.Verdict{Class: closer.NoAnswer, Code: string(closer.FailTimeout)}, consumer.Unanswered},
-		{"a page in place of a reply may be one", closer.Verdict{Class: closer.NoAnswer, Code: string(closer.FailFormat)}, consumer.Unanswered},
-		{"no free call slot may be one", closer.Verdict{Class: closer.NoAnswer, Code: string(closer.FailBusy)}, consumer.Unanswered},
-		{"a forged reply is none: it ends by its retries", closer.Verdict{Class: closer.NoAnswer, Code: string(closer.FailSignature), Unsigned: true}, consumer.Later},
-		{"nor is an unsigned one", closer.Verdict{Class: closer.NoAnswer, Code: string(closer.FailUnsigned), Unsigned: true}, consumer.Later},
-		{"nor one about somebody else", closer.Verdict{Class: closer.NoAnswer, Code: string(closer.FailIdentity), Unsigned: true}, consumer.Later},
+		{"temporary is tried later", closer.Verdict{Class: closer.Temporary, Code: "SYSTEMERROR"}, consumer.Temporary},
+		{"a refused merchant is held", closer.Verdict{Class: closer.MerchantRefused, Code: "SIGNERROR"}, consumer.MerchantRefused},
+		{"a time-out may be an outage", closer.Verdict{Class: closer.NoAnswer, Code: string(closer.FailTimeout)}, consumer.NoAnswer},
+		{"a page in place of a reply may be one", closer.Verdict{Class: closer.NoAnswer, Code: string(closer.FailFormat)}, consumer.NoAnswer},
+		{"no free call slot may be one", closer.Verdict{Class: closer.NoAnswer, Code: string(closer.FailBusy)}, consumer.NoAnswer},
+		{"a forged reply is none: it ends by its retries", closer.Verdict{Class: closer.NoAnswer, Code: string(closer.FailSignature), Unsigned: true}, consumer.Temporary},
+		{"nor is an unsigned one", closer.Verdict{Class: closer.NoAnswer, Code: string(closer.FailUnsigned), Unsigned: true}, consumer.Temporary},
+		{"nor one about somebody else", closer.Verdict{Class: closer.NoAnswer, Code: string(closer.FailIdentity), Unsigned: true}, consumer.Temporary},
 		{"interrupted is as if never started", closer.Verdict{Class: closer.Interrupted}, consumer.Interrupted},
 	} {
-		if got := answer(c.verdict).Disposition; got != c.want {
+		if got := verdict(c.verdict).Class; got != c.want {
 			t.Errorf("%s: got %d, want %d", c.sentence, got, c.want)
 		}
 	}
 }
 
 func TestAnAnswerCarriesWhatTheVerdictKnows(t *testing.T) {
-	got := answer(closer.Verdict{
+	got := verdict(closer.Verdict{
 		Class: closer.Paid, Code: "ORDERPAID", Message: "paid", ConfirmedBy: closer.ConfirmedByOrderQuery, Calls: 3,
 		Gateway: closer.Evidence{Host: "h", TradeState: "SUCCESS", TransactionID: "42", TotalFee: 100, TimeEnd: "20261123200000"},
 		Scope:   closer.Scope{MchID: "m", AppID: "a", SubMchID: "s"},
@@ -44,13 +44,13 @@ func TestAnAnswerCarriesWhatTheVerdictKnows(t *testing.T) {
 	if got.Gateway == nil || got.Gateway.TransactionID != "42" || got.Gateway.TotalFee != 100 || got.Gateway.TimeEnd != "20261123200000" {
 		t.Errorf("gateway %+v", got.Gateway)
 	}
-	if got.ConfirmedBy != "orderquery" || got.Attempts != 3 || got.Scope != (consumer.Scope{MchID: "m", AppID: "a", SubMchID: "s"}) {
-		t.Errorf("answer %+v", got)
+	if got.ConfirmedBy != "orderquery" || got.Calls != 3 || got.Scope != (consumer.Scope{MchID: "m", AppID: "a", SubMchID: "s"}) {
+		t.Errorf("verdict %+v", got)
 	}
-	if a := answer(closer.Verdict{Class: closer.Temporary, Unsigned: true, Unworkable: true}); !a.Unworkable || a.Disposition != consumer.Later {
+	if a := verdict(closer.Verdict{Class: closer.Temporary, Unsigned: true, Unworkable: true}); !a.Unworkable || a.Class != consumer.Temporary {
 		t.Errorf("a request that cannot work: %+v", a)
 	}
-	if answer(closer.Verdict{Class: closer.Failed}).Gateway != nil {
+	if verdict(closer.Verdict{Class: closer.Failed}).Gateway != nil {
 		t.Error("a gateway that was never asked has a part in the answer")
 	}
 }

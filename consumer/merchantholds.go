@@ -22,14 +22,14 @@ func scopesOf(r events.Request) [4]Scope {
 	return [...]Scope{{MchID: r.MchID}, {MchID: r.MchID, AppID: r.AppID}, {MchID: r.MchID, SubMchID: r.SubMchID}, {r.MchID, r.AppID, r.SubMchID}}
 }
 
-// holds remembers which merchants the gateway refuses, so that their requests
+// merchantHolds remembers which merchants the gateway refuses, so that their requests
 // wait without a call and nobody else is slowed.
 //
 // The way of a request whose merchant is held:
 //
-//	attempt -> held? -> prober: stays in its place for a while, a call every 2*probeEvery
-//	              \---> retry topic, a longer delay with each hop -> take -> attempt
-//	                                                              \-> at once when the hold is lifted
+//	turn -> held? -> prober: stays in its place for a while, a call every 2*probeEvery
+//	           \---> retry topic, a longer delay with each hop -> take -> turn
+//	                                                           \-> at once when the hold is lifted
 //
 // One request of each hold is the prober: it costs no write, and whatever the
 // gateway says to it other than a refusal lifts the hold. That wakes all who
@@ -40,11 +40,12 @@ func scopesOf(r events.Request) [4]Scope {
 // A worker that has just started knows of no hold. The first retry record that
 // it reads of a request that waits for its merchant makes one, and is its prober.
 //
-// It is safe for concurrent use. Its lock may be taken under partition.mu, not
-// the other way round.
-type holds struct {
+// It is safe for concurrent use.
+type merchantHolds struct {
 	log logrus.FieldLogger
 
+	// mu guards what is below, and request.probes of those that have the role. It
+	// may be taken under partition.mu; no other lock is taken under it.
 	mu sync.Mutex
 	on map[Scope]*hold
 	// lifted are the scopes whose hold was lifted and that were not refused
@@ -62,7 +63,7 @@ type hold struct {
 	silent bool      // not refused, as far as is known, but not answered
 	told   bool      // false while only a retry record says that there is a hold
 	why    string    // for people
-	prober *task
+	prober *request
 	// order was refused first; others: so was another one. Until then it may be
 	// the order's own fault.
 	order  events.Order
@@ -77,81 +78,99 @@ func (on *hold) vacant() bool { return on.prober == nil || on.prober.partition.o
 // comes on top is not held: each of its requests finds out for itself.
 const mostHolds = 1000
 
-func newHolds(log logrus.FieldLogger) *holds {
-	return &holds{log: log, on: make(map[Scope]*hold), lifted: make(map[Scope]events.Order), places: make(map[*partition]struct{})}
+func newMerchantHolds(log logrus.FieldLogger) *merchantHolds {
+	return &merchantHolds{log: log, on: make(map[Scope]*hold), lifted: make(map[Scope]events.Order), places: make(map[*partition]struct{})}
 }
 
-// held says whether t must wait, and for which scope and why. When the time for
-// a probe has come and nobody else makes it t is the prober, and does not wait.
+// held says whether r must wait, and for which scope and why. When the time for
+// a probe has come and nobody else makes it r is the prober, and does not wait.
 // One who must wait probes nothing else either: two requests that each probe what
 // holds the other would wait for each other for ever.
-func (h *holds) held(t *task, now time.Time) (scope Scope, why string, held bool) {
+func (h *merchantHolds) held(r *request, now time.Time) (scope Scope, why string, held bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	var probed []*hold
-	for _, scope := range scopesOf(t.req) {
+	for _, scope := range scopesOf(r.req) {
 		switch on := h.on[scope]; {
 		case on == nil:
-		case on.prober == t, on.vacant() && !now.Before(on.probe):
+		case on.prober == r, on.vacant() && !now.Before(on.probe):
 			probed = append(probed, on)
 		default:
-			h.vacate(t)
+			h.vacate(r)
 			return scope, on.why, true // and the probes that are due stay due
 		}
 	}
 	for _, on := range probed {
-		on.prober, t.probes, on.probe = t, true, now.Add(2*probeEvery)
+		on.prober, r.probes, on.probe = r, true, now.Add(2*probeEvery)
 	}
 	return Scope{}, "", false
 }
 
-// admits says whether t, which comes from a retry topic and waits for its
+// admits says whether r, which comes from a retry topic and waits for its
 // merchant, need not do so any longer: the hold was lifted, or nobody here
-// knows of it yet, so that t is the one to find out.
-func (h *holds) admits(t *task, now time.Time) bool {
+// knows of it yet, so that r is the one to find out.
+func (h *merchantHolds) admits(r *request, now time.Time) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if _, works := h.lifted[t.waits]; works {
+	if _, works := h.lifted[r.waits]; works {
 		return true
 	}
-	on := h.on[t.waits]
+	on := h.on[r.waits]
 	switch {
 	case on == nil && h.room(now):
 		// Silence is the weaker reason: a probe that is answered ends it.
-		h.on[t.waits] = &hold{since: now, probe: now, silent: true, why: "a retry record says that the gateway refuses this merchant", prober: t}
+		h.on[r.waits] = &hold{since: now, probe: now, silent: true, why: "a retry record says that the gateway refuses this merchant", prober: r}
 	case on != nil && on.vacant() && !now.Before(on.probe):
-		on.prober = t
+		on.prober = r
 	default:
 		return false
 	}
-	t.probes = true
+	r.probes = true
 	return true
 }
 
 // works says whether the hold of a scope was lifted, and its requests have not
 // been refused since.
-func (h *holds) works(scope Scope) bool {
+func (h *merchantHolds) works(scope Scope) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	_, works := h.lifted[scope]
 	return works
 }
 
-// refused notes that the gateway refuses the answer's scope.
-func (h *holds) refused(t *task, a Answer, now time.Time) {
+// learn notes what a verdict about r shows of its merchant, and returns the
+// scopes whose holds that lifts.
+func (h *merchantHolds) learn(r *request, v Verdict, news merchantNews, now time.Time) (lifted []Scope) {
+	switch news {
+	case isServed:
+		return h.served(r.req, now)
+	case isHeard:
+		return h.heard(r.req.MchID, now)
+	case isRefused:
+		h.refused(r, v, now)
+	case isSilent:
+		h.unanswered(r, now)
+	case isUnclear:
+		h.leave(r) // others must not wait for it
+	}
+	return nil
+}
+
+// refused notes that the gateway refuses the verdict's scope.
+func (h *merchantHolds) refused(r *request, v Verdict, now time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	// A refusal of another scope is no answer to what t was to find out.
+	// A refusal of another scope is no answer to what r was to find out.
 	for scope, on := range h.on {
-		if scope != a.Scope && on.prober == t {
+		if scope != v.Scope && on.prober == r {
 			on.prober = nil
 		}
 	}
-	on := h.hold(t, a.Scope, now)
+	on := h.hold(r, v.Scope, now)
 	if on == nil {
 		return
 	}
-	switch order := t.req.Order(); on.order {
+	switch order := r.req.Order(); on.order {
 	case events.Order{}:
 		on.order = order
 	case order:
@@ -159,28 +178,27 @@ func (h *holds) refused(t *task, a Answer, now time.Time) {
 		on.others = true
 	}
 	known := on.told && !on.silent
-	on.silent, on.told, on.why = false, true, "the gateway refuses this merchant at present: "+a.Code+": "+a.Message
+	on.silent, on.told, on.why = false, true, "the gateway refuses this merchant at present: "+v.Code+": "+v.Message
 	if known {
 		return
 	}
-	log := h.log.WithFields(a.Scope.fields()).WithFields(logrus.Fields{"code": a.Code, "message": a.Message})
-	if g := a.Gateway; g != nil {
-		for field, words := range map[string]string{"return_msg": g.ReturnMsg, "err_code_des": g.ErrCodeDes} {
-			if words != "" {
-				log = log.WithField(field, words)
-			}
-		}
+	log := h.log.WithFields(v.Scope.fields()).WithFields(logrus.Fields{"code": v.Code, "message": v.Message})
+	if g := v.Gateway; g != nil && g.ReturnMsg != "" {
+		log = log.WithField("return_msg", g.ReturnMsg)
+	}
+	if g := v.Gateway; g != nil && g.ErrCodeDes != "" {
+		log = log.WithField("err_code_des", g.ErrCodeDes)
 	}
 	log.Error("the gateway refuses this merchant: its requests wait, mend its configuration; nothing is failed for it")
 }
 
-// unanswered notes that the gateway answers others, and nothing for t's
+// unanswered notes that the gateway answers others, and nothing for r's
 // merchant: its hosts are its own and away, say.
-func (h *holds) unanswered(t *task, now time.Time) {
+func (h *merchantHolds) unanswered(r *request, now time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	scope := Scope{MchID: t.req.MchID}
-	on := h.hold(t, scope, now)
+	scope := Scope{MchID: r.req.MchID}
+	on := h.hold(r, scope, now)
 	if on == nil || on.told {
 		return
 	}
@@ -189,9 +207,9 @@ func (h *holds) unanswered(t *task, now time.Time) {
 		Error("the gateway does not answer for this merchant, but for others: its requests wait; nothing is failed for it")
 }
 
-// hold holds a scope until its next probe, whose prober is t if there is none.
+// hold holds a scope until its next probe, whose prober is r if there is none.
 // It returns nil when there is no room. h.mu is held.
-func (h *holds) hold(t *task, scope Scope, now time.Time) *hold {
+func (h *merchantHolds) hold(r *request, scope Scope, now time.Time) *hold {
 	delete(h.lifted, scope)
 	on := h.on[scope]
 	if on == nil {
@@ -202,8 +220,8 @@ func (h *holds) hold(t *task, scope Scope, now time.Time) *hold {
 		h.on[scope] = on
 	}
 	// An expired one is asked about whoever is held, and probes nothing.
-	if !t.expired && on.vacant() {
-		on.prober, t.probes = t, true
+	if !r.expired && on.vacant() {
+		on.prober, r.probes = r, true
 	}
 	on.probe = now.Add(2 * probeEvery)
 	return on
@@ -211,7 +229,7 @@ func (h *holds) hold(t *task, scope Scope, now time.Time) *hold {
 
 // room says whether one more hold can be remembered, and forgets those that
 // nobody has asked about for so long that nobody can wait for them. h.mu is held.
-func (h *holds) room(now time.Time) bool {
+func (h *merchantHolds) room(now time.Time) bool {
 	for scope, old := range h.on {
 		if old.vacant() && now.Sub(old.probe) > 2*longestHold {
 			delete(h.on, scope)
@@ -222,7 +240,7 @@ func (h *holds) room(now time.Time) bool {
 
 // heard notes that the gateway answers for the merchant, which is all that a
 // merchant was held for that it did not answer for. It returns what it lifts.
-func (h *holds) heard(mchID string, now time.Time) []Scope {
+func (h *merchantHolds) heard(mchID string, now time.Time) []Scope {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	var lifted []Scope
@@ -237,7 +255,7 @@ func (h *holds) heard(mchID string, now time.Time) []Scope {
 
 // served notes that a request was answered: whoever held it works again. It
 // returns what it lifts.
-func (h *holds) served(r events.Request, now time.Time) []Scope {
+func (h *merchantHolds) served(r events.Request, now time.Time) []Scope {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	var lifted []Scope
@@ -254,31 +272,31 @@ func (h *holds) served(r events.Request, now time.Time) []Scope {
 	return lifted
 }
 
-// alone says whether t probes a hold for which no other order was refused, and
+// alone says whether r probes a hold for which no other order was refused, and
 // which.
-func (h *holds) alone(t *task) (scope Scope, alone bool) {
+func (h *merchantHolds) alone(r *request) (scope Scope, alone bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for _, scope := range scopesOf(t.req) {
-		if on := h.on[scope]; on != nil && on.prober == t && on.order == t.req.Order() && !on.others {
+	for _, scope := range scopesOf(r.req) {
+		if on := h.on[scope]; on != nil && on.prober == r && on.order == r.req.Order() && !on.others {
 			return scope, true
 		}
 	}
 	return Scope{}, false
 }
 
-// blames says whether t's order was refused when another one of the scope was
+// blames says whether r's order was refused when another one of the scope was
 // answered: then the refusal speaks against the order, and holds nobody.
-func (h *holds) blames(t *task, scope Scope) bool {
+func (h *merchantHolds) blames(r *request, scope Scope) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	alone, lifted := h.lifted[scope]
-	return lifted && alone != events.Order{} && alone == t.req.Order()
+	return lifted && alone != events.Order{} && alone == r.req.Order()
 }
 
 // lift ends a hold; alone is the order that alone was refused, if there is one.
 // h.mu is held.
-func (h *holds) lift(scope Scope, alone events.Order, now time.Time) {
+func (h *merchantHolds) lift(scope Scope, alone events.Order, now time.Time) {
 	since := h.on[scope].since
 	delete(h.on, scope)
 	if len(h.lifted) >= mostHolds {
@@ -292,46 +310,46 @@ func (h *holds) lift(scope Scope, alone events.Order, now time.Time) {
 		Info("the gateway accepts this merchant again: its requests resume")
 }
 
-// probes says whether t is the prober of a hold.
-func (h *holds) probes(t *task) bool {
-	if !t.probes {
+// probes says whether r is the prober of a hold.
+func (h *merchantHolds) probes(r *request) bool {
+	if !r.probes {
 		return false
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, on := range h.on {
-		if on.prober == t {
+		if on.prober == r {
 			return true
 		}
 	}
 	return false
 }
 
-// leave ends t's time as a prober.
-func (h *holds) leave(t *task) {
-	if !t.probes {
-		return
+// leave ends r's time as a prober.
+func (h *merchantHolds) leave(r *request) {
+	if !r.probes {
+		return // as nearly all
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.vacate(t)
+	h.vacate(r)
 }
 
 // vacate is leave, with h.mu held.
-func (h *holds) vacate(t *task) {
-	if !t.probes {
+func (h *merchantHolds) vacate(r *request) {
+	if !r.probes {
 		return
 	}
-	t.probes = false
+	r.probes = false
 	for _, on := range h.on {
-		if on.prober == t {
+		if on.prober == r {
 			on.prober = nil
 		}
 	}
 }
 
 // vacancies returns the holds that nobody probes although it is time.
-func (h *holds) vacancies(now time.Time) map[Scope]bool {
+func (h *merchantHolds) vacancies(now time.Time) map[Scope]bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	scopes := make(map[Scope]bool)
@@ -343,13 +361,13 @@ func (h *holds) vacancies(now time.Time) map[Scope]bool {
 	return scopes
 }
 
-// mayProbe says whether t would be let through as the prober of what it waits
+// mayProbe says whether r would be let through as the prober of what it waits
 // for: nothing else holds it.
-func (h *holds) mayProbe(t *task) bool {
+func (h *merchantHolds) mayProbe(r *request) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for _, scope := range scopesOf(t.req) {
-		if on := h.on[scope]; on != nil && scope != t.waits && !on.vacant() {
+	for _, scope := range scopesOf(r.req) {
+		if on := h.on[scope]; on != nil && scope != r.waits && !on.vacant() {
 			return false
 		}
 	}
@@ -357,22 +375,17 @@ func (h *holds) mayProbe(t *task) bool {
 }
 
 // waitsIn notes that a request waits for its merchant in p.
-func (h *holds) waitsIn(p *partition) {
+func (h *merchantHolds) waitsIn(p *partition) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if _, known := h.places[p]; known {
-		return
+	if _, known := h.places[p]; !known {
+		maps.DeleteFunc(h.places, func(p *partition, _ struct{}) bool { return p.owned.Err() != nil })
+		h.places[p] = struct{}{}
 	}
-	for other := range h.places {
-		if other.owned.Err() != nil {
-			delete(h.places, other)
-		}
-	}
-	h.places[p] = struct{}{}
 }
 
 // waiting returns the partitions with requests that may wait in memory.
-func (h *holds) waiting() []*partition {
+func (h *merchantHolds) waiting() []*partition {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return slices.Collect(maps.Keys(h.places))
@@ -389,33 +402,36 @@ func (s Scope) fields() logrus.Fields {
 	return f
 }
 
+// waitsForWords are what a retry record says of a scope: whether it names an
+// appid, and a sub_mch_id.
+var waitsForWords = map[[2]bool]string{
+	{false, false}: events.WaitsForMerchant,
+	{true, false}:  events.WaitsForAppID,
+	{false, true}:  events.WaitsForSubMerchant,
+	{true, true}:   events.WaitsForBoth,
+}
+
 // waitsFor names the fields of a request that make up a scope which covers it,
 // for its retry record.
 func (s Scope) waitsFor() string {
-	switch {
-	case s.MchID == "":
+	if s.MchID == "" {
 		return ""
-	case s.AppID != "" && s.SubMchID != "":
-		return events.WaitsForBoth
-	case s.AppID != "":
-		return events.WaitsForAppID
-	case s.SubMchID != "":
-		return events.WaitsForSubMerchant
 	}
-	return events.WaitsForMerchant
+	return waitsForWords[[2]bool{s.AppID != "", s.SubMchID != ""}]
 }
 
 // scopeOf is the scope that a retry record names, of its request.
-func scopeOf(waitsFor string, r events.Request) Scope {
-	switch waitsFor {
-	case events.WaitsForMerchant:
-		return Scope{MchID: r.MchID}
-	case events.WaitsForAppID:
-		return Scope{MchID: r.MchID, AppID: r.AppID}
-	case events.WaitsForSubMerchant:
-		return Scope{MchID: r.MchID, SubMchID: r.SubMchID}
-	case events.WaitsForBoth:
-		return Scope{r.MchID, r.AppID, r.SubMchID}
+func scopeOf(waitsFor string, r events.Request) (s Scope) {
+	for names, word := range waitsForWords {
+		if word == waitsFor {
+			s.MchID = r.MchID
+			if names[0] {
+				s.AppID = r.AppID
+			}
+			if names[1] {
+				s.SubMchID = r.SubMchID
+			}
+		}
 	}
-	return Scope{}
+	return s
 }

@@ -14,14 +14,16 @@ import (
 func TestHolds(t *testing.T) {
 	const rest = 2 * probeEvery
 	all, sub := Scope{MchID: "m"}, Scope{MchID: "m", SubMchID: "s"}
-	refuse := func(h *holds, t *task, s Scope) { h.refused(t, Answer{Code: "NOAUTH", Scope: s}, time.Now()) }
-	waits := func(s Scope) *task {
-		r := taskOf(events.Request{MchID: s.MchID, SubMchID: s.SubMchID})
+	refuse := func(h *merchantHolds, t *request, s Scope) {
+		h.refused(t, Verdict{Code: "NOAUTH", Scope: s}, time.Now())
+	}
+	waits := func(s Scope) *request {
+		r := requestOf(events.Request{MchID: s.MchID, SubMchID: s.SubMchID})
 		r.waits = s
 		return r
 	}
-	for sentence, test := range map[string]func(t *testing.T, h *holds, held func(*task) bool){
-		"the request that was refused is the prober, and all others wait": func(t *testing.T, h *holds, held func(*task) bool) {
+	for sentence, test := range map[string]func(t *testing.T, h *merchantHolds, held func(*request) bool){
+		"the request that was refused is the prober, and all others wait": func(t *testing.T, h *merchantHolds, held func(*request) bool) {
 			prober := waits(all)
 			refuse(h, prober, all)
 			time.Sleep(time.Hour)
@@ -29,7 +31,7 @@ func TestHolds(t *testing.T) {
 				t.Error("not so")
 			}
 		},
-		"when the prober leaves, the next that is attempted takes its place, not before the next probe is due": func(t *testing.T, h *holds, held func(*task) bool) {
+		"when the prober leaves, the next that is attempted takes its place, not before the next probe is due": func(t *testing.T, h *merchantHolds, held func(*request) bool) {
 			prober, next, other := waits(all), waits(all), waits(all)
 			refuse(h, prober, all)
 			h.leave(prober)
@@ -41,14 +43,14 @@ func TestHolds(t *testing.T) {
 				t.Error("not so")
 			}
 		},
-		"when the prober's partition is lost as well": func(t *testing.T, h *holds, held func(*task) bool) {
+		"when the prober's partition is lost as well": func(t *testing.T, h *merchantHolds, held func(*request) bool) {
 			prober, next := waits(all), waits(all)
 			refuse(h, prober, all)
 			time.Sleep(rest)
 			if len(h.vacancies(time.Now())) != 0 {
 				t.Error("vacant while it is probed")
 			}
-			prober.partition.lose(errors.New("reassigned"))
+			prober.partition.revoke(errors.New("reassigned"))
 			if v := h.vacancies(time.Now()); len(v) != 1 || !v[all] {
 				t.Errorf("vacant: %v", v)
 			}
@@ -56,7 +58,7 @@ func TestHolds(t *testing.T) {
 				t.Error("not so")
 			}
 		},
-		"a prober that is refused for something else finds out nothing about the first": func(t *testing.T, h *holds, held func(*task) bool) {
+		"a prober that is refused for something else finds out nothing about the first": func(t *testing.T, h *merchantHolds, held func(*request) bool) {
 			prober := waits(sub)
 			refuse(h, prober, all)
 			refuse(h, prober, sub)
@@ -65,7 +67,7 @@ func TestHolds(t *testing.T) {
 				t.Error("nobody probes the merchant, and nobody may")
 			}
 		},
-		"one who would be held for something else is no successor": func(t *testing.T, h *holds, held func(*task) bool) {
+		"one who would be held for something else is no successor": func(t *testing.T, h *merchantHolds, held func(*request) bool) {
 			refuse(h, waits(sub), sub)
 			refuse(h, waits(all), all)
 			both := waits(sub)
@@ -74,7 +76,7 @@ func TestHolds(t *testing.T) {
 				t.Error("not so")
 			}
 		},
-		"a hold that only a retry record tells of has its first request for a prober": func(t *testing.T, h *holds, held func(*task) bool) {
+		"a hold that only a retry record tells of has its first request for a prober": func(t *testing.T, h *merchantHolds, held func(*request) bool) {
 			first, second := waits(sub), waits(sub)
 			if !h.admits(first, time.Now()) || h.admits(second, time.Now()) {
 				t.Error("not the first one alone")
@@ -86,7 +88,7 @@ func TestHolds(t *testing.T) {
 				t.Error("the hold of a sub-merchant holds its merchant")
 			}
 		},
-		"two who each probe what holds the other do not wait for each other": func(t *testing.T, h *holds, held func(*task) bool) {
+		"two who each probe what holds the other do not wait for each other": func(t *testing.T, h *merchantHolds, held func(*request) bool) {
 			one, other := waits(sub), waits(sub)
 			one.waits = all // as its retry record says, and that of the other says sub
 			if !h.admits(one, time.Now()) || !h.admits(other, time.Now()) {
@@ -100,7 +102,7 @@ func TestHolds(t *testing.T) {
 				t.Error("still held")
 			}
 		},
-		"a hold that has just lost its prober is not forgotten for the next one": func(t *testing.T, h *holds, held func(*task) bool) {
+		"a hold that has just lost its prober is not forgotten for the next one": func(t *testing.T, h *merchantHolds, held func(*request) bool) {
 			expired, other := waits(all), waits(Scope{MchID: "other"})
 			h.admits(expired, time.Now())
 			h.leave(expired)
@@ -109,7 +111,7 @@ func TestHolds(t *testing.T) {
 				t.Errorf("vacant: %v", v)
 			}
 		},
-		"an expired request is asked about, and probes nothing": func(t *testing.T, h *holds, held func(*task) bool) {
+		"an expired request is asked about, and probes nothing": func(t *testing.T, h *merchantHolds, held func(*request) bool) {
 			expired := waits(all)
 			expired.expired = true
 			h.unanswered(expired, time.Now())
@@ -118,7 +120,7 @@ func TestHolds(t *testing.T) {
 				t.Error("it is the prober")
 			}
 		},
-		"when the hold is lifted nobody waits any longer, also who is read later, until it is refused again": func(t *testing.T, h *holds, held func(*task) bool) {
+		"when the hold is lifted nobody waits any longer, also who is read later, until it is refused again": func(t *testing.T, h *merchantHolds, held func(*request) bool) {
 			refuse(h, waits(all), all)
 			if lifted := h.served(events.Request{MchID: "m"}, time.Now()); len(lifted) != 1 || lifted[0] != all {
 				t.Errorf("lifted %v", lifted)
@@ -131,18 +133,18 @@ func TestHolds(t *testing.T) {
 				t.Error("it still counts as lifted")
 			}
 		},
-		"an answer for one sub-merchant says nothing of another": func(t *testing.T, h *holds, held func(*task) bool) {
+		"an answer for one sub-merchant says nothing of another": func(t *testing.T, h *merchantHolds, held func(*request) bool) {
 			refuse(h, waits(sub), sub)
 			h.served(events.Request{MchID: "m", SubMchID: "other"}, time.Now())
 			if !held(waits(sub)) {
 				t.Error("not held")
 			}
 		},
-		"partitions that are lost are not remembered": func(t *testing.T, h *holds, held func(*task) bool) {
+		"partitions that are lost are not remembered": func(t *testing.T, h *merchantHolds, held func(*request) bool) {
 			for range 100 {
-				p := taskOf(events.Request{}).partition
+				p := requestOf(events.Request{}).partition
 				h.waitsIn(p)
-				p.lose(errors.New("reassigned"))
+				p.revoke(errors.New("reassigned"))
 			}
 			if n := len(h.waiting()); n > 1 {
 				t.Errorf("%d are", n)
@@ -151,8 +153,8 @@ func TestHolds(t *testing.T) {
 	} {
 		t.Run(sentence, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				h := newHolds(silent())
-				test(t, h, func(r *task) bool { _, _, held := h.held(r, time.Now()); return held })
+				h := newMerchantHolds(silent())
+				test(t, h, func(r *request) bool { _, _, held := h.held(r, time.Now()); return held })
 			})
 		})
 	}
@@ -173,10 +175,10 @@ func TestWhatIsWokenIsNotCalledAgain(t *testing.T) {
 		p := newPartition(t.Context(), place{"t", 0})
 		came := make(chan int64, 10)
 		for i := range int64(6) {
-			p.after(time.Minute, &task{offset: 5 - i}, func(t *task) { came <- t.offset })
+			p.after(time.Minute, &request{offset: 5 - i}, func(t *request) { came <- t.offset })
 		}
-		even := func(t *task) bool { return t.offset%2 == 0 }
-		if one := p.wake(func(t *task) bool { return t.offset == 2 }); len(one) != 1 || one[0].offset != 2 {
+		even := func(t *request) bool { return t.offset%2 == 0 }
+		if one := p.wake(func(t *request) bool { return t.offset == 2 }); len(one) != 1 || one[0].offset != 2 {
 			t.Errorf("woken %v, want one", one)
 		}
 		rest := p.wake(even)

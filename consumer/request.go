@@ -1,0 +1,112 @@
+package consumer
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/closeorder/closeorder/events"
+	"github.com/sirupsen/logrus"
+)
+
+// place names a partition of a topic.
+type place struct {
+	topic string
+	id    int
+}
+
+// request is one record on its way from its offset to its outcome. One goroutine
+// has it at a time: the fetcher, whoever has its turn, or the timer that it waits
+// for; only noCall is looked at by others.
+type request struct {
+	partition *partition
+	offset    int64
+	time      time.Time // the record's timestamp
+	msg       events.Message
+	req       events.Request
+	rejected  string // why it can never work; empty when it may
+	// noCall says that it can probably be settled without a call, see
+	// Worker.withoutCall. Guarded by lanes.mu once it is in a lane.
+	noCall  bool
+	retries int  // so far, that counted
+	calls   int  // to the gateway, so far
+	expired bool // expires_at had passed when its turn came
+	// rest is how long it rests in its place before its turn may come again.
+	rest time.Duration
+	// held is for how long workers had its request before this one took it, at
+	// taken.
+	held  time.Duration
+	taken time.Time
+	// waits is what it waits for, if it waits for its merchant: until due, or
+	// until the hold is lifted.
+	waits Scope
+	due   time.Time
+	// climbed is in how many retry topics it has waited for its merchant, this
+	// one included, counted from the shortest.
+	climbed int
+	probes  bool // may be the prober of a hold, see merchantHolds
+	// source is the record that the order service published: this one, or
+	// for a record of a retry topic the one that it continues.
+	source events.Source
+	size   int64
+}
+
+// read decodes the record of r, which for one of a retry topic is that of the
+// request it continues. due is when that one may be served; rejected says what
+// cannot be read.
+func (r *request) read(retries tiers) (due time.Time) {
+	r.taken = time.Now()
+	var waitsFor string
+	tier := retries.index(r.partition.topic)
+	if tier >= 0 {
+		record, err := events.DecodeRetry(r.msg)
+		if err != nil {
+			r.rejected = "not a retry record: " + err.Error()
+			return due
+		}
+		r.msg, r.source = record.Original, record.Source
+		if !record.SourceTimestamp.IsZero() { // else it was none that could be written
+			r.time = record.SourceTimestamp
+		}
+		r.retries, r.calls, r.held = record.RetryAttempt, record.Attempts, record.Held
+		due, waitsFor = record.DueAt, record.WaitsFor
+	}
+	var err error
+	if r.req, err = events.DecodeRequest(r.msg); err != nil {
+		r.rejected = err.Error()
+	}
+	if r.waits = scopeOf(waitsFor, r.req); r.waits != (Scope{}) {
+		r.climbed = tier + 1
+	}
+	return due
+}
+
+// order is the lane of a request. A record that names no order has one of its
+// own.
+func (r *request) order() events.Order {
+	if o := r.req.Order(); o.OutTradeNo != "" {
+		return o
+	}
+	return events.Order{OutTradeNo: fmt.Sprintf("@%s/%d/%d", r.partition.topic, r.partition.id, r.offset)}
+}
+
+// continues says whether r is a record of a retry topic, which continues another.
+func (r *request) continues() bool {
+	return r.source != events.Source{Topic: r.partition.topic, Partition: r.partition.id, Offset: r.offset}
+}
+
+// expiredAt says whether expires_at has passed.
+func (r *request) expiredAt(now time.Time) bool {
+	return !r.req.ExpiresAt.IsZero() && !now.Before(r.req.ExpiresAt)
+}
+
+// inHand is how long workers have had the request, as they measured it; now is
+// the process's.
+func (r *request) inHand(now time.Time) time.Duration { return r.held + now.Sub(r.taken) }
+
+// fields name a request in the log: enough to find it in Kafka and in the shop.
+func (r *request) fields() logrus.Fields {
+	return logrus.Fields{
+		"topic": r.source.Topic, "partition": r.source.Partition, "offset": r.source.Offset,
+		"mch_id": r.req.MchID, "out_trade_no": r.req.OutTradeNo,
+	}
+}
