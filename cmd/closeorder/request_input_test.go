@@ -9,6 +9,7 @@ import (
 	"github.com/closeorder/closeorder/events"
 	"github.com/closeorder/closeorder/internal/broker"
 	"github.com/closeorder/closeorder/internal/config"
+	"github.com/closeorder/closeorder/internal/golden"
 	"github.com/closeorder/closeorder/internal/topicreader"
 )
 
@@ -17,7 +18,7 @@ import (
 func TestRequestInput(t *testing.T) {
 	var inputs []string
 	for _, kind := range []string{"*.csv", "*.ndjson"} {
-		found, err := filepath.Glob(filepath.Join(goldens, "request", kind))
+		found, err := filepath.Glob(goldens + "request/" + kind)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -34,7 +35,7 @@ func TestRequestInput(t *testing.T) {
 			}
 			code, stdout, stderr := call(t, nil, string(text), "request", "--dry-run", "--reason", "payment_failed")
 			says := strings.ReplaceAll(stdout+stderr, name, "FILE")
-			golden(t, "request/"+filepath.Base(name)+".txt", "exit code "+string(rune('0'+code))+"\n"+says)
+			golden.Check(t, goldens+"request/"+filepath.Base(name)+".txt", "exit code "+string(rune('0'+code))+"\n"+says)
 			again, stdout, stderr := call(t, nil, "", "request", "--dry-run", "--keep-going", "--file", name)
 			if again != code || stdout != "" || stderr == "" {
 				t.Errorf("from a file, with --keep-going: exit code %d, %q", again, stderr)

@@ -2,21 +2,18 @@ package audit_test
 
 import (
 	"encoding/json"
-	"flag"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/closeorder/closeorder/events"
+	"github.com/closeorder/closeorder/internal/golden"
 	"github.com/twmb/franz-go/pkg/kadm"
 )
 
-var update = flag.Bool("update", false, "write the golden files instead of comparing with them")
-
-var goldens = filepath.Join("..", "..", "testdata", "audit")
+const goldens = "../../testdata/audit/"
 
 // TestPlantedWorlds fills the topics by hand and compares the whole report
 // with a file.
@@ -360,7 +357,7 @@ func TestPlantedWorlds(t *testing.T) {
 			if !r.Adds() {
 				t.Errorf("the counts do not add up")
 			}
-			golden(t, strings.ReplaceAll(strings.NewReplacer(":", "", ",", "").Replace(c.what), " ", "-")+".json", text(t, r))
+			golden.Check(t, goldens+strings.ReplaceAll(strings.NewReplacer(":", "", ",", "").Replace(c.what), " ", "-")+".json", text(t, r))
 		})
 	}
 	files, err := os.ReadDir(goldens)
@@ -424,26 +421,5 @@ func otherHome(order string, partitions int) string {
 		if other := fmt.Sprint("other", i); home([]byte(other), partitions) != home([]byte(order), partitions) {
 			return other
 		}
-	}
-}
-
-func golden(t *testing.T, name, got string) {
-	t.Helper()
-	file := filepath.Join(goldens, name)
-	if *update {
-		if err := os.MkdirAll(goldens, 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	want, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got != string(want) {
-		t.Errorf("differs from %s (write it anew with -update)\ngot:\n%s\nwant:\n%s", file, got, want)
 	}
 }
