@@ -78,9 +78,9 @@ func (a *app) findLetters(ctx context.Context, cfg config.Config, f deadletters.
 			return nil, err
 		}
 	}
-	reach, cancel := context.WithTimeoutCause(ctx, reachTimeout, errUnreached)
+	asking, cancel := reach(ctx)
 	defer cancel()
-	stretch, err := deadletters.Find(reach, reader, cfg.Topics.DeadLetters, f)
+	stretch, err := deadletters.Find(asking, reader, cfg.Topics.DeadLetters, f)
 	if err != nil {
 		return nil, err
 	}

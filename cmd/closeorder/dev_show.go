@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/closeorder/closeorder/events"
+	"github.com/closeorder/closeorder/internal/audit"
 	"github.com/closeorder/closeorder/internal/config"
 	"github.com/closeorder/closeorder/internal/topicreader"
 	"github.com/closeorder/closeorder/internal/topicwriter"
@@ -21,6 +22,7 @@ type show struct {
 	options devOptions
 	cluster *cluster
 	topics  config.Topics
+	scope   audit.Scope
 	printer *outcomePrinter
 	reader  *topicreader.Reader
 	began   map[string]topicreader.Offsets // by topic: what was there before
@@ -89,13 +91,13 @@ func (s *show) run(ctx context.Context, work func(context.Context) error) error 
 	viewing.Wait()
 
 	// The outcomes of calls that were in flight came after the stop.
-	rest, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), reachTimeout, errUnreached)
+	rest, cancel := reach(context.WithoutCancel(ctx))
 	defer cancel()
 	end, err := s.reader.End(rest, s.topics.Outcomes)
 	if err == nil {
 		err = s.view(rest, end)
 	}
-	return errors.Join(workErr, sendErr, viewErr, gaveUp, err, s.settle(rest))
+	return errors.Join(workErr, sendErr, viewErr, gaveUp, err, s.balance(rest))
 }
 
 // await returns when ctx ends or, with --exit, when all is answered.
@@ -193,9 +195,9 @@ func (s *show) check() {
 	}
 }
 
-// settle reads the topics back and prints what they say.
-func (s *show) settle(ctx context.Context) error {
-	b, err := readBalance(ctx, s.reader, s.topics, s.began)
+// balance reads the topics back and prints what they say.
+func (s *show) balance(ctx context.Context) error {
+	b, err := takeBalance(ctx, s.scope, s.began)
 	if err != nil {
 		return err
 	}

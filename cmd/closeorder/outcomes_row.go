@@ -1,10 +1,14 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -126,3 +130,14 @@ const (
 	longTime  = time.DateTime
 	shortTime = time.TimeOnly
 )
+
+// codes lists counts by code, the most frequent first.
+func codes(counts map[string]int) string {
+	names := slices.SortedFunc(maps.Keys(counts), func(x, y string) int {
+		return cmp.Or(cmp.Compare(counts[y], counts[x]), cmp.Compare(x, y))
+	})
+	for i, name := range names {
+		names[i] = fmt.Sprintf("%s %d", cell(name), counts[name])
+	}
+	return strings.Join(names, ", ")
+}

@@ -88,3 +88,14 @@ func annotate(m map[string]string, key, value string) map[string]string {
 	m[key] = value
 	return m
 }
+
+// allBut names the settings of a section that a command does not need.
+func allBut(section config.Section, wanted string) []string {
+	var rest []string
+	for _, s := range config.Settings(section) {
+		if s.Name != wanted {
+			rest = append(rest, s.Name)
+		}
+	}
+	return rest
+}
