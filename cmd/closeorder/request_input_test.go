@@ -129,32 +129,3 @@ func TestAnInputThatCannotBeReadIsWrongUsage(t *testing.T) {
 		t.Errorf("exit code %d, %s%s", code, stdout, stderr)
 	}
 }
-
-func FuzzParseRequests(f *testing.F) {
-	for _, seed := range []string{"", "{}", "mch_id,out_trade_no\n1,2\n", `{"mch_id":"1","out_trade_no":"2"}`, "\ufeff\n\"", "mch_id\n\"a\"b\n"} {
-		f.Add(seed, "")
-		f.Add(seed, "payment_failed")
-	}
-	f.Fuzz(func(t *testing.T, text, reason string) {
-		defaults := map[string]string{}
-		if reason != "" {
-			defaults["reason"] = reason
-		}
-		parsed, err := parseRequests(strings.NewReader(text), defaults)
-		if err != nil {
-			return
-		}
-		for i, r := range parsed.requests {
-			if err := r.Validate(); err != nil {
-				t.Fatalf("line %d was accepted: %v", parsed.lines[i], err)
-			}
-		}
-		last := 0
-		for _, b := range parsed.bad {
-			if b.line <= last || b.err == nil {
-				t.Fatalf("bad lines are %+v", parsed.bad)
-			}
-			last = b.line
-		}
-	})
-}
