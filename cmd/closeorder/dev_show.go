@@ -138,9 +138,8 @@ func (s *show) view(ctx context.Context, to topicreader.Offsets) error {
 		s.next[r.Partition] = r.Offset + 1
 		s.lastSeen = time.Now()
 		s.mu.Unlock()
-		o, err := events.DecodeOutcome(r.Message)
-		if err != nil {
-			fmt.Fprintf(s.app.stderr, "closeorder: %s, partition %d, offset %d is no outcome: %s\n", r.Topic, r.Partition, r.Offset, cell(err.Error()))
+		o, ok := s.app.outcome(r)
+		if !ok {
 			return nil
 		}
 		if err := s.printer.print(o); err != nil {

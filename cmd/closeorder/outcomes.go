@@ -51,12 +51,8 @@ closeorder outcomes --from beginning --no-follow --json | jq 'select(.outcome ==
 		printer := a.outcomePrinter(*asJSON, longTime)
 		printed := 0
 		each := func(r topicreader.Record) error {
-			o, err := events.DecodeOutcome(r.Message)
-			if err != nil {
-				fmt.Fprintf(a.stderr, "closeorder: %s, partition %d, offset %d is no outcome: %s\n", r.Topic, r.Partition, r.Offset, cell(err.Error()))
-				return nil
-			}
-			if *only != "" && o.OutTradeNo != *only {
+			o, ok := a.outcome(r)
+			if !ok || *only != "" && o.OutTradeNo != *only {
 				return nil
 			}
 			printed++
@@ -88,6 +84,15 @@ closeorder outcomes --from beginning --no-follow --json | jq 'select(.outcome ==
 		return nil // following ends when it is stopped
 	}
 	return cmd
+}
+
+// outcome reads one, and says where a record is none.
+func (a *app) outcome(r topicreader.Record) (events.Outcome, bool) {
+	o, err := events.DecodeOutcome(r.Message)
+	if err != nil {
+		fmt.Fprintf(a.stderr, "closeorder: %s, partition %d, offset %d is no outcome: %s\n", r.Topic, r.Partition, r.Offset, cell(err.Error()))
+	}
+	return o, err == nil
 }
 
 // noOutcome says what was not found, and what else to try.

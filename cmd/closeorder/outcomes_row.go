@@ -2,9 +2,7 @@ package main
 
 import (
 	"cmp"
-	"encoding/json"
 	"fmt"
-	"io"
 	"maps"
 	"slices"
 	"strconv"
@@ -19,7 +17,7 @@ import (
 // It is safe for concurrent use.
 type outcomePrinter struct {
 	mu     sync.Mutex
-	out    io.Writer
+	app    *app
 	json   bool
 	paint  paint
 	layout string // of the time
@@ -31,7 +29,7 @@ func (a *app) outcomePrinter(asJSON bool, layout string) *outcomePrinter {
 	// Rows come one at a time, so that the widths are those of what can come:
 	// an out_trade_no has up to 32 characters.
 	return &outcomePrinter{
-		out: a.stdout, json: asJSON, paint: a.paint(a.stdout), layout: layout,
+		app: a, json: asJSON, paint: a.paint(a.stdout), layout: layout,
 		table: table{out: a.stdout, widths: []int{len(layout), 7, 32, 10, 18, 7, 5}},
 	}
 }
@@ -47,9 +45,7 @@ func (p *outcomePrinter) print(o events.Outcome) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.json {
-		enc := json.NewEncoder(escaped{p.out})
-		enc.SetEscapeHTML(false)
-		return enc.Encode(outcomeLine{o.ID, o})
+		return p.app.jsonLines().Encode(outcomeLine{o.ID, o})
 	}
 	if err := p.begin(); err != nil {
 		return err
@@ -88,15 +84,7 @@ func (p *outcomePrinter) begin() error {
 		return nil
 	}
 	p.begun = true
-	return p.table.row(p.heads()...)
-}
-
-func (p *outcomePrinter) heads() []string {
-	heads := []string{"TIME", "OUTCOME", "OUT_TRADE_NO", "MCH_ID", "CODE", "REISSUE", "CALLS", "NOTE"}
-	for i := range heads {
-		heads[i] = p.paint.in(bold, heads[i])
-	}
-	return heads
+	return p.table.row(p.paint.heads("TIME", "OUTCOME", "OUT_TRADE_NO", "MCH_ID", "CODE", "REISSUE", "CALLS", "NOTE")...)
 }
 
 // note is the rest of an outcome in few words.

@@ -176,7 +176,6 @@ func (a *app) requestFile(name string) (io.ReadCloser, string, error) {
 
 // printBad names what is wrong, the first lines of it.
 func (a *app) printBad(name string, p *requestfile.File, o requestOptions) {
-	const most = 20
 	verdict := "nothing was published"
 	switch {
 	case o.keepGoing && len(p.Requests) == 0:
@@ -191,13 +190,7 @@ func (a *app) printBad(name string, p *requestfile.File, o requestOptions) {
 		are = "is"
 	}
 	fmt.Fprintf(a.stderr, "closeorder: %s: %d of %s %s not valid; %s\n", name, len(p.Bad), count(p.Total(), "request"), are, verdict)
-	for i, b := range p.Bad {
-		if i == most {
-			fmt.Fprintf(a.stderr, "  and %d more\n", len(p.Bad)-most)
-			break
-		}
-		fmt.Fprintf(a.stderr, "  line %d: %s\n", b.Line, cell(b.Err.Error()))
-	}
+	a.printSome(len(p.Bad), func(i int) string { return fmt.Sprintf("line %d: %s", p.Bad[i].Line, cell(p.Bad[i].Err.Error())) })
 	switch {
 	case o.keepGoing:
 	case len(p.Requests) == 0:
@@ -303,16 +296,24 @@ type refusedRequest struct {
 
 // printRefused names what was not published, the first of it.
 func (a *app) printRefused(refused []refusedRequest) {
-	const most = 20
 	if len(refused) > 0 {
 		fmt.Fprintf(a.stderr, "closeorder: %s not published, and never can be as it is:\n", count(len(refused), "request"))
 	}
-	for i, r := range refused {
-		if i == most {
-			fmt.Fprintf(a.stderr, "  and %d more\n", len(refused)-most)
-			break
-		}
-		fmt.Fprintf(a.stderr, "  %s of merchant %s: %v\n", cell(r.request.OutTradeNo), cell(r.request.MchID), r.err)
+	a.printSome(len(refused), func(i int) string {
+		r := refused[i]
+		return fmt.Sprintf("%s of merchant %s: %v", cell(r.request.OutTradeNo), cell(r.request.MchID), r.err)
+	})
+}
+
+// printSome prints the first 20 of n lines on standard error, and counts the
+// others.
+func (a *app) printSome(n int, line func(i int) string) {
+	const most = 20
+	for i := range min(n, most) {
+		fmt.Fprintf(a.stderr, "  %s\n", line(i))
+	}
+	if n > most {
+		fmt.Fprintf(a.stderr, "  and %d more\n", n-most)
 	}
 }
 
