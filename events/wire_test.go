@@ -4,15 +4,16 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/json"
-	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
 	"unicode/utf8"
+
+	"github.com/closeorder/closeorder/internal/golden"
 )
 
-var update = flag.Bool("update", false, "write the golden files under testdata/events")
+var update = golden.Update
 
 const testdata = "../testdata/events"
 

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"github.com/closeorder/closeorder/internal/audit"
@@ -77,54 +76,31 @@ func (a *app) audit(ctx context.Context, cfg config.Config, since, until time.Ti
 		return nil, err
 	}
 	defer c.close()
-	reach, cancel := context.WithTimeoutCause(ctx, reachTimeout, errUnreached)
+	scope := c.auditScope(cfg)
+	scope.Since, scope.Until = since, until
+	asking, cancel := reach(ctx)
 	defer cancel()
-	snapshot, err := audit.Take(reach, audit.Scope{
-		Reader: c.reader(), Group: cfg.Kafka.Group, Since: since, Until: until,
-		Topics: audit.Topics{
-			Requests: cfg.Topics.Requests, Outcomes: cfg.Topics.Outcomes, DeadLetters: cfg.Topics.DeadLetters,
-			Retries: cfg.Topics.Retries(),
-		},
-	})
+	snapshot, err := audit.Take(asking, scope)
 	if err != nil {
 		return nil, err
 	}
 	bar := a.progress("auditing", int(snapshot.Records()))
 	defer bar.finish()
 	report, err := snapshot.Audit(ctx, audit.Options{Limit: limit, OnRead: bar.add})
-	if err == nil {
-		err = ofTheWorkers(ctx, snapshot, report)
+	if err != nil {
+		return nil, err
 	}
-	return report, err
+	asking, cancel = reach(ctx)
+	defer cancel()
+	return report, snapshot.CheckGroup(asking, report)
 }
 
-// firstCommit is how long workers may have published without a commit: they
-// commit at once, unless a broker is slow.
-const firstCommit = 3 * time.Second
-
-// ofTheWorkers finds out that the group is not that of the workers. Everything
-// that such a group has not committed counts as in flight, so that no hole can
-// be seen: that proves nothing, and must not look like a proof.
-func ofTheWorkers(ctx context.Context, snapshot *audit.Snapshot, r *audit.Report) error {
-	if r.Closed+r.Paid+r.Failed+r.Waiting+r.DeadLetters+r.OutcomesWithoutRequest.Sum() == 0 {
-		return nil // no worker has done anything
-	}
-	ctx, cancel := context.WithTimeoutCause(ctx, reachTimeout, errUnreached)
-	defer cancel()
-	for began := time.Now(); ; {
-		committed, err := snapshot.Committed(ctx)
-		switch {
-		case err != nil || committed:
-			return err
-		case time.Since(began) >= firstCommit:
-			r.Balanced = false
-			r.Notes = append(r.Notes, fmt.Sprintf("requests were answered or put off, and not by group %s: this proves nothing; name the workers' group with --kafka-group", r.Group))
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-time.After(250 * time.Millisecond):
-		}
+func (c *cluster) auditScope(cfg config.Config) audit.Scope {
+	return audit.Scope{
+		Reader: c.reader(), Group: cfg.Kafka.Group,
+		Topics: audit.Topics{
+			Requests: cfg.Topics.Requests, Outcomes: cfg.Topics.Outcomes, DeadLetters: cfg.Topics.DeadLetters,
+			Retries: cfg.Topics.Retries(),
+		},
 	}
 }

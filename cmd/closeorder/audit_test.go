@@ -16,6 +16,7 @@ import (
 	"github.com/closeorder/closeorder/internal/broker"
 	"github.com/closeorder/closeorder/internal/config"
 	"github.com/closeorder/closeorder/internal/gatewaysim"
+	"github.com/closeorder/closeorder/internal/golden"
 	"github.com/closeorder/closeorder/internal/kafka"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -66,7 +67,7 @@ func TestAnOutcomeThatIsDeletedIsExactlyOneHole(t *testing.T) {
 	if code != exitDone || stderr != "" {
 		t.Errorf("before: exit code %d, %s", code, stderr)
 	}
-	golden(t, "audit-balanced.txt", normal(stdout))
+	golden.Check(t, goldens+"audit-balanced.txt", normal(stdout))
 
 	gone := withoutOne(t, b, func(o events.Outcome) bool { return o.OutTradeNo == "T17" })
 	code, stdout, stderr = call(t, env, "", "audit", "--json", "--since", "1h")
@@ -87,7 +88,7 @@ func TestAnOutcomeThatIsDeletedIsExactlyOneHole(t *testing.T) {
 	if code != exitBad {
 		t.Errorf("as a table: exit code %d", code)
 	}
-	golden(t, "audit-hole.txt", normal(stdout))
+	golden.Check(t, goldens+"audit-hole.txt", normal(stdout))
 }
 
 // withoutOne makes the outcomes topic anew without one outcome, and returns
@@ -152,7 +153,7 @@ func TestAuditAndDeadLettersSayWhatTheyTake(t *testing.T) {
 		if code != exitDone || stderr != "" {
 			t.Errorf("%s: exit code %d, %s", command, code, stderr)
 		}
-		golden(t, "help/closeorder-"+strings.ReplaceAll(command, " ", "-")+".txt", stdout)
+		golden.Check(t, goldens+"help/closeorder-"+strings.ReplaceAll(command, " ", "-")+".txt", stdout)
 	}
 	var all strings.Builder
 	for _, line := range wrongLooks {
@@ -162,7 +163,7 @@ func TestAuditAndDeadLettersSayWhatTheyTake(t *testing.T) {
 		}
 		fmt.Fprintf(&all, "$ closeorder %s\n%s\n", line, stderr)
 	}
-	golden(t, "audit-usage.txt", normal(all.String()))
+	golden.Check(t, goldens+"audit-usage.txt", normal(all.String()))
 }
 
 var lookCommands = []string{"audit", "deadletters", "deadletters list", "deadletters show", "deadletters replay"}

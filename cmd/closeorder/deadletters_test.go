@@ -18,6 +18,7 @@ import (
 	"github.com/closeorder/closeorder/internal/config"
 	"github.com/closeorder/closeorder/internal/deadletters"
 	"github.com/closeorder/closeorder/internal/gatewaysim"
+	"github.com/closeorder/closeorder/internal/golden"
 	"github.com/closeorder/closeorder/internal/kafka"
 )
 
@@ -44,7 +45,7 @@ func TestTheLifeOfADeadLetter(t *testing.T) {
 			t.Fatalf("%v: exit code %d, %s\n%s", args, code, stderr, stdout)
 		}
 		if golden_ != "" {
-			golden(t, "deadletters-"+golden_, normal(stdout))
+			golden.Check(t, goldens+"deadletters-"+golden_, normal(stdout))
 		}
 		return stdout
 	}
@@ -267,20 +268,20 @@ func TestShowTellsWhatIsNotThere(t *testing.T) {
 	if code != exitDone || stderr != "" {
 		t.Errorf("exit code %d, %s", code, stderr)
 	}
-	golden(t, "deadletters-show-omitted.txt", normal(stdout))
+	golden.Check(t, goldens+"deadletters-show-omitted.txt", normal(stdout))
 	code, _, stderr = call(t, env, "", "deadletters", "show", place(at[0].At), "--raw")
 	if want := "closeorder: the value is not in the dead letter (RECORD_TOO_LARGE); the request stands at closeorder.requests, partition 3, offset 9\n"; code != exitBad || stderr != want {
 		t.Errorf("exit code %d, %s", code, stderr)
 	}
 	_, stdout, _ = call(t, env, "", "deadletters", "show", place(at[0].At), "--json")
-	golden(t, "deadletters-show-omitted-json.txt", normal(stdout))
+	golden.Check(t, goldens+"deadletters-show-omitted-json.txt", normal(stdout))
 	_, stdout, _ = call(t, env, "", "deadletters", "show", place(at[1].At))
-	golden(t, "deadletters-show-no-letter.txt", normal(stdout))
+	golden.Check(t, goldens+"deadletters-show-no-letter.txt", normal(stdout))
 	code, stdout, _ = call(t, env, "", "deadletters", "list")
 	if code != exitDone || strings.ContainsAny(stdout, "\x1b") {
 		t.Errorf("exit code %d, %q", code, stdout)
 	}
-	golden(t, "deadletters-list-odd.txt", normal(stdout))
+	golden.Check(t, goldens+"deadletters-list-odd.txt", normal(stdout))
 	code, _, stderr = call(t, env, "", "deadletters", "show", "0:99")
 	if code != exitBad || !strings.Contains(stderr, "offset 99: there is no such record yet") && !strings.Contains(stderr, "there is no such partition, or it is empty") {
 		t.Errorf("exit code %d, %s", code, stderr)

@@ -3,10 +3,8 @@ package main
 import (
 	"bytes"
 	"context"
-	"flag"
 	"net"
 	"os"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"sync"
@@ -16,10 +14,8 @@ import (
 	"github.com/closeorder/closeorder/internal/gatewaysim"
 )
 
-var update = flag.Bool("update", false, "write the golden files and the README's tables instead of comparing with them")
-
 // goldens is the folder of the expected outputs.
-var goldens = filepath.Join("..", "..", "testdata", "cmd")
+const goldens = "../../testdata/cmd/"
 
 // stream is an output that a test can wait on.
 type stream struct {
@@ -161,27 +157,6 @@ func normal(text string) string {
 		text = regexp.MustCompile(r.pattern).ReplaceAllString(text, r.by)
 	}
 	return text
-}
-
-func golden(t *testing.T, name, got string) {
-	t.Helper()
-	file := filepath.Join(goldens, name)
-	if *update {
-		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	want, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got != string(want) {
-		t.Errorf("differs from %s (write it anew with -update)\ngot:\n%s\nwant:\n%s", file, got, want)
-	}
 }
 
 // stoppable is a context as main makes it, and what a signal does to it.

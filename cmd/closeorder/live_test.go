@@ -14,6 +14,7 @@ import (
 	"github.com/closeorder/closeorder/closer"
 	"github.com/closeorder/closeorder/internal/broker"
 	"github.com/closeorder/closeorder/internal/gatewaysim"
+	"github.com/closeorder/closeorder/internal/golden"
 	"github.com/closeorder/closeorder/internal/kafka"
 )
 
@@ -105,7 +106,7 @@ func TestRequestWaitsForItsOutcome(t *testing.T) {
 		if code != tt.code || stderr != "" {
 			t.Errorf("%s: exit code %d, %s", tt.name, code, stderr)
 		}
-		golden(t, "request-"+tt.name+".txt", normal(stdout))
+		golden.Check(t, goldens+"request-"+tt.name+".txt", normal(stdout))
 	}
 	// The same order again is another request with an outcome of its own.
 	if code, stdout, _ := call(t, env, "", "request", "--wait", "--mch-id", "1900000109", "--out-trade-no", "T1"); code != exitDone || !strings.Contains(stdout, "ORDERCLOSED") {
@@ -219,7 +220,7 @@ func TestTopicsCreate(t *testing.T) {
 		if code != exitDone || stderr != "" {
 			t.Errorf("%s: exit code %d, %s", tt.name, code, stderr)
 		}
-		golden(t, "topics-create-"+tt.name+".txt", stdout)
+		golden.Check(t, goldens+"topics-create-"+tt.name+".txt", stdout)
 	}
 	code, stdout, _ := call(t, append(env, "CLOSEORDER_TOPICS_REQUESTS=new"), "", "topics", "create", "--replication", "3")
 	if code != exitBad || !strings.Contains(stdout, "failed") || !strings.Contains(stdout, "the brokers refuse 3 replicas: each needs a broker of its own that is up; lower --replication or start brokers\n") {
@@ -343,7 +344,7 @@ func TestCloseSaysAllOfIt(t *testing.T) {
 			}
 			continue
 		}
-		golden(t, "close-"+tt.name+".txt", normal(stdout))
+		golden.Check(t, goldens+"close-"+tt.name+".txt", normal(stdout))
 	}
 	// Of a merchants file the merchant is chosen by the same flag.
 	file := filepath.Join(t.TempDir(), "merchants.yaml")

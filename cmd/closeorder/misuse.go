@@ -56,6 +56,9 @@ func (m *misuse) err() error {
 	return m.other
 }
 
+// isShare reports whether a flag can be a share of all.
+func isShare(part float64) bool { return part >= 0 && part <= 1 }
+
 // isRate reports whether a flag can be a rate: flags take NaN and Inf as
 // numbers.
 func isRate(perSecond float64) bool { return perSecond >= 0 && !math.IsInf(perSecond, 0) }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -52,12 +51,8 @@ closeorder outcomes --from beginning --no-follow --json | jq 'select(.outcome ==
 		printer := a.outcomePrinter(*asJSON, longTime)
 		printed := 0
 		each := func(r kafka.Record) error {
-			o, err := events.DecodeOutcome(r.Message)
-			if err != nil {
-				fmt.Fprintf(a.stderr, "closeorder: %s, partition %d, offset %d is no outcome: %s\n", r.Topic, r.Partition, r.Offset, cell(err.Error()))
-				return nil
-			}
-			if *only != "" && o.OutTradeNo != *only {
+			o, ok := a.outcome(r)
+			if !ok || *only != "" && o.OutTradeNo != *only {
 				return nil
 			}
 			printed++
@@ -91,6 +86,15 @@ closeorder outcomes --from beginning --no-follow --json | jq 'select(.outcome ==
 	return cmd
 }
 
+// outcome reads one, and says where a record is none.
+func (a *app) outcome(r kafka.Record) (events.Outcome, bool) {
+	o, err := events.DecodeOutcome(r.Message)
+	if err != nil {
+		fmt.Fprintf(a.stderr, "closeorder: %s, partition %d, offset %d is no outcome: %s\n", r.Topic, r.Partition, r.Offset, cell(err.Error()))
+	}
+	return o, err == nil
+}
+
 // noOutcome says what was not found, and what else to try.
 func noOutcome(outTradeNo, topic, from string) string {
 	text := "no outcome"
@@ -106,39 +110,3 @@ func noOutcome(outTradeNo, topic, from string) string {
 	}
 	return text + " since " + from
 }
-
-// where is a place to begin reading.
-type where struct {
-	end, beginning bool
-	time           time.Time
-}
-
-func parseWhere(s string, now time.Time) (where, error) {
-	switch strings.ToLower(s) {
-	case "end":
-		return where{end: true}, nil
-	case "beginning", "start":
-		return where{beginning: true}, nil
-	}
-	if t, ok := parseMoment(s, now); ok {
-		return where{time: t}, nil
-	}
-	return where{}, usagef("--from: %q is neither end, beginning, a time such as 2026-01-31T08:00:00Z, %q or 2026-01-31 (local), nor a duration such as 90s, 1h or 7d", s, "2026-01-31 08:00:00")
-}
-
-// offsets asks the cluster, and not for ever.
-func (w where) offsets(ctx context.Context, r *kafka.Reader, topic string) (kafka.Offsets, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, reachTimeout, errUnreached)
-	defer cancel()
-	switch {
-	case w.end:
-		return r.End(ctx, topic)
-	case w.beginning:
-		return r.First(ctx, topic)
-	}
-	return r.At(ctx, topic, w.time)
-}
-
-// errUnreached ends a wait for brokers. One of them that expects TLS or SASL, or
-// expects none, says nothing to those who talk otherwise, or hangs up.
-var errUnreached = errors.New("no answer from Kafka; check --kafka-brokers, that the brokers run, and that kafka.tls and kafka.sasl are what that listener expects")

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/closeorder/closeorder/internal/config"
+	"github.com/closeorder/closeorder/internal/golden"
 )
 
 // TestTheREADMEListsTheSettingsThatThereAre keeps its table equal to the
@@ -26,7 +27,7 @@ func TestTheREADMEListsTheSettingsThatThereAre(t *testing.T) {
 		t.Fatalf("there is no %s...%s", begin, end)
 	}
 	want := before + begin + settingsTable() + end + after
-	if *update {
+	if *golden.Update {
 		if err := os.WriteFile(name, []byte(want), 0o644); err != nil {
 			t.Fatal(err)
 		}

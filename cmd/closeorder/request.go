@@ -4,18 +4,17 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/closeorder/closeorder/events"
 	"github.com/closeorder/closeorder/internal/config"
 	"github.com/closeorder/closeorder/internal/kafka"
+	"github.com/closeorder/closeorder/internal/requestfile"
 	"github.com/spf13/cobra"
 )
 
@@ -67,7 +66,7 @@ jq -c '{mch_id, out_trade_no}' orders.json | closeorder request --wait --json`,
 		"replacement_out_trade_no": "`NUMBER` that the shop wants to issue next, echoed", "metadata": "any `JSON` object up to 4 KiB, echoed",
 	}
 	flags := cmd.Flags()
-	for _, name := range requestFields {
+	for _, name := range requestfile.Fields {
 		o.fields[name] = flags.String(strings.ReplaceAll(name, "_", "-"), "", what[name])
 	}
 	flags.StringVarP(&o.file, "file", "f", "", "`FILE` of requests, CSV or JSON lines; - is standard input")
@@ -128,20 +127,15 @@ func (a *app) readRequests(o requestOptions) (requests []events.Request, bad boo
 		if o.file != "" {
 			return nil, false, usagef("--out-trade-no is one request and --file is many; give one of them")
 		}
-		r, err := requestOf(fields)
+		r, err := requestfile.Request(fields)
 		if err != nil {
 			return nil, false, usagef("the request is not valid: %v", err)
 		}
 		return []events.Request{r}, false, nil
 	}
 	var wrong misuse
-	for _, name := range requestFields {
-		if !utf8.ValidString(fields[name]) {
-			wrong.addf("--%s: %s", strings.ReplaceAll(name, "_", "-"), notUTF8(fields[name]))
-		}
-	}
-	if m, ok := fields["metadata"]; ok && !json.Valid([]byte(m)) {
-		wrong.addf("--metadata: is not JSON")
+	for _, f := range requestfile.Check(fields) {
+		wrong.addf("--%s: %s", strings.ReplaceAll(f.Field, "_", "-"), f.Problem)
 	}
 	if err := wrong.err(); err != nil {
 		return nil, false, err
@@ -151,19 +145,19 @@ func (a *app) readRequests(o requestOptions) (requests []events.Request, bad boo
 		return nil, false, err
 	}
 	defer in.Close()
-	parsed, err := parseRequests(in, fields)
+	parsed, err := requestfile.Parse(in, fields)
 	switch {
 	case err != nil:
 		return nil, false, usagef("%s: %v", name, err)
-	case parsed.total() == 0:
+	case parsed.Total() == 0:
 		return nil, false, usagef("%s holds no request", name)
-	case len(parsed.bad) > 0:
+	case len(parsed.Bad) > 0:
 		a.printBad(name, parsed, o)
 		if !o.keepGoing {
 			return nil, true, errBadNews
 		}
 	}
-	return parsed.requests, len(parsed.bad) > 0, nil
+	return parsed.Requests, len(parsed.Bad) > 0, nil
 }
 
 func (a *app) requestFile(name string) (io.ReadCloser, string, error) {
@@ -181,11 +175,10 @@ func (a *app) requestFile(name string) (io.ReadCloser, string, error) {
 }
 
 // printBad names what is wrong, the first lines of it.
-func (a *app) printBad(name string, p *parsedRequests, o requestOptions) {
-	const most = 20
+func (a *app) printBad(name string, p *requestfile.File, o requestOptions) {
 	verdict := "nothing was published"
 	switch {
-	case o.keepGoing && len(p.requests) == 0:
+	case o.keepGoing && len(p.Requests) == 0:
 		verdict = "there is none to publish"
 	case o.keepGoing && o.dryRun:
 		verdict = "the others would be published"
@@ -193,20 +186,14 @@ func (a *app) printBad(name string, p *parsedRequests, o requestOptions) {
 		verdict = "the others are published"
 	}
 	are := "are"
-	if len(p.bad) == 1 {
+	if len(p.Bad) == 1 {
 		are = "is"
 	}
-	fmt.Fprintf(a.stderr, "closeorder: %s: %d of %s %s not valid; %s\n", name, len(p.bad), count(p.total(), "request"), are, verdict)
-	for i, b := range p.bad {
-		if i == most {
-			fmt.Fprintf(a.stderr, "  and %d more\n", len(p.bad)-most)
-			break
-		}
-		fmt.Fprintf(a.stderr, "  line %d: %s\n", b.line, cell(b.err.Error()))
-	}
+	fmt.Fprintf(a.stderr, "closeorder: %s: %d of %s %s not valid; %s\n", name, len(p.Bad), count(p.Total(), "request"), are, verdict)
+	a.printSome(len(p.Bad), func(i int) string { return fmt.Sprintf("line %d: %s", p.Bad[i].Line, cell(p.Bad[i].Err.Error())) })
 	switch {
 	case o.keepGoing:
-	case len(p.requests) == 0:
+	case len(p.Requests) == 0:
 		fmt.Fprintln(a.stderr, "Mend these lines.")
 	default:
 		fmt.Fprintln(a.stderr, "Mend these lines, or publish the others with --keep-going.")
@@ -309,16 +296,24 @@ type refusedRequest struct {
 
 // printRefused names what was not published, the first of it.
 func (a *app) printRefused(refused []refusedRequest) {
-	const most = 20
 	if len(refused) > 0 {
 		fmt.Fprintf(a.stderr, "closeorder: %s not published, and never can be as it is:\n", count(len(refused), "request"))
 	}
-	for i, r := range refused {
-		if i == most {
-			fmt.Fprintf(a.stderr, "  and %d more\n", len(refused)-most)
-			break
-		}
-		fmt.Fprintf(a.stderr, "  %s of merchant %s: %v\n", cell(r.request.OutTradeNo), cell(r.request.MchID), r.err)
+	a.printSome(len(refused), func(i int) string {
+		r := refused[i]
+		return fmt.Sprintf("%s of merchant %s: %v", cell(r.request.OutTradeNo), cell(r.request.MchID), r.err)
+	})
+}
+
+// printSome prints the first 20 of n lines on standard error, and counts the
+// others.
+func (a *app) printSome(n int, line func(i int) string) {
+	const most = 20
+	for i := range min(n, most) {
+		fmt.Fprintf(a.stderr, "  %s\n", line(i))
+	}
+	if n > most {
+		fmt.Fprintf(a.stderr, "  and %d more\n", n-most)
 	}
 }
 

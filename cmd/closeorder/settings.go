@@ -19,11 +19,8 @@ type settings struct {
 	file     string
 }
 
-const (
-	// kindSetting and kindSecret mark flags for the help text.
-	annotation  = "closeorder"
-	kindSetting = "setting"
-)
+// annotation marks the flags that stand for settings, for the help text.
+const annotation = "closeorder"
 
 // settings gives cmd the flags of some sections, and --config. The settings
 // named in except get no flag: the command has its own of that name.
@@ -31,7 +28,11 @@ func (a *app) settings(cmd *cobra.Command, sections []config.Section, except ...
 	s := &settings{app: a, flags: cmd.Flags(), sections: sections, names: map[string]string{}}
 	s.flags.SortFlags = false // the table has its own order
 	s.flags.StringVar(&s.file, "config", "", "YAML `FILE` of settings (or "+config.EnvFile+")")
+	cmd.Annotations = map[string]string{} // secrets, which have no flag
 	for _, one := range config.Settings(sections...) {
+		if one.Secret {
+			cmd.Annotations[one.Env()] = one.What
+		}
 		name := one.Flag()
 		if name == "" || slices.Contains(except, one.Name) {
 			continue
@@ -39,14 +40,9 @@ func (a *app) settings(cmd *cobra.Command, sections []config.Section, except ...
 		s.names[name] = one.Name
 		text := settingFlag(one.Default)
 		flag := s.flags.VarPF(&text, name, "", one.What)
-		flag.Annotations = map[string][]string{annotation: {kindSetting}}
+		flag.Annotations = map[string][]string{annotation: {"setting"}}
 		if one.Default == "true" || one.Default == "false" {
 			flag.NoOptDefVal = "true"
-		}
-	}
-	for _, one := range config.Settings(sections...) {
-		if one.Secret {
-			cmd.Annotations = annotate(cmd.Annotations, one.Env(), one.What)
 		}
 	}
 	return s
@@ -81,10 +77,13 @@ func (f *settingFlag) String() string        { return string(*f) }
 func (f *settingFlag) Set(text string) error { *f = settingFlag(text); return nil }
 func (f *settingFlag) Type() string          { return "VALUE" }
 
-func annotate(m map[string]string, key, value string) map[string]string {
-	if m == nil {
-		m = map[string]string{}
+// allBut names the settings of a section that a command does not need.
+func allBut(section config.Section, wanted string) []string {
+	var rest []string
+	for _, s := range config.Settings(section) {
+		if s.Name != wanted {
+			rest = append(rest, s.Name)
+		}
 	}
-	m[key] = value
-	return m
+	return rest
 }

@@ -36,23 +36,24 @@ func (a *app) simulateCommand() *cobra.Command {
 	quiet := flags.Bool("quiet", false, "do not print each call")
 	asJSON := flags.Bool("json", false, "print calls and counts as JSON lines")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		var wrong []string
-		for name, value := range map[string]float64{"failure-rate": *failures, "lost-replies": cfg.Failures.Lose} {
-			if !(value >= 0 && value <= 1) { // NaN neither
-				wrong = append(wrong, fmt.Sprintf("--%s is %v, want 0 to 1", name, value))
-			}
+		var wrong misuse
+		if !isShare(*failures) {
+			wrong.addf("--failure-rate is %v, want 0 to 1", *failures)
+		}
+		if cfg.Latency.Min < 0 {
+			wrong.addf("--latency is %v, want 0s or more", cfg.Latency.Min)
+		}
+		if cfg.Latency.Jitter < 0 {
+			wrong.addf("--latency-jitter is %v, want 0s or more", cfg.Latency.Jitter)
+		}
+		if !isShare(cfg.Failures.Lose) {
+			wrong.addf("--lost-replies is %v, want 0 to 1", cfg.Failures.Lose)
 		}
 		if !(cfg.Rate >= 0) {
-			wrong = append(wrong, fmt.Sprintf("--rate is %v, want 0 or more", cfg.Rate))
+			wrong.addf("--rate is %v, want 0 or more", cfg.Rate)
 		}
-		for name, value := range map[string]time.Duration{"latency": cfg.Latency.Min, "latency-jitter": cfg.Latency.Jitter} {
-			if value < 0 {
-				wrong = append(wrong, fmt.Sprintf("--%s is %v, want 0s or more", name, value))
-			}
-		}
-		if len(wrong) > 0 {
-			slices.Sort(wrong)
-			return usagef("%s", strings.Join(wrong, "; "))
+		if err := wrong.err(); err != nil {
+			return err
 		}
 		lost := cfg.Failures.Lose
 		cfg.Failures = gatewaysim.EvenFailures(*failures)

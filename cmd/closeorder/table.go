@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"regexp"
 	"strconv"
 	"strings"
 	"unicode/utf16"
@@ -40,21 +41,11 @@ func (t table) row(cells ...string) error {
 
 // shown is the number of places that s takes on a terminal.
 func shown(s string) int {
-	if !strings.Contains(s, "\x1b") {
-		return uniseg.StringWidth(s)
-	}
-	for {
-		start := strings.IndexByte(s, '\x1b')
-		if start < 0 {
-			return uniseg.StringWidth(s)
-		}
-		end := strings.IndexByte(s[start:], 'm')
-		if end < 0 {
-			return uniseg.StringWidth(s)
-		}
-		s = s[:start] + s[start+end+1:]
-	}
+	return uniseg.StringWidth(colours.ReplaceAllString(s, ""))
 }
+
+// colours is what paint puts round a word.
+var colours = regexp.MustCompile(`\x1b[^m]*m`)
 
 // whole prints a table all of whose rows are known.
 func whole(out io.Writer, rows [][]string) {

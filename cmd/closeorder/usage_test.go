@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/closeorder/closeorder/internal/gatewaysim"
+	"github.com/closeorder/closeorder/internal/golden"
 )
 
 func TestHelpSaysWhatEachCommandTakes(t *testing.T) {
@@ -21,7 +22,7 @@ func TestHelpSaysWhatEachCommandTakes(t *testing.T) {
 			if code != exitDone || stderr != "" {
 				t.Errorf("exit code %d, stderr %q", code, stderr)
 			}
-			golden(t, "help/"+name+".txt", stdout)
+			golden.Check(t, goldens+"help/"+name+".txt", stdout)
 		})
 	}
 	t.Run("simulate names every prefix", func(t *testing.T) {
@@ -95,7 +96,7 @@ func TestWrongUsageIsNamedAndEndsWithExitCode2(t *testing.T) {
 		}
 		fmt.Fprintf(&all, "$ closeorder %s\n%s\n", line, stderr)
 	}
-	golden(t, "usage.txt", normal(all.String()))
+	golden.Check(t, goldens+"usage.txt", normal(all.String()))
 }
 
 func TestTheVersionIsToldByCommandAndByFlag(t *testing.T) {

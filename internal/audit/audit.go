@@ -28,6 +28,9 @@ type Scope struct {
 	// before Until. Zero is without bound, as far as the topic is retained.
 	// What became of the requests is looked up to the end of the topics.
 	Since, Until time.Time
+	// From, if set, is where to begin in each topic, in the place of Since: what
+	// stands before it is of an earlier life of the topics.
+	From map[string]kafka.Offsets
 }
 
 // Topics names the topics of the workers.
@@ -48,7 +51,7 @@ func (t Topics) all() []string {
 // the other.
 const clockSlack = time.Hour
 
-func (s Scope) ranged() bool { return !s.Since.IsZero() || !s.Until.IsZero() }
+func (s Scope) ranged() bool { return !s.Since.IsZero() || !s.Until.IsZero() || s.From != nil }
 
 // holds reports whether a request with that timestamp is audited.
 func (s Scope) holds(t time.Time) bool {

@@ -18,6 +18,9 @@ type Options struct {
 	Limit int
 	// OnRead, if set, is told how many more records were read.
 	OnRead func(n int)
+	// OnAnswer, if set, is told of the outcome that counts for a request, at
+	// most once for each.
+	OnAnswer func(o events.Outcome)
 }
 
 // Audit reads what the snapshot covers and says whether it balances. The
@@ -90,7 +93,7 @@ func (a *auditor) run(ctx context.Context) error {
 	a.notes()
 	a.list()
 	a.report.Balanced = a.report.balanced()
-	if !a.report.Adds() {
+	if !a.report.adds() {
 		return errors.New("audit: the counts do not add up: a mistake in closeorder itself")
 	}
 	return nil

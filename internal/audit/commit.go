@@ -62,10 +62,10 @@ func (s *Snapshot) readCommits(ctx context.Context, topics []string) (map[string
 	return commits, nil
 }
 
-// Committed reports whether the group has committed anything for the topics:
+// committed reports whether the group has committed anything for the topics:
 // what the snapshot holds or, if that is nothing, what is there by now. Workers
 // that have just begun publish their first answers before they commit.
-func (s *Snapshot) Committed(ctx context.Context) (bool, error) {
+func (s *Snapshot) committed(ctx context.Context) (bool, error) {
 	some := func(all map[string]map[int]commit) bool {
 		for _, partitions := range all {
 			if len(partitions) > 0 {

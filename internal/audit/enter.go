@@ -55,6 +55,9 @@ func (a *auditor) outcome(rec kafka.Record) {
 		if o.SafeToReissue {
 			e.flags |= safe
 		}
+		if a.options.OnAnswer != nil {
+			a.options.OnAnswer(o)
+		}
 		return
 	}
 	same := e.is(says) && e.is(safe) == o.SafeToReissue

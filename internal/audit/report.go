@@ -162,8 +162,8 @@ func (r *Report) balanced() bool {
 	return r.Holes == 0 && r.Contradictions == 0 && r.Misnamed == 0 && r.DeletedUnread == 0
 }
 
-// Adds reports whether the requests are the sum of what became of them. It is
+// adds reports whether the requests are the sum of what became of them. It is
 // always so, or the audit itself is wrong.
-func (r *Report) Adds() bool {
+func (r *Report) adds() bool {
 	return r.Requests == r.Closed+r.Paid+r.Failed+r.Waiting+r.InFlight+r.Holes+r.Unproven
 }

@@ -84,6 +84,10 @@ func (s *Snapshot) begin(ctx context.Context, topic string) error {
 		return err
 	}
 	s.first[topic], s.from[topic] = first, first
+	if from, ok := s.scope.From[topic]; ok {
+		s.from[topic] = from
+		return nil
+	}
 	since := s.scope.Since
 	if since.IsZero() {
 		return nil

@@ -2,7 +2,6 @@ package config_test
 
 import (
 	"errors"
-	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -12,9 +11,8 @@ import (
 	"time"
 
 	"github.com/closeorder/closeorder/internal/config"
+	"github.com/closeorder/closeorder/internal/golden"
 )
-
-var update = flag.Bool("update", false, "write the golden files instead of comparing with them")
 
 const (
 	password = "distinctive-SASL-passw0rd"
@@ -105,7 +103,7 @@ func TestMistakes(t *testing.T) {
 				}
 				got = err.Error() + "\n"
 			}
-			golden(t, strings.TrimSuffix(name, ".yaml")+".txt", got)
+			golden.Check(t, strings.TrimSuffix(name, ".yaml")+".txt", got)
 			for _, secret := range []string{password, apiKey} {
 				if strings.Contains(got, secret) {
 					t.Errorf("the message shows a secret:\n%s", got)
@@ -267,23 +265,6 @@ merchants:
 	var ms config.Mistakes
 	if !errors.As(err, &ms) || len(ms) != 2 || strings.Contains(err.Error(), apiKey) {
 		t.Errorf("of the bad file: %v", err)
-	}
-}
-
-func golden(t *testing.T, file, got string) {
-	t.Helper()
-	if *update {
-		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	want, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got != string(want) {
-		t.Errorf("%s differs (write it anew with -update)\ngot:\n%s\nwant:\n%s", file, got, want)
 	}
 }
 

@@ -2,49 +2,17 @@ package gatewaysim
 
 import (
 	"bufio"
-	"flag"
 	"fmt"
 	"os"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/closeorder/closeorder/internal/golden"
 )
 
-var update = flag.Bool("update", false, "rewrite the golden files")
-
 const testdata = "../../testdata/gatewaysim/"
-
-// golden compares got with a file, or rewrites it.
-func golden(t *testing.T, file, got string) {
-	t.Helper()
-	if *update {
-		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	want, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got == string(want) {
-		return
-	}
-	gotLines, wantLines := strings.Split(got, "\n"), strings.Split(string(want), "\n")
-	for i := range max(len(gotLines), len(wantLines)) {
-		if g, w := line(gotLines, i), line(wantLines, i); g != w {
-			t.Errorf("%s:%d: got  %q\nwant %q", file, i+1, g, w)
-		}
-	}
-}
-
-func line(lines []string, i int) string {
-	if i < len(lines) {
-		return lines[i]
-	}
-	return ""
-}
 
 // Every behaviour does what its section in behaviours.txt says.
 func TestEveryBehaviourDoesWhatItsTableSays(t *testing.T) {
@@ -84,7 +52,7 @@ func TestEveryBehaviourDoesWhatItsTableSays(t *testing.T) {
 			t.Errorf("behaviour %q has no section in %s", b.Prefix, file)
 		}
 	}
-	golden(t, file, out.String())
+	golden.Check(t, file, out.String())
 }
 
 // play takes the steps on one order in virtual time, and returns them with
@@ -165,5 +133,5 @@ func TestTheTableOfBehavioursIsAsDocumented(t *testing.T) {
 		}
 		fmt.Fprintf(&out, "%-13s %-75s %s\n", b.Prefix, b.What, b.Outcome)
 	}
-	golden(t, testdata+"table.txt", out.String())
+	golden.Check(t, testdata+"table.txt", out.String())
 }

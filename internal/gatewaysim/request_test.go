@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/closeorder/closeorder/internal/golden"
 )
 
 // Every file in requests is one body for closeorder, its name the sentence
@@ -32,7 +34,7 @@ func TestRequestsAreCheckedAsTheRealGatewayDoes(t *testing.T) {
 		s.ServeHTTP(reply, httptest.NewRequest(http.MethodPost, "/pay/closeorder", strings.NewReader(string(body))))
 		fmt.Fprintf(&out, "# %s\n%d %s\n%s\n\n", strings.TrimSuffix(filepath.Base(file), ".xml"), reply.Code, reply.Header().Get("Content-Type"), reply.Body)
 	}
-	golden(t, testdata+"replies.txt", out.String())
+	golden.Check(t, testdata+"replies.txt", out.String())
 }
 
 func TestOnlyPostIsServed(t *testing.T) {

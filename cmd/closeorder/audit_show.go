@@ -30,31 +30,23 @@ func (a *app) printAudit(r *audit.Report) {
 	if len(r.Notes) > 0 {
 		fmt.Fprintln(a.stdout)
 	}
-	rows := [][]string{}
-	row := func(always bool, name string, n int64, format string, args ...any) {
-		if always || n > 0 {
-			rows = append(rows, []string{"  " + name, fmt.Sprintf("%8d", n), fmt.Sprintf(format, args...)})
-		}
-	}
-	row(true, p.result(events.Closed, "closed"), r.Closed, "")
-	row(true, p.result(events.Paid, "paid"), r.Paid, "")
-	row(true, p.result(events.Failed, "failed"), r.Failed, "%s", failedNote(r))
-	row(true, "waiting", r.Waiting, "%s", oldest("in a retry topic", r.OldestWaiting))
-	row(true, "in flight", r.InFlight, "%s", oldest("not finished", r.OldestInFlight))
-	row(false, p.in(yellow, "unproven"), r.Unproven, "finished before the outcomes that are left")
-	row(true, badWord(p, r.Holes, "holes"), r.Holes, "finished, and neither answered nor waiting")
-	row(true, badWord(p, r.Contradictions, "contradictions"), r.Contradictions, "orders that are both paid and closed")
-	row(false, badWord(p, r.Misnamed, "misnamed"), r.Misnamed, "outcomes that name another order than their request")
-	row(false, badWord(p, r.DeletedUnread, "deleted unread"), r.DeletedUnread, "requests that retention took before a worker had them")
-	row(true, "duplicates", r.Duplicates, "outcomes that came again, with the same id")
-	row(false, p.in(yellow, "that differ"), r.DuplicatesThatDiffer, "outcomes that came again and say something else; the first counts")
-	row(false, "doubtful", r.ClosedThenPaid, "closed and not safe to reissue, and paid after all")
-	row(false, "replays", r.Replays, "requests that were replayed from dead letters; each is counted above")
-	row(true, "dead letters", r.DeadLetters, "%s", deadNote(r))
+	t := tally{width: 8, paint: p}
+	t.row(true, p.result(events.Closed, "closed"), r.Closed, "")
+	t.row(true, p.result(events.Paid, "paid"), r.Paid, "")
+	t.row(true, p.result(events.Failed, "failed"), r.Failed, failedNote(r))
+	t.row(true, "waiting", r.Waiting, oldest("in a retry topic", r.OldestWaiting))
+	t.row(true, "in flight", r.InFlight, oldest("not finished", r.OldestInFlight))
+	t.row(false, p.in(yellow, "unproven"), r.Unproven, "finished before the outcomes that are left")
+	t.bad(true, r)
+	t.row(true, "duplicates", r.Duplicates, "outcomes that came again, with the same id")
+	t.differ(r)
+	t.row(false, "doubtful", r.ClosedThenPaid, "closed and not safe to reissue, and paid after all")
+	t.row(false, "replays", r.Replays, "requests that were replayed from dead letters; each is counted above")
+	t.row(true, "dead letters", r.DeadLetters, deadNote(r))
 	w := r.OutcomesWithoutRequest
-	row(false, "other outcomes", w.Sum(), "%s", otherNote(w))
-	row(false, p.in(yellow, "unreadable"), r.Unreadable, "records that count for nothing")
-	whole(a.stdout, rows)
+	t.row(false, "other outcomes", w.Sum(), otherNote(w))
+	t.row(false, p.in(yellow, "unreadable"), r.Unreadable, "records that count for nothing")
+	whole(a.stdout, t.rows)
 
 	line := fmt.Sprintf("%d = %d closed + %d paid + %d failed + %d waiting + %d in flight", r.Requests, r.Closed, r.Paid, r.Failed, r.Waiting, r.InFlight)
 	if r.Unproven > 0 {
@@ -66,11 +58,44 @@ func (a *app) printAudit(r *audit.Report) {
 	fmt.Fprintf(a.stdout, "\n%s\n", p.in(bold, line))
 }
 
-func badWord(p paint, n int64, word string) string {
-	if n > 0 {
-		return p.in(red, word)
+// tally is the rows of what was counted.
+type tally struct {
+	width int // of the numbers
+	paint paint
+	rows  [][]string
+}
+
+// row adds a row; one that need not be there always only where there is
+// something to count.
+func (t *tally) row(always bool, name string, n int64, note string) {
+	if always || n > 0 {
+		t.rows = append(t.rows, []string{"  " + name, fmt.Sprintf("%*d", t.width, n), note})
 	}
-	return word
+}
+
+// bad adds the rows of what an audit takes for bad.
+func (t *tally) bad(always bool, r *audit.Report) {
+	for _, one := range []struct {
+		always bool
+		name   string
+		n      int64
+		what   string
+	}{
+		{always, "holes", r.Holes, "finished, and neither answered nor waiting"},
+		{always, "contradictions", r.Contradictions, "orders that are both paid and closed"},
+		{false, "misnamed", r.Misnamed, "outcomes that name another order than their request"},
+		{false, "deleted unread", r.DeletedUnread, "requests that retention took before a worker had them"},
+	} {
+		if one.n > 0 {
+			one.name = t.paint.in(red, one.name)
+		}
+		t.row(one.always, one.name, one.n, one.what)
+	}
+}
+
+// differ adds the row of repeats that say something else.
+func (t *tally) differ(r *audit.Report) {
+	t.row(false, t.paint.in(yellow, "that differ"), r.DuplicatesThatDiffer, "outcomes that came again and say something else; the first counts")
 }
 
 func failedNote(r *audit.Report) string {

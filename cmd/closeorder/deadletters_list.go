@@ -1,7 +1,7 @@
 package main
 
 import (
-	"container/heap"
+	"cmp"
 	"context"
 	"fmt"
 	"math"
@@ -78,14 +78,13 @@ func (a *app) findLetters(ctx context.Context, cfg config.Config, f deadletters.
 			return nil, err
 		}
 	}
-	reach, cancel := context.WithTimeoutCause(ctx, reachTimeout, errUnreached)
+	asking, cancel := reach(ctx)
 	defer cancel()
-	stretch, err := deadletters.Find(reach, reader, cfg.Topics.DeadLetters, f)
+	stretch, err := deadletters.Find(asking, reader, cfg.Topics.DeadLetters, f)
 	if err != nil {
 		return nil, err
 	}
 	found := &foundLetters{codes: map[string]int{}}
-	var newest letterHeap
 	bar := a.progress("reading", int(stretch.Records()))
 	defer bar.finish()
 	err = deadletters.Each(ctx, reader, stretch, f, func() { bar.add(1) }, func(l deadletters.Letter) error {
@@ -98,22 +97,19 @@ func (a *app) findLetters(ctx context.Context, cfg config.Config, f deadletters.
 			code = "no dead letter"
 		}
 		found.codes[code]++
-		heap.Push(&newest, lineOf(l))
-		if limit > 0 && len(newest) > limit {
-			heap.Pop(&newest)
+		if found.lines = append(found.lines, lineOf(l)); limit > 0 && len(found.lines) >= 2*limit {
+			found.lines = newest(found.lines, limit)
 		}
 		return nil
 	})
-	found.lines = newest
-	slices.SortFunc(found.lines, compareLetters)
+	found.lines = newest(found.lines, limit)
 	return found, err
 }
 
 // answeredLetters are the dead letters whose request has a final outcome by
 // now, as a replay finds them.
 func (a *app) answeredLetters(ctx context.Context, c *cluster, t config.Topics, f deadletters.Filter) (map[events.Source]bool, error) {
-	topics := deadletters.Topics{Requests: t.Requests, Outcomes: t.Outcomes, DeadLetters: t.DeadLetters}
-	plan, err := a.planReplay(ctx, c, topics, f, replayOptions{maxReplays: math.MaxInt})
+	plan, err := a.planReplay(ctx, c, deadletters.Topics{Requests: t.Requests, Outcomes: t.Outcomes, DeadLetters: t.DeadLetters}, f, replayOptions{maxReplays: math.MaxInt})
 	if err != nil {
 		return nil, err
 	}
@@ -126,27 +122,18 @@ func (a *app) answeredLetters(ctx context.Context, c *cluster, t config.Topics, 
 	return answered, nil
 }
 
-// letterHeap has the oldest letter first.
-type letterHeap []letterLine
-
-func (h letterHeap) Len() int           { return len(h) }
-func (h letterHeap) Less(i, j int) bool { return compareLetters(h[i], h[j]) < 0 }
-func (h letterHeap) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
-func (h *letterHeap) Push(x any)        { *h = append(*h, x.(letterLine)) }
-func (h *letterHeap) Pop() any {
-	last := (*h)[len(*h)-1]
-	*h = (*h)[:len(*h)-1]
-	return last
+// newest puts letters in the order of their failures and keeps the last of
+// them, all with limit 0.
+func newest(lines []letterLine, limit int) []letterLine {
+	slices.SortFunc(lines, compareLetters)
+	if limit > 0 && len(lines) > limit {
+		lines = slices.Delete(lines, 0, len(lines)-limit)
+	}
+	return lines
 }
 
 func compareLetters(a, b letterLine) int {
-	if c := a.FailedAt.Compare(b.FailedAt); c != 0 {
-		return c
-	}
-	if a.Partition != b.Partition {
-		return a.Partition - b.Partition
-	}
-	return int(a.Offset - b.Offset)
+	return cmp.Or(a.FailedAt.Compare(b.FailedAt), cmp.Compare(a.Partition, b.Partition), cmp.Compare(a.Offset, b.Offset))
 }
 
 func (a *app) printLetterLines(found *foundLetters) error {

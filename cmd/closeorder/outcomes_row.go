@@ -1,10 +1,12 @@
 package main
 
 import (
-	"encoding/json"
+	"cmp"
 	"fmt"
-	"io"
+	"maps"
+	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -15,7 +17,7 @@ import (
 // It is safe for concurrent use.
 type outcomePrinter struct {
 	mu     sync.Mutex
-	out    io.Writer
+	app    *app
 	json   bool
 	paint  paint
 	layout string // of the time
@@ -27,7 +29,7 @@ func (a *app) outcomePrinter(asJSON bool, layout string) *outcomePrinter {
 	// Rows come one at a time, so that the widths are those of what can come:
 	// an out_trade_no has up to 32 characters.
 	return &outcomePrinter{
-		out: a.stdout, json: asJSON, paint: a.paint(a.stdout), layout: layout,
+		app: a, json: asJSON, paint: a.paint(a.stdout), layout: layout,
 		table: table{out: a.stdout, widths: []int{len(layout), 7, 32, 10, 18, 7, 5}},
 	}
 }
@@ -43,9 +45,7 @@ func (p *outcomePrinter) print(o events.Outcome) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.json {
-		enc := json.NewEncoder(escaped{p.out})
-		enc.SetEscapeHTML(false)
-		return enc.Encode(outcomeLine{o.ID, o})
+		return p.app.jsonLines().Encode(outcomeLine{o.ID, o})
 	}
 	if err := p.begin(); err != nil {
 		return err
@@ -84,15 +84,7 @@ func (p *outcomePrinter) begin() error {
 		return nil
 	}
 	p.begun = true
-	return p.table.row(p.heads()...)
-}
-
-func (p *outcomePrinter) heads() []string {
-	heads := []string{"TIME", "OUTCOME", "OUT_TRADE_NO", "MCH_ID", "CODE", "REISSUE", "CALLS", "NOTE"}
-	for i := range heads {
-		heads[i] = p.paint.in(bold, heads[i])
-	}
-	return heads
+	return p.table.row(p.paint.heads("TIME", "OUTCOME", "OUT_TRADE_NO", "MCH_ID", "CODE", "REISSUE", "CALLS", "NOTE")...)
 }
 
 // note is the rest of an outcome in few words.
@@ -126,3 +118,14 @@ const (
 	longTime  = time.DateTime
 	shortTime = time.TimeOnly
 )
+
+// codes lists counts by code, the most frequent first.
+func codes(counts map[string]int) string {
+	names := slices.SortedFunc(maps.Keys(counts), func(x, y string) int {
+		return cmp.Or(cmp.Compare(counts[y], counts[x]), cmp.Compare(x, y))
+	})
+	for i, name := range names {
+		names[i] = fmt.Sprintf("%s %d", cell(name), counts[name])
+	}
+	return strings.Join(names, ", ")
+}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/closeorder/closeorder/events"
+	"github.com/closeorder/closeorder/internal/audit"
 	"github.com/closeorder/closeorder/internal/config"
 	"github.com/closeorder/closeorder/internal/kafka"
 )
@@ -20,6 +21,7 @@ type show struct {
 	options devOptions
 	cluster *cluster
 	topics  config.Topics
+	scope   audit.Scope
 	printer *outcomePrinter
 	reader  *kafka.Reader
 	began   map[string]kafka.Offsets // by topic: what was there before
@@ -88,13 +90,13 @@ func (s *show) run(ctx context.Context, work func(context.Context) error) error 
 	viewing.Wait()
 
 	// The outcomes of calls that were in flight came after the stop.
-	rest, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), reachTimeout, errUnreached)
+	rest, cancel := reach(context.WithoutCancel(ctx))
 	defer cancel()
 	end, err := s.reader.End(rest, s.topics.Outcomes)
 	if err == nil {
 		err = s.view(rest, end)
 	}
-	return errors.Join(workErr, sendErr, viewErr, gaveUp, err, s.settle(rest))
+	return errors.Join(workErr, sendErr, viewErr, gaveUp, err, s.balance(rest))
 }
 
 // await returns when ctx ends or, with --exit, when all is answered.
@@ -135,9 +137,8 @@ func (s *show) view(ctx context.Context, to kafka.Offsets) error {
 		s.next[r.Partition] = r.Offset + 1
 		s.lastSeen = time.Now()
 		s.mu.Unlock()
-		o, err := events.DecodeOutcome(r.Message)
-		if err != nil {
-			fmt.Fprintf(s.app.stderr, "closeorder: %s, partition %d, offset %d is no outcome: %s\n", r.Topic, r.Partition, r.Offset, cell(err.Error()))
+		o, ok := s.app.outcome(r)
+		if !ok {
 			return nil
 		}
 		if err := s.printer.print(o); err != nil {
@@ -192,9 +193,9 @@ func (s *show) check() {
 	}
 }
 
-// settle reads the topics back and prints what they say.
-func (s *show) settle(ctx context.Context) error {
-	b, err := readBalance(ctx, s.reader, s.topics, s.began)
+// balance reads the topics back and prints what they say.
+func (s *show) balance(ctx context.Context) error {
+	b, err := takeBalance(ctx, s.scope, s.began)
 	if err != nil {
 		return err
 	}

@@ -6,7 +6,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/closeorder/closeorder/internal/config"
 	"github.com/spf13/pflag"
 )
 
@@ -62,15 +61,4 @@ func parseMoment(s string, now time.Time) (time.Time, bool) {
 		}
 	}
 	return time.Time{}, false
-}
-
-// allBut names the settings of a section that a command does not need.
-func allBut(section config.Section, wanted string) []string {
-	var rest []string
-	for _, s := range config.Settings(section) {
-		if s.Name != wanted {
-			rest = append(rest, s.Name)
-		}
-	}
-	return rest
 }

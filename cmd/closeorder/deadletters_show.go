@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -52,7 +51,7 @@ closeorder deadletters show 2:17 --raw > request.json`,
 			return err
 		}
 		defer c.close()
-		ctx, cancel := context.WithTimeoutCause(cmd.Context(), reachTimeout, errUnreached)
+		ctx, cancel := reach(cmd.Context())
 		defer cancel()
 		l, err := deadletters.Get(ctx, c.reader(), at)
 		switch {

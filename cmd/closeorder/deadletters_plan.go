@@ -158,13 +158,15 @@ func (p *replayPrinter) table() {
 		})
 	}
 	whole(out, rows)
-	switch {
-	case sends > 0 && skips > 0:
-		fmt.Fprintf(out, "and %d more to replay, %d more to skip; --json lists all\n", sends, skips)
-	case sends > 0:
-		fmt.Fprintf(out, "and %d more to replay; --json lists all\n", sends)
-	case skips > 0:
-		fmt.Fprintf(out, "and %d more to skip; --json lists all\n", skips)
+	var more []string
+	if sends > 0 {
+		more = append(more, fmt.Sprintf("%d more to replay", sends))
+	}
+	if skips > 0 {
+		more = append(more, fmt.Sprintf("%d more to skip", skips))
+	}
+	if len(more) > 0 {
+		fmt.Fprintf(out, "and %s; --json lists all\n", strings.Join(more, ", "))
 	}
 	fmt.Fprintln(out)
 }
@@ -191,13 +193,13 @@ func (p *replayPrinter) shown() (steps []deadletters.Step, sends, skips int) {
 
 func (p *replayPrinter) conclude(failure error) {
 	out, s := p.app.stdout, p.summary()
-	skipped, total := "", 0
+	var whys []string
 	for _, why := range slices.Sorted(maps.Keys(s.Skipped)) {
-		skipped = joinComma(skipped, fmt.Sprintf("%d %s", s.Skipped[why], strings.ReplaceAll(string(why), "_", " ")))
-		total += s.Skipped[why]
+		whys = append(whys, fmt.Sprintf("%d %s", s.Skipped[why], strings.ReplaceAll(string(why), "_", " ")))
 	}
-	if total > 0 {
-		skipped = fmt.Sprintf("; %d skipped (%s)", total, skipped)
+	skipped := ""
+	if n := len(p.plan.Steps) - p.plan.Replays; n > 0 {
+		skipped = fmt.Sprintf("; %d skipped (%s)", n, strings.Join(whys, ", "))
 	}
 	switch {
 	case len(p.plan.Steps) == 0:
@@ -211,11 +213,4 @@ func (p *replayPrinter) conclude(failure error) {
 	default:
 		fmt.Fprintf(out, "%d replayed to %s%s; follow the outcomes with: closeorder outcomes\n", s.Replayed, p.topic, skipped)
 	}
-}
-
-func joinComma(a, b string) string {
-	if a == "" {
-		return b
-	}
-	return a + ", " + b
 }

@@ -1,4 +1,8 @@
-package main
+// Package requestfile reads close requests as people and scripts write them:
+// fields as text, CSV with a header row, JSON objects line by line. What it
+// accepts a worker accepts: each is decoded as a record of the topic is. It
+// knows nothing of flags, files or Kafka.
+package requestfile
 
 import (
 	"bufio"
@@ -16,8 +20,8 @@ import (
 	"github.com/closeorder/closeorder/events"
 )
 
-// requestFields are the fields of a request as flags and columns may give them.
-var requestFields = []string{
+// Fields are the fields of a request that may be given as text.
+var Fields = []string{
 	"out_trade_no", "mch_id", "appid", "sub_mch_id", "sub_appid", "request_id", "reason",
 	"order_created_at", "not_before", "expires_at", "replacement_out_trade_no", "metadata",
 }
@@ -25,35 +29,34 @@ var requestFields = []string{
 // maxLine bounds one line of input; a valid request is much shorter.
 const maxLine = 1 << 20
 
-// badLine is one line of input that is no request.
-type badLine struct {
-	line int
-	err  error
+// BadLine is one line of input that is no request. Lines are counted from 1.
+type BadLine struct {
+	Line int
+	Err  error
 }
 
-// parsedRequests is what an input holds.
-type parsedRequests struct {
-	// requests have the id that they brought, and none where they brought none.
-	requests []events.Request
-	lines    []int // of requests
-	bad      []badLine
+// File is what an input holds. Its requests have the id that they brought, and
+// none where they brought none.
+type File struct {
+	Requests []events.Request
+	Bad      []BadLine
 }
 
-func (p *parsedRequests) total() int { return len(p.requests) + len(p.bad) }
+// Total counts the requests and the lines that are none.
+func (f *File) Total() int { return len(f.Requests) + len(f.Bad) }
 
-func (p *parsedRequests) add(line int, r events.Request, err error) {
+func (f *File) add(line int, r events.Request, err error) {
 	if err != nil {
-		p.bad = append(p.bad, badLine{line, err})
+		f.Bad = append(f.Bad, BadLine{line, err})
 		return
 	}
-	p.requests = append(p.requests, r)
-	p.lines = append(p.lines, line)
+	f.Requests = append(f.Requests, r)
 }
 
-// parseRequests reads CSV with a header row, or JSON objects line by line;
+// Parse reads CSV with a header row, or JSON objects line by line;
 // what it is shows its first character. Fields that a line leaves out are
-// taken from defaults. An error means that the input as a whole is unusable.
-func parseRequests(in io.Reader, defaults map[string]string) (*parsedRequests, error) {
+// taken from defaults, in which Check finds nothing. An error means that the input as a whole is unusable.
+func Parse(in io.Reader, defaults map[string]string) (*File, error) {
 	buffered := bufio.NewReaderSize(in, 64<<10)
 	if bom, _ := buffered.Peek(3); bytes.Equal(bom, []byte("\ufeff")) {
 		_, _ = buffered.Discard(3)
@@ -63,7 +66,7 @@ func parseRequests(in io.Reader, defaults map[string]string) (*parsedRequests, e
 		b, err := buffered.ReadByte()
 		if err != nil {
 			if errors.Is(err, io.EOF) {
-				return &parsedRequests{}, nil
+				return &File{}, nil
 			}
 			return nil, err
 		}
@@ -77,15 +80,15 @@ func parseRequests(in io.Reader, defaults map[string]string) (*parsedRequests, e
 			case '{':
 				return parseLines(buffered, defaults, skipped)
 			case '[':
-				return nil, usagef("line %d begins a JSON array; one object a line is expected: jq -c '.[]' makes lines of it", skipped+1)
+				return nil, fmt.Errorf("line %d begins a JSON array; one object a line is expected: jq -c '.[]' makes lines of it", skipped+1)
 			}
 			return parseCSV(buffered, defaults, skipped)
 		}
 	}
 }
 
-func parseLines(in *bufio.Reader, defaults map[string]string, line int) (*parsedRequests, error) {
-	var p parsedRequests
+func parseLines(in *bufio.Reader, defaults map[string]string, line int) (*File, error) {
+	var f File
 	scan := bufio.NewScanner(in)
 	scan.Buffer(nil, maxLine)
 	for scan.Scan() {
@@ -95,13 +98,13 @@ func parseLines(in *bufio.Reader, defaults map[string]string, line int) (*parsed
 			continue
 		}
 		r, err := decodeLine(text, defaults)
-		p.add(line, r, err)
+		f.add(line, r, err)
 	}
 	if errors.Is(scan.Err(), bufio.ErrTooLong) {
-		p.add(line+1, events.Request{}, fmt.Errorf("has more than %d bytes; what follows was not read", maxLine))
-		return &p, nil
+		f.add(line+1, events.Request{}, fmt.Errorf("has more than %d bytes; what follows was not read", maxLine))
+		return &f, nil
 	}
-	return &p, scan.Err()
+	return &f, scan.Err()
 }
 
 // decodeLine reads one JSON object. It is decoded as a record of the topic
@@ -151,7 +154,7 @@ func decodeLine(text []byte, defaults map[string]string) (events.Request, error)
 // holds the request, "" where the line is the request itself: what is put
 // beside the member would be ignored, an expires_at too.
 func wrapped(fields map[string]json.RawMessage) string {
-	for _, name := range requestFields {
+	for _, name := range Fields {
 		if _, own := fields[name]; own {
 			return ""
 		}
@@ -196,43 +199,46 @@ func rawField(name, value string) json.RawMessage {
 	return b
 }
 
-// requestOf makes a request of fields that came as text; empty ones are left
-// out. Like a line it is decoded as a record is, metadata byte for byte.
-func requestOf(fields map[string]string) (events.Request, error) {
-	var doc bytes.Buffer
-	var bad []events.FieldError
+// Check says which of some fields that came as text cannot stand in a request
+// at all, by name.
+func Check(fields map[string]string) (bad []events.FieldError) {
 	for _, name := range slices.Sorted(maps.Keys(fields)) {
-		value := fields[name]
-		switch {
-		case value == "":
-			continue
-		case !utf8.ValidString(value):
+		if value := fields[name]; !utf8.ValidString(value) {
 			bad = append(bad, events.FieldError{Field: name, Problem: notUTF8(value)})
-			continue
-		case name == "metadata" && !json.Valid([]byte(value)):
-			bad = append(bad, events.FieldError{Field: "metadata", Problem: "is not JSON"})
-			continue
-		case doc.Len() > 0:
-			doc.WriteByte(',')
+		} else if name == "metadata" && value != "" && !json.Valid([]byte(value)) {
+			bad = append(bad, events.FieldError{Field: name, Problem: "is not JSON"})
 		}
-		fmt.Fprintf(&doc, "%q:%s", name, rawField(name, value))
 	}
-	r, err := withOwnID(fields["request_id"] != "", fmt.Appendf(nil, "{%s}", doc.Bytes()))
+	return bad
+}
+
+// Request makes a request of fields that came as text; empty ones are left
+// out. Like a line it is decoded as a record is, metadata byte for byte.
+func Request(fields map[string]string) (events.Request, error) {
+	bad := Check(fields)
+	isBad := func(name string) bool {
+		return slices.ContainsFunc(bad, func(f events.FieldError) bool { return f.Field == name })
+	}
+	var members []string
+	for _, name := range slices.Sorted(maps.Keys(fields)) {
+		if value := fields[name]; value != "" && !isBad(name) {
+			members = append(members, fmt.Sprintf("%q:%s", name, rawField(name, value)))
+		}
+	}
+	r, err := withOwnID(fields["request_id"] != "", []byte("{"+strings.Join(members, ",")+"}"))
 	if len(bad) > 0 {
 		var all *events.ValidationError
 		if !errors.As(err, &all) {
 			all = &events.ValidationError{}
 		}
 		// A field that was left out is not missing.
-		others := slices.DeleteFunc(slices.Clone(all.Fields), func(f events.FieldError) bool {
-			return slices.ContainsFunc(bad, func(b events.FieldError) bool { return b.Field == f.Field })
-		})
+		others := slices.DeleteFunc(slices.Clone(all.Fields), func(f events.FieldError) bool { return isBad(f.Field) })
 		err = &events.ValidationError{Fields: append(others, bad...)}
 	}
 	return r, err
 }
 
-func parseCSV(in io.Reader, defaults map[string]string, skipped int) (*parsedRequests, error) {
+func parseCSV(in io.Reader, defaults map[string]string, skipped int) (*File, error) {
 	r := csv.NewReader(in)
 	r.ReuseRecord = true
 	r.TrimLeadingSpace = true
@@ -240,36 +246,40 @@ func parseCSV(in io.Reader, defaults map[string]string, skipped int) (*parsedReq
 	if err != nil {
 		var broken *csv.ParseError
 		if errors.As(err, &broken) {
-			return nil, usagef("line %d: not readable as CSV: %v, at column %d", broken.Line+skipped, broken.Err, broken.Column)
+			return nil, fmt.Errorf("line %d: not readable as CSV: %v, at column %d", broken.Line+skipped, broken.Err, broken.Column)
 		}
 		return nil, fmt.Errorf("line %d: not readable as CSV: %w", skipped+1, err)
 	}
 	if len(head) == 1 && strings.Contains(head[0], ";") {
-		return nil, usagef("line %d: the columns are separated by semicolons; commas are expected", skipped+1)
+		return nil, fmt.Errorf("line %d: the columns are separated by semicolons; commas are expected", skipped+1)
 	}
 	for i, name := range head {
 		if !utf8.ValidString(name) {
-			return nil, usagef("line %d, column %d: %s", skipped+1, i+1, notUTF8(name))
+			return nil, fmt.Errorf("line %d, column %d: %s", skipped+1, i+1, notUTF8(name))
 		}
 	}
 	columns := slices.Clone(head)
 	if err := checkColumns(columns, skipped+1); err != nil {
 		return nil, err
 	}
-	var p parsedRequests
+	var f File
 	for {
 		row, err := r.Read()
 		if errors.Is(err, io.EOF) {
-			return &p, nil
+			return &f, nil
 		}
 		var broken *csv.ParseError
 		switch {
 		case errors.As(err, &broken) && errors.Is(err, csv.ErrFieldCount):
-			p.add(broken.StartLine+skipped, events.Request{}, fmt.Errorf("has %s, the header row has %d", count(len(row), "column"), len(columns)))
+			has := fmt.Sprintf("%d columns", len(row))
+			if len(row) == 1 {
+				has = "1 column"
+			}
+			f.add(broken.StartLine+skipped, events.Request{}, fmt.Errorf("has %s, the header row has %d", has, len(columns)))
 			continue
 		case errors.As(err, &broken):
-			p.add(broken.Line+skipped, events.Request{}, fmt.Errorf("%w, at column %d; what follows was not read", broken.Err, broken.Column))
-			return &p, nil
+			f.add(broken.Line+skipped, events.Request{}, fmt.Errorf("%w, at column %d; what follows was not read", broken.Err, broken.Column))
+			return &f, nil
 		case err != nil:
 			return nil, err
 		}
@@ -283,8 +293,8 @@ func parseCSV(in io.Reader, defaults map[string]string, skipped int) (*parsedReq
 			}
 		}
 		line, _ := r.FieldPos(0)
-		req, err := requestOf(fields)
-		p.add(line+skipped, req, err)
+		req, err := Request(fields)
+		f.add(line+skipped, req, err)
 	}
 }
 
@@ -293,7 +303,7 @@ func checkColumns(columns []string, line int) error {
 	for i, c := range columns {
 		columns[i] = strings.TrimSpace(c)
 		switch {
-		case !slices.Contains(requestFields, columns[i]):
+		case !slices.Contains(Fields, columns[i]):
 			wrong = append(wrong, fmt.Sprintf("there is no field %q", columns[i]))
 		case slices.Index(columns, columns[i]) != i:
 			wrong = append(wrong, fmt.Sprintf("the column %s is there twice", columns[i]))
@@ -302,6 +312,6 @@ func checkColumns(columns []string, line int) error {
 	if len(wrong) == 0 {
 		return nil
 	}
-	return usagef("line %d must name the columns, but %s; the fields are %s",
-		line, strings.Join(wrong, ", "), strings.Join(requestFields, ", "))
+	return fmt.Errorf("line %d must name the columns, but %s; the fields are %s",
+		line, strings.Join(wrong, ", "), strings.Join(Fields, ", "))
 }

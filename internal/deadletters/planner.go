@@ -1,0 +1,264 @@
+package deadletters
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"strings"
+	"time"
+
+	"github.com/closeorder/closeorder/events"
+	"github.com/closeorder/closeorder/internal/kafka"
+)
+
+// Options of a plan.
+type Options struct {
+	Filter Filter
+	// Limit is the most replays, 0 for all.
+	Limit int
+	// MaxReplays is how often a request may be replayed in its life.
+	MaxReplays int
+	// Now is the time, for expires_at.
+	Now time.Time
+	// OnTotal, if set, is told how many records will be read, as it becomes
+	// known; OnRead how many more were.
+	OnTotal func(n int64)
+	OnRead  func(n int)
+}
+
+// Make makes a plan, once all topics are there: it reads the dead letters, all
+// outcomes, and what was sent to the requests topic since the first of the
+// letters failed.
+//
+// A request is known by its request_id and its order, as events.SameRequest
+// has it; one that names neither by its bytes.
+func Make(ctx context.Context, r *kafka.Reader, t Topics, o Options) (*Plan, error) {
+	p := &planner{
+		reader: r, topics: t, options: o, seed: maphash.MakeSeed(),
+		replays: map[uint64]int{}, dead: map[uint64]int{}, answers: map[uint64]answer{}, orders: map[string]bool{},
+	}
+	if err := r.Exist(ctx, t.DeadLetters, t.Outcomes, t.Requests); err != nil {
+		return nil, err
+	}
+	if err := p.readLetters(ctx); err != nil {
+		return nil, err
+	}
+	if len(p.steps) > 0 {
+		if err := p.place(ctx); err != nil {
+			return nil, err
+		}
+		if err := p.readOutcomes(ctx); err != nil {
+			return nil, err
+		}
+		if err := p.readRequests(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return p.plan(), nil
+}
+
+type planner struct {
+	reader  *kafka.Reader
+	topics  Topics
+	options Options
+	seed    maphash.Seed
+
+	steps []Step
+	// omitted are letters without a value: which request they are about is
+	// known only when it was read.
+	omitted []Letter
+	// replays is the highest replay number seen anywhere, by request, and
+	// dead that of the dead letters.
+	replays, dead map[uint64]int
+	// answers is the first final outcome, by request; orders are those of steps.
+	answers map[uint64]answer
+	orders  map[string]bool
+}
+
+// answer is a final outcome.
+type answer struct {
+	result events.Result
+	replay int
+}
+
+func (p *planner) read(ctx context.Context, s Stretch, each func(kafka.Record)) error {
+	if p.options.OnTotal != nil {
+		p.options.OnTotal(s.Records())
+	}
+	return p.reader.Read(ctx, s.Topic, s.From, s.To, func(rec kafka.Record) error {
+		if p.options.OnRead != nil {
+			p.options.OnRead(1)
+		}
+		each(rec)
+		return nil
+	})
+}
+
+// readLetters reads all dead letters, as also one that is not chosen may say
+// that a chosen one was replayed.
+func (p *planner) readLetters(ctx context.Context) error {
+	s, err := Find(ctx, p.reader, p.topics.DeadLetters, p.options.Filter)
+	if err != nil {
+		return err
+	}
+	if err := p.read(ctx, s, func(rec kafka.Record) { p.letter(read(rec)) }); err != nil {
+		return err
+	}
+	for _, l := range p.omitted {
+		err := restore(ctx, p.reader, &l)
+		if err != nil && !errors.Is(err, errOriginalGone) {
+			return err
+		}
+		p.restored(l, err)
+	}
+	return nil
+}
+
+func (p *planner) letter(l Letter) {
+	chosen := p.options.Filter.matchesRecord(&l)
+	switch {
+	case l.Err != nil:
+		// With neither a code nor a request it matches no filter but of time.
+		if p.options.Filter.Matches(&l) {
+			p.add(l, 0, Unreadable, "it is no dead letter: "+l.Err.Error())
+		}
+	case l.ValueOmitted != "":
+		l.Original.Value = nil
+		if chosen {
+			p.omitted = append(p.omitted, l)
+		}
+	default:
+		key := p.died(l)
+		if chosen && p.options.Filter.matchesRequest(&l) {
+			p.add(l, key, "", "")
+		}
+	}
+}
+
+// restored takes up a letter whose value was left out.
+func (p *planner) restored(l Letter, err error) {
+	if !p.options.Filter.matchesRequest(&l) {
+		return
+	}
+	if err != nil {
+		p.add(l, 0, OriginalGone, err.Error())
+		return
+	}
+	p.add(l, p.died(l), "", "")
+}
+
+// died notes with which replay number a request died.
+func (p *planner) died(l Letter) (key uint64) {
+	key = p.key(l.Request, l.Original)
+	p.replays[key] = max(p.replays[key], l.Replay)
+	p.dead[key] = max(p.dead[key], l.Replay)
+	return key
+}
+
+func (p *planner) add(l Letter, key uint64, skip Skip, why string) {
+	q := l.Request
+	p.steps = append(p.steps, Step{
+		At: l.At, Source: l.Source, FailedAt: l.Time(), Code: strings.Clone(l.ErrorCode),
+		MchID: q.MchID, SubMchID: q.SubMchID, OutTradeNo: q.OutTradeNo, RequestID: q.RequestID,
+		Replay: l.Replay + 1, Skip: skip, Why: why, request: key, expires: q.ExpiresAt,
+	})
+	if skip == "" {
+		p.orders[q.OutTradeNo] = true
+	}
+}
+
+// place decides to which partition each replay goes.
+func (p *planner) place(ctx context.Context) error {
+	partitions, err := p.reader.Partitions(ctx, p.topics.Requests)
+	if err != nil {
+		return err
+	}
+	for i := range p.steps {
+		s := &p.steps[i]
+		s.To = kafka.ByKey
+		if s.Source.Topic == p.topics.Requests && s.Source.Partition < partitions {
+			s.To = s.Source.Partition
+		}
+	}
+	return nil
+}
+
+// key names a request: by request_id and order, or by its bytes without the
+// replay number.
+func (p *planner) key(q events.Request, original events.Message) uint64 {
+	if q.OutTradeNo != "" || q.RequestID != "" {
+		return p.named(q.RequestID, q.Order())
+	}
+	var h maphash.Hash
+	h.SetSeed(p.seed)
+	part := func(b []byte) {
+		fmt.Fprintf(&h, "%d %t ", len(b), b == nil)
+		h.Write(b)
+	}
+	part(original.Key)
+	part(original.Value)
+	for _, header := range original.Headers {
+		if header.Key != events.HeaderReplay {
+			part([]byte(header.Key))
+			part(header.Value)
+		}
+	}
+	return h.Sum64()
+}
+
+func (p *planner) named(requestID string, o events.Order) uint64 {
+	return maphash.Comparable(p.seed, struct {
+		id string
+		o  events.Order
+	}{requestID, o})
+}
+
+// readOutcomes finds the requests in question that were closed or paid, by
+// whatever record: before this record of it failed, or when it was asked
+// again, or by a later repeat of this one. events.Supersedes does not decide
+// here, because it goes by the first outcome of each record: nothing that is
+// closed or paid is asked for once more.
+func (p *planner) readOutcomes(ctx context.Context) error {
+	s, err := stretch(ctx, p.reader, p.topics.Outcomes, time.Time{})
+	if err != nil {
+		return err
+	}
+	return p.read(ctx, s, func(rec kafka.Record) {
+		if no, ok := rec.Header(events.HeaderSubject); ok && !p.orders[string(no)] {
+			return // not worth its decoding
+		}
+		next, err := events.DecodeOutcome(rec.Message)
+		if err != nil || next.OutTradeNo == "" && next.RequestID == "" {
+			return
+		}
+		key := p.named(next.RequestID, next.Order())
+		if _, any := p.answers[key]; !any && next.Final() {
+			p.answers[key] = answer{next.Result, next.Replay}
+		}
+		p.replays[key] = max(p.replays[key], next.Replay)
+	})
+}
+
+// readRequests finds the replays that were sent already. None can be older
+// than the failure that it follows.
+func (p *planner) readRequests(ctx context.Context) error {
+	oldest := p.steps[0].FailedAt
+	for _, s := range p.steps {
+		if s.FailedAt.Before(oldest) {
+			oldest = s.FailedAt
+		}
+	}
+	s, err := stretch(ctx, p.reader, p.topics.Requests, oldest.Add(-clockSlack))
+	if err != nil {
+		return err
+	}
+	return p.read(ctx, s, func(rec kafka.Record) {
+		if _, ok := rec.Header(events.HeaderReplay); !ok {
+			return
+		}
+		q, _ := events.DecodeRequest(rec.Message)
+		key := p.key(q, rec.Message)
+		p.replays[key] = max(p.replays[key], q.Replay)
+	})
+}
