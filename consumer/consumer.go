@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"github.com/closeorder/closeorder/events"
+	"github.com/closeorder/closeorder/internal/records"
 	"github.com/sirupsen/logrus"
 )
 
@@ -198,7 +199,7 @@ func (w *Worker) serve(p *partition) {
 // take decodes a record and sends it on its way, now or when it is due.
 func (w *Worker) take(t *task) {
 	t.taken = time.Now()
-	var retry events.RetryRecord
+	var retry records.Retry
 	if t.partition.topic != w.topics.Requests {
 		var err error
 		if retry, err = t.unpack(); err != nil {

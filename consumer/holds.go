@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/closeorder/closeorder/events"
+	"github.com/closeorder/closeorder/internal/records"
 	"github.com/sirupsen/logrus"
 )
 
@@ -396,25 +397,25 @@ func (s Scope) waitsFor() string {
 	case s.MchID == "":
 		return ""
 	case s.AppID != "" && s.SubMchID != "":
-		return events.WaitsForBoth
+		return records.WaitsForBoth
 	case s.AppID != "":
-		return events.WaitsForAppID
+		return records.WaitsForAppID
 	case s.SubMchID != "":
-		return events.WaitsForSubMerchant
+		return records.WaitsForSubMerchant
 	}
-	return events.WaitsForMerchant
+	return records.WaitsForMerchant
 }
 
 // scopeOf is the scope that a retry record names, of its request.
 func scopeOf(waitsFor string, r events.Request) Scope {
 	switch waitsFor {
-	case events.WaitsForMerchant:
+	case records.WaitsForMerchant:
 		return Scope{MchID: r.MchID}
-	case events.WaitsForAppID:
+	case records.WaitsForAppID:
 		return Scope{MchID: r.MchID, AppID: r.AppID}
-	case events.WaitsForSubMerchant:
+	case records.WaitsForSubMerchant:
 		return Scope{MchID: r.MchID, SubMchID: r.SubMchID}
-	case events.WaitsForBoth:
+	case records.WaitsForBoth:
 		return Scope{r.MchID, r.AppID, r.SubMchID}
 	}
 	return Scope{}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/closeorder/closeorder/events"
+	"github.com/closeorder/closeorder/internal/records"
 )
 
 // Tier is a retry topic and the delay of the records in it.
@@ -119,7 +120,7 @@ func (w *Worker) retry(t *task, a Answer, tier Tier, due time.Time, attempt int)
 	if expires := t.req.ExpiresAt; !t.expired && !expires.IsZero() && due.After(expires) {
 		due = expires // to say so then, not later
 	}
-	r := events.RetryRecord{
+	r := records.Retry{
 		Original: t.msg, DueAt: due, RetryAttempt: attempt, Attempts: t.attempts + a.Attempts,
 		Code: a.Code, Reason: a.Message, FirstRequestedAt: t.req.RequestedAt,
 		Replay: t.req.Replay, Source: t.source, SourceTimestamp: t.time, Held: t.inHand(),
@@ -129,7 +130,7 @@ func (w *Worker) retry(t *task, a Answer, tier Tier, due time.Time, attempt int)
 	}
 	w.log.WithFields(t.fields()).WithField("due", due).WithField("code", a.Code).Debug("put off")
 	return record{
-		topic: tier.Topic, to: t.source.Partition, msg: events.EncodeRetry(r),
+		topic: tier.Topic, to: t.source.Partition, msg: records.EncodeRetry(r),
 		instead: func() {
 			w.settle(t, Answer{Disposition: Failed, Code: events.CodeRecordTooLarge, Message: "too large to wait in " + tier.Topic + " (" + a.Code + "): raise its max.message.bytes", Attempts: a.Attempts})
 		},
@@ -138,8 +139,8 @@ func (w *Worker) retry(t *task, a Answer, tier Tier, due time.Time, attempt int)
 
 // unpack makes a task of a retry record the task of its original request, and
 // returns the record.
-func (t *task) unpack() (events.RetryRecord, error) {
-	r, err := events.DecodeRetry(t.msg)
+func (t *task) unpack() (records.Retry, error) {
+	r, err := records.DecodeRetry(t.msg)
 	if err != nil {
 		return r, err
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/closeorder/closeorder/events"
+	"github.com/closeorder/closeorder/internal/records"
 	"github.com/sirupsen/logrus"
 )
 
@@ -223,7 +224,7 @@ func (w *Worker) encodeOutcome(t *task, o events.Outcome) events.Message {
 // size gets it without its value, then without its headers, and at last without
 // its key: where they stand is in our headers.
 func (w *Worker) deadLetter(t *task, a Answer) record {
-	d := events.DeadLetter{
+	d := records.DeadLetter{
 		Original:        t.msg,
 		ErrorCode:       a.Code,
 		ErrorMessage:    a.Message,
@@ -234,22 +235,22 @@ func (w *Worker) deadLetter(t *task, a Answer) record {
 		SourceTimestamp: t.time,
 	}
 	return record{
-		topic: w.topics.DeadLetters, to: t.source.Partition, msg: events.EncodeDeadLetter(d),
+		topic: w.topics.DeadLetters, to: t.source.Partition, msg: records.EncodeDeadLetter(d),
 		smaller: []func() events.Message{
 			func() events.Message {
 				d.Original.Value = nil
-				d.ValueOmitted = events.OmittedValue
-				return events.EncodeDeadLetter(d)
+				d.ValueOmitted = records.OmittedValue
+				return records.EncodeDeadLetter(d)
 			},
 			func() events.Message {
 				d.Original.Headers = nil
-				d.ValueOmitted = events.OmittedHeaders
-				return events.EncodeDeadLetter(d)
+				d.ValueOmitted = records.OmittedHeaders
+				return records.EncodeDeadLetter(d)
 			},
 			func() events.Message {
 				d.Original.Key = nil
-				d.ValueOmitted = events.OmittedKey
-				return events.EncodeDeadLetter(d)
+				d.ValueOmitted = records.OmittedKey
+				return records.EncodeDeadLetter(d)
 			},
 		},
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"time"
 )
 
@@ -47,7 +48,7 @@ func EncodeRequest(r Request, source string, at time.Time) (Message, error) {
 		Headers: eventHeaders(TypeRequested, id, source, r.OutTradeNo, at, r.TraceParent),
 	}
 	if r.Replay > 0 {
-		m = withReplay(m, r.Replay)
+		m.Headers = append(m.Headers, Header{HeaderReplay, strconv.AppendInt(nil, int64(r.Replay), 10)})
 	}
 	return m, nil
 }

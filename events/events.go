@@ -1,5 +1,5 @@
-// Package events is what closeorder reads and writes: close requests,
-// outcomes and dead letters, their JSON and CloudEvents codec, their
+// Package events is what an order service and closeorder say to each other:
+// close requests and outcomes, their JSON and CloudEvents codec, their
 // validation, and the precedence of outcomes.
 //
 // It is meant to be imported by order services, needs the standard library

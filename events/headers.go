@@ -15,6 +15,10 @@ const (
 	HeaderTraceParent = "traceparent"
 )
 
+// HeaderReplay holds the replay number of a request: how often it was replayed
+// from the dead letters. An original has none.
+const HeaderReplay = "closeorder-replay"
+
 // contentTypeJSON is the content-type of everything written here.
 const contentTypeJSON = "application/json"
 

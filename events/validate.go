@@ -197,9 +197,17 @@ func quoteTo(s string, most int) string {
 	if len(s) <= most {
 		return strconv.Quote(s)
 	}
-	cut := most
-	for cut > most-utf8.UTFMax && !utf8.RuneStart(s[cut]) {
-		cut--
+	return strconv.Quote(cut(s, most)) + "..."
+}
+
+// cut shortens s to max bytes, between two characters.
+func cut(s string, max int) string {
+	if len(s) <= max {
+		return s
 	}
-	return strconv.Quote(s[:cut]) + "..."
+	end := max
+	for end > max-utf8.UTFMax && !utf8.RuneStart(s[end]) {
+		end--
+	}
+	return s[:end]
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/closeorder/closeorder/events"
 	"github.com/closeorder/closeorder/internal/broker"
 	"github.com/closeorder/closeorder/internal/config"
+	"github.com/closeorder/closeorder/internal/records"
 	"github.com/closeorder/closeorder/internal/topicreader"
 )
 
@@ -29,7 +30,7 @@ func TestTheBalanceFindsWhatIsWrong(t *testing.T) {
 	// older is a record that no run of this test has written.
 	older := events.Source{Topic: config.Default().Topics.Requests, Partition: 0, Offset: 1000}
 	dead := func(at events.Source) events.Message {
-		return events.EncodeDeadLetter(events.DeadLetter{Original: events.Message{Value: []byte("x")}, ErrorCode: "CODE", FailedAt: now, Source: at})
+		return records.EncodeDeadLetter(records.DeadLetter{Original: events.Message{Value: []byte("x")}, ErrorCode: "CODE", FailedAt: now, Source: at})
 	}
 	for _, tt := range []struct {
 		what     string

@@ -12,6 +12,7 @@ import (
 
 	"github.com/closeorder/closeorder/events"
 	"github.com/closeorder/closeorder/internal/config"
+	"github.com/closeorder/closeorder/internal/records"
 	"github.com/closeorder/closeorder/internal/topicreader"
 )
 
@@ -82,7 +83,7 @@ func (b *balance) outcome(r topicreader.Record) error {
 }
 
 func (b *balance) deadLetter(r topicreader.Record) error {
-	d, err := events.DecodeDeadLetter(r.Message)
+	d, err := records.DecodeDeadLetter(r.Message)
 	switch o, ok := b.outcomes[d.Source]; {
 	case err != nil:
 		b.deadLetters++

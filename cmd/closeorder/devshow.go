@@ -10,6 +10,7 @@ import (
 
 	"github.com/closeorder/closeorder/events"
 	"github.com/closeorder/closeorder/internal/config"
+	"github.com/closeorder/closeorder/internal/records"
 	"github.com/closeorder/closeorder/internal/topicreader"
 	"github.com/closeorder/closeorder/internal/topicwriter"
 )
@@ -159,7 +160,7 @@ func (s *show) view(ctx context.Context, to topicreader.Offsets) error {
 // are what counts, so that a failure ends nothing.
 func (s *show) viewRetries(ctx context.Context, topic string) {
 	err := s.reader.Read(ctx, topic, s.began[topic], nil, func(r topicreader.Record) error {
-		if retry, err := events.DecodeRetry(r.Message); err == nil {
+		if retry, err := records.DecodeRetry(r.Message); err == nil {
 			s.printer.printLater(retry, r.Time)
 		}
 		return nil

@@ -8,6 +8,7 @@ import (
 	"maps"
 
 	"github.com/closeorder/closeorder/events"
+	"github.com/closeorder/closeorder/internal/records"
 	"github.com/closeorder/closeorder/internal/topicreader"
 )
 
@@ -138,7 +139,7 @@ func (a *auditor) lookFurtherBack(ctx context.Context) error {
 		}
 	}
 	if err := further(t.DeadLetters, func(rec topicreader.Record) {
-		d, err := events.DecodeDeadLetter(rec.Message)
+		d, err := records.DecodeDeadLetter(rec.Message)
 		if e := a.requestAt(d.Source); err == nil && e != nil && e.is(suspect) {
 			a.deadLetter(rec)
 		}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/closeorder/closeorder/events"
+	"github.com/closeorder/closeorder/internal/records"
 	"github.com/closeorder/closeorder/internal/topicreader"
 )
 
@@ -110,7 +111,7 @@ func (e *entry) result() events.Result {
 
 // retry enters that a request waits, or has waited.
 func (a *auditor) retry(rec topicreader.Record) {
-	r, err := events.DecodeRetry(rec.Message)
+	r, err := records.DecodeRetry(rec.Message)
 	if err != nil {
 		a.unreadable(rec, err)
 		return
@@ -127,7 +128,7 @@ func (a *auditor) retry(rec topicreader.Record) {
 
 // deadLetter enters that a request was set aside.
 func (a *auditor) deadLetter(rec topicreader.Record) {
-	d, err := events.DecodeDeadLetter(rec.Message)
+	d, err := records.DecodeDeadLetter(rec.Message)
 	if err != nil {
 		a.unreadable(rec, err)
 		return
