@@ -1,6 +1,10 @@
 package events
 
-import "time"
+import (
+	"regexp"
+	"strings"
+	"time"
+)
 
 // Headers of a CloudEvent in binary mode (CloudEvents 1.0.2, Kafka protocol
 // binding, section 3.2), and the trace context beside them.
@@ -54,31 +58,12 @@ func eventHeaders(typ, id, source, subject string, at time.Time, traceParent str
 // version may have more after a dash. An invalid one is to be ignored, not
 // refused.
 func validTraceParent(s string) bool {
-	if len(s) < 55 || len(s) > 256 || s[2] != '-' || s[35] != '-' || s[52] != '-' {
+	if len(s) > 256 || !traceParentForm.MatchString(s) {
 		return false
 	}
-	version, trace, parent, flags := s[:2], s[3:35], s[36:52], s[53:55]
-	for _, part := range []string{version, trace, parent, flags} {
-		for i := range len(part) {
-			if c := part[i]; (c < '0' || c > '9') && (c < 'a' || c > 'f') {
-				return false
-			}
-		}
-	}
-	if version == "ff" || allZero(trace) || allZero(parent) {
-		return false
-	}
-	if len(s) == 55 {
-		return true
-	}
-	return version != "00" && s[55] == '-' && isPrintable(s[55:])
+	version, trace, parent := s[:2], s[3:35], s[36:52]
+	return version != "ff" && (version != "00" || len(s) == 55) && isPrintable(s[55:]) &&
+		strings.Trim(trace, "0") != "" && strings.Trim(parent, "0") != ""
 }
 
-func allZero(s string) bool {
-	for i := range len(s) {
-		if s[i] != '0' {
-			return false
-		}
-	}
-	return true
-}
+var traceParentForm = regexp.MustCompile(`^[\da-f]{2}-[\da-f]{32}-[\da-f]{16}-[\da-f]{2}(-|$)`)

@@ -94,7 +94,7 @@ func TestEveryMisspeltFieldIsRefusedByName(t *testing.T) {
 		for range 200 {
 			once := slip(random, name)
 			written = append(written, once)
-			if requestWords.most[i] == 2 {
+			if requestWords.limits[i] == 2 {
 				written = append(written, slip(random, once))
 			}
 			written = append(written, slip(random, casings(name)[random.IntN(4)]))
