@@ -50,8 +50,8 @@ func checkName(s string, max int, marks string) error {
 	if where := outerSpace(s); where != "" {
 		return fmt.Errorf("has %s (%s), write it without", where, quote(s))
 	}
-	if len(s) > max {
-		return fmt.Errorf("has %d bytes, at most %d are allowed", len(s), max)
+	if err := checkLength(s, max); err != nil {
+		return err
 	}
 	for i, c := range s {
 		if c >= '0' && c <= '9' || c >= 'A' && c <= 'Z' || c >= 'a' && c <= 'z' || strings.ContainsRune(marks, c) {

@@ -3,6 +3,7 @@ package events
 import (
 	"bytes"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"unicode"
@@ -36,6 +37,17 @@ func newVocabulary(names []string, required int, limit func(letters int) int) *v
 		v.folded, v.limits = append(v.folded, f), append(v.limits, most)
 	}
 	return v
+}
+
+// namesOf returns the names on the wire of a type's fields, in their order.
+func namesOf[T any]() []string {
+	var names []string
+	for field := range reflect.TypeFor[T]().Fields() {
+		if name, _, _ := strings.Cut(field.Tag.Get("json"), ","); name != "-" {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 // slips is how many edits are a slip of the pen: two in a name of more than

@@ -112,17 +112,10 @@ func (o Outcome) check(p *problems) {
 }
 
 var (
-	outcomeWords = newVocabulary([]string{
-		"outcome", "out_trade_no", "mch_id", "appid", "sub_mch_id", "sub_appid", "record_key", "request_id",
-		"replacement_out_trade_no", "metadata", "code", "message", "safe_to_reissue", "confirmed_by",
-		"gateway", "attempts", "replay", "requested_at", "completed_at", "source",
-	}, 0, exact)
+	outcomeWords = newVocabulary(namesOf[Outcome](), 0, exact)
 	outcomeShape = shape{words: outcomeWords, own: []string{"outcome"}}
-	gatewayWords = newVocabulary([]string{
-		"host", "return_code", "return_msg", "result_code", "err_code", "err_code_des",
-		"trade_state", "transaction_id", "total_fee", "time_end",
-	}, 0, exact)
-	sourceWords = newVocabulary([]string{"topic", "partition", "offset"}, 0, exact)
+	gatewayWords = newVocabulary(namesOf[Gateway](), 0, exact)
+	sourceWords  = newVocabulary(namesOf[Source](), 0, exact)
 )
 
 // DecodeOutcome reads an outcome, in binary or structured mode; layers round it
