@@ -349,7 +349,7 @@ func TestContractHasTheHeadersThatThereAre(t *testing.T) {
 		name := onlyName(t, r)
 		page[name] = true
 		want, isEvent := strings.CutPrefix(name, "ce_")
-		if !isEvent && name == events.HeaderContentType {
+		if !isEvent && name == "content-type" {
 			want = "datacontenttype"
 		}
 		if r.cells[1] != "`"+want+"`" {
@@ -523,7 +523,7 @@ func TestContractShowsRecordsAsTheyAre(t *testing.T) {
 				continue
 			}
 			known, outTradeNo = fieldsOf(t, reflect.TypeFor[events.Request](), ""), r.OutTradeNo
-			source, binary := m.Header(events.HeaderSource)
+			source, binary := m.Header("ce_source")
 			again = m
 			switch data, structured := doc["data"].(map[string]any); {
 			case binary:
@@ -554,12 +554,12 @@ func TestContractShowsRecordsAsTheyAre(t *testing.T) {
 	const event = `{"specversion":"1.0","type":"closeorder.requested","data":{"mch_id":"1900000109","out_trade_no":"T1"}}`
 	for _, l := range p.prose {
 		for _, text := range code(l.text) {
-			media, ok := strings.CutPrefix(text, events.HeaderContentType+": ")
+			media, ok := strings.CutPrefix(text, "content-type: ")
 			if !ok {
 				continue
 			}
 			shown["media type"]++
-			m := events.Message{Value: []byte(event), Headers: []events.Header{{Key: events.HeaderContentType, Value: []byte(media)}}}
+			m := events.Message{Value: []byte(event), Headers: []events.Header{{Key: "content-type", Value: []byte(media)}}}
 			if _, err := events.DecodeRequest(m); err != nil {
 				t.Errorf("line %d: %v", l.number, err)
 			}
@@ -602,7 +602,7 @@ func TestContractNamesWhatThereIs(t *testing.T) {
 	types := make(map[string]bool)
 	for name, c := range wireConstants(t) {
 		switch {
-		case strings.HasPrefix(name, "Type"):
+		case strings.HasPrefix(name, "type"):
 			types[c.value] = true
 			known[c.value] = true
 		case isHeader(name):

@@ -106,32 +106,32 @@ func (e *event) readHeaders(m Message, p *problems) (declared bool, err error) {
 	for i := range m.Headers {
 		h := &m.Headers[i]
 		switch h.Key {
-		case HeaderSpecVersion:
+		case headerSpecVersion:
 			version.take(h.Value)
-		case HeaderID:
+		case headerID:
 			id.take(h.Value)
-		case HeaderType:
+		case headerType:
 			typ.take(h.Value)
-		case HeaderTime:
+		case headerTime:
 			at.take(h.Value)
 		case "ce_traceparent":
 			trace.take(h.Value)
-		case HeaderTraceParent:
+		case headerTraceParent:
 			transport = unquoteHeader(h.Value)
-		case HeaderContentType:
+		case headerContentType:
 			media, mediaFound = h.Value, true
 		case HeaderReplay:
 			replayFound = true
-		case HeaderSource, HeaderSubject:
+		case headerSource, HeaderSubject:
 		default:
 			switch nearHeader(h.Key) {
-			case HeaderID:
+			case headerID:
 				nearID = h
-			case HeaderType:
+			case headerType:
 				nearType = h
 			case HeaderReplay:
 				nearReplay = h
-			case HeaderContentType:
+			case headerContentType:
 				if !mediaFound {
 					media = h.Value
 				}
@@ -152,17 +152,17 @@ func (e *event) readHeaders(m Message, p *problems) (declared bool, err error) {
 	case isEvent:
 		return false, fmt.Errorf("%w: content-type is %s, want application/cloudevents+json", ErrUnreadable, quote(string(media)))
 	}
-	specVersion := version.get(HeaderSpecVersion)
-	e.id, e.typ = id.get(HeaderID), typ.get(HeaderType)
+	specVersion := version.get(headerSpecVersion)
+	e.id, e.typ = id.get(headerID), typ.get(headerType)
 	specVersion.tell(p)
 	e.typ.tell(p)
 	checkVersion(specVersion, p)
 	if nearID != nil && !id.found {
-		p.add(HeaderID, "%s", notKnown(HeaderID, nearID.Key))
+		p.add(headerID, "%s", notKnown(headerID, nearID.Key))
 		e.id.value = unquoteHeader(nearID.Value) // names the request in a failed outcome
 	}
 	if nearType != nil && !typ.found {
-		p.add(HeaderType, "%s", notKnown(HeaderType, nearType.Key))
+		p.add(headerType, "%s", notKnown(headerType, nearType.Key))
 	}
 	if !at.differs {
 		e.time = string(at.value)

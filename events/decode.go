@@ -49,7 +49,7 @@ func DecodeRequest(m Message) (Request, error) {
 	r.TraceParent = d.traceParent
 	r.Replay = replayNumber(m, &p)
 	r.RequestedAt = readTime(d.time)
-	d.checkType(TypeRequested, &p)
+	d.checkType(typeRequested, &p)
 	if len(m.Value) > MaxRequest {
 		p.add("value", "has %d bytes, at most %d are allowed", len(m.Value), MaxRequest)
 	}

@@ -25,7 +25,7 @@ func EncodeRequest(r Request, source string, at time.Time) (Message, error) {
 	if at.IsZero() {
 		at = r.RequestedAt
 	}
-	checkYears(HeaderTime, at, &p)
+	checkYears(headerTime, at, &p)
 	p.sort()
 	if err := p.err(); err != nil {
 		return Message{}, err
@@ -45,7 +45,7 @@ func EncodeRequest(r Request, source string, at time.Time) (Message, error) {
 	m := Message{
 		Key:     []byte(r.OutTradeNo),
 		Value:   value,
-		Headers: eventHeaders(TypeRequested, id, source, r.OutTradeNo, at, r.TraceParent),
+		Headers: eventHeaders(typeRequested, id, source, r.OutTradeNo, at, r.TraceParent),
 	}
 	if r.Replay > 0 {
 		m.Headers = append(m.Headers, Header{HeaderReplay, strconv.AppendInt(nil, int64(r.Replay), 10)})
@@ -56,13 +56,13 @@ func EncodeRequest(r Request, source string, at time.Time) (Message, error) {
 func checkSource(source string, p *problems) {
 	switch {
 	case source == "":
-		p.add(HeaderSource, problemRequired)
+		p.add(headerSource, problemRequired)
 	case len(source) > MaxRequestID:
-		p.add(HeaderSource, "has %d bytes, at most %d are allowed", len(source), MaxRequestID)
+		p.add(headerSource, "has %d bytes, at most %d are allowed", len(source), MaxRequestID)
 	default:
 		for _, c := range source {
 			if c <= ' ' || c > '~' {
-				p.add(HeaderSource, "is %s, want a URI-reference such as /shops/42", quote(source))
+				p.add(headerSource, "is %s, want a URI-reference such as /shops/42", quote(source))
 				return
 			}
 		}

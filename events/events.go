@@ -15,10 +15,10 @@ import (
 
 // Names of the event types as they stand in the ce_type header.
 const (
-	TypeRequested = "closeorder.requested"
-	TypeClosed    = "closeorder.closed"
-	TypePaid      = "closeorder.paid"
-	TypeFailed    = "closeorder.failed"
+	typeRequested = "closeorder.requested"
+	typeClosed    = "closeorder.closed"
+	typePaid      = "closeorder.paid"
+	typeFailed    = "closeorder.failed"
 )
 
 // Message is one Kafka record as far as its meaning goes: key, value and

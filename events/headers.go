@@ -6,17 +6,20 @@ import (
 	"time"
 )
 
-// Headers of a CloudEvent in binary mode (CloudEvents 1.0.2, Kafka protocol
-// binding, section 3.2), and the trace context beside them.
+// HeaderSubject holds the out_trade_no of what is written here: it stands in
+// the ce_subject of an event in binary mode.
+const HeaderSubject = "ce_subject"
+
+// The other headers of a CloudEvent in binary mode (CloudEvents 1.0.2, Kafka
+// protocol binding, section 3.2), and the trace context beside them.
 const (
-	HeaderSpecVersion = "ce_specversion"
-	HeaderID          = "ce_id"
-	HeaderSource      = "ce_source"
-	HeaderType        = "ce_type"
-	HeaderTime        = "ce_time"
-	HeaderSubject     = "ce_subject"
-	HeaderContentType = "content-type"
-	HeaderTraceParent = "traceparent"
+	headerSpecVersion = "ce_specversion"
+	headerID          = "ce_id"
+	headerSource      = "ce_source"
+	headerType        = "ce_type"
+	headerTime        = "ce_time"
+	headerContentType = "content-type"
+	headerTraceParent = "traceparent"
 )
 
 // HeaderReplay holds the replay number of a request: how often it was replayed
@@ -38,17 +41,17 @@ func eventHeaders(typ, id, source, subject string, at time.Time, traceParent str
 			hs = append(hs, Header{key, []byte(value)})
 		}
 	}
-	add(HeaderSpecVersion, specVersion)
-	add(HeaderID, id)
-	add(HeaderSource, source)
-	add(HeaderType, typ)
+	add(headerSpecVersion, specVersion)
+	add(headerID, id)
+	add(headerSource, source)
+	add(headerType, typ)
 	if !at.IsZero() {
-		add(HeaderTime, formatTime(at))
+		add(headerTime, formatTime(at))
 	}
 	add(HeaderSubject, subject)
-	add(HeaderContentType, contentTypeJSON)
+	add(headerContentType, contentTypeJSON)
 	if validTraceParent(traceParent) {
-		add(HeaderTraceParent, traceParent)
+		add(headerTraceParent, traceParent)
 	}
 	return hs
 }

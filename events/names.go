@@ -223,13 +223,13 @@ func nearHeader(key string) string {
 		switch attribute, ok := bytes.CutPrefix(text[:f.n], []byte(prefix)); {
 		case !ok:
 		case string(attribute) == "id":
-			return HeaderID
+			return headerID
 		case string(attribute) == "type":
-			return HeaderType
+			return headerType
 		}
 	}
 	if string(text[:f.n]) == "contenttype" {
-		return HeaderContentType
+		return headerContentType
 	}
 	return ""
 }

@@ -7,10 +7,10 @@ import (
 	"time"
 )
 
-// OutcomeSource is the ce_source of every outcome. It names the program and
+// outcomeSource is the ce_source of every outcome. It names the program and
 // not the instance, so that a repeat by another instance is the same event to
 // a reader that goes by both (CloudEvents 1.0.2, attributes id and source).
-const OutcomeSource = "/closeorder"
+const outcomeSource = "/closeorder"
 
 // NewOutcome returns the beginning of the answer to r: who asked for what,
 // and its id. Result, Code, CompletedAt and the rest are the caller's. key is
@@ -30,15 +30,15 @@ func NewOutcome(r Request, key []byte, source Source) Outcome {
 	return o
 }
 
-// Type returns the event type of the outcome, "" for a Result that is none.
-func (o Outcome) Type() string {
+// eventType returns the event type of the outcome, "" for a Result that is none.
+func (o Outcome) eventType() string {
 	switch o.Result {
 	case Closed:
-		return TypeClosed
+		return typeClosed
 	case Paid:
-		return TypePaid
+		return typePaid
 	case Failed:
-		return TypeFailed
+		return typeFailed
 	}
 	return ""
 }
@@ -70,7 +70,7 @@ func EncodeOutcome(o Outcome) (Message, error) {
 	if len(key) == 0 && o.OutTradeNo != "" {
 		key = []byte(o.OutTradeNo)
 	}
-	headers := eventHeaders(o.Type(), id, OutcomeSource, o.OutTradeNo, o.CompletedAt, o.TraceParent)
+	headers := eventHeaders(o.eventType(), id, outcomeSource, o.OutTradeNo, o.CompletedAt, o.TraceParent)
 	metadata := o.Metadata
 	o.Metadata = nil
 	o.RequestedAt, o.CompletedAt = o.RequestedAt.UTC(), o.CompletedAt.UTC()
@@ -86,7 +86,7 @@ func EncodeOutcome(o Outcome) (Message, error) {
 
 // check adds what contradicts itself in o.
 func (o Outcome) check(p *problems) {
-	if o.Type() == "" && !p.has("outcome") {
+	if o.eventType() == "" && !p.has("outcome") {
 		p.add("outcome", "is %s, want closed, paid or failed", quote(string(o.Result)))
 	}
 	if o.SafeToReissue && o.Result != Closed {
@@ -169,7 +169,7 @@ func DecodeOutcome(m Message) (Outcome, error) {
 	if o.ID == "" && !p.has(d.field("id")) {
 		p.add(d.field("id"), problemRequired)
 	}
-	if want := o.Type(); want != "" {
+	if want := o.eventType(); want != "" {
 		d.checkType(want, &p)
 	}
 	o.check(&p)

@@ -78,15 +78,6 @@ func (p problems) err() error {
 	return &ValidationError{p}
 }
 
-// Validate checks r as [DecodeRequest] does. The error is a *[ValidationError]
-// that names every bad field.
-func (r Request) Validate() error {
-	var p problems
-	r.check(&p)
-	p.sort()
-	return p.err()
-}
-
 // check adds what is wrong with r. A field that has a problem already is left
 // alone: one thing wrong with a field is enough to say.
 func (r Request) check(p *problems) {

@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/closeorder/closeorder/events"
 	"github.com/closeorder/closeorder/internal/broker"
@@ -144,7 +145,7 @@ func FuzzParseRequests(f *testing.F) {
 			return
 		}
 		for i, r := range parsed.requests {
-			if err := r.Validate(); err != nil {
+			if _, err := events.EncodeRequest(r, "/shop", time.Time{}); err != nil {
 				t.Fatalf("line %d was accepted: %v", parsed.lines[i], err)
 			}
 		}

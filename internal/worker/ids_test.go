@@ -43,3 +43,18 @@ func TestAnIDIsJudgedAlikeInARequestAndInAFile(t *testing.T) {
 		).Draw(t, "id"))
 	})
 }
+
+// What a verdict says goes into the outcome as it is, so both rooms must spell
+// it alike. events has the list.
+func TestAVerdictSpeaksTheWordsOfAnOutcome(t *testing.T) {
+	for theirs, ours := range map[string]string{
+		closer.CodeInvalidRequest:    events.CodeInvalidRequest,
+		closer.CodeUnknownMerchant:   events.CodeUnknownMerchant,
+		closer.ConfirmedByCloseOrder: events.ConfirmedByCloseOrder,
+		closer.ConfirmedByOrderQuery: events.ConfirmedByOrderQuery,
+	} {
+		if theirs != ours {
+			t.Errorf("closer says %s, events %s", theirs, ours)
+		}
+	}
+}
