@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -41,27 +42,34 @@ func (e *event) field(attribute string) string {
 	return "ce_" + attribute
 }
 
-// headerValue is the value of a header that should occur once.
-type headerValue struct {
-	value   []byte
-	found   bool
-	differs bool // occurs again, with another value
+// once returns the value of a header that should occur once. Two different ones
+// are none.
+func (m Message) once(key string) attribute {
+	a, found := attribute{field: key}, false
+	for _, h := range m.Headers {
+		if h.Key != key {
+			continue
+		}
+		value := unquoteHeader(h.Value)
+		if found && !bytes.Equal(value, a.value) {
+			return attribute{field: key, flaw: "occurs more than once, with different values"}
+		}
+		a.value, found = value, true
+	}
+	return a
 }
 
-func (v *headerValue) take(value []byte) {
-	if value = unquoteHeader(value); v.found {
-		v.differs = v.differs || !bytes.Equal(value, v.value)
-		return
+// nearly returns the last header that was meant by key, where key is absent.
+func (m Message) nearly(key string) (Header, bool) {
+	if _, found := m.Header(key); found {
+		return Header{}, false
 	}
-	v.value, v.found = value, true
-}
-
-// get returns the value. Two different ones are none.
-func (v *headerValue) get(key string) attribute {
-	if v.differs {
-		return attribute{field: key, flaw: "occurs more than once, with different values"}
+	for _, h := range slices.Backward(m.Headers) {
+		if nearHeader(h.Key) == key {
+			return h, true
+		}
 	}
-	return attribute{value: v.value, field: key}
+	return Header{}, false
 }
 
 // unquoteHeader returns what a header's value means: Spring Kafka's mapper and
@@ -99,49 +107,16 @@ func unquoteOnce(value []byte) []byte {
 // that plain JSON with a lone ce_id is served as well. An attribute that a
 // close does not need never costs one, be it wrong, there twice or misspelt.
 func (e *event) readHeaders(m Message, p *problems) (declared bool, err error) {
-	var version, id, typ, at, trace headerValue
-	var media, transport []byte
-	var mediaFound, replayFound bool
-	var nearID, nearType, nearReplay *Header
-	for i := range m.Headers {
-		h := &m.Headers[i]
-		switch h.Key {
-		case headerSpecVersion:
-			version.take(h.Value)
-		case headerID:
-			id.take(h.Value)
-		case headerType:
-			typ.take(h.Value)
-		case headerTime:
-			at.take(h.Value)
-		case "ce_traceparent":
-			trace.take(h.Value)
-		case headerTraceParent:
-			transport = unquoteHeader(h.Value)
-		case headerContentType:
-			media, mediaFound = h.Value, true
-		case HeaderReplay:
-			replayFound = true
-		case headerSource, HeaderSubject:
-		default:
-			switch nearHeader(h.Key) {
-			case headerID:
-				nearID = h
-			case headerType:
-				nearType = h
-			case HeaderReplay:
-				nearReplay = h
-			case headerContentType:
-				if !mediaFound {
-					media = h.Value
-				}
-			}
-		}
+	if near, ok := m.nearly(HeaderReplay); ok {
+		p.add(HeaderReplay, "%s", notKnown(HeaderReplay, near.Key))
 	}
-	if nearReplay != nil && !replayFound {
-		p.add(HeaderReplay, "%s", notKnown(HeaderReplay, nearReplay.Key))
+	transport, _ := m.Header(headerTraceParent)
+	e.takeTraceParent(unquoteHeader(transport))
+	media, found := m.Header(headerContentType)
+	if !found {
+		near, _ := m.nearly(headerContentType)
+		media = near.Value
 	}
-	e.takeTraceParent(transport)
 	media = unquoteHeader(media)
 	switch format, isEvent := eventFormat(media); {
 	case isEvent && (format == "" || format == "+json"):
@@ -152,22 +127,22 @@ func (e *event) readHeaders(m Message, p *problems) (declared bool, err error) {
 	case isEvent:
 		return false, fmt.Errorf("%w: content-type is %s, want application/cloudevents+json", ErrUnreadable, quote(string(media)))
 	}
-	specVersion := version.get(headerSpecVersion)
-	e.id, e.typ = id.get(headerID), typ.get(headerType)
-	specVersion.tell(p)
+	version := m.once(headerSpecVersion)
+	e.id, e.typ = m.once(headerID), m.once(headerType)
+	version.tell(p)
 	e.typ.tell(p)
-	checkVersion(specVersion, p)
-	if nearID != nil && !id.found {
-		p.add(headerID, "%s", notKnown(headerID, nearID.Key))
-		e.id.value = unquoteHeader(nearID.Value) // names the request in a failed outcome
+	checkVersion(version, p)
+	if near, ok := m.nearly(headerID); ok {
+		p.add(headerID, "%s", notKnown(headerID, near.Key))
+		e.id.value = unquoteHeader(near.Value) // names the request in a failed outcome
 	}
-	if nearType != nil && !typ.found {
-		p.add(headerType, "%s", notKnown(headerType, nearType.Key))
+	if near, ok := m.nearly(headerType); ok {
+		p.add(headerType, "%s", notKnown(headerType, near.Key))
 	}
-	if !at.differs {
-		e.time = string(at.value)
+	e.time = string(m.once(headerTime).value)
+	if i := slices.IndexFunc(m.Headers, func(h Header) bool { return h.Key == "ce_traceparent" }); i >= 0 {
+		e.takeTraceParent(unquoteHeader(m.Headers[i].Value))
 	}
-	e.takeTraceParent(trace.value)
 	return false, nil
 }
 

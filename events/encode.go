@@ -3,8 +3,10 @@ package events
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -21,7 +23,7 @@ import (
 func EncodeRequest(r Request, source string, at time.Time) (Message, error) {
 	var p problems
 	r.check(&p)
-	checkSource(source, &p)
+	p.check(headerSource, source, true, checkSource)
 	if at.IsZero() {
 		at = r.RequestedAt
 	}
@@ -53,20 +55,12 @@ func EncodeRequest(r Request, source string, at time.Time) (Message, error) {
 	return m, nil
 }
 
-func checkSource(source string, p *problems) {
-	switch {
-	case source == "":
-		p.add(headerSource, problemRequired)
-	case len(source) > MaxRequestID:
-		p.add(headerSource, "has %d bytes, at most %d are allowed", len(source), MaxRequestID)
-	default:
-		for _, c := range source {
-			if c <= ' ' || c > '~' {
-				p.add(headerSource, "is %s, want a URI-reference such as /shops/42", quote(source))
-				return
-			}
-		}
+func checkSource(s string) error {
+	err := checkLength(s, MaxRequestID)
+	if err == nil && strings.IndexFunc(s, func(c rune) bool { return c <= ' ' || c > '~' }) >= 0 {
+		err = errors.New("is " + quote(s) + ", want a URI-reference such as /shops/42")
 	}
+	return err
 }
 
 // marshal encodes v, which must leave its metadata out, and puts metadata in

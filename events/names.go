@@ -1,7 +1,6 @@
 package events
 
 import (
-	"bytes"
 	"fmt"
 	"reflect"
 	"slices"
@@ -71,17 +70,6 @@ func (v *vocabulary) index(name []byte) int {
 	return slices.IndexFunc(v.names, func(known string) bool { return string(name) == known })
 }
 
-// isNear reports whether name is near any known one.
-func (v *vocabulary) isNear(name []byte) bool {
-	f := fold(name)
-	for i := range v.names {
-		if distance(&f, &v.folded[i], v.limits[i]) <= v.limits[i] {
-			return true
-		}
-	}
-	return false
-}
-
 // nearest returns the position of the name that is nearest to name among those
 // that absent holds for, -1 if none is near.
 func (v *vocabulary) nearest(name string, absent func(i int) bool) int {
@@ -98,20 +86,13 @@ func (v *vocabulary) nearest(name string, absent func(i int) bool) int {
 	return best
 }
 
-// notKnown says which names were written in place of the right one.
+// notKnown says which names, one or two, were written in place of the right one.
 func notKnown(right string, written ...string) string {
-	var b strings.Builder
-	for i, name := range written {
-		if i > 0 {
-			b.WriteString(" and ")
-		}
-		b.WriteString(quoteTo(name, 32))
-	}
-	verb := "is"
+	text, verb := quoteTo(written[0], 32), "is"
 	if len(written) > 1 {
-		verb = "are"
+		text, verb = text+" and "+quoteTo(written[1], 32), "are"
 	}
-	return fmt.Sprintf("%s %s not known, did you mean %s?", b.String(), verb, right)
+	return fmt.Sprintf("%s %s not known, did you mean %s?", text, verb, right)
 }
 
 // maxLetters is the room for a name without its separators. The longest known
@@ -209,26 +190,12 @@ func nearHeader(key string) string {
 	if distance(&f, &foldedReplay, 2) <= 2 {
 		return HeaderReplay
 	}
-	if f.n > maxLetters {
-		return ""
-	}
-	var text [maxLetters]byte
-	for i := range f.n {
-		if f.letters[i] > unicode.MaxASCII {
-			return ""
-		}
-		text[i] = byte(f.letters[i])
-	}
-	for _, prefix := range []string{"ce", "cloudevents", "cloudevent"} {
-		switch attribute, ok := bytes.CutPrefix(text[:f.n], []byte(prefix)); {
-		case !ok:
-		case string(attribute) == "id":
-			return headerID
-		case string(attribute) == "type":
-			return headerType
-		}
-	}
-	if string(text[:f.n]) == "contenttype" {
+	switch string(f.letters[:min(f.n, maxLetters)]) {
+	case "ceid", "cloudeventid", "cloudeventsid":
+		return headerID
+	case "cetype", "cloudeventtype", "cloudeventstype":
+		return headerType
+	case "contenttype":
 		return headerContentType
 	}
 	return ""

@@ -70,7 +70,7 @@ func (o *object) take(quoted, raw []byte) {
 		if kindOf(raw) != "null" {
 			o.raw[i] = raw
 		}
-	case len(o.strays) < maxStrays && !isNothing(raw) && o.words.isNear(name):
+	case len(o.strays) < maxStrays && !isNothing(raw) && o.words.nearest(string(name), func(int) bool { return true }) >= 0:
 		o.strays = append(o.strays, stray{string(name), raw})
 	}
 }

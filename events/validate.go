@@ -38,16 +38,11 @@ type ValidationError struct {
 }
 
 func (e *ValidationError) Error() string {
-	var b strings.Builder
-	for i, f := range e.Fields {
-		if i > 0 {
-			b.WriteString("; ")
-		}
-		b.WriteString(f.Field)
-		b.WriteString(": ")
-		b.WriteString(f.Problem)
+	var all []string
+	for _, f := range e.Fields {
+		all = append(all, f.Field+": "+f.Problem)
 	}
-	return b.String()
+	return strings.Join(all, "; ")
 }
 
 const problemRequired = "is required"
