@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -65,7 +66,8 @@ func (m Message) nearly(key string) (Header, bool) {
 		return Header{}, false
 	}
 	for _, h := range slices.Backward(m.Headers) {
-		if nearHeader(h.Key) == key {
+		// None of them lacks more than a separator and two letters.
+		if len(h.Key)+3 >= len(key) && nearHeader(h.Key) == key {
 			return h, true
 		}
 	}
@@ -237,25 +239,12 @@ func nothingElse(string, []byte) string { return "" }
 
 // checkVersion refuses an event that is not of version 1: 1, 1.0, 1.0.2.
 func checkVersion(version attribute, p *problems) {
-	major, minor, _ := bytes.Cut(version.value, []byte("."))
-	if len(version.value) == 0 || string(major) == "1" && isVersion(minor, len(version.value) > 1) {
-		return
+	if len(version.value) > 0 && !version1.Match(version.value) {
+		p.add(version.field, "is %s, want 1.x", quote(string(version.value)))
 	}
-	p.add(version.field, "is %s, want 1.x", quote(string(version.value)))
 }
 
-// isVersion reports whether s is numbers with points between them.
-func isVersion(s []byte, required bool) bool {
-	if len(s) == 0 {
-		return !required
-	}
-	for part := range bytes.SplitSeq(s, []byte(".")) {
-		if !isDigits(string(part)) {
-			return false
-		}
-	}
-	return true
-}
+var version1 = regexp.MustCompile(`^1(\.\d+)*$`)
 
 // checkType refuses an event of another type.
 func (e *event) checkType(want string, p *problems) {

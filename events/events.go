@@ -11,6 +11,7 @@ package events
 
 import (
 	"bytes"
+	"slices"
 )
 
 // Names of the event types as they stand in the ce_type header.
@@ -49,12 +50,9 @@ func (m Message) Header(key string) ([]byte, bool) {
 
 // Clone returns a copy that shares no memory with m.
 func (m Message) Clone() Message {
-	c := Message{Key: bytes.Clone(m.Key), Value: bytes.Clone(m.Value)}
-	if m.Headers != nil {
-		c.Headers = make([]Header, len(m.Headers))
-		for i, h := range m.Headers {
-			c.Headers[i] = Header{Key: h.Key, Value: bytes.Clone(h.Value)}
-		}
+	c := Message{Key: bytes.Clone(m.Key), Value: bytes.Clone(m.Value), Headers: slices.Clone(m.Headers)}
+	for i := range c.Headers {
+		c.Headers[i].Value = bytes.Clone(c.Headers[i].Value)
 	}
 	return c
 }

@@ -35,13 +35,6 @@ type stray struct {
 // maxStrays bounds what is kept of an object full of them.
 const maxStrays = 16
 
-// readObject reads the JSON object doc. Beside an error stands what could be
-// read before the trouble.
-func readObject(doc []byte, words *vocabulary) (object, error) {
-	err := checkText(doc)
-	return scanObject(doc, words, err == nil), err
-}
-
 // scanObject reads as far as doc is whole; valid says that all of it is.
 func scanObject(doc []byte, words *vocabulary, valid bool) object {
 	o := object{words: words}

@@ -177,7 +177,7 @@ func DecodeOutcome(m Message) (Outcome, error) {
 }
 
 func readGateway(raw []byte, p *problems) *Gateway {
-	doc, _ := readObject(raw, gatewayWords)
+	doc := scanObject(raw, gatewayWords, true)
 	var in problems
 	g := &Gateway{
 		Host:          doc.text("host", &in),
@@ -196,7 +196,7 @@ func readGateway(raw []byte, p *problems) *Gateway {
 }
 
 func readSource(raw []byte, p *problems) Source {
-	doc, _ := readObject(raw, sourceWords)
+	doc := scanObject(raw, sourceWords, true)
 	var in problems
 	s := Source{
 		Topic:     doc.text("topic", &in),

@@ -172,13 +172,7 @@ func skipValue(doc []byte, at int) int {
 	return -1
 }
 
-func isStructural(c byte) bool {
-	switch c {
-	case ' ', '\t', '\r', '\n', ',', ':', '{', '}', '[', ']', '"':
-		return true
-	}
-	return false
-}
+func isStructural(c byte) bool { return bytes.IndexByte([]byte(" \t\r\n,:{}[]\""), c) >= 0 }
 
 // kindOf names the JSON type of a value by its first byte.
 func kindOf(raw []byte) string {
