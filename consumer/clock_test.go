@@ -11,6 +11,7 @@ import (
 
 	"github.com/closeorder/closeorder/consumer"
 	"github.com/closeorder/closeorder/events"
+	"github.com/closeorder/closeorder/internal/records"
 	"github.com/sirupsen/logrus/hooks/test"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -179,9 +180,9 @@ func TestARetryRecordWithoutItsTimeInHandIsReadAsBefore(t *testing.T) {
 		now := time.Now()
 		original := messageOf(orderAt("T1", now.Add(-2*time.Hour), now.Add(-2*time.Hour+5*time.Second)))
 		for i, held := range []string{"", "-5", "9999999999999999", "7200000"} {
-			m := events.EncodeRetry(events.RetryRecord{Original: original, DueAt: now, Source: events.Source{Topic: "requests", Offset: int64(i)}, SourceTimestamp: now})
+			m := records.EncodeRetry(records.Retry{Original: original, DueAt: now, Source: events.Source{Topic: "requests", Offset: int64(i)}, SourceTimestamp: now})
 			if held != "" {
-				m.Headers = append(m.Headers, events.Header{Key: events.HeaderHeld, Value: []byte(held)})
+				m.Headers = append(m.Headers, events.Header{Key: "closeorder-held", Value: []byte(held)})
 			}
 			r := &kgo.Record{Topic: "retry.10s", Key: m.Key, Value: m.Value}
 			for _, h := range m.Headers {
@@ -233,7 +234,7 @@ func TestAnOrderFromTheFutureIsToldAsThat(t *testing.T) {
 					t.Errorf("outcome %s: %s", o.Code, o.Message)
 				}
 				if n := k.end("retry.10s"); n > 0 {
-					r, err := events.DecodeRetry(messageOf(k.read("retry.10s", 1)[0]))
+					r, err := records.DecodeRetry(messageOf(k.read("retry.10s", 1)[0]))
 					if err != nil || !strings.Contains(r.Reason, "ahead of this worker's clock") {
 						t.Errorf("the retry record's reason: %s (%v)", r.Reason, err)
 					}

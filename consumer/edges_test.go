@@ -4,8 +4,6 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
-	"github.com/sirupsen/logrus/hooks/test"
-	"golang.org/x/time/rate"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -13,8 +11,12 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/sirupsen/logrus/hooks/test"
+	"golang.org/x/time/rate"
+
 	"github.com/closeorder/closeorder/consumer"
 	"github.com/closeorder/closeorder/events"
+	"github.com/closeorder/closeorder/internal/records"
 	"github.com/sirupsen/logrus"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -472,7 +474,7 @@ func TestNoRetryWaitsLongerThanItsTopicSays(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
 		defer c.worker(&closing{}, nil)()
-		m := events.EncodeRetry(events.RetryRecord{
+		m := records.EncodeRetry(records.Retry{
 			Original: events.Message{Key: []byte("T1"), Value: []byte(`{"mch_id":"1900000109","out_trade_no":"T1"}`)},
 			DueAt:    time.Now().Add(365 * 24 * time.Hour), RetryAttempt: 1, Attempts: 1,
 			Source: events.Source{Topic: "requests"}, SourceTimestamp: time.Now(),

@@ -13,6 +13,7 @@ import (
 
 	"github.com/closeorder/closeorder/consumer"
 	"github.com/closeorder/closeorder/events"
+	"github.com/closeorder/closeorder/internal/records"
 	"github.com/sirupsen/logrus"
 	"github.com/sirupsen/logrus/hooks/test"
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -213,7 +214,7 @@ func TestARecordTooLargeForTheDeadLetterTopicLeavesADeadLetterWithoutItsValue(t 
 		c.request("T1")
 		c.outcomes(2)
 		r := c.read("dead", 1)[0]
-		d, err := events.DecodeDeadLetter(messageOf(r))
+		d, err := records.DecodeDeadLetter(messageOf(r))
 		if err != nil {
 			t.Fatal(err)
 		}

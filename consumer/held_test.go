@@ -11,6 +11,7 @@ import (
 
 	"github.com/closeorder/closeorder/consumer"
 	"github.com/closeorder/closeorder/events"
+	"github.com/closeorder/closeorder/internal/records"
 	"github.com/sirupsen/logrus/hooks/test"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
@@ -341,10 +342,10 @@ func TestARequestThatExpiresWhileItsMerchantIsHeldIsToldAtItsTime(t *testing.T) 
 // gateway refuses.
 func TestARetryRecordSaysWhichPartOfTheMerchantItWaitsFor(t *testing.T) {
 	for want, scope := range map[string]func(r events.Request) consumer.Scope{
-		events.WaitsForMerchant:    func(r events.Request) consumer.Scope { return consumer.Scope{MchID: r.MchID} },
-		events.WaitsForAppID:       func(r events.Request) consumer.Scope { return consumer.Scope{MchID: r.MchID, AppID: r.AppID} },
-		events.WaitsForSubMerchant: func(r events.Request) consumer.Scope { return consumer.Scope{MchID: r.MchID, SubMchID: r.SubMchID} },
-		events.WaitsForBoth:        func(r events.Request) consumer.Scope { return consumer.Scope{r.MchID, r.AppID, r.SubMchID} },
+		records.WaitsForMerchant:    func(r events.Request) consumer.Scope { return consumer.Scope{MchID: r.MchID} },
+		records.WaitsForAppID:       func(r events.Request) consumer.Scope { return consumer.Scope{MchID: r.MchID, AppID: r.AppID} },
+		records.WaitsForSubMerchant: func(r events.Request) consumer.Scope { return consumer.Scope{MchID: r.MchID, SubMchID: r.SubMchID} },
+		records.WaitsForBoth:        func(r events.Request) consumer.Scope { return consumer.Scope{r.MchID, r.AppID, r.SubMchID} },
 	} {
 		t.Run(want, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -357,7 +358,7 @@ func TestARetryRecordSaysWhichPartOfTheMerchantItWaitsFor(t *testing.T) {
 					c.requestJSON(`{"mch_id":"1900000999","appid":"wx1","sub_mch_id":"77","out_trade_no":"R%d"}`, i)
 					time.Sleep(time.Second)
 				}
-				r, err := events.DecodeRetry(messageOf(c.read("retry.10s", 1)[0]))
+				r, err := records.DecodeRetry(messageOf(c.read("retry.10s", 1)[0]))
 				if err != nil || r.WaitsFor != want || !strings.Contains(r.Reason, "NOAUTH: no") {
 					t.Errorf("waits for %q, want %q; reason %q (%v)", r.WaitsFor, want, r.Reason, err)
 				}

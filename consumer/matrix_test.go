@@ -9,6 +9,7 @@ import (
 
 	"github.com/closeorder/closeorder/consumer"
 	"github.com/closeorder/closeorder/events"
+	"github.com/closeorder/closeorder/internal/records"
 	"github.com/sirupsen/logrus/hooks/test"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -259,7 +260,7 @@ func TestAReplaySupersedesWhatFailed(t *testing.T) {
 		defer c.worker(closer, nil)()
 		c.request("T1")
 		failed := c.outcomes(1)[0]
-		letter, err := events.DecodeDeadLetter(messageOf(c.read("dead", 1)[0]))
+		letter, err := records.DecodeDeadLetter(messageOf(c.read("dead", 1)[0]))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/closeorder/closeorder/events"
+	"github.com/closeorder/closeorder/internal/records"
 	"github.com/sirupsen/logrus"
 )
 
@@ -405,10 +406,10 @@ func (s Scope) fields() logrus.Fields {
 // waitsForWords are what a retry record says of a scope: whether it names an
 // appid, and a sub_mch_id.
 var waitsForWords = map[[2]bool]string{
-	{false, false}: events.WaitsForMerchant,
-	{true, false}:  events.WaitsForAppID,
-	{false, true}:  events.WaitsForSubMerchant,
-	{true, true}:   events.WaitsForBoth,
+	{false, false}: records.WaitsForMerchant,
+	{true, false}:  records.WaitsForAppID,
+	{false, true}:  records.WaitsForSubMerchant,
+	{true, true}:   records.WaitsForBoth,
 }
 
 // waitsFor names the fields of a request that make up a scope which covers it,

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/closeorder/closeorder/events"
+	"github.com/closeorder/closeorder/internal/records"
 )
 
 // record is one record of a decision, to be published.
@@ -107,7 +108,7 @@ func encodeOutcome(o events.Outcome) (events.Message, error) {
 // size gets it without its value, then without its headers, and at last without
 // its key: where they stand is in our headers.
 func (ts Topics) deadLetter(r *request, v Verdict, now time.Time) record {
-	d := events.DeadLetter{
+	d := records.DeadLetter{
 		Original: r.msg, ErrorCode: v.Code, ErrorMessage: v.Message, FailedAt: now, Attempts: r.calls,
 		Replay: r.req.Replay, Source: r.source, SourceTimestamp: r.time,
 	}
@@ -115,15 +116,15 @@ func (ts Topics) deadLetter(r *request, v Verdict, now time.Time) record {
 		return func() events.Message {
 			drop()
 			d.ValueOmitted = what
-			return events.EncodeDeadLetter(d)
+			return records.EncodeDeadLetter(d)
 		}
 	}
 	return record{
-		topic: ts.DeadLetters, to: r.source.Partition, msg: events.EncodeDeadLetter(d),
+		topic: ts.DeadLetters, to: r.source.Partition, msg: records.EncodeDeadLetter(d),
 		smaller: []func() events.Message{
-			without(events.OmittedValue, func() { d.Original.Value = nil }),
-			without(events.OmittedHeaders, func() { d.Original.Headers = nil }),
-			without(events.OmittedKey, func() { d.Original.Key = nil }),
+			without(records.OmittedValue, func() { d.Original.Value = nil }),
+			without(records.OmittedHeaders, func() { d.Original.Headers = nil }),
+			without(records.OmittedKey, func() { d.Original.Key = nil }),
 		},
 	}
 }
@@ -134,7 +135,7 @@ func (ts Topics) deadLetter(r *request, v Verdict, now time.Time) record {
 func (ts Topics) retry(r *request, d decision, now time.Time) record {
 	return record{
 		topic: d.tier.Topic, to: r.source.Partition,
-		msg: events.EncodeRetry(events.RetryRecord{
+		msg: records.EncodeRetry(records.Retry{
 			Original: r.msg, DueAt: d.due, RetryAttempt: d.retries, Attempts: r.calls,
 			Code: d.verdict.Code, Reason: d.verdict.Message, FirstRequestedAt: r.req.RequestedAt,
 			Replay: r.req.Replay, Source: r.source, SourceTimestamp: r.time,

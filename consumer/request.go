@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/closeorder/closeorder/events"
+	"github.com/closeorder/closeorder/internal/records"
 	"github.com/sirupsen/logrus"
 )
 
@@ -58,7 +59,7 @@ func (r *request) read(retries tiers) (due time.Time) {
 	var waitsFor string
 	tier := retries.index(r.partition.topic)
 	if tier >= 0 {
-		record, err := events.DecodeRetry(r.msg)
+		record, err := records.DecodeRetry(r.msg)
 		if err != nil {
 			r.rejected = "not a retry record: " + err.Error()
 			return due

@@ -11,6 +11,7 @@ import (
 
 	"github.com/closeorder/closeorder/consumer"
 	"github.com/closeorder/closeorder/events"
+	"github.com/closeorder/closeorder/internal/records"
 	"github.com/sirupsen/logrus/hooks/test"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -79,7 +80,7 @@ func TestATemporaryAnswerIsTriedAgainAfterEachDelayAndThenFails(t *testing.T) {
 			}
 			at = asked
 		}
-		dead, err := events.DecodeDeadLetter(messageOf(c.read("dead", 1)[0]))
+		dead, err := records.DecodeDeadLetter(messageOf(c.read("dead", 1)[0]))
 		if err != nil {
 			t.Fatal(err)
 		}

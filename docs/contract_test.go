@@ -17,6 +17,7 @@ import (
 
 	"github.com/closeorder/closeorder/events"
 	"github.com/closeorder/closeorder/internal/config"
+	"github.com/closeorder/closeorder/internal/records"
 )
 
 // The tables of contract.md, by their headers.
@@ -239,17 +240,17 @@ func TestContractHasTheFieldsOfARequest(t *testing.T) {
 		"MaxReason":       {bounds["reason"]},
 		"MaxMetadata":     {bounds["metadata"]},
 		"MaxRequest":      {said("The whole value has at most (\\d+ KiB)")},
-		"MaxErrorMessage": {said("`closeorder-error-message`.*at most (\\d+ KiB)")},
+		"maxErrorMessage": {said("`closeorder-error-message`.*at most (\\d+ KiB)")},
 	}
 	maxima := make(map[string]bool)
-	for name, c := range constantsOf(t, "../events") {
-		if !strings.HasPrefix(name, "Max") {
+	for name, c := range wireConstants(t) {
+		if !strings.HasPrefix(name, "Max") && name != "maxErrorMessage" {
 			continue
 		}
 		maxima[name] = true
 		for _, stated := range places[name] {
 			if strconv.Itoa(stated) != c.value {
-				t.Errorf("events.%s is %s, the page says %d", name, c.value, stated)
+				t.Errorf("%s is %s, the page says %d", name, c.value, stated)
 			}
 		}
 	}
@@ -317,12 +318,25 @@ func fill(v reflect.Value) {
 	}
 }
 
+// wireConstants returns the constants of the rooms that write to the wire.
+func wireConstants(t *testing.T) map[string]constantOf {
+	t.Helper()
+	all := constantsOf(t, "../events")
+	maps.Copy(all, constantsOf(t, "../internal/records"))
+	return all
+}
+
+// isHeader reports whether a constant is the name of a header.
+func isHeader(name string) bool {
+	return strings.HasPrefix(name, "Header") || strings.HasPrefix(name, "header")
+}
+
 func TestContractHasTheHeadersThatThereAre(t *testing.T) {
 	p := readPage(t, "contract.md")
 	events_, ours := make(map[string]bool), make(map[string]bool)
-	for name, c := range constantsOf(t, "../events") {
+	for name, c := range wireConstants(t) {
 		switch {
-		case !strings.HasPrefix(name, "Header"):
+		case !isHeader(name):
 		case strings.HasPrefix(c.value, "closeorder-"):
 			ours[c.value] = true
 		default:
@@ -335,7 +349,7 @@ func TestContractHasTheHeadersThatThereAre(t *testing.T) {
 		name := onlyName(t, r)
 		page[name] = true
 		want, isEvent := strings.CutPrefix(name, "ce_")
-		if !isEvent && name == events.HeaderContentType {
+		if !isEvent && name == "content-type" {
 			want = "datacontenttype"
 		}
 		if r.cells[1] != "`"+want+"`" {
@@ -351,7 +365,7 @@ func TestContractHasTheHeadersThatThereAre(t *testing.T) {
 		}
 		return names
 	}
-	dead, retry := in(events.EncodeDeadLetter(filled(events.DeadLetter{}))), in(events.EncodeRetry(filled(events.RetryRecord{})))
+	dead, retry := in(records.EncodeDeadLetter(filled(records.DeadLetter{}))), in(records.EncodeRetry(filled(records.Retry{})))
 	page = make(map[string]bool)
 	word := map[bool]string{true: "yes", false: "no"}
 	for _, r := range p.table(t, headerTable...).rows {
@@ -509,7 +523,7 @@ func TestContractShowsRecordsAsTheyAre(t *testing.T) {
 				continue
 			}
 			known, outTradeNo = fieldsOf(t, reflect.TypeFor[events.Request](), ""), r.OutTradeNo
-			source, binary := m.Header(events.HeaderSource)
+			source, binary := m.Header("ce_source")
 			again = m
 			switch data, structured := doc["data"].(map[string]any); {
 			case binary:
@@ -540,12 +554,12 @@ func TestContractShowsRecordsAsTheyAre(t *testing.T) {
 	const event = `{"specversion":"1.0","type":"closeorder.requested","data":{"mch_id":"1900000109","out_trade_no":"T1"}}`
 	for _, l := range p.prose {
 		for _, text := range code(l.text) {
-			media, ok := strings.CutPrefix(text, events.HeaderContentType+": ")
+			media, ok := strings.CutPrefix(text, "content-type: ")
 			if !ok {
 				continue
 			}
 			shown["media type"]++
-			m := events.Message{Value: []byte(event), Headers: []events.Header{{Key: events.HeaderContentType, Value: []byte(media)}}}
+			m := events.Message{Value: []byte(event), Headers: []events.Header{{Key: "content-type", Value: []byte(media)}}}
 			if _, err := events.DecodeRequest(m); err != nil {
 				t.Errorf("line %d: %v", l.number, err)
 			}
@@ -586,12 +600,12 @@ func TestContractNamesWhatThereIs(t *testing.T) {
 	maps.Copy(known, is)
 
 	types := make(map[string]bool)
-	for name, c := range constantsOf(t, "../events") {
+	for name, c := range wireConstants(t) {
 		switch {
-		case strings.HasPrefix(name, "Type"):
+		case strings.HasPrefix(name, "type"):
 			types[c.value] = true
 			known[c.value] = true
-		case strings.HasPrefix(name, "Header"):
+		case isHeader(name):
 			known[c.value] = true
 			known[strings.TrimPrefix(c.value, "ce_")] = true
 		}

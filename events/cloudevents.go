@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -41,27 +43,35 @@ func (e *event) field(attribute string) string {
 	return "ce_" + attribute
 }
 
-// headerValue is the value of a header that should occur once.
-type headerValue struct {
-	value   []byte
-	found   bool
-	differs bool // occurs again, with another value
+// once returns the value of a header that should occur once. Two different ones
+// are none.
+func (m Message) once(key string) attribute {
+	a, found := attribute{field: key}, false
+	for _, h := range m.Headers {
+		if h.Key != key {
+			continue
+		}
+		value := unquoteHeader(h.Value)
+		if found && !bytes.Equal(value, a.value) {
+			return attribute{field: key, flaw: "occurs more than once, with different values"}
+		}
+		a.value, found = value, true
+	}
+	return a
 }
 
-func (v *headerValue) take(value []byte) {
-	if value = unquoteHeader(value); v.found {
-		v.differs = v.differs || !bytes.Equal(value, v.value)
-		return
+// nearly returns the last header that was meant by key, where key is absent.
+func (m Message) nearly(key string) (Header, bool) {
+	if _, found := m.Header(key); found {
+		return Header{}, false
 	}
-	v.value, v.found = value, true
-}
-
-// get returns the value. Two different ones are none.
-func (v *headerValue) get(key string) attribute {
-	if v.differs {
-		return attribute{field: key, flaw: "occurs more than once, with different values"}
+	for _, h := range slices.Backward(m.Headers) {
+		// None of them lacks more than a separator and two letters.
+		if len(h.Key)+3 >= len(key) && nearHeader(h.Key) == key {
+			return h, true
+		}
 	}
-	return attribute{value: v.value, field: key}
+	return Header{}, false
 }
 
 // unquoteHeader returns what a header's value means: Spring Kafka's mapper and
@@ -99,49 +109,16 @@ func unquoteOnce(value []byte) []byte {
 // that plain JSON with a lone ce_id is served as well. An attribute that a
 // close does not need never costs one, be it wrong, there twice or misspelt.
 func (e *event) readHeaders(m Message, p *problems) (declared bool, err error) {
-	var version, id, typ, at, trace headerValue
-	var media, transport []byte
-	var mediaFound, replayFound bool
-	var nearID, nearType, nearReplay *Header
-	for i := range m.Headers {
-		h := &m.Headers[i]
-		switch h.Key {
-		case HeaderSpecVersion:
-			version.take(h.Value)
-		case HeaderID:
-			id.take(h.Value)
-		case HeaderType:
-			typ.take(h.Value)
-		case HeaderTime:
-			at.take(h.Value)
-		case "ce_traceparent":
-			trace.take(h.Value)
-		case HeaderTraceParent:
-			transport = unquoteHeader(h.Value)
-		case HeaderContentType:
-			media, mediaFound = h.Value, true
-		case HeaderReplay:
-			replayFound = true
-		case HeaderSource, HeaderSubject:
-		default:
-			switch nearHeader(h.Key) {
-			case HeaderID:
-				nearID = h
-			case HeaderType:
-				nearType = h
-			case HeaderReplay:
-				nearReplay = h
-			case HeaderContentType:
-				if !mediaFound {
-					media = h.Value
-				}
-			}
-		}
+	if near, ok := m.nearly(HeaderReplay); ok {
+		p.add(HeaderReplay, "%s", notKnown(HeaderReplay, near.Key))
 	}
-	if nearReplay != nil && !replayFound {
-		p.add(HeaderReplay, "%s", notKnown(HeaderReplay, nearReplay.Key))
+	transport, _ := m.Header(headerTraceParent)
+	e.takeTraceParent(unquoteHeader(transport))
+	media, found := m.Header(headerContentType)
+	if !found {
+		near, _ := m.nearly(headerContentType)
+		media = near.Value
 	}
-	e.takeTraceParent(transport)
 	media = unquoteHeader(media)
 	switch format, isEvent := eventFormat(media); {
 	case isEvent && (format == "" || format == "+json"):
@@ -152,22 +129,22 @@ func (e *event) readHeaders(m Message, p *problems) (declared bool, err error) {
 	case isEvent:
 		return false, fmt.Errorf("%w: content-type is %s, want application/cloudevents+json", ErrUnreadable, quote(string(media)))
 	}
-	specVersion := version.get(HeaderSpecVersion)
-	e.id, e.typ = id.get(HeaderID), typ.get(HeaderType)
-	specVersion.tell(p)
+	version := m.once(headerSpecVersion)
+	e.id, e.typ = m.once(headerID), m.once(headerType)
+	version.tell(p)
 	e.typ.tell(p)
-	checkVersion(specVersion, p)
-	if nearID != nil && !id.found {
-		p.add(HeaderID, "%s", notKnown(HeaderID, nearID.Key))
-		e.id.value = unquoteHeader(nearID.Value) // names the request in a failed outcome
+	checkVersion(version, p)
+	if near, ok := m.nearly(headerID); ok {
+		p.add(headerID, "%s", notKnown(headerID, near.Key))
+		e.id.value = unquoteHeader(near.Value) // names the request in a failed outcome
 	}
-	if nearType != nil && !typ.found {
-		p.add(HeaderType, "%s", notKnown(HeaderType, nearType.Key))
+	if near, ok := m.nearly(headerType); ok {
+		p.add(headerType, "%s", notKnown(headerType, near.Key))
 	}
-	if !at.differs {
-		e.time = string(at.value)
+	e.time = string(m.once(headerTime).value)
+	if i := slices.IndexFunc(m.Headers, func(h Header) bool { return h.Key == "ce_traceparent" }); i >= 0 {
+		e.takeTraceParent(unquoteHeader(m.Headers[i].Value))
 	}
-	e.takeTraceParent(trace.value)
 	return false, nil
 }
 
@@ -262,25 +239,12 @@ func nothingElse(string, []byte) string { return "" }
 
 // checkVersion refuses an event that is not of version 1: 1, 1.0, 1.0.2.
 func checkVersion(version attribute, p *problems) {
-	major, minor, _ := bytes.Cut(version.value, []byte("."))
-	if len(version.value) == 0 || string(major) == "1" && isVersion(minor, len(version.value) > 1) {
-		return
+	if len(version.value) > 0 && !version1.Match(version.value) {
+		p.add(version.field, "is %s, want 1.x", quote(string(version.value)))
 	}
-	p.add(version.field, "is %s, want 1.x", quote(string(version.value)))
 }
 
-// isVersion reports whether s is numbers with points between them.
-func isVersion(s []byte, required bool) bool {
-	if len(s) == 0 {
-		return !required
-	}
-	for part := range bytes.SplitSeq(s, []byte(".")) {
-		if !isDigits(string(part)) {
-			return false
-		}
-	}
-	return true
-}
+var version1 = regexp.MustCompile(`^1(\.\d+)*$`)
 
 // checkType refuses an event of another type.
 func (e *event) checkType(want string, p *problems) {

@@ -11,12 +11,8 @@ import (
 // maxCount bounds the counters that come in headers.
 const maxCount = math.MaxInt32
 
-var requestNames = []string{
-	"out_trade_no", "mch_id", "appid", "sub_mch_id", "sub_appid", "request_id", "reason",
-	"order_created_at", "not_before", "expires_at", "replacement_out_trade_no", "metadata",
-}
-
 var (
+	requestNames = namesOf[Request]()
 	requestWords = newVocabulary(requestNames, 2, slips)
 	requestShape = shape{words: requestWords, own: requestNames[:2]}
 )
@@ -53,7 +49,7 @@ func DecodeRequest(m Message) (Request, error) {
 	r.TraceParent = d.traceParent
 	r.Replay = replayNumber(m, &p)
 	r.RequestedAt = readTime(d.time)
-	d.checkType(TypeRequested, &p)
+	d.checkType(typeRequested, &p)
 	if len(m.Value) > MaxRequest {
 		p.add("value", "has %d bytes, at most %d are allowed", len(m.Value), MaxRequest)
 	}
@@ -71,7 +67,7 @@ func DecodeRequest(m Message) (Request, error) {
 	if r.RequestID == "" {
 		r.RequestID = string(d.id.value)
 		d.id.tell(&p)
-		checkRequestID(d.id.field, r.RequestID, &p)
+		p.check(d.id.field, r.RequestID, false, checkRequestID)
 	}
 	if !isSane(r.RequestID) {
 		r.RequestID = ""

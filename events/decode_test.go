@@ -131,7 +131,7 @@ func TestADeepValueIsRefused(t *testing.T) {
 func TestARequestSharesNoMemoryWithItsRecord(t *testing.T) {
 	m := Message{
 		Value:   []byte(`{"mch_id":"1900000109","out_trade_no":"T2","request_id":"r","metadata":{"a":1}}`),
-		Headers: []Header{{HeaderTraceParent, []byte("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")}},
+		Headers: []Header{{headerTraceParent, []byte("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")}},
 	}
 	r, err := DecodeRequest(m)
 	if err != nil {

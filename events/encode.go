@@ -3,7 +3,10 @@ package events
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"strconv"
+	"strings"
 	"time"
 )
 
@@ -20,11 +23,11 @@ import (
 func EncodeRequest(r Request, source string, at time.Time) (Message, error) {
 	var p problems
 	r.check(&p)
-	checkSource(source, &p)
+	p.check(headerSource, source, true, checkSource)
 	if at.IsZero() {
 		at = r.RequestedAt
 	}
-	checkYears(HeaderTime, at, &p)
+	checkYears(headerTime, at, &p)
 	p.sort()
 	if err := p.err(); err != nil {
 		return Message{}, err
@@ -44,28 +47,20 @@ func EncodeRequest(r Request, source string, at time.Time) (Message, error) {
 	m := Message{
 		Key:     []byte(r.OutTradeNo),
 		Value:   value,
-		Headers: eventHeaders(TypeRequested, id, source, r.OutTradeNo, at, r.TraceParent),
+		Headers: eventHeaders(typeRequested, id, source, r.OutTradeNo, at, r.TraceParent),
 	}
 	if r.Replay > 0 {
-		m = withReplay(m, r.Replay)
+		m.Headers = append(m.Headers, Header{HeaderReplay, strconv.AppendInt(nil, int64(r.Replay), 10)})
 	}
 	return m, nil
 }
 
-func checkSource(source string, p *problems) {
-	switch {
-	case source == "":
-		p.add(HeaderSource, problemRequired)
-	case len(source) > MaxRequestID:
-		p.add(HeaderSource, "has %d bytes, at most %d are allowed", len(source), MaxRequestID)
-	default:
-		for _, c := range source {
-			if c <= ' ' || c > '~' {
-				p.add(HeaderSource, "is %s, want a URI-reference such as /shops/42", quote(source))
-				return
-			}
-		}
+func checkSource(s string) error {
+	err := checkLength(s, MaxRequestID)
+	if err == nil && strings.IndexFunc(s, func(c rune) bool { return c <= ' ' || c > '~' }) >= 0 {
+		err = errors.New("is " + quote(s) + ", want a URI-reference such as /shops/42")
 	}
+	return err
 }
 
 // marshal encodes v, which must leave its metadata out, and puts metadata in

@@ -54,12 +54,12 @@ func TestEncodeRequest(t *testing.T) {
 		return string(value)
 	}
 	t.Run("the time of the request is the time given", func(t *testing.T) {
-		if got := header(t, sampleRequest(), noon.Add(time.Second), HeaderTime); got != "2025-11-23T12:00:01Z" {
+		if got := header(t, sampleRequest(), noon.Add(time.Second), headerTime); got != "2025-11-23T12:00:01Z" {
 			t.Error(got)
 		}
 	})
 	t.Run("without one it is that of the request", func(t *testing.T) {
-		if got := header(t, sampleRequest(), time.Time{}, HeaderTime); got != "2025-11-23T12:00:00Z" {
+		if got := header(t, sampleRequest(), time.Time{}, headerTime); got != "2025-11-23T12:00:00Z" {
 			t.Error(got)
 		}
 	})
@@ -70,14 +70,14 @@ func TestEncodeRequest(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if at, _ := m.Header(HeaderTime); string(at) != "2025-11-23T12:00:00Z" || !strings.Contains(string(m.Value), `"not_before":"2025-11-23T12:00:00Z"`) {
+		if at, _ := m.Header(headerTime); string(at) != "2025-11-23T12:00:00Z" || !strings.Contains(string(m.Value), `"not_before":"2025-11-23T12:00:00Z"`) {
 			t.Errorf("%s %s", at, m.Value)
 		}
 	})
 	t.Run("a broken trace context is not passed on", func(t *testing.T) {
 		r := sampleRequest()
 		r.TraceParent = "garbage"
-		if got := header(t, r, noon, HeaderTraceParent); got != "" {
+		if got := header(t, r, noon, headerTraceParent); got != "" {
 			t.Error(got)
 		}
 	})

@@ -1,5 +1,5 @@
-// Package events is what closeorder reads and writes: close requests,
-// outcomes and dead letters, their JSON and CloudEvents codec, their
+// Package events is what an order service and closeorder say to each other:
+// close requests and outcomes, their JSON and CloudEvents codec, their
 // validation, and the precedence of outcomes.
 //
 // It is meant to be imported by order services, needs the standard library
@@ -11,14 +11,15 @@ package events
 
 import (
 	"bytes"
+	"slices"
 )
 
 // Names of the event types as they stand in the ce_type header.
 const (
-	TypeRequested = "closeorder.requested"
-	TypeClosed    = "closeorder.closed"
-	TypePaid      = "closeorder.paid"
-	TypeFailed    = "closeorder.failed"
+	typeRequested = "closeorder.requested"
+	typeClosed    = "closeorder.closed"
+	typePaid      = "closeorder.paid"
+	typeFailed    = "closeorder.failed"
 )
 
 // Message is one Kafka record as far as its meaning goes: key, value and
@@ -49,12 +50,9 @@ func (m Message) Header(key string) ([]byte, bool) {
 
 // Clone returns a copy that shares no memory with m.
 func (m Message) Clone() Message {
-	c := Message{Key: bytes.Clone(m.Key), Value: bytes.Clone(m.Value)}
-	if m.Headers != nil {
-		c.Headers = make([]Header, len(m.Headers))
-		for i, h := range m.Headers {
-			c.Headers[i] = Header{Key: h.Key, Value: bytes.Clone(h.Value)}
-		}
+	c := Message{Key: bytes.Clone(m.Key), Value: bytes.Clone(m.Value), Headers: slices.Clone(m.Headers)}
+	for i := range c.Headers {
+		c.Headers[i].Value = bytes.Clone(c.Headers[i].Value)
 	}
 	return c
 }

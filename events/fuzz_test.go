@@ -101,7 +101,7 @@ func FuzzDecodeRequest(f *testing.F) {
 		if r.OutTradeNo == "" || r.MchID == "" || r.RequestID == "" {
 			t.Fatalf("accepted %+v", r)
 		}
-		if err := r.Validate(); err != nil {
+		if err := validate(r); err != nil {
 			t.Fatalf("accepted what is not valid: %v", err)
 		}
 		again, err := EncodeRequest(r, "/shop", r.RequestedAt)
@@ -144,64 +144,11 @@ func FuzzDecodeOutcome(f *testing.F) {
 	})
 }
 
-func FuzzDecodeDeadLetter(f *testing.F) {
-	addGoldens(f, "dead-letters")
-	addGoldens(f, "retries")
-	f.Fuzz(func(t *testing.T, key, value []byte, headers string, tombstone bool) {
-		m := fuzzMessage(key, value, headers, tombstone)
-		before := m.Clone()
-		// Any record at all can become a dead letter and come back.
-		d := sampleDeadLetter(m)
-		back, err := DecodeDeadLetter(EncodeDeadLetter(d))
-		if err != nil || !sameMessage(back.Original, before) || !reflect.DeepEqual(back, d) {
-			t.Fatalf("%v\n%+v\nwas\n%+v", err, back, d)
-		}
-		d, err = DecodeDeadLetter(m)
-		if !sameMessage(m, before) {
-			t.Fatal("the record was changed")
-		}
-		if err != nil {
-			checkErrorText(t, err)
-			return
-		}
-		if len(d.ErrorMessage) > MaxErrorMessage || len(d.ValueOmitted) > 0 {
-			return // is cut or left out, on purpose
-		}
-		if back, err = DecodeDeadLetter(EncodeDeadLetter(d)); err != nil || !reflect.DeepEqual(back, d) {
-			t.Fatalf("%v\n%+v\nwas\n%+v", err, back, d)
-		}
-		if _, err := d.ReplayMessage(); err != nil {
-			t.Fatal(err)
-		}
-	})
-}
-
-func FuzzDecodeRetry(f *testing.F) {
-	addGoldens(f, "retries")
-	addGoldens(f, "dead-letters")
-	f.Fuzz(func(t *testing.T, key, value []byte, headers string, tombstone bool) {
-		m := fuzzMessage(key, value, headers, tombstone)
-		before := m.Clone()
-		r := sampleRetry(m)
-		back, err := DecodeRetry(EncodeRetry(r))
-		if err != nil || !sameMessage(back.Original, before) || !reflect.DeepEqual(back, r) {
-			t.Fatalf("%v\n%+v\nwas\n%+v", err, back, r)
-		}
-		r, err = DecodeRetry(m)
-		if !sameMessage(m, before) {
-			t.Fatal("the record was changed")
-		}
-		if err != nil {
-			checkErrorText(t, err)
-			return
-		}
-		if len(r.Reason) > MaxErrorMessage {
-			return // is cut, on purpose
-		}
-		if back, err = DecodeRetry(EncodeRetry(r)); err != nil || !reflect.DeepEqual(back, r) {
-			t.Fatalf("%v\n%+v\nwas\n%+v", err, back, r)
-		}
-	})
+// readObject reads the JSON object doc. Beside an error stands what could be
+// read before the trouble.
+func readObject(doc []byte, words *vocabulary) (object, error) {
+	err := checkText(doc)
+	return scanObject(doc, words, err == nil), err
 }
 
 // FuzzReadObject holds our reading of objects against encoding/json.

@@ -1,19 +1,30 @@
 package events
 
-import "time"
-
-// Headers of a CloudEvent in binary mode (CloudEvents 1.0.2, Kafka protocol
-// binding, section 3.2), and the trace context beside them.
-const (
-	HeaderSpecVersion = "ce_specversion"
-	HeaderID          = "ce_id"
-	HeaderSource      = "ce_source"
-	HeaderType        = "ce_type"
-	HeaderTime        = "ce_time"
-	HeaderSubject     = "ce_subject"
-	HeaderContentType = "content-type"
-	HeaderTraceParent = "traceparent"
+import (
+	"regexp"
+	"strings"
+	"time"
 )
+
+// HeaderSubject holds the out_trade_no of what is written here: it stands in
+// the ce_subject of an event in binary mode.
+const HeaderSubject = "ce_subject"
+
+// The other headers of a CloudEvent in binary mode (CloudEvents 1.0.2, Kafka
+// protocol binding, section 3.2), and the trace context beside them.
+const (
+	headerSpecVersion = "ce_specversion"
+	headerID          = "ce_id"
+	headerSource      = "ce_source"
+	headerType        = "ce_type"
+	headerTime        = "ce_time"
+	headerContentType = "content-type"
+	headerTraceParent = "traceparent"
+)
+
+// HeaderReplay holds the replay number of a request: how often it was replayed
+// from the dead letters. An original has none.
+const HeaderReplay = "closeorder-replay"
 
 // contentTypeJSON is the content-type of everything written here.
 const contentTypeJSON = "application/json"
@@ -30,17 +41,17 @@ func eventHeaders(typ, id, source, subject string, at time.Time, traceParent str
 			hs = append(hs, Header{key, []byte(value)})
 		}
 	}
-	add(HeaderSpecVersion, specVersion)
-	add(HeaderID, id)
-	add(HeaderSource, source)
-	add(HeaderType, typ)
+	add(headerSpecVersion, specVersion)
+	add(headerID, id)
+	add(headerSource, source)
+	add(headerType, typ)
 	if !at.IsZero() {
-		add(HeaderTime, formatTime(at))
+		add(headerTime, formatTime(at))
 	}
 	add(HeaderSubject, subject)
-	add(HeaderContentType, contentTypeJSON)
+	add(headerContentType, contentTypeJSON)
 	if validTraceParent(traceParent) {
-		add(HeaderTraceParent, traceParent)
+		add(headerTraceParent, traceParent)
 	}
 	return hs
 }
@@ -50,31 +61,12 @@ func eventHeaders(typ, id, source, subject string, at time.Time, traceParent str
 // version may have more after a dash. An invalid one is to be ignored, not
 // refused.
 func validTraceParent(s string) bool {
-	if len(s) < 55 || len(s) > 256 || s[2] != '-' || s[35] != '-' || s[52] != '-' {
+	if len(s) > 256 || !traceParentForm.MatchString(s) {
 		return false
 	}
-	version, trace, parent, flags := s[:2], s[3:35], s[36:52], s[53:55]
-	for _, part := range []string{version, trace, parent, flags} {
-		for i := range len(part) {
-			if c := part[i]; (c < '0' || c > '9') && (c < 'a' || c > 'f') {
-				return false
-			}
-		}
-	}
-	if version == "ff" || allZero(trace) || allZero(parent) {
-		return false
-	}
-	if len(s) == 55 {
-		return true
-	}
-	return version != "00" && s[55] == '-' && isPrintable(s[55:])
+	version, trace, parent := s[:2], s[3:35], s[36:52]
+	return version != "ff" && (version != "00" || len(s) == 55) && isPrintable(s[55:]) &&
+		strings.Trim(trace, "0") != "" && strings.Trim(parent, "0") != ""
 }
 
-func allZero(s string) bool {
-	for i := range len(s) {
-		if s[i] != '0' {
-			return false
-		}
-	}
-	return true
-}
+var traceParentForm = regexp.MustCompile(`^[\da-f]{2}-[\da-f]{32}-[\da-f]{16}-[\da-f]{2}(-|$)`)

@@ -3,6 +3,8 @@ package events
 import (
 	"errors"
 	"fmt"
+	"regexp"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -10,9 +12,10 @@ import (
 
 // CheckMchID says what is wrong with a mch_id or a sub_mch_id, nil when it is
 // right: 1 to [MaxAccountID] letters, digits, _ and -, all ASCII, no number in
-// another notation, and no missing value as text (null, undefined, None). Spreadsheets, YAML and floating point turn 1900000112
-// into 1.9e+09, 1900000112.0 or 1_900_000_112; whatever they made, the digits
-// may not be those that somebody typed.
+// another notation, and no missing value as text (null, undefined, None).
+// Spreadsheets, YAML and floating point turn 1900000112 into 1.9e+09,
+// 1900000112.0 or 1_900_000_112; whatever they made, the digits may not be
+// those that somebody typed.
 //
 // The error is made for a sentence that begins with the name of the field. It
 // shows at most a short, escaped piece of s.
@@ -38,39 +41,17 @@ func problemNumber(raw string) string {
 
 // isRewritten reports whether s is a number, and not digits alone: with a sign,
 // a point, an exponent, marks between groups of digits, or in base 16, 8 or 2.
-func isRewritten(s string) bool {
-	if s == "" || isDigits(s) {
-		return false
-	}
-	if s[0] == '+' || s[0] == '-' {
-		if s = s[1:]; isDigits(s) {
-			return true
-		}
-	}
-	if len(s) > 2 && s[0] == '0' {
-		digits := map[byte]string{'x': "0123456789abcdef_", 'o': "01234567_", 'b': "01_"}[s[1]|0x20]
-		if digits != "" && strings.Trim(strings.ToLower(s[2:]), digits) == "" {
-			return true
-		}
-	}
-	mantissa, exponent := s, ""
-	if i := strings.LastIndexAny(s, "eE"); i >= 0 {
-		mantissa, exponent = s[:i], s[i+1:]
-		if exponent = strings.TrimLeft(exponent, "+-"); !isDigits(exponent) {
-			return false
-		}
-	}
-	return strings.ContainsAny(mantissa[:min(1, len(mantissa))], ".0123456789") &&
-		strings.ContainsAny(mantissa, "0123456789") && strings.Trim(mantissa, "0123456789.,_'") == ""
-}
+func isRewritten(s string) bool { return !isDigits(s) && rewritten.MatchString(s) }
+
+var rewritten = regexp.MustCompile(`(?i)^[+-]?(0x[\da-f_]+|0o[0-7_]+|0b[01_]+|(\d|\.[.,_']*\d)[\d.,_']*(e[+-]*\d+)?)$`)
 
 // checkName checks for at most max letters, digits and marks, all ASCII.
 func checkName(s string, max int, marks string) error {
 	if where := outerSpace(s); where != "" {
 		return fmt.Errorf("has %s (%s), write it without", where, quote(s))
 	}
-	if len(s) > max {
-		return fmt.Errorf("has %d bytes, at most %d are allowed", len(s), max)
+	if err := checkLength(s, max); err != nil {
+		return err
 	}
 	for i, c := range s {
 		if c >= '0' && c <= '9' || c >= 'A' && c <= 'Z' || c >= 'a' && c <= 'z' || strings.ContainsRune(marks, c) {
@@ -96,12 +77,9 @@ func checkNamed(s string, max int, marks string) error {
 // as text where there is no value. WeChat Pay knows no order of such a number,
 // and its ORDERNOTEXIST would answer for the one that was meant.
 func isNoName(s string) bool {
-	for _, nothing := range []string{"null", "undefined", "none", "nil", "nan"} {
-		if strings.EqualFold(s, nothing) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc([]string{"null", "undefined", "none", "nil", "nan"}, func(nothing string) bool {
+		return strings.EqualFold(s, nothing)
+	})
 }
 
 // outerSpace names the white space at either end of s, "" where there is none.

@@ -63,14 +63,14 @@ func TestCheckMchID(t *testing.T) {
 		if want != "" {
 			wantError = "mch_id: " + want
 		}
-		if got := errorText(r.Validate()); got != wantError {
+		if got := errorText(validate(r)); got != wantError {
 			t.Errorf("mch_id %q: got %s", s, got)
 		}
 		if s == "" {
 			continue
 		}
 		r.MchID, r.SubMchID = "1900000109", s
-		if got := errorText(r.Validate()); got != strings.Replace(wantError, "mch_id", "sub_mch_id", 1) {
+		if got := errorText(validate(r)); got != strings.Replace(wantError, "mch_id", "sub_mch_id", 1) {
 			t.Errorf("sub_mch_id %q: got %s", s, got)
 		}
 	}
@@ -126,7 +126,7 @@ func TestAnOutTradeNoMayLookLikeANumber(t *testing.T) {
 		"20251123001.0": `out_trade_no: is "20251123001.0", looks like a number that something has rewritten; write the digits in quotes`,
 		" T1 ":          `out_trade_no: has a blank at the beginning (" T1 "), write it without`,
 	} {
-		if got := errorText(Request{OutTradeNo: s, MchID: "1900000109"}.Validate()); got != want {
+		if got := errorText(validate(Request{OutTradeNo: s, MchID: "1900000109"})); got != want {
 			t.Errorf("%q: got %s", s, got)
 		}
 	}
@@ -139,12 +139,18 @@ func TestAMissingValueAsTextIsNoNumberOfAnOrder(t *testing.T) {
 		"null1": false, "nulls": false, "NaN-1": false, "none_2": false, "0": false, "-": false, "n": false,
 	} {
 		r := Request{OutTradeNo: s, MchID: "1900000109", ReplacementOutTradeNo: "T2"}
-		if got := errorText(r.Validate()); strings.HasPrefix(got, "out_trade_no: is ") != bad || !bad && got != "" {
+		if got := errorText(validate(r)); strings.HasPrefix(got, "out_trade_no: is ") != bad || !bad && got != "" {
 			t.Errorf("out_trade_no %q: %s", s, got)
 		}
 		r.OutTradeNo, r.ReplacementOutTradeNo = "T2", s
-		if got := errorText(r.Validate()); strings.HasPrefix(got, "replacement_out_trade_no: is ") != bad || !bad && got != "" {
+		if got := errorText(validate(r)); strings.HasPrefix(got, "replacement_out_trade_no: is ") != bad || !bad && got != "" {
 			t.Errorf("replacement_out_trade_no %q: %s", s, got)
 		}
 	}
+}
+
+// validate says of r what EncodeRequest does.
+func validate(r Request) error {
+	_, err := EncodeRequest(r, "/shop", noon)
+	return err
 }

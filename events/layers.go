@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"slices"
 )
 
 // A producer's library, a connector or a bridge wraps what it is given. Layers
@@ -111,7 +112,7 @@ func (d *document) peel(doc []byte, declared *bool, s *shape, p *problems) ([]by
 	bad := checkText(doc)
 	if !*declared {
 		d.object, d.found = scanObject(doc, s.words, bad == nil), true
-		if d.object.hasAny(s.own) {
+		if slices.ContainsFunc(s.own, d.object.has) {
 			return nil, d.bad(bad)
 		}
 	}

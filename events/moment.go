@@ -2,10 +2,12 @@ package events
 
 import (
 	"math"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
 	"unicode"
+	"unicode/utf8"
 )
 
 // moment is what a text says about a point in time.
@@ -14,164 +16,128 @@ type moment struct {
 	flaw string    // what is not RFC 3339 about it and what to write; empty where it is
 }
 
-// readMoment reads RFC 3339 (section 5.6), and what is nearly that, in one
-// pass over its parts. The first flaw is the one that is told.
+// readMoment reads RFC 3339 (section 5.6), and what is nearly that. The first
+// flaw is the one that is told.
 func readMoment(s string) moment {
+	// Nearly all are written as we write them: nothing more is to be found out then.
+	var again [len(time.RFC3339Nano)]byte
+	if at, err := time.Parse(time.RFC3339, s); err == nil && at.Location() == time.UTC && string(at.AppendFormat(again[:0], time.RFC3339Nano)) == s {
+		return moment{at: at}
+	}
 	if where := outerSpace(s); where != "" {
 		return moment{flaw: "has " + where + ", write it without"}
 	}
 	if flaw := numberFlaw(s); flaw != "" {
 		return moment{flaw: flaw}
 	}
-	r := parts{rest: s}
-	flaw := r.read()
-	if flaw == "" {
+	var r parts
+	switch flaw := r.read(s); {
+	case flaw == "":
 		return moment{at: r.moment()}
-	}
-	if flaw == wantTime {
+	case flaw == wantTime:
 		return readOtherForm(s)
-	}
-	if !r.certain {
+	case !r.certain:
 		return moment{flaw: flaw}
+	default:
+		return moment{at: r.moment(), flaw: flaw + `; write "` + r.text() + `"`}
 	}
-	return moment{at: r.moment(), flaw: flaw + `; write "` + r.text() + `"`}
 }
 
 // parts is a time taken apart. Once it was read it is in range.
 type parts struct {
 	year, month, day, hour, minute, second int
 
+	date     string // as it was written
 	fraction string // digits of a second
 	offset   int    // minutes east of UTC
 	utc      bool   // was written as Z, UTC or GMT
-	rest     string // what is not read yet
 	certain  bool   // has one reading although it has a flaw
 }
 
-func (r *parts) read() (flaw string) {
-	first := func(text string) {
-		if flaw == "" {
-			flaw = text
-		}
-	}
-	if !r.digits(4, &r.year) || !r.mark("-") || !r.digits(2, &r.month) || !r.mark("-") || !r.digits(2, &r.day) {
+var (
+	dateTime   = regexp.MustCompile(`(?s)^(\d{4})-(\d\d)-(\d\d)(?:[Tt ](\d\d):(\d\d)(:\d\d)?(?:([.,])(\d+))?(.*))?$`)
+	zoneOffset = regexp.MustCompile(`^([+-])(\d\d?)(?:(:?)(\d\d))?$`)
+)
+
+// read takes s apart. The first flaw is returned.
+func (r *parts) read(s string) (flaw string) {
+	m := dateTime.FindStringSubmatch(s)
+	if m == nil {
 		return wantTime
 	}
-	if r.rest == "" {
-		return "is a date alone; write the time and the zone too, such as " + r.date() + "T20:00:00+08:00"
+	r.date = s[:len("2006-01-02")]
+	if s == r.date {
+		return "is a date alone; write the time and the zone too, such as " + r.date + "T20:00:00+08:00"
 	}
-	if !r.mark("Tt ") || !r.digits(2, &r.hour) || !r.mark(":") || !r.digits(2, &r.minute) {
+	for i, to := range []*int{&r.year, &r.month, &r.day, &r.hour, &r.minute} {
+		*to, _ = strconv.Atoi(m[i+1])
+	}
+	seconds, mark, rest := m[6], m[7], m[9]
+	r.second, _ = strconv.Atoi(strings.TrimPrefix(seconds, ":"))
+	r.fraction = m[8]
+	if mark == "" && strings.IndexAny(rest, ".,") == 0 || seconds == "" && strings.HasPrefix(rest, ":") {
 		return wantTime
 	}
-	switch {
-	case !r.mark(":"):
-		first("has no seconds")
-	case !r.digits(2, &r.second):
-		return wantTime
-	}
-	if comma := strings.HasPrefix(r.rest, ","); comma || strings.HasPrefix(r.rest, ".") {
-		digits := strings.TrimLeft(r.rest[1:], "0123456789")
-		r.fraction = r.rest[1 : len(r.rest)-len(digits)]
-		r.rest = digits
-		switch {
-		case r.fraction == "":
-			return wantTime
-		case comma:
-			first("has a comma before the fraction of a second")
-		}
-	}
-	zone, certain := r.zone()
+	zone, certain := r.zone(rest)
 	switch text := r.outOfRange(); {
 	case text != "":
 		return text
 	case !certain:
 		return zone
-	case zone != "":
-		first(zone)
-	}
-	if r.hour == 24 {
-		first("has the hour 24, which RFC 3339 does not know")
 	}
 	r.certain = true
-	return flaw
-}
-
-// digits reads a number of exactly n digits.
-func (r *parts) digits(n int, to *int) bool {
-	if len(r.rest) < n {
-		return false
+	switch {
+	case seconds == "":
+		return "has no seconds"
+	case mark == ",":
+		return "has a comma before the fraction of a second"
+	case zone == "" && r.hour == 24:
+		return "has the hour 24, which RFC 3339 does not know"
 	}
-	*to = 0
-	for i := range n {
-		c := r.rest[i]
-		if c < '0' || c > '9' {
-			return false
-		}
-		*to = *to*10 + int(c-'0')
-	}
-	r.rest = r.rest[n:]
-	return true
-}
-
-// mark reads one of marks.
-func (r *parts) mark(marks string) bool {
-	if r.rest == "" || strings.IndexByte(marks, r.rest[0]) < 0 {
-		return false
-	}
-	r.rest = r.rest[1:]
-	return true
+	return zone
 }
 
 // zone reads what stands behind the time, to the end. An uncertain flaw leaves
 // open which moment is meant.
-func (r *parts) zone() (flaw string, certain bool) {
-	z := r.rest
+func (r *parts) zone(z string) (flaw string, certain bool) {
 	if z == "" {
 		return `has no zone; write "` + r.clock() + `+08:00" for Beijing, "` + r.clock() + `Z" for UTC`, false
 	}
-	if z == "Z" || z == "z" {
-		r.utc = true
+	r.utc = z == "Z" || z == "z"
+	if r.utc || r.numeric(z) == asRFC3339 {
 		return "", true
 	}
-	if r.rest = z; r.numeric(true) && r.rest == "" {
-		return "", true
-	}
-	// Java's ZonedDateTime: +08:00[Asia/Shanghai]. The offset says it all.
 	outer := strings.TrimLeft(z, " ")
+	// Java's ZonedDateTime: +08:00[Asia/Shanghai]. The offset says it all.
 	body, name, _ := strings.Cut(outer, "[")
-	if name != "" && !strings.HasSuffix(name, "]") {
+	switch {
+	case name != "" && !strings.HasSuffix(name, "]"):
 		return wantTime, false
-	}
-	if strings.HasPrefix(outer, "[") {
+	case strings.HasPrefix(outer, "["):
 		return `has the zone name ` + quote(outer) + ` and no offset; write the offset, such as +08:00`, false
 	}
 	upper := strings.ToUpper(body)
+	isUTC := strings.HasPrefix(upper, "UTC") || strings.HasPrefix(upper, "GMT")
 	switch {
 	case upper == "Z":
-		r.utc = true
-		flaw = "has a blank before its zone"
-	case upper == "UTC" || upper == "GMT":
-		r.utc = true
+		r.utc, flaw = true, "has a blank before its zone"
+	case isUTC && len(upper) == len("UTC"):
+		r.utc, flaw = true, "has a zone name"
+	case isUTC && r.numeric(body[3:]) != noOffset:
 		flaw = "has a zone name"
-	case strings.HasPrefix(upper, "UTC") || strings.HasPrefix(upper, "GMT"):
-		if r.rest = body[3:]; !r.numeric(false) || r.rest != "" {
-			return "has the zone name " + quote(body) + "; write the offset, such as +08:00", false
-		}
-		flaw = "has a zone name"
+	case isUTC:
+		return "has the zone name " + quote(body) + "; write the offset, such as +08:00", false
 	default:
-		r.rest = body
-		plain := r.numeric(true) && r.rest == ""
-		if !plain {
-			r.rest = body
-			if !r.numeric(false) || r.rest != "" {
-				if c := []rune(body)[0]; unicode.IsLetter(c) {
-					return "has the zone name " + quote(body) + "; write the offset, such as +08:00", false
-				}
-				return wantTime, false
-			}
-			flaw = "has an offset that is not written as +hh:mm"
-		} else {
+		switch r.numeric(body) {
+		case asRFC3339:
 			flaw = "has a blank before its offset"
+		case otherwise:
+			flaw = "has an offset that is not written as +hh:mm"
+		default:
+			if c, _ := utf8.DecodeRuneInString(body); unicode.IsLetter(c) {
+				return "has the zone name " + quote(body) + "; write the offset, such as +08:00", false
+			}
+			return wantTime, false
 		}
 	}
 	if name != "" {
@@ -180,29 +146,31 @@ func (r *parts) zone() (flaw string, certain bool) {
 	return flaw, true
 }
 
-// numeric reads an offset: +hh:mm when strict, else also +hhmm, +hh and +h:mm.
-func (r *parts) numeric(strict bool) bool {
-	sign := 1
-	switch {
-	case strings.HasPrefix(r.rest, "-"):
-		sign = -1
-	case !strings.HasPrefix(r.rest, "+"):
-		return false
+// How an offset is written.
+const (
+	noOffset  = iota
+	asRFC3339 // +hh:mm
+	otherwise // +hhmm, +hh, +h:mm, +h
+)
+
+// numeric reads an offset.
+func (r *parts) numeric(s string) (written int) {
+	m := zoneOffset.FindStringSubmatch(s)
+	if m == nil {
+		return noOffset
 	}
-	r.rest = r.rest[1:]
-	var hours, minutes int
-	if !r.digits(2, &hours) && (strict || !r.digits(1, &hours)) {
-		return false
+	hours, _ := strconv.Atoi(m[2])
+	minutes, _ := strconv.Atoi(m[4])
+	if m[3] == "" && m[4] != "" && len(m[2]) == 1 || hours > 23 || minutes > 59 {
+		return noOffset
 	}
-	colon := r.mark(":")
-	if !r.digits(2, &minutes) && (strict || colon) || strict && !colon {
-		return false
+	if r.offset = hours*60 + minutes; m[1] == "-" {
+		r.offset = -r.offset
 	}
-	if hours > 23 || minutes > 59 {
-		return false
+	if m[3] == ":" && len(m[2]) == 2 {
+		return asRFC3339
 	}
-	r.offset, r.utc = sign*(hours*60+minutes), false
-	return true
+	return otherwise
 }
 
 // outOfRange names a part that no clock or calendar shows.
@@ -210,7 +178,7 @@ func (r *parts) outOfRange() string {
 	switch {
 	case r.month < 1 || r.month > 12:
 		return "has the month " + strconv.Itoa(r.month) + "; " + wantTime
-	case r.day < 1 || r.day > daysIn(r.year, r.month):
+	case r.day < 1 || r.day > time.Date(r.year, time.Month(r.month)+1, 0, 0, 0, 0, 0, time.UTC).Day():
 		return "has a day that does not exist; " + wantTime
 	case r.hour > 24 || r.hour == 24 && (r.minute > 0 || r.second > 0 || strings.Trim(r.fraction, "0") != ""):
 		return "has an hour beyond 23; " + wantTime
@@ -220,10 +188,6 @@ func (r *parts) outOfRange() string {
 		return "has a second beyond 59, which only a leap second may have, at 23:59:60 UTC on the last day of a month"
 	}
 	return ""
-}
-
-func daysIn(year, month int) int {
-	return time.Date(year, time.Month(month)+1, 0, 0, 0, 0, 0, time.UTC).Day()
 }
 
 // isLeapSecond reports whether second 60 stands where one can be inserted: at
@@ -237,30 +201,16 @@ func (r *parts) isLeapSecond() bool {
 // moment returns the point in time, in UTC. The hour 24 is the next day's
 // first, second 60 the next minute's first. Of the fraction nine digits count.
 func (r *parts) moment() time.Time {
-	nanoseconds := 0
-	for i := range 9 {
-		nanoseconds *= 10
-		if i < len(r.fraction) {
-			nanoseconds += int(r.fraction[i] - '0')
-		}
-	}
+	nanoseconds, _ := strconv.Atoi((r.fraction + "000000000")[:9])
 	return time.Date(r.year, time.Month(r.month), r.day, r.hour, r.minute-r.offset, r.second, nanoseconds, time.UTC)
 }
 
-// date returns the date in RFC 3339.
-func (r *parts) date() string {
-	pad := func(n, width int) string {
-		s := strconv.Itoa(n)
-		return strings.Repeat("0", max(width-len(s), 0)) + s
-	}
-	return pad(r.year, 4) + "-" + pad(r.month, 2) + "-" + pad(r.day, 2)
-}
+// wallClock is RFC 3339 without a zone.
+const wallClock = "2006-01-02T15:04:05.999999999"
 
 // clock returns date and time of the day in RFC 3339, without a zone.
 func (r *parts) clock() string {
-	local := *r
-	local.offset = 0
-	return local.moment().Format("2006-01-02T15:04:05.999999999")
+	return r.moment().Add(time.Duration(r.offset) * time.Minute).Format(wallClock)
 }
 
 // text returns the whole in RFC 3339, with the offset as it was.
@@ -268,11 +218,7 @@ func (r *parts) text() string {
 	if r.utc {
 		return r.clock() + "Z"
 	}
-	sign, offset := "+", r.offset
-	if offset < 0 {
-		sign, offset = "-", -offset
-	}
-	return r.clock() + sign + time.Date(2000, 1, 1, 0, offset, 0, 0, time.UTC).Format("15:04")
+	return r.moment().In(time.FixedZone("", r.offset*60)).Format(wallClock + "-07:00")
 }
 
 // numberFlaw says what a number in place of a time is: the epoch's seconds,
@@ -291,17 +237,19 @@ func numberFlaw(s string) string {
 	if at, err := time.Parse("20060102", s); err == nil {
 		return "a date alone; write the time and the zone too, such as " + at.Format(time.DateOnly) + "T20:00:00+08:00"
 	}
-	for _, layout := range []string{"20060102150405.000", "20060102150405", "200601021504"} {
-		text := s
-		if strings.Contains(layout, ".") && len(s) == len("20060102150405000") {
-			text = s[:14] + "." + s[14:]
-		}
-		if at, err := time.Parse(layout, text); err == nil && len(text) == len(layout) {
-			write := at.Format("2006-01-02T15:04:05.999999999")
-			return `a time without marks and zone; write "` + write + `+08:00" for Beijing, "` + write + `Z" for UTC`
-		}
+	layout, text := "200601021504", s
+	switch len(s) {
+	case len("20060102150405"):
+		layout = "20060102150405"
+	case len("20060102150405000"):
+		layout, text = "20060102150405.000", s[:14]+"."+s[14:]
 	}
-	return ""
+	at, err := time.Parse(layout, text)
+	if err != nil {
+		return ""
+	}
+	write := at.Format(wallClock)
+	return `a time without marks and zone; write "` + write + `+08:00" for Beijing, "` + write + `Z" for UTC`
 }
 
 // epoch returns the unit in which a number is a moment of the years 2000 to
@@ -357,7 +305,7 @@ func readOtherForm(s string) moment {
 			continue
 		}
 		if !form.zone {
-			clock := at.Format("2006-01-02T15:04:05.999999999")
+			clock := at.Format(wallClock)
 			return moment{flaw: form.flaw + `; write "` + clock + `+08:00" for Beijing, "` + clock + `Z" for UTC`}
 		}
 		return moment{at: at.UTC(), flaw: form.flaw + `; write "` + at.Format(time.RFC3339Nano) + `"`}

@@ -1,8 +1,8 @@
 package events
 
 import (
-	"bytes"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"unicode"
@@ -17,23 +17,36 @@ import (
 // them another name is taken for a slip.
 type vocabulary struct {
 	names    []string
-	required []bool
+	required int // how many of them, the first ones, must be there
 	folded   []folded
-	most     []int // edits; 0 is another case or other separators alone
+	limits   []int // edits; 0 is another case or other separators alone
 }
 
-// newVocabulary makes the vocabulary of an object whose first names, as many
-// as required says, must be there. most says how many edits away from a name
-// is still near.
-func newVocabulary(names []string, required int, most func(letters int) int) *vocabulary {
-	v := &vocabulary{names: names}
+// newVocabulary makes the vocabulary of an object. limit says how many edits
+// away from a name, which is absent, another one is near. A required name is
+// looked for further away: without it the record is refused anyway.
+func newVocabulary(names []string, required int, limit func(letters int) int) *vocabulary {
+	v := &vocabulary{names: names, required: required}
 	for i, name := range names {
 		f := fold([]byte(name))
-		v.folded = append(v.folded, f)
-		v.most = append(v.most, most(f.n))
-		v.required = append(v.required, i < required)
+		most := limit(f.n)
+		if i < required && most > 0 {
+			most = 2
+		}
+		v.folded, v.limits = append(v.folded, f), append(v.limits, most)
 	}
 	return v
+}
+
+// namesOf returns the names on the wire of a type's fields, in their order.
+func namesOf[T any]() []string {
+	var names []string
+	for field := range reflect.TypeFor[T]().Fields() {
+		if name, _, _ := strings.Cut(field.Tag.Get("json"), ","); name != "-" {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 // slips is how many edits are a slip of the pen: two in a name of more than
@@ -52,35 +65,9 @@ func casing(int) int { return 0 }
 // exact counts nothing: any other name is another field.
 func exact(int) int { return -1 }
 
-// limit is how many edits away from name i, which is absent, is near. A
-// required name is looked for further away: without it the record is refused
-// anyway.
-func (v *vocabulary) limit(i int) int {
-	if v.required[i] && v.most[i] > 0 {
-		return 2
-	}
-	return v.most[i]
-}
-
 // index returns the position of a name, -1 if it is not known.
 func (v *vocabulary) index(name []byte) int {
-	for i, known := range v.names {
-		if string(name) == known {
-			return i
-		}
-	}
-	return -1
-}
-
-// isNear reports whether name is near any known one.
-func (v *vocabulary) isNear(name []byte) bool {
-	f := fold(name)
-	for i := range v.names {
-		if limit := v.limit(i); distance(&f, &v.folded[i], limit) <= limit {
-			return true
-		}
-	}
-	return false
+	return slices.IndexFunc(v.names, func(known string) bool { return string(name) == known })
 }
 
 // nearest returns the position of the name that is nearest to name among those
@@ -92,28 +79,20 @@ func (v *vocabulary) nearest(name string, absent func(i int) bool) int {
 		if !absent(i) {
 			continue
 		}
-		limit := v.limit(i)
-		if d := distance(&f, &v.folded[i], limit); d <= limit && d < least {
+		if d := distance(&f, &v.folded[i], v.limits[i]); d <= v.limits[i] && d < least {
 			best, least = i, d
 		}
 	}
 	return best
 }
 
-// notKnown says which names were written in place of the right one.
+// notKnown says which names, one or two, were written in place of the right one.
 func notKnown(right string, written ...string) string {
-	var b strings.Builder
-	for i, name := range written {
-		if i > 0 {
-			b.WriteString(" and ")
-		}
-		b.WriteString(quoteTo(name, 32))
-	}
-	verb := "is"
+	text, verb := quoteTo(written[0], 32), "is"
 	if len(written) > 1 {
-		verb = "are"
+		text, verb = text+" and "+quoteTo(written[1], 32), "are"
 	}
-	return fmt.Sprintf("%s %s not known, did you mean %s?", b.String(), verb, right)
+	return fmt.Sprintf("%s %s not known, did you mean %s?", text, verb, right)
 }
 
 // maxLetters is the room for a name without its separators. The longest known
@@ -163,66 +142,39 @@ func foldRune(r rune) rune {
 }
 
 // distance counts the insertions, deletions, substitutions and transpositions
-// of neighbours between a and b, most+1 where there are more than most. most is
-// at most 2: up to there optimal string alignment is all but the whole truth.
+// of neighbours between a and b, most+1 where there are more than most, of
+// which there are at most 2.
 func distance(a, b *folded, most int) int {
-	if most < 0 || a.n > maxLetters || b.n > maxLetters || max(a.n, b.n)-min(a.n, b.n) > most {
+	if a.n > maxLetters || b.n > maxLetters {
 		return most + 1
 	}
-	if most == 0 {
-		if a.letters == b.letters {
-			return 0
-		}
-		return 1
-	}
-	var rows [3][maxLetters + 1]int
-	for j := range b.n + 1 {
-		rows[0][j] = j
-	}
-	for i := 1; i <= a.n; i++ {
-		row, above, before := &rows[i%3], &rows[(i+2)%3], &rows[(i+1)%3]
-		row[0] = i
-		least := i
-		for j := 1; j <= b.n; j++ {
-			d := above[j-1]
-			if a.letters[i-1] != b.letters[j-1] {
-				d++
-			}
-			d = min(d, above[j]+1, row[j-1]+1)
-			if i > 1 && j > 1 && a.letters[i-1] == b.letters[j-2] && a.letters[i-2] == b.letters[j-1] {
-				d = min(d, before[j-2]+1)
-			}
-			row[j] = d
-			least = min(least, d)
-		}
-		if least > most+1 {
-			return most + 1
-		}
-	}
-	if d := rows[a.n%3][b.n]; d <= most {
-		return d
-	}
-	if most == 2 && (areCrossed(a, b) || areCrossed(b, a)) {
-		return 2
-	}
-	return most + 1
+	return edits(a.letters[:a.n], b.letters[:b.n], most)
 }
 
-// areCrossed reports whether a and b differ in two letters that changed places
-// and of which b has another one in between: the two edits that an alignment
-// counts as three.
-func areCrossed(a, b *folded) bool {
-	if a.n+1 != b.n {
-		return false
+func edits(a, b []rune, most int) int {
+	for len(a) > 0 && len(b) > 0 && a[0] == b[0] {
+		a, b = a[1:], b[1:]
 	}
-	i := 0
-	for i < a.n && a.letters[i] == b.letters[i] {
-		i++
+	if most <= 0 || len(a)+len(b) == 0 || max(len(a), len(b))-min(len(a), len(b)) > most {
+		return min(len(a)+len(b), most+1)
 	}
-	if i+2 > a.n || a.letters[i] != b.letters[i+2] || a.letters[i+1] != b.letters[i] {
-		return false
+	least := most + 1
+	// try counts cost edits that make i letters of a into j of b.
+	try := func(cost, i, j int) {
+		if cost <= most && i <= len(a) && j <= len(b) {
+			least = min(least, cost+edits(a[i:], b[j:], most-cost))
+		}
 	}
-	return slices.Equal(a.letters[i+2:a.n], b.letters[i+3:b.n])
+	try(1, 0, 1)
+	try(1, 1, 0)
+	try(1, 1, 1)
+	// Two that changed places, also with a third one in between that is new or gone.
+	for _, swap := range [][2]int{{2, 2}, {2, 3}, {3, 2}} {
+		if i, j := swap[0], swap[1]; i <= len(a) && j <= len(b) && a[0] == b[j-1] && a[i-1] == b[0] {
+			try(i+j-3, i, j)
+		}
+	}
+	return least
 }
 
 // nearHeader returns the header that a producer meant by another name for one
@@ -238,27 +190,13 @@ func nearHeader(key string) string {
 	if distance(&f, &foldedReplay, 2) <= 2 {
 		return HeaderReplay
 	}
-	if f.n > maxLetters {
-		return ""
-	}
-	var text [maxLetters]byte
-	for i := range f.n {
-		if f.letters[i] > unicode.MaxASCII {
-			return ""
-		}
-		text[i] = byte(f.letters[i])
-	}
-	for _, prefix := range []string{"ce", "cloudevents", "cloudevent"} {
-		switch attribute, ok := bytes.CutPrefix(text[:f.n], []byte(prefix)); {
-		case !ok:
-		case string(attribute) == "id":
-			return HeaderID
-		case string(attribute) == "type":
-			return HeaderType
-		}
-	}
-	if string(text[:f.n]) == "contenttype" {
-		return HeaderContentType
+	switch string(f.letters[:min(f.n, maxLetters)]) {
+	case "ceid", "cloudeventid", "cloudeventsid":
+		return headerID
+	case "cetype", "cloudeventtype", "cloudeventstype":
+		return headerType
+	case "contenttype":
+		return headerContentType
 	}
 	return ""
 }

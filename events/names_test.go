@@ -94,7 +94,7 @@ func TestEveryMisspeltFieldIsRefusedByName(t *testing.T) {
 		for range 200 {
 			once := slip(random, name)
 			written = append(written, once)
-			if requestWords.most[i] == 2 {
+			if requestWords.limits[i] == 2 {
 				written = append(written, slip(random, once))
 			}
 			written = append(written, slip(random, casings(name)[random.IntN(4)]))
@@ -141,14 +141,14 @@ func TestOrdinaryWordsStayAllowed(t *testing.T) {
 
 func TestNearHeaders(t *testing.T) {
 	for want, keys := range map[string][]string{
-		HeaderID: {"CE_ID", "ce-id", "Ce-Id", "ceId", "ce_ID", "CE ID", "ce.id", "cloudEvents:id", "cloudEvents_id", "cloudevents-id", "CloudEvent_ID"},
-		HeaderType: {
+		headerID: {"CE_ID", "ce-id", "Ce-Id", "ceId", "ce_ID", "CE ID", "ce.id", "cloudEvents:id", "cloudEvents_id", "cloudevents-id", "CloudEvent_ID"},
+		headerType: {
 			"CE_TYPE", "ce-type", "Ce_Type", "ceType", "cloudEvents:type", "cloudEvents_type", "cloudevent.type",
 		},
 		HeaderReplay: {
 			"Closeorder-Replay", "CLOSEORDER_REPLAY", "closeorder_replay", "closeorderReplay", "closeorder-replays", "closeorder-reply", "closeroder-replay",
 		},
-		HeaderContentType: {"Content-Type", "content_type", "contentType", "CONTENT-TYPE"},
+		headerContentType: {"Content-Type", "content_type", "contentType", "CONTENT-TYPE"},
 		"": {
 			"", "c", "ce", "id", "type", "ce_", "ce_ids", "ce_typ", "ce_types", "ce_idx", "ce_time", "ce-time", "ce_source", "CE_SUBJECT", "ce_specversion",
 			"ce_partitionkey", "cid", "client_id", "correlation_id", "content-encoding", "closeorder-retry-attempt", "closeorder-due-at", "closeorder-held",

@@ -35,13 +35,6 @@ type stray struct {
 // maxStrays bounds what is kept of an object full of them.
 const maxStrays = 16
 
-// readObject reads the JSON object doc. Beside an error stands what could be
-// read before the trouble.
-func readObject(doc []byte, words *vocabulary) (object, error) {
-	err := checkText(doc)
-	return scanObject(doc, words, err == nil), err
-}
-
 // scanObject reads as far as doc is whole; valid says that all of it is.
 func scanObject(doc []byte, words *vocabulary, valid bool) object {
 	o := object{words: words}
@@ -70,7 +63,7 @@ func (o *object) take(quoted, raw []byte) {
 		if kindOf(raw) != "null" {
 			o.raw[i] = raw
 		}
-	case len(o.strays) < maxStrays && !isNothing(raw) && o.words.isNear(name):
+	case len(o.strays) < maxStrays && !isNothing(raw) && o.words.nearest(string(name), func(int) bool { return true }) >= 0:
 		o.strays = append(o.strays, stray{string(name), raw})
 	}
 }
@@ -83,18 +76,7 @@ func isNothing(raw []byte) bool {
 
 // has reports whether the object has the member, null or not.
 func (o *object) has(name string) bool {
-	i := o.words.index([]byte(name))
-	return o.seen[i] > 0
-}
-
-// hasAny reports whether the object has one of the members.
-func (o *object) hasAny(names []string) bool {
-	for _, name := range names {
-		if o.has(name) {
-			return true
-		}
-	}
-	return false
+	return o.seen[o.words.index([]byte(name))] > 0
 }
 
 // isAbsent reports whether member i says nothing, so that another name may
@@ -130,15 +112,12 @@ func (o *object) misspelt(p *problems, also func(name string, raw []byte) string
 		if len(found) == 0 {
 			continue
 		}
-		written := make([]string, 0, len(found))
-		for _, s := range found {
+		var written []string
+		for _, s := range found[:min(len(found), 2)] {
 			written = append(written, s.name)
 		}
-		if len(written) > 2 {
-			written = written[:2]
-		}
 		text := notKnown(name, written...)
-		if i := o.words.index([]byte(name)); o.words.required[i] {
+		if o.words.index([]byte(name)) < o.words.required {
 			text = problemRequired + "; " + text
 		}
 		if len(found) == 1 {
@@ -164,17 +143,12 @@ func (o *object) get(name, kind string, p *problems) []byte {
 // any returns the value of a member of whatever kind, nil where it is absent,
 // null or occurs twice, which is a problem.
 func (o *object) any(name string, p *problems) []byte {
-	for i, known := range o.words.names {
-		switch {
-		case known != name:
-		case o.seen[i] > 1:
-			p.add(name, "occurs more than once")
-			return nil
-		default:
-			return o.raw[i]
-		}
+	i := o.words.index([]byte(name))
+	if o.seen[i] > 1 {
+		p.add(name, "occurs more than once")
+		return nil
 	}
-	return nil
+	return o.raw[i]
 }
 
 func article(kind string) string {

@@ -17,17 +17,25 @@ const (
 	Failed Result = "failed"
 )
 
-// Codes of our own in [Outcome.Code]. All other codes are the gateway's, as
-// the gateway spelt them.
+// Codes of our own in [Outcome.Code], all of them Failed. All other codes are
+// the gateway's, as the gateway spelt them. This is the one list of them.
 const (
-	CodeInvalidRequest   = "INVALID_REQUEST"
-	CodeUnknownMerchant  = "UNKNOWN_MERCHANT"
-	CodeExpired          = "EXPIRED"
+	// CodeInvalidRequest: no call was made, Message names every bad field; or
+	// the gateway says so, then Gateway.ErrCode is there.
+	CodeInvalidRequest = "INVALID_REQUEST"
+	// CodeUnknownMerchant: the worker does not know the mch_id; no call was made.
+	CodeUnknownMerchant = "UNKNOWN_MERCHANT"
+	// CodeExpired: expires_at passed first; nothing is closed after it.
+	CodeExpired = "EXPIRED"
+	// CodeRetriesExhausted: no final answer after all retries. The close may
+	// have happened.
 	CodeRetriesExhausted = "RETRIES_EXHAUSTED"
-	CodeRecordTooLarge   = "RECORD_TOO_LARGE"
+	// CodeRecordTooLarge: the request had to wait, and the retry topic does not
+	// take a record of its size.
+	CodeRecordTooLarge = "RECORD_TOO_LARGE"
 )
 
-// Values of [Outcome.ConfirmedBy].
+// Values of [Outcome.ConfirmedBy]: the call whose signed reply proves it.
 const (
 	ConfirmedByCloseOrder = "closeorder"
 	ConfirmedByOrderQuery = "orderquery"

@@ -257,12 +257,12 @@ func TestDecodeOutcomeRefuses(t *testing.T) {
 		kind   string
 		want   string
 	}{
-		"an outcome that is not its event type":  {header(HeaderType, TypePaid), "invalid", `ce_type: is "closeorder.paid", want closeorder.closed`},
-		"a request":                              {header(HeaderType, TypeRequested), "invalid", `ce_type: is "closeorder.requested", want closeorder.closed`},
-		"no event id, so that repeats go unseen": {header(HeaderID, ""), "invalid", "ce_id: is required"},
-		"another version of CloudEvents":         {header(HeaderSpecVersion, "2.0"), "invalid", `ce_specversion: is "2.0", want 1.x`},
+		"an outcome that is not its event type":  {header(headerType, typePaid), "invalid", `ce_type: is "closeorder.paid", want closeorder.closed`},
+		"a request":                              {header(headerType, typeRequested), "invalid", `ce_type: is "closeorder.requested", want closeorder.closed`},
+		"no event id, so that repeats go unseen": {header(headerID, ""), "invalid", "ce_id: is required"},
+		"another version of CloudEvents":         {header(headerSpecVersion, "2.0"), "invalid", `ce_specversion: is "2.0", want 1.x`},
 		"safe to reissue though failed": {func(m *Message) {
-			header(HeaderType, TypeFailed)(m)
+			header(headerType, typeFailed)(m)
 			text(`"closed"`, `"failed"`)(m)
 			text(`"safe_to_reissue":false`, `"safe_to_reissue":true`)(m)
 		}, "invalid", "safe_to_reissue: is true, but only a closed order can be"},
@@ -308,10 +308,10 @@ func TestDecodeOutcomeReadsStructuredModeToo(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	id, _ := m.Header(HeaderID)
+	id, _ := m.Header(headerID)
 	structured := Message{
 		Value:   []byte(`{"specversion":"1.0","id":"` + string(id) + `","type":"closeorder.closed","data":` + string(m.Value) + `}`),
-		Headers: []Header{{HeaderContentType, []byte("application/cloudevents+json")}},
+		Headers: []Header{{headerContentType, []byte("application/cloudevents+json")}},
 	}
 	o, err := DecodeOutcome(structured)
 	if err != nil || o.ID != string(id) || o.Result != Closed || o.Source != source {
@@ -364,7 +364,7 @@ func TestTheIDDoesNotDependOnTheAnswer(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		id, _ := m.Header(HeaderID)
+		id, _ := m.Header(headerID)
 		ids[string(id)] = true
 	}
 	if len(ids) != 1 || !ids[answered(Closed, nil).ID] {

@@ -7,10 +7,10 @@ import (
 	"time"
 )
 
-// OutcomeSource is the ce_source of every outcome. It names the program and
+// outcomeSource is the ce_source of every outcome. It names the program and
 // not the instance, so that a repeat by another instance is the same event to
 // a reader that goes by both (CloudEvents 1.0.2, attributes id and source).
-const OutcomeSource = "/closeorder"
+const outcomeSource = "/closeorder"
 
 // NewOutcome returns the beginning of the answer to r: who asked for what,
 // and its id. Result, Code, CompletedAt and the rest are the caller's. key is
@@ -30,15 +30,15 @@ func NewOutcome(r Request, key []byte, source Source) Outcome {
 	return o
 }
 
-// Type returns the event type of the outcome, "" for a Result that is none.
-func (o Outcome) Type() string {
+// eventType returns the event type of the outcome, "" for a Result that is none.
+func (o Outcome) eventType() string {
 	switch o.Result {
 	case Closed:
-		return TypeClosed
+		return typeClosed
 	case Paid:
-		return TypePaid
+		return typePaid
 	case Failed:
-		return TypeFailed
+		return typeFailed
 	}
 	return ""
 }
@@ -70,7 +70,7 @@ func EncodeOutcome(o Outcome) (Message, error) {
 	if len(key) == 0 && o.OutTradeNo != "" {
 		key = []byte(o.OutTradeNo)
 	}
-	headers := eventHeaders(o.Type(), id, OutcomeSource, o.OutTradeNo, o.CompletedAt, o.TraceParent)
+	headers := eventHeaders(o.eventType(), id, outcomeSource, o.OutTradeNo, o.CompletedAt, o.TraceParent)
 	metadata := o.Metadata
 	o.Metadata = nil
 	o.RequestedAt, o.CompletedAt = o.RequestedAt.UTC(), o.CompletedAt.UTC()
@@ -86,7 +86,7 @@ func EncodeOutcome(o Outcome) (Message, error) {
 
 // check adds what contradicts itself in o.
 func (o Outcome) check(p *problems) {
-	if o.Type() == "" && !p.has("outcome") {
+	if o.eventType() == "" && !p.has("outcome") {
 		p.add("outcome", "is %s, want closed, paid or failed", quote(string(o.Result)))
 	}
 	if o.SafeToReissue && o.Result != Closed {
@@ -112,17 +112,10 @@ func (o Outcome) check(p *problems) {
 }
 
 var (
-	outcomeWords = newVocabulary([]string{
-		"outcome", "out_trade_no", "mch_id", "appid", "sub_mch_id", "sub_appid", "record_key", "request_id",
-		"replacement_out_trade_no", "metadata", "code", "message", "safe_to_reissue", "confirmed_by",
-		"gateway", "attempts", "replay", "requested_at", "completed_at", "source",
-	}, 0, exact)
+	outcomeWords = newVocabulary(namesOf[Outcome](), 0, exact)
 	outcomeShape = shape{words: outcomeWords, own: []string{"outcome"}}
-	gatewayWords = newVocabulary([]string{
-		"host", "return_code", "return_msg", "result_code", "err_code", "err_code_des",
-		"trade_state", "transaction_id", "total_fee", "time_end",
-	}, 0, exact)
-	sourceWords = newVocabulary([]string{"topic", "partition", "offset"}, 0, exact)
+	gatewayWords = newVocabulary(namesOf[Gateway](), 0, exact)
+	sourceWords  = newVocabulary(namesOf[Source](), 0, exact)
 )
 
 // DecodeOutcome reads an outcome, in binary or structured mode; layers round it
@@ -176,7 +169,7 @@ func DecodeOutcome(m Message) (Outcome, error) {
 	if o.ID == "" && !p.has(d.field("id")) {
 		p.add(d.field("id"), problemRequired)
 	}
-	if want := o.Type(); want != "" {
+	if want := o.eventType(); want != "" {
 		d.checkType(want, &p)
 	}
 	o.check(&p)
@@ -184,7 +177,7 @@ func DecodeOutcome(m Message) (Outcome, error) {
 }
 
 func readGateway(raw []byte, p *problems) *Gateway {
-	doc, _ := readObject(raw, gatewayWords)
+	doc := scanObject(raw, gatewayWords, true)
 	var in problems
 	g := &Gateway{
 		Host:          doc.text("host", &in),
@@ -203,7 +196,7 @@ func readGateway(raw []byte, p *problems) *Gateway {
 }
 
 func readSource(raw []byte, p *problems) Source {
-	doc, _ := readObject(raw, sourceWords)
+	doc := scanObject(raw, sourceWords, true)
 	var in problems
 	s := Source{
 		Topic:     doc.text("topic", &in),

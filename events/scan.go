@@ -36,8 +36,8 @@ func checkJSON(doc []byte) error {
 	case bytes.HasPrefix(doc, byteOrderMark):
 		return errors.New("starts with more than one byte order mark, want JSON")
 	}
-	if at := firstInvalidUTF8(doc); at >= 0 {
-		return fmt.Errorf("is not UTF-8 (byte %d)", at+1)
+	if !utf8.Valid(doc) {
+		return fmt.Errorf("is not UTF-8 (byte %d)", firstInvalidUTF8(doc)+1)
 	}
 	if !json.Valid(doc) {
 		var any json.RawMessage
@@ -109,15 +109,10 @@ func eachElement(doc []byte, f func(raw []byte)) {
 }
 
 func firstInvalidUTF8(b []byte) int {
-	if utf8.Valid(b) {
-		return -1
-	}
-	for i := 0; i < len(b); {
-		r, n := utf8.DecodeRune(b[i:])
-		if r == utf8.RuneError && n == 1 {
+	for i, r := range string(b) {
+		if r == utf8.RuneError && !bytes.HasPrefix(b[i:], []byte("\ufffd")) {
 			return i
 		}
-		i += n
 	}
 	return -1
 }
@@ -177,13 +172,7 @@ func skipValue(doc []byte, at int) int {
 	return -1
 }
 
-func isStructural(c byte) bool {
-	switch c {
-	case ' ', '\t', '\r', '\n', ',', ':', '{', '}', '[', ']', '"':
-		return true
-	}
-	return false
-}
+func isStructural(c byte) bool { return bytes.IndexByte([]byte(" \t\r\n,:{}[]\""), c) >= 0 }
 
 // kindOf names the JSON type of a value by its first byte.
 func kindOf(raw []byte) string {

@@ -170,7 +170,7 @@ func TestTimesThatCostNothing(t *testing.T) {
 				t.Errorf("%q: got %v, want %v", c.text, got, c.want)
 			}
 			value := []byte(`{"mch_id":"1900000109","out_trade_no":"T2"}`)
-			r, err := DecodeRequest(Message{Value: value, Headers: []Header{{HeaderTime, []byte(c.text)}}})
+			r, err := DecodeRequest(Message{Value: value, Headers: []Header{{headerTime, []byte(c.text)}}})
 			if err != nil || !r.RequestedAt.Equal(c.want) {
 				t.Errorf("ce_time %q: %v, %v", c.text, r.RequestedAt, err)
 			}

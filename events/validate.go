@@ -2,6 +2,7 @@ package events
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -37,16 +38,11 @@ type ValidationError struct {
 }
 
 func (e *ValidationError) Error() string {
-	var b strings.Builder
-	for i, f := range e.Fields {
-		if i > 0 {
-			b.WriteString("; ")
-		}
-		b.WriteString(f.Field)
-		b.WriteString(": ")
-		b.WriteString(f.Problem)
+	var all []string
+	for _, f := range e.Fields {
+		all = append(all, f.Field+": "+f.Problem)
 	}
-	return b.String()
+	return strings.Join(all, "; ")
 }
 
 const problemRequired = "is required"
@@ -59,12 +55,7 @@ func (p *problems) add(field, format string, args ...any) {
 }
 
 func (p problems) has(field string) bool {
-	for _, f := range p {
-		if f.Field == field {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(p, func(f FieldError) bool { return f.Field == field })
 }
 
 // sort puts the problems of fields in the order of the fields, after those of
@@ -82,41 +73,26 @@ func (p problems) err() error {
 	return &ValidationError{p}
 }
 
-// Validate checks r as [DecodeRequest] does. The error is a *[ValidationError]
-// that names every bad field.
-func (r Request) Validate() error {
-	var p problems
-	r.check(&p)
-	p.sort()
-	return p.err()
-}
-
 // check adds what is wrong with r. A field that has a problem already is left
 // alone: one thing wrong with a field is enough to say.
 func (r Request) check(p *problems) {
-	checkOutTradeNo("out_trade_no", r.OutTradeNo, true, p)
-	checkMchID("mch_id", r.MchID, true, p)
-	checkAppID("appid", r.AppID, p)
-	checkMchID("sub_mch_id", r.SubMchID, false, p)
-	checkAppID("sub_appid", r.SubAppID, p)
+	p.check("out_trade_no", r.OutTradeNo, true, checkOutTradeNo)
+	p.check("mch_id", r.MchID, true, CheckMchID)
+	p.check("appid", r.AppID, false, checkAppID)
+	p.check("sub_mch_id", r.SubMchID, false, CheckMchID)
+	p.check("sub_appid", r.SubAppID, false, checkAppID)
 	if r.SubAppID != "" && r.SubMchID == "" && !p.has("sub_mch_id") && !p.has("sub_appid") {
 		p.add("sub_appid", "needs sub_mch_id beside it")
 	}
-	checkRequestID("request_id", r.RequestID, p)
-	switch {
-	case p.has("reason"):
-	case len(r.Reason) > MaxReason:
-		p.add("reason", "has %d bytes, at most %d are allowed", len(r.Reason), MaxReason)
-	case !utf8.ValidString(r.Reason):
-		p.add("reason", "is not UTF-8")
-	}
+	p.check("request_id", r.RequestID, false, checkRequestID)
+	p.check("reason", r.Reason, false, checkReason)
 	if !r.NotBefore.IsZero() && !r.ExpiresAt.IsZero() && !r.ExpiresAt.After(r.NotBefore) && !p.has("expires_at") {
 		p.add("expires_at", "is %s, must be after not_before %s", formatTime(r.ExpiresAt), formatTime(r.NotBefore))
 	}
 	checkYears("order_created_at", r.OrderCreatedAt, p)
 	checkYears("not_before", r.NotBefore, p)
 	checkYears("expires_at", r.ExpiresAt, p)
-	checkOutTradeNo("replacement_out_trade_no", r.ReplacementOutTradeNo, false, p)
+	p.check("replacement_out_trade_no", r.ReplacementOutTradeNo, false, checkOutTradeNo)
 	if r.ReplacementOutTradeNo != "" && r.ReplacementOutTradeNo == r.OutTradeNo && !p.has("replacement_out_trade_no") {
 		p.add("replacement_out_trade_no", "is the same as out_trade_no")
 	}
@@ -126,21 +102,36 @@ func (r Request) check(p *problems) {
 	}
 }
 
-func checkOutTradeNo(field, s string, required bool, p *problems) {
-	p.check(field, s, required, func() error { return checkNamed(s, MaxOutTradeNo, "_-|*@") })
+func checkOutTradeNo(s string) error { return checkNamed(s, MaxOutTradeNo, "_-|*@") }
+
+func checkAppID(s string) error { return checkNamed(s, MaxAccountID, "_-") }
+
+func checkReason(s string) error {
+	err := checkLength(s, MaxReason)
+	if err == nil && !utf8.ValidString(s) {
+		err = errors.New("is not UTF-8")
+	}
+	return err
 }
 
-func checkMchID(field, s string, required bool, p *problems) {
-	p.check(field, s, required, func() error { return CheckMchID(s) })
+func checkRequestID(s string) error {
+	err := checkLength(s, MaxRequestID)
+	if err == nil && !isPrintable(s) {
+		err = errors.New("has characters that cannot be printed: " + quote(s))
+	}
+	return err
 }
 
-func checkAppID(field, s string, p *problems) {
-	p.check(field, s, false, func() error { return checkNamed(s, MaxAccountID, "_-") })
+func checkLength(s string, max int) error {
+	if len(s) > max {
+		return fmt.Errorf("has %d bytes, at most %d are allowed", len(s), max)
+	}
+	return nil
 }
 
 // check adds what a rule says about a field that is there, and that a required
 // one is not. A field that has a problem already is left alone.
-func (p *problems) check(field, s string, required bool, rule func() error) {
+func (p *problems) check(field, s string, required bool, rule func(string) error) {
 	switch {
 	case p.has(field):
 	case s == "":
@@ -148,19 +139,9 @@ func (p *problems) check(field, s string, required bool, rule func() error) {
 			p.add(field, problemRequired)
 		}
 	default:
-		if err := rule(); err != nil {
+		if err := rule(s); err != nil {
 			p.add(field, "%v", err)
 		}
-	}
-}
-
-func checkRequestID(field, s string, p *problems) {
-	switch {
-	case p.has(field):
-	case len(s) > MaxRequestID:
-		p.add(field, "has %d bytes, at most %d are allowed", len(s), MaxRequestID)
-	case !isPrintable(s):
-		p.add(field, "has characters that cannot be printed: %s", quote(s))
 	}
 }
 
@@ -182,12 +163,7 @@ func isJSONObject(raw []byte) bool {
 // isPrintable reports whether s is UTF-8 made of characters that can be
 // printed, the space included.
 func isPrintable(s string) bool {
-	for _, r := range s {
-		if r == utf8.RuneError || !unicode.IsPrint(r) {
-			return false
-		}
-	}
-	return true
+	return strings.IndexFunc(s, func(r rune) bool { return r == utf8.RuneError || !unicode.IsPrint(r) }) < 0
 }
 
 // quote returns the beginning of s, escaped, for an error text.
@@ -197,9 +173,17 @@ func quoteTo(s string, most int) string {
 	if len(s) <= most {
 		return strconv.Quote(s)
 	}
-	cut := most
-	for cut > most-utf8.UTFMax && !utf8.RuneStart(s[cut]) {
-		cut--
+	return strconv.Quote(cut(s, most)) + "..."
+}
+
+// cut shortens s to max bytes, between two characters.
+func cut(s string, max int) string {
+	if len(s) <= max {
+		return s
 	}
-	return strconv.Quote(s[:cut]) + "..."
+	end := max
+	for end > max-utf8.UTFMax && !utf8.RuneStart(s[end]) {
+		end--
+	}
+	return s[:end]
 }

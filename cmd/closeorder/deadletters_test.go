@@ -20,6 +20,7 @@ import (
 	"github.com/closeorder/closeorder/internal/gatewaysim"
 	"github.com/closeorder/closeorder/internal/golden"
 	"github.com/closeorder/closeorder/internal/kafka"
+	"github.com/closeorder/closeorder/internal/records"
 )
 
 // TestTheLifeOfADeadLetter is the whole story: requests of a merchant that
@@ -256,7 +257,7 @@ func TestShowTellsWhatIsNotThere(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.close()
-	omitted := events.EncodeDeadLetter(events.DeadLetter{
+	omitted := records.EncodeDeadLetter(records.DeadLetter{
 		Original: events.Message{Key: []byte("K\x1b"), Headers: []events.Header{{Key: "h", Value: []byte{0xff}}, {Key: "null"}}}, ErrorCode: "X", ErrorMessage: "why\x1b[2J",
 		ValueOmitted: events.CodeRecordTooLarge, Source: events.Source{Topic: cfg.Topics.Requests, Partition: 3, Offset: 9},
 	})
@@ -379,7 +380,7 @@ func TestARecordThatTheTopicNeverTakesIsNamedAndTheOthersAreSent(t *testing.T) {
 	defer c.close()
 	var letters []events.Message
 	for i, text := range []string{noise(3000), "x", "x", "x"} {
-		letters = append(letters, events.EncodeDeadLetter(events.DeadLetter{
+		letters = append(letters, records.EncodeDeadLetter(records.DeadLetter{
 			Original:  events.Message{Value: fmt.Appendf(nil, `{"mch_id":"1","out_trade_no":"T%d","x":%q}`, i, text)},
 			ErrorCode: "X", FailedAt: time.Now(), Source: events.Source{Topic: cfg.Topics.Requests, Offset: int64(i)},
 		}))

@@ -10,6 +10,7 @@ import (
 	"github.com/closeorder/closeorder/internal/broker"
 	"github.com/closeorder/closeorder/internal/config"
 	"github.com/closeorder/closeorder/internal/kafka"
+	"github.com/closeorder/closeorder/internal/records"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
@@ -36,7 +37,7 @@ func TestTheBalanceFindsWhatIsWrong(t *testing.T) {
 	// older is a record that no run of this test has written.
 	const older = 3
 	dead := func(i int) events.Message {
-		return events.EncodeDeadLetter(events.DeadLetter{Original: events.Message{Value: []byte("x")}, ErrorCode: "CODE", FailedAt: now, Source: place(i)})
+		return records.EncodeDeadLetter(records.DeadLetter{Original: events.Message{Value: []byte("x")}, ErrorCode: "CODE", FailedAt: now, Source: place(i)})
 	}
 	three := func(of ...events.Message) []events.Message {
 		return append([]events.Message{answer(0, events.Closed, ""), answer(1, events.Paid, "")}, of...)

@@ -12,6 +12,7 @@ import (
 	"github.com/closeorder/closeorder/internal/audit"
 	"github.com/closeorder/closeorder/internal/config"
 	"github.com/closeorder/closeorder/internal/kafka"
+	"github.com/closeorder/closeorder/internal/records"
 )
 
 // show is the part of dev that sends requests and looks at outcomes. It sees
@@ -159,7 +160,7 @@ func (s *show) view(ctx context.Context, to kafka.Offsets) error {
 // are what counts, so that a failure ends nothing.
 func (s *show) viewRetries(ctx context.Context, topic string) {
 	err := s.reader.Read(ctx, topic, s.began[topic], nil, func(r kafka.Record) error {
-		if retry, err := events.DecodeRetry(r.Message); err == nil {
+		if retry, err := records.DecodeRetry(r.Message); err == nil {
 			s.printer.printLater(retry, r.Time)
 		}
 		return nil

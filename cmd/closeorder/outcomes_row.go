@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/closeorder/closeorder/events"
+	"github.com/closeorder/closeorder/internal/records"
 )
 
 // outcomePrinter prints outcomes as they come: rows of a table, or JSON lines.
@@ -63,7 +64,7 @@ func (p *outcomePrinter) print(o events.Outcome) error {
 
 // printLater prints a request that was put off: no outcome, but what becomes
 // of it. It has no JSON.
-func (p *outcomePrinter) printLater(r events.RetryRecord, at time.Time) {
+func (p *outcomePrinter) printLater(r records.Retry, at time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.json {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/closeorder/closeorder/events"
 	"github.com/closeorder/closeorder/internal/kafka"
+	"github.com/closeorder/closeorder/internal/records"
 )
 
 // Options says how an audit reports.
@@ -141,7 +142,7 @@ func (a *auditor) lookFurtherBack(ctx context.Context) error {
 		}
 	}
 	if err := further(t.DeadLetters, func(rec kafka.Record) {
-		d, err := events.DecodeDeadLetter(rec.Message)
+		d, err := records.DecodeDeadLetter(rec.Message)
 		if e := a.requestAt(d.Source); err == nil && e != nil && e.is(suspect) {
 			a.deadLetter(rec)
 		}

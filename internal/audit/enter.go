@@ -5,6 +5,7 @@ import (
 
 	"github.com/closeorder/closeorder/events"
 	"github.com/closeorder/closeorder/internal/kafka"
+	"github.com/closeorder/closeorder/internal/records"
 )
 
 // request enters a request.
@@ -113,7 +114,7 @@ func (e *entry) result() events.Result {
 
 // retry enters that a request waits, or has waited.
 func (a *auditor) retry(rec kafka.Record) {
-	r, err := events.DecodeRetry(rec.Message)
+	r, err := records.DecodeRetry(rec.Message)
 	if err != nil {
 		a.unreadable(rec, err)
 		return
@@ -130,7 +131,7 @@ func (a *auditor) retry(rec kafka.Record) {
 
 // deadLetter enters that a request was set aside.
 func (a *auditor) deadLetter(rec kafka.Record) {
-	d, err := events.DecodeDeadLetter(rec.Message)
+	d, err := records.DecodeDeadLetter(rec.Message)
 	if err != nil {
 		a.unreadable(rec, err)
 		return

@@ -16,6 +16,7 @@ import (
 	"github.com/closeorder/closeorder/internal/audit"
 	"github.com/closeorder/closeorder/internal/broker"
 	"github.com/closeorder/closeorder/internal/kafka"
+	"github.com/closeorder/closeorder/internal/records"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
@@ -158,7 +159,7 @@ func numbered(n int) func(*events.Outcome) {
 func unsafe(o *events.Outcome) { o.SafeToReissue = false }
 
 func retryOf(m events.Message, at events.Source, now time.Time) events.Message {
-	return events.EncodeRetry(events.RetryRecord{Original: m, DueAt: now, RetryAttempt: 1, Code: "SYSTEMERROR", Source: at, SourceTimestamp: now})
+	return records.EncodeRetry(records.Retry{Original: m, DueAt: now, RetryAttempt: 1, Code: "SYSTEMERROR", Source: at, SourceTimestamp: now})
 }
 
 func (p *planted) waits(topic string, at events.Source, order string) events.Source {
@@ -168,7 +169,7 @@ func (p *planted) waits(topic string, at events.Source, order string) events.Sou
 
 func (p *planted) dies(at events.Source, order string) {
 	p.t.Helper()
-	p.write("dead", 0, events.EncodeDeadLetter(events.DeadLetter{
+	p.write("dead", 0, records.EncodeDeadLetter(records.DeadLetter{
 		Original: message(order, 0), ErrorCode: "PARAM_ERROR", ErrorMessage: "no", FailedAt: p.now, Source: at, SourceTimestamp: p.now,
 	}))
 }

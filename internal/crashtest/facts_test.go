@@ -12,6 +12,7 @@ import (
 	"github.com/closeorder/closeorder/consumer"
 	"github.com/closeorder/closeorder/events"
 	"github.com/closeorder/closeorder/internal/gatewaysim"
+	"github.com/closeorder/closeorder/internal/records"
 	"github.com/closeorder/closeorder/internal/world"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -159,7 +160,7 @@ func (s *stage) deadLetterOf(source events.Source) events.Message {
 	s.t.Helper()
 	s.eventually("a look", func(ctx context.Context) (bool, error) { return true, s.look(ctx) })
 	for _, r := range s.observer.Records(deadLetters) {
-		if d, err := events.DecodeDeadLetter(r.Message); err == nil && d.Source == source {
+		if d, err := records.DecodeDeadLetter(r.Message); err == nil && d.Source == source {
 			return r.Message
 		}
 	}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/closeorder/closeorder/events"
 	"github.com/closeorder/closeorder/internal/kafka"
+	"github.com/closeorder/closeorder/internal/records"
 )
 
 // Topics names the topics.
@@ -27,7 +28,7 @@ type Letter struct {
 	At events.Source
 	// Written is its own timestamp.
 	Written time.Time
-	events.DeadLetter
+	records.DeadLetter
 	// Request is what the original asks for, as far as it can be read.
 	Request events.Request
 	// Err says why the record is no dead letter; it is never replayed.
@@ -37,7 +38,7 @@ type Letter struct {
 // read makes a letter of a record.
 func read(rec kafka.Record) Letter {
 	l := Letter{At: rec.Source(), Written: rec.Time}
-	l.DeadLetter, l.Err = events.DecodeDeadLetter(rec.Message)
+	l.DeadLetter, l.Err = records.DecodeDeadLetter(rec.Message)
 	l.identify()
 	return l
 }

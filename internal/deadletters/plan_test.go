@@ -8,6 +8,7 @@ import (
 
 	"github.com/closeorder/closeorder/events"
 	"github.com/closeorder/closeorder/internal/deadletters"
+	"github.com/closeorder/closeorder/internal/records"
 )
 
 // garbage names no request.
@@ -156,13 +157,13 @@ func TestAFailureOfLongAgoStopsNothing(t *testing.T) {
 	p := plant(t)
 	p.dead("A")
 	m := message("B", 0)
-	p.dies(m, p.write("requests", 0, m), "X", func(d *events.DeadLetter) { d.FailedAt = time.Date(1960, 1, 1, 0, 0, 0, 0, time.UTC) })
+	p.dies(m, p.write("requests", 0, m), "X", func(d *records.DeadLetter) { d.FailedAt = time.Date(1960, 1, 1, 0, 0, 0, 0, time.UTC) })
 	if got := steps(p.plan()); got != "B: replay 1\nA: replay 1\n" {
 		t.Errorf("got\n%s", got)
 	}
 }
 
-func omitted(d *events.DeadLetter) { d.ValueOmitted = events.CodeRecordTooLarge }
+func omitted(d *records.DeadLetter) { d.ValueOmitted = events.CodeRecordTooLarge }
 
 func TestAValueThatWasLeftOutIsReadWhereTheRequestStands(t *testing.T) {
 	gone := "original_gone: the dead letter has no value, and the original "
@@ -186,7 +187,7 @@ func TestAValueThatWasLeftOutIsReadWhereTheRequestStands(t *testing.T) {
 		}, "-: " + gone + "has another key at requests, partition 0, offset 0\n"},
 		{"a record of the same key and another time stands there", func(p *planted) {
 			p.dies(message("A", 0), p.write("requests", 0, message("A", 0)), "PARAM_ERROR", omitted,
-				func(d *events.DeadLetter) { d.SourceTimestamp = noon.Add(-time.Hour) })
+				func(d *records.DeadLetter) { d.SourceTimestamp = noon.Add(-time.Hour) })
 		}, "-: " + gone + "has another timestamp at requests, partition 0, offset 0\n"},
 		{"a record with other headers stands there", func(p *planted) {
 			p.dies(message("A", 1), p.write("requests", 0, message("A", 2)), "PARAM_ERROR", omitted)
@@ -194,15 +195,15 @@ func TestAValueThatWasLeftOutIsReadWhereTheRequestStands(t *testing.T) {
 		{"the headers were left out too, and are those of the record", func(p *planted) {
 			m := message("A", 0)
 			m.Headers = []events.Header{{Key: "h", Value: []byte("large")}}
-			p.dies(m, p.write("requests", 0, m), "PARAM_ERROR", func(d *events.DeadLetter) {
+			p.dies(m, p.write("requests", 0, m), "PARAM_ERROR", func(d *records.DeadLetter) {
 				d.Original.Headers = nil
-				d.ValueOmitted = events.OmittedHeaders
+				d.ValueOmitted = records.OmittedHeaders
 			})
 		}, "A: replay 1\n"},
 		{"the key was left out as well", func(p *planted) {
 			m := message("A", 0)
-			p.dies(m, p.write("requests", 0, m), "PARAM_ERROR", func(d *events.DeadLetter) {
-				d.Original.Key, d.Original.Headers, d.ValueOmitted = nil, nil, events.OmittedKey
+			p.dies(m, p.write("requests", 0, m), "PARAM_ERROR", func(d *records.DeadLetter) {
+				d.Original.Key, d.Original.Headers, d.ValueOmitted = nil, nil, records.OmittedKey
 			})
 		}, "A: replay 1\n"},
 		{"the topic is gone", func(p *planted) {

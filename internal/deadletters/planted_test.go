@@ -13,6 +13,7 @@ import (
 	"github.com/closeorder/closeorder/internal/broker"
 	"github.com/closeorder/closeorder/internal/deadletters"
 	"github.com/closeorder/closeorder/internal/kafka"
+	"github.com/closeorder/closeorder/internal/records"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
@@ -101,17 +102,17 @@ func withReplay(m events.Message, n int) events.Message {
 	return m
 }
 
-func (p *planted) dies(m events.Message, at events.Source, code string, change ...func(*events.DeadLetter)) events.Source {
+func (p *planted) dies(m events.Message, at events.Source, code string, change ...func(*records.DeadLetter)) events.Source {
 	p.t.Helper()
 	req, _ := events.DecodeRequest(m)
-	d := events.DeadLetter{
+	d := records.DeadLetter{
 		Original: m, ErrorCode: code, ErrorMessage: "no merchant is configured", FailedAt: p.now, Replay: req.Replay,
 		Source: at, SourceTimestamp: p.now.Add(-time.Minute),
 	}
 	for _, c := range change {
 		c(&d)
 	}
-	return p.write("dead", 0, events.EncodeDeadLetter(d))
+	return p.write("dead", 0, records.EncodeDeadLetter(d))
 }
 
 // dead asks for an order, and it dies.

@@ -15,6 +15,7 @@ import (
 	"github.com/closeorder/closeorder/events"
 	"github.com/closeorder/closeorder/internal/broker"
 	"github.com/closeorder/closeorder/internal/deadletters"
+	"github.com/closeorder/closeorder/internal/records"
 	"github.com/closeorder/closeorder/internal/world"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
@@ -32,7 +33,7 @@ func TestAReplayIsTheOriginalByteForByte(t *testing.T) {
 		// A request that was replayed twice, with a header that it must lose.
 		withReplay(events.Message{Key: []byte("C"), Value: []byte(`{"mch_id":"1","out_trade_no":"C"}`)}, 2),
 		// Somebody sent a dead letter to the requests topic.
-		events.EncodeDeadLetter(events.DeadLetter{Original: message("D", 0), ErrorCode: "X", FailedAt: noon, Source: events.Source{Topic: "t"}}),
+		records.EncodeDeadLetter(records.DeadLetter{Original: message("D", 0), ErrorCode: "X", FailedAt: noon, Source: events.Source{Topic: "t"}}),
 	}
 	var at []events.Source
 	for i, m := range originals {

@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/closeorder/closeorder/events"
 	"github.com/closeorder/closeorder/internal/requestfile"
 )
 
@@ -22,7 +23,7 @@ func FuzzParse(f *testing.F) {
 			return
 		}
 		for _, r := range parsed.Requests {
-			if err := r.Validate(); err != nil {
+			if _, err := events.EncodeRequest(r); err != nil {
 				t.Fatalf("%s was accepted: %v", r.OutTradeNo, err)
 			}
 		}

@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/closeorder/closeorder/closer"
 	"github.com/closeorder/closeorder/events"
 	"github.com/closeorder/closeorder/internal/merchants"
 	"pgregory.net/rapid"
@@ -42,4 +43,19 @@ func TestAnIDIsJudgedAlikeInARequestAndInAFile(t *testing.T) {
 			rapid.String(),
 		).Draw(t, "id"))
 	})
+}
+
+// What a verdict says goes into the outcome as it is, so both rooms must spell
+// it alike. events has the list.
+func TestAVerdictSpeaksTheWordsOfAnOutcome(t *testing.T) {
+	for theirs, ours := range map[string]string{
+		closer.CodeInvalidRequest:    events.CodeInvalidRequest,
+		closer.CodeUnknownMerchant:   events.CodeUnknownMerchant,
+		closer.ConfirmedByCloseOrder: events.ConfirmedByCloseOrder,
+		closer.ConfirmedByOrderQuery: events.ConfirmedByOrderQuery,
+	} {
+		if theirs != ours {
+			t.Errorf("closer says %s, events %s", theirs, ours)
+		}
+	}
 }

@@ -1,4 +1,4 @@
-package events
+package records
 
 import (
 	"errors"
@@ -7,43 +7,57 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/closeorder/closeorder/events"
+)
+
+var (
+	noon   = time.Date(2025, 11, 23, 12, 0, 0, 0, time.UTC)
+	source = events.Source{Topic: "closeorder.requests", Partition: 3, Offset: 42}
 )
 
 // originals are records as they may stand in the requests topic. What is
 // added to them must come off again without a trace.
-func originals() map[string]Message {
-	plain := Message{Key: []byte("T2"), Value: []byte(`{"mch_id":"1900000109","out_trade_no":"T2"}`)}
-	with := func(m Message, headers ...Header) Message {
+func originals() map[string]events.Message {
+	plain := events.Message{Key: []byte("T2"), Value: []byte(`{"mch_id":"1900000109","out_trade_no":"T2"}`)}
+	with := func(m events.Message, headers ...events.Header) events.Message {
 		m.Headers = append(slices.Clone(m.Headers), headers...)
 		return m
 	}
-	return map[string]Message{
+	asked, err := events.EncodeRequest(events.Request{
+		MchID: "1900000109", OutTradeNo: "T2", RequestID: "e-1",
+		TraceParent: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+	}, "/shop", noon)
+	if err != nil {
+		panic(err)
+	}
+	return map[string]events.Message{
 		"plain":                                  plain,
 		"nothing at all":                         {},
 		"empty, not null":                        {Key: []byte{}, Value: []byte{}},
-		"bytes that are no text":                 {Key: []byte{0, 0xff}, Value: []byte{0x1f, 0x8b}, Headers: []Header{{"b", []byte{0xff, 0}}}},
-		"a CloudEvent":                           with(plain, eventHeaders(TypeRequested, "e-1", "/shop", "T2", noon, traceParent)...),
-		"headers twice, null, empty, nameless":   with(plain, Header{"a", []byte("1")}, Header{"a", []byte("2")}, Header{"n", nil}, Header{"e", []byte{}}, Header{"", []byte("x")}),
-		"a replay":                               with(plain, Header{"x", []byte("y")}, Header{HeaderReplay, []byte("1")}),
-		"a replay with a header after its own":   with(plain, Header{HeaderReplay, []byte("1")}, Header{"x", []byte("y")}),
-		"a lone header with one of our names":    with(plain, Header{HeaderErrorCode, []byte("X")}),
+		"bytes that are no text":                 {Key: []byte{0, 0xff}, Value: []byte{0x1f, 0x8b}, Headers: []events.Header{{Key: "b", Value: []byte{0xff, 0}}}},
+		"a CloudEvent":                           with(plain, asked.Headers...),
+		"headers twice, null, empty, nameless":   with(plain, events.Header{Key: "a", Value: []byte("1")}, events.Header{Key: "a", Value: []byte("2")}, events.Header{Key: "n", Value: nil}, events.Header{Key: "e", Value: []byte{}}, events.Header{Key: "", Value: []byte("x")}),
+		"a replay":                               with(plain, events.Header{Key: "x", Value: []byte("y")}, events.Header{Key: events.HeaderReplay, Value: []byte("1")}),
+		"a replay with a header after its own":   with(plain, events.Header{Key: events.HeaderReplay, Value: []byte("1")}, events.Header{Key: "x", Value: []byte("y")}),
+		"a lone header with one of our names":    with(plain, events.Header{Key: headerErrorCode, Value: []byte("X")}),
 		"a dead letter that was sent as request": EncodeDeadLetter(DeadLetter{Original: plain, ErrorCode: "OLD", FailedAt: noon, Source: source}),
-		"a retry record that was sent as request": EncodeRetry(RetryRecord{Original: plain, DueAt: noon, Source: source,
+		"a retry record that was sent as request": EncodeRetry(Retry{Original: plain, DueAt: noon, Source: source,
 			RetryAttempt: 3}),
 		"both, one in the other": EncodeDeadLetter(DeadLetter{
-			Original: EncodeRetry(RetryRecord{Original: plain, DueAt: noon}), FailedAt: noon}),
+			Original: EncodeRetry(Retry{Original: plain, DueAt: noon}), FailedAt: noon}),
 	}
 }
 
-func sampleDeadLetter(original Message) DeadLetter {
+func sampleDeadLetter(original events.Message) DeadLetter {
 	return DeadLetter{
-		Original: original, ErrorCode: CodeUnknownMerchant, ErrorMessage: "merchant 1900000109 is not configured\n第二行",
+		Original: original, ErrorCode: events.CodeUnknownMerchant, ErrorMessage: "merchant 1900000109 is not configured\n第二行",
 		FailedAt: noon.Add(time.Nanosecond), Attempts: 3, Replay: 1, Source: source, SourceTimestamp: noon.Add(-time.Second),
 	}
 }
 
-func sampleRetry(original Message) RetryRecord {
-	return RetryRecord{
+func sampleRetry(original events.Message) Retry {
+	return Retry{
 		Original: original, DueAt: noon.Add(time.Minute), RetryAttempt: 2, Attempts: 5,
 		Code: "SYSTEMERROR", Reason: "the gateway asks to try again", FirstRequestedAt: noon.Add(-time.Hour),
 		Replay: 1, Source: source, SourceTimestamp: noon.Add(-time.Second),
@@ -65,7 +79,7 @@ func TestDeadLettersOnTheWire(t *testing.T) {
 
 func TestRetryRecordsOnTheWire(t *testing.T) {
 	checkGolden(t, "retries/system-error.json", EncodeRetry(sampleRetry(originals()["a CloudEvent"])))
-	checkGolden(t, "retries/least.json", EncodeRetry(RetryRecord{DueAt: noon}))
+	checkGolden(t, "retries/least.json", EncodeRetry(Retry{DueAt: noon}))
 	held := sampleRetry(originals()["a CloudEvent"])
 	held.Held, held.WaitsFor = 90*time.Minute+1500*time.Microsecond, WaitsForSubMerchant
 	checkGolden(t, "retries/held.json", EncodeRetry(held))
@@ -135,7 +149,7 @@ func TestHeadersDoNotPileUp(t *testing.T) {
 
 func TestARetryRecordStillDecodesAsTheRequestItIs(t *testing.T) {
 	original := originals()["a CloudEvent"]
-	want, err := DecodeRequest(original)
+	want, err := events.DecodeRequest(original)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -143,7 +157,7 @@ func TestARetryRecordStillDecodesAsTheRequestItIs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := DecodeRequest(back.Original)
+	got, err := events.DecodeRequest(back.Original)
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("%+v, %v", got, err)
 	}
@@ -152,9 +166,9 @@ func TestARetryRecordStillDecodesAsTheRequestItIs(t *testing.T) {
 func TestReplays(t *testing.T) {
 	for sentence, original := range originals() {
 		t.Run(sentence, func(t *testing.T) {
-			var foreign []Header
+			var foreign []events.Header
 			for _, h := range original.Headers {
-				if h.Key != HeaderReplay {
+				if h.Key != events.HeaderReplay {
 					foreign = append(foreign, h)
 				}
 			}
@@ -168,14 +182,14 @@ func TestReplays(t *testing.T) {
 				if m, err = letter.ReplayMessage(); err != nil {
 					t.Fatal(err)
 				}
-				var p problems
-				if got := replayNumber(m, &p); got != replay || len(p) > 0 {
-					t.Fatalf("replay number %d %v, want %d", got, p, replay)
+				got, err := events.DecodeRequest(m)
+				if got.Replay != replay || err != nil && strings.Contains(err.Error(), events.HeaderReplay) {
+					t.Fatalf("replay number %d %v, want %d", got.Replay, err, replay)
 				}
 				last := len(m.Headers) - 1
 				want := original
 				want.Headers = foreign
-				if got := (Message{m.Key, m.Value, m.Headers[:last]}); !sameMessage(got, want) {
+				if got := (events.Message{Key: m.Key, Value: m.Value, Headers: m.Headers[:last]}); !sameMessage(got, want) {
 					t.Fatalf("replay %d is\n%+v\nof\n%+v", replay, got, want)
 				}
 			}
@@ -200,18 +214,18 @@ func TestAReplayNeedsTheValue(t *testing.T) {
 }
 
 func TestEncodingNeverWritesIntoTheOriginal(t *testing.T) {
-	headers := make([]Header, 1, 100)
-	headers[0] = Header{"a", []byte("1")}
-	original := Message{Headers: headers}
+	headers := make([]events.Header, 1, 100)
+	headers[0] = events.Header{Key: "a", Value: []byte("1")}
+	original := events.Message{Headers: headers}
 	EncodeDeadLetter(DeadLetter{Original: original})
-	EncodeRetry(RetryRecord{Original: original})
+	EncodeRetry(Retry{Original: original})
 	record := EncodeDeadLetter(DeadLetter{Original: original, FailedAt: noon})
 	before := record.Clone()
 	letter, err := DecodeDeadLetter(record)
 	if err != nil {
 		t.Fatal(err)
 	}
-	_ = append(letter.Original.Headers, Header{"b", nil})
+	_ = append(letter.Original.Headers, events.Header{Key: "b", Value: nil})
 	if !sameMessage(record, before) {
 		t.Error("an append to the original wrote into the record it came from")
 	}
@@ -229,7 +243,7 @@ func TestWhatIsWrittenCanBeRead(t *testing.T) {
 		"zero values":        {},
 		"times out of range": {FailedAt: far, SourceTimestamp: far},
 		"times before all":   {FailedAt: far.AddDate(-300000000, 0, 0), SourceTimestamp: time.UnixMilli(-1 << 60)},
-		"numbers below zero": {Attempts: -1, Replay: -1, Source: Source{Partition: -1, Offset: -1}},
+		"numbers below zero": {Attempts: -1, Replay: -1, Source: events.Source{Partition: -1, Offset: -1}},
 		"a long message":     {ErrorMessage: strings.Repeat("签", 5000), ValueOmitted: strings.Repeat("x", 5000)},
 	} {
 		m := EncodeDeadLetter(d)
@@ -240,10 +254,10 @@ func TestWhatIsWrittenCanBeRead(t *testing.T) {
 		if !sameMessage(EncodeDeadLetter(back), m) {
 			t.Errorf("%s: changes on the second way", sentence)
 		}
-		if len(back.ErrorMessage) > MaxErrorMessage || len(d.ErrorMessage) > 0 && back.ErrorMessage != strings.Repeat("签", MaxErrorMessage/3) {
+		if len(back.ErrorMessage) > maxErrorMessage || len(d.ErrorMessage) > 0 && back.ErrorMessage != strings.Repeat("签", maxErrorMessage/3) {
 			t.Errorf("%s: message of %d bytes", sentence, len(back.ErrorMessage))
 		}
-		retry := EncodeRetry(RetryRecord{DueAt: d.FailedAt, FirstRequestedAt: d.SourceTimestamp, Attempts: d.Attempts, Source: d.Source, Reason: d.ErrorMessage})
+		retry := EncodeRetry(Retry{DueAt: d.FailedAt, FirstRequestedAt: d.SourceTimestamp, Attempts: d.Attempts, Source: d.Source, Reason: d.ErrorMessage})
 		if r, err := DecodeRetry(retry); err != nil || !sameMessage(EncodeRetry(r), retry) {
 			t.Errorf("%s: retry: %v", sentence, err)
 		}
@@ -252,8 +266,8 @@ func TestWhatIsWrittenCanBeRead(t *testing.T) {
 
 func TestBadRecordsAreNamed(t *testing.T) {
 	good := EncodeDeadLetter(sampleDeadLetter(originals()["plain"]))
-	set := func(key, value string) func(m *Message) {
-		return func(m *Message) {
+	set := func(key, value string) func(m *events.Message) {
+		return func(m *events.Message) {
 			for i := range m.Headers {
 				if m.Headers[i].Key == key {
 					m.Headers[i].Value = []byte(value)
@@ -261,28 +275,30 @@ func TestBadRecordsAreNamed(t *testing.T) {
 			}
 		}
 	}
-	remove := func(key string) func(m *Message) {
-		return func(m *Message) {
-			m.Headers = slices.DeleteFunc(m.Headers, func(h Header) bool { return h.Key == key })
+	remove := func(key string) func(m *events.Message) {
+		return func(m *events.Message) {
+			m.Headers = slices.DeleteFunc(m.Headers, func(h events.Header) bool { return h.Key == key })
 		}
 	}
 	for sentence, c := range map[string]struct {
-		change func(m *Message)
+		change func(m *events.Message)
 		want   string
 	}{
-		"attempts that are no number": {set(HeaderAttempts, "many"), `closeorder-attempts: is "many", want a whole number from 0 to 2147483647`},
-		"attempts below zero":         {set(HeaderAttempts, "-1"), `closeorder-attempts: is "-1", want a whole number from 0 to 2147483647`},
-		"no time":                     {remove(HeaderFailedAt), "closeorder-failed-at: is required"},
-		"an empty time":               {set(HeaderFailedAt, ""), "closeorder-failed-at: is empty"},
-		"a time that is none":         {set(HeaderFailedAt, "noon"), `closeorder-failed-at: is "noon", want an RFC 3339 time such as 2025-11-23T20:00:00+08:00`},
-		"no place, all of it named": {func(m *Message) {
-			remove(HeaderSourceTopic)(m)
-			remove(HeaderSourcePartition)(m)
-			remove(HeaderSourceOffset)(m)
+		"attempts that are no number": {set(headerAttempts, "many"), `closeorder-attempts: is "many", want a whole number from 0 to 2147483647`},
+		"attempts below zero":         {set(headerAttempts, "-1"), `closeorder-attempts: is "-1", want a whole number from 0 to 2147483647`},
+		"no time":                     {remove(headerFailedAt), "closeorder-failed-at: is required"},
+		"an empty time":               {set(headerFailedAt, ""), "closeorder-failed-at: is empty"},
+		"a time that is none":         {set(headerFailedAt, "noon"), `closeorder-failed-at: is "noon", want an RFC 3339 time such as 2025-11-23T20:00:00+08:00`},
+		"no place, all of it named": {func(m *events.Message) {
+			remove(headerSourceTopic)(m)
+			remove(headerSourcePartition)(m)
+			remove(headerSourceOffset)(m)
 		}, "closeorder-source-topic: is required; closeorder-source-partition: is required; closeorder-source-offset: is required"},
-		"an offset beyond 63 bits":      {set(HeaderSourceOffset, "9223372036854775808"), `closeorder-source-offset: is "9223372036854775808", want an offset`},
-		"one of our headers twice":      {func(m *Message) { m.Headers = append(m.Headers, Header{HeaderAttempts, []byte("4")}) }, "closeorder-attempts: occurs more than once"},
-		"a long value is shown in part": {set(HeaderReplay, strings.Repeat("9", 1000)), `closeorder-replay: is "9999999999999999999999999999999999999999"..., want a whole number from 0 to 2147483647`},
+		"an offset beyond 63 bits": {set(headerSourceOffset, "9223372036854775808"), `closeorder-source-offset: is "9223372036854775808", want an offset`},
+		"one of our headers twice": {func(m *events.Message) {
+			m.Headers = append(m.Headers, events.Header{Key: headerAttempts, Value: []byte("4")})
+		}, "closeorder-attempts: occurs more than once"},
+		"a long value is shown in part": {set(events.HeaderReplay, strings.Repeat("9", 1000)), `closeorder-replay: is "9999999999999999999999999999999999999999"..., want a whole number from 0 to 2147483647`},
 	} {
 		t.Run(sentence, func(t *testing.T) {
 			m := good.Clone()
@@ -304,7 +320,7 @@ func TestOptionalHeadersOfARetryAreBelievedOnlyWhereTheyAreRight(t *testing.T) {
 	}{
 		"an older worker's record has neither":      {},
 		"milliseconds":                              {held: []string{"5400001"}, wantHeld: 90*time.Minute + time.Millisecond},
-		"the most":                                  {held: []string{"31622400000"}, wantHeld: MaxHeld},
+		"the most":                                  {held: []string{"31622400000"}, wantHeld: maxHeld},
 		"more than that counts as none":             {held: []string{"31622400001"}},
 		"far more counts as none":                   {held: []string{"9223372036854775808"}},
 		"below zero counts as none":                 {held: []string{"-1"}},
@@ -319,10 +335,10 @@ func TestOptionalHeadersOfARetryAreBelievedOnlyWhereTheyAreRight(t *testing.T) {
 	} {
 		m := EncodeRetry(sampleRetry(originals()["plain"]))
 		for _, v := range c.held {
-			m.Headers = append(m.Headers, Header{HeaderHeld, []byte(v)})
+			m.Headers = append(m.Headers, events.Header{Key: headerHeld, Value: []byte(v)})
 		}
 		for _, v := range c.waitsFor {
-			m.Headers = append(m.Headers, Header{HeaderWaitsFor, []byte(v)})
+			m.Headers = append(m.Headers, events.Header{Key: headerWaitsFor, Value: []byte(v)})
 		}
 		r, err := DecodeRetry(m)
 		if err != nil || r.Held != c.wantHeld || r.WaitsFor != c.wantWaitsFor {
@@ -333,9 +349,9 @@ func TestOptionalHeadersOfARetryAreBelievedOnlyWhereTheyAreRight(t *testing.T) {
 		}
 	}
 	for held, want := range map[time.Duration]time.Duration{
-		-time.Hour: 0, 999 * time.Microsecond: 0, 1999 * time.Microsecond: time.Millisecond, 10 * MaxHeld: MaxHeld,
+		-time.Hour: 0, 999 * time.Microsecond: 0, 1999 * time.Microsecond: time.Millisecond, 10 * maxHeld: maxHeld,
 	} {
-		if r, err := DecodeRetry(EncodeRetry(RetryRecord{DueAt: noon, Held: held})); err != nil || r.Held != want {
+		if r, err := DecodeRetry(EncodeRetry(Retry{DueAt: noon, Held: held})); err != nil || r.Held != want {
 			t.Errorf("%v came back as %v, %v", held, r.Held, err)
 		}
 	}
@@ -365,7 +381,7 @@ func TestARecordThatIsNoneOfOursIsLeftWhole(t *testing.T) {
 func TestWhatABridgeAddsIsNoPartOfTheOriginal(t *testing.T) {
 	plain := originals()["a CloudEvent"]
 	m := EncodeDeadLetter(sampleDeadLetter(plain))
-	m.Headers = append(m.Headers, Header{"bridge", []byte("eu-1")})
+	m.Headers = append(m.Headers, events.Header{Key: "bridge", Value: []byte("eu-1")})
 	d, err := DecodeDeadLetter(m)
 	if err != nil || !sameMessage(d.Original, plain) {
 		t.Errorf("%+v, %v", d.Original, err)
