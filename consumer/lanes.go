@@ -35,8 +35,7 @@ type lanes struct {
 	withoutCall func(*request) bool
 
 	// mu guards what is below, and in each partition standing, calls and what is
-	// counted there. gatewayBreaker.mu and partition.mu may be taken under it, and
-	// member.mu by leaseValid.
+	// counted there. gatewayBreaker.mu and partition.mu may be taken under it.
 	mu          sync.Mutex
 	byOrder     map[events.Order]*lane
 	ready       queue[*lane]
@@ -279,8 +278,13 @@ func (l *lanes) revoke(ps []*partition, why error) {
 // hours.
 func (l *lanes) sweep() {
 	for order, ln := range l.byOrder {
-		ln.requests.keep(func(i int, r *request) bool { return r.partition.standing != revoked || i == 0 && ln.busy })
-		if ln.requests.len() == 0 {
+		var kept queue[*request]
+		for busy := ln.busy; ln.requests.len() > 0; busy = false {
+			if r := ln.requests.pop(); busy || r.partition.standing != revoked {
+				kept.push(r)
+			}
+		}
+		if ln.requests = kept; kept.len() == 0 {
 			delete(l.byOrder, order)
 			if ln.rests != nil {
 				ln.rests.Stop()
@@ -364,18 +368,6 @@ type queue[T any] struct {
 func (q *queue[T]) len() int { return len(q.items) - q.head }
 func (q *queue[T]) first() T { return q.items[q.head] }
 func (q *queue[T]) push(x T) { q.items = append(q.items, x) }
-
-// keep drops the items that wanted says no to; i counts from the first.
-func (q *queue[T]) keep(wanted func(i int, x T) bool) {
-	kept := q.items[:0]
-	for i, x := range q.items[q.head:] {
-		if wanted(i, x) {
-			kept = append(kept, x)
-		}
-	}
-	clear(q.items[len(kept):])
-	q.items, q.head = kept, 0
-}
 
 func (q *queue[T]) pop() T {
 	var zero T

@@ -36,7 +36,7 @@ func scopesOf(r events.Request) [4]Scope {
 // gateway says to it other than a refusal lifts the hold. That wakes all who
 // wait for it in memory; those that are read from a retry topic later do not
 // wait at all. Without a prober (its partition went to another member, say) the
-// next that is attempted becomes it.
+// next whose turn comes becomes it.
 //
 // A worker that has just started knows of no hold. The first retry record that
 // it reads of a request that waits for its merchant makes one, and is its prober.

@@ -21,8 +21,8 @@ type placements struct {
 	topic string
 	log   logrus.FieldLogger
 
-	mu         sync.Mutex
-	partitions int // of the topic; 0 while it is not known
+	mu         sync.Mutex // guards what is below; news.mu may be taken under it
+	partitions int        // of the topic; 0 while it is not known
 	looks      *rate.Limiter
 	passing    int // requests to pass over before looks is asked again
 	seed       maphash.Seed
