@@ -3,6 +3,7 @@ package requestfile_test
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/closeorder/closeorder/events"
 	"github.com/closeorder/closeorder/internal/requestfile"
@@ -23,7 +24,7 @@ func FuzzParse(f *testing.F) {
 			return
 		}
 		for _, r := range parsed.Requests {
-			if _, err := events.EncodeRequest(r); err != nil {
+			if _, err := events.EncodeRequest(r, "/test", time.Unix(1, 0)); err != nil {
 				t.Fatalf("%s was accepted: %v", r.OutTradeNo, err)
 			}
 		}
