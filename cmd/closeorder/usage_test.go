@@ -98,11 +98,3 @@ func TestWrongUsageIsNamedAndEndsWithExitCode2(t *testing.T) {
 	}
 	golden.Check(t, goldens+"usage.txt", normal(all.String()))
 }
-
-func TestTheVersionIsToldByCommandAndByFlag(t *testing.T) {
-	_, command, _ := call(t, nil, "", "version")
-	code, flag, stderr := call(t, nil, "", "--version")
-	if code != exitDone || stderr != "" || flag != command || !strings.HasPrefix(flag, "closeorder ") {
-		t.Errorf("exit code %d, %q and %q, %s", code, command, flag, stderr)
-	}
-}
