@@ -28,7 +28,7 @@ func tableUnder(t *testing.T, header string) [][]string {
 			continue
 		}
 		var cells []string
-		for _, cell := range strings.Split(strings.Trim(line, "|"), "|") {
+		for cell := range strings.SplitSeq(strings.Trim(line, "|"), "|") {
 			cells = append(cells, strings.TrimSpace(strings.Trim(strings.TrimSpace(cell), "¹²³")))
 		}
 		rows = append(rows, cells)

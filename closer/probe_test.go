@@ -37,7 +37,7 @@ func TestProbeTellsWhetherTheGatewayAnswersAtAll(t *testing.T) {
 		{"a page in its place is not", answering(200, "<html>Maintenance</html>"), gatewaysim.DirectKey, false},
 		{"one that answers queries and no closes is not", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if r.URL.Path == "/pay/closeorder" {
-				w.WriteHeader(502)
+				w.WriteHeader(http.StatusBadGateway)
 				return
 			}
 			sim.ServeHTTP(w, r)

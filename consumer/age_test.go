@@ -8,7 +8,7 @@ import (
 
 func TestAgeOf(t *testing.T) {
 	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
-	at := func(d time.Duration) time.Time { return now.Add(d) }
+	at := now.Add
 	const m, h = time.Minute, time.Hour
 	for sentence, c := range map[string]struct {
 		created, requested time.Time

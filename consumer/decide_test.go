@@ -105,7 +105,7 @@ func TestFindingOf(t *testing.T) {
 // The whole table, and each border of it.
 func TestDecide(t *testing.T) {
 	now := time.Date(2026, 11, 27, 12, 0, 0, 0, time.UTC)
-	in := func(d time.Duration) time.Time { return now.Add(d) }
+	in := now.Add
 	five := tiers{{"10s", 10 * time.Second}, {"1m", time.Minute}, {"5m", 5 * time.Minute}, {"30m", 30 * time.Minute}, {"2h", 2 * time.Hour}}
 	busy := Verdict{Class: Temporary, Code: "SYSTEMERROR", Message: "busy", Calls: 1}
 	after := func(v Verdict, d time.Duration) Verdict { v.RetryAfter = d; return v }

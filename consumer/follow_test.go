@@ -60,7 +60,7 @@ func TestOutcomesRetriesAndDeadLettersFollowTheirRequest(t *testing.T) {
 		}
 		for topic, n := range map[string]int{"dead": 3 * (5 + 5 + 1), "retry.10s": 3 * 5, "retry.1m": 3 * 5, "retry.5m": 3 * 5} {
 			for _, r := range c.read(topic, n) {
-				if from := header(r, "closeorder-source-partition"); from != string('0'+rune(r.Partition)) {
+				if from := header(r, "closeorder-source-partition"); from != string('0'+r.Partition) {
 					t.Errorf("%s of a request in partition %s stands in partition %d", topic, from, r.Partition)
 				}
 			}

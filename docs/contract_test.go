@@ -56,8 +56,7 @@ type field struct {
 func fieldsOf(t *testing.T, typ reflect.Type, parent string) map[string]field {
 	t.Helper()
 	all := make(map[string]field)
-	for i := range typ.NumField() {
-		f := typ.Field(i)
+	for f := range typ.Fields() {
 		name, options, _ := strings.Cut(f.Tag.Get("json"), ",")
 		if name == "-" {
 			continue
@@ -306,8 +305,8 @@ func fill(v reflect.Value) {
 		v.SetInt(int64(time.Hour)) // a header may count in milliseconds
 	case v.Type() == reflect.TypeFor[events.Message]():
 	case v.Kind() == reflect.Struct:
-		for i := range v.NumField() {
-			fill(v.Field(i))
+		for _, f := range v.Fields() {
+			fill(f)
 		}
 	case v.Kind() == reflect.String:
 		v.SetString("x")

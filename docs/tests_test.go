@@ -74,7 +74,7 @@ func testsOf(t *testing.T, root string) allTests {
 		t.Fatal("no test files found")
 	}
 	for folder, in := range found {
-		for _, part := range strings.Split(folder, "/") {
+		for part := range strings.SplitSeq(folder, "/") {
 			in.addTestdata(t, filepath.Join(root, "testdata", part))
 		}
 	}

@@ -124,7 +124,7 @@ func TestEveryMisspeltFieldIsRefusedByName(t *testing.T) {
 
 // The words of an order service are its own.
 func TestOrdinaryWordsStayAllowed(t *testing.T) {
-	for _, word := range strings.Fields(`
+	for word := range strings.FieldsSeq(`
 		paid region match_id version openid unionid amount currency shop store store_id shop_id merchant merchant_id order
 		order_id order_no order_sn trade_no trade_type trade_state transaction_id prepay_id user user_id buyer payer body subject
 		detail attach notify_url time_start time_expire time_end create_time update_time created_at updated_at deleted_at

@@ -86,7 +86,7 @@ func TestTimesThatDecide(t *testing.T) {
 	} {
 		t.Run(c.sentence, func(t *testing.T) {
 			var p problems
-			got := ""
+			var got string
 			if at := parseTime("f", c.text, &p); len(p) == 0 {
 				got = formatTime(at)
 			} else {

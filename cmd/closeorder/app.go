@@ -109,7 +109,7 @@ func (a *app) exit(cmd *cobra.Command, err error) int {
 
 // besides is err without one of the errors that are joined in it.
 func besides(err, known error) error {
-	if err == known {
+	if err == known { //nolint:errorlint // what joins it holds others besides
 		return nil
 	}
 	several, ok := err.(interface{ Unwrap() []error })

@@ -70,7 +70,7 @@ func (w *waiter) wait(ctx context.Context, timeout time.Duration) error {
 	err := w.reader.Read(waitCtx, w.topic, w.from, nil, func(r kafka.Record) error {
 		o, err := events.DecodeOutcome(r.Message)
 		if err != nil {
-			return nil // of somebody else
+			return nil //nolint:nilerr // of somebody else
 		}
 		key := asked{o.Order(), o.RequestID}
 		if w.open[key] == 0 || seen[o.ID] {

@@ -142,7 +142,7 @@ func (p *callPrinter) print(c gatewaysim.Call) {
 		_ = json.NewEncoder(p.app.stdout).Encode(callLine{c.Start, string(c.Op), c.MchID, c.OutTradeNo, rounded(took), c.Answer})
 		return
 	}
-	p.table.row(c.Start.Local().Format(time.TimeOnly), string(c.Op), orDash(c.MchID), orDash(c.OutTradeNo), rounded(took), c.Answer)
+	_ = p.table.row(c.Start.Local().Format(time.TimeOnly), string(c.Op), orDash(c.MchID), orDash(c.OutTradeNo), rounded(took), c.Answer)
 }
 
 func (a *app) printStats(s gatewaysim.Stats, asJSON bool) error {

@@ -30,7 +30,7 @@ func produce(ctx context.Context, t *testing.T, c *Cluster, topic string, partit
 			if err == nil {
 				break
 			}
-			if sleep(ctx, poll) != nil {
+			if sleep(ctx) != nil {
 				t.Fatalf("produce %q: %v", value, err)
 			}
 		}
@@ -132,7 +132,7 @@ func memberLeaves(t *testing.T, c *Cluster) {
 			if err == nil && groups["leaving"].State == state {
 				return
 			}
-			if sleep(ctx, poll) != nil {
+			if sleep(ctx) != nil {
 				t.Fatalf("the group is not %s but %q: %v", state, groups["leaving"].State, err)
 			}
 		}

@@ -103,7 +103,7 @@ func (j java) command(heapMiB int, logLevel, class string, args ...string) *exec
 		"-Dlog4j2.configurationFile=" + j.log4j, "-Dcloseorder.log.level=" + logLevel,
 		"-cp", filepath.Join(j.jars, "*"), class,
 	}
-	return exec.Command(j.executable, append(all, args...)...)
+	return exec.Command(j.executable, append(all, args...)...) //nolint:noctx // Kafka must stop cleanly; callers terminate it
 }
 
 // toolHeapMiB is the heap of a console tool.

@@ -31,7 +31,7 @@ func (c *Cluster) WaitReady(ctx context.Context) error {
 		} else if ctx.Err() == nil {
 			last = err
 		}
-		if sleep(ctx, poll) != nil {
+		if sleep(ctx) != nil {
 			return fmt.Errorf("not ready: %w (last: %w)\n%s", context.Cause(ctx), last, c.LogTail())
 		}
 	}
@@ -143,15 +143,15 @@ func (c *Cluster) CreateTopic(ctx context.Context, name string, partitions int, 
 		if err == nil && len(offsets[name]) == partitions {
 			return nil
 		}
-		if sleep(ctx, poll) != nil {
+		if sleep(ctx) != nil {
 			return fmt.Errorf("apache kafka: create topic %s: not ready: %w (last: %w)", name, context.Cause(ctx), err)
 		}
 	}
 }
 
-// sleep waits for d, or returns the error of a ctx that ends before.
-func sleep(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
+// sleep waits for poll, or returns the error of a ctx that ends before.
+func sleep(ctx context.Context) error {
+	t := time.NewTimer(poll)
 	defer t.Stop()
 	select {
 	case <-t.C:

@@ -97,8 +97,7 @@ func TestMistakes(t *testing.T) {
 			}
 			got := "no mistake\n"
 			if _, err := config.Load(from); err != nil {
-				var ms config.Mistakes
-				if !errors.As(err, &ms) {
+				if _, ok := errors.AsType[config.Mistakes](err); !ok {
 					t.Fatalf("error is %T, not Mistakes", err)
 				}
 				got = err.Error() + "\n"
@@ -219,7 +218,7 @@ func TestTheEnvironmentNamesThatScriptsRelyOn(t *testing.T) {
 	for _, s := range config.Settings() {
 		known[s.Env()] = true
 	}
-	for _, name := range strings.Fields(`
+	for name := range strings.FieldsSeq(`
 		CLOSEORDER_KAFKA_BROKERS CLOSEORDER_KAFKA_GROUP CLOSEORDER_TOPICS_REQUESTS CLOSEORDER_TOPICS_OUTCOMES
 		CLOSEORDER_TOPICS_DEAD_LETTERS CLOSEORDER_TOPICS_RETRIES_PREFIX CLOSEORDER_GATEWAY_URLS
 		CLOSEORDER_MERCHANTS_FILE CLOSEORDER_MCH_ID CLOSEORDER_APPID CLOSEORDER_API_KEY CLOSEORDER_SIGN_TYPE

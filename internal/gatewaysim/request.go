@@ -4,6 +4,7 @@ import (
 	"errors"
 	"hash/maphash"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/closeorder/closeorder/signing"
@@ -141,12 +142,7 @@ func (m *merchant) has(subMchID string) bool {
 	if len(subMchID) > 32 {
 		return false
 	}
-	for _, id := range m.SubMchIDs {
-		if id == subMchID {
-			return true
-		}
-	}
-	return len(m.SubMchIDs) == 0
+	return len(m.SubMchIDs) == 0 || slices.Contains(m.SubMchIDs, subMchID)
 }
 
 // validOutTradeNo: 1 to 32 letters, digits and _-|*@ ("Close Order", request

@@ -87,7 +87,7 @@ func readValue(d *xml.Decoder, start xml.StartElement) (string, error) {
 	if !plain(start) {
 		return "", errMalformed
 	}
-	var value string
+	var value strings.Builder
 	for {
 		tok, err := d.Token()
 		if err != nil {
@@ -95,9 +95,9 @@ func readValue(d *xml.Decoder, start xml.StartElement) (string, error) {
 		}
 		switch tok := tok.(type) {
 		case xml.CharData:
-			value += string(tok)
+			value.Write(tok)
 		case xml.EndElement:
-			return value, nil
+			return value.String(), nil
 		default:
 			return "", errMalformed
 		}

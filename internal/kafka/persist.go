@@ -70,7 +70,7 @@ func lasting(err error) bool {
 func failed(ctx context.Context, topic string, err error) error {
 	var missing *MissingTopicsError
 	var stalled *StalledError
-	if err == nil || err == context.Cause(ctx) || errors.As(err, &missing) || errors.As(err, &stalled) {
+	if err == nil || err == context.Cause(ctx) || errors.As(err, &missing) || errors.As(err, &stalled) { //nolint:errorlint // what wraps the cause tells of a failure
 		return err // those two name it themselves
 	}
 	return fmt.Errorf("topic %s: %w", topic, err)

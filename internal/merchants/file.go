@@ -242,7 +242,7 @@ func (f *File) Watch(ctx context.Context, report func(error)) error {
 				return nil
 			}
 			look(lookEvery)
-		case <-w.Errors: // such as an overflow of its queue
+		case <-w.Errors: //nolint:errcheck // such as an overflow of its queue: then look
 			look(lookEvery)
 		case <-poll.C:
 			look(0)

@@ -244,8 +244,7 @@ func parseCSV(in io.Reader, defaults map[string]string, skipped int) (*File, err
 	r.TrimLeadingSpace = true
 	head, err := r.Read()
 	if err != nil {
-		var broken *csv.ParseError
-		if errors.As(err, &broken) {
+		if broken, ok := errors.AsType[*csv.ParseError](err); ok {
 			return nil, fmt.Errorf("line %d: not readable as CSV: %v, at column %d", broken.Line+skipped, broken.Err, broken.Column)
 		}
 		return nil, fmt.Errorf("line %d: not readable as CSV: %w", skipped+1, err)

@@ -457,7 +457,7 @@ var networkTests = map[string]func(t *testing.T, w *wire){
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		req, _ := http.NewRequestWithContext(ctx, "GET", "http://server:8080/hang", nil)
+		req, _ := http.NewRequestWithContext(ctx, http.MethodGet, "http://server:8080/hang", nil)
 		if _, err = client.Do(req); err == nil {
 			t.Error("the hanging request was answered")
 		}

@@ -18,6 +18,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/closeorder/closeorder/closer"
@@ -129,8 +130,8 @@ func (w *World) Close() error {
 		}
 	}
 	w.workers = nil
-	for i := len(w.closers) - 1; i >= 0; i-- {
-		errs = append(errs, w.closers[i]())
+	for _, closed := range slices.Backward(w.closers) {
+		errs = append(errs, closed())
 	}
 	w.closers = nil
 	// Whoever was told to stop may take a moment to close its connections.

@@ -113,7 +113,7 @@ func (m *Member) Run(ctx context.Context, own Assignee) error {
 			own.Lose(err)
 			m.leave()
 			if ctx.Err() != nil {
-				return nil
+				return nil //nolint:nilerr // asked to stop
 			}
 			return err
 		}
