@@ -58,13 +58,7 @@ func TestRunServesUntilItIsStoppedAndShowsNoSecret(t *testing.T) {
 		worker := launch(t, append(env, "CLOSEORDER_LOG_FORMAT="+format), "", "run")
 		worker.stderr.find(t, "starting")
 		// SIGHUP, which would end a process, does no harm without a file to read.
-		self, err := os.FindProcess(os.Getpid())
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := self.Signal(syscall.SIGHUP); err != nil {
-			t.Fatal(err)
-		}
+		hangUp(t)
 		worker.stderr.find(t, "there is no merchants file to read again")
 		for no, want := range map[string]int{"T": exitDone, "PAID": exitDone, "DEAD": exitBad, "DROP": exitDone} {
 			code, stdout, stderr := call(t, env, "", "request", "--mch-id", "42", "--out-trade-no", no+format, "--wait", "--json")
@@ -104,13 +98,23 @@ func TestRunServesUntilItIsStoppedAndShowsNoSecret(t *testing.T) {
 	}
 }
 
-// One that comes while a worker still starts ends nothing and is not forgotten.
+// hangUp sends SIGHUP to this process, in a way that Windows compiles.
+func hangUp(t *testing.T) {
+	t.Helper()
+	self, err := os.FindProcess(os.Getpid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := self.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A SIGHUP that comes while a worker still starts ends nothing and is not forgotten.
 func TestAHangupBeforeTheStartIsOverIsKept(t *testing.T) {
 	hangups := onHangup(t.Context())
 	defer hangups.stop()
-	if err := syscall.Kill(os.Getpid(), syscall.SIGHUP); err != nil {
-		t.Fatal(err)
-	}
+	hangUp(t)
 	called := make(chan struct{}, 1)
 	hangups.call(func() { called <- struct{}{} })
 	<-called
