@@ -1,8 +1,6 @@
 package gatewaysim
 
-import (
-	"time"
-)
+import "time"
 
 // act lets the call take effect, and says what to answer. The reply is not
 // signed yet.
@@ -12,7 +10,7 @@ func (c *conversation) act() *reply {
 	defer b.mu.Unlock()
 	now := time.Now()
 	c.order.settle(now)
-	rep := c.req.newReply(c.s.draw(c.req.order, "nonce", c.call.N).text(32, "0123456789ABCDEFGHJKLMNPQRSTUVWXYZ"))
+	rep := c.newReply(c.req)
 
 	fault := c.fault
 	untouched := fault.Code != "" && !fault.Applied || fault.ReturnMsg != ""
