@@ -32,6 +32,7 @@ type run struct {
 	world    *World
 	observer *Observer
 	slots    []*Worker // the workers that are meant to run
+	ghosts   *ghosts
 	began    time.Time
 
 	kills, brokerHits int
@@ -87,7 +88,7 @@ func (r *run) run(ctx context.Context, log logrus.FieldLogger) Report {
 		r.note(err)
 		return Report{}
 	}
-	r.world = w
+	r.world, r.ghosts = w, watchGhosts(w)
 	defer func() { r.note(w.Close()) }()
 	if p.Latency > 0 {
 		w.Network.Between("", "").Slow(p.Latency, 0)
@@ -197,7 +198,7 @@ func (r *run) look(ctx context.Context) {
 	defer cancel()
 	_, err := r.observer.Look(ctx)
 	r.note(err)
-	r.note(r.world.EvictGhosts(ctx, r.observer))
+	r.note(r.ghosts.evict(ctx, r.observer))
 }
 
 // settle waits until every request has its outcome, or the time is up.

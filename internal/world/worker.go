@@ -3,7 +3,6 @@ package world
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"github.com/closeorder/closeorder/internal/config"
 	"github.com/closeorder/closeorder/internal/worker"
@@ -95,27 +94,4 @@ func (wk *Worker) hasEnded() bool {
 	default:
 		return false
 	}
-}
-
-// EvictGhosts takes members out of the group that have been silent for longer
-// than any time-out of theirs. Kafka does that by itself. kfake does not for a
-// member whose connection was gone when its answer to JoinGroup or SyncGroup
-// was sent: it starts no session timer for it. Nor does it end a rebalance that
-// waits for such a member while the others join again and again: it counts the
-// rebalance time-out anew each time, Kafka does not.
-func (w *World) EvictGhosts(ctx context.Context, o *Observer) error {
-	info := w.Kafka.Cluster().GroupInfo(w.Config.Kafka.Group)
-	if info == nil {
-		return nil
-	}
-	// A member that joins waits in silence for as long as the rebalance lasts.
-	patience := w.Config.Kafka.SessionTimeout + w.Config.Kafka.RebalanceTimeout + 15*time.Second
-	for _, m := range info.Members {
-		if w.generations.silence(m.MemberID) > patience {
-			if err := o.evict(ctx, m); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
 }

@@ -15,6 +15,7 @@
 package world
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -80,10 +81,7 @@ func New(cfg Config) (*World, error) {
 	if cfg.Tune != nil {
 		cfg.Tune(c)
 	}
-	partitions := max(cfg.Partitions, 0)
-	if partitions == 0 {
-		partitions = 4
-	}
+	partitions := cmp.Or(cfg.Partitions, 4)
 	w.Topics = []broker.Topic{
 		{Name: c.Topics.Requests, Partitions: partitions},
 		{Name: c.Topics.Outcomes, Partitions: partitions},
@@ -134,13 +132,14 @@ func (w *World) Close() error {
 	}
 	w.closers = nil
 	// Whoever was told to stop may take a moment to close its connections.
-	for range 100 {
-		if w.Network.OpenEnds() == 0 {
-			return errors.Join(errs...)
-		}
+	open := w.Network.openConns()
+	for i := 0; i < 100 && len(open) > 0; i++ {
 		time.Sleep(100 * time.Millisecond)
+		open = w.Network.openConns()
 	}
-	errs = append(errs, fmt.Errorf("world: connections were left open: %v", w.Network.openConns()))
+	if len(open) > 0 {
+		errs = append(errs, fmt.Errorf("world: connections were left open: %v", open))
+	}
 	return errors.Join(errs...)
 }
 
