@@ -20,7 +20,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 
 	"golang.org/x/sync/errgroup"
@@ -44,9 +43,6 @@ type Cluster struct {
 	java  java
 	dir   string
 	nodes []*node // brokers first; a controller of its own is the last
-
-	closeOnce sync.Once
-	closeErr  error
 }
 
 // startTries bounds how often Start chooses other ports after another process
@@ -176,19 +172,13 @@ func (c *Cluster) LogTail() string {
 // Close kills all nodes, waits until they are gone and removes their data. It
 // may be called more than once.
 func (c *Cluster) Close() error {
-	c.closeOnce.Do(func() {
-		var errs []error
-		for _, n := range c.nodes {
-			if err := n.end(syscall.SIGKILL); err != nil && !errors.Is(err, errNotRunning) {
-				errs = append(errs, err)
-			}
+	var errs []error
+	for _, n := range c.nodes {
+		if err := n.end(syscall.SIGKILL); err != nil && !errors.Is(err, errNotRunning) {
+			errs = append(errs, err)
 		}
-		if c.dir != "" {
-			errs = append(errs, os.RemoveAll(c.dir))
-		}
-		c.closeErr = errors.Join(errs...)
-	})
-	return c.closeErr
+	}
+	return errors.Join(append(errs, os.RemoveAll(c.dir))...)
 }
 
 // layout chooses ports and folders of all nodes.

@@ -8,8 +8,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
-	"strings"
 	"syscall"
 	"time"
 )
@@ -79,20 +79,14 @@ func javaExecutable(ctx context.Context) (string, error) {
 // javaVersion reads the major version from the output of java -version, such
 // as: openjdk version "17.0.15" 2025-04-15. Java 8 calls itself 1.8.
 func javaVersion(output string) (int, error) {
-	_, rest, _ := strings.Cut(output, `version "`)
-	version, _, found := strings.Cut(rest, `"`)
-	if !found {
+	found := majorVersion.FindStringSubmatch(output)
+	if found == nil {
 		return 0, fmt.Errorf("no version in %q", output)
 	}
-	version = strings.TrimPrefix(version, "1.")
-	digits, _, _ := strings.Cut(version, ".")
-	digits, _, _ = strings.Cut(digits, "-")
-	major, err := strconv.Atoi(digits)
-	if err != nil {
-		return 0, fmt.Errorf("no number in version %q", version)
-	}
-	return major, nil
+	return strconv.Atoi(found[1])
 }
+
+var majorVersion = regexp.MustCompile(`version "(?:1\.)?(\d+)`)
 
 // command prepares a class to be run. The options make for a quick start and
 // little memory: these processes live for seconds. When ctx ends the process
