@@ -30,7 +30,7 @@ func produce(ctx context.Context, t *testing.T, c *Cluster, topic string, partit
 			if err == nil {
 				break
 			}
-			if sleep(ctx, poll) != nil {
+			if pause(ctx) != nil {
 				t.Fatalf("produce %q: %v", value, err)
 			}
 		}
@@ -88,7 +88,7 @@ func (c *Cluster) createTopic(ctx context.Context, name string, partitions int) 
 		if err == nil && len(offsets[name]) == partitions {
 			return nil
 		}
-		if sleep(ctx, poll) != nil {
+		if pause(ctx) != nil {
 			return fmt.Errorf("apache kafka: create topic %s: not ready: %w (last: %w)", name, context.Cause(ctx), err)
 		}
 	}
@@ -159,7 +159,7 @@ func memberLeaves(t *testing.T, c *Cluster) {
 			if err == nil && groups["leaving"].State == state {
 				return
 			}
-			if sleep(ctx, poll) != nil {
+			if pause(ctx) != nil {
 				t.Fatalf("the group is not %s but %q: %v", state, groups["leaving"].State, err)
 			}
 		}

@@ -31,7 +31,7 @@ func (c *Cluster) WaitReady(ctx context.Context) error {
 		} else if ctx.Err() == nil {
 			last = err
 		}
-		if sleep(ctx, poll) != nil {
+		if pause(ctx) != nil {
 			return fmt.Errorf("not ready: %w (last: %w)\n%s", context.Cause(ctx), last, c.LogTail())
 		}
 	}
@@ -114,9 +114,9 @@ func admin(addrs ...string) (*kgo.Client, *kadm.Client, error) {
 	return client, kadm.NewClient(client), nil
 }
 
-// sleep waits for d, or returns the error of a ctx that ends before.
-func sleep(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
+// pause waits for poll, or returns the error of a ctx that ends before.
+func pause(ctx context.Context) error {
+	t := time.NewTimer(poll)
 	defer t.Stop()
 	select {
 	case <-t.C:

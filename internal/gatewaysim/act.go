@@ -1,6 +1,9 @@
 package gatewaysim
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // act lets the call take effect, and says what to answer. The reply is not
 // signed yet.
@@ -107,9 +110,9 @@ func (o *order) ended() (code string) {
 // paidAt is when the buyer paid; of an order that was found paid, a minute
 // before that.
 func (o *order) paidAt() time.Time {
-	for i := len(o.events) - 1; i >= 0; i-- {
-		if o.events[i].what == PaidByBuyer {
-			return time.Unix(0, o.events[i].at)
+	for _, e := range slices.Backward(o.events) {
+		if e.what == PaidByBuyer {
+			return time.Unix(0, e.at)
 		}
 	}
 	return time.Unix(0, o.events[0].at).Add(-time.Minute)

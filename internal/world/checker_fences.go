@@ -1,6 +1,7 @@
 package world
 
 import (
+	"slices"
 	"strings"
 	"time"
 )
@@ -39,8 +40,7 @@ func (c *checker) checkFences() {
 // mayCall reports whether the caller owned one of the places when the call
 // began, or at most fenceSlack before.
 func (c *checker) mayCall(call Call, places map[Place]bool) bool {
-	for i := len(c.Generations) - 1; i >= 0; i-- {
-		g := c.Generations[i]
+	for _, g := range slices.Backward(c.Generations) {
 		if g.At.After(call.Start) {
 			continue
 		}

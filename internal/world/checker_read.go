@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -118,9 +119,9 @@ func altered(original, copied Message) string {
 }
 
 func lastHeader(m Message, key string) string {
-	for i := len(m.Headers) - 1; i >= 0; i-- {
-		if m.Headers[i].Key == key {
-			return string(m.Headers[i].Value)
+	for _, h := range slices.Backward(m.Headers) {
+		if h.Key == key {
+			return string(h.Value)
 		}
 	}
 	return ""

@@ -43,7 +43,7 @@ func (n *Network) pair(from, to *Host, local, remote Addr) (near, far *Conn) {
 // Read implements net.Conn.
 func (c *Conn) Read(b []byte) (int, error) {
 	n, err := c.in.read(b)
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		err = opError("read", c.local, c.remote, err)
 	}
 	return n, err

@@ -72,9 +72,6 @@ func (h *Host) Exempt() {
 	h.exempt = true
 }
 
-// Name is what others dial.
-func (h *Host) Name() string { return h.name }
-
 // Crash ends the host as SIGKILL ends a process: all of its connections are
 // reset, its listeners are gone, and whatever of it still runs can neither
 // dial nor listen any more. Bytes that had not arrived are lost. Other hosts

@@ -30,7 +30,7 @@ var faultKinds = [...]faultKind{
 	}},
 	{"worker stopped", 4, 30 * time.Second, 2 * time.Minute, func(r *run, f Fault) (func(), error) {
 		slot := f.Target % len(r.slots)
-		r.slots[slot].SignalStop()
+		r.slots[slot].stop()
 		return r.starts(slot), nil
 	}},
 	{"worker killed and at once restarted", 3, 0, 0, func(r *run, f Fault) (func(), error) {
@@ -53,7 +53,7 @@ var faultKinds = [...]faultKind{
 		return func() {
 			for i, wk := range extra {
 				if (f.Choice+i)%2 == 0 {
-					wk.SignalStop()
+					wk.stop()
 				} else {
 					wk.Kill()
 					r.kills++

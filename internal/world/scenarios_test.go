@@ -110,7 +110,7 @@ func TestCleanStop(t *testing.T) {
 		s.stays(20 * time.Second)
 		began := time.Now()
 		for _, wk := range all {
-			wk.SignalStop()
+			wk.stop()
 		}
 		for _, wk := range all {
 			if err := wk.Wait(); err != nil {

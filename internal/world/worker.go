@@ -10,16 +10,13 @@ import (
 
 // Worker is one run of a worker process on a host of its own.
 type Worker struct {
-	// Name is the host; Run counts the workers started under that name.
-	Name string
-	Run  int
+	Name string // of the host
 
-	host     *Host
-	clientID string // tells the broker which run it is
-	stop     context.CancelFunc
-	ended    chan struct{}
-	err      error // of Run; read after ended
-	killed   bool
+	host   *Host
+	stop   context.CancelFunc // asks it to stop, as SIGTERM does
+	ended  chan struct{}
+	err    error // of Run; read after ended
+	killed bool  // by Kill
 }
 
 // StartWorker starts a worker on the named host, with the world's
@@ -48,9 +45,7 @@ func (w *World) StartWorker(name string, tune func(*config.Config)) (*Worker, er
 		return nil, fmt.Errorf("world: worker %s: %w", name, err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	wk := &Worker{
-		Name: name, Run: w.runs[name], host: host, clientID: cfg.Kafka.ClientID, stop: cancel, ended: make(chan struct{}),
-	}
+	wk := &Worker{Name: name, host: host, stop: cancel, ended: make(chan struct{})}
 	w.workers = append(w.workers, wk)
 	go func() {
 		defer close(wk.ended)
@@ -66,9 +61,6 @@ func (wk *Worker) Stop() error {
 	return wk.Wait()
 }
 
-// SignalStop asks the worker to stop and does not wait.
-func (wk *Worker) SignalStop() { wk.stop() }
-
 // Kill ends the worker as SIGKILL does, as far as anybody else can tell: from
 // this moment it reaches nobody. Its goroutines go on until they notice;
 // [World.Close] waits for them.
@@ -83,9 +75,6 @@ func (wk *Worker) Wait() error {
 	<-wk.ended
 	return wk.err
 }
-
-// Killed reports whether the worker was ended by Kill.
-func (wk *Worker) Killed() bool { return wk.killed }
 
 func (wk *Worker) hasEnded() bool {
 	select {

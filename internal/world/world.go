@@ -19,6 +19,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/closeorder/closeorder/closer"
@@ -119,16 +120,16 @@ func New(cfg Config) (*World, error) {
 func (w *World) Close() error {
 	var errs []error
 	for _, wk := range w.workers {
-		wk.SignalStop()
+		wk.stop()
 	}
 	for _, wk := range w.workers {
-		if err := wk.Wait(); err != nil && !wk.Killed() {
+		if err := wk.Wait(); err != nil && !wk.killed {
 			errs = append(errs, fmt.Errorf("worker %s: %w", wk.Name, err))
 		}
 	}
 	w.workers = nil
-	for i := len(w.closers) - 1; i >= 0; i-- {
-		errs = append(errs, w.closers[i]())
+	for _, end := range slices.Backward(w.closers) {
+		errs = append(errs, end())
 	}
 	w.closers = nil
 	// Whoever was told to stop may take a moment to close its connections.
