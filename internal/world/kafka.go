@@ -21,12 +21,11 @@ type Kafka struct {
 	network *Network
 	broker  *broker.Broker
 	hosts   []*Host
-	topics  []broker.Topic
 }
 
 // StartKafka starts brokers with the given topics.
 func StartKafka(n *Network, brokers int, topics []broker.Topic) (*Kafka, error) {
-	k := &Kafka{network: n, topics: topics}
+	k := &Kafka{network: n}
 	for i := range brokers {
 		k.hosts = append(k.hosts, n.Boot(BrokerName(i)))
 	}

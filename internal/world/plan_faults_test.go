@@ -119,8 +119,8 @@ var faultKinds = [...]faultKind{
 	}},
 	{"broker switched off", 3, time.Second, 2 * time.Minute, func(r *run, f Fault) (func(), error) {
 		node := f.Target % r.world.Kafka.Nodes()
-		r.world.Kafka.TakeDown(node, r.world.Config.Kafka.Group)
-		return func() { r.world.Kafka.BringUp(node) }, nil
+		r.world.takeDown(node)
+		return r.world.Kafka.Broker(node).Heal, nil
 	}},
 	{"broker frozen", 3, time.Second, time.Minute, func(r *run, f Fault) (func(), error) {
 		path := r.world.Kafka.Broker(f.Target % r.world.Kafka.Nodes())

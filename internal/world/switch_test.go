@@ -1,14 +1,16 @@
 package world
 
-// TakeDown switches a broker off: its connections are reset, nobody can
+// takeDown switches a broker off: its connections are reset, nobody can
 // connect, the other brokers lead its partitions and coordinate its groups.
-// A broker that is alone is gone with all it has until it is brought up.
-func (k *Kafka) TakeDown(node int, group string) {
+// A broker that is alone is gone with all it has until its path heals. One
+// that comes back leads nothing yet.
+func (w *World) takeDown(node int) {
+	k, group := w.Kafka, w.Config.Kafka.Group
 	k.Broker(node).Refuse()
 	if k.Nodes() < 2 {
 		return
 	}
-	for _, t := range k.topics {
+	for _, t := range w.Topics {
 		for p := range t.Partitions {
 			if int(k.Cluster().LeaderFor(t.Name, int32(p))) == node {
 				// The error is for a topic that a test has deleted.
@@ -20,9 +22,6 @@ func (k *Kafka) TakeDown(node int, group string) {
 		k.MoveCoordinator(group)
 	}
 }
-
-// BringUp switches a broker on again. It leads nothing yet.
-func (k *Kafka) BringUp(node int) { k.Broker(node).Heal() }
 
 // MoveCoordinator gives the group another coordinator, which knows all that
 // the old one knew, and reports whether there is another one.
