@@ -13,13 +13,16 @@
 package apachekafka
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
+	"syscall"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // Config says what to start. The zero value is one node that is broker and
@@ -28,16 +31,9 @@ type Config struct {
 	// Brokers is 1 or 3; 0 means 1. Three brokers have a fourth process
 	// beside them as controller, so that killing a broker is just that.
 	Brokers int
-	// HeapMiB is the Java heap of each broker; 0 means 256.
-	HeapMiB int
-	// MinInSyncReplicas is min.insync.replicas; 0 means 1 of one broker and
-	// 2 of three. Topics have as many replicas as there are brokers.
-	MinInSyncReplicas int
-	// MaxMessageBytes is message.max.bytes, the limit of a record batch; 0
-	// means Kafka's default, 1048588.
-	MaxMessageBytes int
 	// Properties are further settings of the brokers (and the controller);
-	// they win over this package's.
+	// they win over this package's. Without any a topic has as many replicas
+	// as there are brokers, and min.insync.replicas is 1 of one and 2 of three.
 	Properties map[string]string
 }
 
@@ -47,9 +43,6 @@ type Cluster struct {
 	java  java
 	dir   string
 	nodes []*node // brokers first; a controller of its own is the last
-
-	closeOnce sync.Once
-	closeErr  error
 }
 
 // startTries bounds how often Start chooses other ports after another process
@@ -61,9 +54,9 @@ const startTries = 3
 // ctx bounds all of that and nothing later. The error tells what is missing, or
 // ends with what the brokers logged last. The caller must call Close.
 func Start(ctx context.Context, cfg Config) (*Cluster, error) {
-	cfg, err := withDefaults(cfg)
-	if err != nil {
-		return nil, err
+	cfg.Brokers = cmp.Or(cfg.Brokers, 1)
+	if cfg.Brokers != 1 && cfg.Brokers != 3 {
+		return nil, fmt.Errorf("apache kafka: %d brokers: 1 or 3 are possible", cfg.Brokers)
 	}
 	java, err := findJava(ctx)
 	if err != nil {
@@ -81,25 +74,6 @@ func Start(ctx context.Context, cfg Config) (*Cluster, error) {
 			return nil, fmt.Errorf("apache kafka: %w", err)
 		}
 	}
-}
-
-func withDefaults(cfg Config) (Config, error) {
-	if cfg.Brokers == 0 {
-		cfg.Brokers = 1
-	}
-	if cfg.HeapMiB == 0 {
-		cfg.HeapMiB = 256
-	}
-	if cfg.MinInSyncReplicas == 0 {
-		cfg.MinInSyncReplicas = (cfg.Brokers + 1) / 2
-	}
-	if cfg.Brokers != 1 && cfg.Brokers != 3 {
-		return cfg, fmt.Errorf("apache kafka: %d brokers: 1 or 3 are possible", cfg.Brokers)
-	}
-	if cfg.MinInSyncReplicas < 1 || cfg.MinInSyncReplicas > cfg.Brokers {
-		return cfg, fmt.Errorf("apache kafka: min.insync.replicas %d of %d brokers", cfg.MinInSyncReplicas, cfg.Brokers)
-	}
-	return cfg, nil
 }
 
 func (c *Cluster) start(ctx context.Context) error {
@@ -123,22 +97,21 @@ func (c *Cluster) start(ctx context.Context) error {
 
 // format prepares the data folders of all nodes at the same time.
 func (c *Cluster) format(ctx context.Context) error {
-	errs := make([]error, len(c.nodes))
-	var wg sync.WaitGroup
-	for i, n := range c.nodes {
-		wg.Go(func() {
-			if errs[i] = os.WriteFile(n.properties, []byte(renderProperties(c.cfg, n)), 0o644); errs[i] != nil {
-				return
+	formats, ctx := errgroup.WithContext(ctx)
+	for _, n := range c.nodes {
+		formats.Go(func() error {
+			if err := os.WriteFile(n.properties, []byte(renderProperties(c.cfg, n)), 0o644); err != nil {
+				return err
 			}
 			args := []string{"format", "-t", clusterID, "-c", n.properties}
 			if n.isController {
 				args = append(args, "--standalone") // the only voter
 			}
-			_, errs[i] = c.java.run(ctx, nil, "kafka.tools.StorageTool", args...)
+			_, err := c.java.run(ctx, "kafka.tools.StorageTool", args...)
+			return err
 		})
 	}
-	wg.Wait()
-	return errors.Join(errs...)
+	return formats.Wait()
 }
 
 // clusterID is the same for every cluster: they never meet, each knows only
@@ -162,12 +135,12 @@ func (c *Cluster) Bootstrap() string { return strings.Join(c.Addrs(), ",") }
 // KillBroker kills broker i with SIGKILL, as a crash does, and returns when it
 // is gone. What it had acknowledged but not yet written to disk survives: the
 // page cache is the kernel's. It is an error if the broker does not run.
-func (c *Cluster) KillBroker(i int) error { return c.brokers()[i].kill() }
+func (c *Cluster) KillBroker(i int) error { return c.brokers()[i].end(syscall.SIGKILL) }
 
 // StopBroker stops broker i with SIGTERM: it hands its partitions over and
 // closes its logs. It returns when the broker is gone, and kills it with an
 // error when that takes more than a minute.
-func (c *Cluster) StopBroker(i int) error { return c.brokers()[i].stop() }
+func (c *Cluster) StopBroker(i int) error { return c.brokers()[i].end(syscall.SIGTERM) }
 
 // RestartBroker starts broker i again after KillBroker or StopBroker, with the
 // same ports and data. It does not wait: [Cluster.WaitReady] does. After a kill
@@ -199,19 +172,13 @@ func (c *Cluster) LogTail() string {
 // Close kills all nodes, waits until they are gone and removes their data. It
 // may be called more than once.
 func (c *Cluster) Close() error {
-	c.closeOnce.Do(func() {
-		var errs []error
-		for _, n := range c.nodes {
-			if err := n.kill(); err != nil && !errors.Is(err, errNotRunning) {
-				errs = append(errs, err)
-			}
+	var errs []error
+	for _, n := range c.nodes {
+		if err := n.end(syscall.SIGKILL); err != nil && !errors.Is(err, errNotRunning) {
+			errs = append(errs, err)
 		}
-		if c.dir != "" {
-			errs = append(errs, os.RemoveAll(c.dir))
-		}
-		c.closeErr = errors.Join(errs...)
-	})
-	return c.closeErr
+	}
+	return errors.Join(append(errs, os.RemoveAll(c.dir))...)
 }
 
 // layout chooses ports and folders of all nodes.
@@ -232,7 +199,7 @@ func layout(cfg Config, dir string) ([]*node, error) {
 			isBroker:       i < cfg.Brokers,
 			isController:   i == count-1,
 			controllerPort: controllerPort,
-			heapMiB:        cfg.HeapMiB,
+			heapMiB:        brokerHeapMiB,
 			data:           filepath.Join(dir, fmt.Sprintf("node-%d", i+1)),
 			properties:     filepath.Join(dir, fmt.Sprintf("node-%d.properties", i+1)),
 			log:            filepath.Join(dir, fmt.Sprintf("node-%d.log", i+1)),

@@ -30,7 +30,7 @@ func produce(ctx context.Context, t *testing.T, c *Cluster, topic string, partit
 			if err == nil {
 				break
 			}
-			if sleep(ctx) != nil {
+			if pause(ctx) != nil {
 				t.Fatalf("produce %q: %v", value, err)
 			}
 		}
@@ -45,7 +45,7 @@ func consume(ctx context.Context, t *testing.T, c *Cluster, topic string, n int,
 		"--bootstrap-server", c.Bootstrap(), "--topic", topic, "--from-beginning",
 		"--max-messages", strconv.Itoa(n), "--timeout-ms", "30000",
 	}, more...)
-	out, err := c.Tool(ctx, nil, ConsoleConsumer, args...)
+	out, err := c.Tool(ctx, ConsoleConsumer, args...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,6 +67,33 @@ func written(ctx context.Context, t *testing.T, c *Cluster, topic string, partit
 	return n
 }
 
+// createTopic creates a topic with a replica on every broker and waits until
+// each partition can be read and written.
+func (c *Cluster) createTopic(ctx context.Context, name string, partitions int) error {
+	client, admin, err := admin(c.Addrs()...)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	if _, err := admin.CreateTopic(ctx, int32(partitions), int16(c.cfg.Brokers), nil, name); err != nil {
+		return fmt.Errorf("apache kafka: create topic %s: %w", name, err)
+	}
+	for {
+		// Answered by the leaders: right after the creation a leader may not
+		// know yet that it is one.
+		offsets, err := admin.ListEndOffsets(ctx, name)
+		if err == nil {
+			err = offsets.Error()
+		}
+		if err == nil && len(offsets[name]) == partitions {
+			return nil
+		}
+		if pause(ctx) != nil {
+			return fmt.Errorf("apache kafka: create topic %s: not ready: %w (last: %w)", name, context.Cause(ctx), err)
+		}
+	}
+}
+
 func testContext(t *testing.T) context.Context {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
@@ -75,7 +102,7 @@ func testContext(t *testing.T) context.Context {
 }
 
 func TestOneNode(t *testing.T) {
-	c := ForTest(t, Config{MaxMessageBytes: 2000})
+	c := ForTest(t, Config{Properties: map[string]string{"message.max.bytes": "2000"}})
 	t.Run("a record above the limit is refused", func(t *testing.T) { refusesTooLarge(t, c) })
 	t.Run("a Java member leaves its group when its context ends", func(t *testing.T) { memberLeaves(t, c) })
 	t.Run("records and offsets survive a kill and a stop", func(t *testing.T) { survives(t, c) })
@@ -105,7 +132,7 @@ func listens(addr string) bool {
 
 func refusesTooLarge(t *testing.T, c *Cluster) {
 	ctx := testContext(t)
-	if err := c.CreateTopic(ctx, "small", 1, nil); err != nil {
+	if err := c.createTopic(ctx, "small", 1); err != nil {
 		t.Fatal(err)
 	}
 	client := kafka.Open(kafka.Config{Brokers: c.Addrs()})
@@ -117,10 +144,10 @@ func refusesTooLarge(t *testing.T, c *Cluster) {
 
 func memberLeaves(t *testing.T, c *Cluster) {
 	ctx := testContext(t)
-	if err := c.CreateTopic(ctx, "shared", 2, nil); err != nil {
+	if err := c.createTopic(ctx, "shared", 2); err != nil {
 		t.Fatal(err)
 	}
-	client, admin, err := c.admin()
+	client, admin, err := admin(c.Addrs()...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -132,7 +159,7 @@ func memberLeaves(t *testing.T, c *Cluster) {
 			if err == nil && groups["leaving"].State == state {
 				return
 			}
-			if sleep(ctx) != nil {
+			if pause(ctx) != nil {
 				t.Fatalf("the group is not %s but %q: %v", state, groups["leaving"].State, err)
 			}
 		}
@@ -140,7 +167,7 @@ func memberLeaves(t *testing.T, c *Cluster) {
 	member, leave := context.WithCancel(ctx)
 	left := make(chan error)
 	go func() {
-		_, err := c.Tool(member, nil, ConsoleConsumer, "--bootstrap-server", c.Bootstrap(), "--topic", "shared", "--group", "leaving",
+		_, err := c.Tool(member, ConsoleConsumer, "--bootstrap-server", c.Bootstrap(), "--topic", "shared", "--group", "leaving",
 			"--command-property", "session.timeout.ms=600000") // longer than this test may take
 		left <- err
 	}()
@@ -154,7 +181,7 @@ func memberLeaves(t *testing.T, c *Cluster) {
 
 func survives(t *testing.T, c *Cluster) {
 	ctx := testContext(t)
-	if err := c.CreateTopic(ctx, "numbers", 1, nil); err != nil {
+	if err := c.createTopic(ctx, "numbers", 1); err != nil {
 		t.Fatal(err)
 	}
 	produce(ctx, t, c, "numbers", 0, "one", "two")
@@ -188,7 +215,7 @@ func survives(t *testing.T, c *Cluster) {
 	}
 
 	// Committed offsets survive too.
-	out, err := c.Tool(ctx, nil, ConsumerGroupCommand, "--bootstrap-server", c.Bootstrap(), "--describe", "--group", "java")
+	out, err := c.Tool(ctx, ConsumerGroupCommand, "--bootstrap-server", c.Bootstrap(), "--describe", "--group", "java")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -203,7 +230,7 @@ func survives(t *testing.T, c *Cluster) {
 func TestThreeBrokersGoOnWithoutOne(t *testing.T) {
 	c := ForTest(t, Config{Brokers: 3})
 	ctx := testContext(t)
-	if err := c.CreateTopic(ctx, "numbers", 3, nil); err != nil {
+	if err := c.createTopic(ctx, "numbers", 3); err != nil {
 		t.Fatal(err)
 	}
 	var want []string

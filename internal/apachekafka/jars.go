@@ -18,7 +18,6 @@ import (
 // descriptor is the pinned pom that names the jars.
 type descriptor struct {
 	dir     string // testdata/apachekafka
-	pom     []byte
 	version string // of Apache Kafka
 	cache   string // folder that holds the jars once they are fetched
 }
@@ -62,7 +61,7 @@ func readDescriptor(dir, caches string) (descriptor, error) {
 	}
 	sum := sha256.Sum256(pom)
 	name := fmt.Sprintf("apache-kafka-%s-%s", parsed.Version, hex.EncodeToString(sum[:6]))
-	return descriptor{dir: dir, pom: pom, version: parsed.Version, cache: filepath.Join(caches, name)}, nil
+	return descriptor{dir: dir, version: parsed.Version, cache: filepath.Join(caches, name)}, nil
 }
 
 // available returns nil when the jars are there or can be fetched.

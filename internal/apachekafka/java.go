@@ -5,12 +5,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
-	"strings"
+	"syscall"
+	"time"
 )
 
 // minJava is the oldest Java that brokers of Apache Kafka 4 run on.
@@ -78,24 +79,19 @@ func javaExecutable(ctx context.Context) (string, error) {
 // javaVersion reads the major version from the output of java -version, such
 // as: openjdk version "17.0.15" 2025-04-15. Java 8 calls itself 1.8.
 func javaVersion(output string) (int, error) {
-	_, rest, _ := strings.Cut(output, `version "`)
-	version, _, found := strings.Cut(rest, `"`)
-	if !found {
+	found := majorVersion.FindStringSubmatch(output)
+	if found == nil {
 		return 0, fmt.Errorf("no version in %q", output)
 	}
-	version = strings.TrimPrefix(version, "1.")
-	digits, _, _ := strings.Cut(version, ".")
-	digits, _, _ = strings.Cut(digits, "-")
-	major, err := strconv.Atoi(digits)
-	if err != nil {
-		return 0, fmt.Errorf("no number in version %q", version)
-	}
-	return major, nil
+	return strconv.Atoi(found[1])
 }
 
+var majorVersion = regexp.MustCompile(`version "(?:1\.)?(\d+)`)
+
 // command prepares a class to be run. The options make for a quick start and
-// little memory: these processes live for seconds.
-func (j java) command(heapMiB int, logLevel, class string, args ...string) *exec.Cmd {
+// little memory: these processes live for seconds. When ctx ends the process
+// gets SIGTERM, and SIGKILL when that does not end it.
+func (j java) command(ctx context.Context, heapMiB int, logLevel, class string, args ...string) *exec.Cmd {
 	all := []string{
 		fmt.Sprintf("-Xms%dm", heapMiB), fmt.Sprintf("-Xmx%dm", heapMiB),
 		"-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData", "-XX:+ExitOnOutOfMemoryError",
@@ -103,27 +99,31 @@ func (j java) command(heapMiB int, logLevel, class string, args ...string) *exec
 		"-Dlog4j2.configurationFile=" + j.log4j, "-Dcloseorder.log.level=" + logLevel,
 		"-cp", filepath.Join(j.jars, "*"), class,
 	}
-	return exec.Command(j.executable, append(all, args...)...) //nolint:noctx // Kafka must stop cleanly; callers terminate it
+	cmd := exec.CommandContext(ctx, j.executable, append(all, args...)...)
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	cmd.WaitDelay = toolStopTimeout
+	return cmd
 }
 
-// toolHeapMiB is the heap of a console tool.
-const toolHeapMiB = 96
+// toolStopTimeout bounds a clean stop of a console tool, toolHeapMiB is its
+// heap.
+const (
+	toolStopTimeout = 10 * time.Second
+	toolHeapMiB     = 96
+)
 
 // run runs a class to its end and returns what it wrote to stdout. It is
 // stopped when ctx ends. The error holds the end of what it wrote to stderr.
-func (j java) run(ctx context.Context, stdin io.Reader, class string, args ...string) (string, error) {
-	cmd := j.command(toolHeapMiB, "error", class, args...)
+func (j java) run(ctx context.Context, class string, args ...string) (string, error) {
+	cmd := j.command(ctx, toolHeapMiB, "error", class, args...)
 	var stdout, stderr bytes.Buffer
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = stdin, &stdout, &stderr
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	p, err := startProcess(cmd)
 	if err != nil {
 		return "", err
 	}
-	select {
-	case <-p.done:
-		err = p.err
-	case <-ctx.Done():
-		p.terminate()
+	<-p.done
+	if err = p.err; ctx.Err() != nil {
 		err = context.Cause(ctx)
 	}
 	if err != nil {

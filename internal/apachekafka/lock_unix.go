@@ -22,7 +22,7 @@ func lock(ctx context.Context, path string) (unlock func(), err error) {
 			return func() { f.Close() }, nil
 		}
 		if errors.Is(err, syscall.EWOULDBLOCK) || errors.Is(err, syscall.EINTR) {
-			err = sleep(ctx)
+			err = pause(ctx)
 		}
 		if err != nil {
 			f.Close()

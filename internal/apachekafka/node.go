@@ -1,6 +1,7 @@
 package apachekafka
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -10,16 +11,16 @@ import (
 	"time"
 )
 
-// controllerHeapMiB is the heap of a controller that is no broker.
-const controllerHeapMiB = 128
+// Java heaps of a broker and of a controller that is no broker.
+const (
+	brokerHeapMiB     = 256
+	controllerHeapMiB = 128
+)
 
 // stopTimeout bounds a clean stop of a broker.
 const stopTimeout = time.Minute
 
-var (
-	errNotRunning = errors.New("does not run")
-	errRunning    = errors.New("runs already")
-)
+var errNotRunning = errors.New("does not run")
 
 // node is one Java process of a cluster, with what it keeps over restarts.
 type node struct {
@@ -44,27 +45,19 @@ func (n *node) start(j java) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.process != nil {
-		return fmt.Errorf("node %d: %w", n.id, errRunning)
+		return fmt.Errorf("node %d: runs already", n.id)
 	}
 	log, err := os.OpenFile(n.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
 		return err
 	}
 	defer log.Close() // the process has its own copy
-	cmd := j.command(n.heapMiB, "info", "kafka.Kafka", n.properties)
+	cmd := j.command(context.Background(), n.heapMiB, "info", "kafka.Kafka", n.properties)
 	cmd.Stdout, cmd.Stderr = log, log
 	if n.process, err = startProcess(cmd); err != nil {
 		return fmt.Errorf("node %d: %w", n.id, err)
 	}
 	return nil
-}
-
-func (n *node) kill() error {
-	return n.end(syscall.SIGKILL)
-}
-
-func (n *node) stop() error {
-	return n.end(syscall.SIGTERM)
 }
 
 // end sends the signal and waits until the process is gone.

@@ -21,7 +21,7 @@ func renderProperties(cfg Config, n *node) string {
 		listeners = append(listeners, fmt.Sprintf("CONTROLLER://127.0.0.1:%d", n.controllerPort))
 	}
 	replicas := strconv.Itoa(cfg.Brokers)
-	minISR := strconv.Itoa(cfg.MinInSyncReplicas)
+	minISR := strconv.Itoa((cfg.Brokers + 1) / 2)
 	p := map[string]string{
 		"node.id":                             strconv.Itoa(n.id),
 		"process.roles":                       strings.Join(roles, ","),
@@ -60,9 +60,6 @@ func renderProperties(cfg Config, n *node) string {
 	}
 	if n.isBroker {
 		p["advertised.listeners"] = "PLAINTEXT://" + n.addr()
-	}
-	if cfg.MaxMessageBytes > 0 {
-		p["message.max.bytes"] = strconv.Itoa(cfg.MaxMessageBytes)
 	}
 	maps.Copy(p, cfg.Properties)
 

@@ -31,7 +31,7 @@ func (c *Cluster) WaitReady(ctx context.Context) error {
 		} else if ctx.Err() == nil {
 			last = err
 		}
-		if sleep(ctx) != nil {
+		if pause(ctx) != nil {
 			return fmt.Errorf("not ready: %w (last: %w)\n%s", context.Cause(ctx), last, c.LogTail())
 		}
 	}
@@ -69,7 +69,7 @@ func (c *Cluster) ready(ctx context.Context, ids []int32) error {
 }
 
 func (c *Cluster) readyAt(ctx context.Context, id int32, ids []int32) error {
-	client, admin, err := c.admin(c.nodes[id-1].addr())
+	client, admin, err := admin(c.nodes[id-1].addr())
 	if err != nil {
 		return err
 	}
@@ -105,11 +105,8 @@ func (c *Cluster) readyAt(ctx context.Context, id int32, ids []int32) error {
 	return err
 }
 
-// admin returns a client of one broker, or of all for no address.
-func (c *Cluster) admin(addrs ...string) (*kgo.Client, *kadm.Client, error) {
-	if len(addrs) == 0 {
-		addrs = c.Addrs()
-	}
+// admin returns a client of brokers.
+func admin(addrs ...string) (*kgo.Client, *kadm.Client, error) {
 	client, err := kgo.NewClient(kgo.SeedBrokers(addrs...), kgo.RequestRetries(0), kgo.MetadataMinAge(poll))
 	if err != nil {
 		return nil, nil, err
@@ -117,40 +114,8 @@ func (c *Cluster) admin(addrs ...string) (*kgo.Client, *kadm.Client, error) {
 	return client, kadm.NewClient(client), nil
 }
 
-// CreateTopic creates a topic with a replica on every broker and waits until
-// each partition can be read and written. configs are topic settings, such as
-// retention.ms; nil for the broker's defaults.
-func (c *Cluster) CreateTopic(ctx context.Context, name string, partitions int, configs map[string]string) error {
-	client, admin, err := c.admin()
-	if err != nil {
-		return err
-	}
-	defer client.Close()
-	settings := make(map[string]*string, len(configs))
-	for k, v := range configs {
-		settings[k] = &v
-	}
-	if _, err := admin.CreateTopic(ctx, int32(partitions), int16(c.cfg.Brokers), settings, name); err != nil {
-		return fmt.Errorf("apache kafka: create topic %s: %w", name, err)
-	}
-	for {
-		// Answered by the leaders: right after the creation a leader may not
-		// know yet that it is one.
-		offsets, err := admin.ListEndOffsets(ctx, name)
-		if err == nil {
-			err = offsets.Error()
-		}
-		if err == nil && len(offsets[name]) == partitions {
-			return nil
-		}
-		if sleep(ctx) != nil {
-			return fmt.Errorf("apache kafka: create topic %s: not ready: %w (last: %w)", name, context.Cause(ctx), err)
-		}
-	}
-}
-
-// sleep waits for poll, or returns the error of a ctx that ends before.
-func sleep(ctx context.Context) error {
+// pause waits for poll, or returns the error of a ctx that ends before.
+func pause(ctx context.Context) error {
 	t := time.NewTimer(poll)
 	defer t.Stop()
 	select {

@@ -8,9 +8,11 @@
 package broker
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strconv"
 	"sync"
 	"syscall"
@@ -20,10 +22,10 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 )
 
-// DefaultMinSessionTimeout is the shortest session time-out that a group
-// member may ask for. Apache Kafka's own default is 6 s, too long for tests
-// of a rebalance in real time.
-const DefaultMinSessionTimeout = 100 * time.Millisecond
+// minSessionTimeout is the shortest session time-out that a group member may
+// ask for. Apache Kafka's own default is 6 s, too long for tests of a
+// rebalance in real time.
+const minSessionTimeout = 100 * time.Millisecond
 
 // Config says what to start. The zero value is one broker in memory on any
 // free port, with [DefaultTopics].
@@ -34,20 +36,13 @@ type Config struct {
 	// Brokers is the size of the cluster, 0 for 1.
 	Brokers int
 	// DataDir keeps topics, records, groups and committed offsets over
-	// restarts; it is created when missing and locked while in use. Empty
+	// restarts; it is created when missing and locked while in use. A crash of
+	// the machine (not of the process) may lose the newest records. Empty
 	// keeps them in memory.
 	DataDir string
-	// SyncWrites makes every append durable before it is acknowledged. Only
-	// with DataDir; slow. Without it a crash of the machine (not of the
-	// process) may lose the newest records.
-	SyncWrites bool
 	// Topics to create where they are missing; nil for [DefaultTopics]. A
 	// topic that DataDir holds already is left as it is.
 	Topics []Topic
-	// MinSessionTimeout for group members, 0 for [DefaultMinSessionTimeout].
-	MinSessionTimeout time.Duration
-	// BrokerConfigs are settings of the broker, such as message.max.bytes.
-	BrokerConfigs map[string]string
 	// ListenFn takes the place of [net.Listen], for an in-memory network. It
 	// is called with "tcp" and "127.0.0.1:PORT".
 	ListenFn func(network, address string) (net.Listener, error)
@@ -60,17 +55,17 @@ type Config struct {
 type Broker struct {
 	cluster *kfake.Cluster
 	addrs   []string
-	unlock  func() error
-
-	closeOnce sync.Once
-	closeErr  error
+	close   func() error
 }
 
 // Start starts the cluster and creates the topics. It returns when clients
 // can connect. The error says every wrong setting at once, or which port is
 // taken and how to choose another.
 func Start(cfg Config) (*Broker, error) {
-	cfg = withDefaults(cfg)
+	cfg.Brokers = cmp.Or(cfg.Brokers, 1)
+	if cfg.Topics == nil {
+		cfg.Topics = DefaultTopics()
+	}
 	if err := check(cfg); err != nil {
 		return nil, err
 	}
@@ -82,7 +77,10 @@ func Start(cfg Config) (*Broker, error) {
 	if err != nil {
 		return nil, errors.Join(startError(cfg, err), unlock())
 	}
-	b := &Broker{cluster: cluster, addrs: cluster.ListenAddrs(), unlock: unlock}
+	b := &Broker{cluster: cluster, addrs: cluster.ListenAddrs(), close: sync.OnceValue(func() error {
+		cluster.Close()
+		return unlock()
+	})}
 	for _, t := range cfg.Topics {
 		err := cluster.CreateTopic(t.Name, int32(t.Partitions), t.Configs)
 		if err != nil && !errors.Is(err, kerr.TopicAlreadyExists) {
@@ -92,19 +90,6 @@ func Start(cfg Config) (*Broker, error) {
 	return b, nil
 }
 
-func withDefaults(cfg Config) Config {
-	if cfg.Brokers == 0 {
-		cfg.Brokers = 1
-	}
-	if cfg.MinSessionTimeout == 0 {
-		cfg.MinSessionTimeout = DefaultMinSessionTimeout
-	}
-	if cfg.Topics == nil {
-		cfg.Topics = DefaultTopics()
-	}
-	return cfg
-}
-
 func check(cfg Config) error {
 	var errs []error
 	if cfg.Brokers < 1 {
@@ -112,9 +97,6 @@ func check(cfg Config) error {
 	}
 	if last := cfg.Port + cfg.Brokers - 1; cfg.Port < 0 || cfg.Port > 0 && last > 65535 {
 		errs = append(errs, fmt.Errorf("embedded broker: port %d is not between 0 and %d; choose another with --kafka-port", cfg.Port, 65536-cfg.Brokers))
-	}
-	if cfg.SyncWrites && cfg.DataDir == "" {
-		errs = append(errs, errors.New("embedded broker: synced writes need a data directory"))
 	}
 	seen := make(map[string]bool, len(cfg.Topics))
 	for _, t := range cfg.Topics {
@@ -142,14 +124,10 @@ func options(cfg Config) []kfake.Opt {
 	opts := []kfake.Opt{
 		kfake.ClusterID("closeorder-embedded"),
 		kfake.Ports(ports...),
-		kfake.GroupMinSessionTimeout(cfg.MinSessionTimeout),
-		kfake.BrokerConfigs(cfg.BrokerConfigs),
+		kfake.GroupMinSessionTimeout(minSessionTimeout),
 	}
 	if cfg.DataDir != "" {
 		opts = append(opts, kfake.DataDir(cfg.DataDir))
-	}
-	if cfg.SyncWrites {
-		opts = append(opts, kfake.SyncWrites())
 	}
 	if cfg.ListenFn != nil {
 		opts = append(opts, kfake.ListenFn(cfg.ListenFn))
@@ -186,7 +164,7 @@ func startError(cfg Config, err error) error {
 func (b *Broker) Addr() string { return b.addrs[0] }
 
 // Addrs are the addresses of all brokers, as host:port.
-func (b *Broker) Addrs() []string { return append([]string(nil), b.addrs...) }
+func (b *Broker) Addrs() []string { return slices.Clone(b.addrs) }
 
 // Cluster gives tests the fake cluster itself, for faults, leader moves and
 // group states. Never close it: close the Broker.
@@ -194,10 +172,4 @@ func (b *Broker) Cluster() *kfake.Cluster { return b.cluster }
 
 // Close cuts all connections, writes the state to DataDir and frees the
 // ports and the lock. Closing again returns the first result.
-func (b *Broker) Close() error {
-	b.closeOnce.Do(func() {
-		b.cluster.Close()
-		b.closeErr = b.unlock()
-	})
-	return b.closeErr
-}
+func (b *Broker) Close() error { return b.close() }

@@ -279,13 +279,13 @@ func TestATakenPortIsNamedWithTheFlagThatChangesIt(t *testing.T) {
 }
 
 func TestWrongSettingsAreAllNamed(t *testing.T) {
-	_, err := broker.Start(broker.Config{Port: 70000, SyncWrites: true, Topics: []broker.Topic{
+	_, err := broker.Start(broker.Config{Port: 70000, Topics: []broker.Topic{
 		{Name: "a", Partitions: 1}, {Name: "a", Partitions: 1}, {Name: "b"}, {Name: "no spaces", Partitions: 1},
 	}})
 	if err == nil {
 		t.Fatal("no error")
 	}
-	for _, want := range []string{"port 70000", "--kafka-port", "data directory", "a is given twice", "topic b: 0 partitions", `"no spaces"`} {
+	for _, want := range []string{"port 70000", "--kafka-port", "a is given twice", "topic b: 0 partitions", `"no spaces"`} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("the error does not say %q: %v", want, err)
 		}

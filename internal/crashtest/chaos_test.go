@@ -28,7 +28,7 @@ func TestChaos(t *testing.T) {
 	r, seed := random(t)
 	t.Logf("seed %d", seed)
 	s := newStage(t, settings{
-		kafka:   apachekafka.Config{Brokers: 3, MinInSyncReplicas: 2},
+		kafka:   apachekafka.Config{Brokers: 3},
 		gateway: realGateway(seed), partitions: 6,
 		workers: []string{"worker-0", "worker-1", "worker-2"}, static: []string{"worker-0", "worker-1"},
 	})

@@ -172,7 +172,7 @@ func (s *stage) joinJava(got *read) (leave func() error) {
 	out, failed := "", make(chan error, 1)
 	go func() {
 		var err error
-		out, err = s.kafka.Tool(ctx, nil, apachekafka.ConsoleConsumer,
+		out, err = s.kafka.Tool(ctx, apachekafka.ConsoleConsumer,
 			"--bootstrap-server", s.kafka.Bootstrap(), "--topic", requests, "--group", group,
 			"--command-property", "client.id=java", "--command-property", "auto.commit.interval.ms=200",
 			"--command-property", "auto.offset.reset=earliest",

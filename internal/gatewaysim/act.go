@@ -13,7 +13,7 @@ func (c *conversation) act() *reply {
 	defer b.mu.Unlock()
 	now := time.Now()
 	c.order.settle(now)
-	rep := c.req.newReply(c.s.draw(c.req.order, "nonce", c.call.N).text(32, "0123456789ABCDEFGHJKLMNPQRSTUVWXYZ"))
+	rep := c.newReply(c.req)
 
 	fault := c.fault
 	untouched := fault.Code != "" && !fault.Applied || fault.ReturnMsg != ""

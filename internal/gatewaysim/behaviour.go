@@ -1,6 +1,7 @@
 package gatewaysim
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 	"time"
@@ -22,7 +23,7 @@ type Behaviour struct {
 	// its future.
 	open func(o *order, now time.Time, cfg *Config)
 	// script says what is done to a call. It sees the order before the call.
-	script func(o *order, c *Call, now time.Time, cfg *Config) Fault
+	script script
 	// busy is what a close answers while the buyer is paying.
 	busy string
 }
@@ -31,8 +32,10 @@ type Behaviour struct {
 // Numbers and times in it are the defaults of [Config].
 func Behaviours() []Behaviour { return slices.Clone(behaviours[:]) }
 
+type script func(o *order, c *Call, now time.Time, cfg *Config) Fault
+
 // first fails the first calls and then lets the order be what it is.
-func first(faults ...Fault) func(*order, *Call, time.Time, *Config) Fault {
+func first(faults ...Fault) script {
 	return func(_ *order, c *Call, _ time.Time, cfg *Config) Fault {
 		if c.N > cfg.FlakyCalls {
 			return Fault{}
@@ -42,13 +45,23 @@ func first(faults ...Fault) func(*order, *Call, time.Time, *Config) Fault {
 }
 
 // always does the same to every call.
-func always(f Fault) func(*order, *Call, time.Time, *Config) Fault {
+func always(f Fault) script {
 	return func(*order, *Call, time.Time, *Config) Fault { return f }
+}
+
+// when does something to those calls alone that a condition holds for.
+func when(holds func(o *order, c *Call, now time.Time) bool, f Fault) script {
+	return func(o *order, c *Call, now time.Time, _ *Config) Fault {
+		if holds(o, c, now) {
+			return f
+		}
+		return Fault{}
+	}
 }
 
 // claims answers that the order is closed, in a way that must convince
 // nobody: the order stays payable.
-func claims(s Spoil) func(*order, *Call, time.Time, *Config) Fault {
+func claims(s Spoil) script {
 	return always(Fault{Code: "SUCCESS", TradeState: Closed, Spoil: s})
 }
 
@@ -69,13 +82,16 @@ func late(paid bool) func(*order, time.Time, *Config) {
 	}
 }
 
-// vacuous answers SUCCESS to a close of a number that is not known.
-func vacuous(o *order, c *Call, _ time.Time, _ *Config) Fault {
-	if c.Op == CloseOrder && o.state == Unknown {
-		return Fault{Code: "SUCCESS"}
+// paying opens an order whose buyer is paying, and what comes of it.
+func paying(end What) func(*order, time.Time, *Config) {
+	return func(o *order, now time.Time, cfg *Config) {
+		o.state = UserPaying
+		o.schedule(now.Add(cfg.BuyerTime), end)
 	}
-	return Fault{}
 }
+
+// vacuous answers SUCCESS to a close of a number that is not known.
+var vacuous = when(func(o *order, c *Call, _ time.Time) bool { return c.Op == CloseOrder && o.state == Unknown }, Fault{Code: "SUCCESS"})
 
 var behaviours = [...]Behaviour{
 	{Prefix: "", What: "exists and is unpaid", Outcome: "closed"},
@@ -91,16 +107,8 @@ var behaviours = [...]Behaviour{
 	{Prefix: "DEAD", What: "is refused for good: PARAM_ERROR", Outcome: "failed", script: always(Fault{Code: "PARAM_ERROR"})},
 	{Prefix: "FAIL", What: "the same", Outcome: "failed", script: always(Fault{Code: "PARAM_ERROR"})},
 	{Prefix: "SYSERR", What: "SYSTEMERROR for ever", Outcome: "failed after all retries", script: always(Fault{Code: "SYSTEMERROR"})},
-	{Prefix: "LIMIT", What: "FREQUENCY_LIMITED while the buyer is paying, then paid", Outcome: "paid", busy: "FREQUENCY_LIMITED",
-		open: func(o *order, now time.Time, cfg *Config) {
-			o.state = UserPaying
-			o.schedule(now.Add(cfg.BuyerTime), PaidByBuyer)
-		}},
-	{Prefix: "PAYING", What: "USERPAYING until the buyer gives up, then closable", Outcome: "closed",
-		open: func(o *order, now time.Time, cfg *Config) {
-			o.state = UserPaying
-			o.schedule(now.Add(cfg.BuyerTime), PayGivenUp)
-		}},
+	{Prefix: "LIMIT", What: "FREQUENCY_LIMITED while the buyer is paying, then paid", Outcome: "paid", busy: "FREQUENCY_LIMITED", open: paying(PaidByBuyer)},
+	{Prefix: "PAYING", What: "USERPAYING until the buyer gives up, then closable", Outcome: "closed", open: paying(PayGivenUp)},
 	{Prefix: "PAYERROR", What: "a payment failed, the buyer may try again", Outcome: "closed", open: is(PayError)},
 
 	{Prefix: "GAP", What: "the buyer pays right after the first call (SYSTEMERROR, a query: NOTPAY)", Outcome: "paid",
@@ -119,19 +127,11 @@ var behaviours = [...]Behaviour{
 		script: first(Fault{Code: "SYSTEMERROR", Applied: true})},
 	{Prefix: "RATE", What: "the first two calls are told, unsigned, to slow down", Outcome: "closed", script: first(Fault{ReturnMsg: msgFrequency})},
 	{Prefix: "STALE", What: "for 2 s after the close a query still says NOTPAY", Outcome: "closed",
-		script: func(o *order, c *Call, now time.Time, _ *Config) Fault {
-			if c.Op == OrderQuery && o.state == Closed && now.Sub(time.Unix(0, o.events[len(o.events)-1].at)) < 2*time.Second {
-				return Fault{Code: "SUCCESS", TradeState: NotPay}
-			}
-			return Fault{}
-		}},
+		script: when(func(o *order, c *Call, now time.Time) bool {
+			return c.Op == OrderQuery && o.state == Closed && now.Sub(time.Unix(0, o.events[len(o.events)-1].at)) < 2*time.Second
+		}, Fault{Code: "SUCCESS", TradeState: NotPay})},
 	{Prefix: "GHOST", What: "the first close answers SUCCESS and does nothing", Outcome: "closed, wrongly so unless it is confirmed by a query",
-		script: func(o *order, c *Call, _ time.Time, _ *Config) Fault {
-			if c.Op == CloseOrder && o.closes == 1 {
-				return Fault{Code: "SUCCESS"}
-			}
-			return Fault{}
-		}},
+		script: when(func(o *order, c *Call, _ time.Time) bool { return c.Op == CloseOrder && o.closes == 1 }, Fault{Code: "SUCCESS"})},
 	{Prefix: "VACUOUS", What: "was never submitted, and a close answers SUCCESS", Outcome: "closed", open: is(Unknown), script: vacuous},
 	{Prefix: "LATECREATE", What: "ORDERNOTEXIST, then its create arrives: payable", Outcome: "closed, not safe to reissue before the create has arrived", open: late(false)},
 	{Prefix: "LATEVACUOUS", What: "SUCCESS, then its create arrives: payable", Outcome: "closed, not safe to reissue before the create has arrived", open: late(false), script: vacuous},
@@ -183,36 +183,19 @@ const codePrefix = "CODE-"
 // where it is empty.
 func codeOf(outTradeNo string) string {
 	code, _, _ := strings.Cut(outTradeNo[len(codePrefix):], "-")
-	if code == "" {
-		return "SYSTEMERROR"
-	}
-	return strings.ToUpper(code)
+	return cmp.Or(strings.ToUpper(code), "SYSTEMERROR")
 }
 
-// byPrefix has every behaviour but the first; longestPrefix is the length of
-// the longest. lateBehaviours are those that Config.LateCreates chooses from.
-var (
-	byPrefix, longestPrefix = indexBehaviours()
-	lateBehaviours          = [...]*Behaviour{byPrefix["LATECREATE"], byPrefix["LATEVACUOUS"], byPrefix["LATEPAID"]}
-)
-
-func indexBehaviours() (map[string]*Behaviour, int) {
-	index, longest := make(map[string]*Behaviour, len(behaviours)), 0
-	for i := range behaviours[1:] {
-		b := &behaviours[1+i]
-		index[b.Prefix] = b
-		longest = max(longest, len(b.Prefix))
-	}
-	return index, longest
-}
+// lateBehaviours are those that Config.LateCreates chooses from.
+var lateBehaviours = [...]*Behaviour{behaviourOf("LATECREATE"), behaviourOf("LATEVACUOUS"), behaviourOf("LATEPAID")}
 
 // behaviourOf is the one with the longest prefix that outTradeNo has.
 func behaviourOf(outTradeNo string) *Behaviour {
-	head := strings.ToUpper(outTradeNo[:min(len(outTradeNo), longestPrefix)])
-	for n := len(head); n > 0; n-- {
-		if b := byPrefix[head[:n]]; b != nil {
-			return b
+	longest, upper := &behaviours[0], strings.ToUpper(outTradeNo)
+	for i := range behaviours {
+		if b := &behaviours[i]; len(b.Prefix) > len(longest.Prefix) && strings.HasPrefix(upper, b.Prefix) {
+			longest = b
 		}
 	}
-	return &behaviours[0]
+	return longest
 }

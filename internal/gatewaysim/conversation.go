@@ -23,18 +23,12 @@ type conversation struct {
 }
 
 // begin enters the call in the book and decides what will go wrong with it:
-// what Config.Fault wants, else what the order's behaviour does, else what
-// the failure rates draw.
+// what the order's behaviour does, else what the failure rates draw.
 func (c *conversation) begin(req *request) {
 	c.req = req
 	c.order, c.fault = c.s.book.begin(req, &c.call)
 	if c.fault == (Fault{}) {
-		c.fault = c.s.currentFailures().draw(c.s.draw(req.order, "failure", c.call.N))
-	}
-	if c.s.cfg.Fault != nil {
-		if f := c.s.cfg.Fault(c.call); f != (Fault{}) {
-			c.fault = f
-		}
+		c.fault = c.s.cfg.Failures.draw(c.s.draw(req.order, "failure", c.call.N))
 	}
 	if c.fault.Spoil == LoseKept {
 		c.fault.Spoil = ""
@@ -95,7 +89,7 @@ func (c *conversation) refuse(why *refusal) {
 		return
 	}
 	c.call.Order = why.req.order
-	rep := why.req.newReply(c.s.draw(why.req.order, "nonce", 0).text(32, "0123456789ABCDEFGHJKLMNPQRSTUVWXYZ")).fail(why.code)
+	rep := c.newReply(why.req).fail(why.code)
 	rep.sign(why.req.merchant.Key, why.req.signType)
 	c.write(rep.xml())
 }

@@ -59,20 +59,3 @@ func (f Failures) draw(d *draw) Fault {
 	}
 	return Fault{}
 }
-
-// SetFailures changes the shares for the calls that begin from now on.
-func (s *Simulator) SetFailures(f Failures) error {
-	if err := f.check(); err != nil {
-		return err
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.failures = f
-	return nil
-}
-
-func (s *Simulator) currentFailures() Failures {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	return s.failures
-}

@@ -24,10 +24,9 @@ type Merchant struct {
 	Key          signing.Key
 	// SignType is the only one accepted from the merchant; empty for both.
 	SignType signing.Type
-	// Institution mode: every call must name a sub_mch_id, out of SubMchIDs
-	// or any where that is empty. In direct mode none may be named.
+	// Institution mode: every call must name a sub_mch_id, any one. In direct
+	// mode none may be named.
 	Institution bool
-	SubMchIDs   []string
 }
 
 // DefaultMerchants are three merchants with appid wx8888888888888888:

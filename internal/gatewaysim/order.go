@@ -1,7 +1,7 @@
 package gatewaysim
 
 import (
-	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -32,12 +32,7 @@ var stateNames = [...]string{
 	Paid: "paid", Refunded: "refunded", Closed: "closed", Revoked: "revoked", PayError: "payerror",
 }
 
-func (s State) String() string {
-	if int(s) < len(stateNames) && s != 0 {
-		return stateNames[s]
-	}
-	return fmt.Sprintf("State(%d)", uint8(s))
-}
+func (s State) String() string { return stateNames[s] }
 
 // Payable says that a buyer can pay the order in this state.
 func (s State) Payable() bool { return s == NotPay || s == UserPaying || s == PayError }
@@ -69,12 +64,7 @@ var whatNames = [...]string{
 	PaidByBuyer: "paid", PayRefused: "payment refused", CloseAccepted: "close accepted", SetByHand: "set by hand",
 }
 
-func (w What) String() string {
-	if int(w) < len(whatNames) && w != 0 {
-		return whatNames[w]
-	}
-	return fmt.Sprintf("What(%d)", uint8(w))
-}
+func (w What) String() string { return whatNames[w] }
 
 // Event is something that happened to an order, and its state from then on.
 type Event struct {
@@ -175,10 +165,5 @@ func (e Entry) StateAt(t time.Time) State {
 
 // PaidAfter reports whether the buyer paid later than t.
 func (e Entry) PaidAfter(t time.Time) bool {
-	for _, ev := range e.Events {
-		if ev.What == PaidByBuyer && ev.At.After(t) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(e.Events, func(ev Event) bool { return ev.What == PaidByBuyer && ev.At.After(t) })
 }

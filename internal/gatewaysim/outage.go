@@ -1,6 +1,7 @@
 package gatewaysim
 
 import (
+	"cmp"
 	"net"
 	"net/http"
 	"sync"
@@ -29,11 +30,6 @@ type outages struct {
 	mu      sync.Mutex
 	down    map[string]Outage
 	changed chan struct{} // closed at every change
-}
-
-func (t *outages) init() {
-	t.down = make(map[string]Outage)
-	t.changed = make(chan struct{})
 }
 
 // SetOutage puts a host out of service, or with [NoOutage] back in. The host
@@ -68,29 +64,16 @@ func (t *outages) wait(r *http.Request) Outage {
 	}
 }
 
+// of is the outage of a host by its names; that of all hosts comes first.
 func (t *outages) of(names ...string) (Outage, <-chan struct{}) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if len(t.down) == 0 {
-		return NoOutage, t.changed
-	}
-	if mode := t.down[AllHosts]; mode != NoOutage {
-		return mode, t.changed
-	}
+	mode := t.down[AllHosts]
 	for _, name := range names {
-		if name == "" {
-			continue
-		}
-		if mode := t.down[name]; mode != NoOutage {
-			return mode, t.changed
-		}
-		if host, _, err := net.SplitHostPort(name); err == nil {
-			if mode := t.down[host]; mode != NoOutage && host != "" {
-				return mode, t.changed
-			}
-		}
+		host, _, _ := net.SplitHostPort(name) // empty, as AllHosts, where there is no port
+		mode = cmp.Or(mode, t.down[name], t.down[host])
 	}
-	return NoOutage, t.changed
+	return mode, t.changed
 }
 
 func localAddr(r *http.Request) string {

@@ -1,6 +1,8 @@
 package gatewaysim
 
 import (
+	"cmp"
+	"slices"
 	"strconv"
 	"time"
 
@@ -36,12 +38,7 @@ func (p *reply) set(name, value string) {
 
 // remove takes a field out.
 func (p *reply) remove(name string) {
-	for i := range p.fields {
-		if p.fields[i].name == name {
-			p.fields = append(p.fields[:i], p.fields[i+1:]...)
-			return
-		}
-	}
+	p.fields = slices.DeleteFunc(p.fields, func(f field) bool { return f.name == name })
 }
 
 // sign sets the field sign, over all others.
@@ -73,7 +70,7 @@ func failReply(msg string) *reply {
 
 // newReply is the part that all signed replies have. The identity is echoed
 // as it was sent, also where it is refused.
-func (q *request) newReply(nonce string) *reply {
+func (c *conversation) newReply(q *request) *reply {
 	p := &reply{fields: make([]field, 0, 20)}
 	p.add("return_code", "SUCCESS")
 	p.add("return_msg", "OK")
@@ -81,7 +78,7 @@ func (q *request) newReply(nonce string) *reply {
 	p.add("mch_id", q.merchant.MchID)
 	p.add("sub_appid", q.fields["sub_appid"])
 	p.add("sub_mch_id", q.order.SubMchID)
-	p.add("nonce_str", nonce)
+	p.add("nonce_str", c.s.draw(q.order, "nonce", c.call.N).text(32, "0123456789ABCDEFGHJKLMNPQRSTUVWXYZ"))
 	return p
 }
 
@@ -98,7 +95,7 @@ func (p *reply) fail(code string) *reply {
 	p.add("result_code", "FAIL")
 	p.add("result_msg", "FAIL")
 	p.add("err_code", code)
-	p.add("err_code_des", describe(code))
+	p.add("err_code_des", cmp.Or(descriptions[code], code))
 	return p
 }
 
@@ -136,14 +133,7 @@ var tradeStates = map[State]struct{ name, text string }{
 	PayError:   {"PAYERROR", "支付失败"},
 }
 
-// describe is the err_code_des of a code ("Close Order", error codes).
-func describe(code string) string {
-	if text := descriptions[code]; text != "" {
-		return text
-	}
-	return code
-}
-
+// descriptions are the err_code_des of codes ("Close Order", error codes).
 var descriptions = map[string]string{
 	"ORDERPAID":             "订单已支付",
 	"ORDERCLOSED":           "订单已关闭",

@@ -4,7 +4,8 @@ import (
 	"errors"
 	"hash/maphash"
 	"net/http"
-	"slices"
+	"regexp"
+	"strconv"
 	"time"
 
 	"github.com/closeorder/closeorder/signing"
@@ -128,9 +129,9 @@ func (q *request) check(op Op) string {
 		return "APPID_MCHID_NOT_MATCH"
 	case !m.Institution && (q.order.SubMchID != "" || q.fields["sub_appid"] != ""):
 		return "INVALID_REQUEST"
-	case m.Institution && !m.has(q.order.SubMchID):
+	case m.Institution && len(q.order.SubMchID) > 32:
 		return "MCH_NOT_EXISTS"
-	case !validOutTradeNo(q.order.OutTradeNo), len(q.fields["nonce_str"]) > 32:
+	case !outTradeNo.MatchString(q.order.OutTradeNo), len(q.fields["nonce_str"]) > 32:
 		return "PARAM_ERROR"
 	case op == UnifiedOrder && parseFee(q.fields["total_fee"]) == 0:
 		return "PARAM_ERROR"
@@ -138,41 +139,15 @@ func (q *request) check(op Op) string {
 	return ""
 }
 
-func (m *merchant) has(subMchID string) bool {
-	if len(subMchID) > 32 {
-		return false
-	}
-	return len(m.SubMchIDs) == 0 || slices.Contains(m.SubMchIDs, subMchID)
-}
-
-// validOutTradeNo: 1 to 32 letters, digits and _-|*@ ("Close Order", request
+// outTradeNo: 1 to 32 letters, digits and _-|*@ ("Close Order", request
 // parameters).
-func validOutTradeNo(s string) bool {
-	if len(s) == 0 || len(s) > 32 {
-		return false
-	}
-	for i := range len(s) {
-		switch c := s[i]; {
-		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9':
-		case c == '_', c == '-', c == '|', c == '*', c == '@':
-		default:
-			return false
-		}
-	}
-	return true
-}
+var outTradeNo = regexp.MustCompile(`\A[A-Za-z0-9_|*@-]{1,32}\z`)
 
 // parseFee reads an amount in fen: 1 to 9 digits, more than 0; else 0.
 func parseFee(s string) int64 {
-	if len(s) > 9 {
+	fee, err := strconv.ParseUint(s, 10, 32)
+	if err != nil || len(s) > 9 {
 		return 0
 	}
-	fee := int64(0)
-	for i := range len(s) {
-		if s[i] < '0' || s[i] > '9' {
-			return 0
-		}
-		fee = 10*fee + int64(s[i]-'0')
-	}
-	return fee
+	return int64(fee)
 }

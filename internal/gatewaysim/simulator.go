@@ -17,21 +17,13 @@
 package gatewaysim
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"sync"
 	"time"
-)
-
-// Defaults of [Config].
-const (
-	DefaultHistory    = 64
-	DefaultFlakyCalls = 2
-	DefaultSlow       = 3 * time.Second
-	DefaultBuyerTime  = 6 * time.Second
-	DefaultLateCreate = 20 * time.Second
 )
 
 // IdleTimeout is how long the real gateway keeps an idle connection open.
@@ -57,28 +49,23 @@ type Config struct {
 	Buyers Buyers
 
 	// FlakyCalls is the number of calls that fail where [Behaviours] says
-	// "the first two calls"; 0 for DefaultFlakyCalls.
+	// "the first two calls"; 0 for 2.
 	FlakyCalls int
-	// Slow is the time that a slow order takes; 0 for DefaultSlow.
+	// Slow is the time that a slow order takes; 0 for 3 s.
 	Slow time.Duration
-	// BuyerTime is how long a buyer who is paying takes; 0 for
-	// DefaultBuyerTime.
+	// BuyerTime is how long a buyer who is paying takes; 0 for 6 s.
 	BuyerTime time.Duration
 	// LateCreate is how long after the first call a late create arrives; 0
-	// for DefaultLateCreate. LateCreates is the share of ordinary orders that
-	// are late, 0..1.
+	// for 20 s. LateCreates is the share of ordinary orders that are late,
+	// 0..1.
 	LateCreate  time.Duration
 	LateCreates float64
 
-	// History is the number of calls kept per order, the newest; 0 for
-	// DefaultHistory, negative for none. States and counters are always kept,
-	// about 350 bytes per order.
+	// History is the number of calls kept per order, the newest; 0 for 64,
+	// negative for none. States and counters are always kept, about 350 bytes
+	// per order.
 	History int
 
-	// Fault is asked once per accepted call, before it acts, and may spoil
-	// it; the zero Fault leaves it alone. It is called concurrently and must
-	// not block.
-	Fault func(Call) Fault
 	// Observe is told of every call when it has ended, refused ones included.
 	// It is called concurrently, before the client has the reply.
 	Observe func(Call)
@@ -88,15 +75,15 @@ type Config struct {
 //
 //	POST /pay/closeorder    POST /pay/orderquery    POST /pay/unifiedorder
 //
-// under any prefix, such as /sandboxnew/pay/closeorder, and may be served on several addresses at once: hosts of one gateway. All
-// its methods are safe for concurrent use.
+// under any prefix, such as /sandboxnew/pay/closeorder, and may be served on
+// several addresses at once: hosts of one gateway. All its methods are safe
+// for concurrent use.
 type Simulator struct {
 	cfg Config
 
 	mu        sync.RWMutex // guards what can be changed at run time
 	merchants map[string]*merchant
 	latency   Latency
-	failures  Failures
 
 	outages outages
 	book    book
@@ -109,9 +96,8 @@ func New(cfg Config) (*Simulator, error) {
 		cfg:       cfg,
 		merchants: make(map[string]*merchant, len(cfg.Merchants)),
 		latency:   cfg.Latency,
-		failures:  cfg.Failures,
+		outages:   outages{down: make(map[string]Outage), changed: make(chan struct{})},
 	}
-	s.outages.init()
 	s.book.init(&s.cfg)
 
 	errs := []error{cfg.Latency.check(), cfg.Failures.check()}
@@ -146,24 +132,11 @@ func withDefaults(cfg Config) Config {
 	if cfg.Merchants == nil {
 		cfg.Merchants = DefaultMerchants()
 	}
-	if cfg.FlakyCalls == 0 {
-		cfg.FlakyCalls = DefaultFlakyCalls
-	}
-	if cfg.Slow == 0 {
-		cfg.Slow = DefaultSlow
-	}
-	if cfg.BuyerTime == 0 {
-		cfg.BuyerTime = DefaultBuyerTime
-	}
-	if cfg.LateCreate == 0 {
-		cfg.LateCreate = DefaultLateCreate
-	}
-	switch {
-	case cfg.History == 0:
-		cfg.History = DefaultHistory
-	case cfg.History < 0:
-		cfg.History = 0
-	}
+	cfg.FlakyCalls = cmp.Or(cfg.FlakyCalls, 2)
+	cfg.Slow = cmp.Or(cfg.Slow, 3*time.Second)
+	cfg.BuyerTime = cmp.Or(cfg.BuyerTime, 6*time.Second)
+	cfg.LateCreate = cmp.Or(cfg.LateCreate, 20*time.Second)
+	cfg.History = max(cmp.Or(cfg.History, 64), 0)
 	return cfg
 }
 

@@ -374,10 +374,7 @@ func TestLatencyStaysWithinItsBounds(t *testing.T) {
 }
 
 func TestFailuresComeAtTheirRates(t *testing.T) {
-	virtual(t, Config{Seed: 7}, func(t *testing.T, s *Simulator, c *client) {
-		if err := s.SetFailures(Failures{SystemError: 0.1, Drop: 0.2, Lose: 0.1, BadGateway: 0.1}); err != nil {
-			t.Fatal(err)
-		}
+	virtual(t, Config{Seed: 7, Failures: Failures{SystemError: 0.1, Drop: 0.2, Lose: 0.1, BadGateway: 0.1}}, func(t *testing.T, s *Simulator, c *client) {
 		const n = 1000
 		got := make(map[string]int)
 		lost := 0
@@ -397,7 +394,7 @@ func TestFailuresComeAtTheirRates(t *testing.T) {
 		if lost < 60 || lost > 140 {
 			t.Errorf("%d replies lost after the close, want about 100", lost)
 		}
-		if s.SetFailures(Failures{Drop: 1.1}) == nil {
+		if (Failures{Drop: 1.1}).check() == nil {
 			t.Error("a rate above 1 is no error")
 		}
 		if f := EvenFailures(0.3); f.check() != nil || math.Abs(f.SystemError+f.Drop+f.BadGateway-0.3) > 1e-9 {
@@ -446,30 +443,6 @@ func TestConcurrencyDoesNotChangeWhatIsDrawn(t *testing.T) {
 	if same == len(alone) {
 		t.Error("the seed changes nothing")
 	}
-}
-
-func TestTheFaultHookComesFirst(t *testing.T) {
-	virtual(t, Config{
-		Failures: Failures{BadGateway: 1},
-		Fault: func(c Call) Fault {
-			switch {
-			case c.OutTradeNo == "PAID-1" && c.N == 1:
-				return Fault{Delay: time.Minute, Spoil: Lose}
-			case c.OutTradeNo == "T1" && c.Op == OrderQuery:
-				return Fault{Code: "SUCCESS", TradeState: Revoked}
-			}
-			return Fault{}
-		},
-	}, func(t *testing.T, s *Simulator, c *client) {
-		c.http.Timeout = 0
-		began := time.Now()
-		expect(t, "a fault of two fields", c.close("PAID-1"), "no reply")
-		if d := time.Since(began); d != time.Minute {
-			t.Errorf("took %v", d)
-		}
-		expect(t, "no fault of the hook", c.close("PAID-1"), "status 502")
-		expect(t, "another trade state", c.query("T1"), "REVOKED")
-	})
 }
 
 func TestBuyersPayAndCreatesComeLate(t *testing.T) {

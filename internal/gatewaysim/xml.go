@@ -27,94 +27,37 @@ func parseFields(body []byte) (map[string]string, error) {
 		rest = rest[n:]
 	}
 	d := xml.NewDecoder(bytes.NewReader(body))
-	if err := skipToRoot(d); err != nil {
-		return nil, err
-	}
 	fields := make(map[string]string, 8)
+	var path []string // the elements that are open
+	var value string
+	rooted := false
 	for {
 		tok, err := d.Token()
-		if err != nil {
-			return nil, errMalformed
+		if err == io.EOF && rooted {
+			return fields, nil
 		}
+		ok := false
 		switch tok := tok.(type) {
+		case xml.ProcInst: // an XML declaration
+			ok = !rooted
 		case xml.CharData:
-			if !isSpace(tok) {
-				return nil, errMalformed
-			}
+			ok = len(path) == 2 || isSpace(tok)
+			value += string(tok)
 		case xml.StartElement:
 			name := tok.Name.Local
-			value, err := readValue(d, tok)
-			if _, twice := fields[name]; err != nil || twice {
-				return nil, errMalformed
-			}
-			fields[name] = value
+			_, twice := fields[name]
+			root := len(path) == 0 && !rooted && name == "xml"
+			ok = (root || len(path) == 1 && !twice) && len(tok.Attr) == 0 && tok.Name.Space == ""
+			path, value, rooted = append(path, name), "", true
 		case xml.EndElement:
-			if err := nothingMore(d); err != nil {
-				return nil, err
+			ok = true
+			if len(path) == 2 {
+				fields[path[1]] = value
 			}
-			return fields, nil
-		default:
+			path = path[:len(path)-1]
+		}
+		if !ok {
 			return nil, errMalformed
-		}
-	}
-}
-
-// skipToRoot reads up to and with <xml>; an XML declaration may stand before.
-func skipToRoot(d *xml.Decoder) error {
-	for {
-		tok, err := d.Token()
-		if err != nil {
-			return errMalformed
-		}
-		switch tok := tok.(type) {
-		case xml.ProcInst:
-		case xml.CharData:
-			if !isSpace(tok) {
-				return errMalformed
-			}
-		case xml.StartElement:
-			if !plain(tok) || tok.Name.Local != "xml" {
-				return errMalformed
-			}
-			return nil
-		default:
-			return errMalformed
-		}
-	}
-}
-
-func readValue(d *xml.Decoder, start xml.StartElement) (string, error) {
-	if !plain(start) {
-		return "", errMalformed
-	}
-	var value strings.Builder
-	for {
-		tok, err := d.Token()
-		if err != nil {
-			return "", errMalformed
-		}
-		switch tok := tok.(type) {
-		case xml.CharData:
-			value.Write(tok)
-		case xml.EndElement:
-			return value.String(), nil
-		default:
-			return "", errMalformed
-		}
-	}
-}
-
-// plain: without attributes and name spaces.
-func plain(e xml.StartElement) bool { return len(e.Attr) == 0 && e.Name.Space == "" }
-
-func nothingMore(d *xml.Decoder) error {
-	for {
-		tok, err := d.Token()
-		if err == io.EOF {
-			return nil
-		}
-		if text, ok := tok.(xml.CharData); err != nil || !ok || !isSpace(text) {
-			return errMalformed
 		}
 	}
 }

@@ -39,7 +39,8 @@ type checker struct {
 	requests map[events.Source]*request
 	inOrder  []*request // as they stand in the topic
 	byOrder  map[events.Order][]*request
-	byCall   map[events.Order][]Call
+	looks    []commits
+	calls    map[events.Order][]Call // each by start
 	book     map[events.Order]gatewaysim.Entry
 	report   Report
 }
@@ -72,13 +73,13 @@ func (c *checker) findFor(r *request, k Kind, format string, args ...any) {
 }
 
 func newChecker(e Evidence) *checker {
-	c := &checker{Evidence: e, requests: make(map[events.Source]*request), byOrder: make(map[events.Order][]*request)}
+	c := &checker{
+		Evidence: e, requests: make(map[events.Source]*request), byOrder: make(map[events.Order][]*request),
+		calls: make(map[events.Order][]Call), book: make(map[events.Order]gatewaysim.Entry, len(e.Book)),
+	}
 	for _, rec := range e.Requests {
 		doc := readRequest(rec.Message)
-		r := &request{
-			record: rec, order: orderOf(rec.Message),
-			due: doc.dueAt(rec.At, e.MinOrderAge), expires: doc.ExpiresAt,
-		}
+		r := &request{record: rec, order: doc.order(), due: doc.dueAt(rec.At, e.MinOrderAge), expires: doc.ExpiresAt}
 		c.requests[rec.Source()] = r
 		c.inOrder = append(c.inOrder, r)
 		if r.order.OutTradeNo != "" {
@@ -86,22 +87,14 @@ func newChecker(e Evidence) *checker {
 		}
 	}
 	for _, rec := range e.Retries {
-		source, ok := sourceOf(rec.Message)
-		r := c.requests[source]
-		if !ok || r == nil {
-			c.find(Orphan, orderOf(rec.Message), rec.Source(), "a retry of no request: source %+v", source)
-			continue
+		if r := c.requestOf(rec, "a retry"); r != nil {
+			r.retries = append(r.retries, rec)
 		}
-		r.retries = append(r.retries, rec)
 	}
 	for _, rec := range e.DeadLetters {
-		source, ok := sourceOf(rec.Message)
-		r := c.requests[source]
-		if !ok || r == nil {
-			c.find(Orphan, orderOf(rec.Message), rec.Source(), "a dead letter of no request: source %+v", source)
-			continue
+		if r := c.requestOf(rec, "a dead letter"); r != nil {
+			r.dead = append(r.dead, rec)
 		}
-		r.dead = append(r.dead, rec)
 	}
 	for _, rec := range e.Outcomes {
 		a, err := readOutcome(rec)
@@ -116,10 +109,34 @@ func newChecker(e Evidence) *checker {
 		}
 		r.answers = append(r.answers, a)
 	}
+	for _, look := range e.Looks {
+		c.looks = append(c.looks, readLook(look))
+	}
+	for _, call := range e.Calls {
+		c.calls[call.Order] = append(c.calls[call.Order], call)
+	}
+	for _, calls := range c.calls {
+		slices.SortStableFunc(calls, func(a, b Call) int { return a.Start.Compare(b.Start) })
+	}
+	for _, entry := range e.Book {
+		c.book[bookKey(entry)] = entry
+	}
 	c.report.Requests = len(c.inOrder)
 	c.report.DeadLetters = len(e.DeadLetters)
 	c.report.Calls = len(e.Calls)
 	return c
+}
+
+// requestOf is the request that a record was made for; nil, and a finding,
+// where there is none.
+func (c *checker) requestOf(rec Record, what string) *request {
+	source, ok := sourceOf(rec.Message)
+	r := c.requests[source]
+	if !ok || r == nil {
+		c.find(Orphan, orderOf(rec.Message), rec.Source(), "%s of no request: source %+v", what, source)
+		return nil
+	}
+	return r
 }
 
 // checkOutcomes: one outcome per request, repeats equal to it (G2).
@@ -176,7 +193,7 @@ func (c *checker) overtaken(first, again answer) bool {
 	if again.CompletedAt.Before(first.CompletedAt) {
 		first, again = again, first
 	}
-	entry, known := c.bookByOrder()[first.Order()]
+	entry, known := c.book[first.Order()]
 	if !known {
 		return false
 	}
@@ -185,8 +202,7 @@ func (c *checker) overtaken(first, again answer) bool {
 	then, now := entry.StateAt(first.CompletedAt), entry.StateAt(again.CompletedAt)
 	switch {
 	case first.Result == events.Closed && !first.SafeToReissue:
-		there := then.Payable() || then.WasPaid()
-		return !there && (again.Result == events.Paid && now.WasPaid() || again.Code == "EXPIRED" && now.Payable())
+		return isClosed(then) && (again.Result == events.Paid && now.WasPaid() || again.Code == "EXPIRED" && now.Payable())
 	case first.Code == "EXPIRED":
 		return asked.Payable() && again.Result != events.Failed && !now.Payable()
 	}
@@ -200,14 +216,14 @@ var ownCodes = []string{"INVALID_REQUEST", "UNKNOWN_MERCHANT", "EXPIRED", "RECOR
 // checkDeadLetters: each stands beside a failed outcome and is the request
 // byte for byte (G2), and none is there for an outage (G5).
 func (c *checker) checkDeadLetters() {
-	failing := behavioursThatFail(c.Book)
+	mustFail := make(map[string]bool) // by what the simulator's own table says of a prefix
+	for _, b := range gatewaysim.Behaviours() {
+		mustFail[b.Prefix] = strings.HasPrefix(b.Outcome, "failed")
+	}
 	for _, r := range c.inOrder {
 		var failed *answer
-		for i := range r.answers {
-			if r.answers[i].Result == events.Failed {
-				failed = &r.answers[i]
-				break
-			}
+		if i := slices.IndexFunc(r.answers, func(a answer) bool { return a.Result == events.Failed }); i >= 0 {
+			failed = &r.answers[i]
 		}
 		switch {
 		case len(r.dead) > 0 && failed == nil:
@@ -227,7 +243,7 @@ func (c *checker) checkDeadLetters() {
 		if failed != nil && failed.Code == "EXPIRED" && (r.expires.IsZero() || r.expires.After(c.latest(failed.CompletedAt))) {
 			c.findFor(r, Early, "expired at %v, its time is %v", failed.CompletedAt, r.expires)
 		}
-		if failed != nil && c.Book != nil && !c.OutagesMayFail && !slices.Contains(ownCodes, failed.Code) && !failing[r.order] {
+		if failed != nil && c.Book != nil && !c.OutagesMayFail && !slices.Contains(ownCodes, failed.Code) && !mustFail[c.book[r.order].Behaviour] {
 			c.findFor(r, DeadForOutage, "failed with %s: %s", failed.Code, failed.Message)
 		}
 	}
@@ -238,31 +254,29 @@ func (c *checker) checkBook() {
 	if c.Book == nil {
 		return
 	}
-	book := c.bookByOrder()
 	for _, r := range c.inOrder {
 		for _, a := range r.answers {
 			if a.Result == events.Failed {
 				continue
 			}
-			entry, known := book[a.Order()]
+			entry, known := c.book[a.Order()]
 			if !known {
-				c.findFor(r, wrong(a.Result), "the gateway was never asked about the order")
+				wrong := map[events.Result]Kind{events.Closed: WrongClosed, events.Paid: WrongPaid}
+				c.findFor(r, wrong[a.Result], "the gateway was never asked about the order")
 				continue
 			}
 			at := a.CompletedAt
 			// What the gateway answered was true while it answered.
 			state, before := entry.StateAt(at), entry.StateAt(c.lastCallBefore(a.Order(), at))
-			isClosed := !state.Payable() && !state.WasPaid()
-			wasClosed := !before.Payable() && !before.WasPaid()
 			switch {
-			case a.Result == events.Closed && !isClosed && !wasClosed:
+			case a.Result == events.Closed && !isClosed(state) && !isClosed(before):
 				c.findFor(r, WrongClosed, "closed (%s, confirmed by %q) at %v, in the book: %v", a.Code, a.ConfirmedBy, at, state)
 			case a.Result == events.Paid && !state.WasPaid():
 				c.findFor(r, WrongPaid, "paid (%s) at %v, in the book: %v", a.Code, at, state)
 			}
 			if a.SafeToReissue {
 				for _, ev := range entry.Events {
-					if ev.At.After(at) && (ev.State.Payable() || ev.State.WasPaid()) {
+					if ev.At.After(at) && !isClosed(ev.State) {
 						c.findFor(r, Unsafe, "safe to reissue at %v, and %v at %v", at, ev.State, ev.At)
 						break
 					}
@@ -275,12 +289,8 @@ func (c *checker) checkBook() {
 	}
 }
 
-func wrong(r events.Result) Kind {
-	if r == events.Paid {
-		return WrongPaid
-	}
-	return WrongClosed
-}
+// isClosed says that nobody can pay an order in this state, or has paid it.
+func isClosed(s gatewaysim.State) bool { return !s.Payable() && !s.WasPaid() }
 
 // checkOrderOfAnswers: of the requests of one order in one partition, those
 // that were never put off are answered in their order (G4).
@@ -307,7 +317,7 @@ func (c *checker) checkOrderOfAnswers() {
 // lastCallBefore is when the last call of an order began that had ended by t.
 func (c *checker) lastCallBefore(o events.Order, t time.Time) time.Time {
 	last := t
-	for _, call := range c.callsOf(o) {
+	for _, call := range c.calls[o] {
 		if !call.End.IsZero() && !call.End.After(t) {
 			last = call.Start
 		}

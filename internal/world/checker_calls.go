@@ -3,7 +3,6 @@ package world
 import (
 	"cmp"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/closeorder/closeorder/events"
@@ -14,7 +13,7 @@ import (
 // owner, for something that is to be done (G6), and not too many go on at
 // once (G7).
 func (c *checker) checkCalls() {
-	for order, calls := range c.callIndex() {
+	for order, calls := range c.calls {
 		if len(c.byOrder[order]) == 0 {
 			continue // refused unread, or not about a request
 		}
@@ -36,24 +35,20 @@ func (c *checker) checkCalls() {
 // done, and due: a request or a retry that was not finished at the last look
 // before (G6), and whose time had come.
 func (c *checker) checkWork() {
-	looks := make([]commits, len(c.Looks))
-	for i, l := range c.Looks {
-		looks[i] = readLook(l)
-	}
-	for order, calls := range c.callIndex() {
+	for order, calls := range c.calls {
 		requests := c.byOrder[order]
 		if len(requests) == 0 {
 			continue
 		}
 		for _, call := range calls {
-			i, found := slices.BinarySearchFunc(looks, call.Start, func(l commits, t time.Time) int { return l.look.At.Compare(t) })
+			i, found := slices.BinarySearchFunc(c.looks, call.Start, func(l commits, t time.Time) int { return l.look.At.Compare(t) })
 			if found {
 				i++
 			}
 			if i == 0 || call.Late {
 				continue // no look before the call
 			}
-			look := looks[i-1]
+			look := c.looks[i-1]
 			// The gateway's clock and the record's are the same, but for what
 			// a record's timestamp loses in milliseconds.
 			start := c.latest(call.Start).Add(time.Millisecond)
@@ -99,15 +94,8 @@ func (r *request) dueAgain(retry Record) time.Time {
 	if lastHeader(retry.Message, "closeorder-waits-for") != "" {
 		return r.due
 	}
-	return dueOf(retry)
-}
-
-// dueOf is when a retry says that it is due.
-func dueOf(r Record) time.Time {
-	at, err := time.Parse(time.RFC3339Nano, lastHeader(r.Message, "closeorder-due-at"))
-	if err != nil {
-		return time.Time{}
-	}
+	// Of one that does not say when, the zero time.
+	at, _ := time.Parse(time.RFC3339Nano, lastHeader(retry.Message, "closeorder-due-at"))
 	return at
 }
 
@@ -139,46 +127,4 @@ func (c *checker) checkInFlight() {
 	if most > c.MaxInFlight {
 		c.find(TooMany, events.Order{}, events.Source{}, "%d calls at once at %v, at most %d are allowed", most, when, c.MaxInFlight)
 	}
-}
-
-// callIndex is the calls by order, each by start.
-func (c *checker) callIndex() map[events.Order][]Call {
-	if c.byCall == nil {
-		c.byCall = make(map[events.Order][]Call)
-		for _, call := range c.Calls {
-			c.byCall[call.Order] = append(c.byCall[call.Order], call)
-		}
-		for _, calls := range c.byCall {
-			slices.SortStableFunc(calls, func(a, b Call) int { return a.Start.Compare(b.Start) })
-		}
-	}
-	return c.byCall
-}
-
-func (c *checker) callsOf(o events.Order) []Call { return c.callIndex()[o] }
-
-func (c *checker) bookByOrder() map[events.Order]gatewaysim.Entry {
-	if c.book == nil {
-		c.book = make(map[events.Order]gatewaysim.Entry, len(c.Book))
-		for _, e := range c.Book {
-			c.book[bookKey(e)] = e
-		}
-	}
-	return c.book
-}
-
-// behavioursThatFail are the orders that can only fail, by what the
-// simulator's own table says of their prefix.
-func behavioursThatFail(book []gatewaysim.Entry) map[events.Order]bool {
-	fails := make(map[string]bool)
-	for _, b := range gatewaysim.Behaviours() {
-		fails[b.Prefix] = strings.HasPrefix(b.Outcome, "failed")
-	}
-	orders := make(map[events.Order]bool)
-	for _, e := range book {
-		if fails[e.Behaviour] {
-			orders[bookKey(e)] = true
-		}
-	}
-	return orders
 }

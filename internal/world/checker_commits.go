@@ -15,8 +15,8 @@ import (
 // clean stop nothing is left uncommitted (G8).
 func (c *checker) checkHoles() {
 	reported := make(map[*request]bool)
-	for i, look := range c.Looks {
-		at, last := readLook(look), i == len(c.Looks)-1
+	for i, at := range c.looks {
+		look, last := at.look, i == len(c.looks)-1
 		if last {
 			for place, err := range at.bad {
 				c.find(BadCommit, events.Order{}, events.Source{Topic: place.Topic, Partition: place.Partition, Offset: look.Commits[place].Offset}, "%v", err)
@@ -100,7 +100,7 @@ func (c commits) waits(r *request) bool {
 }
 
 func (c *checker) finishedAtLast(r Record) bool {
-	return len(c.Looks) > 0 && readLook(c.Looks[len(c.Looks)-1]).finished(r)
+	return len(c.looks) > 0 && c.looks[len(c.looks)-1].finished(r)
 }
 
 // readMetadata reads which offsets a commit marks as finished above its own.

@@ -17,7 +17,7 @@ func (c *checker) checkFences() {
 	if len(c.Generations) == 0 {
 		return
 	}
-	for order, calls := range c.callIndex() {
+	for order, calls := range c.calls {
 		places := make(map[Place]bool)
 		for _, r := range c.byOrder[order] {
 			places[Place{r.record.Topic, r.record.Partition}] = true

@@ -67,11 +67,12 @@ func readRequest(m Message) document {
 	return doc
 }
 
-// orderOf is which order a request is about, as far as it says so in texts.
-func orderOf(m Message) events.Order {
-	doc := readRequest(m)
-	return events.Order{MchID: doc.MchID, SubMchID: doc.SubMchID, OutTradeNo: doc.OutTradeNo}
+func (d document) order() events.Order {
+	return events.Order{MchID: d.MchID, SubMchID: d.SubMchID, OutTradeNo: d.OutTradeNo}
 }
+
+// orderOf is which order a request is about, as far as it says so in texts.
+func orderOf(m Message) events.Order { return readRequest(m).order() }
 
 // dueAt is when a request may be served at the earliest. A creation that lies in
 // the future of the record counts as of when a worker first had it, which was

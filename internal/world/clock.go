@@ -22,20 +22,6 @@ func (w *World) clock(host string) *clock {
 	return c
 }
 
-// SetClock lets the clock of a host jump: to so much ahead of the true time,
-// or behind it when offset is negative.
-func (w *World) SetClock(host string, offset time.Duration) {
-	w.clock(host).offset.Store(int64(offset))
-	for i := range w.ahead {
-		if was := &w.ahead[i]; was.Host == host && was.To.IsZero() {
-			was.To = time.Now()
-		}
-	}
-	if offset > 0 {
-		w.ahead = append(w.ahead, ClockAhead{Host: host, From: time.Now(), By: offset})
-	}
-}
-
 // ClockAhead is a time during which the clock of a host was ahead.
 type ClockAhead struct {
 	Host     string

@@ -33,7 +33,7 @@ const bufferSize = 256 << 10
 
 // pair makes the two ends of a connection. n.mu is held.
 func (n *Network) pair(from, to *Host, local, remote Addr) (near, far *Conn) {
-	there, back := newStream(n.between(from.name, to.name)), newStream(n.between(to.name, from.name))
+	there, back := &stream{quality: n.between(from.name, to.name)}, &stream{quality: n.between(to.name, from.name)}
 	near = &Conn{network: n, host: from, local: local, remote: remote, dialled: true, in: back, out: there, gone: make(chan struct{})}
 	far = &Conn{network: n, host: to, local: remote, remote: local, in: there, out: back, gone: make(chan struct{})}
 	near.peer, far.peer = far, near
@@ -64,8 +64,11 @@ func (c *Conn) Close() error {
 	err := opError("close", c.local, c.remote, net.ErrClosed)
 	c.closeOnce.Do(func() {
 		err = nil
-		c.out.closeWriter()
-		c.in.closeReader()
+		c.out.change(func(s *stream) {
+			s.writerClosed = true
+			s.segments = append(s.segments, segment{eof: true, due: s.arrival(0)})
+		})
+		c.in.change(func(s *stream) { s.readerClosed = true })
 		c.depart()
 	})
 	return err
@@ -73,8 +76,9 @@ func (c *Conn) Close() error {
 
 // reset breaks both ends.
 func (c *Conn) reset() {
-	c.in.reset()
-	c.out.reset()
+	for _, way := range []*stream{c.in, c.out} {
+		way.change(func(s *stream) { s.broken, s.segments, s.bytes = true, nil, 0 })
+	}
 	c.depart()
 	c.peer.depart()
 }
@@ -101,20 +105,18 @@ func (c *Conn) RemoteAddr() net.Addr { return c.remote }
 
 // SetDeadline implements net.Conn.
 func (c *Conn) SetDeadline(t time.Time) error {
-	c.in.setDeadline(&c.in.readDeadline, t)
-	c.out.setDeadline(&c.out.writeDeadline, t)
-	return nil
+	return errors.Join(c.SetReadDeadline(t), c.SetWriteDeadline(t))
 }
 
 // SetReadDeadline implements net.Conn.
 func (c *Conn) SetReadDeadline(t time.Time) error {
-	c.in.setDeadline(&c.in.readDeadline, t)
+	c.in.change(func(s *stream) { s.readDeadline = t })
 	return nil
 }
 
 // SetWriteDeadline implements net.Conn.
 func (c *Conn) SetWriteDeadline(t time.Time) error {
-	c.out.setDeadline(&c.out.writeDeadline, t)
+	c.out.change(func(s *stream) { s.writeDeadline = t })
 	return nil
 }
 
@@ -138,11 +140,9 @@ type stream struct {
 // segment is what one write sent. The last one may be empty: EOF.
 type segment struct {
 	data []byte
-	due  time.Time // zero: at once
+	due  time.Time // when it arrives
 	eof  bool
 }
-
-func newStream(q quality) *stream { return &stream{quality: q} }
 
 func (s *stream) read(b []byte) (int, error) {
 	s.mu.Lock()
@@ -161,7 +161,7 @@ func (s *stream) read(b []byte) (int, error) {
 		var due time.Time
 		if len(s.segments) > 0 && !s.quality.frozen {
 			first := &s.segments[0]
-			if first.due.IsZero() || !first.due.After(time.Now()) {
+			if !first.due.After(time.Now()) {
 				if first.eof {
 					return 0, io.EOF
 				}
@@ -178,7 +178,7 @@ func (s *stream) take(b []byte) int {
 	n := 0
 	for n < len(b) && len(s.segments) > 0 {
 		first := &s.segments[0]
-		if first.eof || !first.due.IsZero() && first.due.After(time.Now()) {
+		if first.eof || first.due.After(time.Now()) {
 			break
 		}
 		m := copy(b[n:], first.data)
@@ -224,9 +224,6 @@ func (s *stream) write(b []byte) (int, error) {
 
 // arrival is when bytes that are sent now come out at the other end.
 func (s *stream) arrival(n int) time.Time {
-	if s.quality.latency == 0 && s.quality.bytesPerSecond == 0 && s.lastDue.IsZero() {
-		return time.Time{}
-	}
 	due := time.Now()
 	if s.quality.bytesPerSecond > 0 {
 		if s.lineFree.After(due) {
@@ -242,40 +239,11 @@ func (s *stream) arrival(n int) time.Time {
 	return due
 }
 
-func (s *stream) closeWriter() {
+// change changes the stream and lets those who wait look again.
+func (s *stream) change(do func(*stream)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.writerClosed = true
-	s.segments = append(s.segments, segment{eof: true, due: s.arrival(0)})
-	s.broadcast()
-}
-
-func (s *stream) closeReader() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.readerClosed = true
-	s.broadcast()
-}
-
-func (s *stream) reset() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.broken = true
-	s.segments, s.bytes = nil, 0
-	s.broadcast()
-}
-
-func (s *stream) setQuality(q quality) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.quality = q
-	s.broadcast()
-}
-
-func (s *stream) setDeadline(which *time.Time, t time.Time) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	*which = t
+	do(s)
 	s.broadcast()
 }
 

@@ -1,6 +1,9 @@
 package world
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // way is one direction between two hosts; an empty name is every host.
 type way struct{ from, to string }
@@ -109,20 +112,17 @@ func (p Path) set(change func(*quality)) {
 	n.wakeDials()
 	for c := range n.conns {
 		if p.has(c) {
-			c.out.setQuality(n.between(c.local.Host, c.remote.Host))
-			c.in.setQuality(n.between(c.remote.Host, c.local.Host))
+			c.out.change(func(s *stream) { s.quality = n.between(c.local.Host, c.remote.Host) })
+			c.in.change(func(s *stream) { s.quality = n.between(c.remote.Host, c.local.Host) })
 		}
 	}
 }
 
 // has reports whether a connection runs over a way of the path.
 func (p Path) has(c *Conn) bool {
-	for _, w := range p.ways {
-		if w.covers(c.local.Host, c.remote.Host) || w.covers(c.remote.Host, c.local.Host) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(p.ways, func(w way) bool {
+		return w.covers(c.local.Host, c.remote.Host) || w.covers(c.remote.Host, c.local.Host)
+	})
 }
 
 func (w way) covers(from, to string) bool {

@@ -1,6 +1,7 @@
 package world
 
 import (
+	"slices"
 	"sync"
 	"time"
 
@@ -20,14 +21,13 @@ type Generation struct {
 
 // generations listens to the assignments of a group.
 type generations struct {
-	mu    sync.Mutex
-	all   []Generation
-	heard map[string]time.Time // when a member was last heard of, by member id
+	mu  sync.Mutex
+	all []Generation
 }
 
 // watchGenerations begins to listen.
 func watchGenerations(c *kfake.Cluster, group string) *generations {
-	g := &generations{heard: make(map[string]time.Time)}
+	g := &generations{}
 	c.Fault(kfake.Fault{
 		Keys: []kmsg.Key{kmsg.SyncGroup}, Group: group, Count: -1, Observe: true,
 		When: func(r kmsg.Request) bool {
@@ -37,40 +37,7 @@ func watchGenerations(c *kfake.Cluster, group string) *generations {
 			return false
 		},
 	})
-	c.Fault(kfake.Fault{
-		Keys: []kmsg.Key{kmsg.JoinGroup, kmsg.SyncGroup, kmsg.Heartbeat}, Group: group, Count: -1, Observe: true,
-		When: func(r kmsg.Request) bool {
-			switch r := r.(type) {
-			case *kmsg.JoinGroupRequest:
-				g.hear(r.MemberID)
-			case *kmsg.SyncGroupRequest:
-				g.hear(r.MemberID)
-			case *kmsg.HeartbeatRequest:
-				g.hear(r.MemberID)
-			}
-			return false
-		},
-	})
 	return g
-}
-
-func (g *generations) hear(memberID string) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.heard[memberID] = time.Now()
-}
-
-// silence is how long nothing was heard of a member; of one that is new to us,
-// nothing from now on.
-func (g *generations) silence(memberID string) time.Duration {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	last, known := g.heard[memberID]
-	if !known {
-		last = time.Now()
-		g.heard[memberID] = last
-	}
-	return time.Since(last)
 }
 
 func (g *generations) add(r *kmsg.SyncGroupRequest) {
@@ -98,5 +65,5 @@ func (g *generations) add(r *kmsg.SyncGroupRequest) {
 func (g *generations) list() []Generation {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return append([]Generation(nil), g.all...)
+	return slices.Clone(g.all)
 }

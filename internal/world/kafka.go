@@ -2,7 +2,6 @@ package world
 
 import (
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"strconv"
 
@@ -22,12 +21,11 @@ type Kafka struct {
 	network *Network
 	broker  *broker.Broker
 	hosts   []*Host
-	topics  []broker.Topic
 }
 
 // StartKafka starts brokers with the given topics.
 func StartKafka(n *Network, brokers int, topics []broker.Topic) (*Kafka, error) {
-	k := &Kafka{network: n, topics: topics}
+	k := &Kafka{network: n}
 	for i := range brokers {
 		k.hosts = append(k.hosts, n.Boot(BrokerName(i)))
 	}
@@ -71,66 +69,6 @@ func (k *Kafka) Broker(node int) Path { return k.network.Between(BrokerName(node
 // MoveLeader makes a broker the leader of a partition.
 func (k *Kafka) MoveLeader(topic string, partition, node int) error {
 	return k.Cluster().MoveTopicPartition(topic, int32(partition), int32(node))
-}
-
-// MoveLeaders gives each partition that the choice of r falls on, one in
-// share, another leader than it had, and returns how many. A cluster of one
-// broker has nowhere to move them.
-func (k *Kafka) MoveLeaders(r *rand.Rand, share int) int {
-	if k.Nodes() < 2 {
-		return 0
-	}
-	moved := 0
-	for _, t := range k.topics {
-		for p := range t.Partitions {
-			if r.IntN(share) != 0 {
-				continue
-			}
-			old := int(k.Cluster().LeaderFor(t.Name, int32(p)))
-			next := (old + 1 + r.IntN(k.Nodes()-1)) % k.Nodes()
-			if k.MoveLeader(t.Name, p, next) == nil {
-				moved++
-			}
-		}
-	}
-	return moved
-}
-
-// TakeDown switches a broker off: its connections are reset, nobody can
-// connect, the other brokers lead its partitions and coordinate its groups.
-// A broker that is alone is gone with all it has until it is brought up.
-func (k *Kafka) TakeDown(node int, group string) {
-	k.Broker(node).Refuse()
-	if k.Nodes() < 2 {
-		return
-	}
-	for _, t := range k.topics {
-		for p := range t.Partitions {
-			if int(k.Cluster().LeaderFor(t.Name, int32(p))) == node {
-				// The error is for a topic that a test has deleted.
-				_ = k.MoveLeader(t.Name, p, (node+1+p%(k.Nodes()-1))%k.Nodes())
-			}
-		}
-	}
-	if int(k.Cluster().CoordinatorFor(group)) == node {
-		k.MoveCoordinator(group)
-	}
-}
-
-// BringUp switches a broker on again. It leads nothing yet.
-func (k *Kafka) BringUp(node int) { k.Broker(node).Heal() }
-
-// MoveCoordinator gives the group another coordinator, which knows all that
-// the old one knew, and reports whether there is another one.
-func (k *Kafka) MoveCoordinator(group string) bool {
-	if k.Nodes() < 2 {
-		return false
-	}
-	// kfake picks by a hash of the name and the number of moves so far.
-	for old := k.Cluster().CoordinatorFor(group); k.Cluster().CoordinatorFor(group) == old; {
-		k.Cluster().RehashCoordinators()
-	}
-	return true
 }
 
 // Close stops the brokers.

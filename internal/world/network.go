@@ -72,9 +72,6 @@ func (h *Host) Exempt() {
 	h.exempt = true
 }
 
-// Name is what others dial.
-func (h *Host) Name() string { return h.name }
-
 // Crash ends the host as SIGKILL ends a process: all of its connections are
 // reset, its listeners are gone, and whatever of it still runs can neither
 // dial nor listen any more. Bytes that had not arrived are lost. Other hosts
@@ -222,15 +219,8 @@ func (h *Host) connect(to Addr) (*Conn, error) {
 // backlog bounds the connections that wait to be accepted.
 const backlog = 1024
 
-// OpenEnds returns the number of ends of connections that nobody has closed
-// or reset: 0 when everybody has tidied up.
-func (n *Network) OpenEnds() int {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return len(n.conns)
-}
-
-// openConns names the connections that have an open end, for an error.
+// openConns names the connections that somebody has not closed or reset, once
+// for each open end: none when everybody has tidied up.
 func (n *Network) openConns() []string {
 	n.mu.Lock()
 	defer n.mu.Unlock()

@@ -406,12 +406,12 @@ var networkTests = map[string]func(t *testing.T, w *wire){
 		wantError(t, "read", err, syscall.ECONNRESET)
 	},
 	"nothing is left open when both ends are closed": func(t *testing.T, w *wire) {
-		if n := w.network.OpenEnds(); n != 2 {
+		if n := len(w.network.openConns()); n != 2 {
 			t.Errorf("%d open ends, want 2", n)
 		}
 		w.near.Close()
 		w.far.Close()
-		if n := w.network.OpenEnds(); n != 0 {
+		if n := len(w.network.openConns()); n != 0 {
 			t.Errorf("%d open ends, want 0", n)
 		}
 	},

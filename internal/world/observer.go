@@ -11,9 +11,7 @@ import (
 	"github.com/closeorder/closeorder/events"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
-	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
-	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // Observer reads topics and what a group has committed for them, of any
@@ -115,17 +113,6 @@ func (o *Observer) Look(ctx context.Context) (Look, error) {
 	}
 	o.looks = append(o.looks, look)
 	return look, nil
-}
-
-// evict takes a member out of the group.
-func (o *Observer) evict(ctx context.Context, m kfake.GroupMember) error {
-	req := kmsg.NewPtrLeaveGroupRequest()
-	req.Group = o.group
-	leaving := kmsg.NewLeaveGroupRequestMember()
-	leaving.MemberID, leaving.InstanceID = m.MemberID, m.InstanceID
-	req.Members = append(req.Members, leaving)
-	_, err := req.RequestWith(ctx, o.client)
-	return err
 }
 
 // read reads all partitions up to their ends.

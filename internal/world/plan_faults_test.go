@@ -30,7 +30,7 @@ var faultKinds = [...]faultKind{
 	}},
 	{"worker stopped", 4, 30 * time.Second, 2 * time.Minute, func(r *run, f Fault) (func(), error) {
 		slot := f.Target % len(r.slots)
-		r.slots[slot].SignalStop()
+		r.slots[slot].stop()
 		return r.starts(slot), nil
 	}},
 	{"worker killed and at once restarted", 3, 0, 0, func(r *run, f Fault) (func(), error) {
@@ -53,7 +53,7 @@ var faultKinds = [...]faultKind{
 		return func() {
 			for i, wk := range extra {
 				if (f.Choice+i)%2 == 0 {
-					wk.SignalStop()
+					wk.stop()
 				} else {
 					wk.Kill()
 					r.kills++
@@ -119,8 +119,8 @@ var faultKinds = [...]faultKind{
 	}},
 	{"broker switched off", 3, time.Second, 2 * time.Minute, func(r *run, f Fault) (func(), error) {
 		node := f.Target % r.world.Kafka.Nodes()
-		r.world.Kafka.TakeDown(node, r.world.Config.Kafka.Group)
-		return func() { r.world.Kafka.BringUp(node) }, nil
+		r.world.takeDown(node)
+		return r.world.Kafka.Broker(node).Heal, nil
 	}},
 	{"broker frozen", 3, time.Second, time.Minute, func(r *run, f Fault) (func(), error) {
 		path := r.world.Kafka.Broker(f.Target % r.world.Kafka.Nodes())

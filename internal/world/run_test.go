@@ -32,6 +32,7 @@ type run struct {
 	world    *World
 	observer *Observer
 	slots    []*Worker // the workers that are meant to run
+	ghosts   *ghosts
 	began    time.Time
 
 	kills, brokerHits int
@@ -87,7 +88,7 @@ func (r *run) run(ctx context.Context, log logrus.FieldLogger) Report {
 		r.note(err)
 		return Report{}
 	}
-	r.world = w
+	r.world, r.ghosts = w, watchGhosts(w)
 	defer func() { r.note(w.Close()) }()
 	if p.Latency > 0 {
 		w.Network.Between("", "").Slow(p.Latency, 0)
@@ -120,7 +121,7 @@ func (r *run) run(ctx context.Context, log logrus.FieldLogger) Report {
 // time to stop, and is killed.
 func (r *run) start(slot int) error {
 	name := fmt.Sprintf("worker-%d", slot)
-	if old := r.slots[slot]; old != nil && !old.hasEnded() && !old.Killed() {
+	if old := r.slots[slot]; old != nil && !old.hasEnded() && !old.killed {
 		r.kills++
 	}
 	wk, err := r.world.StartWorker(name, r.tune(name))
@@ -197,7 +198,7 @@ func (r *run) look(ctx context.Context) {
 	defer cancel()
 	_, err := r.observer.Look(ctx)
 	r.note(err)
-	r.note(r.world.EvictGhosts(ctx, r.observer))
+	r.note(r.ghosts.evict(ctx, r.observer))
 }
 
 // settle waits until every request has its outcome, or the time is up.
@@ -205,7 +206,7 @@ func (r *run) settle(ctx context.Context) {
 	w := r.world
 	for i, wk := range r.slots {
 		if wk.hasEnded() {
-			if wk.err != nil && !wk.Killed() {
+			if wk.err != nil && !wk.killed {
 				r.note(fmt.Errorf("%s gave up: %w", wk.Name, wk.err))
 			}
 			r.note(r.start(i))
@@ -229,10 +230,10 @@ func (r *run) settle(ctx context.Context) {
 // stopAndStart stops all workers cleanly and starts one again.
 func (r *run) stopAndStart(ctx context.Context) {
 	for _, wk := range r.world.workers {
-		wk.SignalStop()
+		wk.stop()
 	}
 	for _, wk := range r.world.workers {
-		if err := wk.Wait(); err != nil && !wk.Killed() {
+		if err := wk.Wait(); err != nil && !wk.killed {
 			r.note(fmt.Errorf("%s: %w", wk.Name, err))
 		}
 	}

@@ -110,7 +110,7 @@ func TestCleanStop(t *testing.T) {
 		s.stays(20 * time.Second)
 		began := time.Now()
 		for _, wk := range all {
-			wk.SignalStop()
+			wk.stop()
 		}
 		for _, wk := range all {
 			if err := wk.Wait(); err != nil {
@@ -238,12 +238,12 @@ func TestBrokerTrouble(t *testing.T) {
 			func(s *stage) { s.eachBroker(Path.Heal) },
 		},
 		"a broker is switched off, others take over": {
-			func(s *stage) { s.Kafka.TakeDown(0, s.Config.Kafka.Group) },
-			func(s *stage) { s.Kafka.BringUp(0) },
+			func(s *stage) { s.takeDown(0) },
+			func(s *stage) { s.Kafka.Broker(0).Heal() },
 		},
 		"the coordinator is switched off": {
 			func(s *stage) {
-				s.Kafka.TakeDown(int(s.Kafka.Cluster().CoordinatorFor(s.Config.Kafka.Group)), s.Config.Kafka.Group)
+				s.takeDown(int(s.Kafka.Cluster().CoordinatorFor(s.Config.Kafka.Group)))
 			},
 			func(s *stage) { s.eachBroker(Path.Heal) },
 		},

@@ -22,7 +22,6 @@ type Shop struct {
 
 	mu   sync.Mutex
 	errs []error
-	sent int
 }
 
 // OpenShop starts an order service.
@@ -81,22 +80,6 @@ func (s *Shop) Ask(ctx context.Context, records []Publication) error {
 	return errors.Join(s.errs...)
 }
 
-// AskFor publishes one plain request at once and waits for its
-// acknowledgement.
-func (s *Shop) AskFor(ctx context.Context, mchID, outTradeNo string) error {
-	return s.Ask(ctx, []Publication{{Message: Message{
-		Key:   []byte(outTradeNo),
-		Value: encode(map[string]any{"mch_id": mchID, "out_trade_no": outTradeNo}),
-	}}})
-}
-
-// Sent returns the number of records that were acknowledged.
-func (s *Shop) Sent() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.sent
-}
-
 func (s *Shop) send(ctx context.Context, p Publication) {
 	s.client.Produce(ctx, &kgo.Record{
 		Key: p.Key, Value: p.Value, Headers: headers(p.Headers),
@@ -106,9 +89,7 @@ func (s *Shop) send(ctx context.Context, p Publication) {
 		defer s.mu.Unlock()
 		if err != nil {
 			s.errs = append(s.errs, fmt.Errorf("publish request: %w", err))
-			return
 		}
-		s.sent++
 	})
 }
 

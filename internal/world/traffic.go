@@ -48,8 +48,6 @@ type Traffic struct {
 type Publication struct {
 	After time.Duration
 	Message
-	// Kind says what it is, for people.
-	Kind string
 	// Spread picks the partition of a record without a key.
 	Spread uint32
 	// Timestamp of the record, zero for the moment at which it is published.
@@ -102,11 +100,10 @@ func (g *generator) next(i int) Publication {
 		p.After = p.After.Truncate(time.Minute)
 	}
 	if g.r.Float64() < g.Poison {
-		p.Kind, p.Message = g.poison(i)
-		return p
+		p.Message = g.poison(i)
+	} else {
+		p.Message = g.request(i, g.order(i), p.After)
 	}
-	o := g.order(i)
-	p.Kind, p.Message = g.request(i, o, p.After)
 	return p
 }
 
@@ -131,8 +128,9 @@ func (g *generator) order(i int) order {
 	return o
 }
 
-// request writes a good request in one of the three forms.
-func (g *generator) request(i int, o order, after time.Duration) (string, Message) {
+// request writes a good request in one of the three forms: plain JSON, a
+// CloudEvent in binary mode, one in structured mode.
+func (g *generator) request(i int, o order, after time.Duration) Message {
 	doc := map[string]any{
 		"mch_id": o.mchID, "out_trade_no": o.outTradeNo, "reason": "payment_timeout",
 		"metadata": map[string]any{"n": i},
@@ -158,7 +156,6 @@ func (g *generator) request(i int, o order, after time.Duration) (string, Messag
 			doc["request_id"] = id
 		}
 		m.Value = encode(doc)
-		return "plain JSON", m
 	case 1:
 		m.Value = encode(doc)
 		m.Headers = []events.Header{
@@ -169,14 +166,13 @@ func (g *generator) request(i int, o order, after time.Duration) (string, Messag
 			{Key: "content-type", Value: []byte("application/json")},
 			{Key: "traceparent", Value: []byte(fmt.Sprintf("00-%032x-%016x-01", i+1, i+1))},
 		}
-		return "binary CloudEvent", m
 	default:
 		m.Value = encode(map[string]any{
 			"specversion": "1.0", "id": id, "source": "/shops/two", "type": "closeorder.requested", "data": doc,
 		})
 		m.Headers = []events.Header{{Key: "content-type", Value: []byte("application/cloudevents+json; charset=utf-8")}}
-		return "structured CloudEvent", m
 	}
+	return m
 }
 
 // times gives a request that is made now a time to wait for, or to expire at.
@@ -209,24 +205,19 @@ func set(doc map[string]any, field string, at time.Time) {
 }
 
 // poison writes a record that can never work.
-func (g *generator) poison(i int) (string, Message) {
+func (g *generator) poison(i int) Message {
 	no := fmt.Sprintf("bad-%d-%d", g.Seed%1000, i)
-	switch g.r.IntN(7) {
-	case 0:
-		return "not JSON", Message{Key: []byte(no), Value: []byte("<xml>close it</xml>")}
-	case 1:
-		return "no out_trade_no", Message{Key: []byte(no), Value: encode(map[string]any{"mch_id": "1900000109"})}
-	case 2:
-		return "unknown merchant", Message{Key: []byte(no), Value: encode(map[string]any{"mch_id": "1999999999", "out_trade_no": no})}
-	case 3:
-		return "tombstone", Message{Key: []byte(no)}
-	case 4:
-		return "empty", Message{Key: []byte(no), Value: []byte{}}
-	case 5:
-		return "no key, cut off", Message{Value: []byte(`{"mch_id":"1900000109","out_trade_no":"` + no)}
-	default:
-		return "missing sub_mch_id", Message{Key: []byte(no), Value: encode(map[string]any{"mch_id": "1900000111", "out_trade_no": no})}
+	key := []byte(no)
+	bad := [...]Message{
+		{Key: key, Value: []byte("<xml>close it</xml>")},                                      // not JSON
+		{Key: key, Value: encode(map[string]any{"mch_id": "1900000109"})},                     // no out_trade_no
+		{Key: key, Value: encode(map[string]any{"mch_id": "1999999999", "out_trade_no": no})}, // unknown merchant
+		{Key: key},                  // tombstone
+		{Key: key, Value: []byte{}}, // empty
+		{Value: []byte(`{"mch_id":"1900000109","out_trade_no":"` + no)},                       // no key, cut off
+		{Key: key, Value: encode(map[string]any{"mch_id": "1900000111", "out_trade_no": no})}, // missing sub_mch_id
 	}
+	return bad[g.r.IntN(len(bad))]
 }
 
 func encode(v any) []byte {

@@ -3,7 +3,6 @@ package world
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"github.com/closeorder/closeorder/internal/config"
 	"github.com/closeorder/closeorder/internal/worker"
@@ -11,16 +10,13 @@ import (
 
 // Worker is one run of a worker process on a host of its own.
 type Worker struct {
-	// Name is the host; Run counts the workers started under that name.
-	Name string
-	Run  int
+	Name string // of the host
 
-	host     *Host
-	clientID string // tells the broker which run it is
-	stop     context.CancelFunc
-	ended    chan struct{}
-	err      error // of Run; read after ended
-	killed   bool
+	host   *Host
+	stop   context.CancelFunc // asks it to stop, as SIGTERM does
+	ended  chan struct{}
+	err    error // of Run; read after ended
+	killed bool  // by Kill
 }
 
 // StartWorker starts a worker on the named host, with the world's
@@ -49,9 +45,7 @@ func (w *World) StartWorker(name string, tune func(*config.Config)) (*Worker, er
 		return nil, fmt.Errorf("world: worker %s: %w", name, err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	wk := &Worker{
-		Name: name, Run: w.runs[name], host: host, clientID: cfg.Kafka.ClientID, stop: cancel, ended: make(chan struct{}),
-	}
+	wk := &Worker{Name: name, host: host, stop: cancel, ended: make(chan struct{})}
 	w.workers = append(w.workers, wk)
 	go func() {
 		defer close(wk.ended)
@@ -66,9 +60,6 @@ func (wk *Worker) Stop() error {
 	wk.stop()
 	return wk.Wait()
 }
-
-// SignalStop asks the worker to stop and does not wait.
-func (wk *Worker) SignalStop() { wk.stop() }
 
 // Kill ends the worker as SIGKILL does, as far as anybody else can tell: from
 // this moment it reaches nobody. Its goroutines go on until they notice;
@@ -85,9 +76,6 @@ func (wk *Worker) Wait() error {
 	return wk.err
 }
 
-// Killed reports whether the worker was ended by Kill.
-func (wk *Worker) Killed() bool { return wk.killed }
-
 func (wk *Worker) hasEnded() bool {
 	select {
 	case <-wk.ended:
@@ -95,27 +83,4 @@ func (wk *Worker) hasEnded() bool {
 	default:
 		return false
 	}
-}
-
-// EvictGhosts takes members out of the group that have been silent for longer
-// than any time-out of theirs. Kafka does that by itself. kfake does not for a
-// member whose connection was gone when its answer to JoinGroup or SyncGroup
-// was sent: it starts no session timer for it. Nor does it end a rebalance that
-// waits for such a member while the others join again and again: it counts the
-// rebalance time-out anew each time, Kafka does not.
-func (w *World) EvictGhosts(ctx context.Context, o *Observer) error {
-	info := w.Kafka.Cluster().GroupInfo(w.Config.Kafka.Group)
-	if info == nil {
-		return nil
-	}
-	// A member that joins waits in silence for as long as the rebalance lasts.
-	patience := w.Config.Kafka.SessionTimeout + w.Config.Kafka.RebalanceTimeout + 15*time.Second
-	for _, m := range info.Members {
-		if w.generations.silence(m.MemberID) > patience {
-			if err := o.evict(ctx, m); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
 }

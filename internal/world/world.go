@@ -15,6 +15,7 @@
 package world
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -81,10 +82,7 @@ func New(cfg Config) (*World, error) {
 	if cfg.Tune != nil {
 		cfg.Tune(c)
 	}
-	partitions := max(cfg.Partitions, 0)
-	if partitions == 0 {
-		partitions = 4
-	}
+	partitions := cmp.Or(cfg.Partitions, 4)
 	w.Topics = []broker.Topic{
 		{Name: c.Topics.Requests, Partitions: partitions},
 		{Name: c.Topics.Outcomes, Partitions: partitions},
@@ -122,26 +120,27 @@ func New(cfg Config) (*World, error) {
 func (w *World) Close() error {
 	var errs []error
 	for _, wk := range w.workers {
-		wk.SignalStop()
+		wk.stop()
 	}
 	for _, wk := range w.workers {
-		if err := wk.Wait(); err != nil && !wk.Killed() {
+		if err := wk.Wait(); err != nil && !wk.killed {
 			errs = append(errs, fmt.Errorf("worker %s: %w", wk.Name, err))
 		}
 	}
 	w.workers = nil
-	for _, closed := range slices.Backward(w.closers) {
-		errs = append(errs, closed())
+	for _, end := range slices.Backward(w.closers) {
+		errs = append(errs, end())
 	}
 	w.closers = nil
 	// Whoever was told to stop may take a moment to close its connections.
-	for range 100 {
-		if w.Network.OpenEnds() == 0 {
-			return errors.Join(errs...)
-		}
+	open := w.Network.openConns()
+	for i := 0; i < 100 && len(open) > 0; i++ {
 		time.Sleep(100 * time.Millisecond)
+		open = w.Network.openConns()
 	}
-	errs = append(errs, fmt.Errorf("world: connections were left open: %v", w.Network.openConns()))
+	if len(open) > 0 {
+		errs = append(errs, fmt.Errorf("world: connections were left open: %v", open))
+	}
 	return errors.Join(errs...)
 }
 

@@ -1,0 +1,92 @@
+package world
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// ghosts knows how long nothing was heard of the members of the workers'
+// group.
+type ghosts struct {
+	world *World
+	mu    sync.Mutex
+	heard map[string]time.Time // when a member was last heard of, by member id
+}
+
+// watchGhosts begins to listen.
+func watchGhosts(w *World) *ghosts {
+	g := &ghosts{world: w, heard: make(map[string]time.Time)}
+	w.Kafka.Cluster().Fault(kfake.Fault{
+		Keys: []kmsg.Key{kmsg.JoinGroup, kmsg.SyncGroup, kmsg.Heartbeat}, Group: w.Config.Kafka.Group, Count: -1, Observe: true,
+		When: func(r kmsg.Request) bool {
+			switch r := r.(type) {
+			case *kmsg.JoinGroupRequest:
+				g.hear(r.MemberID)
+			case *kmsg.SyncGroupRequest:
+				g.hear(r.MemberID)
+			case *kmsg.HeartbeatRequest:
+				g.hear(r.MemberID)
+			}
+			return false
+		},
+	})
+	return g
+}
+
+func (g *ghosts) hear(memberID string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.heard[memberID] = time.Now()
+}
+
+// silence is how long nothing was heard of a member; of one that is new to us,
+// nothing from now on.
+func (g *ghosts) silence(memberID string) time.Duration {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	last, known := g.heard[memberID]
+	if !known {
+		last = time.Now()
+		g.heard[memberID] = last
+	}
+	return time.Since(last)
+}
+
+// evict takes members out of the group that have been silent for longer
+// than any time-out of theirs. Kafka does that by itself. kfake does not for a
+// member whose connection was gone when its answer to JoinGroup or SyncGroup
+// was sent: it starts no session timer for it. Nor does it end a rebalance that
+// waits for such a member while the others join again and again: it counts the
+// rebalance time-out anew each time, Kafka does not.
+func (g *ghosts) evict(ctx context.Context, o *Observer) error {
+	w := g.world
+	info := w.Kafka.Cluster().GroupInfo(w.Config.Kafka.Group)
+	if info == nil {
+		return nil
+	}
+	// A member that joins waits in silence for as long as the rebalance lasts.
+	patience := w.Config.Kafka.SessionTimeout + w.Config.Kafka.RebalanceTimeout + 15*time.Second
+	for _, m := range info.Members {
+		if g.silence(m.MemberID) > patience {
+			if err := o.evict(ctx, m); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// evict takes a member out of the group.
+func (o *Observer) evict(ctx context.Context, m kfake.GroupMember) error {
+	req := kmsg.NewPtrLeaveGroupRequest()
+	req.Group = o.group
+	leaving := kmsg.NewLeaveGroupRequestMember()
+	leaving.MemberID, leaving.InstanceID = m.MemberID, m.InstanceID
+	req.Members = append(req.Members, leaving)
+	_, err := req.RequestWith(ctx, o.client)
+	return err
+}
