@@ -25,8 +25,8 @@ type object struct {
 	members int // how many there are, known or not, at most 3
 }
 
-// maxNames is the most names that a vocabulary may have.
-const maxNames = 20
+// maxNames is the most names that a vocabulary may have: an outcome has 20.
+const maxNames = 24
 
 // stray is a member whose name is near a known one.
 type stray struct {
