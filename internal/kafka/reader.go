@@ -55,7 +55,7 @@ type Reader struct {
 	// end of the reading is known, 0 for 8. Following fetches all.
 	Parallel int
 	// Patience is how long Kafka may bring nothing before a reading whose end
-	// is known, or a question, ends with a *StalledError; 0 is for ever. Time
+	// is known, or a question, ends with an error that says so; 0 is for ever. Time
 	// that the caller takes for a record does not count. Following has no such
 	// limit: who follows waits.
 	Patience time.Duration
@@ -64,8 +64,8 @@ type Reader struct {
 	OnGap func(Gap)
 }
 
-// StalledError says that Kafka brought nothing for as long as Reader.Patience.
-type StalledError struct {
+// stalledError says that Kafka brought nothing for as long as Reader.Patience.
+type stalledError struct {
 	Topic string
 	// Partition is -1 where the topic was asked about.
 	Partition int
@@ -77,7 +77,7 @@ type StalledError struct {
 	Err error
 }
 
-func (e *StalledError) Error() string {
+func (e *stalledError) Error() string {
 	text := "topic " + e.Topic
 	if e.Partition >= 0 {
 		text += fmt.Sprintf(", partition %d", e.Partition)
@@ -92,21 +92,7 @@ func (e *StalledError) Error() string {
 	return text + "; see whether its brokers run and have a leader for it, then call again"
 }
 
-func (e *StalledError) Unwrap() error { return e.Err }
-
-// CutLogError says that a partition ends before the offset where reading was
-// to start: it was deleted and made anew, or its records were lost.
-type CutLogError struct {
-	Topic     string
-	Partition int
-	// Offset is where reading was to go on, End the end of the log.
-	Offset, End int64
-}
-
-func (e *CutLogError) Error() string {
-	return fmt.Sprintf("topic %s, partition %d: the log ends at offset %d, reading was to go on at %d: the topic was made anew, or records were lost",
-		e.Topic, e.Partition, e.End, e.Offset)
-}
+func (e *stalledError) Unwrap() error { return e.Err }
 
 // Partitions returns how many partitions a topic has; their numbers are 0 up to
 // that. It tries until the cluster answers or ctx ends; the error is then the
@@ -214,7 +200,7 @@ func (r *Reader) persist(ctx context.Context, topic string, partition int, ask f
 	err := r.Client.Persist(ctx, topic, partition, func(once context.Context) error {
 		err := ask(once)
 		if took := time.Since(began); err != nil && ctx.Err() == nil && !lasting(err) && r.Patience > 0 && took > r.Patience {
-			err = &StalledError{Topic: topic, Partition: partition, For: took, Err: err}
+			err = &stalledError{Topic: topic, Partition: partition, For: took, Err: err}
 		}
 		return err
 	})
