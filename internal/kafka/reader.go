@@ -66,26 +66,14 @@ type Reader struct {
 
 // stalledError says that Kafka brought nothing for as long as Reader.Patience.
 type stalledError struct {
-	Topic string
-	// Partition is -1 where the topic was asked about.
-	Partition int
-	// Offset is what was to be read next, End where reading was to stop; both
-	// are 0 where an offset was asked for.
-	Offset, End int64
-	For         time.Duration
+	what string // was asked, or read
+	took time.Duration
 	// Err is the last failure, nil where brokers answered without a record.
 	Err error
 }
 
 func (e *stalledError) Error() string {
-	text := "topic " + e.Topic
-	if e.Partition >= 0 {
-		text += fmt.Sprintf(", partition %d", e.Partition)
-	}
-	if e.End > 0 {
-		text += fmt.Sprintf(", offset %d of %d", e.Offset, e.End)
-	}
-	text += fmt.Sprintf(": nothing came for %v", e.For.Round(time.Millisecond))
+	text := fmt.Sprintf("%s: nothing came for %v", e.what, e.took.Round(time.Millisecond))
 	if e.Err != nil {
 		text += fmt.Sprintf(" (last failure: %v)", e.Err)
 	}
@@ -197,10 +185,14 @@ func (r *Reader) offset(ctx context.Context, topic string, partition int, when i
 // persist is Persist with the reader's patience.
 func (r *Reader) persist(ctx context.Context, topic string, partition int, ask func(context.Context) error) error {
 	began := time.Now()
+	what := "topic " + topic
+	if partition >= 0 {
+		what += fmt.Sprintf(", partition %d", partition)
+	}
 	err := r.Client.Persist(ctx, topic, partition, func(once context.Context) error {
 		err := ask(once)
 		if took := time.Since(began); err != nil && ctx.Err() == nil && !lasting(err) && r.Patience > 0 && took > r.Patience {
-			err = &stalledError{Topic: topic, Partition: partition, For: took, Err: err}
+			err = &stalledError{what, took, err}
 		}
 		return err
 	})

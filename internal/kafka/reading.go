@@ -133,7 +133,7 @@ func (p *partition) read(ctx context.Context, out chan<- []Record) error {
 			moved, at = time.Now(), p.next
 		}
 		if took := time.Since(moved); p.reader.Patience > 0 && took > p.reader.Patience && ctx.Err() == nil && !lasting(err) {
-			return &stalledError{Topic: p.topic, Partition: p.id, Offset: p.next, End: p.end, For: took, Err: err}
+			return &stalledError{fmt.Sprintf("topic %s, partition %d, offset %d of %d", p.topic, p.id, p.next, p.end), took, err}
 		}
 		if err == nil {
 			pause.Reset()
