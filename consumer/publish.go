@@ -63,8 +63,7 @@ type publisher struct {
 // topicQueue holds records until the number of partitions is known.
 type topicQueue struct {
 	batchers []*batcher
-	unrouted []publication
-	asking   bool
+	unrouted []publication // resolve is under way while there are any
 }
 
 func newPublisher(c *kafka.Client, leaseValid func(time.Time) bool, log logrus.FieldLogger) *publisher {
@@ -109,11 +108,10 @@ func (p *publisher) route(pub publication) {
 		p.topics[pub.topic] = q
 	}
 	if len(q.batchers) == 0 {
-		q.unrouted = append(q.unrouted, pub)
-		if !q.asking {
-			q.asking = true
+		if len(q.unrouted) == 0 {
 			p.wg.Go(func() { p.resolve(pub.topic) })
 		}
+		q.unrouted = append(q.unrouted, pub)
 		return
 	}
 	q.batchers[pub.to%len(q.batchers)].add(pub)
@@ -132,7 +130,6 @@ func (p *publisher) resolve(topic string) {
 			p.mu.Lock()
 			defer p.mu.Unlock()
 			q := p.topics[topic]
-			q.asking = false
 			p.extend(topic, q, counts[topic])
 			unrouted := q.unrouted
 			q.unrouted = nil
