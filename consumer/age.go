@@ -107,11 +107,10 @@ func (w *Worker) told(r *request, message string) string {
 	if by == 0 {
 		return message
 	}
-	note := fmt.Sprintf("order_created_at is %v ahead of this worker's clock: the order counts as just created", by.Round(time.Second))
-	if message == "" {
-		return note
+	if message != "" {
+		message += "; "
 	}
-	return message + "; " + note
+	return message + fmt.Sprintf("order_created_at is %v ahead of this worker's clock: the order counts as just created", by.Round(time.Second))
 }
 
 // warnOfClock tells the log of an order_created_at that lies ahead.
