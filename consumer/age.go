@@ -49,7 +49,7 @@ func (w *Worker) aged(r *request) events.Request {
 			requested = r.time
 		}
 		now := time.Now()
-		req.OrderCreatedAt = now.Add(-ageOf(req.OrderCreatedAt, requested, w.now(), r.inHand(now)))
+		req.OrderCreatedAt = now.Add(-ageOf(req.OrderCreatedAt, requested, w.cfg.Now(), r.inHand(now)))
 	}
 	return req
 }
@@ -59,18 +59,18 @@ func (w *Worker) aged(r *request) events.Request {
 func (w *Worker) waitFor(r *request) (until time.Time, code string) {
 	until, code = r.req.NotBefore, "NOT_BEFORE"
 	created := r.req.OrderCreatedAt
-	if created.IsZero() || w.minOrderAge == 0 {
+	if created.IsZero() || w.cfg.MinOrderAge == 0 {
 		return until, code
 	}
-	old := created.Add(w.minOrderAge)
+	old := created.Add(w.cfg.MinOrderAge)
 	// A clock that runs ahead must not hold an order for ever: it was there when
 	// workers first had the request.
-	now := w.now()
+	now := w.cfg.Now()
 	if first := now.Add(-r.inHand(time.Now())); created.After(first) {
-		old = first.Add(w.minOrderAge)
+		old = first.Add(w.cfg.MinOrderAge)
 		// What nobody measures, the way to a topic and back, must not be what is
 		// left each time: that would never end.
-		if soon := now.Add(w.retries[0].Delay); old.After(now) {
+		if soon := now.Add(w.cfg.Topics.Retries[0].Delay); old.After(now) {
 			if old = old.Add(unmeasured); old.Before(soon) {
 				old = soon
 			}
@@ -97,7 +97,7 @@ func ahead(created, now time.Time, held time.Duration) time.Duration {
 
 // aheadOf is ahead of r.
 func (w *Worker) aheadOf(r *request) time.Duration {
-	return ahead(r.req.OrderCreatedAt, w.now(), r.inHand(time.Now()))
+	return ahead(r.req.OrderCreatedAt, w.cfg.Now(), r.inHand(time.Now()))
 }
 
 // told adds to a message for people what they must know about the request's
@@ -107,11 +107,10 @@ func (w *Worker) told(r *request, message string) string {
 	if by == 0 {
 		return message
 	}
-	note := fmt.Sprintf("order_created_at is %v ahead of this worker's clock: the order counts as just created", by.Round(time.Second))
-	if message == "" {
-		return note
+	if message != "" {
+		message += "; "
 	}
-	return message + "; " + note
+	return message + fmt.Sprintf("order_created_at is %v ahead of this worker's clock: the order counts as just created", by.Round(time.Second))
 }
 
 // warnOfClock tells the log of an order_created_at that lies ahead.
@@ -120,6 +119,6 @@ func (w *Worker) warnOfClock(r *request) {
 	if by == 0 || !w.clockNews.due(r.req.MchID, time.Now()) {
 		return
 	}
-	w.log.WithFields(r.fields()).WithField("ahead", by.Round(time.Second)).
+	w.cfg.Log.WithFields(r.fields()).WithField("ahead", by.Round(time.Second)).
 		Warn("order_created_at is ahead of this worker's clock: the order counts as just created; look at the order service's clock and time zone (+08:00 is not Z), then at this host's; told once a minute for each mch_id")
 }

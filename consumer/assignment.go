@@ -2,8 +2,11 @@ package consumer
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"time"
 
+	"github.com/closeorder/closeorder/internal/kafka"
 	"github.com/closeorder/closeorder/internal/kafka/group"
 	"github.com/sirupsen/logrus"
 )
@@ -20,19 +23,13 @@ type assignment struct {
 	warned map[string]bool // topics that were warned of
 }
 
-func (a *assignment) all() []*partition {
-	ps := make([]*partition, 0, len(a.parts))
-	for _, p := range a.parts {
-		ps = append(ps, p)
-	}
-	return ps
-}
+func (a *assignment) all() []*partition { return slices.Collect(maps.Values(a.parts)) }
 
 func (a *assignment) Assign(gen group.Generation) {
 	w := a.worker
 	a.compare(gen.Counts)
 	w.publisher.grow(gen.Counts)
-	w.placed.count(gen.Counts[w.topics.Requests])
+	w.placed.count(gen.Counts[w.cfg.Topics.Requests])
 	wanted := make(map[place]bool)
 	var kept, fresh, gone []*partition
 	for topic, ids := range gen.Assigned {
@@ -65,10 +62,10 @@ func (a *assignment) Assign(gen group.Generation) {
 // compare warns of retry topics that are not partitioned like the requests.
 func (a *assignment) compare(counts map[string]int) {
 	w := a.worker
-	for _, tier := range w.retries {
-		if want, got := counts[w.topics.Requests], counts[tier.Topic]; got != want && !a.warned[tier.Topic] {
+	for _, tier := range w.cfg.Topics.Retries {
+		if want, got := counts[w.cfg.Topics.Requests], counts[tier.Topic]; got != want && !a.warned[tier.Topic] {
 			a.warned[tier.Topic] = true
-			w.log.WithFields(logrus.Fields{"topic": tier.Topic, "partitions": got, "want": want}).
+			w.cfg.Log.WithFields(logrus.Fields{"topic": tier.Topic, "partitions": got, "want": want}).
 				Warn("the retry topic has another number of partitions than the requests topic: records of one order may be served by two workers at a time; give it as many")
 		}
 	}
@@ -76,14 +73,14 @@ func (a *assignment) compare(counts map[string]int) {
 
 func (a *assignment) Revoke(ctx, stop context.Context) {
 	// The rest of the rebalance time-out is for joining.
-	a.drain(ctx, stop, a.worker.rebalanceTimeout/2, errRebalance)
+	a.drain(ctx, stop, a.worker.cfg.RebalanceTimeout/2, errRebalance)
 }
 
 func (a *assignment) Stop(ctx context.Context) {
 	for _, p := range a.parts {
 		p.stopIntake()
 	}
-	a.drain(ctx, ctx, a.worker.grace, errStopped)
+	a.drain(ctx, ctx, a.worker.cfg.Grace, errStopped)
 	a.Lose(errStopped)
 }
 
@@ -96,12 +93,19 @@ func (a *assignment) drain(ctx, stop context.Context, budget time.Duration, why 
 	w.lanes.pause(ps)
 	soft, cancel := context.WithTimeout(ctx, budget)
 	defer cancel()
-	defer context.AfterFunc(stop, func() { time.AfterFunc(w.grace, cancel) })()
+	w.wg.Go(func() {
+		select {
+		case <-stop.Done():
+			_ = kafka.Sleep(soft, w.cfg.Grace)
+			cancel()
+		case <-soft.Done():
+		}
+	})
 	inFlight, settling := w.lanes.load()
 	began := time.Now()
 	if !w.lanes.drain(soft, ps) && ctx.Err() == nil {
 		left, unpublished := w.lanes.load()
-		w.log.WithFields(logrus.Fields{"calls": left, "unpublished": unpublished, "budget": budget}).
+		w.cfg.Log.WithFields(logrus.Fields{"calls": left, "unpublished": unpublished, "budget": budget}).
 			Warn("not all calls finished, or not all answers were published, in time: the requests are served again by the next owner")
 		w.lanes.cut(ps, why)
 		// A call that is cut off returns at once; what it had finished
@@ -113,10 +117,10 @@ func (a *assignment) drain(ctx, stop context.Context, budget time.Duration, why 
 	commit, cancelCommit := context.WithTimeout(ctx, 5*time.Second)
 	defer cancelCommit()
 	if err := w.committer.flush(commit); err != nil {
-		w.log.WithError(err).Warn("could not commit all that is finished: the next owner repeats it")
+		w.cfg.Log.WithError(err).Warn("could not commit all that is finished: the next owner repeats it")
 	}
 	w.committer.under(nil)
-	w.log.WithFields(logrus.Fields{"in_flight": inFlight, "unpublished": settling, "took": time.Since(began).Round(time.Millisecond)}).Debug("drained")
+	w.cfg.Log.WithFields(logrus.Fields{"in_flight": inFlight, "unpublished": settling, "took": time.Since(began).Round(time.Millisecond)}).Debug("drained")
 }
 
 func (a *assignment) Lose(why error) {

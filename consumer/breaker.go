@@ -117,28 +117,24 @@ func (b *gatewayBreaker) admit(inFlight int) (permit, bool) {
 // says what a call without an answer speaks against. since is when the last call
 // for r began. It takes as long as a probe.
 func (p permit) giveBack(ctx context.Context, r events.Request, e evidence, since time.Time) finding {
+	found := foundNothing
 	switch e {
 	case answered:
 		p.breaker.heardFrom(r)
-		p.over(answered)
 	case unanswered:
 		if since.IsZero() {
 			since = p.began
 		}
-		found := p.breaker.find(ctx, since, r)
+		found = p.breaker.find(ctx, since, r)
 		switch found {
-		case itIsTheGateway:
-			p.over(unanswered)
 		case itIsTheOrder, nobodyKnows:
-			p.over(answered)
-		default:
-			p.over(unused)
+			e = answered
+		case foundNothing, itIsTheMerchant:
+			e = unused
 		}
-		return found
-	default:
-		p.over(unused)
 	}
-	return foundNothing
+	p.over(e)
+	return found
 }
 
 // over ends a call, and opens or closes the breaker by what it says of the

@@ -96,7 +96,7 @@ func (c *committer) flush(ctx context.Context) error {
 }
 
 // commit sends one request for all that is dirty. What could not be committed
-// is dirty again, unless its partition is lost.
+// is dirty again; what is of a partition that was taken away is forgotten.
 func (c *committer) commit(ctx context.Context) error {
 	select {
 	case c.turn <- struct{}{}:
@@ -130,17 +130,10 @@ func (c *committer) commit(ctx context.Context) error {
 	if len(sent) == 0 {
 		return nil
 	}
-	again := func(p *partition) {
-		if p.owned.Err() == nil {
-			c.mu.Lock()
-			c.dirty[p] = struct{}{}
-			c.mu.Unlock()
-		}
-	}
 	failed, err := c.client.Commit(ctx, gen.Membership, commits)
 	if err != nil {
 		for _, p := range sent {
-			again(p)
+			c.markDirty(p)
 		}
 		return fmt.Errorf("commit offsets of group %s: %w", c.group, err)
 	}
@@ -150,7 +143,7 @@ func (c *committer) commit(ctx context.Context) error {
 		if err == nil {
 			continue
 		}
-		again(p)
+		c.markDirty(p)
 		switch {
 		case errors.Is(err, kafka.IllegalGeneration), errors.Is(err, kafka.UnknownMember), errors.Is(err, kafka.FencedInstance):
 			// Not ours to commit any more.

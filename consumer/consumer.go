@@ -105,15 +105,7 @@ type Config struct {
 
 // Worker serves close requests. Make one with [New].
 type Worker struct {
-	closer           Closer
-	topics           Topics
-	grace            time.Duration
-	rebalanceTimeout time.Duration
-	minOrderAge      time.Duration
-	retries          tiers
-	log              logrus.FieldLogger
-	now              func() time.Time
-	cfg              Config
+	cfg Config
 
 	// Made by Run.
 	client    *kafka.Client
@@ -156,11 +148,7 @@ func New(cfg Config) (*Worker, error) {
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
-	return &Worker{
-		closer: cfg.Closer, topics: cfg.Topics, grace: cfg.Grace, rebalanceTimeout: cfg.RebalanceTimeout,
-		minOrderAge: cfg.MinOrderAge, retries: cfg.Topics.Retries, log: cfg.Log, now: cfg.Now, cfg: cfg,
-		clockNews: news{every: time.Minute},
-	}, nil
+	return &Worker{cfg: cfg, clockNews: news{every: time.Minute}}, nil
 }
 
 // Run joins the group and serves requests until ctx ends. Then it starts no
@@ -171,25 +159,25 @@ func New(cfg Config) (*Worker, error) {
 func (w *Worker) Run(ctx context.Context) error {
 	life, end := context.WithCancelCause(context.WithoutCancel(ctx))
 	w.life = life
-	sources := []string{w.topics.Requests}
-	for _, r := range w.retries {
+	sources := []string{w.cfg.Topics.Requests}
+	for _, r := range w.cfg.Topics.Retries {
 		sources = append(sources, r.Topic)
 	}
-	sinks := []string{w.topics.Outcomes, w.topics.DeadLetters}
+	sinks := []string{w.cfg.Topics.Outcomes, w.cfg.Topics.DeadLetters}
 	w.client = kafka.Open(w.cfg.Kafka, slices.Concat(sinks, sources)...)
 	m := group.New(group.Config{
 		Client: w.client, Group: w.cfg.Group, InstanceID: w.cfg.InstanceID,
 		// The sinks too: an order must not be closed whose outcome has nowhere to go.
 		Topics: sources, Needs: sinks,
 		Session: w.cfg.SessionTimeout, Rebalance: w.cfg.RebalanceTimeout,
-		Renewed: func() { w.lanes.poke() }, Log: w.log,
+		Renewed: func() { w.lanes.poke() }, Log: w.cfg.Log,
 	})
-	w.lanes = newLanes(w.cfg.MaxInFlight, m.LeaseValid, w.closer.Probe, w.log)
-	w.holds = newMerchantHolds(w.log)
-	w.placed = newPlacements(w.topics.Requests, w.log)
+	w.lanes = newLanes(w.cfg.MaxInFlight, m.LeaseValid, w.cfg.Closer.Probe, w.cfg.Log)
+	w.holds = newMerchantHolds(w.cfg.Log)
+	w.placed = newPlacements(w.cfg.Topics.Requests, w.cfg.Log)
 	w.lanes.turn, w.lanes.withoutCall = w.turn, w.withoutCall
-	w.publisher = newPublisher(w.client, m.LeaseValid, w.log)
-	w.committer = newCommitter(w.client, w.cfg.Group, w.log)
+	w.publisher = newPublisher(w.client, m.LeaseValid, w.cfg.Log)
+	w.committer = newCommitter(w.client, w.cfg.Group, w.cfg.Log)
 	w.wg.Go(func() { w.committer.run(life) })
 	w.wg.Go(func() { w.succeedProbers(life) })
 
@@ -210,7 +198,7 @@ func (w *Worker) Run(ctx context.Context) error {
 // serve reads one partition from its committed offset on, until it is taken away
 // or the worker stops.
 func (w *Worker) serve(p *partition) {
-	log := w.log.WithFields(logrus.Fields{"topic": p.topic, "partition": p.id})
+	log := w.cfg.Log.WithFields(logrus.Fields{"topic": p.topic, "partition": p.id})
 	retry := kafka.NewPause(50*time.Millisecond, 2*time.Second)
 	from, err := w.committer.startOf(p.intake, p.place)
 	for ; err != nil; from, err = w.committer.startOf(p.intake, p.place) {

@@ -218,7 +218,7 @@ func decide(c circumstances) decision {
 		if c.verdict.RetryAfter > 0 {
 			// Never longer than the longest tier, whatever was asked for: a record
 			// that is due in years would keep its partition's window shut.
-			delay = max(delay, min(c.verdict.RetryAfter, c.tiers.longest())+unmeasured)
+			delay = max(delay, min(c.verdict.RetryAfter, c.tiers[len(c.tiers)-1].Delay)+unmeasured)
 		}
 		d.retries++
 		return d.comeBack(c, tier, c.now.Add(delay))

@@ -476,7 +476,7 @@ func TestNoRetryWaitsLongerThanItsTopicSays(t *testing.T) {
 		defer c.worker(&closing{}, nil)()
 		m := records.EncodeRetry(records.Retry{
 			Original: events.Message{Key: []byte("T1"), Value: []byte(`{"mch_id":"1900000109","out_trade_no":"T1"}`)},
-			DueAt:    time.Now().Add(365 * 24 * time.Hour), RetryAttempt: 1, Attempts: 1,
+			DueAt:    time.Now().Add(365 * 24 * time.Hour), Retries: 1, Calls: 1,
 			Source: events.Source{Topic: "requests"}, SourceTimestamp: time.Now(),
 		})
 		r := &kgo.Record{Topic: "retry.10s", Key: m.Key, Value: m.Value}

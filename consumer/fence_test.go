@@ -154,7 +154,7 @@ func TestNothingIsPublishedBehindAFenceThatFallsWhileABatchIsHalved(t *testing.T
 
 func TestAPublicationThatIsFencedOffLeavesItsOffsetOpen(t *testing.T) {
 	client, _ := openTestClient(t)
-	w := &Worker{log: silent(), publisher: newPublisher(client, always, silent()), committer: newCommitter(client, "g", silent())}
+	w := &Worker{cfg: Config{Log: silent()}, publisher: newPublisher(client, always, silent()), committer: newCommitter(client, "g", silent())}
 	defer w.publisher.close()
 	w.lanes = newLanes(1, nil, nil, silent())
 	p := newPartition(context.Background(), place{"t", 0})

@@ -122,12 +122,7 @@ func (f *fetcher) outOfRange(ctx context.Context, offset int64) (start int64, fa
 	switch {
 	case offset < start:
 		log.Errorf("ALARM: %d offsets were deleted before they were read (retention too short?): going on at the log start; find their requests with `closeorder audit`", start-offset)
-		if moved, err := f.partition.skip(start); err != nil {
-			return 0, false, err
-		} else if moved {
-			f.moved(f.partition)
-		}
-		return start, false, nil
+		return start, false, f.skip(start)
 	case offset > end:
 		log.Error("ALARM: the committed offset lies beyond the end of the log (topic deleted and made again, or an unclean leader election): this partition is stopped; set the group's offset by hand and restart")
 		return 0, true, nil
@@ -154,15 +149,18 @@ func (f *fetcher) fetch(ctx context.Context, offset int64) (next int64, err erro
 		}
 	}
 	if err == nil && next > offset {
-		moved, skipErr := f.partition.skip(next)
-		if skipErr != nil {
-			return next, skipErr
-		}
-		if moved {
-			f.moved(f.partition)
-		}
+		err = f.skip(next)
 	}
 	return next, err
+}
+
+// skip counts the offsets below next that hold no record as finished.
+func (f *fetcher) skip(next int64) error {
+	moved, err := f.partition.skip(next)
+	if moved {
+		f.moved(f.partition)
+	}
+	return err
 }
 
 // request is a record on its way.

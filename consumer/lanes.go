@@ -27,7 +27,7 @@ import (
 type lanes struct {
 	slots          int                                     // calls in flight at the most
 	maxUnpublished int                                     // decisions not yet acknowledged at the most
-	leaseValid     func(now time.Time) bool                // whether the membership holds, see member.alive
+	leaseValid     func(now time.Time) bool                // whether the membership holds, see group.Member
 	breaker        *gatewayBreaker                         // whether the gateway may be called
 	turn           func(context.Context, *request, permit) // serves one; ends with finished; not under mu
 	// withoutCall settles one without a call and returns true, or returns false

@@ -120,11 +120,7 @@ func (l *ledger) above() []span {
 			i += skip
 			continue
 		}
-		if n := len(spans); n > 0 && spans[n-1].last == o-1 {
-			spans[n-1].last = o
-		} else {
-			spans = append(spans, span{o, o})
-		}
+		spans = extend(spans, o)
 		i++
 	}
 	return spans
@@ -136,3 +132,12 @@ func (l *ledger) marked(o int64) bool { return l.finished[o%window/64]&(1<<uint(
 
 // span is a run of offsets, both ends included.
 type span struct{ first, last int64 }
+
+// extend adds an offset above all of spans.
+func extend(spans []span, o int64) []span {
+	if n := len(spans); n > 0 && spans[n-1].last == o-1 {
+		spans[n-1].last = o
+		return spans
+	}
+	return append(spans, span{o, o})
+}

@@ -3,6 +3,7 @@ package consumer
 import (
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -403,35 +404,32 @@ func (s Scope) fields() logrus.Fields {
 	return f
 }
 
-// waitsForWords are what a retry record says of a scope: whether it names an
-// appid, and a sub_mch_id.
-var waitsForWords = map[[2]bool]string{
-	{false, false}: records.WaitsForMerchant,
-	{true, false}:  records.WaitsForAppID,
-	{false, true}:  records.WaitsForSubMerchant,
-	{true, true}:   records.WaitsForBoth,
-}
-
 // waitsFor names the fields of a request that make up a scope which covers it,
 // for its retry record.
 func (s Scope) waitsFor() string {
-	if s.MchID == "" {
+	switch {
+	case s.MchID == "":
 		return ""
+	case s.AppID == "" && s.SubMchID == "":
+		return records.WaitsForMerchant
+	case s.SubMchID == "":
+		return records.WaitsForAppID
+	case s.AppID == "":
+		return records.WaitsForSubMerchant
 	}
-	return waitsForWords[[2]bool{s.AppID != "", s.SubMchID != ""}]
+	return records.WaitsForBoth
 }
 
 // scopeOf is the scope that a retry record names, of its request.
 func scopeOf(waitsFor string, r events.Request) (s Scope) {
-	for names, word := range waitsForWords {
-		if word == waitsFor {
+	for name := range strings.FieldsSeq(waitsFor) {
+		switch name {
+		case "mch_id":
 			s.MchID = r.MchID
-			if names[0] {
-				s.AppID = r.AppID
-			}
-			if names[1] {
-				s.SubMchID = r.SubMchID
-			}
+		case "appid":
+			s.AppID = r.AppID
+		case "sub_mch_id":
+			s.SubMchID = r.SubMchID
 		}
 	}
 	return s

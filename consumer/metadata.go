@@ -145,14 +145,8 @@ func decodeBits(committed int64, b []byte) ([]span, error) {
 	}
 	var spans []span
 	for i := range int64(len(b) * 8) {
-		if b[i/8]&(1<<(i%8)) == 0 {
-			continue
-		}
-		o := committed + i
-		if n := len(spans); n > 0 && spans[n-1].last == o-1 {
-			spans[n-1].last = o
-		} else {
-			spans = append(spans, span{o, o})
+		if b[i/8]&(1<<(i%8)) != 0 {
+			spans = extend(spans, committed+i)
 		}
 	}
 	if len(spans) > 0 && spans[0].first == committed {

@@ -11,7 +11,7 @@ import (
 
 // take decodes it and sends it into the lane of its order, now or when it is due.
 func (w *Worker) take(r *request) {
-	due := r.read(w.retries)
+	due := r.read(w.cfg.Topics.Retries)
 	if !r.partition.claim(r) {
 		// A produce that was tried again has written the record twice,
 		// and the other copy is still to be served here.
@@ -19,7 +19,7 @@ func (w *Worker) take(r *request) {
 		return
 	}
 	w.placed.look(r)
-	switch pause := min(due.Sub(w.now()), w.retries.delayOf(r.partition.topic)); {
+	switch pause := min(due.Sub(w.cfg.Now()), tiers(w.cfg.Topics.Retries).delayOf(r.partition.topic)); {
 	case r.rejected != "":
 		w.enter(r)
 	case r.waits != Scope{}:
@@ -96,14 +96,14 @@ func (w *Worker) refuse(r *request) (v Verdict, refused bool) {
 	if r.rejected != "" {
 		return Verdict{Class: Failed, Code: events.CodeInvalidRequest, Message: r.rejected}, true
 	}
-	return w.closer.Refuse(r.req)
+	return w.cfg.Closer.Refuse(r.req)
 }
 
 // early says whether a request may not be served yet, as its turn begins. One
 // that has expired may.
 func (w *Worker) early(r *request) (c circumstances, early bool) {
 	w.warnOfClock(r)
-	now := w.now()
+	now := w.cfg.Now()
 	r.expired = r.expiredAt(now)
 	until, code := w.waitFor(r)
 	if r.expired || !until.After(now) {
@@ -127,12 +127,12 @@ func (w *Worker) stays(r *request) (c circumstances, stays bool) {
 // call has a request closed, and tells the breaker and the holds what its verdict
 // is evidence of.
 func (w *Worker) call(ctx context.Context, r *request, p permit) circumstances {
-	do := w.closer.Close
+	do := w.cfg.Closer.Close
 	if r.expired {
 		// Not closed any more, but asked about: this may be the repeat of a
 		// request that was closed in time, by a worker that died before it
 		// could commit (G2).
-		do = w.closer.Query
+		do = w.cfg.Closer.Query
 	}
 	req := w.aged(r)
 	v := do(ctx, req, r.calls > 0)
@@ -150,8 +150,8 @@ func (w *Worker) call(ctx context.Context, r *request, p permit) circumstances {
 // circumstances completes c with what is known of r.
 func (w *Worker) circumstances(r *request, c circumstances) circumstances {
 	c.verdict.Message = w.told(r, c.verdict.Message)
-	c.now, c.expires, c.expired = w.now(), r.req.ExpiresAt, r.expired
-	c.retries, c.tiers = r.retries, w.retries
+	c.now, c.expires, c.expired = w.cfg.Now(), r.req.ExpiresAt, r.expired
+	c.retries, c.tiers = r.retries, w.cfg.Topics.Retries
 	switch c.turn {
 	case uncalled:
 		c.roomy = r.partition.roomy()

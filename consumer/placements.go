@@ -122,16 +122,16 @@ func (p *placements) lookAtOrder(r *request, now time.Time) {
 // more than another.
 type recentKeys struct {
 	seen    []sighted
-	names   []uint64
-	at      map[uint64]struct{}
-	next    int // the oldest, once there are mostKeys
-	unheard int // since the last judgement
+	known   map[uint64]struct{} // names of those
+	next    int                 // the oldest, once there are mostKeys
+	unheard int                 // since the last judgement
 }
 
 // sighted is a key, and where it was seen first.
 type sighted struct {
 	hashes
 	partition int
+	name      uint64 // hash by which it is known again
 }
 
 const (
@@ -143,19 +143,19 @@ const (
 
 // add says whether the key is new and it is time for a judgement.
 func (w *recentKeys) add(name uint64, key []byte, partition int) bool {
-	if _, known := w.at[name]; known {
+	if _, known := w.known[name]; known {
 		return false
 	}
-	if w.at == nil {
-		w.at = make(map[uint64]struct{})
+	if w.known == nil {
+		w.known = make(map[uint64]struct{})
 	}
-	w.at[name] = struct{}{}
-	s := sighted{hashesOf(key), partition}
+	w.known[name] = struct{}{}
+	s := sighted{hashesOf(key), partition, name}
 	if len(w.seen) < mostKeys {
-		w.seen, w.names = append(w.seen, s), append(w.names, name)
+		w.seen = append(w.seen, s)
 	} else {
-		delete(w.at, w.names[w.next])
-		w.seen[w.next], w.names[w.next] = s, name
+		delete(w.known, w.seen[w.next].name)
+		w.seen[w.next] = s
 		w.next = (w.next + 1) % mostKeys
 	}
 	w.unheard++

@@ -56,7 +56,7 @@ func stand(r *rand.Rand, keys, owned int, from func(i int) shop) []sighted {
 	for i := range keys {
 		key := []byte(name(i))
 		if p := from(i)(key); p < owned {
-			seen = append(seen, sighted{hashesOf(key), p})
+			seen = append(seen, sighted{hashes: hashesOf(key), partition: p})
 		}
 	}
 	return seen
@@ -387,8 +387,8 @@ func TestNoMoreThanSoManyRequestsAreLookedAt(t *testing.T) {
 			t.Errorf("%d were looked at, want %d", n, looksAtOnce)
 		}
 		time.Sleep(time.Second)
-		if ask(100_000); p.looks.Tokens() >= 1 || len(p.keys.at) != mostKeys {
-			t.Errorf("%v tokens are left, %d keys remembered", p.looks.Tokens(), len(p.keys.at))
+		if ask(100_000); p.looks.Tokens() >= 1 || len(p.keys.known) != mostKeys {
+			t.Errorf("%v tokens are left, %d keys remembered", p.looks.Tokens(), len(p.keys.known))
 		}
 	})
 }

@@ -47,14 +47,14 @@ var (
 // why event ids are derived.
 type publisher struct {
 	client *kafka.Client
-	// alive reports whether the membership holds, see group.Member.LeaseValid. While it
+	// leaseValid reports whether the membership holds, see group.Member. While it
 	// does not nothing is sent: the partitions may be another's, who publishes
 	// for them.
-	alive  func(now time.Time) bool
-	log    logrus.FieldLogger
-	ctx    context.Context
-	cancel context.CancelFunc
-	wg     sync.WaitGroup
+	leaseValid func(now time.Time) bool
+	log        logrus.FieldLogger
+	ctx        context.Context
+	cancel     context.CancelFunc
+	wg         sync.WaitGroup
 
 	mu     sync.Mutex
 	topics map[string]*topicQueue
@@ -63,12 +63,11 @@ type publisher struct {
 // topicQueue holds records until the number of partitions is known.
 type topicQueue struct {
 	batchers []*batcher
-	unrouted []publication
-	asking   bool
+	unrouted []publication // resolve is under way while there are any
 }
 
-func newPublisher(c *kafka.Client, alive func(time.Time) bool, log logrus.FieldLogger) *publisher {
-	p := &publisher{client: c, alive: alive, log: log, topics: make(map[string]*topicQueue)}
+func newPublisher(c *kafka.Client, leaseValid func(time.Time) bool, log logrus.FieldLogger) *publisher {
+	p := &publisher{client: c, leaseValid: leaseValid, log: log, topics: make(map[string]*topicQueue)}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	return p
 }
@@ -78,14 +77,14 @@ func (p *publisher) close() {
 	p.mu.Lock()
 	p.cancel()
 	p.mu.Unlock()
-	p.wg.Wait()
-	p.mu.Lock()
-	defer p.mu.Unlock()
+	p.wg.Wait() // from here on nobody queues or routes
 	for _, q := range p.topics {
-		for _, pub := range q.unrouted {
-			pub.done(errFencedOff)
+		finishAll(q.unrouted, errFencedOff)
+		for _, b := range q.batchers {
+			for b.queue.len() > 0 {
+				b.queue.pop().done(errFencedOff)
+			}
 		}
-		q.unrouted = nil
 	}
 }
 
@@ -109,11 +108,10 @@ func (p *publisher) route(pub publication) {
 		p.topics[pub.topic] = q
 	}
 	if len(q.batchers) == 0 {
-		q.unrouted = append(q.unrouted, pub)
-		if !q.asking {
-			q.asking = true
+		if len(q.unrouted) == 0 {
 			p.wg.Go(func() { p.resolve(pub.topic) })
 		}
+		q.unrouted = append(q.unrouted, pub)
 		return
 	}
 	q.batchers[pub.to%len(q.batchers)].add(pub)
@@ -132,7 +130,6 @@ func (p *publisher) resolve(topic string) {
 			p.mu.Lock()
 			defer p.mu.Unlock()
 			q := p.topics[topic]
-			q.asking = false
 			p.extend(topic, q, counts[topic])
 			unrouted := q.unrouted
 			q.unrouted = nil
@@ -195,7 +192,7 @@ func (b *batcher) add(pub publication) {
 func (b *batcher) run() {
 	ctx := b.publisher.ctx
 	var batch []publication
-	for {
+	for ctx.Err() == nil {
 		if batch = b.take(batch[:0]); len(batch) > 0 {
 			b.send(ctx, batch)
 			clear(batch)
@@ -204,10 +201,6 @@ func (b *batcher) run() {
 		select {
 		case <-b.wake:
 		case <-ctx.Done():
-			for batch = b.take(batch[:0]); len(batch) > 0; batch = b.take(batch[:0]) {
-				finishAll(batch, errFencedOff)
-			}
-			return
 		}
 	}
 }
@@ -230,17 +223,14 @@ func (b *batcher) take(batch []publication) []publication {
 func (b *batcher) send(ctx context.Context, batch []publication) {
 	retry := kafka.NewPause(20*time.Millisecond, 2*time.Second)
 	failing := false
-	for {
-		batch = slices.DeleteFunc(batch, func(pub publication) bool {
-			fenced := pub.fence.Err() != nil
-			if fenced {
-				pub.done(errFencedOff)
-			}
-			return fenced
-		})
-		if len(batch) == 0 {
-			return
+	fencedOff := func(pub publication) bool {
+		over := ctx.Err() != nil || pub.fence.Err() != nil
+		if over {
+			pub.done(errFencedOff)
 		}
+		return over
+	}
+	for batch = slices.DeleteFunc(batch, fencedOff); len(batch) > 0; batch = slices.DeleteFunc(batch, fencedOff) {
 		n, err := kafka.Halve(batch, func(part []publication) error { return b.produce(ctx, part) },
 			kafka.TooLarge, func(pub publication, _ error) { pub.done(errTooLarge) })
 		batch = batch[n:]
@@ -250,29 +240,19 @@ func (b *batcher) send(ctx context.Context, batch []publication) {
 				b.logger().Info("publishing again")
 			}
 			return
-		case ctx.Err() != nil:
-			finishAll(batch, errFencedOff)
-			return
-		case errors.Is(err, errFencedOff):
+		case ctx.Err() != nil, errors.Is(err, errFencedOff):
 			continue
 		case errors.Is(err, errLeaseOver):
-			if kafka.Sleep(ctx, leaseLook) != nil {
-				finishAll(batch, errFencedOff)
-				return
-			}
+			_ = kafka.Sleep(ctx, leaseLook)
 			continue
-		}
-		if b.retired(batch) {
+		case b.retired(batch):
 			return
 		}
 		if !failing {
 			failing = true
 			b.logger().WithError(err).Warn("publishing fails: trying until it is acknowledged, intake is held when too much waits")
 		}
-		if retry.Wait(ctx) != nil {
-			finishAll(batch, errFencedOff)
-			return
-		}
+		_ = retry.Wait(ctx)
 	}
 }
 
@@ -318,7 +298,7 @@ func (b *batcher) produce(ctx context.Context, batch []publication) error {
 		}
 		messages[i] = pub.msg
 	}
-	if !b.publisher.alive(time.Now()) {
+	if !b.publisher.leaseValid(time.Now()) {
 		return errLeaseOver
 	}
 	if _, err := b.publisher.client.Produce(ctx, b.topic, b.id, messages, kafka.Uncompressed); err != nil {

@@ -109,7 +109,7 @@ func encodeOutcome(o events.Outcome) (events.Message, error) {
 // its key: where they stand is in our headers.
 func (ts Topics) deadLetter(r *request, v Verdict, now time.Time) record {
 	d := records.DeadLetter{
-		Original: r.msg, ErrorCode: v.Code, ErrorMessage: v.Message, FailedAt: now, Attempts: r.calls,
+		Original: r.msg, ErrorCode: v.Code, ErrorMessage: v.Message, FailedAt: now, Calls: r.calls,
 		Replay: r.req.Replay, Source: r.source, SourceTimestamp: r.time,
 	}
 	without := func(what string, drop func()) func() events.Message {
@@ -136,7 +136,7 @@ func (ts Topics) retry(r *request, d decision, now time.Time) record {
 	return record{
 		topic: d.tier.Topic, to: r.source.Partition,
 		msg: records.EncodeRetry(records.Retry{
-			Original: r.msg, DueAt: d.due, RetryAttempt: d.retries, Attempts: r.calls,
+			Original: r.msg, DueAt: d.due, Retries: d.retries, Calls: r.calls,
 			Code: d.verdict.Code, Reason: d.verdict.Message, FirstRequestedAt: r.req.RequestedAt,
 			Replay: r.req.Replay, Source: r.source, SourceTimestamp: r.time,
 			Held: r.inHand(now), WaitsFor: d.scope.waitsFor(),

@@ -68,7 +68,7 @@ func (r *request) read(retries tiers) (due time.Time) {
 		if !record.SourceTimestamp.IsZero() { // else it was none that could be written
 			r.time = record.SourceTimestamp
 		}
-		r.retries, r.calls, r.held = record.RetryAttempt, record.Attempts, record.Held
+		r.retries, r.calls, r.held = record.Retries, record.Calls, record.Held
 		due, waitsFor = record.DueAt, record.WaitsFor
 	}
 	var err error

@@ -93,8 +93,8 @@ func TestATemporaryAnswerIsTriedAgainAfterEachDelayAndThenFails(t *testing.T) {
 		}) {
 			t.Errorf("headers %v, want %v", dead.Original.Headers, want)
 		}
-		if dead.Source.Topic != "requests" || dead.Attempts != 12 {
-			t.Errorf("dead letter of %+v after %d calls", dead.Source, dead.Attempts)
+		if dead.Source.Topic != "requests" || dead.Calls != 12 {
+			t.Errorf("dead letter of %+v after %d calls", dead.Source, dead.Calls)
 		}
 	})
 }

@@ -12,11 +12,11 @@ import (
 // when all of them are acknowledged (G1). It does not block.
 func (w *Worker) settle(r *request, d decision) {
 	w.lanes.publishing(r.partition)
-	log := w.log.WithFields(r.fields())
+	log := w.cfg.Log.WithFields(r.fields())
 	if d.next == retryLater {
 		log.WithField("due", d.due).WithField("code", d.verdict.Code).Debug("put off")
 	}
-	records := w.topics.records(r, d, time.Now())
+	records := w.cfg.Topics.records(r, d, time.Now())
 	for _, rec := range records {
 		if rec.fault != nil {
 			log.WithError(rec.fault).Error("outcome shortened: what the request carried cannot be written")
@@ -60,7 +60,7 @@ func (w *Worker) publish(r *request, rec record, done func(error)) {
 				done(err)
 				return
 			}
-			log := w.log.WithFields(r.fields()).WithField("to", rec.topic).WithError(err)
+			log := w.cfg.Log.WithFields(r.fields()).WithField("to", rec.topic).WithError(err)
 			switch {
 			case len(rec.smaller) > 0:
 				log.Warn("publishing a shortened record")

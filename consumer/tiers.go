@@ -30,9 +30,6 @@ func (ts tiers) forRetry(retries int, least time.Duration) (Tier, bool) {
 	return ts[len(ts)-1], true
 }
 
-// longest is the longest delay.
-func (ts tiers) longest() time.Duration { return ts[len(ts)-1].Delay }
-
 // forWait returns the tier for a wait: the longest delay that is not longer,
 // else the shortest. A long wait takes several hops.
 func (ts tiers) forWait(wait time.Duration) Tier {

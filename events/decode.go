@@ -1,7 +1,6 @@
 package events
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"math"
@@ -12,8 +11,8 @@ import (
 const maxCount = math.MaxInt32
 
 var (
-	requestNames = namesOf[Request]()
-	requestWords = newVocabulary(requestNames, 2, slips)
+	requestWords = vocabularyOf[Request](2, slips)
+	requestNames = requestWords.names
 	requestShape = shape{words: requestWords, own: requestNames[:2]}
 )
 
@@ -85,24 +84,6 @@ func DecodeRequest(m Message) (Request, error) {
 	return r, err
 }
 
-// read takes the fields of a request from o and checks them.
-func (r *Request) read(o *object, p *problems) {
-	o.misspelt(p, wrongValue, requestNames...)
-	r.OutTradeNo = o.identity("out_trade_no", p)
-	r.MchID = o.identity("mch_id", p)
-	r.AppID = o.identity("appid", p)
-	r.SubMchID = o.identity("sub_mch_id", p)
-	r.SubAppID = o.identity("sub_appid", p)
-	r.RequestID = o.identity("request_id", p)
-	r.Reason = o.text("reason", p)
-	r.OrderCreatedAt = o.time("order_created_at", p)
-	r.NotBefore = o.time("not_before", p)
-	r.ExpiresAt = o.time("expires_at", p)
-	r.ReplacementOutTradeNo = o.identity("replacement_out_trade_no", p)
-	r.Metadata = bytes.Clone(o.get("metadata", "object", p))
-	r.check(p)
-}
-
 // wrongValue says what is wrong with a value that stands under a misspelt name
 // and would be under the right one too: its kind.
 func wrongValue(name string, raw []byte) string {
@@ -168,25 +149,6 @@ func derivedRequestID(r Request, p problems) string {
 
 // isSane reports whether a value that may not be valid can be repeated.
 func isSane(s string) bool { return len(s) <= MaxRequestID && isPrintable(s) }
-
-// keepSane empties what a failed outcome should not repeat. A line end behind a
-// number does not keep it from being named.
-func (r *Request) keepSane(p problems) {
-	for _, s := range []*string{&r.OutTradeNo, &r.MchID, &r.AppID, &r.SubMchID, &r.SubAppID, &r.ReplacementOutTradeNo} {
-		if !isSane(*s) {
-			*s = trimSpace(*s)
-		}
-		if !isSane(*s) {
-			*s = ""
-		}
-	}
-	if p.has("reason") || !isPrintable(r.Reason) {
-		r.Reason = ""
-	}
-	if p.has("metadata") || !isJSONObject(r.Metadata) {
-		r.Metadata = nil
-	}
-}
 
 // replayNumber reads the header closeorder-replay, 0 where there is none.
 func replayNumber(m Message, p *problems) int {

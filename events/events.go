@@ -9,10 +9,7 @@
 //	Message --DecodeRequest--> Request --(the worker)--> Outcome --EncodeOutcome--> Message
 package events
 
-import (
-	"bytes"
-	"slices"
-)
+import "slices"
 
 // Names of the event types as they stand in the ce_type header.
 const (
@@ -46,15 +43,6 @@ func (m Message) Header(key string) ([]byte, bool) {
 		}
 	}
 	return nil, false
-}
-
-// Clone returns a copy that shares no memory with m.
-func (m Message) Clone() Message {
-	c := Message{Key: bytes.Clone(m.Key), Value: bytes.Clone(m.Value), Headers: slices.Clone(m.Headers)}
-	for i := range c.Headers {
-		c.Headers[i].Value = bytes.Clone(c.Headers[i].Value)
-	}
-	return c
 }
 
 // Source is the place of a record in Kafka: the identity of one request, and

@@ -45,8 +45,12 @@ func isRewritten(s string) bool { return !isDigits(s) && rewritten.MatchString(s
 
 var rewritten = regexp.MustCompile(`(?i)^[+-]?(0x[\da-f_]+|0o[0-7_]+|0b[01_]+|(\d|\.[.,_']*\d)[\d.,_']*(e[+-]*\d+)?)$`)
 
-// checkName checks for at most max letters, digits and marks, all ASCII.
-func checkName(s string, max int, marks string) error {
+// checkNamed checks for at most max letters, digits and marks, all ASCII, and
+// for no missing value as text.
+func checkNamed(s string, max int, marks string) error {
+	if isNoName(s) {
+		return fmt.Errorf("is %s, which is how a program writes a missing value; send the value itself", quote(s))
+	}
 	if where := outerSpace(s); where != "" {
 		return fmt.Errorf("has %s (%s), write it without", where, quote(s))
 	}
@@ -63,14 +67,6 @@ func checkName(s string, max int, marks string) error {
 		return fmt.Errorf("has %s at byte %d, allowed are letters, digits and %s", quote(string(c)), i+1, marks)
 	}
 	return nil
-}
-
-// checkNamed is checkName for what names something: no missing value as text.
-func checkNamed(s string, max int, marks string) error {
-	if isNoName(s) {
-		return fmt.Errorf("is %s, which is how a program writes a missing value; send the value itself", quote(s))
-	}
-	return checkName(s, max, marks)
 }
 
 // isNoName reports whether s is what Java, JavaScript, Python and pandas write

@@ -20,6 +20,7 @@ type vocabulary struct {
 	required int // how many of them, the first ones, must be there
 	folded   []folded
 	limits   []int // edits; 0 is another case or other separators alone
+	at       []int // where each one stands in its type, if it has one
 }
 
 // newVocabulary makes the vocabulary of an object. limit says how many edits
@@ -38,15 +39,19 @@ func newVocabulary(names []string, required int, limit func(letters int) int) *v
 	return v
 }
 
-// namesOf returns the names on the wire of a type's fields, in their order.
-func namesOf[T any]() []string {
+// vocabularyOf makes the vocabulary of a type's fields, by their names on the
+// wire.
+func vocabularyOf[T any](required int, limit func(letters int) int) *vocabulary {
 	var names []string
-	for field := range reflect.TypeFor[T]().Fields() {
+	var at []int
+	for i, field := range slices.Collect(reflect.TypeFor[T]().Fields()) {
 		if name, _, _ := strings.Cut(field.Tag.Get("json"), ","); name != "-" {
-			names = append(names, name)
+			names, at = append(names, name), append(at, i)
 		}
 	}
-	return names
+	v := newVocabulary(names, required, limit)
+	v.at = at
+	return v
 }
 
 // slips is how many edits are a slip of the pen: two in a name of more than

@@ -3,6 +3,8 @@ package events
 import (
 	"bytes"
 	"encoding/json"
+	"math"
+	"reflect"
 	"strconv"
 	"strings"
 	"time"
@@ -23,8 +25,8 @@ type object struct {
 	members int // how many there are, known or not, at most 3
 }
 
-// maxNames is the most names that a vocabulary may have.
-const maxNames = 20
+// maxNames is the most names that a vocabulary may have: an outcome has 20.
+const maxNames = 24
 
 // stray is a member whose name is near a known one.
 type stray struct {
@@ -126,6 +128,34 @@ func (o *object) misspelt(p *problems, also func(name string, raw []byte) string
 			}
 		}
 		p.add(name, "%s", text)
+	}
+}
+
+// read fills the struct that to points to, of the type that o.words is made of,
+// but for its fields that are structs themselves.
+func (o *object) read(to any, p *problems) {
+	fields := reflect.ValueOf(to).Elem()
+	for i, name := range o.words.names {
+		switch field := fields.Field(o.words.at[i]).Addr().Interface().(type) {
+		case *string:
+			*field = o.text(name, p)
+		case *Result:
+			*field = Result(o.text(name, p))
+		case *bool:
+			*field = string(o.get(name, "boolean", p)) == "true"
+		case *int:
+			*field = int(o.number(name, 0, maxCount, p))
+		case *int64:
+			least := int64(0)
+			if name == "total_fee" { // whatever the gateway said
+				least = math.MinInt64
+			}
+			*field = o.number(name, least, math.MaxInt64, p)
+		case *time.Time:
+			*field = o.time(name, p)
+		case *json.RawMessage:
+			*field = bytes.Clone(o.get(name, "object", p))
+		}
 	}
 }
 
@@ -254,8 +284,4 @@ func (o *object) number(name string, min, max int64, p *problems) int64 {
 		return 0
 	}
 	return n
-}
-
-func (o *object) boolean(name string, p *problems) bool {
-	return string(o.get(name, "boolean", p)) == "true"
 }

@@ -93,6 +93,24 @@ type Outcome struct {
 	Key []byte `json:"-"`
 }
 
+// NewOutcome returns the beginning of the answer to r: who asked for what,
+// and its id. Result, Code, CompletedAt and the rest are the caller's. key is
+// the record key of the request, source its place in the requests topic.
+// RecordKey is filled where the order could not be named.
+func NewOutcome(r Request, key []byte, source Source) Outcome {
+	o := Outcome{
+		ID:         OutcomeID(r.RequestID, r.Order(), source, r.Replay),
+		OutTradeNo: r.OutTradeNo, MchID: r.MchID, AppID: r.AppID, SubMchID: r.SubMchID, SubAppID: r.SubAppID,
+		RequestID: r.RequestID, ReplacementOutTradeNo: r.ReplacementOutTradeNo, Metadata: r.Metadata,
+		Replay: r.Replay, RequestedAt: r.RequestedAt, Source: source,
+		TraceParent: r.TraceParent, Key: key,
+	}
+	if o.OutTradeNo == "" && isSane(string(key)) {
+		o.RecordKey = string(key)
+	}
+	return o
+}
+
 // Gateway is the gateway's side of an outcome. It never holds a signature.
 type Gateway struct {
 	Host          string `json:"host,omitempty"`

@@ -3,7 +3,6 @@ package events
 import (
 	"bytes"
 	"fmt"
-	"math"
 	"time"
 )
 
@@ -11,24 +10,6 @@ import (
 // not the instance, so that a repeat by another instance is the same event to
 // a reader that goes by both (CloudEvents 1.0.2, attributes id and source).
 const outcomeSource = "/closeorder"
-
-// NewOutcome returns the beginning of the answer to r: who asked for what,
-// and its id. Result, Code, CompletedAt and the rest are the caller's. key is
-// the record key of the request, source its place in the requests topic.
-// RecordKey is filled where the order could not be named.
-func NewOutcome(r Request, key []byte, source Source) Outcome {
-	o := Outcome{
-		ID:         OutcomeID(r.RequestID, r.Order(), source, r.Replay),
-		OutTradeNo: r.OutTradeNo, MchID: r.MchID, AppID: r.AppID, SubMchID: r.SubMchID, SubAppID: r.SubAppID,
-		RequestID: r.RequestID, ReplacementOutTradeNo: r.ReplacementOutTradeNo, Metadata: r.Metadata,
-		Replay: r.Replay, RequestedAt: r.RequestedAt, Source: source,
-		TraceParent: r.TraceParent, Key: key,
-	}
-	if o.OutTradeNo == "" && isSane(string(key)) {
-		o.RecordKey = string(key)
-	}
-	return o
-}
 
 // eventType returns the event type of the outcome, "" for a Result that is none.
 func (o Outcome) eventType() string {
@@ -112,10 +93,10 @@ func (o Outcome) check(p *problems) {
 }
 
 var (
-	outcomeWords = newVocabulary(namesOf[Outcome](), 0, exact)
+	outcomeWords = vocabularyOf[Outcome](0, exact)
 	outcomeShape = shape{words: outcomeWords, own: []string{"outcome"}}
-	gatewayWords = newVocabulary(namesOf[Gateway](), 0, exact)
-	sourceWords  = newVocabulary(namesOf[Source](), 0, exact)
+	gatewayWords = vocabularyOf[Gateway](0, exact)
+	sourceWords  = vocabularyOf[Source](0, exact)
 )
 
 // DecodeOutcome reads an outcome, in binary or structured mode; layers round it
@@ -137,34 +118,14 @@ func DecodeOutcome(m Message) (Outcome, error) {
 	}
 	doc := &d.object
 	d.id.tell(&p)
-	o := Outcome{
-		ID:                    string(d.id.value),
-		Result:                Result(doc.text("outcome", &p)),
-		OutTradeNo:            doc.text("out_trade_no", &p),
-		MchID:                 doc.text("mch_id", &p),
-		AppID:                 doc.text("appid", &p),
-		SubMchID:              doc.text("sub_mch_id", &p),
-		SubAppID:              doc.text("sub_appid", &p),
-		RecordKey:             doc.text("record_key", &p),
-		RequestID:             doc.text("request_id", &p),
-		ReplacementOutTradeNo: doc.text("replacement_out_trade_no", &p),
-		Metadata:              bytes.Clone(doc.get("metadata", "object", &p)),
-		Code:                  doc.text("code", &p),
-		Message:               doc.text("message", &p),
-		SafeToReissue:         doc.boolean("safe_to_reissue", &p),
-		ConfirmedBy:           doc.text("confirmed_by", &p),
-		Attempts:              int(doc.number("attempts", 0, maxCount, &p)),
-		Replay:                int(doc.number("replay", 0, maxCount, &p)),
-		RequestedAt:           doc.time("requested_at", &p),
-		CompletedAt:           doc.time("completed_at", &p),
-		TraceParent:           d.traceParent,
-		Key:                   bytes.Clone(m.Key),
-	}
+	o := Outcome{ID: string(d.id.value), TraceParent: d.traceParent, Key: bytes.Clone(m.Key)}
+	doc.read(&o, &p)
 	if raw := doc.get("gateway", "object", &p); raw != nil {
-		o.Gateway = readGateway(raw, &p)
+		o.Gateway = new(Gateway)
+		p.readInner("gateway", raw, gatewayWords, o.Gateway)
 	}
 	if raw := doc.get("source", "object", &p); raw != nil {
-		o.Source = readSource(raw, &p)
+		p.readInner("source", raw, sourceWords, &o.Source)
 	}
 	if o.ID == "" && !p.has(d.field("id")) {
 		p.add(d.field("id"), problemRequired)
@@ -176,40 +137,12 @@ func DecodeOutcome(m Message) (Outcome, error) {
 	return o, p.err()
 }
 
-func readGateway(raw []byte, p *problems) *Gateway {
-	doc := scanObject(raw, gatewayWords, true)
+// readInner fills the struct of a nested object and adds its problems.
+func (p *problems) readInner(parent string, raw []byte, words *vocabulary, to any) {
 	var in problems
-	g := &Gateway{
-		Host:          doc.text("host", &in),
-		ReturnCode:    doc.text("return_code", &in),
-		ReturnMsg:     doc.text("return_msg", &in),
-		ResultCode:    doc.text("result_code", &in),
-		ErrCode:       doc.text("err_code", &in),
-		ErrCodeDes:    doc.text("err_code_des", &in),
-		TradeState:    doc.text("trade_state", &in),
-		TransactionID: doc.text("transaction_id", &in),
-		TotalFee:      doc.number("total_fee", math.MinInt64, math.MaxInt64, &in),
-		TimeEnd:       doc.text("time_end", &in),
-	}
-	p.within("gateway", in)
-	return g
-}
-
-func readSource(raw []byte, p *problems) Source {
-	doc := scanObject(raw, sourceWords, true)
-	var in problems
-	s := Source{
-		Topic:     doc.text("topic", &in),
-		Partition: int(doc.number("partition", 0, maxCount, &in)),
-		Offset:    doc.number("offset", 0, math.MaxInt64, &in),
-	}
-	p.within("source", in)
-	return s
-}
-
-// within adds the problems of a nested object.
-func (p *problems) within(parent string, in problems) {
+	inner := scanObject(raw, words, true)
+	inner.read(to, &in)
 	for _, f := range in {
-		*p = append(*p, FieldError{parent + "." + f.Field, f.Problem})
+		p.add(parent+"."+f.Field, "%s", f.Problem)
 	}
 }

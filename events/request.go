@@ -1,6 +1,7 @@
 package events
 
 import (
+	"bytes"
 	"encoding/json"
 	"time"
 )
@@ -47,4 +48,70 @@ type Request struct {
 // Order returns the identity of the order the request is about.
 func (r Request) Order() Order {
 	return Order{MchID: r.MchID, SubMchID: r.SubMchID, OutTradeNo: r.OutTradeNo}
+}
+
+// read takes the fields of a request from o and checks them.
+func (r *Request) read(o *object, p *problems) {
+	o.misspelt(p, wrongValue, requestNames...)
+	r.OutTradeNo = o.identity("out_trade_no", p)
+	r.MchID = o.identity("mch_id", p)
+	r.AppID = o.identity("appid", p)
+	r.SubMchID = o.identity("sub_mch_id", p)
+	r.SubAppID = o.identity("sub_appid", p)
+	r.RequestID = o.identity("request_id", p)
+	r.Reason = o.text("reason", p)
+	r.OrderCreatedAt = o.time("order_created_at", p)
+	r.NotBefore = o.time("not_before", p)
+	r.ExpiresAt = o.time("expires_at", p)
+	r.ReplacementOutTradeNo = o.identity("replacement_out_trade_no", p)
+	r.Metadata = bytes.Clone(o.get("metadata", "object", p))
+	r.check(p)
+}
+
+// check adds what is wrong with r. A field that has a problem already is left
+// alone: one thing wrong with a field is enough to say.
+func (r Request) check(p *problems) {
+	p.check("out_trade_no", r.OutTradeNo, true, checkOutTradeNo)
+	p.check("mch_id", r.MchID, true, CheckMchID)
+	p.check("appid", r.AppID, false, checkAppID)
+	p.check("sub_mch_id", r.SubMchID, false, CheckMchID)
+	p.check("sub_appid", r.SubAppID, false, checkAppID)
+	if r.SubAppID != "" && r.SubMchID == "" && !p.has("sub_mch_id") && !p.has("sub_appid") {
+		p.add("sub_appid", "needs sub_mch_id beside it")
+	}
+	p.check("request_id", r.RequestID, false, checkRequestID)
+	p.check("reason", r.Reason, false, checkReason)
+	if !r.NotBefore.IsZero() && !r.ExpiresAt.IsZero() && !r.ExpiresAt.After(r.NotBefore) && !p.has("expires_at") {
+		p.add("expires_at", "is %s, must be after not_before %s", formatTime(r.ExpiresAt), formatTime(r.NotBefore))
+	}
+	checkYears("order_created_at", r.OrderCreatedAt, p)
+	checkYears("not_before", r.NotBefore, p)
+	checkYears("expires_at", r.ExpiresAt, p)
+	p.check("replacement_out_trade_no", r.ReplacementOutTradeNo, false, checkOutTradeNo)
+	if r.ReplacementOutTradeNo != "" && r.ReplacementOutTradeNo == r.OutTradeNo && !p.has("replacement_out_trade_no") {
+		p.add("replacement_out_trade_no", "is the same as out_trade_no")
+	}
+	checkMetadata(r.Metadata, p)
+	if (r.Replay < 0 || r.Replay > maxCount) && !p.has(HeaderReplay) {
+		p.add(HeaderReplay, "is %d, want 0 to %d", r.Replay, maxCount)
+	}
+}
+
+// keepSane empties what a failed outcome should not repeat. A line end behind a
+// number does not keep it from being named.
+func (r *Request) keepSane(p problems) {
+	for _, s := range []*string{&r.OutTradeNo, &r.MchID, &r.AppID, &r.SubMchID, &r.SubAppID, &r.ReplacementOutTradeNo} {
+		if !isSane(*s) {
+			*s = trimSpace(*s)
+		}
+		if !isSane(*s) {
+			*s = ""
+		}
+	}
+	if p.has("reason") || !isPrintable(r.Reason) {
+		r.Reason = ""
+	}
+	if p.has("metadata") || !isJSONObject(r.Metadata) {
+		r.Metadata = nil
+	}
 }

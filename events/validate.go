@@ -73,35 +73,6 @@ func (p problems) err() error {
 	return &ValidationError{p}
 }
 
-// check adds what is wrong with r. A field that has a problem already is left
-// alone: one thing wrong with a field is enough to say.
-func (r Request) check(p *problems) {
-	p.check("out_trade_no", r.OutTradeNo, true, checkOutTradeNo)
-	p.check("mch_id", r.MchID, true, CheckMchID)
-	p.check("appid", r.AppID, false, checkAppID)
-	p.check("sub_mch_id", r.SubMchID, false, CheckMchID)
-	p.check("sub_appid", r.SubAppID, false, checkAppID)
-	if r.SubAppID != "" && r.SubMchID == "" && !p.has("sub_mch_id") && !p.has("sub_appid") {
-		p.add("sub_appid", "needs sub_mch_id beside it")
-	}
-	p.check("request_id", r.RequestID, false, checkRequestID)
-	p.check("reason", r.Reason, false, checkReason)
-	if !r.NotBefore.IsZero() && !r.ExpiresAt.IsZero() && !r.ExpiresAt.After(r.NotBefore) && !p.has("expires_at") {
-		p.add("expires_at", "is %s, must be after not_before %s", formatTime(r.ExpiresAt), formatTime(r.NotBefore))
-	}
-	checkYears("order_created_at", r.OrderCreatedAt, p)
-	checkYears("not_before", r.NotBefore, p)
-	checkYears("expires_at", r.ExpiresAt, p)
-	p.check("replacement_out_trade_no", r.ReplacementOutTradeNo, false, checkOutTradeNo)
-	if r.ReplacementOutTradeNo != "" && r.ReplacementOutTradeNo == r.OutTradeNo && !p.has("replacement_out_trade_no") {
-		p.add("replacement_out_trade_no", "is the same as out_trade_no")
-	}
-	checkMetadata(r.Metadata, p)
-	if (r.Replay < 0 || r.Replay > maxCount) && !p.has(HeaderReplay) {
-		p.add(HeaderReplay, "is %d, want 0 to %d", r.Replay, maxCount)
-	}
-}
-
 func checkOutTradeNo(s string) error { return checkNamed(s, MaxOutTradeNo, "_-|*@") }
 
 func checkAppID(s string) error { return checkNamed(s, MaxAccountID, "_-") }

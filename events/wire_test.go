@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"unicode/utf8"
 
@@ -173,4 +174,13 @@ func sameMessage(a, b Message) bool {
 
 func sameBytes(a, b []byte) bool {
 	return bytes.Equal(a, b) && (a == nil) == (b == nil)
+}
+
+// Clone returns a copy that shares no memory with m.
+func (m Message) Clone() Message {
+	c := Message{Key: bytes.Clone(m.Key), Value: bytes.Clone(m.Value), Headers: slices.Clone(m.Headers)}
+	for i := range c.Headers {
+		c.Headers[i].Value = bytes.Clone(c.Headers[i].Value)
+	}
+	return c
 }

@@ -68,7 +68,7 @@ func lineOf(l deadletters.Letter) letterLine {
 	line := letterLine{
 		Partition: l.At.Partition, Offset: l.At.Offset, FailedAt: l.Time().UTC(), Code: l.ErrorCode, Message: l.ErrorMessage,
 		MchID: q.MchID, SubMchID: q.SubMchID, OutTradeNo: q.OutTradeNo, RequestID: q.RequestID,
-		Attempts: l.Attempts, Replay: l.Replay, ValueOmitted: l.ValueOmitted, SourceTimestamp: l.SourceTimestamp,
+		Attempts: l.Calls, Replay: l.Replay, ValueOmitted: l.ValueOmitted, SourceTimestamp: l.SourceTimestamp,
 	}
 	if l.Err != nil {
 		line.Problem = l.Err.Error()

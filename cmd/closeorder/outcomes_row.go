@@ -74,7 +74,7 @@ func (p *outcomePrinter) printLater(r records.Retry, at time.Time) {
 	req, _ := events.DecodeRequest(r.Original) // what can be read of it
 	_ = p.table.row(
 		p.paint.in(faint, at.Local().Format(p.layout)), p.paint.in(faint, "later"),
-		orDash(req.OutTradeNo), orDash(req.MchID), orDash(r.Code), "-", strconv.Itoa(r.Attempts),
+		orDash(req.OutTradeNo), orDash(req.MchID), orDash(r.Code), "-", strconv.Itoa(r.Calls),
 		cell(join("due at "+r.DueAt.Local().Format(time.TimeOnly), r.Reason)),
 	)
 }

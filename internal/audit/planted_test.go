@@ -159,7 +159,7 @@ func numbered(n int) func(*events.Outcome) {
 func unsafe(o *events.Outcome) { o.SafeToReissue = false }
 
 func retryOf(m events.Message, at events.Source, now time.Time) events.Message {
-	return records.EncodeRetry(records.Retry{Original: m, DueAt: now, RetryAttempt: 1, Code: "SYSTEMERROR", Source: at, SourceTimestamp: now})
+	return records.EncodeRetry(records.Retry{Original: m, DueAt: now, Retries: 1, Code: "SYSTEMERROR", Source: at, SourceTimestamp: now})
 }
 
 func (p *planted) waits(topic string, at events.Source, order string) events.Source {

@@ -70,7 +70,6 @@ const (
 // connections it counts so that Close leaves none behind. It is safe for
 // concurrent use.
 type Client struct {
-	addr      net.Addr
 	transport *kafkago.Transport
 	client    *kafkago.Client
 	cancel    context.CancelFunc
@@ -113,9 +112,8 @@ func Open(cfg Config, topics ...string) *Client {
 		SASL:           cfg.SASL,
 		Context:        ctx,
 	}
-	c.addr = kafkago.TCP(cfg.Brokers...)
 	// Half of Timeout goes on the wire as the broker's own time-out.
-	c.client = &kafkago.Client{Addr: c.addr, Timeout: 30 * time.Second, Transport: c.transport}
+	c.client = &kafkago.Client{Addr: kafkago.TCP(cfg.Brokers...), Timeout: 30 * time.Second, Transport: c.transport}
 	return c
 }
 
@@ -164,5 +162,5 @@ func (t *trackedConn) Close() error {
 func (c *Client) RoundTrip(ctx context.Context, timeout time.Duration, req kafkago.Request) (kafkago.Response, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	return c.transport.RoundTrip(ctx, c.addr, req)
+	return c.transport.RoundTrip(ctx, c.client.Addr, req)
 }

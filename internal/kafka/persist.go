@@ -62,14 +62,14 @@ func (c *Client) retrying(ctx context.Context, topic string, partition int, err 
 
 // lasting reports whether no other try can mend what Persist asks for.
 func lasting(err error) bool {
-	var stalled *StalledError
+	var stalled *stalledError
 	return Lasting(err) || errors.As(err, &stalled) || errors.Is(err, errGone)
 }
 
 // failed is the error of what ends, with the topic that it is about.
 func failed(ctx context.Context, topic string, err error) error {
 	var missing *MissingTopicsError
-	var stalled *StalledError
+	var stalled *stalledError
 	if err == nil || err == context.Cause(ctx) || errors.As(err, &missing) || errors.As(err, &stalled) { //nolint:errorlint // what wraps the cause tells of a failure
 		return err // those two name it themselves
 	}

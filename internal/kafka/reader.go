@@ -55,7 +55,7 @@ type Reader struct {
 	// end of the reading is known, 0 for 8. Following fetches all.
 	Parallel int
 	// Patience is how long Kafka may bring nothing before a reading whose end
-	// is known, or a question, ends with a *StalledError; 0 is for ever. Time
+	// is known, or a question, ends with an error that says so; 0 is for ever. Time
 	// that the caller takes for a record does not count. Following has no such
 	// limit: who follows waits.
 	Patience time.Duration
@@ -64,49 +64,23 @@ type Reader struct {
 	OnGap func(Gap)
 }
 
-// StalledError says that Kafka brought nothing for as long as Reader.Patience.
-type StalledError struct {
-	Topic string
-	// Partition is -1 where the topic was asked about.
-	Partition int
-	// Offset is what was to be read next, End where reading was to stop; both
-	// are 0 where an offset was asked for.
-	Offset, End int64
-	For         time.Duration
+// stalledError says that Kafka brought nothing for as long as Reader.Patience.
+type stalledError struct {
+	what string // was asked, or read
+	took time.Duration
 	// Err is the last failure, nil where brokers answered without a record.
 	Err error
 }
 
-func (e *StalledError) Error() string {
-	text := "topic " + e.Topic
-	if e.Partition >= 0 {
-		text += fmt.Sprintf(", partition %d", e.Partition)
-	}
-	if e.End > 0 {
-		text += fmt.Sprintf(", offset %d of %d", e.Offset, e.End)
-	}
-	text += fmt.Sprintf(": nothing came for %v", e.For.Round(time.Millisecond))
+func (e *stalledError) Error() string {
+	text := fmt.Sprintf("%s: nothing came for %v", e.what, e.took.Round(time.Millisecond))
 	if e.Err != nil {
 		text += fmt.Sprintf(" (last failure: %v)", e.Err)
 	}
 	return text + "; see whether its brokers run and have a leader for it, then call again"
 }
 
-func (e *StalledError) Unwrap() error { return e.Err }
-
-// CutLogError says that a partition ends before the offset where reading was
-// to start: it was deleted and made anew, or its records were lost.
-type CutLogError struct {
-	Topic     string
-	Partition int
-	// Offset is where reading was to go on, End the end of the log.
-	Offset, End int64
-}
-
-func (e *CutLogError) Error() string {
-	return fmt.Sprintf("topic %s, partition %d: the log ends at offset %d, reading was to go on at %d: the topic was made anew, or records were lost",
-		e.Topic, e.Partition, e.End, e.Offset)
-}
+func (e *stalledError) Unwrap() error { return e.Err }
 
 // Partitions returns how many partitions a topic has; their numbers are 0 up to
 // that. It tries until the cluster answers or ctx ends; the error is then the
@@ -211,10 +185,14 @@ func (r *Reader) offset(ctx context.Context, topic string, partition int, when i
 // persist is Persist with the reader's patience.
 func (r *Reader) persist(ctx context.Context, topic string, partition int, ask func(context.Context) error) error {
 	began := time.Now()
+	what := "topic " + topic
+	if partition >= 0 {
+		what += fmt.Sprintf(", partition %d", partition)
+	}
 	err := r.Client.Persist(ctx, topic, partition, func(once context.Context) error {
 		err := ask(once)
 		if took := time.Since(began); err != nil && ctx.Err() == nil && !lasting(err) && r.Patience > 0 && took > r.Patience {
-			err = &StalledError{Topic: topic, Partition: partition, For: took, Err: err}
+			err = &stalledError{what, took, err}
 		}
 		return err
 	})

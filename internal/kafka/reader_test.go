@@ -240,9 +240,8 @@ func TestWhatRetentionTookIsReportedAndPassed(t *testing.T) {
 func TestALogThatEndsBeforeTheStartIsAnError(t *testing.T) {
 	w := start(t, broker.Topic{Name: "t", Partitions: 1})
 	w.produce(t, w.producer(t), rec(0, "a"))
-	var cut *kafka.CutLogError
 	err := w.reader.Read(w.ctx, "t", kafka.Offsets{0: 7}, nil, func(kafka.Record) error { return nil })
-	if !errors.As(err, &cut) || cut.End != 1 || cut.Offset != 7 {
+	if err == nil || !strings.Contains(err.Error(), "the log ends at offset 1, reading was to go on at 7:") {
 		t.Errorf("got %v", err)
 	}
 }

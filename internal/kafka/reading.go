@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -132,7 +133,7 @@ func (p *partition) read(ctx context.Context, out chan<- []Record) error {
 			moved, at = time.Now(), p.next
 		}
 		if took := time.Since(moved); p.reader.Patience > 0 && took > p.reader.Patience && ctx.Err() == nil && !lasting(err) {
-			return &StalledError{Topic: p.topic, Partition: p.id, Offset: p.next, End: p.end, For: took, Err: err}
+			return &stalledError{fmt.Sprintf("topic %s, partition %d, offset %d of %d", p.topic, p.id, p.next, p.end), took, err}
 		}
 		if err == nil {
 			pause.Reset()
@@ -168,7 +169,7 @@ func (p *partition) recover(ctx context.Context, err error) error {
 		p.reader.Client.retrying(ctx, p.topic, p.id, err)
 		n, err := p.reader.Partitions(ctx, p.topic)
 		if err == nil && p.id >= n {
-			err = &CutLogError{Topic: p.topic, Partition: p.id, Offset: p.next}
+			err = p.cutLog(0)
 		}
 		return err
 	}
@@ -198,9 +199,16 @@ func (p *partition) reposition(ctx context.Context) error {
 		return err
 	}
 	if p.next > end {
-		return &CutLogError{Topic: p.topic, Partition: p.id, Offset: p.next, End: end}
+		return p.cutLog(end)
 	}
 	return nil // a moment's disagreement of two brokers
+}
+
+// cutLog is the error of a partition that ends before the offset where reading
+// was to start: it was deleted and made anew, or its records were lost.
+func (p *partition) cutLog(end int64) error {
+	return fmt.Errorf("topic %s, partition %d: the log ends at offset %d, reading was to go on at %d: the topic was made anew, or records were lost",
+		p.topic, p.id, end, p.next)
 }
 
 // fetch brings the next records and moves p.next behind them. Records that

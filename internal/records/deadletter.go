@@ -17,7 +17,7 @@ type DeadLetter struct {
 	ErrorCode    string
 	ErrorMessage string
 	FailedAt     time.Time
-	Attempts     int
+	Calls        int
 	Replay       int
 	Source       events.Source
 	// SourceTimestamp is the timestamp of the original record.
@@ -33,7 +33,7 @@ func (d *DeadLetter) block() headerBlock {
 		text(headerErrorCode, required, &d.ErrorCode),
 		text(headerErrorMessage, always, &d.ErrorMessage),
 		moment(headerFailedAt, required, &d.FailedAt),
-		count(headerAttempts, &d.Attempts),
+		count(headerAttempts, &d.Calls),
 		count(events.HeaderReplay, &d.Replay),
 	}, place(&d.Source, &d.SourceTimestamp), headerBlock{
 		text(headerValueOmitted, optional, &d.ValueOmitted),

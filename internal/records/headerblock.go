@@ -134,14 +134,14 @@ func offset(name string, to *int64) header {
 func moment(name string, need need, to *time.Time) header {
 	write := func() string {
 		switch {
-		case need == required && !isWritable(*to) && to.After(time.Time{}):
-			return "9999-12-31T23:59:59Z"
-		case need == required && !isWritable(*to):
-			return formatTime(time.Time{})
-		case need == required || !to.IsZero() && isWritable(*to):
+		case isWritable(*to) && (need == required || !to.IsZero()):
 			return formatTime(*to)
+		case need != required:
+			return ""
+		case to.After(time.Time{}):
+			return "9999-12-31T23:59:59Z"
 		}
-		return ""
+		return formatTime(time.Time{})
 	}
 	return header{name, need, write, func(s string) error {
 		at, err := time.Parse(time.RFC3339, s)

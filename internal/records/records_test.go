@@ -43,7 +43,7 @@ func originals() map[string]events.Message {
 		"a lone header with one of our names":    with(plain, events.Header{Key: headerErrorCode, Value: []byte("X")}),
 		"a dead letter that was sent as request": EncodeDeadLetter(DeadLetter{Original: plain, ErrorCode: "OLD", FailedAt: noon, Source: source}),
 		"a retry record that was sent as request": EncodeRetry(Retry{Original: plain, DueAt: noon, Source: source,
-			RetryAttempt: 3}),
+			Retries: 3}),
 		"both, one in the other": EncodeDeadLetter(DeadLetter{
 			Original: EncodeRetry(Retry{Original: plain, DueAt: noon}), FailedAt: noon}),
 	}
@@ -52,13 +52,13 @@ func originals() map[string]events.Message {
 func sampleDeadLetter(original events.Message) DeadLetter {
 	return DeadLetter{
 		Original: original, ErrorCode: events.CodeUnknownMerchant, ErrorMessage: "merchant 1900000109 is not configured\n第二行",
-		FailedAt: noon.Add(time.Nanosecond), Attempts: 3, Replay: 1, Source: source, SourceTimestamp: noon.Add(-time.Second),
+		FailedAt: noon.Add(time.Nanosecond), Calls: 3, Replay: 1, Source: source, SourceTimestamp: noon.Add(-time.Second),
 	}
 }
 
 func sampleRetry(original events.Message) Retry {
 	return Retry{
-		Original: original, DueAt: noon.Add(time.Minute), RetryAttempt: 2, Attempts: 5,
+		Original: original, DueAt: noon.Add(time.Minute), Retries: 2, Calls: 5,
 		Code: "SYSTEMERROR", Reason: "the gateway asks to try again", FirstRequestedAt: noon.Add(-time.Hour),
 		Replay: 1, Source: source, SourceTimestamp: noon.Add(-time.Second),
 	}
@@ -88,7 +88,7 @@ func TestRetryRecordsOnTheWire(t *testing.T) {
 func TestTheOriginalComesBackByteForByte(t *testing.T) {
 	for sentence, original := range originals() {
 		t.Run(sentence, func(t *testing.T) {
-			before := original.Clone()
+			before := clone(original)
 			d := sampleDeadLetter(original)
 			gotD, err := DecodeDeadLetter(EncodeDeadLetter(d))
 			if err != nil || !sameMessage(gotD.Original, original) {
@@ -127,7 +127,7 @@ func TestHeadersDoNotPileUp(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				back.RetryAttempt, back.DueAt = hop, noon.Add(time.Duration(hop)*time.Hour)
+				back.Retries, back.DueAt = hop, noon.Add(time.Duration(hop)*time.Hour)
 				if m = EncodeRetry(back); len(m.Headers) != size {
 					t.Fatalf("%d headers after hop %d, %d at first", len(m.Headers), hop, size)
 				}
@@ -220,7 +220,7 @@ func TestEncodingNeverWritesIntoTheOriginal(t *testing.T) {
 	EncodeDeadLetter(DeadLetter{Original: original})
 	EncodeRetry(Retry{Original: original})
 	record := EncodeDeadLetter(DeadLetter{Original: original, FailedAt: noon})
-	before := record.Clone()
+	before := clone(record)
 	letter, err := DecodeDeadLetter(record)
 	if err != nil {
 		t.Fatal(err)
@@ -243,7 +243,7 @@ func TestWhatIsWrittenCanBeRead(t *testing.T) {
 		"zero values":        {},
 		"times out of range": {FailedAt: far, SourceTimestamp: far},
 		"times before all":   {FailedAt: far.AddDate(-300000000, 0, 0), SourceTimestamp: time.UnixMilli(-1 << 60)},
-		"numbers below zero": {Attempts: -1, Replay: -1, Source: events.Source{Partition: -1, Offset: -1}},
+		"numbers below zero": {Calls: -1, Replay: -1, Source: events.Source{Partition: -1, Offset: -1}},
 		"a long message":     {ErrorMessage: strings.Repeat("签", 5000), ValueOmitted: strings.Repeat("x", 5000)},
 	} {
 		m := EncodeDeadLetter(d)
@@ -257,7 +257,7 @@ func TestWhatIsWrittenCanBeRead(t *testing.T) {
 		if len(back.ErrorMessage) > maxErrorMessage || len(d.ErrorMessage) > 0 && back.ErrorMessage != strings.Repeat("签", maxErrorMessage/3) {
 			t.Errorf("%s: message of %d bytes", sentence, len(back.ErrorMessage))
 		}
-		retry := EncodeRetry(Retry{DueAt: d.FailedAt, FirstRequestedAt: d.SourceTimestamp, Attempts: d.Attempts, Source: d.Source, Reason: d.ErrorMessage})
+		retry := EncodeRetry(Retry{DueAt: d.FailedAt, FirstRequestedAt: d.SourceTimestamp, Calls: d.Calls, Source: d.Source, Reason: d.ErrorMessage})
 		if r, err := DecodeRetry(retry); err != nil || !sameMessage(EncodeRetry(r), retry) {
 			t.Errorf("%s: retry: %v", sentence, err)
 		}
@@ -301,7 +301,7 @@ func TestBadRecordsAreNamed(t *testing.T) {
 		"a long value is shown in part": {set(events.HeaderReplay, strings.Repeat("9", 1000)), `closeorder-replay: is "9999999999999999999999999999999999999999"..., want a whole number from 0 to 2147483647`},
 	} {
 		t.Run(sentence, func(t *testing.T) {
-			m := good.Clone()
+			m := clone(good)
 			c.change(&m)
 			if _, err := DecodeDeadLetter(m); err == nil || err.Error() != c.want {
 				t.Errorf("got %v\nwant %s", err, c.want)

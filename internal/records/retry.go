@@ -27,11 +27,11 @@ type Retry struct {
 	Original events.Message
 	// DueAt is when the request may be served again, never before.
 	DueAt time.Time
-	// RetryAttempt counts the retries that were put off, this one included.
+	// Retries counts the retries that were put off, this one included.
 	// Waiting for not_before or for the age of an order counts as none.
-	RetryAttempt int
-	// Attempts is the number of calls made to the gateway so far.
-	Attempts int
+	Retries int
+	// Calls is the number of calls made to the gateway so far.
+	Calls int
 	// Code and Reason say why it waits.
 	Code   string
 	Reason string
@@ -56,8 +56,8 @@ type Retry struct {
 func (r *Retry) block() headerBlock {
 	return slices.Concat(headerBlock{
 		moment(headerDueAt, required, &r.DueAt),
-		count(headerRetryAttempt, &r.RetryAttempt),
-		count(headerAttempts, &r.Attempts),
+		count(headerRetryAttempt, &r.Retries),
+		count(headerAttempts, &r.Calls),
 		text(headerErrorCode, always, &r.Code),
 		text(headerErrorMessage, always, &r.Reason),
 		moment(headerFirstRequestedAt, optional, &r.FirstRequestedAt),

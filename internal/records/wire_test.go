@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"unicode/utf8"
 
@@ -174,4 +175,13 @@ func sameMessage(a, b events.Message) bool {
 
 func sameBytes(a, b []byte) bool {
 	return bytes.Equal(a, b) && (a == nil) == (b == nil)
+}
+
+// clone returns a copy that shares no memory with m.
+func clone(m events.Message) events.Message {
+	c := events.Message{Key: bytes.Clone(m.Key), Value: bytes.Clone(m.Value), Headers: slices.Clone(m.Headers)}
+	for i := range c.Headers {
+		c.Headers[i].Value = bytes.Clone(c.Headers[i].Value)
+	}
+	return c
 }

@@ -59,8 +59,8 @@ func outcomeOf(offset int64, o events.Outcome, id string) Record {
 
 // copyRecord is a retry or a dead letter of a request.
 func copyRecord(topic string, offset int64, of Record) Record {
-	m := of.Clone()
-	m.Headers = append(m.Headers,
+	m := of.Message
+	m.Headers = append(slices.Clip(m.Headers),
 		events.Header{Key: "closeorder-source-topic", Value: []byte(of.Topic)},
 		events.Header{Key: "closeorder-source-partition", Value: []byte("0")},
 		events.Header{Key: "closeorder-source-offset", Value: []byte(strconv.FormatInt(of.Offset, 10))},

@@ -1,0 +1,3 @@
+package kafka
+
+type StalledError = stalledError
