@@ -58,11 +58,11 @@ func found(s Setting, text, where string) value {
 // Default returns the Config of defaults alone: no merchant, no secret.
 func Default() Config {
 	var c Config
-	for _, s := range table() {
+	for _, s := range table(&c) {
 		if s.parse == nil || s.Default == "" {
 			continue
 		}
-		if err := s.parse(&c, s.Default); err != nil {
+		if err := s.parse(s.Default); err != nil {
 			panic("config: default of " + s.Name + ": " + err.Error())
 		}
 	}
@@ -82,8 +82,11 @@ func Load(from Source, sections ...Section) (Config, error) {
 	if from.ReadFile == nil {
 		from.ReadFile = os.ReadFile
 	}
-	l := loader{Source: from, sections: sections, settings: table(), values: map[string]value{}, empty: map[string]bool{}}
-	l.defaults()
+	l := loader{Source: from, sections: sections, values: map[string]value{}, empty: map[string]bool{}}
+	l.settings = table(&l.config)
+	for _, s := range l.settings {
+		l.values[s.Name] = value{text: s.Default}
+	}
 	l.file()
 	l.environment()
 	l.flags()
@@ -134,12 +137,6 @@ type loader struct {
 	mistakes Mistakes
 	doubts   []string // those of the warnings that may be why something is wrong
 	unread   bool     // the file could not be read
-}
-
-func (l *loader) defaults() {
-	for _, s := range l.settings {
-		l.values[s.Name] = value{text: s.Default}
-	}
 }
 
 func (l *loader) environment() {
@@ -229,7 +226,7 @@ func (l *loader) parse() {
 		if s.parse == nil || v.where == "" && v.text == "" {
 			continue
 		}
-		err := s.parse(&l.config, v.text)
+		err := s.parse(v.text)
 		switch {
 		case err == nil:
 		case !s.Secret && s.Name != "gateway.proxy" && slips.Wide(v.text) != "" && !strings.Contains(err.Error(), slips.Wide(v.text)):
