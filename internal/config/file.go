@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -73,30 +74,19 @@ func (w walker) mapping(path string, node *yaml.Node) {
 	case yamlmap.IsNull(node):
 		return
 	case node.Kind != yaml.MappingNode:
-		at, hint := path, ""
-		if at == "" {
-			at = "config"
-		}
-		if node.Kind == yaml.ScalarNode {
-			if wide := slips.Wide(node.Value); wide != "" {
-				hint = "; " + wide
-			}
-		}
 		w.unread = w.unread || path == "" // nothing in it was
-		w.wrong(at, node, "is not a mapping of settings; write them as name: value below it%s", hint)
+		w.wrong(cmp.Or(path, "config"), node, "is not a mapping of settings; write them as name: value below it%s", yamlmap.WideHint(node))
 		return
 	}
-	seen := map[string]int{}
 	for _, f := range w.doc.Fields(node) {
 		child := f.Key.Value
 		if path != "" {
 			child = path + "." + child
 		}
-		if line, twice := seen[child]; twice {
-			w.wrong(child, f.Key, "is set twice, here and in line %d; leave one out", line)
+		if f.First != f.Key {
+			w.wrong(child, f.Key, "is set twice, here and in line %d; leave one out", f.First.Line)
 			continue
 		}
-		seen[child] = f.Key.Line
 		if f.Hides != nil {
 			w.doubt("%s (%s) hides all of what is merged from line %d: YAML merges whole fields; write <<: *name within %s to have both",
 				child, w.where(f.Key), f.Hides.Line, child)

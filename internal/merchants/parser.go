@@ -122,19 +122,13 @@ func (p *parser) list(parent *yaml.Node, f fields, name string) []*yaml.Node {
 func (p *parser) mapping(n *yaml.Node, what string, known ...string) fields {
 	f := fields{}
 	if n.Kind != yaml.MappingNode {
-		hint := ""
-		if n.Kind == yaml.ScalarNode {
-			if wide := slips.Wide(n.Value); wide != "" {
-				hint = "; " + wide
-			}
-		}
+		hint := yamlmap.WideHint(n)
 		if n.Kind == yaml.SequenceNode && n == p.doc.Root {
 			hint = "; write merchants: above the list"
 		}
 		p.wrong(n, "%s must be a mapping of names to values%s", what, hint)
 		return f
 	}
-	seen := map[string]bool{}
 	for _, one := range p.doc.Fields(n) {
 		k := one.Key
 		switch {
@@ -154,13 +148,10 @@ func (p *parser) mapping(n *yaml.Node, what string, known ...string) fields {
 				problem = fmt.Sprintf("%s is not a known name here; did you mean %s?", name, near)
 			}
 			p.wrong(k, "%s", problem)
-		case seen[k.Value]:
+		case one.First != k:
 			p.wrong(k, "%s is there twice", k.Value)
-		default:
-			seen[k.Value] = true
-			if !yamlmap.IsNull(one.Value) {
-				f[k.Value] = one
-			}
+		case !yamlmap.IsNull(one.Value):
+			f[k.Value] = one
 		}
 	}
 	return f
