@@ -99,11 +99,13 @@ func Load(from Source, sections ...Section) (Config, error) {
 		l.loadMerchants()
 	}
 	if len(l.mistakes) > 0 {
-		mistakes := l.sorted()
+		// Those of unknown settings come first.
+		rank := func(m Mistake) int { return l.index(m.Setting) }
+		slices.SortStableFunc(l.mistakes, func(a, b Mistake) int { return rank(a) - rank(b) })
 		for _, doubt := range l.doubts {
-			mistakes = append(mistakes, Mistake{Problem: doubt, Doubt: true})
+			l.mistakes = append(l.mistakes, Mistake{Problem: doubt, Doubt: true})
 		}
-		return Config{}, mistakes
+		return Config{}, l.mistakes
 	}
 	return l.config, nil
 }
@@ -246,39 +248,28 @@ func (l *loader) given(name string) bool {
 	return v.where != "" && strings.TrimSpace(v.text) != ""
 }
 
+// index is where a setting stands in the table, -1 for one that nobody knows.
+func (l *loader) index(name string) int {
+	return slices.IndexFunc(l.settings, func(s Setting) bool { return s.Name == name })
+}
+
 // wrong notes a mistake, unless nobody asked for that setting or its section.
 func (l *loader) wrong(name, format string, args ...any) {
-	i := slices.IndexFunc(l.settings, func(s Setting) bool { return s.Name == name })
-	if i >= 0 && !slices.Contains(l.sections, l.settings[i].Section) && !slices.Contains(l.Also, name) {
+	if i := l.index(name); i >= 0 && !l.asked(l.settings[i].Section) && !slices.Contains(l.Also, name) {
 		return
 	}
 	l.mistakes = append(l.mistakes, Mistake{Setting: name, Where: l.values[name].where, Problem: fmt.Sprintf(format, args...)})
 }
 
-// sorted puts the mistakes in the order of the table, those of unknown settings first.
-func (l *loader) sorted() Mistakes {
-	rank := make(map[string]int, len(l.settings))
-	for i, s := range l.settings {
-		rank[s.Name] = i + 1
-	}
-	slices.SortStableFunc(l.mistakes, func(a, b Mistake) int { return rank[a.Setting] - rank[b.Setting] })
-	return l.mistakes
-}
-
 // howTo says how a setting can be set, for messages.
 func (l *loader) howTo(name string) string {
-	for _, s := range l.settings {
-		if s.Name != name {
-			continue
-		}
-		variable := s.Env()
-		if l.empty[variable] {
-			variable += " (which is there, but empty)"
-		}
-		if s.Secret {
-			return fmt.Sprintf("%s or %s in the file", variable, s.Name)
-		}
-		return fmt.Sprintf("--%s, %s or %s in the file", s.Flag(), variable, s.Name)
+	s := l.settings[l.index(name)]
+	variable := s.Env()
+	if l.empty[variable] {
+		variable += " (which is there, but empty)"
 	}
-	return name
+	if s.Secret {
+		return fmt.Sprintf("%s or %s in the file", variable, s.Name)
+	}
+	return fmt.Sprintf("--%s, %s or %s in the file", s.Flag(), variable, s.Name)
 }
