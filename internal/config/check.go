@@ -38,11 +38,7 @@ func (l *loader) checkTLS() {
 		return
 	}
 	if t.CAFile != "" {
-		if pem, err := l.read(t.CAFile); err != nil {
-			l.wrong("kafka.tls.ca_file", "%v", err)
-		} else if t.roots = x509.NewCertPool(); !t.roots.AppendCertsFromPEM(pem) {
-			l.wrong("kafka.tls.ca_file", "%s holds no certificate in PEM", t.CAFile)
-		}
+		_, t.roots = l.roots("kafka.tls.ca_file", t.CAFile)
 	}
 	if (t.CertFile == "") != (t.KeyFile == "") {
 		has, lacks := "kafka.tls.cert_file", "kafka.tls.key_file"
@@ -72,6 +68,18 @@ func (l *loader) checkTLS() {
 		return
 	}
 	t.pair = &pair
+}
+
+// roots reads the certificates to trust that a setting names.
+func (l *loader) roots(setting, file string) ([]byte, *x509.CertPool) {
+	roots := x509.NewCertPool()
+	pem, err := l.read(file)
+	if err != nil {
+		l.wrong(setting, "%v", err)
+	} else if !roots.AppendCertsFromPEM(pem) {
+		l.wrong(setting, "%s holds no certificate in PEM", file)
+	}
+	return pem, roots
 }
 
 // Client says how to reach the brokers. It fails on names and passwords that
@@ -179,11 +187,7 @@ func (l *loader) checkGateway() {
 		return
 	}
 	if g.CAFile != "" {
-		if pem, err := l.read(g.CAFile); err != nil {
-			l.wrong("gateway.ca_file", "%v", err)
-		} else if !x509.NewCertPool().AppendCertsFromPEM(pem) {
-			l.wrong("gateway.ca_file", "%s holds no certificate in PEM", g.CAFile)
-		}
+		l.config.Gateway.CAPEM, _ = l.roots("gateway.ca_file", g.CAFile)
 	}
 	for _, u := range g.URLs {
 		if doubt := doubtURL(u); doubt != "" {
