@@ -57,10 +57,13 @@ type run struct {
 // errAgain makes backoff go on. Its text is never shown.
 var errAgain = errors.New("again")
 
-// do makes rounds until one concludes, the budget is over, or ctx ends. A
+// do makes rounds about an order until one concludes, the budget is over, or ctx ends. A
 // round reports false when another one must follow after a pause.
-func (r *run) do(round func(*run) (Verdict, bool)) Verdict {
-	var v Verdict
+func (c *Closer) do(ctx context.Context, o Order, round func(*run) (Verdict, bool)) Verdict {
+	r, v := c.begin(ctx, o)
+	if r == nil {
+		return v
+	}
 	later, err := r.account.begin(r.ctx)
 	if later > 0 {
 		return Verdict{
