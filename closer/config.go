@@ -148,13 +148,8 @@ func (c Config) withDefaults() (Config, error) {
 	if c.Merchants == nil {
 		errs = append(errs, errors.New("merchants are missing"))
 	}
-	if err := checkHosts(c.Hosts); err != nil {
-		errs = append(errs, err)
-	}
 	confirm, err := ParseConfirm(string(c.Confirm))
-	if err != nil {
-		errs = append(errs, err)
-	}
+	errs = append(errs, checkHosts(c.Hosts), err) // Join drops those that are nil
 	c.Confirm = confirm
 	for _, d := range []struct {
 		name  string

@@ -2,6 +2,7 @@ package closer
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 )
@@ -118,12 +119,7 @@ func take(ctx context.Context, hosts []*host, moves int, now time.Time) (hostSlo
 		if moves > 0 {
 			return hosts[moves%len(hosts)].take(ctx, false)
 		}
-		best := hosts[0]
-		for _, h := range hosts[1:] {
-			if h.badness() < best.badness() {
-				best = h
-			}
-		}
+		best := slices.MinFunc(hosts, func(a, b *host) int { return a.badness() - b.badness() })
 		return best.take(ctx, false)
 	}
 	first := moves % len(inUse)

@@ -97,19 +97,11 @@ func (w walker) mapping(path string, node *yaml.Node) {
 
 func (w walker) entry(top bool, path string, f yamlmap.Field) {
 	key, val := f.Key, f.Value
-	group := false
-	for _, s := range w.settings {
-		if s.Name == path {
-			w.setting(s, val)
-			return
-		}
-		group = group || strings.HasPrefix(s.Name, path+".")
-	}
-	if group {
-		w.mapping(path, val)
+	if i := w.index(path); i >= 0 {
+		w.setting(w.settings[i], val)
 		return
 	}
-	var names []string
+	var names []string // of settings and of groups
 	for _, s := range w.settings {
 		names = append(names, s.Name)
 		for i, c := range s.Name {
@@ -117,6 +109,10 @@ func (w walker) entry(top bool, path string, f yamlmap.Field) {
 				names = append(names, group)
 			}
 		}
+	}
+	if slices.Contains(names, path) {
+		w.mapping(path, val)
+		return
 	}
 	// Somebody has written the variable, or the flag, in the place of the name.
 	meant := strings.TrimLeft(strings.TrimPrefix(path, EnvPrefix), "-")

@@ -297,16 +297,11 @@ func (p *parser) hosts(parent *yaml.Node, f fields) []string {
 }
 
 // key reads one key from whichever of its three sources is given.
-func (p *parser) key(f fields, name string) (signing.Key, bool) {
-	var given []string
-	for _, source := range []string{name, name + "_file", name + "_env"} {
-		if f.node(source) != nil {
-			given = append(given, source)
-		}
-	}
+func (p *parser) key(f fields, name string) (key signing.Key, ok bool) {
+	given := slices.DeleteFunc([]string{name, name + "_file", name + "_env"}, func(source string) bool { return f.node(source) == nil })
 	switch len(given) {
 	case 0:
-		return signing.Key{}, false
+		return key, false
 	case 1:
 	default:
 		first, second := f[given[0]], f[given[1]]
@@ -319,23 +314,21 @@ func (p *parser) key(f fields, name string) (signing.Key, bool) {
 			remedy = fmt.Sprintf("%s is merged from line %d, switch it off with %s: null", given[1], second.Key.Line, given[1])
 		}
 		p.wrong(at, "%s are both there: %s", strings.Join(given, " and "), remedy)
-		return signing.Key{}, false
+		return key, false
 	}
 	source := given[0]
 	at, value := f.node(source), p.text(f, source)
-	if p.isWrong[at] {
-		return signing.Key{}, false
-	}
-	if value == "" {
+	switch {
+	case p.isWrong[at]:
+	case value == "":
 		p.wrong(at, "%s is empty", source)
-		return signing.Key{}, false
+	default:
+		var err error
+		if key, err = p.readKey(source[len(name):], value); err != nil {
+			p.wrong(at, "%s: %v", source, err)
+		}
 	}
-	key, err := p.readKey(source[len(name):], value)
-	if err != nil {
-		p.wrong(at, "%s: %v", source, err)
-		return signing.Key{}, false
-	}
-	return key, true
+	return key, !key.IsZero()
 }
 
 // readKey reads a key from where a field with the ending "", _file or _env
