@@ -171,10 +171,8 @@ func (c Config) withDefaults() (Config, error) {
 	c.MaxBackoff = max(c.MaxBackoff, c.MinBackoff)
 	c.SettleAge = cmp.Or(c.SettleAge, DefaultSettleAge)
 	c.Rate = cmp.Or(c.Rate, DefaultRate)
-	if !(c.Rate < 0) {
-		if err := CheckRate(c.Rate); err != nil {
-			errs = append(errs, fmt.Errorf("rate %w", err))
-		}
+	if err := CheckRate(c.Rate); err != nil && !(c.Rate < 0) {
+		errs = append(errs, fmt.Errorf("rate %w", err))
 	}
 	if c.MaxConcurrency < 0 {
 		errs = append(errs, fmt.Errorf("concurrency per host is negative: %d", c.MaxConcurrency))
