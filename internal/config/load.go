@@ -57,14 +57,9 @@ func found(s Setting, text, where string) value {
 
 // Default returns the Config of defaults alone: no merchant, no secret.
 func Default() Config {
-	var c Config
-	for _, s := range table(&c) {
-		if s.parse == nil || s.Default == "" {
-			continue
-		}
-		if err := s.parse(s.Default); err != nil {
-			panic("config: default of " + s.Name + ": " + err.Error())
-		}
+	c, err := Load(Source{}, Connection, TopicNames, Work, Logging)
+	if err != nil {
+		panic("config: a default: " + err.Error())
 	}
 	return c
 }
@@ -119,8 +114,8 @@ func (l *loader) read(name string) ([]byte, error) {
 
 // fromHere makes the path in an error of a file an absolute one.
 func fromHere(err error) error {
-	var broken *fs.PathError
-	if !errors.As(err, &broken) {
+	broken, ok := errors.AsType[*fs.PathError](err)
+	if !ok {
 		return err
 	}
 	if path, failed := filepath.Abs(broken.Path); failed == nil {
