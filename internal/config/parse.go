@@ -99,12 +99,8 @@ func durationRemedy(s string) string {
 		if days, err := strconv.Atoi(m[1]); err == nil && days < 1000 {
 			return fmt.Sprintf(": there is no unit of days; write %dh", days*24)
 		}
-	case "s", "sec", "secs", "second", "seconds":
-		return "; write " + m[1] + "s"
-	case "m", "min", "mins", "minute", "minutes":
-		return "; write " + m[1] + "m"
-	case "h", "hr", "hrs", "hour", "hours":
-		return "; write " + m[1] + "h"
+	case "s", "sec", "secs", "second", "seconds", "m", "min", "mins", "minute", "minutes", "h", "hr", "hrs", "hour", "hours":
+		return "; write " + m[1] + unit[:1]
 	case "ms", "msec", "msecs", "millis", "milliseconds":
 		return "; write " + m[1] + "ms"
 	}

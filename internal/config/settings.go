@@ -68,9 +68,6 @@ func (s Setting) Flag() string {
 	return strings.NewReplacer(".", "-", "_", "-").Replace(s.Name)
 }
 
-// namesFile reports whether the setting is the path of a file.
-func (s Setting) namesFile() bool { return strings.HasSuffix(s.Name, "_file") }
-
 // EnvPrefix begins every environment variable of ours.
 const EnvPrefix = "CLOSEORDER_"
 

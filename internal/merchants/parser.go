@@ -67,7 +67,10 @@ func (p *parser) parse(data []byte) ([]closer.Merchant, error) {
 	var list []closer.Merchant
 	lines := map[string]int{}
 	top := p.mapping(doc.Root, "the file", "merchants")
-	items := p.list(doc.Root, top, "merchants")
+	if top.node("merchants") == nil && doc.Root.Kind == yaml.MappingNode {
+		p.wrong(doc.Root, "a list named merchants is missing")
+	}
+	items := p.list(top, "merchants")
 	for _, item := range items {
 		m, at := p.merchant(item)
 		if m.MchID != "" {
@@ -100,14 +103,11 @@ type fields map[string]yamlmap.Field
 // node is where a field stands, nil when it is not there.
 func (f fields) node(name string) *yaml.Node { return f[name].Value }
 
-// list returns the items of a list that must be there.
-func (p *parser) list(parent *yaml.Node, f fields, name string) []*yaml.Node {
+// list returns the items of a list, none when it is not there.
+func (p *parser) list(f fields, name string) []*yaml.Node {
 	n := f.node(name)
 	switch {
 	case n == nil:
-		if parent.Kind == yaml.MappingNode {
-			p.wrong(parent, "a list named %s is missing", name)
-		}
 		return nil
 	case n.Kind != yaml.SequenceNode:
 		p.wrong(n, "%s must be a list: write its entries below it, each with - before it", name)
@@ -193,7 +193,7 @@ func (p *parser) merchant(n *yaml.Node) (closer.Merchant, *yaml.Node) {
 	}
 	m.SignType = t
 	m.Rate = p.rate(f)
-	m.Hosts = p.hosts(n, f)
+	m.Hosts = p.hosts(f)
 	if at == n {
 		p.wrong(at, "mch_id is missing")
 	}
@@ -270,11 +270,8 @@ func (p *parser) rate(f fields) float64 {
 	return rate
 }
 
-func (p *parser) hosts(parent *yaml.Node, f fields) []string {
-	if f.node("hosts") == nil {
-		return nil
-	}
-	items := p.list(parent, f, "hosts")
+func (p *parser) hosts(f fields) []string {
+	items := p.list(f, "hosts")
 	list := make([]string, len(items))
 	for i, item := range items {
 		if item = yamlmap.Resolve(item); item.Kind == yaml.ScalarNode {
