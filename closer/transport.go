@@ -157,10 +157,9 @@ func post(ctx context.Context, client *http.Client, url string, doc []byte, buf 
 
 // classify says how a call failed that brought no whole reply.
 func classify(err error, connected bool) Failure {
-	var dns *net.DNSError
 	var timeout interface{ Timeout() bool }
 	switch {
-	case errors.As(err, &dns):
+	case errors.As(err, new(*net.DNSError)):
 		return FailDNS
 	case !connected:
 		return FailConnect
