@@ -18,7 +18,7 @@ import (
 // call was made before the budget or ctx ended, or ctx ended during it.
 func (r *run) exchange(call Call) (answer, bool) {
 	keys := r.m.Keys
-	first := r.account.firstKey()
+	first := int(r.account.key.Load())
 	if first >= len(keys) {
 		first = 0
 	}
@@ -46,7 +46,7 @@ func (r *run) exchange(call Call) (answer, bool) {
 			continue
 		}
 		if a.verified && a.failure == "" && !badSignature(a) && n != first {
-			r.account.worked(n)
+			r.account.key.Store(int64(n))
 		}
 		break
 	}
@@ -98,7 +98,7 @@ func (r *run) call(call Call, key int, client *http.Client) (answer, bool) {
 	r.lastCall = start
 	ctx, cancel := context.WithTimeout(r.ctx, r.c.cfg.AttemptTimeout)
 	defer cancel()
-	d := post(ctx, client, h.url+"/pay/"+string(call), r.c.cfg.UserAgent, doc.Bytes(), buf)
+	d := post(ctx, client, h.url+"/pay/"+string(call), doc.Bytes(), buf)
 	var a answer
 	if d.failure != "" {
 		a = answer{failure: d.failure, err: d.err}

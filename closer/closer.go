@@ -23,13 +23,13 @@ import (
 
 // Closer closes orders. It is safe for concurrent use.
 type Closer struct {
-	cfg      Config
-	client   *http.Client // keeps connections
-	fresh    *http.Client // makes a new one for each call
-	accounts *accounts
+	cfg    Config
+	client *http.Client // keeps connections
+	fresh  *http.Client // makes a new one for each call
 
-	mu    sync.Mutex
-	hosts map[string]*host // by URL
+	mu       sync.Mutex
+	hosts    map[string]*host    // by URL
+	accounts map[string]*account // by mch_id
 }
 
 // New checks cfg; the error names every mistake in it.
@@ -42,8 +42,8 @@ func New(cfg Config) (*Closer, error) {
 		cfg:      cfg,
 		client:   newHTTPClient(cfg, true),
 		fresh:    newHTTPClient(cfg, false),
-		accounts: &accounts{def: cfg.Rate},
 		hosts:    make(map[string]*host),
+		accounts: make(map[string]*account),
 	}, nil
 }
 
@@ -76,43 +76,33 @@ func (c *Closer) Query(ctx context.Context, o Order) Verdict {
 // every other order. It calls nobody, so that it need not wait for a gateway
 // that is away; the merchants are those of this moment.
 func (c *Closer) Refuse(o Order) (v Verdict, ok bool) {
-	_, _, v, ok = c.identify(o)
-	return v, ok
+	r, v := c.identify(o)
+	return v, r == nil
 }
 
-// identify finds the merchant of an order and its identity fields, or the
-// verdict that refuses it.
-func (c *Closer) identify(o Order) (m Merchant, id identity, v Verdict, refused bool) {
+// identify begins a run with the order's merchant and identity; for an order
+// about which no call can be made it returns nil, and why.
+func (c *Closer) identify(o Order) (*run, Verdict) {
 	m, known := c.cfg.Merchants.Merchant(o.MchID)
 	if !known {
-		return m, id, Verdict{Class: Failed, Code: CodeUnknownMerchant, Message: fmt.Sprintf("no merchant %q is configured", o.MchID)}, true
+		return nil, Verdict{Class: Failed, Code: CodeUnknownMerchant, Message: fmt.Sprintf("no merchant %q is configured", o.MchID)}
 	}
 	id, err := identify(o, m)
 	if err != nil {
-		return m, id, Verdict{Class: Failed, Code: CodeInvalidRequest, Message: strings.ReplaceAll(err.Error(), "\n", "; ")}, true
+		return nil, Verdict{Class: Failed, Code: CodeInvalidRequest, Message: strings.ReplaceAll(err.Error(), "\n", "; ")}
 	}
-	return m, id, Verdict{}, false
-}
-
-func (c *Closer) do(ctx context.Context, o Order, round func(*run) (Verdict, bool)) Verdict {
-	r, v := c.begin(ctx, o)
-	if r == nil {
-		return v
-	}
-	return r.do(round)
+	return &run{c: c, order: o, m: m, id: id, lost: o.Tried}, Verdict{}
 }
 
 // begin prepares a run; where there can be none it returns nil, and why.
 func (c *Closer) begin(ctx context.Context, o Order) (*run, Verdict) {
-	m, id, v, refused := c.identify(o)
-	if refused {
+	r, v := c.identify(o)
+	if r == nil {
 		return nil, v
 	}
-	r := &run{
-		c: c, ctx: ctx, order: o, created: onOurClock(o.CreatedAt, time.Now()), m: m, id: id,
-		lost: o.Tried, hosts: c.hostsOf(m), account: c.accounts.of(m), pace: newPace(c.cfg),
-	}
-	if len(r.hosts) == 0 || len(m.Keys) == 0 {
+	r.ctx, r.created, r.pace = ctx, onOurClock(o.CreatedAt, time.Now()), newPace(c.cfg)
+	r.hosts, r.account = c.hostsOf(r.m), c.accountOf(r.m)
+	if len(r.hosts) == 0 || len(r.m.Keys) == 0 {
 		return nil, Verdict{
 			Class: MerchantRefused, Code: CodeMerchantIncomplete,
 			Message: fmt.Sprintf("merchant %q has no key, or there is no host for it", o.MchID),
@@ -135,7 +125,7 @@ func (c *Closer) hostsOf(m Merchant) []*host {
 		u = strings.TrimRight(u, "/")
 		h := c.hosts[u]
 		if h == nil {
-			h = newHost(u, c.cfg.MaxConcurrency)
+			h = &host{url: u, slots: newSlots(c.cfg.MaxConcurrency)}
 			c.hosts[u] = h
 		}
 		hosts = append(hosts, h)

@@ -1,6 +1,7 @@
 package closer
 
 import (
+	"cmp"
 	"context"
 	"crypto/x509"
 	"errors"
@@ -29,7 +30,6 @@ const (
 	// DefaultRate is half of the lowest published limit of V2, that of Unified Order.
 	DefaultRate           = 300
 	DefaultMaxConcurrency = 512
-	defaultUserAgent      = "closeorder"
 )
 
 // Config is the wiring of a [Closer]. Merchants is required, and so are Hosts
@@ -73,8 +73,6 @@ type Config struct {
 	Proxy *url.URL
 	// DialContext replaces the network, for tests.
 	DialContext func(ctx context.Context, network, addr string) (net.Conn, error)
-	// UserAgent is sent with each call.
-	UserAgent string
 
 	// Observe sees each attempt; nil: nobody does.
 	Observe Observer
@@ -150,13 +148,8 @@ func (c Config) withDefaults() (Config, error) {
 	if c.Merchants == nil {
 		errs = append(errs, errors.New("merchants are missing"))
 	}
-	if err := checkHosts(c.Hosts); err != nil {
-		errs = append(errs, err)
-	}
 	confirm, err := ParseConfirm(string(c.Confirm))
-	if err != nil {
-		errs = append(errs, err)
-	}
+	errs = append(errs, checkHosts(c.Hosts), err) // Join drops those that are nil
 	c.Confirm = confirm
 	for _, d := range []struct {
 		name  string
@@ -172,34 +165,21 @@ func (c Config) withDefaults() (Config, error) {
 		if *d.value < 0 {
 			errs = append(errs, fmt.Errorf("%s is negative: %v", d.name, *d.value))
 		}
-		if *d.value == 0 {
-			*d.value = d.def
-		}
+		*d.value = cmp.Or(*d.value, d.def)
 	}
 	c.ConnectTimeout = min(c.ConnectTimeout, c.AttemptTimeout)
 	c.MaxBackoff = max(c.MaxBackoff, c.MinBackoff)
-	if c.SettleAge == 0 {
-		c.SettleAge = DefaultSettleAge
-	}
-	if c.Rate == 0 {
-		c.Rate = DefaultRate
-	}
-	if !(c.Rate < 0) {
-		if err := CheckRate(c.Rate); err != nil {
-			errs = append(errs, fmt.Errorf("rate %w", err))
-		}
+	c.SettleAge = cmp.Or(c.SettleAge, DefaultSettleAge)
+	c.Rate = cmp.Or(c.Rate, DefaultRate)
+	if err := CheckRate(c.Rate); err != nil && !(c.Rate < 0) {
+		errs = append(errs, fmt.Errorf("rate %w", err))
 	}
 	if c.MaxConcurrency < 0 {
 		errs = append(errs, fmt.Errorf("concurrency per host is negative: %d", c.MaxConcurrency))
 	}
-	if c.MaxConcurrency == 0 {
-		c.MaxConcurrency = DefaultMaxConcurrency
-	}
+	c.MaxConcurrency = cmp.Or(c.MaxConcurrency, DefaultMaxConcurrency)
 	if len(c.CAPEM) > 0 && !x509.NewCertPool().AppendCertsFromPEM(c.CAPEM) {
 		errs = append(errs, errors.New("the CA file has no PEM certificate"))
-	}
-	if c.UserAgent == "" {
-		c.UserAgent = defaultUserAgent
 	}
 	if c.Jitter == nil {
 		c.Jitter = rand.Float64

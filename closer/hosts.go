@@ -2,6 +2,7 @@ package closer
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 )
@@ -35,30 +36,19 @@ type host struct {
 	lastFailure   Failure
 }
 
-func newHost(url string, maxConcurrency int) *host {
-	return &host{url: url, slots: newSlots(maxConcurrency)}
-}
-
-// inUse reports whether calls go to the host when it is their turn.
-func (h *host) inUse() bool {
+// try reports whether calls go to the host when it is their turn, and else, to
+// a caller that would try, whether it may find out if the host is back: the
+// host's time is up, and nobody else is trying.
+func (h *host) try(would bool, now time.Time) (inUse, trial bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.leftUntil.IsZero()
+	inUse = h.leftUntil.IsZero()
+	trial = would && !inUse && !now.Before(h.leftUntil) && !h.trial
+	h.trial = h.trial || trial
+	return inUse, trial
 }
 
-// try reports whether the caller may find out if a host that was left is
-// back: its time is up, and nobody else is trying.
-func (h *host) try(now time.Time) bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.leftUntil.IsZero() || now.Before(h.leftUntil) || h.trial {
-		return false
-	}
-	h.trial = true
-	return true
-}
-
-// tried ends a try.
+// tried ends a trial.
 func (h *host) tried() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -118,10 +108,10 @@ func (h *host) badness() int {
 func take(ctx context.Context, hosts []*host, moves int, now time.Time) (hostSlot, error) {
 	inUse := make([]*host, 0, len(hosts))
 	for _, h := range hosts {
-		switch {
-		case h.inUse():
+		switch used, trial := h.try(moves > 0 || len(inUse) == 0, now); {
+		case used:
 			inUse = append(inUse, h)
-		case (moves > 0 || len(inUse) == 0) && h.try(now):
+		case trial:
 			return h.take(ctx, true)
 		}
 	}
@@ -129,12 +119,7 @@ func take(ctx context.Context, hosts []*host, moves int, now time.Time) (hostSlo
 		if moves > 0 {
 			return hosts[moves%len(hosts)].take(ctx, false)
 		}
-		best := hosts[0]
-		for _, h := range hosts[1:] {
-			if h.badness() < best.badness() {
-				best = h
-			}
-		}
+		best := slices.MinFunc(hosts, func(a, b *host) int { return a.badness() - b.badness() })
 		return best.take(ctx, false)
 	}
 	first := moves % len(inUse)

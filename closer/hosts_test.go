@@ -164,7 +164,7 @@ func TestFailingMainHostUnderLoad(t *testing.T) {
 	}
 	inBubble(t, answer, twoHosts, func(t *testing.T, c *Closer, g *gateway) {
 		c.cfg.Confirm = ConfirmNever
-		c.cfg.Rate, c.accounts.def = -1, -1
+		c.cfg.Rate = -1
 		load := func(n int) (slowest time.Duration) {
 			var wg sync.WaitGroup
 			var m sync.Mutex
@@ -240,27 +240,29 @@ func TestMerchantsOwnHosts(t *testing.T) {
 
 func TestTrialIsHandedOn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHost("http://x", 1)
+		h := &host{url: "http://x", slots: newSlots(1)}
+		inUse := func() bool { used, _ := h.try(false, time.Now()); return used }
+		try := func() bool { _, trial := h.try(true, time.Now()); return trial }
 		for range 3 {
 			h.report(FailConnect, time.Now())
 		}
-		if h.inUse() || h.try(time.Now()) {
+		if inUse() || try() {
 			t.Error("still in use after three connect failures")
 		}
 		time.Sleep(leaveFor)
-		if !h.try(time.Now()) || h.try(time.Now()) {
+		if !try() || try() {
 			t.Error("one call at a time should try a host that was left")
 		}
 		h.report(FailTimeout, time.Now()) // a call that began before the host was left
-		if h.inUse() || h.try(time.Now()) {
+		if inUse() || try() {
 			t.Error("a connection that hangs since before brings the host back, or ends the trial")
 		}
 		h.tried() // its context ended: it found out nothing
-		if !h.try(time.Now()) {
+		if !try() {
 			t.Error("nobody may try after an interrupted trial")
 		}
 		h.report(FailStatus, time.Now())
-		if !h.inUse() {
+		if !inUse() {
 			t.Error("a bad answer is a connection all the same")
 		}
 	})

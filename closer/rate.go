@@ -1,9 +1,11 @@
 package closer
 
 import (
+	"cmp"
 	"context"
 	"math"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -12,38 +14,30 @@ import (
 // account is what is kept about a merchant between calls.
 type account struct {
 	limiter *rate.Limiter
+	key     atomic.Int64 // index of the key that worked last
 
 	mu   sync.Mutex
-	key  int       // index of the key that worked last
 	last time.Time // for when the last one was sent away, see later
 }
 
-// accounts hands out the account of each merchant.
-type accounts struct {
-	byMerchant sync.Map // mch_id -> *account
-	def        float64  // Config.Rate
-}
-
-// of returns the merchant's account, its rate as it stands now.
-func (a *accounts) of(m Merchant) *account {
-	perSecond := m.Rate
-	if perSecond == 0 {
-		perSecond = a.def
-	}
-	limit := rate.Limit(perSecond)
-	if perSecond < 0 {
+// accountOf returns the merchant's account, its rate as it stands now.
+func (c *Closer) accountOf(m Merchant) *account {
+	limit := rate.Limit(cmp.Or(m.Rate, c.cfg.Rate))
+	if limit < 0 {
 		limit = rate.Inf
 	}
-	got, ok := a.byMerchant.Load(m.MchID)
-	if !ok {
-		got, _ = a.byMerchant.LoadOrStore(m.MchID, &account{limiter: rate.NewLimiter(limit, burst(limit))})
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	a := c.accounts[m.MchID]
+	if a == nil {
+		a = &account{limiter: rate.NewLimiter(limit, burst(limit))}
+		c.accounts[m.MchID] = a
 	}
-	acc := got.(*account)
-	if acc.limiter.Limit() != limit { // the merchants file has changed
-		acc.limiter.SetLimit(limit)
-		acc.limiter.SetBurst(burst(limit))
+	if a.limiter.Limit() != limit { // the merchants file has changed
+		a.limiter.SetLimit(limit)
+		a.limiter.SetBurst(burst(limit))
 	}
-	return acc
+	return a
 }
 
 // burst is a tenth of a second's worth: enough to keep many calls going,
@@ -105,18 +99,6 @@ func (a *account) later(wait time.Duration) time.Duration {
 	}
 	a.last = next
 	return next.Sub(now)
-}
-
-func (a *account) firstKey() int {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.key
-}
-
-func (a *account) worked(key int) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.key = key
 }
 
 // sleep waits for d or until ctx ends, and returns why ctx ended.

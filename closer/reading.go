@@ -3,6 +3,7 @@ package closer
 import (
 	"cmp"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -93,7 +94,7 @@ func tokensOf(fields map[string]string) (tokens []token, ok bool) {
 				continue
 			}
 			n, v, found := strings.Cut(part, "=")
-			if !found || !canName(n) {
+			if !found || n == signing.FieldSign || !fieldName.MatchString(n) {
 				tokens[len(tokens)-1].value += "&" + part
 				continue
 			}
@@ -106,18 +107,8 @@ func tokensOf(fields map[string]string) (tokens []token, ok bool) {
 	return tokens, true
 }
 
-// canName reports whether text could be the name of a signed field.
-func canName(text string) bool {
-	for i := range len(text) {
-		switch c := text[i]; {
-		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', c == '_':
-		case i > 0 && ('0' <= c && c <= '9' || c == '-' || c == '.'):
-		default:
-			return false
-		}
-	}
-	return text != "" && text != signing.FieldSign
-}
+// fieldName is what a field can be named.
+var fieldName = regexp.MustCompile(`^[A-Za-z_][\w.-]*$`)
 
 // outcome is what a part of a reading, from a token to the end, has in it.
 type outcome struct {
@@ -209,13 +200,8 @@ func add(to map[outcome]string, o outcome, name string) {
 // mayHold reports whether the value of t can go on over the tokens behind it,
 // among them one with a documented name or not.
 func (t token) mayHold(documented bool) bool {
-	switch kind := kindOf(t.name); {
-	case kind == othersText, t.presented && kind == gatewayText:
-		return true
-	case kind == gatewayText:
-		return !documented
-	}
-	return false
+	kind := kindOf(t.name)
+	return kind == othersText || kind == gatewayText && (t.presented || !documented)
 }
 
 // says is what t alone, as a field, has to say: whether its value is one that
@@ -254,13 +240,7 @@ func (t token) says(fields map[string]string, id identity) (o outcome, plausible
 // isCode reports whether a value looks like a code, a number or an id, the
 // out_trade_no included: a short one in visible ASCII.
 func isCode(value string) bool {
-	if len(value) > 128 {
-		return false
-	}
-	for i := range len(value) {
-		if c := value[i]; c <= ' ' || c > '~' || c == '&' || c == '=' {
-			return false
-		}
-	}
-	return true
+	return len(value) <= 128 && !strings.ContainsFunc(value, func(c rune) bool {
+		return c <= ' ' || c > '~' || c == '&' || c == '='
+	})
 }

@@ -42,13 +42,9 @@ func appendXML(b *bytes.Buffer, fields map[string]string, sign string) {
 }
 
 func appendElement(b *bytes.Buffer, name, value string) {
-	b.WriteByte('<')
-	b.WriteString(name)
-	b.WriteByte('>')
+	b.WriteString("<" + name + ">")
 	xml.EscapeText(b, []byte(value)) // a Buffer never fails to be written to
-	b.WriteString("</")
-	b.WriteString(name)
-	b.WriteByte('>')
+	b.WriteString("</" + name + ">")
 }
 
 // newNonce returns 32 random hex digits, as many as nonce_str may have.

@@ -57,10 +57,13 @@ type run struct {
 // errAgain makes backoff go on. Its text is never shown.
 var errAgain = errors.New("again")
 
-// do makes rounds until one concludes, the budget is over, or ctx ends. A
-// round reports false when another one must follow after a pause.
-func (r *run) do(round func(*run) (Verdict, bool)) Verdict {
-	var v Verdict
+// do makes rounds about an order until one concludes, the budget is over, or
+// ctx ends. A round reports false when another one must follow after a pause.
+func (c *Closer) do(ctx context.Context, o Order, round func(*run) (Verdict, bool)) Verdict {
+	r, v := c.begin(ctx, o)
+	if r == nil {
+		return v
+	}
 	later, err := r.account.begin(r.ctx)
 	if later > 0 {
 		return Verdict{
@@ -70,17 +73,13 @@ func (r *run) do(round func(*run) (Verdict, bool)) Verdict {
 	}
 	if err == nil {
 		r.pace.deadline = time.Now().Add(r.c.cfg.Budget)
-		err = backoff.RetryNotify(
-			func() error {
+		v, err = backoff.RetryNotifyWithData(
+			func() (Verdict, error) {
 				got, done := round(r)
-				if done {
-					v = got
-					return nil
+				if !done {
+					return got, errAgain
 				}
-				if r.ctx.Err() != nil {
-					return backoff.Permanent(r.ctx.Err())
-				}
-				return errAgain
+				return got, nil
 			},
 			backoff.WithContext(r.pace, r.ctx),
 			func(_ error, wait time.Duration) { r.observe(wait) },

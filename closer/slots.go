@@ -186,9 +186,8 @@ func (s *slots) shrink(factor float64) {
 
 // isFailing reports whether most calls fail at present.
 func (s *slots) isFailing() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.failing
+	_, failing := s.state()
+	return failing
 }
 
 // state returns the most calls at once at present, and isFailing.

@@ -84,7 +84,7 @@ var errLeft = errors.New("the connection gave the call up after it had been sent
 // leaves. On HTTP/1 net/http repeats a POST only where it has written nothing
 // of it to the connection. On HTTP/2 it repeats whatever the server says that it
 // has not handled (GOAWAY, REFUSED_STREAM): that is stopped here.
-func post(ctx context.Context, client *http.Client, url, userAgent string, doc []byte, buf *bytes.Buffer) delivery {
+func post(ctx context.Context, client *http.Client, url string, doc []byte, buf *bytes.Buffer) delivery {
 	var (
 		d  delivery
 		mu sync.Mutex // the hooks may still run when Do has returned early
@@ -131,7 +131,7 @@ func post(ctx context.Context, client *http.Client, url, userAgent string, doc [
 		return io.NopCloser(bytes.NewReader(doc)), nil
 	}
 	req.Header["Content-Type"] = []string{"text/xml; charset=utf-8"}
-	req.Header["User-Agent"] = []string{userAgent}
+	req.Header["User-Agent"] = []string{"closeorder"}
 
 	resp, err := client.Do(req)
 	if err != nil {
@@ -157,10 +157,9 @@ func post(ctx context.Context, client *http.Client, url, userAgent string, doc [
 
 // classify says how a call failed that brought no whole reply.
 func classify(err error, connected bool) Failure {
-	var dns *net.DNSError
 	var timeout interface{ Timeout() bool }
 	switch {
-	case errors.As(err, &dns):
+	case errors.As(err, new(*net.DNSError)):
 		return FailDNS
 	case !connected:
 		return FailConnect

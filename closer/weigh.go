@@ -75,28 +75,24 @@ func weighNow(s standing) ruling {
 		return byQuery(Paid, false)
 
 	case tradeClosed:
-		if paid {
-			return ruling{step: again}
+		if !paid {
+			return byQuery(Closed, true)
 		}
-		return byQuery(Closed, true)
 
 	case tradeOpen:
 		if s.close.class == Failed {
 			return refused
 		}
-		return ruling{step: again}
 
 	case tradeUnknown:
 		switch {
 		case s.close.class == Failed:
 			return refused
 		case paid:
-			return ruling{step: again}
 		case s.close.said == saidClosed && closed:
 			byClose.safe = s.age == settled
 			return byClose
 		case s.close.queryFirst: // the close speaks of an order that is there
-			return ruling{step: again}
 		case s.age == settled:
 			return byQuery(Closed, true)
 		case (closed || nobody) && s.age == young:
@@ -104,40 +100,34 @@ func weighNow(s standing) ruling {
 		case closed || nobody:
 			return byQuery(Closed, false)
 		}
-		return ruling{step: again}
 
 	case unanswered:
 		switch {
 		case s.close.class == Failed:
 			return refused
-		case closed || paid:
-			if vacuous || s.confirm == ConfirmAlways {
-				return ruling{step: again}
-			}
+		case (closed || paid) && !vacuous && s.confirm != ConfirmAlways:
 			return byClose
 		}
-		return ruling{step: again}
-	}
 
-	// Nobody has asked yet.
-	doubt := s.confirm == ConfirmDoubt && s.lost
-	switch s.close.class {
-	case Closed, Paid:
-		if s.confirm == ConfirmAlways || doubt || s.confirm == ConfirmDoubt && vacuous {
-			return ruling{step: queryFirst}
+	case notQueried:
+		switch s.close.class {
+		case Closed, Paid:
+			if s.confirm == ConfirmAlways || s.confirm == ConfirmDoubt && (s.lost || vacuous) {
+				return ruling{step: queryFirst}
+			}
+			return byClose
+		case Failed:
+			if s.confirm != ConfirmNever && s.lost {
+				return ruling{step: queryFirst}
+			}
+			return refused
+		case Unknown:
+			if s.confirm != ConfirmNever {
+				return ruling{step: queryFirst}
+			}
+		case MerchantRefused:
+			return refused
 		}
-		return byClose
-	case Failed:
-		if s.confirm != ConfirmNever && s.lost {
-			return ruling{step: queryFirst}
-		}
-		return refused
-	case Unknown:
-		if s.confirm != ConfirmNever {
-			return ruling{step: queryFirst}
-		}
-	case MerchantRefused:
-		return refused
 	}
 	return ruling{step: again}
 }

@@ -38,11 +38,7 @@ func (l *loader) checkTLS() {
 		return
 	}
 	if t.CAFile != "" {
-		if pem, err := l.read(t.CAFile); err != nil {
-			l.wrong("kafka.tls.ca_file", "%v", err)
-		} else if t.roots = x509.NewCertPool(); !t.roots.AppendCertsFromPEM(pem) {
-			l.wrong("kafka.tls.ca_file", "%s holds no certificate in PEM", t.CAFile)
-		}
+		_, t.roots = l.roots("kafka.tls.ca_file", t.CAFile)
 	}
 	if (t.CertFile == "") != (t.KeyFile == "") {
 		has, lacks := "kafka.tls.cert_file", "kafka.tls.key_file"
@@ -55,15 +51,9 @@ func (l *loader) checkTLS() {
 	if t.CertFile == "" {
 		return
 	}
-	cert, err := l.read(t.CertFile)
-	if err != nil {
-		l.wrong("kafka.tls.cert_file", "%v", err)
-	}
-	key, keyErr := l.read(t.KeyFile)
-	if keyErr != nil {
-		l.wrong("kafka.tls.key_file", "%v", keyErr)
-	}
-	if err != nil || keyErr != nil {
+	cert, hasCert := l.content("kafka.tls.cert_file", t.CertFile)
+	key, hasKey := l.content("kafka.tls.key_file", t.KeyFile)
+	if !hasCert || !hasKey {
 		return
 	}
 	pair, err := tls.X509KeyPair(cert, key)
@@ -72,6 +62,25 @@ func (l *loader) checkTLS() {
 		return
 	}
 	t.pair = &pair
+}
+
+// content reads the file that a setting names.
+func (l *loader) content(setting, file string) ([]byte, bool) {
+	data, err := l.read(file)
+	if err != nil {
+		l.wrong(setting, "%v", err)
+	}
+	return data, err == nil
+}
+
+// roots reads the certificates to trust that a setting names.
+func (l *loader) roots(setting, file string) ([]byte, *x509.CertPool) {
+	roots := x509.NewCertPool()
+	pem, ok := l.content(setting, file)
+	if ok && !roots.AppendCertsFromPEM(pem) {
+		l.wrong(setting, "%s holds no certificate in PEM", file)
+	}
+	return pem, roots
 }
 
 // Client says how to reach the brokers. It fails on names and passwords that
@@ -179,11 +188,7 @@ func (l *loader) checkGateway() {
 		return
 	}
 	if g.CAFile != "" {
-		if pem, err := l.read(g.CAFile); err != nil {
-			l.wrong("gateway.ca_file", "%v", err)
-		} else if !x509.NewCertPool().AppendCertsFromPEM(pem) {
-			l.wrong("gateway.ca_file", "%s holds no certificate in PEM", g.CAFile)
-		}
+		l.config.Gateway.CAPEM, _ = l.roots("gateway.ca_file", g.CAFile)
 	}
 	for _, u := range g.URLs {
 		if doubt := doubtURL(u); doubt != "" {
@@ -212,9 +217,8 @@ func doubtURL(u string) string {
 // secretFile reads a file that holds one secret and drops the byte order mark
 // and the newline that editors and echo leave round it.
 func (l *loader) secretFile(setting, name string) (string, bool) {
-	data, err := l.read(name)
-	if err != nil {
-		l.wrong(setting, "%v", err)
+	data, ok := l.content(setting, name)
+	if !ok {
 		return "", false
 	}
 	text := strings.TrimRight(strings.TrimPrefix(string(data), "\ufeff"), "\r\n")

@@ -134,6 +134,8 @@ type Gateway struct {
 	MaxConcurrency int
 	// CAFile holds the roots to trust in PEM; empty = the system's.
 	CAFile string
+	// CAPEM is what stands in CAFile; [Load] reads it.
+	CAPEM []byte
 	// Proxy is the URL of an HTTP proxy, which may hold a password; not set =
 	// HTTPS_PROXY and friends.
 	Proxy Secret

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -73,30 +74,19 @@ func (w walker) mapping(path string, node *yaml.Node) {
 	case yamlmap.IsNull(node):
 		return
 	case node.Kind != yaml.MappingNode:
-		at, hint := path, ""
-		if at == "" {
-			at = "config"
-		}
-		if node.Kind == yaml.ScalarNode {
-			if wide := slips.Wide(node.Value); wide != "" {
-				hint = "; " + wide
-			}
-		}
 		w.unread = w.unread || path == "" // nothing in it was
-		w.wrong(at, node, "is not a mapping of settings; write them as name: value below it%s", hint)
+		w.wrong(cmp.Or(path, "config"), node, "is not a mapping of settings; write them as name: value below it%s", yamlmap.WideHint(node))
 		return
 	}
-	seen := map[string]int{}
 	for _, f := range w.doc.Fields(node) {
 		child := f.Key.Value
 		if path != "" {
 			child = path + "." + child
 		}
-		if line, twice := seen[child]; twice {
-			w.wrong(child, f.Key, "is set twice, here and in line %d; leave one out", line)
+		if f.First != f.Key {
+			w.wrong(child, f.Key, "is set twice, here and in line %d; leave one out", f.First.Line)
 			continue
 		}
-		seen[child] = f.Key.Line
 		if f.Hides != nil {
 			w.doubt("%s (%s) hides all of what is merged from line %d: YAML merges whole fields; write <<: *name within %s to have both",
 				child, w.where(f.Key), f.Hides.Line, child)
@@ -107,19 +97,11 @@ func (w walker) mapping(path string, node *yaml.Node) {
 
 func (w walker) entry(top bool, path string, f yamlmap.Field) {
 	key, val := f.Key, f.Value
-	group := false
-	for _, s := range w.settings {
-		if s.Name == path {
-			w.setting(s, val)
-			return
-		}
-		group = group || strings.HasPrefix(s.Name, path+".")
-	}
-	if group {
-		w.mapping(path, val)
+	if i := w.index(path); i >= 0 {
+		w.setting(w.settings[i], val)
 		return
 	}
-	var names []string
+	var names []string // of settings and of groups
 	for _, s := range w.settings {
 		names = append(names, s.Name)
 		for i, c := range s.Name {
@@ -127,6 +109,10 @@ func (w walker) entry(top bool, path string, f yamlmap.Field) {
 				names = append(names, group)
 			}
 		}
+	}
+	if slices.Contains(names, path) {
+		w.mapping(path, val)
+		return
 	}
 	// Somebody has written the variable, or the flag, in the place of the name.
 	meant := strings.TrimLeft(strings.TrimPrefix(path, EnvPrefix), "-")
@@ -152,7 +138,7 @@ func (w walker) setting(s Setting, node *yaml.Node) {
 	case node.Kind == yaml.ScalarNode:
 		v := found(s, node.Value, w.where(node))
 		// A file names its neighbours, wherever it is read from.
-		if path := strings.TrimSpace(v.text); s.namesFile() && path != "" && !filepath.IsAbs(path) {
+		if path := strings.TrimSpace(v.text); strings.HasSuffix(s.Name, "_file") && path != "" && !filepath.IsAbs(path) {
 			v.text = filepath.Join(w.dir, path)
 		}
 		if s.id != nil {

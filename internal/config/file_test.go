@@ -1,6 +1,9 @@
 package config_test
 
 import (
+	"crypto/x509"
+	"encoding/pem"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -61,5 +64,24 @@ func TestAFileNamesFilesFromItsOwnFolderAndOthersFromTheWorkingFolder(t *testing
 	want := "merchants_file (--merchants-file): open " + filepath.Join(here, "m", "merchants.yaml") + ": no such file or directory"
 	if err == nil || !strings.HasSuffix(err.Error(), "\n  "+want) {
 		t.Errorf("%v, want %s", err, want)
+	}
+}
+
+func TestTheRootsOfTheGatewayAndOfTheBrokersAreRead(t *testing.T) {
+	server := httptest.NewTLSServer(nil)
+	defer server.Close()
+	roots := string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}))
+	c, err := config.Load(config.Source{
+		Env:      []string{"CLOSEORDER_MCH_ID=1900000109", "CLOSEORDER_API_KEY=" + apiKey, "CLOSEORDER_KAFKA_TLS_ENABLED=true"},
+		Flags:    map[string]string{"gateway.ca_file": "gateway.pem", "kafka.tls.ca_file": "kafka.pem"},
+		ReadFile: files(map[string]string{"gateway.pem": roots, "kafka.pem": roots}),
+	})
+	if err != nil || string(c.Gateway.CAPEM) != roots {
+		t.Errorf("gateway: %q, %v", c.Gateway.CAPEM, err)
+	}
+	want := x509.NewCertPool()
+	want.AddCert(server.Certificate())
+	if client, err := c.Kafka.Client(); err != nil || client.TLS == nil || !client.TLS.RootCAs.Equal(want) {
+		t.Errorf("brokers: %+v, %v", client.TLS, err)
 	}
 }

@@ -57,14 +57,9 @@ func found(s Setting, text, where string) value {
 
 // Default returns the Config of defaults alone: no merchant, no secret.
 func Default() Config {
-	var c Config
-	for _, s := range table() {
-		if s.parse == nil || s.Default == "" {
-			continue
-		}
-		if err := s.parse(&c, s.Default); err != nil {
-			panic("config: default of " + s.Name + ": " + err.Error())
-		}
+	c, err := Load(Source{}, Connection, TopicNames, Work, Logging)
+	if err != nil {
+		panic("config: a default: " + err.Error())
 	}
 	return c
 }
@@ -82,8 +77,11 @@ func Load(from Source, sections ...Section) (Config, error) {
 	if from.ReadFile == nil {
 		from.ReadFile = os.ReadFile
 	}
-	l := loader{Source: from, sections: sections, settings: table(), values: map[string]value{}, empty: map[string]bool{}}
-	l.defaults()
+	l := loader{Source: from, sections: sections, values: map[string]value{}, empty: map[string]bool{}}
+	l.settings = table(&l.config)
+	for _, s := range l.settings {
+		l.values[s.Name] = value{text: s.Default}
+	}
 	l.file()
 	l.environment()
 	l.flags()
@@ -96,11 +94,13 @@ func Load(from Source, sections ...Section) (Config, error) {
 		l.loadMerchants()
 	}
 	if len(l.mistakes) > 0 {
-		mistakes := l.sorted()
+		// Those of unknown settings come first.
+		rank := func(m Mistake) int { return l.index(m.Setting) }
+		slices.SortStableFunc(l.mistakes, func(a, b Mistake) int { return rank(a) - rank(b) })
 		for _, doubt := range l.doubts {
-			mistakes = append(mistakes, Mistake{Problem: doubt, Doubt: true})
+			l.mistakes = append(l.mistakes, Mistake{Problem: doubt, Doubt: true})
 		}
-		return Config{}, mistakes
+		return Config{}, l.mistakes
 	}
 	return l.config, nil
 }
@@ -114,8 +114,8 @@ func (l *loader) read(name string) ([]byte, error) {
 
 // fromHere makes the path in an error of a file an absolute one.
 func fromHere(err error) error {
-	var broken *fs.PathError
-	if !errors.As(err, &broken) {
+	broken, ok := errors.AsType[*fs.PathError](err)
+	if !ok {
 		return err
 	}
 	if path, failed := filepath.Abs(broken.Path); failed == nil {
@@ -134,12 +134,6 @@ type loader struct {
 	mistakes Mistakes
 	doubts   []string // those of the warnings that may be why something is wrong
 	unread   bool     // the file could not be read
-}
-
-func (l *loader) defaults() {
-	for _, s := range l.settings {
-		l.values[s.Name] = value{text: s.Default}
-	}
 }
 
 func (l *loader) environment() {
@@ -229,7 +223,7 @@ func (l *loader) parse() {
 		if s.parse == nil || v.where == "" && v.text == "" {
 			continue
 		}
-		err := s.parse(&l.config, v.text)
+		err := s.parse(v.text)
 		switch {
 		case err == nil:
 		case !s.Secret && s.Name != "gateway.proxy" && slips.Wide(v.text) != "" && !strings.Contains(err.Error(), slips.Wide(v.text)):
@@ -249,39 +243,28 @@ func (l *loader) given(name string) bool {
 	return v.where != "" && strings.TrimSpace(v.text) != ""
 }
 
+// index is where a setting stands in the table, -1 for one that nobody knows.
+func (l *loader) index(name string) int {
+	return slices.IndexFunc(l.settings, func(s Setting) bool { return s.Name == name })
+}
+
 // wrong notes a mistake, unless nobody asked for that setting or its section.
 func (l *loader) wrong(name, format string, args ...any) {
-	i := slices.IndexFunc(l.settings, func(s Setting) bool { return s.Name == name })
-	if i >= 0 && !slices.Contains(l.sections, l.settings[i].Section) && !slices.Contains(l.Also, name) {
+	if i := l.index(name); i >= 0 && !l.asked(l.settings[i].Section) && !slices.Contains(l.Also, name) {
 		return
 	}
 	l.mistakes = append(l.mistakes, Mistake{Setting: name, Where: l.values[name].where, Problem: fmt.Sprintf(format, args...)})
 }
 
-// sorted puts the mistakes in the order of the table, those of unknown settings first.
-func (l *loader) sorted() Mistakes {
-	rank := make(map[string]int, len(l.settings))
-	for i, s := range l.settings {
-		rank[s.Name] = i + 1
-	}
-	slices.SortStableFunc(l.mistakes, func(a, b Mistake) int { return rank[a.Setting] - rank[b.Setting] })
-	return l.mistakes
-}
-
 // howTo says how a setting can be set, for messages.
 func (l *loader) howTo(name string) string {
-	for _, s := range l.settings {
-		if s.Name != name {
-			continue
-		}
-		variable := s.Env()
-		if l.empty[variable] {
-			variable += " (which is there, but empty)"
-		}
-		if s.Secret {
-			return fmt.Sprintf("%s or %s in the file", variable, s.Name)
-		}
-		return fmt.Sprintf("--%s, %s or %s in the file", s.Flag(), variable, s.Name)
+	s := l.settings[l.index(name)]
+	variable := s.Env()
+	if l.empty[variable] {
+		variable += " (which is there, but empty)"
 	}
-	return name
+	if s.Secret {
+		return fmt.Sprintf("%s or %s in the file", variable, s.Name)
+	}
+	return fmt.Sprintf("--%s, %s or %s in the file", s.Flag(), variable, s.Name)
 }

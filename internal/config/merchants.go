@@ -99,12 +99,11 @@ func (l *loader) id(name string) string {
 	if !l.given(name) || l.isWrong(name) {
 		return ""
 	}
-	i := slices.IndexFunc(l.settings, func(s Setting) bool { return s.Name == name })
 	if v.problem != "" {
 		l.wrong(name, "%s", v.problem)
 		return ""
 	}
-	if err := l.settings[i].id(v.text); err != nil {
+	if err := l.settings[l.index(name)].id(v.text); err != nil {
 		l.wrong(name, "%v", err)
 		return ""
 	}

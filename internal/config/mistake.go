@@ -1,6 +1,9 @@
 package config
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // Mistake is one thing that is wrong with one setting.
 type Mistake struct {
@@ -31,26 +34,19 @@ func (m Mistake) String() string {
 type Mistakes []Mistake
 
 func (ms Mistakes) Error() string {
-	var mistakes, doubts []string
-	for _, m := range ms {
-		if m.Doubt {
-			doubts = append(doubts, m.String())
-		} else {
-			mistakes = append(mistakes, m.String())
-		}
+	certain := slices.IndexFunc(ms, func(m Mistake) bool { return m.Doubt })
+	if certain < 0 {
+		certain = len(ms)
 	}
-	text := fmt.Sprintf("%d mistakes in the configuration:", len(mistakes))
-	if len(mistakes) == 1 {
+	text := fmt.Sprintf("%d mistakes in the configuration:", certain)
+	if certain == 1 {
 		text = "1 mistake in the configuration:"
 	}
-	for _, m := range mistakes {
-		text += "\n  " + m
-	}
-	if len(doubts) > 0 {
-		text += "\nLook also at this:"
-	}
-	for _, d := range doubts {
-		text += "\n  " + d
+	for i, m := range ms {
+		if i == certain {
+			text += "\nLook also at this:"
+		}
+		text += "\n  " + m.String()
 	}
 	return text
 }

@@ -16,78 +16,59 @@ import (
 	"github.com/closeorder/closeorder/internal/slips"
 )
 
-type duration = time.Duration
-
-// A parser reads the text of one setting into its place. Its error says what
-// the text should have been; the caller adds the setting's name and where the
-// text came from.
-type parser = func(*Config, string) error
-
-func text(at func(*Config) *string) parser {
-	return func(c *Config, s string) error {
-		*at(c) = strings.TrimSpace(s)
-		return nil
+// into has the text of a setting read into its place. The error says what the
+// text should have been; the caller adds the setting's name and where the text
+// came from.
+func into[T any](at *T, read func(string) (T, error)) func(string) error {
+	return func(s string) (err error) {
+		*at, err = read(s)
+		return err
 	}
 }
 
-func required(at func(*Config) *string) parser {
-	return func(c *Config, s string) error {
-		if *at(c) = strings.TrimSpace(s); *at(c) == "" {
-			return fmt.Errorf("must not be empty")
-		}
-		return nil
+func text(s string) (string, error) { return strings.TrimSpace(s), nil }
+
+func required(s string) (string, error) {
+	if s = strings.TrimSpace(s); s == "" {
+		return "", errors.New("must not be empty")
 	}
+	return s, nil
 }
 
-func secret(at func(*Config) *Secret) parser {
-	return func(c *Config, s string) error {
-		*at(c) = NewSecret(s)
-		return nil
+func secret(s string) (Secret, error) { return NewSecret(s), nil }
+
+func boolean(s string) (bool, error) {
+	switch strings.ToLower(strings.TrimSpace(s)) {
+	case "true", "yes", "on", "1":
+		return true, nil
+	case "false", "no", "off", "0", "":
+		return false, nil
 	}
+	return false, fmt.Errorf("%q is neither true nor false", s)
 }
 
-func boolean(at func(*Config) *bool) parser {
-	return func(c *Config, s string) error {
-		switch strings.ToLower(strings.TrimSpace(s)) {
-		case "true", "yes", "on", "1":
-			*at(c) = true
-		case "false", "no", "off", "0", "":
-			*at(c) = false
-		default:
-			return fmt.Errorf("%q is neither true nor false", s)
-		}
-		return nil
-	}
-}
-
-func number(at func(*Config) *int, low, high int) parser {
-	return func(c *Config, s string) error {
+func number(low, high int) func(string) (int, error) {
+	return func(s string) (int, error) {
 		n, err := strconv.Atoi(strings.TrimSpace(s))
 		if err != nil || n < low || n > high {
-			return fmt.Errorf("%q is not a whole number from %d to %d", s, low, high)
+			return 0, fmt.Errorf("%q is not a whole number from %d to %d", s, low, high)
 		}
-		*at(c) = n
-		return nil
+		return n, nil
 	}
 }
 
-// between reads a duration in Go's spelling; low and high are given in it too.
-func between(at func(*Config) *duration, low, high string) parser {
-	lowest, highest := mustDuration(low), mustDuration(high)
-	return func(c *Config, s string) error {
-		d, err := parseDuration(s)
-		if err != nil {
-			return err
+// between reads a duration in Go's spelling.
+func between(low, high time.Duration) func(string) (time.Duration, error) {
+	return func(s string) (time.Duration, error) {
+		d, err := duration(s)
+		if err == nil && (d < low || d > high) {
+			return 0, fmt.Errorf("%s is not between %s and %s", ShortDuration(d), ShortDuration(low), ShortDuration(high))
 		}
-		if d < lowest || d > highest {
-			return fmt.Errorf("%s is not between %s and %s", ShortDuration(d), low, high)
-		}
-		*at(c) = d
-		return nil
+		return d, err
 	}
 }
 
-func parseDuration(s string) (duration, error) {
+func duration(s string) (time.Duration, error) {
 	s = strings.TrimSpace(s)
 	d, err := time.ParseDuration(s)
 	if err != nil {
@@ -118,38 +99,23 @@ func durationRemedy(s string) string {
 		if days, err := strconv.Atoi(m[1]); err == nil && days < 1000 {
 			return fmt.Sprintf(": there is no unit of days; write %dh", days*24)
 		}
-	case "s", "sec", "secs", "second", "seconds":
-		return "; write " + m[1] + "s"
-	case "m", "min", "mins", "minute", "minutes":
-		return "; write " + m[1] + "m"
-	case "h", "hr", "hrs", "hour", "hours":
-		return "; write " + m[1] + "h"
+	case "s", "sec", "secs", "second", "seconds", "m", "min", "mins", "minute", "minutes", "h", "hr", "hrs", "hour", "hours":
+		return "; write " + m[1] + unit[:1]
 	case "ms", "msec", "msecs", "millis", "milliseconds":
 		return "; write " + m[1] + "ms"
 	}
 	return example
 }
 
-func mustDuration(s string) duration {
-	d, err := time.ParseDuration(s)
-	if err != nil {
-		panic("config: bound of a setting: " + err.Error())
-	}
-	return d
-}
-
 // choice takes one of the words given, in any case; "" among them makes it optional.
-func choice(at func(*Config) *string, of ...string) parser {
-	return func(c *Config, s string) error {
+func choice(of ...string) func(string) (string, error) {
+	return func(s string) (string, error) {
 		s = strings.TrimSpace(s)
-		for _, one := range of {
-			if strings.EqualFold(s, one) {
-				*at(c) = one
-				return nil
-			}
+		if i := slices.IndexFunc(of, func(one string) bool { return strings.EqualFold(s, one) }); i >= 0 {
+			return of[i], nil
 		}
 		words := slices.DeleteFunc(slices.Clone(of), func(w string) bool { return w == "" })
-		return fmt.Errorf("%q is not one of %s", s, strings.Join(words, ", "))
+		return "", fmt.Errorf("%q is not one of %s", s, strings.Join(words, ", "))
 	}
 }
 
@@ -164,32 +130,28 @@ func list(s string) []string {
 	return items
 }
 
-func addresses(at func(*Config) *[]string) parser {
-	return func(c *Config, s string) error {
-		items := list(s)
-		if len(items) == 0 {
-			return fmt.Errorf("names no broker; write for example kafka-1:9092,kafka-2:9092")
-		}
-		if strings.Contains(s, "@") {
-			return fmt.Errorf("%q holds more than host:port (user and password are kafka.sasl.username and kafka.sasl.password); write for example kafka-1:9092,kafka-2:9092", slips.Redacted(s))
-		}
-		var wrong []string
-		for _, item := range items {
-			if err := checkAddress(item); err != nil {
-				wrong = append(wrong, err.Error())
-			}
-		}
-		if len(wrong) > 0 {
-			return errors.New(strings.Join(wrong, "; "))
-		}
-		*at(c) = items
-		return nil
+func addresses(s string) ([]string, error) {
+	items := list(s)
+	if len(items) == 0 {
+		return nil, errors.New("names no broker; write for example kafka-1:9092,kafka-2:9092")
 	}
+	if strings.Contains(s, "@") {
+		return nil, fmt.Errorf("%q holds more than host:port (user and password are kafka.sasl.username and kafka.sasl.password); write for example kafka-1:9092,kafka-2:9092", slips.Redacted(s))
+	}
+	var wrong []string
+	for _, item := range items {
+		if err := checkAddress(item); err != nil {
+			wrong = append(wrong, err.Error())
+		}
+	}
+	if len(wrong) > 0 {
+		return nil, errors.New(strings.Join(wrong, "; "))
+	}
+	return items, nil
 }
 
 func checkAddress(s string) error {
 	host, port, err := net.SplitHostPort(s)
-	n, bad := strconv.Atoi(port)
 	_, quoted := slips.Unquote(s)
 	_, behind, isURL := strings.Cut(s, "://")
 	switch {
@@ -199,26 +161,23 @@ func checkAddress(s string) error {
 		return fmt.Errorf("%q is not host:port; write commas between several, as in kafka-1:9092,kafka-2:9092", s)
 	case isURL:
 		return fmt.Errorf("%q is not host:port; write %s", s, strings.TrimRight(behind, "/"))
-	case err != nil || host == "" || strings.Contains(s, "/") || slips.Wide(s) != "" || bad != nil || n < 1 || n > 65535:
+	case err != nil || host == "" || strings.Contains(s, "/") || slips.Wide(s) != "" || !isPort(port, 1):
 		return fmt.Errorf("%q is not host:port; write for example kafka-1:9092", s)
 	}
 	return nil
 }
 
-func listenAddress(at func(*Config) *string) parser {
-	return func(c *Config, s string) error {
-		if s = strings.TrimSpace(s); s == "" {
-			*at(c) = ""
-			return nil
-		}
-		_, port, err := net.SplitHostPort(s)
-		n, bad := strconv.Atoi(port)
-		if err != nil || bad != nil || n < 0 || n > 65535 {
-			return fmt.Errorf("%q is not host:port; write for example :8081 or 127.0.0.1:8081", s)
-		}
-		*at(c) = s
-		return nil
+func isPort(s string, least int) bool {
+	n, err := strconv.Atoi(s)
+	return err == nil && n >= least && n <= 65535
+}
+
+func listenAddress(s string) (string, error) {
+	s = strings.TrimSpace(s)
+	if _, port, err := net.SplitHostPort(s); s != "" && (err != nil || !isPort(port, 0)) {
+		return "", fmt.Errorf("%q is not host:port; write for example :8081 or 127.0.0.1:8081", s)
 	}
+	return s, nil
 }
 
 // Kafka's rule for the name of a topic (org.apache.kafka.common.internals.Topic).
@@ -231,102 +190,82 @@ func checkTopic(s string) error {
 	return nil
 }
 
-func topic(at func(*Config) *string) parser {
-	return func(c *Config, s string) error {
-		*at(c) = strings.TrimSpace(s)
-		return checkTopic(*at(c))
-	}
+func topic(s string) (string, error) {
+	s = strings.TrimSpace(s)
+	return s, checkTopic(s)
 }
 
 // topicPrefix takes a prefix with or without the dot that follows it.
-func topicPrefix(at func(*Config) *string) parser {
-	return func(c *Config, s string) error {
-		*at(c) = strings.TrimSuffix(strings.TrimSpace(s), ".")
-		return checkTopic(*at(c) + ".99h59m59s")
-	}
+func topicPrefix(s string) (string, error) {
+	s = strings.TrimSuffix(strings.TrimSpace(s), ".")
+	return s, checkTopic(s + ".99h59m59s")
 }
 
-func delays(at func(*Config) *[]duration) parser {
-	return func(c *Config, s string) error {
-		items := list(s)
-		ds := make([]duration, len(items))
-		for i, item := range items {
-			d, err := parseDuration(item)
-			if err != nil {
-				return err
-			}
-			if d < time.Second || d%time.Second != 0 {
-				return fmt.Errorf("%q is not a whole number of seconds of at least 1s", item)
-			}
-			ds[i] = d
-		}
-		if !slices.IsSorted(ds) || len(slices.Compact(slices.Clone(ds))) != len(ds) {
-			return fmt.Errorf("%q is not ascending, each delay longer than the one before", s)
-		}
-		*at(c) = ds
-		return nil
-	}
-}
-
-func urls(at func(*Config) *[]string) parser {
-	return func(c *Config, s string) error {
-		items := list(s)
-		if len(items) == 0 {
-			return fmt.Errorf("names no gateway; write for example https://api.mch.weixin.qq.com")
-		}
-		// A password may hold a comma, so that an item is only a part of it:
-		// whatever stands before an @ is nobody's to see.
-		if strings.Contains(s, "@") {
-			return fmt.Errorf("%q must be plain base URLs, without user and password", slips.Redacted(s))
-		}
-		hosts, problems := merchants.ParseHosts(items)
-		var wrong []string
-		for i := range items {
-			if err := problems[i]; err != nil {
-				wrong = append(wrong, err.Error())
-			}
-		}
-		if len(wrong) > 0 {
-			return errors.New(strings.Join(wrong, "; "))
-		}
-		*at(c) = hosts
-		return nil
-	}
-}
-
-func confirm(at func(*Config) *string) parser {
-	return func(c *Config, s string) error {
-		mode, err := closer.ParseConfirm(strings.ToLower(strings.TrimSpace(s)))
-		*at(c) = string(mode)
-		return err
-	}
-}
-
-func rate(at func(*Config) *float64) parser {
-	return func(c *Config, s string) error {
-		n, err := strconv.ParseFloat(strings.TrimSpace(s), 64)
+func delays(s string) ([]time.Duration, error) {
+	items := list(s)
+	ds := make([]time.Duration, len(items))
+	for i, item := range items {
+		d, err := duration(item)
 		if err != nil {
-			n = -1
+			return nil, err
 		}
-		if err := closer.CheckRate(n); err != nil {
-			return fmt.Errorf("%q %w", s, err)
+		if d < time.Second || d%time.Second != 0 {
+			return nil, fmt.Errorf("%q is not a whole number of seconds of at least 1s", item)
 		}
-		*at(c) = n
-		return nil
+		ds[i] = d
 	}
+	if !slices.IsSorted(ds) || len(slices.Compact(slices.Clone(ds))) != len(ds) {
+		return nil, fmt.Errorf("%q is not ascending, each delay longer than the one before", s)
+	}
+	return ds, nil
+}
+
+func urls(s string) ([]string, error) {
+	items := list(s)
+	if len(items) == 0 {
+		return nil, errors.New("names no gateway; write for example https://api.mch.weixin.qq.com")
+	}
+	// A password may hold a comma, so that an item is only a part of it:
+	// whatever stands before an @ is nobody's to see.
+	if strings.Contains(s, "@") {
+		return nil, fmt.Errorf("%q must be plain base URLs, without user and password", slips.Redacted(s))
+	}
+	hosts, problems := merchants.ParseHosts(items)
+	var wrong []string
+	for i := range items {
+		if err := problems[i]; err != nil {
+			wrong = append(wrong, err.Error())
+		}
+	}
+	if len(wrong) > 0 {
+		return nil, errors.New(strings.Join(wrong, "; "))
+	}
+	return hosts, nil
+}
+
+func confirm(s string) (string, error) {
+	mode, err := closer.ParseConfirm(strings.ToLower(strings.TrimSpace(s)))
+	return string(mode), err
+}
+
+func rate(s string) (float64, error) {
+	n, err := strconv.ParseFloat(strings.TrimSpace(s), 64)
+	if err != nil {
+		n = -1
+	}
+	if err := closer.CheckRate(n); err != nil {
+		return 0, fmt.Errorf("%q %w", s, err)
+	}
+	return n, nil
 }
 
 // proxy is kept as a secret: its URL may hold a password.
-func proxy(at func(*Config) *Secret) parser {
-	return func(c *Config, s string) error {
-		s = strings.TrimSpace(s)
-		if s != "" {
-			u, err := url.Parse(s)
-			if err != nil || u.Host == "" || !slices.Contains([]string{"http", "https", "socks5"}, u.Scheme) {
-				return fmt.Errorf("%q is not the URL of a proxy; write for example http://proxy:3128", slips.Redacted(s))
-			}
+func proxy(s string) (Secret, error) {
+	if s = strings.TrimSpace(s); s != "" {
+		u, err := url.Parse(s)
+		if err != nil || u.Host == "" || !slices.Contains([]string{"http", "https", "socks5"}, u.Scheme) {
+			return Secret{}, fmt.Errorf("%q is not the URL of a proxy; write for example http://proxy:3128", slips.Redacted(s))
 		}
-		*at(c) = NewSecret(s)
-		return nil
 	}
+	return NewSecret(s), nil
 }

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/closeorder/closeorder/closer"
 	"github.com/closeorder/closeorder/internal/merchants"
@@ -43,7 +44,9 @@ type Setting struct {
 	// Secret settings have no flag: a command line can be read by others.
 	Secret bool
 
-	parse func(*Config, string) error
+	// parse reads a text into its place in a Config, see into; nil where that
+	// takes more than the text.
+	parse func(string) error
 	// list: several values, with commas between them, or a list in YAML.
 	list bool
 	// id is the rule of a mch_id or an appid, nil for all others.
@@ -65,9 +68,6 @@ func (s Setting) Flag() string {
 	return strings.NewReplacer(".", "-", "_", "-").Replace(s.Name)
 }
 
-// namesFile reports whether the setting is the path of a file.
-func (s Setting) namesFile() bool { return strings.HasSuffix(s.Name, "_file") }
-
 // EnvPrefix begins every environment variable of ours.
 const EnvPrefix = "CLOSEORDER_"
 
@@ -77,95 +77,71 @@ const EnvFile = EnvPrefix + "CONFIG"
 // Settings returns the table of all settings of the given sections, of all
 // sections when none is given. --help and the README are made from it.
 func Settings(sections ...Section) []Setting {
-	all := table()
+	all := table(new(Config))
 	if len(sections) == 0 {
 		return all
 	}
 	return slices.DeleteFunc(all, func(s Setting) bool { return !slices.Contains(sections, s.Section) })
 }
 
-func table() []Setting {
+// table makes the settings that are parsed into c.
+func table(c *Config) []Setting {
 	return []Setting{
-		{Name: "kafka.brokers", list: true, Section: Connection, Default: "127.0.0.1:9092",
-			What:  "bootstrap brokers, host:port, comma-separated",
-			parse: addresses(func(c *Config) *[]string { return &c.Kafka.Brokers })},
-		{Name: "kafka.client_id", Section: Connection, Default: "closeorder",
-			What:  "name of this program in the brokers' logs and quotas",
-			parse: text(func(c *Config) *string { return &c.Kafka.ClientID })},
-		{Name: "kafka.tls.enabled", Section: Connection, Default: "false",
-			What:  "connect to the brokers with TLS (1.2 or later)",
-			parse: boolean(func(c *Config) *bool { return &c.Kafka.TLS.Enabled })},
-		{Name: "kafka.tls.ca_file", Section: Connection,
-			What:  "PEM file of the roots to trust, instead of the system's",
-			parse: text(func(c *Config) *string { return &c.Kafka.TLS.CAFile })},
-		{Name: "kafka.tls.cert_file", Section: Connection,
-			What:  "PEM file of the client certificate, with kafka.tls.key_file",
-			parse: text(func(c *Config) *string { return &c.Kafka.TLS.CertFile })},
-		{Name: "kafka.tls.key_file", Section: Connection,
-			What:  "PEM file of the client key, with kafka.tls.cert_file",
-			parse: text(func(c *Config) *string { return &c.Kafka.TLS.KeyFile })},
-		{Name: "kafka.tls.server_name", Section: Connection,
-			What:  "name to check the brokers' certificates against, instead of the host",
-			parse: text(func(c *Config) *string { return &c.Kafka.TLS.ServerName })},
-		{Name: "kafka.sasl.mechanism", Section: Connection,
-			What:  "PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512; empty for none",
-			parse: choice(func(c *Config) *string { return &c.Kafka.SASL.Mechanism }, "", "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")},
-		{Name: "kafka.sasl.username", Section: Connection,
-			What:  "SASL user",
-			parse: text(func(c *Config) *string { return &c.Kafka.SASL.Username })},
-		{Name: saslPassword, Section: Connection, Secret: true,
-			What:  "SASL password",
-			parse: secret(func(c *Config) *Secret { return &c.Kafka.SASL.Password })},
+		{Name: "kafka.brokers", list: true, Section: Connection, Default: "127.0.0.1:9092", parse: into(&c.Kafka.Brokers, addresses),
+			What: "bootstrap brokers, host:port, comma-separated"},
+		{Name: "kafka.client_id", Section: Connection, Default: "closeorder", parse: into(&c.Kafka.ClientID, text),
+			What: "name of this program in the brokers' logs and quotas"},
+		{Name: "kafka.tls.enabled", Section: Connection, Default: "false", parse: into(&c.Kafka.TLS.Enabled, boolean),
+			What: "connect to the brokers with TLS (1.2 or later)"},
+		{Name: "kafka.tls.ca_file", Section: Connection, parse: into(&c.Kafka.TLS.CAFile, text),
+			What: "PEM file of the roots to trust, instead of the system's"},
+		{Name: "kafka.tls.cert_file", Section: Connection, parse: into(&c.Kafka.TLS.CertFile, text),
+			What: "PEM file of the client certificate, with kafka.tls.key_file"},
+		{Name: "kafka.tls.key_file", Section: Connection, parse: into(&c.Kafka.TLS.KeyFile, text),
+			What: "PEM file of the client key, with kafka.tls.cert_file"},
+		{Name: "kafka.tls.server_name", Section: Connection, parse: into(&c.Kafka.TLS.ServerName, text),
+			What: "name to check the brokers' certificates against, instead of the host"},
+		{Name: "kafka.sasl.mechanism", Section: Connection, parse: into(&c.Kafka.SASL.Mechanism, choice("", "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")),
+			What: "PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512; empty for none"},
+		{Name: "kafka.sasl.username", Section: Connection, parse: into(&c.Kafka.SASL.Username, text),
+			What: "SASL user"},
+		{Name: saslPassword, Section: Connection, Secret: true, parse: into(&c.Kafka.SASL.Password, secret),
+			What: "SASL password"},
 		{Name: "kafka.sasl.password_file", Section: Connection,
 			What: "file that holds the SASL password, instead of kafka.sasl.password"},
 
-		{Name: "topics.requests", Section: TopicNames, Default: "closeorder.requests",
-			What:  "topic of the close requests",
-			parse: topic(func(c *Config) *string { return &c.Topics.Requests })},
-		{Name: "topics.outcomes", Section: TopicNames, Default: "closeorder.outcomes",
-			What:  "topic of the outcomes",
-			parse: topic(func(c *Config) *string { return &c.Topics.Outcomes })},
-		{Name: "topics.dead_letters", Section: TopicNames, Default: "closeorder.dead-letters",
-			What:  "topic of the dead letters",
-			parse: topic(func(c *Config) *string { return &c.Topics.DeadLetters })},
-		{Name: "topics.retries_prefix", Section: TopicNames, Default: "closeorder.retries",
-			What:  "a retry topic is this, a dot and its delay",
-			parse: topicPrefix(func(c *Config) *string { return &c.Topics.RetriesPrefix })},
-		{Name: "topics.retry_delays", list: true, Section: TopicNames, Default: "10s,1m,5m,30m,2h",
-			What:  "delays of the retry topics, ascending, comma-separated",
-			parse: delays(func(c *Config) *[]duration { return &c.Topics.RetryDelays })},
+		{Name: "topics.requests", Section: TopicNames, Default: "closeorder.requests", parse: into(&c.Topics.Requests, topic),
+			What: "topic of the close requests"},
+		{Name: "topics.outcomes", Section: TopicNames, Default: "closeorder.outcomes", parse: into(&c.Topics.Outcomes, topic),
+			What: "topic of the outcomes"},
+		{Name: "topics.dead_letters", Section: TopicNames, Default: "closeorder.dead-letters", parse: into(&c.Topics.DeadLetters, topic),
+			What: "topic of the dead letters"},
+		{Name: "topics.retries_prefix", Section: TopicNames, Default: "closeorder.retries", parse: into(&c.Topics.RetriesPrefix, topicPrefix),
+			What: "a retry topic is this, a dot and its delay"},
+		{Name: "topics.retry_delays", list: true, Section: TopicNames, Default: "10s,1m,5m,30m,2h", parse: into(&c.Topics.RetryDelays, delays),
+			What: "delays of the retry topics, ascending, comma-separated"},
 
-		{Name: "gateway.urls", list: true, Section: Calls, Default: "https://api.mch.weixin.qq.com,https://api2.mch.weixin.qq.com",
-			What:  "base URLs of the gateway in order of preference, comma-separated; a path is kept",
-			parse: urls(func(c *Config) *[]string { return &c.Gateway.URLs })},
-		{Name: "gateway.attempt_timeout", Section: Calls, Default: ShortDuration(closer.DefaultAttemptTimeout),
-			What:  "end of one call",
-			parse: between(func(c *Config) *duration { return &c.Gateway.AttemptTimeout }, "100ms", "1m")},
-		{Name: "gateway.budget", Section: Calls, Default: ShortDuration(closer.DefaultBudget),
-			What:  "time for all attempts in place of one request, waits included",
-			parse: between(func(c *Config) *duration { return &c.Gateway.Budget }, "100ms", "5m")},
-		{Name: "gateway.confirm", Section: Calls, Default: string(closer.DefaultConfirm),
-			What:  "ask orderquery after a close: never, doubt (when the reply leaves one) or always",
-			parse: confirm(func(c *Config) *string { return &c.Gateway.Confirm })},
-		{Name: "gateway.settle_age", Section: Calls, Default: ShortDuration(closer.DefaultSettleAge),
-			What:  "an order this old has no create call on its way any more: longer than the time-out of yours, retries included",
-			parse: between(func(c *Config) *duration { return &c.Gateway.SettleAge }, "1s", "24h")},
-		{Name: "gateway.rate", Section: Calls, Default: strconv.Itoa(closer.DefaultRate),
-			What:  "the most calls per second for one merchant, unless the merchants file says otherwise",
-			parse: rate(func(c *Config) *float64 { return &c.Gateway.Rate })},
-		{Name: "gateway.max_concurrency", Section: Calls, Default: strconv.Itoa(closer.DefaultMaxConcurrency),
-			What:  "the most calls at once to one gateway host; below that it adapts by itself",
-			parse: number(func(c *Config) *int { return &c.Gateway.MaxConcurrency }, 1, 100_000)},
-		{Name: "gateway.ca_file", Section: Calls,
-			What:  "PEM file of the roots to trust, instead of the system's",
-			parse: text(func(c *Config) *string { return &c.Gateway.CAFile })},
-		{Name: "gateway.proxy", Section: Calls,
-			What:  "URL of an HTTP proxy, instead of HTTPS_PROXY and HTTP_PROXY",
-			parse: proxy(func(c *Config) *Secret { return &c.Gateway.Proxy })},
+		{Name: "gateway.urls", list: true, Section: Calls, Default: "https://api.mch.weixin.qq.com,https://api2.mch.weixin.qq.com", parse: into(&c.Gateway.URLs, urls),
+			What: "base URLs of the gateway in order of preference, comma-separated; a path is kept"},
+		{Name: "gateway.attempt_timeout", Section: Calls, Default: ShortDuration(closer.DefaultAttemptTimeout), parse: into(&c.Gateway.AttemptTimeout, between(100*time.Millisecond, time.Minute)),
+			What: "end of one call"},
+		{Name: "gateway.budget", Section: Calls, Default: ShortDuration(closer.DefaultBudget), parse: into(&c.Gateway.Budget, between(100*time.Millisecond, 5*time.Minute)),
+			What: "time for all attempts in place of one request, waits included"},
+		{Name: "gateway.confirm", Section: Calls, Default: string(closer.DefaultConfirm), parse: into(&c.Gateway.Confirm, confirm),
+			What: "ask orderquery after a close: never, doubt (when the reply leaves one) or always"},
+		{Name: "gateway.settle_age", Section: Calls, Default: ShortDuration(closer.DefaultSettleAge), parse: into(&c.Gateway.SettleAge, between(time.Second, 24*time.Hour)),
+			What: "an order this old has no create call on its way any more: longer than the time-out of yours, retries included"},
+		{Name: "gateway.rate", Section: Calls, Default: strconv.Itoa(closer.DefaultRate), parse: into(&c.Gateway.Rate, rate),
+			What: "the most calls per second for one merchant, unless the merchants file says otherwise"},
+		{Name: "gateway.max_concurrency", Section: Calls, Default: strconv.Itoa(closer.DefaultMaxConcurrency), parse: into(&c.Gateway.MaxConcurrency, number(1, 100_000)),
+			What: "the most calls at once to one gateway host; below that it adapts by itself"},
+		{Name: "gateway.ca_file", Section: Calls, parse: into(&c.Gateway.CAFile, text),
+			What: "PEM file of the roots to trust, instead of the system's"},
+		{Name: "gateway.proxy", Section: Calls, parse: into(&c.Gateway.Proxy, proxy),
+			What: "URL of an HTTP proxy, instead of HTTPS_PROXY and HTTP_PROXY"},
 
-		{Name: "merchants_file", Section: Calls,
-			What:  "YAML file of many merchants, instead of mch_id, appid, api_key and sign_type",
-			parse: text(func(c *Config) *string { return &c.MerchantsFile })},
+		{Name: "merchants_file", Section: Calls, parse: into(&c.MerchantsFile, text),
+			What: "YAML file of many merchants, instead of mch_id, appid, api_key and sign_type"},
 		{Name: "mch_id", Section: Calls, id: merchants.CheckMchID,
 			What: "mch_id of a single merchant"},
 		{Name: "appid", Section: Calls, id: merchants.CheckAppID,
@@ -177,36 +153,26 @@ func table() []Setting {
 		{Name: "sign_type", Section: Calls, Default: string(signing.MD5),
 			What: "how the single merchant signs: MD5 or HMAC-SHA256"},
 
-		{Name: "kafka.group", Section: Work, Default: "closeorder",
-			What:  "consumer group",
-			parse: required(func(c *Config) *string { return &c.Kafka.Group })},
-		{Name: "kafka.instance_id", Section: Work,
-			What:  "static membership: an id that only this instance has and keeps over restarts",
-			parse: text(func(c *Config) *string { return &c.Kafka.InstanceID })},
-		{Name: "kafka.session_timeout", Section: Work, Default: "45s",
-			What:  "a member that is silent for so long is declared dead",
-			parse: between(func(c *Config) *duration { return &c.Kafka.SessionTimeout }, "6s", "30m")},
-		{Name: "kafka.rebalance_timeout", Section: Work, Default: "60s",
-			What:  "the longest that a rebalance waits for calls in flight",
-			parse: between(func(c *Config) *duration { return &c.Kafka.RebalanceTimeout }, "6s", "30m")},
-		{Name: "max_in_flight", Section: Work, Default: "256",
-			What:  "the most calls at one time, per process",
-			parse: number(func(c *Config) *int { return &c.MaxInFlight }, 1, 100_000)},
-		{Name: "min_order_age", Section: Work, Default: "5m",
-			What:  "an order younger than this waits, when its request says its age; 0 = off",
-			parse: between(func(c *Config) *duration { return &c.MinOrderAge }, "0s", "24h")},
-		{Name: "shutdown_grace", Section: Work, Default: "25s",
-			What:  "calls in flight may go on for so long after SIGTERM; 0s cuts them off at once",
-			parse: between(func(c *Config) *duration { return &c.ShutdownGrace }, "0s", "1h")},
-		{Name: "admin_addr", Section: Work,
-			What:  "host:port of health and metrics; reserved, nothing is served there yet",
-			parse: listenAddress(func(c *Config) *string { return &c.AdminAddr })},
+		{Name: "kafka.group", Section: Work, Default: "closeorder", parse: into(&c.Kafka.Group, required),
+			What: "consumer group"},
+		{Name: "kafka.instance_id", Section: Work, parse: into(&c.Kafka.InstanceID, text),
+			What: "static membership: an id that only this instance has and keeps over restarts"},
+		{Name: "kafka.session_timeout", Section: Work, Default: "45s", parse: into(&c.Kafka.SessionTimeout, between(6*time.Second, 30*time.Minute)),
+			What: "a member that is silent for so long is declared dead"},
+		{Name: "kafka.rebalance_timeout", Section: Work, Default: "60s", parse: into(&c.Kafka.RebalanceTimeout, between(6*time.Second, 30*time.Minute)),
+			What: "the longest that a rebalance waits for calls in flight"},
+		{Name: "max_in_flight", Section: Work, Default: "256", parse: into(&c.MaxInFlight, number(1, 100_000)),
+			What: "the most calls at one time, per process"},
+		{Name: "min_order_age", Section: Work, Default: "5m", parse: into(&c.MinOrderAge, between(0, 24*time.Hour)),
+			What: "an order younger than this waits, when its request says its age; 0 = off"},
+		{Name: "shutdown_grace", Section: Work, Default: "25s", parse: into(&c.ShutdownGrace, between(0, time.Hour)),
+			What: "calls in flight may go on for so long after SIGTERM; 0s cuts them off at once"},
+		{Name: "admin_addr", Section: Work, parse: into(&c.AdminAddr, listenAddress),
+			What: "host:port of health and metrics; reserved, nothing is served there yet"},
 
-		{Name: "log.level", Section: Logging, Default: "info",
-			What:  "debug, info, warn or error",
-			parse: choice(func(c *Config) *string { return &c.Log.Level }, "debug", "info", "warn", "error")},
-		{Name: "log.format", Section: Logging, Default: "text",
-			What:  "text or json",
-			parse: choice(func(c *Config) *string { return &c.Log.Format }, "text", "json")},
+		{Name: "log.level", Section: Logging, Default: "info", parse: into(&c.Log.Level, choice("debug", "info", "warn", "error")),
+			What: "debug, info, warn or error"},
+		{Name: "log.format", Section: Logging, Default: "text", parse: into(&c.Log.Format, choice("text", "json")),
+			What: "text or json"},
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
@@ -21,13 +22,10 @@ import (
 type File struct {
 	path string
 
-	reading sync.Mutex // one read at a time, so that the later one wins
+	good atomic.Pointer[content] // what was last read without a mistake
 
-	mu    sync.RWMutex
-	list  []closer.Merchant
-	byID  closer.MerchantMap
-	tried sum      // of what was last read, good or bad
-	dirs  []string // where files that list came from lie
+	reading sync.Mutex // one read at a time, so that the later one wins
+	tried   sum        // of what was last read, good or bad
 }
 
 // sum tells what was read from what was read before, mistakes included.
@@ -78,17 +76,13 @@ func Open(path string) (*File, error) {
 
 // Merchant returns the merchant as it stood in the last good file.
 func (f *File) Merchant(mchID string) (closer.Merchant, bool) {
-	f.mu.RLock()
-	defer f.mu.RUnlock()
-	return f.byID.Merchant(mchID)
+	return f.good.Load().byID.Merchant(mchID)
 }
 
 // All returns the merchants of the last good file in its order. They are not
 // to be changed.
 func (f *File) All() []closer.Merchant {
-	f.mu.RLock()
-	defer f.mu.RUnlock()
-	return f.list
+	return f.good.Load().list
 }
 
 // Reload reads the file and the key files again, now, as on SIGHUP. A file
@@ -104,7 +98,8 @@ func (f *File) Reload() error {
 // content is what one look at the files gave.
 type content struct {
 	list []closer.Merchant
-	dirs []string
+	byID closer.MerchantMap
+	dirs []string // where the files lie
 	sum  sum
 	err  error
 }
@@ -158,14 +153,12 @@ func readBounded(path string) ([]byte, error) {
 
 // take puts what was read into use, unless it has a mistake.
 func (f *File) take(c content) error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
 	f.tried = c.sum
-	if c.err != nil {
-		return c.err
+	if c.err == nil {
+		c.byID = ByID(c.list)
+		f.good.Store(&c)
 	}
-	f.list, f.dirs, f.byID = c.list, c.dirs, ByID(c.list)
-	return nil
+	return c.err
 }
 
 // look reads the files, and takes up what has changed once two looks in a row
@@ -176,11 +169,8 @@ func (f *File) look(last sum) (saw sum, soon, took bool, err error) {
 	f.reading.Lock()
 	defer f.reading.Unlock()
 	c := f.read()
-	f.mu.RLock()
-	tried := f.tried
-	f.mu.RUnlock()
 	switch c.sum {
-	case tried:
+	case f.tried:
 		return c.sum, false, false, nil
 	case last:
 		return c.sum, false, true, f.take(c)
@@ -211,10 +201,7 @@ func (f *File) Watch(ctx context.Context, report func(error)) error {
 	}
 	defer w.Close()
 	watch := func() {
-		f.mu.RLock()
-		dirs := f.dirs
-		f.mu.RUnlock()
-		for _, dir := range dirs {
+		for _, dir := range f.good.Load().dirs {
 			_ = w.Add(dir) // without it the poll finds the change; twice is once
 		}
 	}

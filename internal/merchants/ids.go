@@ -77,7 +77,9 @@ func rewritten(s string) error {
 
 // isRewritten reports whether s is a number, and not digits alone: with a sign,
 // a point, an exponent, marks between groups of digits, or in base 16, 8 or 2.
-func isRewritten(s string) bool { return !isDigits(s) && rewrittenForm.MatchString(s) }
+func isRewritten(s string) bool {
+	return strings.Trim(s, "0123456789") != "" && rewrittenForm.MatchString(s)
+}
 
 var rewrittenForm = regexp.MustCompile(`(?i)^[+-]?(0x[\da-f_]+|0o[0-7_]+|0b[01_]+|(\d|\.[.,_']*\d)[\d.,_']*(e[+-]*\d+)?)$`)
 
@@ -97,8 +99,6 @@ func shownID(mchID string) string {
 	}
 	return mchID
 }
-
-func isDigits(s string) bool { return s != "" && strings.Trim(s, "0123456789") == "" }
 
 // outerSpace names the white space at either end of s, "" where there is none.
 func outerSpace(s string) string {

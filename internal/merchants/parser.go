@@ -67,7 +67,10 @@ func (p *parser) parse(data []byte) ([]closer.Merchant, error) {
 	var list []closer.Merchant
 	lines := map[string]int{}
 	top := p.mapping(doc.Root, "the file", "merchants")
-	items := p.list(doc.Root, top, "merchants")
+	if top.node("merchants") == nil && doc.Root.Kind == yaml.MappingNode {
+		p.wrong(doc.Root, "a list named merchants is missing")
+	}
+	items := p.list(top, "merchants")
 	for _, item := range items {
 		m, at := p.merchant(item)
 		if m.MchID != "" {
@@ -100,14 +103,11 @@ type fields map[string]yamlmap.Field
 // node is where a field stands, nil when it is not there.
 func (f fields) node(name string) *yaml.Node { return f[name].Value }
 
-// list returns the items of a list that must be there.
-func (p *parser) list(parent *yaml.Node, f fields, name string) []*yaml.Node {
+// list returns the items of a list, none when it is not there.
+func (p *parser) list(f fields, name string) []*yaml.Node {
 	n := f.node(name)
 	switch {
 	case n == nil:
-		if parent.Kind == yaml.MappingNode {
-			p.wrong(parent, "a list named %s is missing", name)
-		}
 		return nil
 	case n.Kind != yaml.SequenceNode:
 		p.wrong(n, "%s must be a list: write its entries below it, each with - before it", name)
@@ -122,19 +122,13 @@ func (p *parser) list(parent *yaml.Node, f fields, name string) []*yaml.Node {
 func (p *parser) mapping(n *yaml.Node, what string, known ...string) fields {
 	f := fields{}
 	if n.Kind != yaml.MappingNode {
-		hint := ""
-		if n.Kind == yaml.ScalarNode {
-			if wide := slips.Wide(n.Value); wide != "" {
-				hint = "; " + wide
-			}
-		}
+		hint := yamlmap.WideHint(n)
 		if n.Kind == yaml.SequenceNode && n == p.doc.Root {
 			hint = "; write merchants: above the list"
 		}
 		p.wrong(n, "%s must be a mapping of names to values%s", what, hint)
 		return f
 	}
-	seen := map[string]bool{}
 	for _, one := range p.doc.Fields(n) {
 		k := one.Key
 		switch {
@@ -154,13 +148,10 @@ func (p *parser) mapping(n *yaml.Node, what string, known ...string) fields {
 				problem = fmt.Sprintf("%s is not a known name here; did you mean %s?", name, near)
 			}
 			p.wrong(k, "%s", problem)
-		case seen[k.Value]:
+		case one.First != k:
 			p.wrong(k, "%s is there twice", k.Value)
-		default:
-			seen[k.Value] = true
-			if !yamlmap.IsNull(one.Value) {
-				f[k.Value] = one
-			}
+		case !yamlmap.IsNull(one.Value):
+			f[k.Value] = one
 		}
 	}
 	return f
@@ -202,7 +193,7 @@ func (p *parser) merchant(n *yaml.Node) (closer.Merchant, *yaml.Node) {
 	}
 	m.SignType = t
 	m.Rate = p.rate(f)
-	m.Hosts = p.hosts(n, f)
+	m.Hosts = p.hosts(f)
 	if at == n {
 		p.wrong(at, "mch_id is missing")
 	}
@@ -279,11 +270,8 @@ func (p *parser) rate(f fields) float64 {
 	return rate
 }
 
-func (p *parser) hosts(parent *yaml.Node, f fields) []string {
-	if f.node("hosts") == nil {
-		return nil
-	}
-	items := p.list(parent, f, "hosts")
+func (p *parser) hosts(f fields) []string {
+	items := p.list(f, "hosts")
 	list := make([]string, len(items))
 	for i, item := range items {
 		if item = yamlmap.Resolve(item); item.Kind == yaml.ScalarNode {
@@ -306,16 +294,11 @@ func (p *parser) hosts(parent *yaml.Node, f fields) []string {
 }
 
 // key reads one key from whichever of its three sources is given.
-func (p *parser) key(f fields, name string) (signing.Key, bool) {
-	var given []string
-	for _, source := range []string{name, name + "_file", name + "_env"} {
-		if f.node(source) != nil {
-			given = append(given, source)
-		}
-	}
+func (p *parser) key(f fields, name string) (key signing.Key, ok bool) {
+	given := slices.DeleteFunc([]string{name, name + "_file", name + "_env"}, func(source string) bool { return f.node(source) == nil })
 	switch len(given) {
 	case 0:
-		return signing.Key{}, false
+		return key, false
 	case 1:
 	default:
 		first, second := f[given[0]], f[given[1]]
@@ -328,23 +311,21 @@ func (p *parser) key(f fields, name string) (signing.Key, bool) {
 			remedy = fmt.Sprintf("%s is merged from line %d, switch it off with %s: null", given[1], second.Key.Line, given[1])
 		}
 		p.wrong(at, "%s are both there: %s", strings.Join(given, " and "), remedy)
-		return signing.Key{}, false
+		return key, false
 	}
 	source := given[0]
 	at, value := f.node(source), p.text(f, source)
-	if p.isWrong[at] {
-		return signing.Key{}, false
-	}
-	if value == "" {
+	switch {
+	case p.isWrong[at]:
+	case value == "":
 		p.wrong(at, "%s is empty", source)
-		return signing.Key{}, false
+	default:
+		var err error
+		if key, err = p.readKey(source[len(name):], value); err != nil {
+			p.wrong(at, "%s: %v", source, err)
+		}
 	}
-	key, err := p.readKey(source[len(name):], value)
-	if err != nil {
-		p.wrong(at, "%s: %v", source, err)
-		return signing.Key{}, false
-	}
-	return key, true
+	return key, !key.IsZero()
 }
 
 // readKey reads a key from where a field with the ending "", _file or _env

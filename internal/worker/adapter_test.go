@@ -58,14 +58,14 @@ func TestAnAnswerCarriesWhatTheVerdictKnows(t *testing.T) {
 func TestTheGatewaysSettingsReachTheCloser(t *testing.T) {
 	got, err := GatewayConfig(config.Gateway{
 		URLs: []string{"u"}, AttemptTimeout: 3 * time.Second, Budget: 4 * time.Second, Confirm: "always",
-		SettleAge: 5 * time.Second, Rate: 6, MaxConcurrency: 7,
+		SettleAge: 5 * time.Second, Rate: 6, MaxConcurrency: 7, CAPEM: []byte("a root"),
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := closer.Config{
 		Hosts: []string{"u"}, AttemptTimeout: 3 * time.Second, Budget: 4 * time.Second,
-		Confirm: closer.ConfirmAlways, SettleAge: 5 * time.Second, Rate: 6, MaxConcurrency: 7,
+		Confirm: closer.ConfirmAlways, SettleAge: 5 * time.Second, Rate: 6, MaxConcurrency: 7, CAPEM: []byte("a root"),
 	}
 	if fmt.Sprintf("%+v", got) != fmt.Sprintf("%+v", want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)

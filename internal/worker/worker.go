@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"net"
 	"net/url"
-	"os"
 	"time"
 
 	"github.com/closeorder/closeorder/closer"
@@ -113,13 +112,7 @@ func GatewayConfig(g config.Gateway) (closer.Config, error) {
 		SettleAge:      g.SettleAge,
 		Rate:           g.Rate,
 		MaxConcurrency: g.MaxConcurrency,
-	}
-	if g.CAFile != "" {
-		pem, err := os.ReadFile(g.CAFile)
-		if err != nil {
-			return closer.Config{}, fmt.Errorf("gateway.ca_file: %w", err)
-		}
-		c.CAPEM = pem
+		CAPEM:          g.CAPEM,
 	}
 	if proxy := g.Proxy.Reveal(); proxy != "" {
 		u, err := url.Parse(proxy)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -14,12 +15,9 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// yamlLine and yamlAnchor are all that is kept of a YAML error: its text may
-// quote the document, which may hold a password.
-var (
-	yamlLine   = regexp.MustCompile(`line (\d+)`)
-	yamlAnchor = regexp.MustCompile(`unknown anchor`)
-)
+// yamlLine is all that is kept of a YAML error, beside whether it is about an
+// anchor: its text may quote the document, which may hold a password.
+var yamlLine = regexp.MustCompile(`line (\d+)`)
 
 // mostTried bounds what is read in search of a mistake, in bytes: some
 // documents are read slowly, 3 MB a second.
@@ -31,18 +29,11 @@ const mostTried = 2 << 20
 // last beginning of the document that can be read ends at the mistake or one
 // line before it.
 func whereBroken(data []byte, err error) string {
-	if !utf8.Valid(data) && !bytes.HasPrefix(data, []byte("\xff\xfe")) && !bytes.HasPrefix(data, []byte("\xfe\xff")) {
-		line := 1
-		for rest := data; len(rest) > 0; line++ {
-			before, after, _ := bytes.Cut(rest, []byte("\n"))
-			if !utf8.Valid(before) {
-				break
-			}
-			rest = after
-		}
-		return fmt.Sprintf("line %d is not UTF-8; save the file in that encoding", line)
-	}
 	lines := bytes.SplitAfter(bytes.TrimSuffix(data, []byte("\n")), []byte("\n"))
+	if !utf8.Valid(data) && !bytes.HasPrefix(data, []byte("\xff\xfe")) && !bytes.HasPrefix(data, []byte("\xfe\xff")) {
+		bad := slices.IndexFunc(lines, func(line []byte) bool { return !utf8.Valid(line) })
+		return fmt.Sprintf("line %d is not UTF-8; save the file in that encoding", bad+1)
+	}
 	said := 0 // by the parser
 	if m := yamlLine.FindStringSubmatch(err.Error()); m != nil {
 		said, _ = strconv.Atoi(m[1])
@@ -70,7 +61,7 @@ func whereBroken(data []byte, err error) string {
 	if why := cause(lines, from, to); why != "" {
 		return where + ": " + why
 	}
-	if yamlAnchor.MatchString(err.Error()) {
+	if strings.Contains(err.Error(), "unknown anchor") {
 		return where + ": an alias, *name, has no anchor, &name (unknown anchor (not shown))"
 	}
 	return where

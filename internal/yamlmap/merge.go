@@ -11,6 +11,9 @@ type Field struct {
 	// Key and Value are where they stand in the file, in the mapping itself or
 	// in one that is merged into it. Value is no alias.
 	Key, Value *yaml.Node
+	// First is Key, or where the same name stands above it in the same mapping:
+	// then the field is there twice.
+	First *yaml.Node
 	// Merged: it came by a merge key.
 	Merged bool
 	// Hides is the mapping under the same name that would have been merged, when
@@ -51,8 +54,12 @@ func (m *merger) Fields(n *yaml.Node) []Field {
 		k, v := n.Content[i], n.Content[i+1]
 		switch {
 		case k.Kind != yaml.ScalarNode || k.Tag != "!!merge":
+			first := k
+			if i, twice := at[k.Value]; twice {
+				first = fields[i].First
+			}
 			at[k.Value] = len(fields)
-			fields = append(fields, Field{Key: k, Value: Resolve(v)})
+			fields = append(fields, Field{Key: k, Value: Resolve(v), First: first})
 		case merge != nil:
 			m.wrong(k, fmt.Sprintf("<< is there twice, here and in line %d; merge several with <<: [*a, *b]", merge.Line))
 		default:
@@ -65,7 +72,7 @@ func (m *merger) Fields(n *yaml.Node) []Field {
 			switch {
 			case !there:
 				at[f.Key.Value] = len(fields)
-				fields = append(fields, Field{Key: f.Key, Value: f.Value, Merged: true})
+				fields = append(fields, Field{Key: f.Key, Value: f.Value, First: f.Key, Merged: true})
 			case f.Value.Kind == yaml.MappingNode && isPlainMapping(fields[i].Value) && fields[i].Value != f.Value:
 				fields[i].Hides = f.Value
 			}

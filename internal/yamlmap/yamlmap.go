@@ -11,8 +11,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
+	"github.com/closeorder/closeorder/internal/slips"
 	"go.yaml.in/yaml/v3"
 )
 
@@ -22,7 +24,7 @@ type Document struct {
 	Root *yaml.Node
 
 	merger
-	referred map[*yaml.Node]bool // an alias names the node, or one below it
+	aliased map[*yaml.Node]bool // what an alias stands for
 }
 
 // Read reads a file. Documents with nothing in them, such as --- at the end
@@ -31,16 +33,14 @@ type Document struct {
 // The error says in which lines to look, and shows nothing of the file, which
 // may hold secrets.
 func Read(data []byte, wrong func(at *yaml.Node, problem string)) (*Document, error) {
-	d := &Document{referred: map[*yaml.Node]bool{}}
+	d := &Document{aliased: map[*yaml.Node]bool{}}
 	d.merger = merger{wrong: wrong, done: map[*yaml.Node][]Field{}, busy: map[*yaml.Node]bool{}}
 	dec := yaml.NewDecoder(bytes.NewReader(data))
 	for {
 		var doc yaml.Node
 		switch err := dec.Decode(&doc); {
 		case errors.Is(err, io.EOF):
-			if d.Root != nil {
-				d.markReferred()
-			}
+			d.noteAliases(d.Root)
 			return d, nil
 		case err != nil:
 			return nil, fmt.Errorf("not readable as YAML: %s", whereBroken(data, err))
@@ -71,33 +71,32 @@ func IsNull(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && n.Tag == "!
 // used elsewhere: its name begins with x-, as in Compose files, or an alias of
 // the document names its value or something in it.
 func (d *Document) IsTemplate(f Field) bool {
-	return strings.HasPrefix(f.Key.Value, "x-") || d.referred[f.Value]
+	return strings.HasPrefix(f.Key.Value, "x-") || d.holdsAliased(f.Value)
 }
 
-func (d *Document) markReferred() {
-	targets := map[*yaml.Node]bool{}
-	each(d.Root, func(n *yaml.Node) bool {
-		if n.Kind == yaml.AliasNode {
-			targets[n.Alias] = true
-		}
-		return false
-	})
-	each(d.Root, func(n *yaml.Node) bool { return targets[n] }, d.referred)
-}
-
-// each visits a node and all below it, not through aliases. It returns
-// whether is was true for any of them, and notes the nodes where that is so.
-func each(n *yaml.Node, is func(*yaml.Node) bool, note ...map[*yaml.Node]bool) bool {
-	any := is(n)
+func (d *Document) noteAliases(n *yaml.Node) {
+	if n == nil {
+		return
+	}
+	if n.Kind == yaml.AliasNode {
+		d.aliased[n.Alias] = true
+	}
 	for _, c := range n.Content {
-		any = each(c, is, note...) || any
+		d.noteAliases(c)
 	}
-	for _, m := range note {
-		if any {
-			m[n] = true
-		}
+}
+
+func (d *Document) holdsAliased(n *yaml.Node) bool {
+	return d.aliased[n] || slices.ContainsFunc(n.Content, d.holdsAliased)
+}
+
+// WideHint says which sign of a scalar was typed wide where a mapping is
+// wanted, to be put behind that; nothing for any other node.
+func WideHint(n *yaml.Node) string {
+	if wide := slips.Wide(n.Value); n.Kind == yaml.ScalarNode && wide != "" {
+		return "; " + wide
 	}
-	return any
+	return ""
 }
 
 // Unquoted says what is wrong with a value that must be a text and that YAML
