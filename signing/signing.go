@@ -15,7 +15,6 @@
 package signing
 
 import (
-	"bytes"
 	"crypto/hmac"
 	"crypto/md5"
 	"crypto/sha256"
@@ -23,9 +22,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"hash"
 	"slices"
-	"strings"
 )
 
 // FieldSign is the field that holds the signature. It is never signed.
@@ -49,7 +46,10 @@ var (
 // The zero Type is MD5, as in the protocol. For a zero [Key] or an unknown
 // Type there is no signature: Sign returns "", which [Verify] never accepts.
 func Sign(fields map[string]string, key Key, t Type) string {
-	return string(digest(fields, key, t))
+	var sum [sha256.Size]byte
+	n := digest(&sum, fields, key, t)
+	var out [2 * sha256.Size]byte
+	return string(upperHex(&out, sum[:n]))
 }
 
 // Verify reports whether fields carry a valid signature in their field sign,
@@ -78,12 +78,16 @@ func Verify(fields map[string]string, key Key, t Type) error {
 	case len(got) != want:
 		return fmt.Errorf("%w: it has %d characters, want %d", ErrMismatch, len(got), want)
 	}
-	switch right := digest(fields, key, t); {
-	case right == nil:
+	var sum [sha256.Size]byte
+	n := digest(&sum, fields, key, t)
+	if n == 0 {
 		return fmt.Errorf("%w: there is no key", ErrMismatch)
-	case subtle.ConstantTimeCompare([]byte(got), right) == 1:
+	}
+	var out [2 * sha256.Size]byte
+	if subtle.ConstantTimeCompare([]byte(got), upperHex(&out, sum[:n])) == 1 {
 		return nil
-	case strings.ContainsAny(got, "abcdef"):
+	}
+	if hasLowerHex(got) {
 		return fmt.Errorf("%w: hex digits must be upper-case", ErrMismatch)
 	}
 	return ErrMismatch
@@ -97,25 +101,31 @@ func Explain(fields map[string]string) string {
 	return string(append(b, "key="+mask...))
 }
 
-// digest returns the signature in upper-case hex, nil when there can be none.
-func digest(fields map[string]string, key Key, t Type) []byte {
+// digest puts the raw signature into sum and returns its length, 0 when there
+// can be none.
+func digest(sum *[sha256.Size]byte, fields map[string]string, key Key, t Type) int {
 	if key.IsZero() {
-		return nil
+		return 0
 	}
-	secret := key.secret()
-	var h hash.Hash
 	switch t.orDefault() {
 	case MD5:
-		h = md5.New()
+		// Room for a close or a query and its reply, on the stack.
+		var room [1024]byte
+		b := appendCanonical(room[:0], fields)
+		b = append(b, "key="...)
+		b = append(b, key.secret()...)
+		md5sum := md5.Sum(b)
+		return copy(sum[:], md5sum[:])
 	case HMACSHA256:
-		h = hmac.New(sha256.New, []byte(secret))
-	default:
-		return nil
+		secret := key.secret()
+		b := appendCanonical(make([]byte, 0, 512), fields)
+		b = append(b, "key="...)
+		b = append(b, secret...)
+		mac := hmac.New(sha256.New, []byte(secret))
+		mac.Write(b)
+		return copy(sum[:], mac.Sum(nil))
 	}
-	// Room for a close or a query and its reply.
-	signed := append(appendCanonical(make([]byte, 0, 1024), fields), "key="+secret...)
-	h.Write(signed)
-	return bytes.ToUpper(hex.AppendEncode(nil, h.Sum(nil)))
+	return 0
 }
 
 // appendCanonical appends "a=1&b=2&": the signed string up to the key.
@@ -135,4 +145,23 @@ func appendCanonical(b []byte, fields map[string]string) []byte {
 		b = append(b, '&')
 	}
 	return b
+}
+
+func upperHex(out *[2 * sha256.Size]byte, raw []byte) []byte {
+	hexed := out[:hex.Encode(out[:], raw)]
+	for i, c := range hexed {
+		if 'a' <= c && c <= 'f' {
+			hexed[i] = c - 'a' + 'A'
+		}
+	}
+	return hexed
+}
+
+func hasLowerHex(s string) bool {
+	for i := range len(s) {
+		if 'a' <= s[i] && s[i] <= 'f' {
+			return true
+		}
+	}
+	return false
 }
