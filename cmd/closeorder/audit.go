@@ -43,9 +43,7 @@ closeorder audit --since 2026-01-31T08:00:00Z --until 2026-01-31T09:00:00Z`,
 		var wrong misuse
 		since, until, err := during.parse(time.Now())
 		wrong.add(err)
-		if *limit < 0 {
-			wrong.addf("--limit must not be negative")
-		}
+		wrong.must(*limit >= 0, "--limit must not be negative")
 		cfg, err := settings.load()
 		wrong.add(err)
 		if err := wrong.err(); err != nil {

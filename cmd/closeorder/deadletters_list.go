@@ -37,9 +37,7 @@ closeorder deadletters list --limit 0 --json | jq -r .out_trade_no`,
 		var wrong misuse
 		f, err := filter.parse(time.Now())
 		wrong.add(err)
-		if *limit < 0 {
-			wrong.addf("--limit must not be negative")
-		}
+		wrong.must(*limit >= 0, "--limit must not be negative")
 		cfg, err := settings.load()
 		wrong.add(err)
 		if err := wrong.err(); err != nil {

@@ -53,7 +53,9 @@ closeorder deadletters replay --code UNKNOWN_MERCHANT --mch-id 1900000109 --yes 
 		var wrong misuse
 		f, err := filter.parse(time.Now())
 		wrong.add(err)
-		o.check(&wrong)
+		wrong.must(o.limit >= 0, "--limit must not be negative")
+		wrong.must(isRate(o.rate) && (o.rate == 0 || o.rate >= 0.001), "--rate must be 0, or at least 0.001")
+		wrong.must(o.maxReplays >= 1, "--max-replays must be at least 1")
 		cfg, err := settings.load()
 		wrong.add(err)
 		if err := wrong.err(); err != nil {
@@ -62,18 +64,6 @@ closeorder deadletters replay --code UNKNOWN_MERCHANT --mch-id 1900000109 --yes 
 		return a.replay(cmd.Context(), cfg, f, o)
 	}
 	return cmd
-}
-
-func (o replayOptions) check(wrong *misuse) {
-	if o.limit < 0 {
-		wrong.addf("--limit must not be negative")
-	}
-	if !isRate(o.rate) || o.rate > 0 && o.rate < 0.001 {
-		wrong.addf("--rate must be 0, or at least 0.001")
-	}
-	if o.maxReplays < 1 {
-		wrong.addf("--max-replays must be at least 1")
-	}
 }
 
 func (a *app) replay(ctx context.Context, cfg config.Config, f deadletters.Filter, o replayOptions) error {

@@ -37,9 +37,7 @@ closeorder deadletters show 2:17 --raw > request.json`,
 		var wrong misuse
 		at, err := parsePlace(args[0])
 		wrong.add(err)
-		if *raw && *asJSON {
-			wrong.addf("--raw and --json are two things; give one of them")
-		}
+		wrong.must(!*raw || !*asJSON, "--raw and --json are two things; give one of them")
 		cfg, err := settings.load()
 		wrong.add(err)
 		if err := wrong.err(); err != nil {

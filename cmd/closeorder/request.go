@@ -78,9 +78,7 @@ jq -c '{mch_id, out_trade_no}' orders.json | closeorder request --wait --json`,
 	settings := a.settings(cmd, []config.Section{config.Connection, config.TopicNames})
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		var wrong misuse
-		if o.timeout <= 0 {
-			wrong.addf("--timeout must be more than 0")
-		}
+		wrong.must(o.timeout > 0, "--timeout must be more than 0")
 		cfg, err := settings.load()
 		wrong.add(err)
 		requests, bad, err := a.readRequests(o)

@@ -37,21 +37,11 @@ func (a *app) simulateCommand() *cobra.Command {
 	asJSON := flags.Bool("json", false, "print calls and counts as JSON lines")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		var wrong misuse
-		if !isShare(*failures) {
-			wrong.addf("--failure-rate is %v, want 0 to 1", *failures)
-		}
-		if cfg.Latency.Min < 0 {
-			wrong.addf("--latency is %v, want 0s or more", cfg.Latency.Min)
-		}
-		if cfg.Latency.Jitter < 0 {
-			wrong.addf("--latency-jitter is %v, want 0s or more", cfg.Latency.Jitter)
-		}
-		if !isShare(cfg.Failures.Lose) {
-			wrong.addf("--lost-replies is %v, want 0 to 1", cfg.Failures.Lose)
-		}
-		if !(cfg.Rate >= 0) {
-			wrong.addf("--rate is %v, want 0 or more", cfg.Rate)
-		}
+		wrong.must(isShare(*failures), "--failure-rate is %v, want 0 to 1", *failures)
+		wrong.must(cfg.Latency.Min >= 0, "--latency is %v, want 0s or more", cfg.Latency.Min)
+		wrong.must(cfg.Latency.Jitter >= 0, "--latency-jitter is %v, want 0s or more", cfg.Latency.Jitter)
+		wrong.must(isShare(cfg.Failures.Lose), "--lost-replies is %v, want 0 to 1", cfg.Failures.Lose)
+		wrong.must(cfg.Rate >= 0, "--rate is %v, want 0 or more", cfg.Rate)
 		if err := wrong.err(); err != nil {
 			return err
 		}

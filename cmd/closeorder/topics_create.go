@@ -46,7 +46,12 @@ retry topic exists and has another number, that is said, and the exit code is 1.
 	settings := a.settings(cmd, []config.Section{config.Connection, config.TopicNames})
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		var wrong misuse
-		checkShape(shape, &wrong)
+		wrong.must(shape.Partitions >= 1, "--partitions must be at least 1")
+		wrong.must(shape.DeadLetterPartitions >= 1, "--dead-letter-partitions must be at least 1")
+		wrong.must(shape.Replication >= 0, "--replication must not be negative")
+		wrong.must(shape.MinInSync >= 0 && (shape.Replication <= 0 || shape.MinInSync <= shape.Replication),
+			"--min-insync-replicas must be at most --replication: nothing could be written otherwise")
+		wrong.must(min(shape.Retention, shape.DeadLetterRetention) >= time.Hour, "--retention and --dead-letter-retention must be at least 1h")
 		cfg, err := settings.load()
 		wrong.add(err)
 		if err := wrong.err(); err != nil {
@@ -72,24 +77,6 @@ retry topic exists and has another number, that is said, and the exit code is 1.
 		return err
 	}
 	return cmd
-}
-
-func checkShape(s topics.Shape, wrong *misuse) {
-	if s.Partitions < 1 {
-		wrong.addf("--partitions must be at least 1")
-	}
-	if s.DeadLetterPartitions < 1 {
-		wrong.addf("--dead-letter-partitions must be at least 1")
-	}
-	if s.Replication < 0 {
-		wrong.addf("--replication must not be negative")
-	}
-	if s.MinInSync < 0 || s.Replication > 0 && s.MinInSync > s.Replication {
-		wrong.addf("--min-insync-replicas must be at most --replication: nothing could be written otherwise")
-	}
-	if s.Retention < time.Hour || s.DeadLetterRetention < time.Hour {
-		wrong.addf("--retention and --dead-letter-retention must be at least 1h")
-	}
 }
 
 // createTopics makes what is missing of the plan and waits until the brokers
