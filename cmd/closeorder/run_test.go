@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -102,13 +103,13 @@ func TestRunServesUntilItIsStoppedAndShowsNoSecret(t *testing.T) {
 
 // One that comes while a worker still starts ends nothing and is not forgotten.
 func TestAHangupBeforeTheStartIsOverIsKept(t *testing.T) {
-	hangups := onHangup(t.Context())
-	defer hangups.stop()
+	hangups := onHangup()
+	defer signal.Stop(hangups)
 	if err := syscall.Kill(os.Getpid(), syscall.SIGHUP); err != nil {
 		t.Fatal(err)
 	}
 	called := make(chan struct{}, 1)
-	hangups.call(func() { called <- struct{}{} })
+	go serveHangups(t.Context(), hangups, func() { called <- struct{}{} })
 	<-called
 }
 
