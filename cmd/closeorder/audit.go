@@ -44,12 +44,12 @@ closeorder audit --since 2026-01-31T08:00:00Z --until 2026-01-31T09:00:00Z`,
 		since, until, err := during.parse(time.Now())
 		wrong.add(err)
 		wrong.must(*limit >= 0, "--limit must not be negative")
-		cfg, err := settings.load()
-		wrong.add(err)
-		if err := wrong.err(); err != nil {
+		c, err := settings.connect(&wrong)
+		if err != nil {
 			return err
 		}
-		report, err := a.audit(cmd.Context(), cfg, since, until, *limit)
+		defer c.close()
+		report, err := a.audit(cmd.Context(), c, since, until, *limit)
 		if err != nil {
 			return err
 		}
@@ -68,17 +68,10 @@ closeorder audit --since 2026-01-31T08:00:00Z --until 2026-01-31T09:00:00Z`,
 	return cmd
 }
 
-func (a *app) audit(ctx context.Context, cfg config.Config, since, until time.Time, limit int) (*audit.Report, error) {
-	c, err := a.cluster(cfg)
-	if err != nil {
-		return nil, err
-	}
-	defer c.close()
-	scope := c.auditScope(cfg)
-	scope.Since, scope.Until = since, until
+func (a *app) audit(ctx context.Context, c *cluster, since, until time.Time, limit int) (*audit.Report, error) {
 	asking, cancel := reach(ctx)
 	defer cancel()
-	snapshot, err := audit.Take(asking, scope)
+	snapshot, err := audit.Take(asking, audit.Scope{Reader: c.reader(), Group: c.group, Topics: c.topics, Since: since, Until: until})
 	if err != nil {
 		return nil, err
 	}
@@ -91,14 +84,4 @@ func (a *app) audit(ctx context.Context, cfg config.Config, since, until time.Ti
 	asking, cancel = reach(ctx)
 	defer cancel()
 	return report, snapshot.CheckGroup(asking, report)
-}
-
-func (c *cluster) auditScope(cfg config.Config) audit.Scope {
-	return audit.Scope{
-		Reader: c.reader(), Group: cfg.Kafka.Group,
-		Topics: audit.Topics{
-			Requests: cfg.Topics.Requests, Outcomes: cfg.Topics.Outcomes, DeadLetters: cfg.Topics.DeadLetters,
-			Retries: cfg.Topics.Retries(),
-		},
-	}
 }

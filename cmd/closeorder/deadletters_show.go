@@ -38,17 +38,12 @@ closeorder deadletters show 2:17 --raw > request.json`,
 		at, err := parsePlace(args[0])
 		wrong.add(err)
 		wrong.must(!*raw || !*asJSON, "--raw and --json are two things; give one of them")
-		cfg, err := settings.load()
-		wrong.add(err)
-		if err := wrong.err(); err != nil {
-			return err
-		}
-		at.Topic = cfg.Topics.DeadLetters
-		c, err := a.cluster(cfg)
+		c, err := settings.connect(&wrong)
 		if err != nil {
 			return err
 		}
 		defer c.close()
+		at.Topic = c.topics.DeadLetters
 		ctx, cancel := reach(cmd.Context())
 		defer cancel()
 		l, err := deadletters.Get(ctx, c.reader(), at)

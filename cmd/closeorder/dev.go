@@ -129,7 +129,7 @@ func (a *app) dev(ctx context.Context, o devOptions) (err error) {
 		return err
 	}
 	defer c.close()
-	show := &show{app: a, options: o, cluster: c, topics: cfg.Topics, scope: c.auditScope(cfg)}
+	show := &show{app: a, options: o, cluster: c}
 	if err := show.begin(ctx); err != nil {
 		return err
 	}

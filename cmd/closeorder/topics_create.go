@@ -52,17 +52,12 @@ retry topic exists and has another number, that is said, and the exit code is 1.
 		wrong.must(shape.MinInSync >= 0 && (shape.Replication <= 0 || shape.MinInSync <= shape.Replication),
 			"--min-insync-replicas must be at most --replication: nothing could be written otherwise")
 		wrong.must(min(shape.Retention, shape.DeadLetterRetention) >= time.Hour, "--retention and --dead-letter-retention must be at least 1h")
-		cfg, err := settings.load()
-		wrong.add(err)
-		if err := wrong.err(); err != nil {
-			return err
-		}
-		c, err := a.cluster(cfg)
+		c, err := settings.connect(&wrong)
 		if err != nil {
 			return err
 		}
 		defer c.close()
-		plan, err := c.createTopics(cmd.Context(), cfg.Topics, shape, *dryRun)
+		plan, err := c.createTopics(cmd.Context(), shape, *dryRun)
 		if err != nil {
 			return err
 		}
@@ -81,8 +76,8 @@ retry topic exists and has another number, that is said, and the exit code is 1.
 
 // createTopics makes what is missing of the plan and waits until the brokers
 // know it, so that the next command finds it.
-func (c *cluster) createTopics(ctx context.Context, names config.Topics, shape topics.Shape, dryRun bool) ([]topics.Topic, error) {
-	there, brokers, err := c.topics(ctx, names.All())
+func (c *cluster) createTopics(ctx context.Context, shape topics.Shape, dryRun bool) ([]topics.Topic, error) {
+	there, brokers, err := c.existing(ctx, c.topics.All())
 	if err != nil {
 		return nil, err
 	}
@@ -90,7 +85,7 @@ func (c *cluster) createTopics(ctx context.Context, names config.Topics, shape t
 		return nil, usagef("--min-insync-replicas is %d, and topics would get %s on %s: nothing could be written; lower it, or raise --replication",
 			shape.MinInSync, count(shape.Replication, "replica"), count(brokers, "broker"))
 	}
-	plan := shape.Plan(names, there)
+	plan := shape.Plan(c.topics, there)
 	var missing []kafka.Topic
 	for _, t := range plan {
 		if t.State == topics.Missing {
@@ -99,7 +94,7 @@ func (c *cluster) createTopics(ctx context.Context, names config.Topics, shape t
 	}
 	answers := map[string]error{}
 	if len(missing) > 0 {
-		reach, cancel := context.WithTimeoutCause(ctx, reachTimeout, errUnreached)
+		reach, cancel := reach(ctx)
 		defer cancel()
 		if answers, err = c.client.CreateTopics(reach, dryRun, missing...); err != nil {
 			return nil, err
@@ -116,7 +111,7 @@ func (c *cluster) createTopics(ctx context.Context, names config.Topics, shape t
 		}
 	}
 	for len(created) > 0 { // to ask about none is to ask about all
-		there, _, err := c.topics(ctx, created)
+		there, _, err := c.existing(ctx, created)
 		if err != nil {
 			return nil, err
 		}
@@ -128,9 +123,9 @@ func (c *cluster) createTopics(ctx context.Context, names config.Topics, shape t
 	return plan, nil
 }
 
-// topics asks until a broker answers.
-func (c *cluster) topics(ctx context.Context, names []string) (there map[string]kafka.Topic, brokers int, err error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, reachTimeout, errUnreached)
+// existing asks until a broker answers.
+func (c *cluster) existing(ctx context.Context, names []string) (there map[string]kafka.Topic, brokers int, err error) {
+	ctx, cancel := reach(ctx)
 	defer cancel()
 	err = c.client.Persist(ctx, names[0], -1, func(ctx context.Context) (err error) {
 		there, brokers, err = c.client.Topics(ctx, names...)

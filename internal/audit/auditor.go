@@ -72,7 +72,7 @@ func (a *auditor) run(ctx context.Context) error {
 	if err := a.read(ctx, t.Outcomes, a.outcome); err != nil {
 		return err
 	}
-	for _, topic := range t.Retries {
+	for _, topic := range t.Retries() {
 		if err := a.read(ctx, topic, a.retry); err != nil {
 			return err
 		}
@@ -136,7 +136,7 @@ func (a *auditor) lookFurtherBack(ctx context.Context) error {
 	}); err != nil {
 		return err
 	}
-	for _, topic := range t.Retries {
+	for _, topic := range t.Retries() {
 		if err := further(topic, a.retry); err != nil {
 			return err
 		}

@@ -77,6 +77,6 @@ func (s *Snapshot) committed(ctx context.Context) (bool, error) {
 	if some(s.commits) {
 		return true, nil
 	}
-	now, err := s.readCommits(ctx, append([]string{s.scope.Topics.Requests}, s.scope.Topics.Retries...))
+	now, err := s.readCommits(ctx, append([]string{s.scope.Topics.Requests}, s.scope.Topics.Retries()...))
 	return some(now), err
 }

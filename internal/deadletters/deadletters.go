@@ -19,9 +19,6 @@ import (
 	"github.com/closeorder/closeorder/internal/records"
 )
 
-// Topics names the topics.
-type Topics struct{ Requests, Outcomes, DeadLetters string }
-
 // Letter is one record of the dead-letter topic.
 type Letter struct {
 	// At is its own place; Source is that of the request.

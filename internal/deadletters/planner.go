@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/closeorder/closeorder/events"
+	"github.com/closeorder/closeorder/internal/config"
 	"github.com/closeorder/closeorder/internal/kafka"
 )
 
@@ -33,7 +34,7 @@ type Options struct {
 //
 // A request is known by its request_id and its order, as events.SameRequest
 // has it; one that names neither by its bytes.
-func Make(ctx context.Context, r *kafka.Reader, t Topics, o Options) (*Plan, error) {
+func Make(ctx context.Context, r *kafka.Reader, t config.Topics, o Options) (*Plan, error) {
 	p := &planner{
 		reader: r, topics: t, options: o, seed: maphash.MakeSeed(),
 		replays: map[uint64]int{}, dead: map[uint64]int{}, answers: map[uint64]answer{}, orders: map[string]bool{},
@@ -60,7 +61,7 @@ func Make(ctx context.Context, r *kafka.Reader, t Topics, o Options) (*Plan, err
 
 type planner struct {
 	reader  *kafka.Reader
-	topics  Topics
+	topics  config.Topics
 	options Options
 	seed    maphash.Seed
 

@@ -11,6 +11,7 @@ import (
 
 	"github.com/closeorder/closeorder/events"
 	"github.com/closeorder/closeorder/internal/broker"
+	"github.com/closeorder/closeorder/internal/config"
 	"github.com/closeorder/closeorder/internal/deadletters"
 	"github.com/closeorder/closeorder/internal/kafka"
 	"github.com/closeorder/closeorder/internal/records"
@@ -18,7 +19,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-var topics = deadletters.Topics{Requests: "requests", Outcomes: "outcomes", DeadLetters: "dead"}
+var topics = config.Topics{Requests: "requests", Outcomes: "outcomes", DeadLetters: "dead"}
 
 // noon is when the first record was written; each one after it is a minute
 // younger.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/closeorder/closeorder/events"
+	"github.com/closeorder/closeorder/internal/config"
 	"github.com/closeorder/closeorder/internal/kafka"
 	"golang.org/x/time/rate"
 )
@@ -17,7 +18,7 @@ import (
 type Sending struct {
 	Reader *kafka.Reader
 	Writer *kafka.Writer
-	Topics Topics
+	Topics config.Topics
 	// Rate is the most replays per second, 0 for as fast as it goes.
 	Rate float64
 	// Patience is how long one write may take; what is being written when
