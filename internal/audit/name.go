@@ -102,7 +102,7 @@ func (a *auditor) nameContradictions(ctx context.Context) error {
 	}
 	groups := make(map[any]*Finding, len(keys))
 	for _, key := range keys {
-		groups[key] = &Finding{Kind: Contradiction}
+		groups[key] = &Finding{}
 	}
 	outcomes := a.scope.Topics.Outcomes
 	err := a.readBetween(ctx, outcomes, a.from[outcomes], a.to[outcomes], 1, func(rec kafka.Record) {
@@ -122,8 +122,7 @@ func (a *auditor) nameContradictions(ctx context.Context) error {
 			return
 		}
 		if len(f.Answers) == 0 {
-			f.Partition, f.Offset, f.Time = o.Source.Partition, o.Source.Offset, o.CompletedAt.UTC()
-			f.name(o.RequestID, o.Order())
+			*f = findingOf(Contradiction, o)
 		}
 		f.Answers = append(f.Answers, Answer{
 			Outcome: o.Result, Code: o.Code, SafeToReissue: o.SafeToReissue, Replay: o.Replay, CompletedAt: o.CompletedAt.UTC(),
