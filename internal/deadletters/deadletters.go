@@ -11,6 +11,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -74,15 +75,7 @@ func (f Filter) matchesRecord(l *Letter) bool {
 	if t.Before(f.Since) || !f.Until.IsZero() && !t.Before(f.Until) {
 		return false
 	}
-	if len(f.Codes) == 0 {
-		return true
-	}
-	for _, code := range f.Codes {
-		if strings.EqualFold(code, l.ErrorCode) {
-			return true
-		}
-	}
-	return false
+	return len(f.Codes) == 0 || slices.ContainsFunc(f.Codes, func(code string) bool { return strings.EqualFold(code, l.ErrorCode) })
 }
 
 // matchesRequest goes by the request, which may not be readable.
@@ -184,7 +177,6 @@ func Get(ctx context.Context, r *kafka.Reader, at events.Source) (Letter, error)
 
 // get reads one record.
 func get(ctx context.Context, r *kafka.Reader, at events.Source) (kafka.Record, error) {
-	missing := &MissingError{At: at}
 	first, err := r.First(ctx, at.Topic)
 	if err != nil {
 		return kafka.Record{}, err
@@ -193,7 +185,7 @@ func get(ctx context.Context, r *kafka.Reader, at events.Source) (kafka.Record, 
 	if err != nil {
 		return kafka.Record{}, err
 	}
-	missing.First, missing.End = first[at.Partition], end[at.Partition]
+	missing := &MissingError{At: at, First: first[at.Partition], End: end[at.Partition]}
 	if at.Offset < missing.First || at.Offset >= missing.End {
 		return kafka.Record{}, missing
 	}

@@ -1,6 +1,7 @@
 package deadletters
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -80,10 +81,7 @@ func (s Sending) send(ctx context.Context, chosen []Step) (refused int, err erro
 		}
 		to[at.Partition] = max(to[at.Partition], at.Offset+1)
 	}
-	limit := rate.NewLimiter(rate.Inf, s.chunk())
-	if s.Rate > 0 {
-		limit = rate.NewLimiter(rate.Limit(s.Rate), s.chunk())
-	}
+	limit := rate.NewLimiter(cmp.Or(rate.Limit(s.Rate), rate.Inf), s.chunk())
 	var steps []Step
 	var messages []events.Message
 	bytes := 0
@@ -137,10 +135,7 @@ func (s Sending) send(ctx context.Context, chosen []Step) (refused int, err erro
 }
 
 func compareSources(a, b events.Source) int {
-	if a.Partition != b.Partition {
-		return a.Partition - b.Partition
-	}
-	return int(a.Offset - b.Offset)
+	return cmp.Or(cmp.Compare(a.Partition, b.Partition), cmp.Compare(a.Offset, b.Offset))
 }
 
 func (s Sending) left(step Step, reason Skip, err error) {
