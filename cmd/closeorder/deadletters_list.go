@@ -119,15 +119,13 @@ func (a *app) answeredLetters(ctx context.Context, c *cluster, f deadletters.Fil
 // newest puts letters in the order of their failures and keeps the last of
 // them, all with limit 0.
 func newest(lines []letterLine, limit int) []letterLine {
-	slices.SortFunc(lines, compareLetters)
+	slices.SortFunc(lines, func(a, b letterLine) int {
+		return cmp.Or(a.FailedAt.Compare(b.FailedAt), cmp.Compare(a.Partition, b.Partition), cmp.Compare(a.Offset, b.Offset))
+	})
 	if limit > 0 && len(lines) > limit {
 		lines = slices.Delete(lines, 0, len(lines)-limit)
 	}
 	return lines
-}
-
-func compareLetters(a, b letterLine) int {
-	return cmp.Or(a.FailedAt.Compare(b.FailedAt), cmp.Compare(a.Partition, b.Partition), cmp.Compare(a.Offset, b.Offset))
 }
 
 func (a *app) printLetterLines(found *foundLetters) error {

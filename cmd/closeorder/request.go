@@ -188,7 +188,7 @@ func (a *app) printBad(name string, p *requestfile.File, o requestOptions) {
 		are = "is"
 	}
 	fmt.Fprintf(a.stderr, "closeorder: %s: %d of %s %s not valid; %s\n", name, len(p.Bad), count(p.Total(), "request"), are, verdict)
-	a.printSome(len(p.Bad), func(i int) string { return fmt.Sprintf("line %d: %s", p.Bad[i].Line, cell(p.Bad[i].Err.Error())) })
+	a.printSome(20, len(p.Bad), func(i int) string { return fmt.Sprintf("line %d: %s", p.Bad[i].Line, cell(p.Bad[i].Err.Error())) })
 	switch {
 	case o.keepGoing:
 	case len(p.Requests) == 0:
@@ -297,16 +297,15 @@ func (a *app) printRefused(refused []refusedRequest) {
 	if len(refused) > 0 {
 		fmt.Fprintf(a.stderr, "closeorder: %s not published, and never can be as it is:\n", count(len(refused), "request"))
 	}
-	a.printSome(len(refused), func(i int) string {
+	a.printSome(20, len(refused), func(i int) string {
 		r := refused[i]
 		return fmt.Sprintf("%s of merchant %s: %v", cell(r.request.OutTradeNo), cell(r.request.MchID), r.err)
 	})
 }
 
-// printSome prints the first 20 of n lines on standard error, and counts the
+// printSome prints the first of n lines on standard error, and counts the
 // others.
-func (a *app) printSome(n int, line func(i int) string) {
-	const most = 20
+func (a *app) printSome(most, n int, line func(i int) string) {
 	for i := range min(n, most) {
 		fmt.Fprintf(a.stderr, "  %s\n", line(i))
 	}
@@ -333,9 +332,7 @@ func (c *cluster) publish(ctx context.Context, topic string, requests []events.R
 	w := c.writer()
 	w.OnWritten = func(n int) {
 		stuck.Reset(reachTimeout)
-		if bar != nil {
-			bar.add(n)
-		}
+		bar.add(n)
 	}
 	results, _ := w.Write(ctx, topic, messages) // the error is one of theirs
 	return results, nil

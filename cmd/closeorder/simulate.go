@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -49,8 +50,8 @@ func (a *app) simulateCommand() *cobra.Command {
 		cfg.Failures = gatewaysim.EvenFailures(*failures)
 		cfg.Failures.Lose = lost
 		if !*quiet {
-			printer := a.callPrinter(*asJSON)
-			cfg.Observe = printer.print
+			t := table{out: a.stdout, widths: []int{len(time.TimeOnly), 10, 10, 24, 7}}
+			cfg.Observe = (&callPrinter{json: *asJSON, table: t}).print
 		}
 		sim, err := gatewaysim.New(cfg)
 		if err != nil {
@@ -70,49 +71,33 @@ func (a *app) simulateCommand() *cobra.Command {
 }
 
 func behaviourTable() string {
-	var b strings.Builder
 	rows := [][]string{{"PREFIX", "THE ORDER", "OUTCOME"}}
 	for _, one := range gatewaysim.Behaviours() {
-		prefix := one.Prefix
-		if prefix == "" {
-			prefix = "(any other)"
-		}
-		rows = append(rows, []string{prefix, one.What, one.Outcome})
+		rows = append(rows, []string{cmp.Or(one.Prefix, "(any other)"), one.What, one.Outcome})
 	}
-	whole(&b, rows)
-	return b.String()
+	return wholeText(rows)
 }
 
 func merchantTable() string {
-	var b strings.Builder
 	rows := [][]string{{"MCH_ID", "APPID", "MODE", "SIGN TYPE", "API KEY"}}
 	keys := map[string]string{
 		"1900000109": gatewaysim.DirectKey, "1900000110": gatewaysim.HMACKey, "1900000111": gatewaysim.InstitutionKey,
 	}
 	for _, m := range gatewaysim.DefaultMerchants() {
-		mode, kind := "direct", string(m.SignType)
+		mode := "direct"
 		if m.Institution {
 			mode = "institution"
 		}
-		if kind == "" {
-			kind = "either"
-		}
-		rows = append(rows, []string{m.MchID, m.AppID, mode, kind, keys[m.MchID]})
+		rows = append(rows, []string{m.MchID, m.AppID, mode, cmp.Or(string(m.SignType), "either"), keys[m.MchID]})
 	}
-	whole(&b, rows)
-	return "Its merchants, whose keys are no secrets:\n" + strings.TrimRight(b.String(), "\n")
+	return "Its merchants, whose keys are no secrets:\n" + strings.TrimRight(wholeText(rows), "\n")
 }
 
 // callPrinter prints the calls that the simulator answers.
 type callPrinter struct {
 	mu    sync.Mutex
-	app   *app
 	json  bool
 	table table
-}
-
-func (a *app) callPrinter(asJSON bool) *callPrinter {
-	return &callPrinter{app: a, json: asJSON, table: table{out: a.stdout, widths: []int{len(time.TimeOnly), 10, 10, 24, 7}}}
 }
 
 type callLine struct {
@@ -129,7 +114,7 @@ func (p *callPrinter) print(c gatewaysim.Call) {
 	defer p.mu.Unlock()
 	took := c.End.Sub(c.Start)
 	if p.json {
-		_ = json.NewEncoder(p.app.stdout).Encode(callLine{c.Start, string(c.Op), c.MchID, c.OutTradeNo, rounded(took), c.Answer})
+		_ = json.NewEncoder(p.table.out).Encode(callLine{c.Start, string(c.Op), c.MchID, c.OutTradeNo, rounded(took), c.Answer})
 		return
 	}
 	p.table.row(c.Start.Local().Format(time.TimeOnly), string(c.Op), orDash(c.MchID), orDash(c.OutTradeNo), rounded(took), c.Answer)

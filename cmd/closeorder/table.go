@@ -65,6 +65,13 @@ func whole(out io.Writer, rows [][]string) {
 	}
 }
 
+// wholeText is the same as a text.
+func wholeText(rows [][]string) string {
+	var b strings.Builder
+	whole(&b, rows)
+	return b.String()
+}
+
 // cell makes a text that came from elsewhere fit to be printed in a row: what
 // is not text, and what a terminal would obey, a line break included, is
 // escaped as in Go.
