@@ -36,9 +36,13 @@ closeorder audit --since 2026-01-31T08:00:00Z --until 2026-01-31T09:00:00Z`,
 	during.add(flags, "requests")
 	limit := flags.Int("limit", 100, "the most findings of each kind that are listed; 0: all. All are counted")
 	asJSON := flags.Bool("json", false, "print one JSON document")
-	settings := a.settings(cmd, []config.Section{config.Connection, config.TopicNames, config.Work}, allBut(config.Work, "kafka.group")...)
-	// Of the rest nothing is checked.
-	settings.sections, settings.also = []config.Section{config.Connection, config.TopicNames}, []string{"kafka.group"}
+	settings := a.settings(cmd, []config.Section{config.Connection, config.TopicNames})
+	for _, one := range config.Settings(config.Work) {
+		if one.Name == "kafka.group" { // of the rest nothing is checked
+			settings.add(one)
+			settings.also = []string{one.Name}
+		}
+	}
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		var wrong misuse
 		since, until, err := during.parse(time.Now())

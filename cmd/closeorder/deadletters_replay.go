@@ -110,19 +110,14 @@ func (a *app) planReplay(ctx context.Context, c *cluster, f deadletters.Filter, 
 	defer cancel(nil)
 	unreached := time.AfterFunc(reachTimeout, func() { cancel(errUnreached) })
 	defer unreached.Stop()
-	var bar *progress
-	finish := func() {
-		if bar != nil {
-			bar.finish()
-		}
-	}
-	defer func() { finish() }()
+	bar := &progress{}
+	defer func() { bar.finish() }()
 	topic := 0
 	return deadletters.Make(reach, c.reader(), c.topics, deadletters.Options{
 		Filter: f, Limit: o.limit, MaxReplays: o.maxReplays, Now: time.Now(),
 		OnTotal: func(n int64) {
 			unreached.Stop()
-			finish()
+			bar.finish()
 			bar = a.progress("reading "+[]string{"dead letters", "outcomes", "requests"}[topic], int(n))
 			topic++
 		},

@@ -75,9 +75,8 @@ func (o *devOptions) check() error {
 	wrong.must(o.timeout > 0, "--timeout must be more than 0")
 	wrong.must(isPort(o.kafkaPort), "--kafka-port must be 0 to 65535")
 	wrong.must(isPort(o.gatewayPort), "--gateway-port must be 0 to 65535")
-	if _, err := logrus.ParseLevel(o.log.Level); err != nil {
-		wrong.addf("--log-level must be debug, info, warn or error")
-	}
+	_, err := logrus.ParseLevel(o.log.Level)
+	wrong.must(err == nil, "--log-level must be debug, info, warn or error")
 	if err := wrong.err(); err != nil {
 		return err
 	}

@@ -6,8 +6,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"strings"
 	"time"
 
@@ -138,9 +136,12 @@ func (a *app) readRequests(o requestOptions) (requests []events.Request, bad boo
 	if err := wrong.err(); err != nil {
 		return nil, false, err
 	}
-	in, name, err := a.requestFile(o.file)
+	if o.file == "" && isTerminal(a.stdin) {
+		return nil, false, usagef("give --out-trade-no and --mch-id for one request, or --file for many")
+	}
+	in, name, err := a.open(cmp.Or(o.file, "-"))
 	if err != nil {
-		return nil, false, err
+		return nil, false, usagef("--file: %v", err)
 	}
 	defer in.Close()
 	parsed, err := requestfile.Parse(in, fields)
@@ -156,20 +157,6 @@ func (a *app) readRequests(o requestOptions) (requests []events.Request, bad boo
 		}
 	}
 	return parsed.Requests, len(parsed.Bad) > 0, nil
-}
-
-func (a *app) requestFile(name string) (io.ReadCloser, string, error) {
-	switch {
-	case name == "" && isTerminal(a.stdin):
-		return nil, "", usagef("give --out-trade-no and --mch-id for one request, or --file for many")
-	case name == "" || name == "-":
-		return io.NopCloser(a.stdin), "standard input", nil
-	}
-	f, err := os.Open(name)
-	if err != nil {
-		return nil, "", usagef("--file: %v", err)
-	}
-	return f, name, nil
 }
 
 // printBad names what is wrong, the first lines of it.

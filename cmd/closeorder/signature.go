@@ -138,16 +138,11 @@ func (a *app) signatureFields(args []string) (map[string]string, error) {
 }
 
 func (a *app) xmlFile(name string) (map[string]string, error) {
-	in, called := a.stdin, "standard input"
-	if name != "-" {
-		called = name
-		f, err := os.Open(name)
-		if err != nil {
-			return nil, usagef("%v", err)
-		}
-		defer f.Close()
-		in = f
+	in, called, err := a.open(name)
+	if err != nil {
+		return nil, usagef("%v", err)
 	}
+	defer in.Close()
 	data, err := io.ReadAll(io.LimitReader(in, closer.MaxDocument+1))
 	if err != nil {
 		return nil, usagef("%v", err)

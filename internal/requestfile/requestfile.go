@@ -240,9 +240,8 @@ func Request(fields map[string]string) (events.Request, error) {
 
 func parseCSV(in io.Reader, defaults map[string]string, skipped int) (*File, error) {
 	r := csv.NewReader(in)
-	r.ReuseRecord = true
 	r.TrimLeadingSpace = true
-	head, err := r.Read()
+	columns, err := r.Read()
 	if err != nil {
 		var broken *csv.ParseError
 		if errors.As(err, &broken) {
@@ -250,15 +249,14 @@ func parseCSV(in io.Reader, defaults map[string]string, skipped int) (*File, err
 		}
 		return nil, fmt.Errorf("line %d: not readable as CSV: %w", skipped+1, err)
 	}
-	if len(head) == 1 && strings.Contains(head[0], ";") {
+	if len(columns) == 1 && strings.Contains(columns[0], ";") {
 		return nil, fmt.Errorf("line %d: the columns are separated by semicolons; commas are expected", skipped+1)
 	}
-	for i, name := range head {
+	for i, name := range columns {
 		if !utf8.ValidString(name) {
 			return nil, fmt.Errorf("line %d, column %d: %s", skipped+1, i+1, notUTF8(name))
 		}
 	}
-	columns := slices.Clone(head)
 	if err := checkColumns(columns, skipped+1); err != nil {
 		return nil, err
 	}
@@ -283,10 +281,8 @@ func parseCSV(in io.Reader, defaults map[string]string, skipped int) (*File, err
 		case err != nil:
 			return nil, err
 		}
-		fields := maps.Clone(defaults)
-		if fields == nil {
-			fields = map[string]string{}
-		}
+		fields := map[string]string{}
+		maps.Copy(fields, defaults)
 		for i, column := range columns {
 			if value := strings.TrimSpace(row[i]); value != "" {
 				fields[column] = value
