@@ -198,7 +198,7 @@ func (a *app) printAttempts(attempts []closer.Attempt, keys int) {
 		switch {
 		case len(one.Reply) > 0:
 			for _, name := range slices.Sorted(maps.Keys(one.Reply)) {
-				rows = append(rows, []string{"  reply", oneLine(name, 0) + " = " + oneLine(one.Reply[name], 0)})
+				rows = append(rows, []string{"  reply", cell(name) + " = " + cell(one.Reply[name])})
 			}
 			rows = append(rows, []string{"  sign", proof(one, keys)})
 		case one.Body != "":
@@ -206,7 +206,7 @@ func (a *app) printAttempts(attempts []closer.Attempt, keys int) {
 		case one.Status != 0:
 			rows = append(rows, []string{"  reply", "HTTP status " + strconv.Itoa(one.Status)})
 		}
-		rows = append(rows, []string{"  means", oneLine(join(one.Class.String()+" "+one.Code, reason(one)), 0)})
+		rows = append(rows, []string{"  means", cell(join(one.Class.String()+" "+one.Code, reason(one)))})
 		if one.Wait > 0 {
 			rows = append(rows, []string{"  then", "wait " + rounded(one.Wait) + ", call again"})
 		}
@@ -227,12 +227,12 @@ func (a *app) printVerdict(o closer.Order, v closer.Verdict) {
 	}
 	for _, f := range [][2]string{{"code", v.Code}, {"message", v.Message}, {"confirmed_by", v.ConfirmedBy}} {
 		if f[1] != "" {
-			rows = append(rows, []string{f[0], oneLine(f[1], 0)})
+			rows = append(rows, []string{f[0], cell(f[1])})
 		}
 	}
 	rows = append(rows, []string{"safe_to_reissue", reissue}, []string{"calls", strconv.Itoa(v.Calls)})
 	for _, f := range evidence(v.Gateway) {
-		rows = append(rows, []string{"gateway " + f[0], oneLine(f[1], 0)})
+		rows = append(rows, []string{"gateway " + f[0], cell(f[1])})
 	}
 	whole(a.stdout, rows)
 }

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"math"
 	"slices"
 	"strconv"
 	"time"
@@ -103,7 +102,7 @@ func (a *app) findLetters(ctx context.Context, c *cluster, f deadletters.Filter,
 // answeredLetters are the dead letters whose request has a final outcome by
 // now, as a replay finds them.
 func (a *app) answeredLetters(ctx context.Context, c *cluster, f deadletters.Filter) (map[events.Source]bool, error) {
-	plan, err := a.planReplay(ctx, c, f, replayOptions{maxReplays: math.MaxInt})
+	plan, err := a.planReplay(ctx, c, f, replayOptions{})
 	if err != nil {
 		return nil, err
 	}

@@ -35,7 +35,7 @@ type show struct {
 // begin notes where the topics end: a data folder may hold older records.
 func (s *show) begin(ctx context.Context) error {
 	s.reader = s.cluster.reader()
-	s.printer = s.app.outcomePrinter(s.options.json, shortTime)
+	s.printer = s.app.outcomePrinter(s.options.json, time.TimeOnly)
 	s.began = map[string]kafka.Offsets{}
 	s.open, s.early, s.answered = map[events.Source]bool{}, map[events.Source]bool{}, make(chan struct{})
 	for _, topic := range s.cluster.topics.All() {

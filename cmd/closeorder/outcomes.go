@@ -43,7 +43,7 @@ closeorder outcomes --from beginning --no-follow --json | jq 'select(.outcome ==
 		if err != nil {
 			return err
 		}
-		printer := a.outcomePrinter(*asJSON, longTime)
+		printer := a.outcomePrinter(*asJSON, time.DateTime)
 		printed := 0
 		each := func(r kafka.Record) error {
 			o, ok := a.outcome(r)

@@ -40,7 +40,7 @@ var (
 func (a *app) newWaiter(ctx context.Context, c *cluster, topic string, requests []events.Request, asJSON bool) (*waiter, error) {
 	w := &waiter{
 		app: a, reader: c.reader(), topic: topic, total: len(requests),
-		open: map[asked]int{}, results: map[events.Result]int{}, printer: a.outcomePrinter(asJSON, shortTime),
+		open: map[asked]int{}, results: map[events.Result]int{}, printer: a.outcomePrinter(asJSON, time.TimeOnly),
 	}
 	for _, r := range requests {
 		w.open[asked{r.Order(), r.RequestID}]++

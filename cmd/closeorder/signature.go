@@ -21,12 +21,13 @@ type signature struct {
 	explain                    *bool
 }
 
-func signatureFlags(cmd *cobra.Command) signature {
+func signatureFlags(cmd *cobra.Command, explain string) signature {
 	return signature{
 		key:     cmd.Flags().String("key", "", "the API `KEY`; others on this machine can read it: prefer the next two"),
 		keyEnv:  cmd.Flags().String("key-env", "", "environment variable `NAME` that holds the API key"),
 		keyFile: cmd.Flags().String("key-file", "", "`FILE` that holds the API key"),
 		kind:    cmd.Flags().String("type", "", "MD5 or HMAC-SHA256 (default: the field sign_type, else MD5)"),
+		explain: cmd.Flags().Bool("explain", false, explain),
 	}
 }
 

@@ -31,7 +31,7 @@ func (a *app) simulateCommand() *cobra.Command {
 	flags.DurationVar(&cfg.Latency.Min, "latency", 0, "least time that a call takes")
 	flags.DurationVar(&cfg.Latency.Jitter, "latency-jitter", 0, "mean of what is added to it at random")
 	failures := flags.Float64("failure-rate", 0, "share of calls that fail at random, 0 to 1: SYSTEMERROR, dropped connections, status 502")
-	flags.Float64Var(&cfg.Failures.Lose, "lost-replies", 0, "share of calls that take effect and whose reply is lost, 0 to 1")
+	lost := flags.Float64("lost-replies", 0, "share of calls that take effect and whose reply is lost, 0 to 1")
 	flags.Float64Var(&cfg.Rate, "rate", 0, "calls per second after which a merchant is told to slow down (0: no limit)")
 	flags.Uint64Var(&cfg.Seed, "seed", 1, "seed of all randomness")
 	quiet := flags.Bool("quiet", false, "do not print each call")
@@ -41,14 +41,13 @@ func (a *app) simulateCommand() *cobra.Command {
 		wrong.must(isShare(*failures), "--failure-rate is %v, want 0 to 1", *failures)
 		wrong.must(cfg.Latency.Min >= 0, "--latency is %v, want 0s or more", cfg.Latency.Min)
 		wrong.must(cfg.Latency.Jitter >= 0, "--latency-jitter is %v, want 0s or more", cfg.Latency.Jitter)
-		wrong.must(isShare(cfg.Failures.Lose), "--lost-replies is %v, want 0 to 1", cfg.Failures.Lose)
+		wrong.must(isShare(*lost), "--lost-replies is %v, want 0 to 1", *lost)
 		wrong.must(cfg.Rate >= 0, "--rate is %v, want 0 or more", cfg.Rate)
 		if err := wrong.err(); err != nil {
 			return err
 		}
-		lost := cfg.Failures.Lose
 		cfg.Failures = gatewaysim.EvenFailures(*failures)
-		cfg.Failures.Lose = lost
+		cfg.Failures.Lose = *lost
 		if !*quiet {
 			t := table{out: a.stdout, widths: []int{len(time.TimeOnly), 10, 10, 24, 7}}
 			cfg.Observe = (&callPrinter{json: *asJSON, table: t}).print

@@ -29,11 +29,7 @@ func (t table) row(cells ...string) error {
 		if i == len(cells)-1 {
 			break
 		}
-		width := 0
-		if i < len(t.widths) {
-			width = t.widths[i]
-		}
-		b.WriteString(strings.Repeat(" ", max(width-shown(c), 0)+2))
+		b.WriteString(strings.Repeat(" ", max(t.widths[i]-shown(c), 0)+2))
 	}
 	_, err := fmt.Fprintln(t.out, strings.TrimRight(b.String(), " "))
 	return err

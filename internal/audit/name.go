@@ -3,6 +3,7 @@ package audit
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/closeorder/closeorder/events"
 	"github.com/closeorder/closeorder/internal/kafka"
@@ -146,15 +147,12 @@ func (a *auditor) nameContradictions(ctx context.Context) error {
 // of them.
 func contradictionDetail(answers []Answer) string {
 	const most = 6
-	text := ""
-	for i, n := range answers {
-		if i == most {
-			return text + fmt.Sprintf("; and %d more", len(answers)-most)
-		}
-		if i > 0 {
-			text += "; "
-		}
-		text += fmt.Sprintf("%s at %s for partition %d, offset %d", words(n.Outcome, n.SafeToReissue, n.Code), n.CompletedAt.UTC().Format("2006-01-02T15:04:05Z"), n.Partition, n.Offset)
+	var says []string
+	for _, n := range answers[:min(len(answers), most)] {
+		says = append(says, fmt.Sprintf("%s at %s for partition %d, offset %d", words(n.Outcome, n.SafeToReissue, n.Code), n.CompletedAt.UTC().Format("2006-01-02T15:04:05Z"), n.Partition, n.Offset))
 	}
-	return text
+	if more := len(answers) - most; more > 0 {
+		says = append(says, fmt.Sprintf("and %d more", more))
+	}
+	return strings.Join(says, "; ")
 }
