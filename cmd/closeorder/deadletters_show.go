@@ -4,7 +4,6 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"io"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -142,11 +141,7 @@ func (a *app) printLetter(l deadletters.Letter) {
 		return
 	}
 	row("value", "%d bytes", len(l.Original.Value))
-	if l.Original.Value == nil {
-		fmt.Fprintln(a.stdout, "(null)")
-		return
-	}
-	_, _ = io.WriteString(a.stdout, printable(l.Original.Value)+"\n")
+	fmt.Fprintln(a.stdout, nilOr(l.Original.Value))
 }
 
 func stamp(l deadletters.Letter) string {

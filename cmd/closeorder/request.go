@@ -92,20 +92,14 @@ jq -c '{mch_id, out_trade_no}' orders.json | closeorder request --wait --json`,
 			}
 		}
 		if o.dryRun {
-			fmt.Fprintf(a.stderr, "closeorder: %s valid; nothing was published\n", count(len(requests), "request"))
-			if o.json {
-				err = a.printRequests(requests)
-			}
-			if err != nil {
-				return err
-			}
-		} else if err = a.publishRequests(cmd.Context(), cfg, o, requests); err != nil {
-			return err
+			err = a.printRequests(requests, o.json)
+		} else {
+			err = a.publishRequests(cmd.Context(), cfg, o, requests)
 		}
-		if bad {
-			return errBadNews
+		if err == nil && bad {
+			err = errBadNews
 		}
-		return nil
+		return err
 	}
 	return cmd
 }
@@ -185,8 +179,12 @@ func (a *app) printBad(name string, p *requestfile.File, o requestOptions) {
 	}
 }
 
-// printRequests prints the values of the records that would be published.
-func (a *app) printRequests(requests []events.Request) error {
+// printRequests says what would be published, as JSON the values of the records.
+func (a *app) printRequests(requests []events.Request, asJSON bool) error {
+	fmt.Fprintf(a.stderr, "closeorder: %s valid; nothing was published\n", count(len(requests), "request"))
+	if !asJSON {
+		return nil
+	}
 	out := escaped{a.stdout}
 	for _, r := range requests {
 		m, err := events.EncodeRequest(r, requestSource, time.Now())

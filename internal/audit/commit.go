@@ -68,12 +68,7 @@ func (s *Snapshot) readCommits(ctx context.Context, topics []string) (map[string
 // that have just begun publish their first answers before they commit.
 func (s *Snapshot) committed(ctx context.Context) (bool, error) {
 	some := func(all map[string]map[int]commit) bool {
-		for _, partitions := range all {
-			if len(partitions) > 0 {
-				return true
-			}
-		}
-		return false
+		return slices.ContainsFunc(slices.Collect(maps.Values(all)), func(partitions map[int]commit) bool { return len(partitions) > 0 })
 	}
 	if some(s.commits) {
 		return true, nil

@@ -122,13 +122,11 @@ func stretch(ctx context.Context, r *kafka.Reader, topic string, since time.Time
 }
 
 // Each calls do for every letter of a stretch that the filter chooses, and
-// seen, if it is set, for every record. Of a letter without its value the
+// seen for every record. Of a letter without its value the
 // request is read where it stands, so that the filter sees what a replay sees.
 func Each(ctx context.Context, r *kafka.Reader, s Stretch, f Filter, seen func(), do func(Letter) error) error {
 	return r.Read(ctx, s.Topic, s.From, s.To, func(rec kafka.Record) error {
-		if seen != nil {
-			seen()
-		}
+		seen()
 		l := read(rec)
 		if l.Err == nil && l.ValueOmitted != "" && f.matchesRecord(&l) {
 			whole := l

@@ -23,7 +23,7 @@ type Options struct {
 	MaxReplays int
 	// Now is the time, for expires_at.
 	Now time.Time
-	// OnTotal, if set, is told how many records will be read, as it becomes
+	// OnTotal is told how many records will be read, as it becomes
 	// known; OnRead how many more were.
 	OnTotal func(n int64)
 	OnRead  func(n int)
@@ -82,13 +82,9 @@ type answer struct {
 }
 
 func (p *planner) read(ctx context.Context, s Stretch, each func(kafka.Record) error) error {
-	if p.options.OnTotal != nil {
-		p.options.OnTotal(s.Records())
-	}
+	p.options.OnTotal(s.Records())
 	return p.reader.Read(ctx, s.Topic, s.From, s.To, func(rec kafka.Record) error {
-		if p.options.OnRead != nil {
-			p.options.OnRead(1)
-		}
+		p.options.OnRead(1)
 		return each(rec)
 	})
 }

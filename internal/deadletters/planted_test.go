@@ -74,7 +74,9 @@ func plantIn(t *testing.T, brokers []string, dial func(context.Context, string, 
 	})
 	return &planted{
 		t: t, ctx: ctx, producer: producer, client: client, now: noon,
-		reader: &kafka.Reader{Client: client}, options: deadletters.Options{MaxReplays: 3, Now: noon.Add(24 * time.Hour)},
+		reader: &kafka.Reader{Client: client}, options: deadletters.Options{
+			MaxReplays: 3, Now: noon.Add(24 * time.Hour), OnTotal: func(int64) {}, OnRead: func(int) {},
+		},
 	}
 }
 
@@ -159,6 +161,7 @@ func (p *planted) plan() *deadletters.Plan {
 func (p *planted) sending() deadletters.Sending {
 	return deadletters.Sending{
 		Reader: p.reader, Writer: &kafka.Writer{Client: p.client}, Topics: topics, Patience: time.Minute,
+		OnSent: func(deadletters.Step, events.Source) {},
 		OnLeft: func(s deadletters.Step, reason deadletters.Skip, err error) {
 			p.t.Errorf("%+v is left: %s: %v", s, reason, err)
 		},
