@@ -24,7 +24,7 @@ func usage(cmd *cobra.Command) error {
 		p("  %s\n", cmd.UseLine())
 	}
 	if cmd.HasExample() {
-		p("\nExamples:\n%s\n", indent(cmd.Example))
+		p("\nExamples:\n  %s\n", strings.ReplaceAll(cmd.Example, "\n", "\n  "))
 	}
 	groups := cmd.Groups()
 	if len(groups) == 0 && cmd.HasAvailableSubCommands() {
@@ -75,14 +75,4 @@ func settingUsages(out io.Writer, cmd *cobra.Command, flags *pflag.FlagSet) {
 		rows = append(rows, []string{"  " + env, cmd.Annotations[env] + "; no flag, as a command line can be read by others"})
 	}
 	whole(out, rows)
-}
-
-func indent(text string) string {
-	lines := strings.Split(strings.Trim(text, "\n"), "\n")
-	for i, l := range lines {
-		if l != "" {
-			lines[i] = "  " + l
-		}
-	}
-	return strings.Join(lines, "\n")
 }

@@ -261,8 +261,7 @@ func (a *app) publishRequests(ctx context.Context, cfg config.Config, o requestO
 // unpublished says how far a publishing came that failed. A topic that is not
 // there took nothing; what else failed may have been written all the same.
 func unpublished(published, total int, failure error) error {
-	var missing *kafka.MissingTopicsError
-	switch certain := errors.As(failure, &missing); {
+	switch _, certain := errors.AsType[*kafka.MissingTopicsError](failure); {
 	case certain && published == 0:
 		return fmt.Errorf("nothing was published: %w", failure)
 	case certain:

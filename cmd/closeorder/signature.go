@@ -74,8 +74,7 @@ func (a *app) signatureKey(f signature) (signing.Key, error) {
 	if name := *f.keyFile; name != "" {
 		data, err := readKeyFile(name)
 		if err != nil {
-			var broken *fs.PathError
-			if errors.As(err, &broken) {
+			if broken, ok := errors.AsType[*fs.PathError](err); ok {
 				err = fmt.Errorf("%s: %w", nameOf(name), broken.Err)
 			}
 			return signing.Key{}, usagef("--key-file: %v", err)

@@ -203,15 +203,13 @@ func (p *planner) readOutcomes(ctx context.Context) error {
 		if no, ok := rec.Header(events.HeaderSubject); ok && !p.orders[string(no)] {
 			return nil // not worth its decoding
 		}
-		next, err := events.DecodeOutcome(rec.Message)
-		if err != nil || next.OutTradeNo == "" && next.RequestID == "" {
-			return nil
+		if next, err := events.DecodeOutcome(rec.Message); err == nil && (next.OutTradeNo != "" || next.RequestID != "") {
+			key := p.named(next.RequestID, next.Order())
+			if _, any := p.answers[key]; !any && next.Final() {
+				p.answers[key] = answer{next.Result, next.Replay}
+			}
+			p.replays[key] = max(p.replays[key], next.Replay)
 		}
-		key := p.named(next.RequestID, next.Order())
-		if _, any := p.answers[key]; !any && next.Final() {
-			p.answers[key] = answer{next.Result, next.Replay}
-		}
-		p.replays[key] = max(p.replays[key], next.Replay)
 		return nil
 	})
 }

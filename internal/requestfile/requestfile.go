@@ -130,8 +130,8 @@ func decodeLine(text []byte, defaults map[string]string) (events.Request, error)
 	}
 	named = named || id == "" && defaults["request_id"] != ""
 	misspelt := map[string]bool{}
-	var alone *events.ValidationError
-	if _, err := events.DecodeRequest(events.Message{Value: text}); errors.As(err, &alone) {
+	_, err := events.DecodeRequest(events.Message{Value: text})
+	if alone, ok := errors.AsType[*events.ValidationError](err); ok {
 		for _, f := range alone.Fields {
 			misspelt[f.Field] = f.Problem != "is required"
 		}
@@ -227,8 +227,8 @@ func Request(fields map[string]string) (events.Request, error) {
 	}
 	r, err := withOwnID(fields["request_id"] != "", []byte("{"+strings.Join(members, ",")+"}"))
 	if len(bad) > 0 {
-		var all *events.ValidationError
-		if !errors.As(err, &all) {
+		all, ok := errors.AsType[*events.ValidationError](err)
+		if !ok {
 			all = &events.ValidationError{}
 		}
 		// A field that was left out is not missing.
@@ -243,8 +243,7 @@ func parseCSV(in io.Reader, defaults map[string]string, skipped int) (*File, err
 	r.TrimLeadingSpace = true
 	columns, err := r.Read()
 	if err != nil {
-		var broken *csv.ParseError
-		if errors.As(err, &broken) {
+		if broken, ok := errors.AsType[*csv.ParseError](err); ok {
 			return nil, fmt.Errorf("line %d: not readable as CSV: %v, at column %d", broken.Line+skipped, broken.Err, broken.Column)
 		}
 		return nil, fmt.Errorf("line %d: not readable as CSV: %w", skipped+1, err)
