@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"sync"
 
@@ -175,6 +176,15 @@ func noArgs(_ *cobra.Command, args []string) error {
 		return usagef("takes no argument, but was given %q", args[0])
 	}
 	return nil
+}
+
+// open opens a file, or standard input for "-", and says what to call it.
+func (a *app) open(name string) (in io.ReadCloser, called string, err error) {
+	if name == "-" {
+		return io.NopCloser(a.stdin), "standard input", nil
+	}
+	in, err = os.Open(name)
+	return in, name, err
 }
 
 func (a *app) getenv(name string) string {

@@ -36,22 +36,24 @@ closeorder audit --since 2026-01-31T08:00:00Z --until 2026-01-31T09:00:00Z`,
 	during.add(flags, "requests")
 	limit := flags.Int("limit", 100, "the most findings of each kind that are listed; 0: all. All are counted")
 	asJSON := flags.Bool("json", false, "print one JSON document")
-	settings := a.settings(cmd, []config.Section{config.Connection, config.TopicNames, config.Work}, allBut(config.Work, "kafka.group")...)
-	// Of the rest nothing is checked.
-	settings.sections, settings.also = []config.Section{config.Connection, config.TopicNames}, []string{"kafka.group"}
+	settings := a.settings(cmd, []config.Section{config.Connection, config.TopicNames})
+	for _, one := range config.Settings(config.Work) {
+		if one.Name == "kafka.group" { // of the rest nothing is checked
+			settings.add(one)
+			settings.also = []string{one.Name}
+		}
+	}
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		var wrong misuse
 		since, until, err := during.parse(time.Now())
 		wrong.add(err)
-		if *limit < 0 {
-			wrong.addf("--limit must not be negative")
-		}
-		cfg, err := settings.load()
-		wrong.add(err)
-		if err := wrong.err(); err != nil {
+		wrong.must(*limit >= 0, "--limit must not be negative")
+		c, err := settings.connect(&wrong)
+		if err != nil {
 			return err
 		}
-		report, err := a.audit(cmd.Context(), cfg, since, until, *limit)
+		defer c.close()
+		report, err := a.audit(cmd.Context(), c, since, until, *limit)
 		if err != nil {
 			return err
 		}
@@ -70,17 +72,10 @@ closeorder audit --since 2026-01-31T08:00:00Z --until 2026-01-31T09:00:00Z`,
 	return cmd
 }
 
-func (a *app) audit(ctx context.Context, cfg config.Config, since, until time.Time, limit int) (*audit.Report, error) {
-	c, err := a.cluster(cfg)
-	if err != nil {
-		return nil, err
-	}
-	defer c.close()
-	scope := c.auditScope(cfg)
-	scope.Since, scope.Until = since, until
+func (a *app) audit(ctx context.Context, c *cluster, since, until time.Time, limit int) (*audit.Report, error) {
 	asking, cancel := reach(ctx)
 	defer cancel()
-	snapshot, err := audit.Take(asking, scope)
+	snapshot, err := audit.Take(asking, audit.Scope{Reader: c.reader(), Group: c.group, Topics: c.topics, Since: since, Until: until})
 	if err != nil {
 		return nil, err
 	}
@@ -93,14 +88,4 @@ func (a *app) audit(ctx context.Context, cfg config.Config, since, until time.Ti
 	asking, cancel = reach(ctx)
 	defer cancel()
 	return report, snapshot.CheckGroup(asking, report)
-}
-
-func (c *cluster) auditScope(cfg config.Config) audit.Scope {
-	return audit.Scope{
-		Reader: c.reader(), Group: cfg.Kafka.Group,
-		Topics: audit.Topics{
-			Requests: cfg.Topics.Requests, Outcomes: cfg.Topics.Outcomes, DeadLetters: cfg.Topics.DeadLetters,
-			Retries: cfg.Topics.Retries(),
-		},
-	}
 }

@@ -75,22 +75,16 @@ func (t *tally) row(always bool, name string, n int64, note string) {
 
 // bad adds the rows of what an audit takes for bad.
 func (t *tally) bad(always bool, r *audit.Report) {
-	for _, one := range []struct {
-		always bool
-		name   string
-		n      int64
-		what   string
-	}{
-		{always, "holes", r.Holes, "finished, and neither answered nor waiting"},
-		{always, "contradictions", r.Contradictions, "orders that are both paid and closed"},
-		{false, "misnamed", r.Misnamed, "outcomes that name another order than their request"},
-		{false, "deleted unread", r.DeletedUnread, "requests that retention took before a worker had them"},
-	} {
-		if one.n > 0 {
-			one.name = t.paint.in(red, one.name)
+	row := func(always bool, name string, n int64, what string) {
+		if n > 0 {
+			name = t.paint.in(red, name)
 		}
-		t.row(one.always, one.name, one.n, one.what)
+		t.row(always, name, n, what)
 	}
+	row(always, "holes", r.Holes, "finished, and neither answered nor waiting")
+	row(always, "contradictions", r.Contradictions, "orders that are both paid and closed")
+	row(false, "misnamed", r.Misnamed, "outcomes that name another order than their request")
+	row(false, "deleted unread", r.DeletedUnread, "requests that retention took before a worker had them")
 }
 
 // differ adds the row of repeats that say something else.
@@ -144,7 +138,7 @@ func oldest(what string, t time.Time) string {
 	return what + "; the oldest was asked for at " + local(t)
 }
 
-func local(t time.Time) string { return t.Local().Format(longTime) }
+func local(t time.Time) string { return t.Local().Format(time.DateTime) }
 
 // printFindings lists what does not fit, the bad kinds first.
 func (a *app) printFindings(r *audit.Report, p paint) {

@@ -8,10 +8,10 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/closeorder/closeorder/closer"
+	"github.com/closeorder/closeorder/events"
 	"github.com/closeorder/closeorder/internal/config"
 	"github.com/closeorder/closeorder/internal/merchants"
 	"github.com/closeorder/closeorder/internal/worker"
@@ -49,18 +49,18 @@ merchant whose key is in CLOSEORDER_API_KEY. Exit code 0: closed or paid; 1: not
 		if err != nil {
 			return err
 		}
-		log := explainer{}
-		c, err := worker.NewCloser(cfg, worker.Deps{Observe: log.observe})
+		var attempts []closer.Attempt
+		c, err := worker.NewCloser(cfg, worker.Deps{Observe: func(_ context.Context, one closer.Attempt) { attempts = append(attempts, one) }})
 		if err != nil {
 			return err
 		}
 		defer c.CloseIdleConnections()
 		verdict := c.Close(cmd.Context(), o)
 		if *asJSON {
-			err = a.printVerdictJSON(o, verdict, log.attempts, *explain)
+			err = a.printVerdictJSON(o, verdict, attempts, *explain)
 		} else {
 			if *explain {
-				a.printAttempts(log.attempts, len(cfg.Merchants[0].Keys))
+				a.printAttempts(attempts, len(cfg.Merchants[0].Keys))
 			}
 			a.printVerdict(o, verdict)
 		}
@@ -114,18 +114,6 @@ func parseRFC3339(s string) (time.Time, error) {
 		s = day + "T" + clock
 	}
 	return time.Parse(time.RFC3339, s)
-}
-
-// explainer keeps the attempts of one close.
-type explainer struct {
-	mu       sync.Mutex
-	attempts []closer.Attempt
-}
-
-func (e *explainer) observe(_ context.Context, attempt closer.Attempt) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.attempts = append(e.attempts, attempt)
 }
 
 // verdictLine is a verdict as JSON; names as in an outcome.
@@ -210,7 +198,7 @@ func (a *app) printAttempts(attempts []closer.Attempt, keys int) {
 		switch {
 		case len(one.Reply) > 0:
 			for _, name := range slices.Sorted(maps.Keys(one.Reply)) {
-				rows = append(rows, []string{"  reply", oneLine(name, 0) + " = " + oneLine(one.Reply[name], 0)})
+				rows = append(rows, []string{"  reply", cell(name) + " = " + cell(one.Reply[name])})
 			}
 			rows = append(rows, []string{"  sign", proof(one, keys)})
 		case one.Body != "":
@@ -218,7 +206,7 @@ func (a *app) printAttempts(attempts []closer.Attempt, keys int) {
 		case one.Status != 0:
 			rows = append(rows, []string{"  reply", "HTTP status " + strconv.Itoa(one.Status)})
 		}
-		rows = append(rows, []string{"  means", oneLine(join(one.Class.String()+" "+one.Code, reason(one)), 0)})
+		rows = append(rows, []string{"  means", cell(join(one.Class.String()+" "+one.Code, reason(one)))})
 		if one.Wait > 0 {
 			rows = append(rows, []string{"  then", "wait " + rounded(one.Wait) + ", call again"})
 		}
@@ -228,31 +216,23 @@ func (a *app) printAttempts(attempts []closer.Attempt, keys int) {
 }
 
 func (a *app) printVerdict(o closer.Order, v closer.Verdict) {
-	paint := a.paint(a.stdout)
-	colour := red
-	switch v.Class {
-	case closer.Closed:
-		colour = green
-	case closer.Paid:
-		colour = yellow
-	}
+	class := v.Class.String()
 	reissue := "no"
 	if v.SafeToReissue {
 		reissue = "yes"
 	}
 	rows := [][]string{
-		{"verdict", paint.in(colour, v.Class.String())},
-		{"out_trade_no", o.OutTradeNo},
-		{"mch_id", o.MchID},
+		{"verdict", a.paint(a.stdout).result(events.Result(class), class)},
+		{"out_trade_no", o.OutTradeNo}, {"mch_id", o.MchID},
 	}
 	for _, f := range [][2]string{{"code", v.Code}, {"message", v.Message}, {"confirmed_by", v.ConfirmedBy}} {
 		if f[1] != "" {
-			rows = append(rows, []string{f[0], oneLine(f[1], 0)})
+			rows = append(rows, []string{f[0], cell(f[1])})
 		}
 	}
 	rows = append(rows, []string{"safe_to_reissue", reissue}, []string{"calls", strconv.Itoa(v.Calls)})
 	for _, f := range evidence(v.Gateway) {
-		rows = append(rows, []string{"gateway " + f[0], oneLine(f[1], 0)})
+		rows = append(rows, []string{"gateway " + f[0], cell(f[1])})
 	}
 	whole(a.stdout, rows)
 }

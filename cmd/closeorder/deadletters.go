@@ -95,7 +95,7 @@ func merchant(mchID, subMchID string) string {
 // oneLine is a cell of at most so many characters.
 func oneLine(s string, most int) string {
 	s = cell(s)
-	if runes := []rune(s); most > 0 && len(runes) > most {
+	if runes := []rune(s); len(runes) > most {
 		s = string(runes[:most-1]) + "…"
 	}
 	return s

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"math"
 	"slices"
 	"strconv"
 	"time"
@@ -37,15 +36,13 @@ closeorder deadletters list --limit 0 --json | jq -r .out_trade_no`,
 		var wrong misuse
 		f, err := filter.parse(time.Now())
 		wrong.add(err)
-		if *limit < 0 {
-			wrong.addf("--limit must not be negative")
-		}
-		cfg, err := settings.load()
-		wrong.add(err)
-		if err := wrong.err(); err != nil {
+		wrong.must(*limit >= 0, "--limit must not be negative")
+		c, err := settings.connect(&wrong)
+		if err != nil {
 			return err
 		}
-		found, err := a.findLetters(cmd.Context(), cfg, f, *open, *limit)
+		defer c.close()
+		found, err := a.findLetters(cmd.Context(), c, f, *open, *limit)
 		if err != nil {
 			return err
 		}
@@ -65,22 +62,18 @@ type foundLetters struct {
 	total int
 }
 
-func (a *app) findLetters(ctx context.Context, cfg config.Config, f deadletters.Filter, open bool, limit int) (*foundLetters, error) {
-	c, err := a.cluster(cfg)
-	if err != nil {
-		return nil, err
-	}
-	defer c.close()
+func (a *app) findLetters(ctx context.Context, c *cluster, f deadletters.Filter, open bool, limit int) (*foundLetters, error) {
 	reader := c.reader()
 	answered := map[events.Source]bool{}
 	if open {
-		if answered, err = a.answeredLetters(ctx, c, cfg.Topics, f); err != nil {
+		var err error
+		if answered, err = a.answeredLetters(ctx, c, f); err != nil {
 			return nil, err
 		}
 	}
 	asking, cancel := reach(ctx)
 	defer cancel()
-	stretch, err := deadletters.Find(asking, reader, cfg.Topics.DeadLetters, f)
+	stretch, err := deadletters.Find(asking, reader, c.topics.DeadLetters, f)
 	if err != nil {
 		return nil, err
 	}
@@ -108,8 +101,8 @@ func (a *app) findLetters(ctx context.Context, cfg config.Config, f deadletters.
 
 // answeredLetters are the dead letters whose request has a final outcome by
 // now, as a replay finds them.
-func (a *app) answeredLetters(ctx context.Context, c *cluster, t config.Topics, f deadletters.Filter) (map[events.Source]bool, error) {
-	plan, err := a.planReplay(ctx, c, deadletters.Topics{Requests: t.Requests, Outcomes: t.Outcomes, DeadLetters: t.DeadLetters}, f, replayOptions{maxReplays: math.MaxInt})
+func (a *app) answeredLetters(ctx context.Context, c *cluster, f deadletters.Filter) (map[events.Source]bool, error) {
+	plan, err := a.planReplay(ctx, c, f, replayOptions{})
 	if err != nil {
 		return nil, err
 	}
@@ -125,15 +118,13 @@ func (a *app) answeredLetters(ctx context.Context, c *cluster, t config.Topics, 
 // newest puts letters in the order of their failures and keeps the last of
 // them, all with limit 0.
 func newest(lines []letterLine, limit int) []letterLine {
-	slices.SortFunc(lines, compareLetters)
+	slices.SortFunc(lines, func(a, b letterLine) int {
+		return cmp.Or(a.FailedAt.Compare(b.FailedAt), cmp.Compare(a.Partition, b.Partition), cmp.Compare(a.Offset, b.Offset))
+	})
 	if limit > 0 && len(lines) > limit {
 		lines = slices.Delete(lines, 0, len(lines)-limit)
 	}
 	return lines
-}
-
-func compareLetters(a, b letterLine) int {
-	return cmp.Or(a.FailedAt.Compare(b.FailedAt), cmp.Compare(a.Partition, b.Partition), cmp.Compare(a.Offset, b.Offset))
 }
 
 func (a *app) printLetterLines(found *foundLetters) error {

@@ -53,48 +53,32 @@ closeorder deadletters replay --code UNKNOWN_MERCHANT --mch-id 1900000109 --yes 
 		var wrong misuse
 		f, err := filter.parse(time.Now())
 		wrong.add(err)
-		o.check(&wrong)
-		cfg, err := settings.load()
-		wrong.add(err)
-		if err := wrong.err(); err != nil {
+		wrong.must(o.limit >= 0, "--limit must not be negative")
+		wrong.must(isRate(o.rate) && (o.rate == 0 || o.rate >= 0.001), "--rate must be 0, or at least 0.001")
+		wrong.must(o.maxReplays >= 1, "--max-replays must be at least 1")
+		c, err := settings.connect(&wrong)
+		if err != nil {
 			return err
 		}
-		return a.replay(cmd.Context(), cfg, f, o)
+		defer c.close()
+		return a.replay(cmd.Context(), c, f, o)
 	}
 	return cmd
 }
 
-func (o replayOptions) check(wrong *misuse) {
-	if o.limit < 0 {
-		wrong.addf("--limit must not be negative")
-	}
-	if !isRate(o.rate) || o.rate > 0 && o.rate < 0.001 {
-		wrong.addf("--rate must be 0, or at least 0.001")
-	}
-	if o.maxReplays < 1 {
-		wrong.addf("--max-replays must be at least 1")
-	}
-}
-
-func (a *app) replay(ctx context.Context, cfg config.Config, f deadletters.Filter, o replayOptions) error {
-	c, err := a.cluster(cfg)
+func (a *app) replay(ctx context.Context, c *cluster, f deadletters.Filter, o replayOptions) error {
+	plan, err := a.planReplay(ctx, c, f, o)
 	if err != nil {
 		return err
 	}
-	defer c.close()
-	topics := deadletters.Topics{Requests: cfg.Topics.Requests, Outcomes: cfg.Topics.Outcomes, DeadLetters: cfg.Topics.DeadLetters}
-	plan, err := a.planReplay(ctx, c, topics, f, o)
-	if err != nil {
-		return err
-	}
-	out := a.replayPrinter(o, topics.Requests, plan)
+	out := a.replayPrinter(o, c.topics.Requests, plan)
 	if !o.yes {
 		return out.print(nil)
 	}
 	bar := a.progress("replaying", plan.Replays)
 	defer bar.finish()
 	err = deadletters.Sending{
-		Reader: c.reader(), Writer: c.writer(), Topics: topics, Rate: o.rate, Patience: 2 * reachTimeout,
+		Reader: c.reader(), Writer: c.writer(), Topics: c.topics, Rate: o.rate, Patience: 2 * reachTimeout,
 		OnSent: func(s deadletters.Step, landed events.Source) {
 			out.sent[s.At] = landed
 			bar.add(1)
@@ -119,26 +103,21 @@ func (a *app) replay(ctx context.Context, cfg config.Config, f deadletters.Filte
 var errStopped = errors.New("stopped; the same command goes on with the rest")
 
 // planReplay makes the plan, with a bar while the topics are read.
-func (a *app) planReplay(ctx context.Context, c *cluster, topics deadletters.Topics, f deadletters.Filter, o replayOptions) (*deadletters.Plan, error) {
+func (a *app) planReplay(ctx context.Context, c *cluster, f deadletters.Filter, o replayOptions) (*deadletters.Plan, error) {
 	// A cluster that cannot be reached is not waited for for ever, one that
 	// is read for an hour is.
 	reach, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	unreached := time.AfterFunc(reachTimeout, func() { cancel(errUnreached) })
 	defer unreached.Stop()
-	var bar *progress
-	finish := func() {
-		if bar != nil {
-			bar.finish()
-		}
-	}
-	defer func() { finish() }()
+	bar := &progress{}
+	defer func() { bar.finish() }()
 	topic := 0
-	return deadletters.Make(reach, c.reader(), topics, deadletters.Options{
+	return deadletters.Make(reach, c.reader(), c.topics, deadletters.Options{
 		Filter: f, Limit: o.limit, MaxReplays: o.maxReplays, Now: time.Now(),
 		OnTotal: func(n int64) {
 			unreached.Stop()
-			finish()
+			bar.finish()
 			bar = a.progress("reading "+[]string{"dead letters", "outcomes", "requests"}[topic], int(n))
 			topic++
 		},

@@ -4,7 +4,6 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"io"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -37,20 +36,13 @@ closeorder deadletters show 2:17 --raw > request.json`,
 		var wrong misuse
 		at, err := parsePlace(args[0])
 		wrong.add(err)
-		if *raw && *asJSON {
-			wrong.addf("--raw and --json are two things; give one of them")
-		}
-		cfg, err := settings.load()
-		wrong.add(err)
-		if err := wrong.err(); err != nil {
-			return err
-		}
-		at.Topic = cfg.Topics.DeadLetters
-		c, err := a.cluster(cfg)
+		wrong.must(!*raw || !*asJSON, "--raw and --json are two things; give one of them")
+		c, err := settings.connect(&wrong)
 		if err != nil {
 			return err
 		}
 		defer c.close()
+		at.Topic = c.topics.DeadLetters
 		ctx, cancel := reach(cmd.Context())
 		defer cancel()
 		l, err := deadletters.Get(ctx, c.reader(), at)
@@ -149,11 +141,7 @@ func (a *app) printLetter(l deadletters.Letter) {
 		return
 	}
 	row("value", "%d bytes", len(l.Original.Value))
-	if l.Original.Value == nil {
-		fmt.Fprintln(a.stdout, "(null)")
-		return
-	}
-	_, _ = io.WriteString(a.stdout, printable(l.Original.Value)+"\n")
+	fmt.Fprintln(a.stdout, nilOr(l.Original.Value))
 }
 
 func stamp(l deadletters.Letter) string {

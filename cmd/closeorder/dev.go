@@ -69,27 +69,14 @@ closeorder dev --requests 0 --data-dir /tmp/closeorder`,
 
 func (o *devOptions) check() error {
 	var wrong misuse
-	if o.requests < -1 {
-		wrong.addf("--requests must be -1, 0 or more")
-	}
-	if o.exit && o.requests < 1 {
-		wrong.addf("--exit needs --requests with a number of at least 1")
-	}
-	if !isRate(o.rate) {
-		wrong.addf("--rate must be 0 or more")
-	}
-	if o.timeout <= 0 {
-		wrong.addf("--timeout must be more than 0")
-	}
-	if o.kafkaPort < 0 || o.kafkaPort > 65535 {
-		wrong.addf("--kafka-port must be 0 to 65535")
-	}
-	if o.gatewayPort < 0 || o.gatewayPort > 65535 {
-		wrong.addf("--gateway-port must be 0 to 65535")
-	}
-	if _, err := logrus.ParseLevel(o.log.Level); err != nil {
-		wrong.addf("--log-level must be debug, info, warn or error")
-	}
+	wrong.must(o.requests >= -1, "--requests must be -1, 0 or more")
+	wrong.must(!o.exit || o.requests >= 1, "--exit needs --requests with a number of at least 1")
+	wrong.must(isRate(o.rate), "--rate must be 0 or more")
+	wrong.must(o.timeout > 0, "--timeout must be more than 0")
+	wrong.must(isPort(o.kafkaPort), "--kafka-port must be 0 to 65535")
+	wrong.must(isPort(o.gatewayPort), "--gateway-port must be 0 to 65535")
+	_, err := logrus.ParseLevel(o.log.Level)
+	wrong.must(err == nil, "--log-level must be debug, info, warn or error")
 	if err := wrong.err(); err != nil {
 		return err
 	}
@@ -141,7 +128,7 @@ func (a *app) dev(ctx context.Context, o devOptions) (err error) {
 		return err
 	}
 	defer c.close()
-	show := &show{app: a, options: o, cluster: c, topics: cfg.Topics, scope: c.auditScope(cfg)}
+	show := &show{app: a, options: o, cluster: c}
 	if err := show.begin(ctx); err != nil {
 		return err
 	}

@@ -19,9 +19,8 @@ type balance struct {
 }
 
 // takeBalance audits the topics from where they began up to now.
-func takeBalance(ctx context.Context, scope audit.Scope, began map[string]kafka.Offsets) (*balance, error) {
-	scope.From = began
-	snapshot, err := audit.Take(ctx, scope)
+func takeBalance(ctx context.Context, c *cluster, began map[string]kafka.Offsets) (*balance, error) {
+	snapshot, err := audit.Take(ctx, audit.Scope{Reader: c.reader(), Group: c.group, Topics: c.topics, From: began})
 	if err != nil {
 		return nil, err
 	}

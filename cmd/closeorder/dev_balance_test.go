@@ -102,7 +102,7 @@ func TestTheBalanceFindsWhatIsWrong(t *testing.T) {
 			write(topics.Outcomes, tt.outcomes...)
 			write(topics.DeadLetters, tt.dead...)
 			commit(t, b, cfg, tt.unfinished)
-			got, err := takeBalance(ctx, c.auditScope(cfg), began)
+			got, err := takeBalance(ctx, c, began)
 			if err != nil {
 				t.Fatal(err)
 			}

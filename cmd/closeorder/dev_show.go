@@ -9,8 +9,6 @@ import (
 	"time"
 
 	"github.com/closeorder/closeorder/events"
-	"github.com/closeorder/closeorder/internal/audit"
-	"github.com/closeorder/closeorder/internal/config"
 	"github.com/closeorder/closeorder/internal/kafka"
 	"github.com/closeorder/closeorder/internal/records"
 )
@@ -21,8 +19,6 @@ type show struct {
 	app     *app
 	options devOptions
 	cluster *cluster
-	topics  config.Topics
-	scope   audit.Scope
 	printer *outcomePrinter
 	reader  *kafka.Reader
 	began   map[string]kafka.Offsets // by topic: what was there before
@@ -39,17 +35,17 @@ type show struct {
 // begin notes where the topics end: a data folder may hold older records.
 func (s *show) begin(ctx context.Context) error {
 	s.reader = s.cluster.reader()
-	s.printer = s.app.outcomePrinter(s.options.json, shortTime)
+	s.printer = s.app.outcomePrinter(s.options.json, time.TimeOnly)
 	s.began = map[string]kafka.Offsets{}
 	s.open, s.early, s.answered = map[events.Source]bool{}, map[events.Source]bool{}, make(chan struct{})
-	for _, topic := range s.topics.All() {
+	for _, topic := range s.cluster.topics.All() {
 		at, err := where{end: true}.offsets(ctx, s.reader, topic)
 		if err != nil {
 			return err
 		}
 		s.began[topic] = at
 	}
-	s.next = maps.Clone(s.began[s.topics.Outcomes])
+	s.next = maps.Clone(s.began[s.cluster.topics.Outcomes])
 	return nil
 }
 
@@ -78,7 +74,7 @@ func (s *show) run(ctx context.Context, work func(context.Context) error) error 
 			stop()
 		}
 	})
-	for _, topic := range s.topics.Retries() {
+	for _, topic := range s.cluster.topics.Retries() {
 		viewing.Go(func() { s.viewRetries(view, topic) })
 	}
 	gaveUp := s.await(live)
@@ -93,7 +89,7 @@ func (s *show) run(ctx context.Context, work func(context.Context) error) error 
 	// The outcomes of calls that were in flight came after the stop.
 	rest, cancel := reach(context.WithoutCancel(ctx))
 	defer cancel()
-	end, err := s.reader.End(rest, s.topics.Outcomes)
+	end, err := s.reader.End(rest, s.cluster.topics.Outcomes)
 	if err == nil {
 		err = s.view(rest, end)
 	}
@@ -133,7 +129,7 @@ func (s *show) view(ctx context.Context, to kafka.Offsets) error {
 	s.mu.Lock()
 	from := maps.Clone(s.next)
 	s.mu.Unlock()
-	return s.reader.Read(ctx, s.topics.Outcomes, from, to, func(r kafka.Record) error {
+	return s.reader.Read(ctx, s.cluster.topics.Outcomes, from, to, func(r kafka.Record) error {
 		s.mu.Lock()
 		s.next[r.Partition] = r.Offset + 1
 		s.lastSeen = time.Now()
@@ -196,7 +192,7 @@ func (s *show) check() {
 
 // balance reads the topics back and prints what they say.
 func (s *show) balance(ctx context.Context) error {
-	b, err := takeBalance(ctx, s.scope, s.began)
+	b, err := takeBalance(ctx, s.cluster, s.began)
 	if err != nil {
 		return err
 	}

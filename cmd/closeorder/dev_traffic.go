@@ -110,7 +110,7 @@ func (s *show) send(ctx context.Context) error {
 		for t.made < due && len(messages) < publishChunk {
 			messages = append(messages, t.next(time.Now()))
 		}
-		results, err := w.Write(ctx, s.topics.Requests, messages)
+		results, err := w.Write(ctx, s.cluster.topics.Requests, messages)
 		if ctx.Err() != nil {
 			return nil // what was written is in the topic, and counted there
 		}

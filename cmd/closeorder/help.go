@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"maps"
 	"slices"
 	"strings"
@@ -23,7 +24,7 @@ func usage(cmd *cobra.Command) error {
 		p("  %s\n", cmd.UseLine())
 	}
 	if cmd.HasExample() {
-		p("\nExamples:\n%s\n", indent(cmd.Example))
+		p("\nExamples:\n  %s\n", strings.ReplaceAll(cmd.Example, "\n", "\n  "))
 	}
 	groups := cmd.Groups()
 	if len(groups) == 0 && cmd.HasAvailableSubCommands() {
@@ -53,7 +54,7 @@ func usage(cmd *cobra.Command) error {
 		p("\nSettings. Each can also be an environment variable (--kafka-brokers is\n" +
 			"CLOSEORDER_KAFKA_BROKERS) or stand in the YAML file (kafka.brokers); flags win\n" +
 			"over the environment, the environment over the file:\n")
-		p("%s", settingUsages(cmd, shared))
+		settingUsages(out, cmd, shared)
 	}
 	if cmd.HasAvailableSubCommands() {
 		p("\nSee %s COMMAND --help for what a command does.\n", cmd.CommandPath())
@@ -61,35 +62,17 @@ func usage(cmd *cobra.Command) error {
 	return nil
 }
 
-func settingUsages(cmd *cobra.Command, flags *pflag.FlagSet) string {
-	var rows [][2]string
+func settingUsages(out io.Writer, cmd *cobra.Command, flags *pflag.FlagSet) {
+	var rows [][]string
 	flags.VisitAll(func(f *pflag.Flag) {
 		text := f.Usage
 		if f.DefValue != "" {
 			text += " (" + f.DefValue + ")"
 		}
-		rows = append(rows, [2]string{"--" + f.Name, text})
+		rows = append(rows, []string{"  --" + f.Name, text})
 	})
 	for _, env := range slices.Sorted(maps.Keys(cmd.Annotations)) {
-		rows = append(rows, [2]string{env, cmd.Annotations[env] + "; no flag, as a command line can be read by others"})
+		rows = append(rows, []string{"  " + env, cmd.Annotations[env] + "; no flag, as a command line can be read by others"})
 	}
-	width := 0
-	for _, r := range rows {
-		width = max(width, len(r[0]))
-	}
-	var b strings.Builder
-	for _, r := range rows {
-		fmt.Fprintf(&b, "  %-*s  %s\n", width, r[0], r[1])
-	}
-	return b.String()
-}
-
-func indent(text string) string {
-	lines := strings.Split(strings.Trim(text, "\n"), "\n")
-	for i, l := range lines {
-		if l != "" {
-			lines[i] = "  " + l
-		}
-	}
-	return strings.Join(lines, "\n")
+	whole(out, rows)
 }

@@ -19,8 +19,12 @@ const reachTimeout = 20 * time.Second
 // more: long enough for a broker that is restarted.
 const patience = 2 * time.Minute
 
-// cluster is a command's way to Kafka.
-type cluster struct{ client *kafka.Client }
+// cluster is a command's way to Kafka, and what the workers use there.
+type cluster struct {
+	client *kafka.Client
+	topics config.Topics
+	group  string
+}
 
 // cluster makes one; nothing is dialled. close it to end its goroutines.
 func (a *app) cluster(cfg config.Config) (*cluster, error) {
@@ -29,7 +33,18 @@ func (a *app) cluster(cfg config.Config) (*cluster, error) {
 		return nil, err
 	}
 	to.OnRetry = a.notifier(strings.Join(to.Brokers, ","))
-	return &cluster{kafka.Open(to, cfg.Topics.All()...)}, nil
+	return &cluster{kafka.Open(to, cfg.Topics.All()...), cfg.Topics, cfg.Kafka.Group}, nil
+}
+
+// connect makes the cluster of the settings, when nothing is wrong with them
+// nor with the rest of the call.
+func (s *settings) connect(wrong *misuse) (*cluster, error) {
+	cfg, err := s.load()
+	wrong.add(err)
+	if err := wrong.err(); err != nil {
+		return nil, err
+	}
+	return s.app.cluster(cfg)
 }
 
 func (c *cluster) close() { c.client.Close() }
@@ -76,7 +91,7 @@ func (c *cluster) writer() *kafka.Writer {
 
 // exist names all topics that are missing, if the cluster can be reached.
 func (c *cluster) exist(ctx context.Context, topics ...string) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, reachTimeout, errUnreached)
+	ctx, cancel := reach(ctx)
 	defer cancel()
 	return c.reader().Exist(ctx, topics...)
 }

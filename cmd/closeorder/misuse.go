@@ -17,6 +17,13 @@ type misuse struct {
 	other    error // no wrong usage; it is told when there is none
 }
 
+// must adds a mistake where something does not hold.
+func (m *misuse) must(holds bool, format string, args ...any) {
+	if !holds {
+		m.addf(format, args...)
+	}
+}
+
 func (m *misuse) addf(format string, args ...any) {
 	m.flags = append(m.flags, fmt.Sprintf(format, args...))
 }
@@ -58,6 +65,9 @@ func (m *misuse) err() error {
 
 // isShare reports whether a flag can be a share of all.
 func isShare(part float64) bool { return part >= 0 && part <= 1 }
+
+// isPort reports whether a flag can be a TCP port, or 0 for any.
+func isPort(number int) bool { return number >= 0 && number <= 65535 }
 
 // isRate reports whether a flag can be a rate: flags take NaN and Inf as
 // numbers.

@@ -30,17 +30,12 @@ closeorder outcomes --from beginning --no-follow --json | jq 'select(.outcome ==
 		var wrong misuse
 		start, err := parseWhere(*from, time.Now())
 		wrong.add(err)
-		cfg, err := settings.load()
-		wrong.add(err)
-		if err := wrong.err(); err != nil {
-			return err
-		}
-		c, err := a.cluster(cfg)
+		c, err := settings.connect(&wrong)
 		if err != nil {
 			return err
 		}
 		defer c.close()
-		ctx, topic, reader := cmd.Context(), cfg.Topics.Outcomes, c.reader()
+		ctx, topic, reader := cmd.Context(), c.topics.Outcomes, c.reader()
 		reader.OnGap = func(g kafka.Gap) {
 			fmt.Fprintf(a.stderr, "closeorder: %s, partition %d: offsets %d to %d are gone\n", g.Topic, g.Partition, g.From, g.To-1)
 		}
@@ -48,7 +43,7 @@ closeorder outcomes --from beginning --no-follow --json | jq 'select(.outcome ==
 		if err != nil {
 			return err
 		}
-		printer := a.outcomePrinter(*asJSON, longTime)
+		printer := a.outcomePrinter(*asJSON, time.DateTime)
 		printed := 0
 		each := func(r kafka.Record) error {
 			o, ok := a.outcome(r)

@@ -115,11 +115,6 @@ func orDash(s string) string {
 	return cell(s)
 }
 
-const (
-	longTime  = time.DateTime
-	shortTime = time.TimeOnly
-)
-
 // codes lists counts by code, the most frequent first.
 func codes(counts map[string]int) string {
 	names := slices.SortedFunc(maps.Keys(counts), func(x, y string) int {

@@ -169,7 +169,7 @@ func TestATerminalIsKnownBehindTheOutput(t *testing.T) {
 
 func TestRowsOfOutcomesLineUpHoweverLongTheNumberIs(t *testing.T) {
 	out := newStream()
-	p := (&app{stdout: out}).outcomePrinter(false, shortTime)
+	p := (&app{stdout: out}).outcomePrinter(false, time.TimeOnly)
 	for _, no := range []string{"T1", strings.Repeat("9", 32)} {
 		if err := p.print(events.Outcome{Result: events.Closed, OutTradeNo: no, MchID: "1900000109", Code: "SUCCESS", Attempts: 1}); err != nil {
 			t.Fatal(err)

@@ -6,8 +6,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"strings"
 	"time"
 
@@ -78,9 +76,7 @@ jq -c '{mch_id, out_trade_no}' orders.json | closeorder request --wait --json`,
 	settings := a.settings(cmd, []config.Section{config.Connection, config.TopicNames})
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		var wrong misuse
-		if o.timeout <= 0 {
-			wrong.addf("--timeout must be more than 0")
-		}
+		wrong.must(o.timeout > 0, "--timeout must be more than 0")
 		cfg, err := settings.load()
 		wrong.add(err)
 		requests, bad, err := a.readRequests(o)
@@ -96,20 +92,14 @@ jq -c '{mch_id, out_trade_no}' orders.json | closeorder request --wait --json`,
 			}
 		}
 		if o.dryRun {
-			fmt.Fprintf(a.stderr, "closeorder: %s valid; nothing was published\n", count(len(requests), "request"))
-			if o.json {
-				err = a.printRequests(requests)
-			}
-			if err != nil {
-				return err
-			}
-		} else if err = a.publishRequests(cmd.Context(), cfg, o, requests); err != nil {
-			return err
+			err = a.printRequests(requests, o.json)
+		} else {
+			err = a.publishRequests(cmd.Context(), cfg, o, requests)
 		}
-		if bad {
-			return errBadNews
+		if err == nil && bad {
+			err = errBadNews
 		}
-		return nil
+		return err
 	}
 	return cmd
 }
@@ -140,9 +130,12 @@ func (a *app) readRequests(o requestOptions) (requests []events.Request, bad boo
 	if err := wrong.err(); err != nil {
 		return nil, false, err
 	}
-	in, name, err := a.requestFile(o.file)
+	if o.file == "" && isTerminal(a.stdin) {
+		return nil, false, usagef("give --out-trade-no and --mch-id for one request, or --file for many")
+	}
+	in, name, err := a.open(cmp.Or(o.file, "-"))
 	if err != nil {
-		return nil, false, err
+		return nil, false, usagef("--file: %v", err)
 	}
 	defer in.Close()
 	parsed, err := requestfile.Parse(in, fields)
@@ -158,20 +151,6 @@ func (a *app) readRequests(o requestOptions) (requests []events.Request, bad boo
 		}
 	}
 	return parsed.Requests, len(parsed.Bad) > 0, nil
-}
-
-func (a *app) requestFile(name string) (io.ReadCloser, string, error) {
-	switch {
-	case name == "" && isTerminal(a.stdin):
-		return nil, "", usagef("give --out-trade-no and --mch-id for one request, or --file for many")
-	case name == "" || name == "-":
-		return io.NopCloser(a.stdin), "standard input", nil
-	}
-	f, err := os.Open(name)
-	if err != nil {
-		return nil, "", usagef("--file: %v", err)
-	}
-	return f, name, nil
 }
 
 // printBad names what is wrong, the first lines of it.
@@ -190,7 +169,7 @@ func (a *app) printBad(name string, p *requestfile.File, o requestOptions) {
 		are = "is"
 	}
 	fmt.Fprintf(a.stderr, "closeorder: %s: %d of %s %s not valid; %s\n", name, len(p.Bad), count(p.Total(), "request"), are, verdict)
-	a.printSome(len(p.Bad), func(i int) string { return fmt.Sprintf("line %d: %s", p.Bad[i].Line, cell(p.Bad[i].Err.Error())) })
+	a.printSome(20, len(p.Bad), func(i int) string { return fmt.Sprintf("line %d: %s", p.Bad[i].Line, cell(p.Bad[i].Err.Error())) })
 	switch {
 	case o.keepGoing:
 	case len(p.Requests) == 0:
@@ -200,8 +179,12 @@ func (a *app) printBad(name string, p *requestfile.File, o requestOptions) {
 	}
 }
 
-// printRequests prints the values of the records that would be published.
-func (a *app) printRequests(requests []events.Request) error {
+// printRequests says what would be published, as JSON the values of the records.
+func (a *app) printRequests(requests []events.Request, asJSON bool) error {
+	fmt.Fprintf(a.stderr, "closeorder: %s valid; nothing was published\n", count(len(requests), "request"))
+	if !asJSON {
+		return nil
+	}
 	out := escaped{a.stdout}
 	for _, r := range requests {
 		m, err := events.EncodeRequest(r, requestSource, time.Now())
@@ -278,8 +261,7 @@ func (a *app) publishRequests(ctx context.Context, cfg config.Config, o requestO
 // unpublished says how far a publishing came that failed. A topic that is not
 // there took nothing; what else failed may have been written all the same.
 func unpublished(published, total int, failure error) error {
-	var missing *kafka.MissingTopicsError
-	switch certain := errors.As(failure, &missing); {
+	switch _, certain := errors.AsType[*kafka.MissingTopicsError](failure); {
 	case certain && published == 0:
 		return fmt.Errorf("nothing was published: %w", failure)
 	case certain:
@@ -299,16 +281,15 @@ func (a *app) printRefused(refused []refusedRequest) {
 	if len(refused) > 0 {
 		fmt.Fprintf(a.stderr, "closeorder: %s not published, and never can be as it is:\n", count(len(refused), "request"))
 	}
-	a.printSome(len(refused), func(i int) string {
+	a.printSome(20, len(refused), func(i int) string {
 		r := refused[i]
 		return fmt.Sprintf("%s of merchant %s: %v", cell(r.request.OutTradeNo), cell(r.request.MchID), r.err)
 	})
 }
 
-// printSome prints the first 20 of n lines on standard error, and counts the
+// printSome prints the first of n lines on standard error, and counts the
 // others.
-func (a *app) printSome(n int, line func(i int) string) {
-	const most = 20
+func (a *app) printSome(most, n int, line func(i int) string) {
 	for i := range min(n, most) {
 		fmt.Fprintf(a.stderr, "  %s\n", line(i))
 	}
@@ -335,9 +316,7 @@ func (c *cluster) publish(ctx context.Context, topic string, requests []events.R
 	w := c.writer()
 	w.OnWritten = func(n int) {
 		stuck.Reset(reachTimeout)
-		if bar != nil {
-			bar.add(n)
-		}
+		bar.add(n)
 	}
 	results, _ := w.Write(ctx, topic, messages) // the error is one of theirs
 	return results, nil

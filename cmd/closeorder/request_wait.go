@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/closeorder/closeorder/events"
@@ -38,7 +40,7 @@ var (
 func (a *app) newWaiter(ctx context.Context, c *cluster, topic string, requests []events.Request, asJSON bool) (*waiter, error) {
 	w := &waiter{
 		app: a, reader: c.reader(), topic: topic, total: len(requests),
-		open: map[asked]int{}, results: map[events.Result]int{}, printer: a.outcomePrinter(asJSON, shortTime),
+		open: map[asked]int{}, results: map[events.Result]int{}, printer: a.outcomePrinter(asJSON, time.TimeOnly),
 	}
 	for _, r := range requests {
 		w.open[asked{r.Order(), r.RequestID}]++
@@ -117,12 +119,8 @@ func (w *waiter) report(stopped bool, timeout time.Duration) {
 	}
 	fmt.Fprintf(w.app.stderr, "closeorder: %d of %s had no outcome %s; they are not lost: follow them with closeorder outcomes\n",
 		left, count(w.total, "request"), why)
-	shown := 0
-	for key := range w.open {
-		if shown++; shown > 10 {
-			fmt.Fprintf(w.app.stderr, "  and %d more\n", len(w.open)-10)
-			break
-		}
-		fmt.Fprintf(w.app.stderr, "  %s of merchant %s\n", cell(key.order.OutTradeNo), cell(key.order.MchID))
-	}
+	open := slices.Collect(maps.Keys(w.open))
+	w.app.printSome(10, len(open), func(i int) string {
+		return fmt.Sprintf("%s of merchant %s", cell(open[i].order.OutTradeNo), cell(open[i].order.MchID))
+	})
 }

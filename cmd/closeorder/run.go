@@ -40,10 +40,9 @@ closeorder run --config closeorder.yaml`,
 		}
 		log := a.logger(cfg.Log)
 		deps := worker.Deps{Log: log}
-		// Before a word is said: from the first on somebody may send a SIGHUP, which
-		// ends a process that has not asked for it.
-		hangups := onHangup(cmd.Context())
-		defer hangups.stop()
+		// Before a word is said: from the first on somebody may send a SIGHUP.
+		hangups := onHangup()
+		defer signal.Stop(hangups)
 		// First of all where this worker goes: whatever comes behind it may be due
 		// to its calling the wrong gateway.
 		log.WithFields(logrus.Fields{
@@ -57,13 +56,22 @@ closeorder run --config closeorder.yaml`,
 		if cfg.AdminAddr != "" {
 			log.Warn("admin_addr is set, but this version serves neither health nor metrics")
 		}
-		if cfg.Followed != nil {
-			deps.Merchants = cfg.Followed
-			stop := followMerchants(cmd.Context(), hangups, cfg.Followed, log)
-			defer stop()
-		} else {
-			hangups.call(func() { log.Info("SIGHUP: there is no merchants file to read again") })
+		atHangup := func() { log.Info("SIGHUP: there is no merchants file to read again") }
+		ctx, cancel := context.WithCancel(cmd.Context())
+		var following sync.WaitGroup
+		defer following.Wait()
+		defer cancel()
+		if file := cfg.Followed; file != nil {
+			deps.Merchants = file
+			report := merchantsReport(file, log)
+			atHangup = func() { report(file.Reload()) }
+			following.Go(func() {
+				if err := file.Watch(ctx, report); err != nil {
+					log.WithError(err).Warn("changes of the merchants file are taken up on SIGHUP alone")
+				}
+			})
 		}
+		following.Go(func() { serveHangups(ctx, hangups, atHangup) })
 		w, err := worker.New(cfg, deps)
 		if err != nil {
 			return err
@@ -117,52 +125,29 @@ func ownHosts(merchants []closer.Merchant) (count int, some string) {
 	return count, strings.Join(hosts, ", ")
 }
 
-// hangups are the SIGHUPs of a process, whose default is to end it without a
-// drain.
-type hangups struct {
-	signals chan os.Signal
-	do      chan func()
-	stop    func()
+// onHangup asks for the SIGHUPs of this process, whose default is to end it
+// without a drain. One that comes before somebody listens is kept.
+func onHangup() chan os.Signal {
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGHUP)
+	return signals
 }
 
-// onHangup takes SIGHUPs until stop is called or ctx ends. One that comes before
-// call has said what to do is kept.
-func onHangup(ctx context.Context) *hangups {
-	ctx, cancel := context.WithCancel(ctx)
-	h := &hangups{signals: make(chan os.Signal, 1), do: make(chan func(), 1)}
-	signal.Notify(h.signals, syscall.SIGHUP)
-	var group sync.WaitGroup
-	group.Go(func() {
-		var do func()
+// serveHangups calls do at each SIGHUP until ctx ends.
+func serveHangups(ctx context.Context, signals <-chan os.Signal, do func()) {
+	for {
 		select {
 		case <-ctx.Done():
 			return
-		case do = <-h.do:
+		case <-signals:
+			do()
 		}
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case <-h.signals:
-				do()
-			}
-		}
-	})
-	h.stop = func() {
-		signal.Stop(h.signals)
-		cancel()
-		group.Wait()
 	}
-	return h
 }
 
-// call says what to do at each SIGHUP. It may be called once.
-func (h *hangups) call(do func()) { h.do <- do }
-
-// followMerchants takes up changes of the merchants file until stop is called,
-// and reads it again at each SIGHUP until hangups ends.
-func followMerchants(ctx context.Context, hangups *hangups, file *merchants.File, log logrus.FieldLogger) (stop func()) {
-	report := func(err error) {
+// merchantsReport says how reading the merchants file again ended.
+func merchantsReport(file *merchants.File, log logrus.FieldLogger) func(error) {
+	return func(err error) {
 		if err != nil {
 			log.WithError(err).Error("merchants file refused: the merchants stay as they were")
 			return
@@ -175,17 +160,5 @@ func followMerchants(ctx context.Context, hangups *hangups, file *merchants.File
 		for _, doubt := range config.Doubts(all) {
 			log.Warn(doubt)
 		}
-	}
-	ctx, cancel := context.WithCancel(ctx)
-	hangups.call(func() { report(file.Reload()) })
-	var group sync.WaitGroup
-	group.Go(func() {
-		if err := file.Watch(ctx, report); err != nil {
-			log.WithError(err).Warn("changes of the merchants file are taken up on SIGHUP alone")
-		}
-	})
-	return func() {
-		cancel()
-		group.Wait()
 	}
 }

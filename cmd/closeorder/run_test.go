@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -112,11 +113,11 @@ func hangUp(t *testing.T) {
 
 // A SIGHUP that comes while a worker still starts ends nothing and is not forgotten.
 func TestAHangupBeforeTheStartIsOverIsKept(t *testing.T) {
-	hangups := onHangup(t.Context())
-	defer hangups.stop()
+	hangups := onHangup()
+	defer signal.Stop(hangups)
 	hangUp(t)
 	called := make(chan struct{}, 1)
-	hangups.call(func() { called <- struct{}{} })
+	go serveHangups(t.Context(), hangups, func() { called <- struct{}{} })
 	<-called
 }
 

@@ -33,19 +33,26 @@ func (a *app) settings(cmd *cobra.Command, sections []config.Section, except ...
 		if one.Secret {
 			cmd.Annotations[one.Env()] = one.What
 		}
-		name := one.Flag()
-		if name == "" || slices.Contains(except, one.Name) {
-			continue
-		}
-		s.names[name] = one.Name
-		text := settingFlag(one.Default)
-		flag := s.flags.VarPF(&text, name, "", one.What)
-		flag.Annotations = map[string][]string{annotation: {"setting"}}
-		if one.Default == "true" || one.Default == "false" {
-			flag.NoOptDefVal = "true"
+		if !slices.Contains(except, one.Name) {
+			s.add(one)
 		}
 	}
 	return s
+}
+
+// add gives the command the flag of a setting, if that has one.
+func (s *settings) add(one config.Setting) {
+	name := one.Flag()
+	if name == "" {
+		return
+	}
+	s.names[name] = one.Name
+	text := settingFlag(one.Default)
+	flag := s.flags.VarPF(&text, name, "", one.What)
+	flag.Annotations = map[string][]string{annotation: {"setting"}}
+	if one.Default == "true" || one.Default == "false" {
+		flag.NoOptDefVal = "true"
+	}
 }
 
 // load reads the settings from flags, environment and file. What is doubtful
@@ -76,14 +83,3 @@ type settingFlag string
 func (f *settingFlag) String() string        { return string(*f) }
 func (f *settingFlag) Set(text string) error { *f = settingFlag(text); return nil }
 func (f *settingFlag) Type() string          { return "VALUE" }
-
-// allBut names the settings of a section that a command does not need.
-func allBut(section config.Section, wanted string) []string {
-	var rest []string
-	for _, s := range config.Settings(section) {
-		if s.Name != wanted {
-			rest = append(rest, s.Name)
-		}
-	}
-	return rest
-}

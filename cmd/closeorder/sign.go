@@ -21,8 +21,7 @@ compare when the gateway says "signature error".`,
 		Example: `closeorder sign --key-env WECHAT_KEY appid=wxd930ea5d5a258f4f mch_id=10000100 nonce_str=ibuaiVcKdpRxkhJA
 closeorder sign --key-file wechat.key --type HMAC-SHA256 --explain request.xml`,
 	}
-	flags := signatureFlags(cmd)
-	flags.explain = cmd.Flags().Bool("explain", false, "print the string that is signed to standard error, the key masked")
+	flags := signatureFlags(cmd, "print the string that is signed to standard error, the key masked")
 	cmd.RunE = func(_ *cobra.Command, args []string) error {
 		in, err := a.signatureInput(flags, args)
 		if err != nil {

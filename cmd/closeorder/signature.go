@@ -21,12 +21,13 @@ type signature struct {
 	explain                    *bool
 }
 
-func signatureFlags(cmd *cobra.Command) signature {
+func signatureFlags(cmd *cobra.Command, explain string) signature {
 	return signature{
 		key:     cmd.Flags().String("key", "", "the API `KEY`; others on this machine can read it: prefer the next two"),
 		keyEnv:  cmd.Flags().String("key-env", "", "environment variable `NAME` that holds the API key"),
 		keyFile: cmd.Flags().String("key-file", "", "`FILE` that holds the API key"),
 		kind:    cmd.Flags().String("type", "", "MD5 or HMAC-SHA256 (default: the field sign_type, else MD5)"),
+		explain: cmd.Flags().Bool("explain", false, explain),
 	}
 }
 
@@ -137,16 +138,11 @@ func (a *app) signatureFields(args []string) (map[string]string, error) {
 }
 
 func (a *app) xmlFile(name string) (map[string]string, error) {
-	in, called := a.stdin, "standard input"
-	if name != "-" {
-		called = name
-		f, err := os.Open(name)
-		if err != nil {
-			return nil, usagef("%v", err)
-		}
-		defer f.Close()
-		in = f
+	in, called, err := a.open(name)
+	if err != nil {
+		return nil, usagef("%v", err)
 	}
+	defer in.Close()
 	data, err := io.ReadAll(io.LimitReader(in, closer.MaxDocument+1))
 	if err != nil {
 		return nil, usagef("%v", err)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -30,37 +31,26 @@ func (a *app) simulateCommand() *cobra.Command {
 	flags.DurationVar(&cfg.Latency.Min, "latency", 0, "least time that a call takes")
 	flags.DurationVar(&cfg.Latency.Jitter, "latency-jitter", 0, "mean of what is added to it at random")
 	failures := flags.Float64("failure-rate", 0, "share of calls that fail at random, 0 to 1: SYSTEMERROR, dropped connections, status 502")
-	flags.Float64Var(&cfg.Failures.Lose, "lost-replies", 0, "share of calls that take effect and whose reply is lost, 0 to 1")
+	lost := flags.Float64("lost-replies", 0, "share of calls that take effect and whose reply is lost, 0 to 1")
 	flags.Float64Var(&cfg.Rate, "rate", 0, "calls per second after which a merchant is told to slow down (0: no limit)")
 	flags.Uint64Var(&cfg.Seed, "seed", 1, "seed of all randomness")
 	quiet := flags.Bool("quiet", false, "do not print each call")
 	asJSON := flags.Bool("json", false, "print calls and counts as JSON lines")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		var wrong misuse
-		if !isShare(*failures) {
-			wrong.addf("--failure-rate is %v, want 0 to 1", *failures)
-		}
-		if cfg.Latency.Min < 0 {
-			wrong.addf("--latency is %v, want 0s or more", cfg.Latency.Min)
-		}
-		if cfg.Latency.Jitter < 0 {
-			wrong.addf("--latency-jitter is %v, want 0s or more", cfg.Latency.Jitter)
-		}
-		if !isShare(cfg.Failures.Lose) {
-			wrong.addf("--lost-replies is %v, want 0 to 1", cfg.Failures.Lose)
-		}
-		if !(cfg.Rate >= 0) {
-			wrong.addf("--rate is %v, want 0 or more", cfg.Rate)
-		}
+		wrong.must(isShare(*failures), "--failure-rate is %v, want 0 to 1", *failures)
+		wrong.must(cfg.Latency.Min >= 0, "--latency is %v, want 0s or more", cfg.Latency.Min)
+		wrong.must(cfg.Latency.Jitter >= 0, "--latency-jitter is %v, want 0s or more", cfg.Latency.Jitter)
+		wrong.must(isShare(*lost), "--lost-replies is %v, want 0 to 1", *lost)
+		wrong.must(cfg.Rate >= 0, "--rate is %v, want 0 or more", cfg.Rate)
 		if err := wrong.err(); err != nil {
 			return err
 		}
-		lost := cfg.Failures.Lose
 		cfg.Failures = gatewaysim.EvenFailures(*failures)
-		cfg.Failures.Lose = lost
+		cfg.Failures.Lose = *lost
 		if !*quiet {
-			printer := a.callPrinter(*asJSON)
-			cfg.Observe = printer.print
+			t := table{out: a.stdout, widths: []int{len(time.TimeOnly), 10, 10, 24, 7}}
+			cfg.Observe = (&callPrinter{json: *asJSON, table: t}).print
 		}
 		sim, err := gatewaysim.New(cfg)
 		if err != nil {
@@ -80,49 +70,33 @@ func (a *app) simulateCommand() *cobra.Command {
 }
 
 func behaviourTable() string {
-	var b strings.Builder
 	rows := [][]string{{"PREFIX", "THE ORDER", "OUTCOME"}}
 	for _, one := range gatewaysim.Behaviours() {
-		prefix := one.Prefix
-		if prefix == "" {
-			prefix = "(any other)"
-		}
-		rows = append(rows, []string{prefix, one.What, one.Outcome})
+		rows = append(rows, []string{cmp.Or(one.Prefix, "(any other)"), one.What, one.Outcome})
 	}
-	whole(&b, rows)
-	return b.String()
+	return wholeText(rows)
 }
 
 func merchantTable() string {
-	var b strings.Builder
 	rows := [][]string{{"MCH_ID", "APPID", "MODE", "SIGN TYPE", "API KEY"}}
 	keys := map[string]string{
 		"1900000109": gatewaysim.DirectKey, "1900000110": gatewaysim.HMACKey, "1900000111": gatewaysim.InstitutionKey,
 	}
 	for _, m := range gatewaysim.DefaultMerchants() {
-		mode, kind := "direct", string(m.SignType)
+		mode := "direct"
 		if m.Institution {
 			mode = "institution"
 		}
-		if kind == "" {
-			kind = "either"
-		}
-		rows = append(rows, []string{m.MchID, m.AppID, mode, kind, keys[m.MchID]})
+		rows = append(rows, []string{m.MchID, m.AppID, mode, cmp.Or(string(m.SignType), "either"), keys[m.MchID]})
 	}
-	whole(&b, rows)
-	return "Its merchants, whose keys are no secrets:\n" + strings.TrimRight(b.String(), "\n")
+	return "Its merchants, whose keys are no secrets:\n" + strings.TrimRight(wholeText(rows), "\n")
 }
 
 // callPrinter prints the calls that the simulator answers.
 type callPrinter struct {
 	mu    sync.Mutex
-	app   *app
 	json  bool
 	table table
-}
-
-func (a *app) callPrinter(asJSON bool) *callPrinter {
-	return &callPrinter{app: a, json: asJSON, table: table{out: a.stdout, widths: []int{len(time.TimeOnly), 10, 10, 24, 7}}}
 }
 
 type callLine struct {
@@ -139,7 +113,7 @@ func (p *callPrinter) print(c gatewaysim.Call) {
 	defer p.mu.Unlock()
 	took := c.End.Sub(c.Start)
 	if p.json {
-		_ = json.NewEncoder(p.app.stdout).Encode(callLine{c.Start, string(c.Op), c.MchID, c.OutTradeNo, rounded(took), c.Answer})
+		_ = json.NewEncoder(p.table.out).Encode(callLine{c.Start, string(c.Op), c.MchID, c.OutTradeNo, rounded(took), c.Answer})
 		return
 	}
 	_ = p.table.row(c.Start.Local().Format(time.TimeOnly), string(c.Op), orDash(c.MchID), orDash(c.OutTradeNo), rounded(took), c.Answer)

@@ -29,11 +29,7 @@ func (t table) row(cells ...string) error {
 		if i == len(cells)-1 {
 			break
 		}
-		width := 0
-		if i < len(t.widths) {
-			width = t.widths[i]
-		}
-		b.WriteString(strings.Repeat(" ", max(width-shown(c), 0)+2))
+		b.WriteString(strings.Repeat(" ", max(t.widths[i]-shown(c), 0)+2))
 	}
 	_, err := fmt.Fprintln(t.out, strings.TrimRight(b.String(), " "))
 	return err
@@ -63,6 +59,13 @@ func whole(out io.Writer, rows [][]string) {
 			return // run has seen it
 		}
 	}
+}
+
+// wholeText is the same as a text.
+func wholeText(rows [][]string) string {
+	var b strings.Builder
+	whole(&b, rows)
+	return b.String()
 }
 
 // cell makes a text that came from elsewhere fit to be printed in a row: what

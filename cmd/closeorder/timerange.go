@@ -46,7 +46,7 @@ func parseMoment(s string, now time.Time) (time.Time, bool) {
 	if t, err := time.Parse(time.RFC3339, s); err == nil {
 		return t, true
 	}
-	for _, layout := range []string{longTime, "2006-01-02T15:04:05", time.DateOnly} {
+	for _, layout := range []string{time.DateTime, "2006-01-02T15:04:05", time.DateOnly} {
 		if t, err := time.ParseInLocation(layout, s, now.Location()); err == nil {
 			return t, true
 		}

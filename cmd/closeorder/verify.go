@@ -20,8 +20,7 @@ The algorithm is --type, else the field sign_type, else MD5. It is never taken
 from the look of the signature.`,
 		Example: "closeorder verify --key-env WECHAT_KEY reply.xml",
 	}
-	flags := signatureFlags(cmd)
-	flags.explain = cmd.Flags().Bool("explain", false, "print the string that must be signed, the key masked")
+	flags := signatureFlags(cmd, "print the string that must be signed, the key masked")
 	cmd.RunE = func(_ *cobra.Command, args []string) error {
 		in, err := a.signatureInput(flags, args)
 		if err != nil {

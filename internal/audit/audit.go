@@ -14,6 +14,7 @@ package audit
 import (
 	"time"
 
+	"github.com/closeorder/closeorder/internal/config"
 	"github.com/closeorder/closeorder/internal/kafka"
 )
 
@@ -23,7 +24,7 @@ type Scope struct {
 	Reader *kafka.Reader
 	// Group is the workers' consumer group.
 	Group  string
-	Topics Topics
+	Topics config.Topics
 	// Since and Until bound the timestamps of the requests: from Since on and
 	// before Until. Zero is without bound, as far as the topic is retained.
 	// What became of the requests is looked up to the end of the topics.
@@ -31,19 +32,6 @@ type Scope struct {
 	// From, if set, is where to begin in each topic, in the place of Since: what
 	// stands before it is of an earlier life of the topics.
 	From map[string]kafka.Offsets
-}
-
-// Topics names the topics of the workers.
-type Topics struct {
-	Requests, Outcomes, DeadLetters string
-	Retries                         []string
-}
-
-// all are the topics in the order in which they are read: what became of the
-// requests can be told only when they are known, and what waits only when the
-// outcomes are.
-func (t Topics) all() []string {
-	return append([]string{t.Requests, t.Outcomes, t.DeadLetters}, t.Retries...)
 }
 
 // clockSlack is by how much the clock of an order service may run ahead of a

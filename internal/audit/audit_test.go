@@ -374,7 +374,7 @@ func TestWhatStandsBeforeTheBeginningIsNotAudited(t *testing.T) {
 	p.commits("requests", 0, 1)
 	p.commits("requests", 1, 1)
 	p.scope.From = map[string]kafka.Offsets{}
-	for _, topic := range append([]string{p.scope.Topics.Requests, p.scope.Topics.Outcomes, p.scope.Topics.DeadLetters}, p.scope.Topics.Retries...) {
+	for _, topic := range p.scope.Topics.All() {
 		end, err := p.scope.Reader.End(p.ctx, topic)
 		must(t, err)
 		p.scope.From[topic] = end

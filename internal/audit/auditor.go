@@ -36,7 +36,7 @@ func (s *Snapshot) Audit(ctx context.Context, o Options) (*Report, error) {
 	s = &own
 	a := &auditor{
 		Snapshot: s, options: o,
-		table:    newTable(s.from[s.scope.Topics.Requests]),
+		table:    newTable(),
 		logs:     newLogs(s),
 		listings: map[Kind]*listing{}, older: map[int]*listing{}, beyond: map[int]int64{},
 		report: &Report{
@@ -66,18 +66,16 @@ type auditor struct {
 // before it have put into the table.
 func (a *auditor) run(ctx context.Context) error {
 	t := a.scope.Topics
-	if err := a.read(ctx, t.Requests, a.request); err != nil {
+	if err := a.read(ctx, a.from, a.to, a.request, t.Requests); err != nil {
 		return err
 	}
-	if err := a.read(ctx, t.Outcomes, a.outcome); err != nil {
+	if err := a.read(ctx, a.from, a.to, a.outcome, t.Outcomes); err != nil {
 		return err
 	}
-	for _, topic := range t.Retries {
-		if err := a.read(ctx, topic, a.retry); err != nil {
-			return err
-		}
+	if err := a.read(ctx, a.from, a.to, a.retry, t.Retries()...); err != nil {
+		return err
 	}
-	if err := a.read(ctx, t.DeadLetters, a.deadLetter); err != nil {
+	if err := a.read(ctx, a.from, a.to, a.deadLetter, t.DeadLetters); err != nil {
 		return err
 	}
 	if err := a.lookFurtherBack(ctx); err != nil {
@@ -118,44 +116,46 @@ func (a *auditor) lookFurtherBack(ctx context.Context) error {
 		return nil
 	}
 	t := a.scope.Topics
-	further := func(topic string, each func(kafka.Record)) error {
-		return a.readBetween(ctx, topic, a.first[topic], a.from[topic], 0, each)
-	}
 	for partition := range a.first[t.Outcomes] {
 		a.logs.beginning(partition)
 	}
 	// Of the other requests more than enough is known: what stands here may
 	// come before what was read first.
-	if err := further(t.Outcomes, func(rec kafka.Record) {
+	outcome := func(rec kafka.Record) {
 		o, _ := events.DecodeOutcome(rec.Message)
 		if e := a.requestAt(o.Source); e != nil && e.is(suspect) {
 			a.outcome(rec)
 		} else {
 			a.logs.seen(rec)
 		}
-	}); err != nil {
-		return err
 	}
-	for _, topic := range t.Retries {
-		if err := further(topic, a.retry); err != nil {
-			return err
-		}
-	}
-	if err := further(t.DeadLetters, func(rec kafka.Record) {
+	deadLetter := func(rec kafka.Record) {
 		d, err := records.DecodeDeadLetter(rec.Message)
 		if e := a.requestAt(d.Source); err == nil && e != nil && e.is(suspect) {
 			a.deadLetter(rec)
 		}
-	}); err != nil {
+	}
+	if err := a.read(ctx, a.first, a.from, outcome, t.Outcomes); err != nil {
+		return err
+	}
+	if err := a.read(ctx, a.first, a.from, a.retry, t.Retries()...); err != nil {
+		return err
+	}
+	if err := a.read(ctx, a.first, a.from, deadLetter, t.DeadLetters); err != nil {
 		return err
 	}
 	a.from[t.Outcomes] = a.first[t.Outcomes] // where contradictions are looked for
 	return nil
 }
 
-// read reads the stretch of a topic.
-func (a *auditor) read(ctx context.Context, topic string, each func(kafka.Record)) error {
-	return a.readBetween(ctx, topic, a.from[topic], a.to[topic], 0, each)
+// read reads stretches of topics, one topic after the other.
+func (a *auditor) read(ctx context.Context, from, to map[string]kafka.Offsets, each func(kafka.Record), topics ...string) error {
+	for _, topic := range topics {
+		if err := a.readBetween(ctx, topic, from[topic], to[topic], 0, each); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // How much is fetched at one time, of what is compressed on the wire: a record

@@ -14,9 +14,6 @@ func (a *auditor) request(rec kafka.Record) {
 		return
 	}
 	e := a.table.add(rec.Partition, rec.Offset)
-	if e == nil {
-		return
-	}
 	a.report.Requests++
 	// The error matters to the worker alone: the request beside it is what
 	// the outcome names.
@@ -49,7 +46,7 @@ func (a *auditor) outcome(rec kafka.Record) {
 		a.misnamed(rec, o, e)
 		return
 	}
-	says, id := flagOf(o.Result), a.table.textHash(o.ID)
+	says, id := flags[o.Result], a.table.textHash(o.ID)
 	if !e.is(answered) {
 		e.flags |= says
 		e.id = id
@@ -71,8 +68,7 @@ func (a *auditor) outcome(rec kafka.Record) {
 		return
 	}
 	a.report.DuplicatesThatDiffer++
-	f := Finding{Kind: Differs, Partition: o.Source.Partition, Offset: o.Source.Offset, Time: o.CompletedAt.UTC()}
-	f.name(o.RequestID, o.Order())
+	f := findingOf(Differs, o)
 	f.Detail = fmt.Sprintf("a later outcome (partition %d, offset %d) says %s; the first one, %s, counts",
 		rec.Partition, rec.Offset, words(o.Result, o.SafeToReissue, o.Code), words(e.result(), e.is(safe), ""))
 	if same {
@@ -92,24 +88,16 @@ func words(r events.Result, safe bool, code string) string {
 	return text
 }
 
-func flagOf(r events.Result) uint16 {
-	switch r {
-	case events.Closed:
-		return closed
-	case events.Paid:
-		return paid
-	}
-	return failed
-}
+// flags are what an entry keeps of its outcome's result.
+var flags = map[events.Result]uint16{events.Closed: closed, events.Paid: paid, events.Failed: failed}
 
 func (e *entry) result() events.Result {
-	switch {
-	case e.is(closed):
-		return events.Closed
-	case e.is(paid):
-		return events.Paid
+	for r, flag := range flags {
+		if e.is(flag) {
+			return r
+		}
 	}
-	return events.Failed
+	return ""
 }
 
 // retry enters that a request waits, or has waited.
@@ -186,8 +174,7 @@ func (a *auditor) withoutRequest(at events.Source) {
 // its source does. One that is older than that record may be of an older log
 // of the same name: that is judged when all is read.
 func (a *auditor) misnamed(rec kafka.Record, o events.Outcome, e *entry) {
-	f := Finding{Kind: Misnamed, Partition: o.Source.Partition, Offset: o.Source.Offset, Time: o.CompletedAt.UTC()}
-	f.name(o.RequestID, o.Order())
+	f := findingOf(Misnamed, o)
 	f.Detail = fmt.Sprintf("the outcome (partition %d, offset %d) says %s of this order, request and replay %d; the record that it is said to answer names another",
 		rec.Partition, rec.Offset, words(o.Result, o.SafeToReissue, o.Code), o.Replay)
 	if seconds(rec.Time) > e.seconds {

@@ -1,7 +1,6 @@
 package audit
 
 import (
-	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -83,43 +82,32 @@ func (l *logs) seen(rec kafka.Record) {
 func (l *logs) mayBeGone(rec kafka.Record, req events.Request) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if len(l.outcomes) == 0 {
-		return false
-	}
-	for _, partition := range l.homes(rec, req) {
-		left := l.outcomes[partition]
-		if left == nil {
-			continue
-		}
+	for partition, left := range l.outcomes {
 		begins := left.time
 		if begins.IsZero() {
 			begins = l.snapshot.At
 		}
-		if rec.Time.Before(begins.Add(clockSlack)) {
+		if rec.Time.Before(begins.Add(clockSlack)) && l.isHome(partition, rec, req) {
 			return true
 		}
 	}
 	return false
 }
 
-// homes are the partitions where the outcome of a request can stand: the one
-// with the number of the request's, as workers write it, and those of its key,
-// or of out_trade_no where it has none, as earlier ones did; any of them where
-// it had neither. Both go by how many partitions the topic has, and it may have
-// had any number up to today's when the outcome was written.
-func (l *logs) homes(rec kafka.Record, req events.Request) []int {
-	partitions := l.snapshot.to[l.snapshot.scope.Topics.Outcomes]
+// isHome reports whether the outcome of a request can stand in a partition: the
+// one with the number of the request's, as workers write it, and those of its
+// key, or of out_trade_no where it has none, as earlier ones did; any of them
+// where it had neither. Both go by how many partitions the topic has, and it may
+// have had any number up to today's when the outcome was written.
+func (l *logs) isHome(partition int, rec kafka.Record, req events.Request) bool {
 	key := rec.Key
 	if len(key) == 0 {
 		key = []byte(req.OutTradeNo)
 	}
-	if len(key) == 0 {
-		return slices.Sorted(maps.Keys(partitions))
+	for n := range len(l.snapshot.to[l.snapshot.scope.Topics.Outcomes]) {
+		if len(key) == 0 || partition == rec.Partition%(n+1) || partition == kafka.PartitionOf(key, n+1) {
+			return true
+		}
 	}
-	homes := map[int]bool{}
-	for n := 1; n <= len(partitions); n++ {
-		homes[rec.Partition%n] = true
-		homes[kafka.PartitionOf(key, n)] = true
-	}
-	return slices.Sorted(maps.Keys(homes))
+	return false
 }

@@ -3,6 +3,7 @@ package audit
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/closeorder/closeorder/events"
 	"github.com/closeorder/closeorder/internal/kafka"
@@ -102,7 +103,7 @@ func (a *auditor) nameContradictions(ctx context.Context) error {
 	}
 	groups := make(map[any]*Finding, len(keys))
 	for _, key := range keys {
-		groups[key] = &Finding{Kind: Contradiction}
+		groups[key] = &Finding{}
 	}
 	outcomes := a.scope.Topics.Outcomes
 	err := a.readBetween(ctx, outcomes, a.from[outcomes], a.to[outcomes], 1, func(rec kafka.Record) {
@@ -122,8 +123,7 @@ func (a *auditor) nameContradictions(ctx context.Context) error {
 			return
 		}
 		if len(f.Answers) == 0 {
-			f.Partition, f.Offset, f.Time = o.Source.Partition, o.Source.Offset, o.CompletedAt.UTC()
-			f.name(o.RequestID, o.Order())
+			*f = findingOf(Contradiction, o)
 		}
 		f.Answers = append(f.Answers, Answer{
 			Outcome: o.Result, Code: o.Code, SafeToReissue: o.SafeToReissue, Replay: o.Replay, CompletedAt: o.CompletedAt.UTC(),
@@ -147,15 +147,12 @@ func (a *auditor) nameContradictions(ctx context.Context) error {
 // of them.
 func contradictionDetail(answers []Answer) string {
 	const most = 6
-	text := ""
-	for i, n := range answers {
-		if i == most {
-			return text + fmt.Sprintf("; and %d more", len(answers)-most)
-		}
-		if i > 0 {
-			text += "; "
-		}
-		text += fmt.Sprintf("%s at %s for partition %d, offset %d", words(n.Outcome, n.SafeToReissue, n.Code), n.CompletedAt.UTC().Format("2006-01-02T15:04:05Z"), n.Partition, n.Offset)
+	var says []string
+	for _, n := range answers[:min(len(answers), most)] {
+		says = append(says, fmt.Sprintf("%s at %s for partition %d, offset %d", words(n.Outcome, n.SafeToReissue, n.Code), n.CompletedAt.UTC().Format("2006-01-02T15:04:05Z"), n.Partition, n.Offset))
 	}
-	return text
+	if more := len(answers) - most; more > 0 {
+		says = append(says, fmt.Sprintf("and %d more", more))
+	}
+	return strings.Join(says, "; ")
 }

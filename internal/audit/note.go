@@ -10,7 +10,7 @@ import (
 func (a *auditor) notes() {
 	t := a.scope.Topics
 	committedAny := false
-	for _, topic := range append([]string{t.Requests}, t.Retries...) {
+	for _, topic := range append([]string{t.Requests}, t.Retries()...) {
 		for _, partition := range slices.Sorted(maps.Keys(a.to[topic])) {
 			c, committed := a.commits[topic][partition]
 			committedAny = committedAny || committed

@@ -15,13 +15,14 @@ import (
 	"github.com/closeorder/closeorder/events"
 	"github.com/closeorder/closeorder/internal/audit"
 	"github.com/closeorder/closeorder/internal/broker"
+	"github.com/closeorder/closeorder/internal/config"
 	"github.com/closeorder/closeorder/internal/kafka"
 	"github.com/closeorder/closeorder/internal/records"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-var topics = audit.Topics{Requests: "requests", Outcomes: "outcomes", DeadLetters: "dead", Retries: []string{"retries.10s", "retries.1m"}}
+var topics = config.Topics{Requests: "requests", Outcomes: "outcomes", DeadLetters: "dead", RetriesPrefix: "retries", RetryDelays: []time.Duration{10 * time.Second, time.Minute}}
 
 const group = "workers"
 

@@ -153,6 +153,13 @@ type Answer struct {
 	OutcomeOffset    int64 `json:"outcome_offset"`
 }
 
+// findingOf is what is found in an outcome.
+func findingOf(kind Kind, o events.Outcome) Finding {
+	f := Finding{Kind: kind, Partition: o.Source.Partition, Offset: o.Source.Offset, Time: o.CompletedAt.UTC()}
+	f.name(o.RequestID, o.Order())
+	return f
+}
+
 func (f *Finding) name(requestID string, o events.Order) {
 	f.RequestID, f.MchID, f.SubMchID, f.OutTradeNo = requestID, o.MchID, o.SubMchID, o.OutTradeNo
 }

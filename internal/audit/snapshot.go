@@ -54,19 +54,19 @@ func Take(ctx context.Context, scope Scope) (*Snapshot, error) {
 		first: map[string]kafka.Offsets{}, from: map[string]kafka.Offsets{}, to: map[string]kafka.Offsets{},
 	}
 	t := scope.Topics
-	if err := scope.Reader.Exist(ctx, t.all()...); err != nil {
+	if err := scope.Reader.Exist(ctx, t.All()...); err != nil {
 		return nil, err
 	}
-	for _, topic := range t.all() {
+	for _, topic := range t.All() {
 		if err := s.begin(ctx, topic); err != nil {
 			return nil, err
 		}
 	}
 	var err error
-	if s.commits, err = s.readCommits(ctx, append([]string{t.Requests}, t.Retries...)); err != nil {
+	if s.commits, err = s.readCommits(ctx, append([]string{t.Requests}, t.Retries()...)); err != nil {
 		return nil, err
 	}
-	for _, topic := range append(append([]string{t.Outcomes, t.DeadLetters}, t.Retries...), t.Requests) {
+	for _, topic := range append(append([]string{t.Outcomes, t.DeadLetters}, t.Retries()...), t.Requests) {
 		if s.to[topic], err = scope.Reader.End(ctx, topic); err != nil {
 			return nil, err
 		}

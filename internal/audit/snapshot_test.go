@@ -205,7 +205,7 @@ func TestAnAuditEndsWithItsContext(t *testing.T) {
 
 func TestTopicsThatDoNotExistAreNamed(t *testing.T) {
 	p := plant(t)
-	p.scope.Topics.Retries = append(slices.Clone(topics.Retries), "retries.2h", "retries.3h")
+	p.scope.Topics.RetryDelays = append(slices.Clone(topics.RetryDelays), 2*time.Hour, 3*time.Hour)
 	if _, err := audit.Take(p.ctx, p.scope); err == nil || err.Error() != "topics retries.2h, retries.3h do not exist; create them with: closeorder topics create" {
 		t.Error(err)
 	}

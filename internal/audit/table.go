@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"cmp"
 	"hash/maphash"
 	"maps"
 	"math"
@@ -49,72 +50,52 @@ const chunkSize = 4096
 
 // table holds an entry for each request, by partition and offset.
 type table struct {
-	partitions map[int]*stretch
-	seed       maphash.Seed
+	chunks map[chunk]*[chunkSize]entry
+	seed   maphash.Seed
 }
 
-// stretch is the entries of one partition, from the offset base on. A chunk
-// without a request is nil.
-type stretch struct {
-	base   int64
-	chunks []*[chunkSize]entry
+// chunk names the entries of a partition from the offset number*chunkSize on.
+type chunk struct {
+	partition int
+	number    int64
 }
 
-func newTable(from map[int]int64) *table {
-	t := &table{partitions: make(map[int]*stretch, len(from)), seed: maphash.MakeSeed()}
-	for partition, base := range from {
-		t.partitions[partition] = &stretch{base: base}
-	}
-	return t
+func newTable() *table {
+	return &table{chunks: map[chunk]*[chunkSize]entry{}, seed: maphash.MakeSeed()}
 }
 
-// add makes the entry of an offset that is not below the partition's first.
+// add makes the entry of a record.
 func (t *table) add(partition int, offset int64) *entry {
-	s := t.partitions[partition]
-	if s == nil || offset < s.base {
-		return nil
+	at := chunk{partition, offset / chunkSize}
+	c := t.chunks[at]
+	if c == nil {
+		c = new([chunkSize]entry)
+		t.chunks[at] = c
 	}
-	i := offset - s.base
-	for int64(len(s.chunks)) <= i/chunkSize {
-		s.chunks = append(s.chunks, nil)
-	}
-	c := &s.chunks[i/chunkSize]
-	if *c == nil {
-		*c = new([chunkSize]entry)
-	}
-	e := &(*c)[i%chunkSize]
+	e := &c[offset%chunkSize]
 	e.flags |= present
 	return e
 }
 
-// at returns the entry of an offset, nil where there is none.
+// at returns the entry of an offset, nil where there is none. It takes any
+// number: outcomes bring those of others.
 func (t *table) at(partition int, offset int64) *entry {
-	s := t.partitions[partition]
-	if s == nil || offset < s.base {
+	c := t.chunks[chunk{partition, offset / chunkSize}]
+	if c == nil || offset < 0 || !c[offset%chunkSize].is(present) {
 		return nil
 	}
-	i := offset - s.base
-	if i/chunkSize >= int64(len(s.chunks)) || s.chunks[i/chunkSize] == nil {
-		return nil
-	}
-	if e := &s.chunks[i/chunkSize][i%chunkSize]; e.is(present) {
-		return e
-	}
-	return nil
+	return &c[offset%chunkSize]
 }
 
 // each calls f for every entry, by partition and offset.
 func (t *table) each(f func(partition int, offset int64, e *entry)) {
-	for _, partition := range slices.Sorted(maps.Keys(t.partitions)) {
-		s := t.partitions[partition]
-		for i, c := range s.chunks {
-			if c == nil {
-				continue
-			}
-			for j := range c {
-				if c[j].is(present) {
-					f(partition, s.base+int64(i)*chunkSize+int64(j), &c[j])
-				}
+	inOrder := slices.SortedFunc(maps.Keys(t.chunks), func(a, b chunk) int {
+		return cmp.Or(cmp.Compare(a.partition, b.partition), cmp.Compare(a.number, b.number))
+	})
+	for _, at := range inOrder {
+		for i := range t.chunks[at] {
+			if e := &t.chunks[at][i]; e.is(present) {
+				f(at.partition, at.number*chunkSize+int64(i), e)
 			}
 		}
 	}

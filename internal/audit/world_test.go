@@ -41,7 +41,7 @@ func TestAuditsOfLiveWorkers(t *testing.T) {
 		scope := audit.Scope{
 			Reader: &kafka.Reader{Client: client},
 			Group:  w.Config.Kafka.Group,
-			Topics: audit.Topics{Requests: w.Config.Topics.Requests, Outcomes: w.Config.Topics.Outcomes, DeadLetters: w.Config.Topics.DeadLetters, Retries: w.Config.Topics.Retries()},
+			Topics: w.Config.Topics,
 		}
 		look := func() *audit.Report {
 			s, err := audit.Take(ctx, scope)

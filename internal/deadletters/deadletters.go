@@ -11,6 +11,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -18,9 +19,6 @@ import (
 	"github.com/closeorder/closeorder/internal/kafka"
 	"github.com/closeorder/closeorder/internal/records"
 )
-
-// Topics names the topics.
-type Topics struct{ Requests, Outcomes, DeadLetters string }
 
 // Letter is one record of the dead-letter topic.
 type Letter struct {
@@ -77,15 +75,7 @@ func (f Filter) matchesRecord(l *Letter) bool {
 	if t.Before(f.Since) || !f.Until.IsZero() && !t.Before(f.Until) {
 		return false
 	}
-	if len(f.Codes) == 0 {
-		return true
-	}
-	for _, code := range f.Codes {
-		if strings.EqualFold(code, l.ErrorCode) {
-			return true
-		}
-	}
-	return false
+	return len(f.Codes) == 0 || slices.ContainsFunc(f.Codes, func(code string) bool { return strings.EqualFold(code, l.ErrorCode) })
 }
 
 // matchesRequest goes by the request, which may not be readable.
@@ -132,13 +122,11 @@ func stretch(ctx context.Context, r *kafka.Reader, topic string, since time.Time
 }
 
 // Each calls do for every letter of a stretch that the filter chooses, and
-// seen, if it is set, for every record. Of a letter without its value the
+// seen for every record. Of a letter without its value the
 // request is read where it stands, so that the filter sees what a replay sees.
 func Each(ctx context.Context, r *kafka.Reader, s Stretch, f Filter, seen func(), do func(Letter) error) error {
 	return r.Read(ctx, s.Topic, s.From, s.To, func(rec kafka.Record) error {
-		if seen != nil {
-			seen()
-		}
+		seen()
 		l := read(rec)
 		if l.Err == nil && l.ValueOmitted != "" && f.matchesRecord(&l) {
 			whole := l
@@ -187,7 +175,6 @@ func Get(ctx context.Context, r *kafka.Reader, at events.Source) (Letter, error)
 
 // get reads one record.
 func get(ctx context.Context, r *kafka.Reader, at events.Source) (kafka.Record, error) {
-	missing := &MissingError{At: at}
 	first, err := r.First(ctx, at.Topic)
 	if err != nil {
 		return kafka.Record{}, err
@@ -196,7 +183,7 @@ func get(ctx context.Context, r *kafka.Reader, at events.Source) (kafka.Record, 
 	if err != nil {
 		return kafka.Record{}, err
 	}
-	missing.First, missing.End = first[at.Partition], end[at.Partition]
+	missing := &MissingError{At: at, First: first[at.Partition], End: end[at.Partition]}
 	if at.Offset < missing.First || at.Offset >= missing.End {
 		return kafka.Record{}, missing
 	}

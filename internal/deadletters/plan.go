@@ -90,13 +90,7 @@ func (p *Plan) Skipped() map[Skip]int {
 
 // chosen are the steps that are not skipped.
 func (p *Plan) chosen() []Step {
-	var steps []Step
-	for _, s := range p.Steps {
-		if s.Skip == "" {
-			steps = append(steps, s)
-		}
-	}
-	return steps
+	return slices.DeleteFunc(slices.Clone(p.Steps), func(s Step) bool { return s.Skip != "" })
 }
 
 // more chooses up to n steps that were over the limit, and returns them.
@@ -115,7 +109,7 @@ func (p *Plan) more(n int) []Step {
 // plan decides about each step.
 func (p *planner) plan() *Plan {
 	slices.SortStableFunc(p.steps, func(a, b Step) int {
-		return cmp.Or(a.FailedAt.Compare(b.FailedAt), cmp.Compare(a.At.Partition, b.At.Partition), cmp.Compare(a.At.Offset, b.At.Offset))
+		return cmp.Or(a.FailedAt.Compare(b.FailedAt), compareSources(a.At, b.At))
 	})
 	plan := &Plan{Steps: p.steps}
 	taken := map[uint64]bool{}

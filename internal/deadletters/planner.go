@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"hash/maphash"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/closeorder/closeorder/events"
+	"github.com/closeorder/closeorder/internal/config"
 	"github.com/closeorder/closeorder/internal/kafka"
 )
 
@@ -21,7 +23,7 @@ type Options struct {
 	MaxReplays int
 	// Now is the time, for expires_at.
 	Now time.Time
-	// OnTotal, if set, is told how many records will be read, as it becomes
+	// OnTotal is told how many records will be read, as it becomes
 	// known; OnRead how many more were.
 	OnTotal func(n int64)
 	OnRead  func(n int)
@@ -33,7 +35,7 @@ type Options struct {
 //
 // A request is known by its request_id and its order, as events.SameRequest
 // has it; one that names neither by its bytes.
-func Make(ctx context.Context, r *kafka.Reader, t Topics, o Options) (*Plan, error) {
+func Make(ctx context.Context, r *kafka.Reader, t config.Topics, o Options) (*Plan, error) {
 	p := &planner{
 		reader: r, topics: t, options: o, seed: maphash.MakeSeed(),
 		replays: map[uint64]int{}, dead: map[uint64]int{}, answers: map[uint64]answer{}, orders: map[string]bool{},
@@ -60,14 +62,11 @@ func Make(ctx context.Context, r *kafka.Reader, t Topics, o Options) (*Plan, err
 
 type planner struct {
 	reader  *kafka.Reader
-	topics  Topics
+	topics  config.Topics
 	options Options
 	seed    maphash.Seed
 
 	steps []Step
-	// omitted are letters without a value: which request they are about is
-	// known only when it was read.
-	omitted []Letter
 	// replays is the highest replay number seen anywhere, by request, and
 	// dead that of the dead letters.
 	replays, dead map[uint64]int
@@ -82,16 +81,11 @@ type answer struct {
 	replay int
 }
 
-func (p *planner) read(ctx context.Context, s Stretch, each func(kafka.Record)) error {
-	if p.options.OnTotal != nil {
-		p.options.OnTotal(s.Records())
-	}
+func (p *planner) read(ctx context.Context, s Stretch, each func(kafka.Record) error) error {
+	p.options.OnTotal(s.Records())
 	return p.reader.Read(ctx, s.Topic, s.From, s.To, func(rec kafka.Record) error {
-		if p.options.OnRead != nil {
-			p.options.OnRead(1)
-		}
-		each(rec)
-		return nil
+		p.options.OnRead(1)
+		return each(rec)
 	})
 }
 
@@ -102,58 +96,39 @@ func (p *planner) readLetters(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := p.read(ctx, s, func(rec kafka.Record) { p.letter(read(rec)) }); err != nil {
-		return err
-	}
-	for _, l := range p.omitted {
-		err := restore(ctx, p.reader, &l)
-		if err != nil && !errors.Is(err, errOriginalGone) {
-			return err
-		}
-		p.restored(l, err)
-	}
-	return nil
+	return p.read(ctx, s, func(rec kafka.Record) error { return p.letter(ctx, read(rec)) })
 }
 
-func (p *planner) letter(l Letter) {
-	chosen := p.options.Filter.matchesRecord(&l)
-	switch {
-	case l.Err != nil:
+func (p *planner) letter(ctx context.Context, l Letter) error {
+	if l.Err != nil {
 		// With neither a code nor a request it matches no filter but of time.
 		if p.options.Filter.Matches(&l) {
 			p.add(l, 0, Unreadable, "it is no dead letter: "+l.Err.Error())
 		}
-	case l.ValueOmitted != "":
-		l.Original.Value = nil
-		if chosen {
-			p.omitted = append(p.omitted, l)
+		return nil
+	}
+	chosen := p.options.Filter.matchesRecord(&l)
+	if l.ValueOmitted != "" {
+		// Which request it is about is known only when that was read.
+		if !chosen {
+			return nil
 		}
-	default:
-		key := p.died(l)
-		if chosen && p.options.Filter.matchesRequest(&l) {
-			p.add(l, key, "", "")
+		if err := restore(ctx, p.reader, &l); errors.Is(err, errOriginalGone) {
+			if p.options.Filter.matchesRequest(&l) {
+				p.add(l, 0, OriginalGone, err.Error())
+			}
+			return nil
+		} else if err != nil {
+			return err
 		}
 	}
-}
-
-// restored takes up a letter whose value was left out.
-func (p *planner) restored(l Letter, err error) {
-	if !p.options.Filter.matchesRequest(&l) {
-		return
-	}
-	if err != nil {
-		p.add(l, 0, OriginalGone, err.Error())
-		return
-	}
-	p.add(l, p.died(l), "", "")
-}
-
-// died notes with which replay number a request died.
-func (p *planner) died(l Letter) (key uint64) {
-	key = p.key(l.Request, l.Original)
+	key := p.key(l.Request, l.Original)
 	p.replays[key] = max(p.replays[key], l.Replay)
 	p.dead[key] = max(p.dead[key], l.Replay)
-	return key
+	if chosen && p.options.Filter.matchesRequest(&l) {
+		p.add(l, key, "", "")
+	}
+	return nil
 }
 
 func (p *planner) add(l Letter, key uint64, skip Skip, why string) {
@@ -224,41 +199,36 @@ func (p *planner) readOutcomes(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return p.read(ctx, s, func(rec kafka.Record) {
+	return p.read(ctx, s, func(rec kafka.Record) error {
 		if no, ok := rec.Header(events.HeaderSubject); ok && !p.orders[string(no)] {
-			return // not worth its decoding
+			return nil // not worth its decoding
 		}
-		next, err := events.DecodeOutcome(rec.Message)
-		if err != nil || next.OutTradeNo == "" && next.RequestID == "" {
-			return
+		if next, err := events.DecodeOutcome(rec.Message); err == nil && (next.OutTradeNo != "" || next.RequestID != "") {
+			key := p.named(next.RequestID, next.Order())
+			if _, any := p.answers[key]; !any && next.Final() {
+				p.answers[key] = answer{next.Result, next.Replay}
+			}
+			p.replays[key] = max(p.replays[key], next.Replay)
 		}
-		key := p.named(next.RequestID, next.Order())
-		if _, any := p.answers[key]; !any && next.Final() {
-			p.answers[key] = answer{next.Result, next.Replay}
-		}
-		p.replays[key] = max(p.replays[key], next.Replay)
+		return nil
 	})
 }
 
 // readRequests finds the replays that were sent already. None can be older
 // than the failure that it follows.
 func (p *planner) readRequests(ctx context.Context) error {
-	oldest := p.steps[0].FailedAt
-	for _, s := range p.steps {
-		if s.FailedAt.Before(oldest) {
-			oldest = s.FailedAt
-		}
-	}
-	s, err := stretch(ctx, p.reader, p.topics.Requests, oldest.Add(-clockSlack))
+	oldest := slices.MinFunc(p.steps, func(a, b Step) int { return a.FailedAt.Compare(b.FailedAt) })
+	s, err := stretch(ctx, p.reader, p.topics.Requests, oldest.FailedAt.Add(-clockSlack))
 	if err != nil {
 		return err
 	}
-	return p.read(ctx, s, func(rec kafka.Record) {
+	return p.read(ctx, s, func(rec kafka.Record) error {
 		if _, ok := rec.Header(events.HeaderReplay); !ok {
-			return
+			return nil
 		}
 		q, _ := events.DecodeRequest(rec.Message)
 		key := p.key(q, rec.Message)
 		p.replays[key] = max(p.replays[key], q.Replay)
+		return nil
 	})
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/closeorder/closeorder/events"
 	"github.com/closeorder/closeorder/internal/broker"
+	"github.com/closeorder/closeorder/internal/config"
 	"github.com/closeorder/closeorder/internal/deadletters"
 	"github.com/closeorder/closeorder/internal/kafka"
 	"github.com/closeorder/closeorder/internal/records"
@@ -18,7 +19,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-var topics = deadletters.Topics{Requests: "requests", Outcomes: "outcomes", DeadLetters: "dead"}
+var topics = config.Topics{Requests: "requests", Outcomes: "outcomes", DeadLetters: "dead"}
 
 // noon is when the first record was written; each one after it is a minute
 // younger.
@@ -73,7 +74,9 @@ func plantIn(t *testing.T, brokers []string, dial func(context.Context, string, 
 	})
 	return &planted{
 		t: t, ctx: ctx, producer: producer, client: client, now: noon,
-		reader: &kafka.Reader{Client: client}, options: deadletters.Options{MaxReplays: 3, Now: noon.Add(24 * time.Hour)},
+		reader: &kafka.Reader{Client: client}, options: deadletters.Options{
+			MaxReplays: 3, Now: noon.Add(24 * time.Hour), OnTotal: func(int64) {}, OnRead: func(int) {},
+		},
 	}
 }
 
@@ -158,6 +161,7 @@ func (p *planted) plan() *deadletters.Plan {
 func (p *planted) sending() deadletters.Sending {
 	return deadletters.Sending{
 		Reader: p.reader, Writer: &kafka.Writer{Client: p.client}, Topics: topics, Patience: time.Minute,
+		OnSent: func(deadletters.Step, events.Source) {},
 		OnLeft: func(s deadletters.Step, reason deadletters.Skip, err error) {
 			p.t.Errorf("%+v is left: %s: %v", s, reason, err)
 		},

@@ -1,6 +1,7 @@
 package deadletters
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"github.com/closeorder/closeorder/events"
+	"github.com/closeorder/closeorder/internal/config"
 	"github.com/closeorder/closeorder/internal/kafka"
 	"golang.org/x/time/rate"
 )
@@ -17,16 +19,16 @@ import (
 type Sending struct {
 	Reader *kafka.Reader
 	Writer *kafka.Writer
-	Topics Topics
+	Topics config.Topics
 	// Rate is the most replays per second, 0 for as fast as it goes.
 	Rate float64
 	// Patience is how long one write may take; what is being written when
 	// the context ends gets so much time too.
 	Patience time.Duration
-	// OnSent, if set, is told of each step when all in-sync replicas have its
+	// OnSent is told of each step when all in-sync replicas have its
 	// record, and where it landed.
 	OnSent func(s Step, landed events.Source)
-	// OnLeft, if set, is told of each step that cannot be sent, and why:
+	// OnLeft is told of each step that cannot be sent, and why:
 	// Deleted, OriginalGone or Unreadable where the topics have changed since
 	// the plan was made, TooLarge or Refused where the requests topic does not
 	// take the record. The others are sent all the same.
@@ -79,10 +81,7 @@ func (s Sending) send(ctx context.Context, chosen []Step) (refused int, err erro
 		}
 		to[at.Partition] = max(to[at.Partition], at.Offset+1)
 	}
-	limit := rate.NewLimiter(rate.Inf, s.chunk())
-	if s.Rate > 0 {
-		limit = rate.NewLimiter(rate.Limit(s.Rate), s.chunk())
-	}
+	limit := rate.NewLimiter(cmp.Or(rate.Limit(s.Rate), rate.Inf), s.chunk())
 	var steps []Step
 	var messages []events.Message
 	bytes := 0
@@ -111,7 +110,7 @@ func (s Sending) send(ctx context.Context, chosen []Step) (refused int, err erro
 		delete(todo, rec.Source())
 		m, reason, err := s.message(ctx, rec)
 		if reason != "" {
-			s.left(step, reason, err)
+			s.OnLeft(step, reason, err)
 			return nil
 		}
 		if err != nil {
@@ -130,22 +129,13 @@ func (s Sending) send(ctx context.Context, chosen []Step) (refused int, err erro
 		return refused, err
 	}
 	for _, at := range slices.SortedFunc(maps.Keys(todo), compareSources) {
-		s.left(todo[at], Deleted, errors.New("the dead letter was deleted meanwhile"))
+		s.OnLeft(todo[at], Deleted, errors.New("the dead letter was deleted meanwhile"))
 	}
 	return refused, nil
 }
 
 func compareSources(a, b events.Source) int {
-	if a.Partition != b.Partition {
-		return a.Partition - b.Partition
-	}
-	return int(a.Offset - b.Offset)
-}
-
-func (s Sending) left(step Step, reason Skip, err error) {
-	if s.OnLeft != nil {
-		s.OnLeft(step, reason, err)
-	}
+	return cmp.Or(cmp.Compare(a.Partition, b.Partition), cmp.Compare(a.Offset, b.Offset))
 }
 
 // message is the record that asks again. The reason, if any, is why there is
@@ -179,15 +169,13 @@ func (s Sending) write(ctx context.Context, steps []Step, messages []events.Mess
 		var refused *kafka.RefusedError
 		switch {
 		case r.Err == nil:
-			if s.OnSent != nil {
-				s.OnSent(steps[i], r.At)
-			}
+			s.OnSent(steps[i], r.At)
 		case errors.As(r.Err, &refused) && refused.TooLarge():
 			refusals++
-			s.left(steps[i], TooLarge, r.Err)
+			s.OnLeft(steps[i], TooLarge, r.Err)
 		case refused != nil:
 			refusals++
-			s.left(steps[i], Refused, r.Err)
+			s.OnLeft(steps[i], Refused, r.Err)
 		case failure == nil:
 			failure = fmt.Errorf("replay: %w", r.Err)
 		}

@@ -287,7 +287,7 @@ func TestEachCallsForWhatMatches(t *testing.T) {
 		t.Fatal(err)
 	}
 	found := 0
-	if err := deadletters.Each(p.ctx, p.reader, s, f, nil, func(l deadletters.Letter) error {
+	if err := deadletters.Each(p.ctx, p.reader, s, f, func() {}, func(l deadletters.Letter) error {
 		if found++; l.Request.OutTradeNo != "O" || l.ValueOmitted == "" || l.Original.Value != nil {
 			t.Errorf("found %+v", l)
 		}

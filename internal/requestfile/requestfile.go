@@ -130,8 +130,8 @@ func decodeLine(text []byte, defaults map[string]string) (events.Request, error)
 	}
 	named = named || id == "" && defaults["request_id"] != ""
 	misspelt := map[string]bool{}
-	var alone *events.ValidationError
-	if _, err := events.DecodeRequest(events.Message{Value: text}); errors.As(err, &alone) {
+	_, err := events.DecodeRequest(events.Message{Value: text})
+	if alone, ok := errors.AsType[*events.ValidationError](err); ok {
 		for _, f := range alone.Fields {
 			misspelt[f.Field] = f.Problem != "is required"
 		}
@@ -227,8 +227,8 @@ func Request(fields map[string]string) (events.Request, error) {
 	}
 	r, err := withOwnID(fields["request_id"] != "", []byte("{"+strings.Join(members, ",")+"}"))
 	if len(bad) > 0 {
-		var all *events.ValidationError
-		if !errors.As(err, &all) {
+		all, ok := errors.AsType[*events.ValidationError](err)
+		if !ok {
 			all = &events.ValidationError{}
 		}
 		// A field that was left out is not missing.
@@ -240,24 +240,22 @@ func Request(fields map[string]string) (events.Request, error) {
 
 func parseCSV(in io.Reader, defaults map[string]string, skipped int) (*File, error) {
 	r := csv.NewReader(in)
-	r.ReuseRecord = true
 	r.TrimLeadingSpace = true
-	head, err := r.Read()
+	columns, err := r.Read()
 	if err != nil {
 		if broken, ok := errors.AsType[*csv.ParseError](err); ok {
 			return nil, fmt.Errorf("line %d: not readable as CSV: %v, at column %d", broken.Line+skipped, broken.Err, broken.Column)
 		}
 		return nil, fmt.Errorf("line %d: not readable as CSV: %w", skipped+1, err)
 	}
-	if len(head) == 1 && strings.Contains(head[0], ";") {
+	if len(columns) == 1 && strings.Contains(columns[0], ";") {
 		return nil, fmt.Errorf("line %d: the columns are separated by semicolons; commas are expected", skipped+1)
 	}
-	for i, name := range head {
+	for i, name := range columns {
 		if !utf8.ValidString(name) {
 			return nil, fmt.Errorf("line %d, column %d: %s", skipped+1, i+1, notUTF8(name))
 		}
 	}
-	columns := slices.Clone(head)
 	if err := checkColumns(columns, skipped+1); err != nil {
 		return nil, err
 	}
@@ -282,10 +280,8 @@ func parseCSV(in io.Reader, defaults map[string]string, skipped int) (*File, err
 		case err != nil:
 			return nil, err
 		}
-		fields := maps.Clone(defaults)
-		if fields == nil {
-			fields = map[string]string{}
-		}
+		fields := map[string]string{}
+		maps.Copy(fields, defaults)
 		for i, column := range columns {
 			if value := strings.TrimSpace(row[i]); value != "" {
 				fields[column] = value
