@@ -12,9 +12,7 @@ import (
 //
 // Close closes the order of a request. It must return soon after ctx has ended,
 // with [Interrupted] unless it has a verdict already. tried says that calls for
-// the request were made before. It may be called again for a request that has
-// its verdict: after a crash, and after Interrupted. The worker never calls it
-// for two requests of one order at the same time.
+// the request were made before.
 //
 // Query finds out what became of the order of a request that has expired, and
 // closes nothing. What holds for Close holds for it, but that Failed means: the
@@ -36,25 +34,20 @@ type Closer interface {
 	Probe(ctx context.Context, r events.Request) bool
 }
 
-// Class is what a [Verdict] makes of its request.
+// Class is what a [Verdict] makes of its request, as the contract says.
 type Class int
 
 const (
-	// Closed and Paid conclude: the outcome is published.
+	// Closed and Paid conclude.
 	Closed Class = iota + 1
 	Paid
-	// Failed concludes without proof: the request becomes a dead letter and
-	// gets a failed outcome.
+	// Failed concludes without proof.
 	Failed
-	// Temporary: the gateway answered, but not for good. The request is tried
-	// again after a delay, a limited number of times, or without limit when
-	// no call was made (Calls is 0) or it was Starved.
+	// Temporary: the gateway answered, but not for good.
 	Temporary
-	// MerchantRefused: the gateway refuses the merchant, not the request, which
-	// waits until the merchant works again; that costs it no try.
+	// MerchantRefused: the gateway refuses the merchant, not the request.
 	MerchantRefused
-	// NoAnswer: the gateway gave no usable answer. It counts towards an
-	// outage, and is tried again like Temporary when it was this request alone.
+	// NoAnswer: the gateway gave no usable answer. It counts towards an outage.
 	NoAnswer
 	// Interrupted: the context ended. The request is as if never started.
 	Interrupted
