@@ -11,25 +11,20 @@ import (
 // is pure: no clock, no lock, no log. docs/decisions-of-a-request.md is written
 // from its test.
 
-// Class is what a [Verdict] makes of its request.
+// Class is what a [Verdict] makes of its request, as the contract says.
 type Class int
 
 const (
-	// Closed and Paid conclude: the outcome is published.
+	// Closed and Paid conclude.
 	Closed Class = iota + 1
 	Paid
-	// Failed concludes without proof: the request becomes a dead letter and
-	// gets a failed outcome.
+	// Failed concludes without proof.
 	Failed
-	// Temporary: the gateway answered, but not for good. The request is tried
-	// again after a delay, a limited number of times, or without limit when
-	// no call was made (Calls is 0) or it was Starved.
+	// Temporary: the gateway answered, but not for good.
 	Temporary
-	// MerchantRefused: the gateway refuses the merchant, not the request, which
-	// waits until the merchant works again; that costs it no try.
+	// MerchantRefused: the gateway refuses the merchant, not the request.
 	MerchantRefused
-	// NoAnswer: the gateway gave no usable answer. It counts towards an
-	// outage, and is tried again like Temporary when it was this request alone.
+	// NoAnswer: the gateway gave no usable answer. It counts towards an outage.
 	NoAnswer
 	// Interrupted: the context ended. The request is as if never started.
 	Interrupted

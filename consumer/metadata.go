@@ -116,15 +116,11 @@ func decodeRuns(committed int64, b []byte) ([]span, error) {
 	at, end := committed, committed+window
 	for len(b) > 0 {
 		gap, n := binary.Uvarint(b)
-		if n <= 0 {
+		more, m := binary.Uvarint(b[max(n, 0):])
+		if n <= 0 || m <= 0 {
 			return nil, errors.New("damaged run length")
 		}
-		b = b[n:]
-		more, n := binary.Uvarint(b)
-		if n <= 0 {
-			return nil, errors.New("damaged run length")
-		}
-		b = b[n:]
+		b = b[n+m:]
 		// Bounds first: a huge number must not wrap into a small one.
 		if gap > window || more > window {
 			return nil, errors.New("run length beyond the window")

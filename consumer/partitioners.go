@@ -98,15 +98,8 @@ func legacyMurmur2(key []byte) uint32 {
 	}
 	rest := len(key) &^ 3
 	xor := func(x uint32) { h = float64(int32(toUint32(h) ^ x)) }
-	switch len(key) % 4 {
-	case 3:
-		xor(at(rest+2) << 16)
-		fallthrough
-	case 2:
-		xor(at(rest+1) << 8)
-		fallthrough
-	case 1:
-		xor(at(rest))
+	if rest < len(key) {
+		xor(at(rest) | at(rest+1)<<8 | at(rest+2)<<16)
 		h *= m
 	}
 	xor(toUint32(h) >> 13)

@@ -60,10 +60,7 @@ func DecodeRequest(m Message) (Request, error) {
 		certain = false
 		r.findOrder(m.Value, p)
 	}
-	if !isSane(r.RequestID) {
-		r.RequestID = ""
-	}
-	if r.RequestID == "" {
+	if r.RequestID == "" || !isSane(r.RequestID) {
 		r.RequestID = string(d.id.value)
 		d.id.tell(&p)
 		p.check(d.id.field, r.RequestID, false, checkRequestID)

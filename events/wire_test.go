@@ -147,16 +147,11 @@ func writeJSON(t testing.TB, path string, v any) {
 // checkGolden holds m against the record in a file, or writes it there.
 func checkGolden(t testing.TB, path string, m Message) {
 	t.Helper()
-	path = filepath.Join(testdata, path)
-	if *update {
-		writeJSON(t, path, record{m})
+	text, err := encodeIndented(record{m})
+	if err != nil {
+		t.Fatal(err)
 	}
-	var want record
-	readJSON(t, path, &want)
-	if !sameMessage(m, want.Message) {
-		got, _ := encodeIndented(record{m})
-		t.Errorf("not as in %s:\n%s", path, got)
-	}
+	golden.Check(t, filepath.Join(testdata, path), string(text))
 }
 
 // sameMessage is equality byte for byte; nil and empty are different.

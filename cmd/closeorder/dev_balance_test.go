@@ -83,7 +83,7 @@ func TestTheBalanceFindsWhatIsWrong(t *testing.T) {
 			ctx := t.Context()
 			write := func(topic string, messages ...events.Message) {
 				t.Helper()
-				if _, err := c.writer().WriteTo(ctx, topic, messages, []int{0, 1, 2, 2}[:len(messages)]); err != nil {
+				if _, err := c.writer().Write(ctx, topic, messages, []int{0, 1, 2, 2}[:len(messages)]...); err != nil {
 					t.Fatal(err)
 				}
 			}

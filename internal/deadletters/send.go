@@ -164,7 +164,7 @@ func (s Sending) write(ctx context.Context, steps []Step, messages []events.Mess
 	for i, step := range steps {
 		to[i] = step.To
 	}
-	results, _ := s.Writer.WriteTo(ctx, s.Topics.Requests, messages, to)
+	results, _ := s.Writer.Write(ctx, s.Topics.Requests, messages, to...)
 	for i, r := range results {
 		var refused *kafka.RefusedError
 		switch {

@@ -1,6 +1,9 @@
 package kafka
 
-import "math/rand/v2"
+import (
+	"encoding/binary"
+	"math/rand/v2"
+)
 
 // PartitionOf is where Java's clients put a record of the given key in a topic
 // of so many partitions, at least one. An empty key is hashed like any other;
@@ -23,22 +26,17 @@ func Murmur2(key []byte) uint32 {
 	)
 	h := uint32(seed) ^ uint32(len(key))
 	for ; len(key) >= 4; key = key[4:] {
-		k := uint32(key[0]) | uint32(key[1])<<8 | uint32(key[2])<<16 | uint32(key[3])<<24
+		k := binary.LittleEndian.Uint32(key)
 		k *= m
 		k ^= k >> r
 		k *= m
 		h *= m
 		h ^= k
 	}
-	switch len(key) {
-	case 3:
-		h ^= uint32(key[2]) << 16
-		fallthrough
-	case 2:
-		h ^= uint32(key[1]) << 8
-		fallthrough
-	case 1:
-		h ^= uint32(key[0])
+	for i, b := range key {
+		h ^= uint32(b) << (8 * i)
+	}
+	if len(key) > 0 {
 		h *= m
 	}
 	h ^= h >> 13

@@ -55,28 +55,23 @@ type Result struct {
 	Err error
 }
 
-// Write writes messages and returns what became of each one, in the order of
-// messages; the error is the first of theirs. Messages with the same key go to
-// the same partition, in their order; the partition is the one that Java's and
-// librdkafka's murmur2 partitioners choose. A nil key goes anywhere.
-//
-// See [Writer.WriteTo] for the rest.
-func (w *Writer) Write(ctx context.Context, topic string, messages []events.Message) ([]Result, error) {
-	return w.WriteTo(ctx, topic, messages, nil)
-}
-
 // ByKey lets the key decide where a message goes.
 const ByKey = -1
 
-// WriteTo is Write with a partition for each message, of which those for one
-// partition keep their order. For ByKey, and where the topic has no such
-// partition, the key decides; it does for all when to is nil.
+// Write writes messages and returns what became of each one, in the order of
+// messages; the error is the first of theirs.
+//
+// to, if given, has the number of a partition for each message. For ByKey, where
+// the topic has no such partition, and without to, the key decides: the
+// partition is the one that Java's and librdkafka's murmur2 partitioners choose.
+// A nil key goes anywhere. Messages for one partition, such as those with the
+// same key, keep their order.
 //
 // It tries until ctx ends. What cannot be written to one partition holds up
 // none of the others, and a message that is refused holds up nothing. A retry
 // after a lost answer can write records twice: kafka-go has no idempotent
 // producer.
-func (w *Writer) WriteTo(ctx context.Context, topic string, messages []events.Message, to []int) ([]Result, error) {
+func (w *Writer) Write(ctx context.Context, topic string, messages []events.Message, to ...int) ([]Result, error) {
 	results := make([]Result, len(messages))
 	todo := make([]writing, len(messages))
 	for i, m := range messages {

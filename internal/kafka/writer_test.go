@@ -95,7 +95,7 @@ func TestAMessageGoesWhereItIsSentWhileThatIsThere(t *testing.T) {
 		to, want = append(to, gone), append(want, home)
 	}
 	w := kafka.Writer{Client: client}
-	results, err := w.WriteTo(ctx, "t", messages, to)
+	results, err := w.Write(ctx, "t", messages, to...)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/json"
-	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -13,13 +12,12 @@ import (
 	"unicode/utf8"
 
 	"github.com/closeorder/closeorder/events"
+	"github.com/closeorder/closeorder/internal/golden"
 )
-
-var update = flag.Bool("update", false, "write the golden files under testdata/events")
 
 const testdata = "../../testdata/events"
 
-// record is a events.Message in the files under testdata/events, as its README
+// record is an events.Message in the files under testdata/events, as its README
 // describes it.
 type record struct {
 	events.Message
@@ -131,33 +129,14 @@ func readJSON(t testing.TB, path string, v any) {
 	}
 }
 
-func writeJSON(t testing.TB, path string, v any) {
-	t.Helper()
-	text, err := encodeIndented(v)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(path, text, 0o644); err != nil {
-		t.Fatal(err)
-	}
-}
-
 // checkGolden holds m against the record in a file, or writes it there.
 func checkGolden(t testing.TB, path string, m events.Message) {
 	t.Helper()
-	path = filepath.Join(testdata, path)
-	if *update {
-		writeJSON(t, path, record{m})
+	text, err := encodeIndented(record{m})
+	if err != nil {
+		t.Fatal(err)
 	}
-	var want record
-	readJSON(t, path, &want)
-	if !sameMessage(m, want.Message) {
-		got, _ := encodeIndented(record{m})
-		t.Errorf("not as in %s:\n%s", path, got)
-	}
+	golden.Check(t, filepath.Join(testdata, path), string(text))
 }
 
 // sameMessage is equality byte for byte; nil and empty are different.
