@@ -45,7 +45,7 @@ func (r *run) exchange(call Call) (answer, bool) {
 			r.saw(d.class, d.code, d.reason+"; trying the next key")
 			continue
 		}
-		if a.verified && a.failure == "" && !badSignature(a) && n != first {
+		if a.verified && a.failure != FailIdentity && !badSignature(a) && n != first {
 			r.account.key.Store(int64(n))
 		}
 		break

@@ -473,6 +473,33 @@ func TestKeyChange(t *testing.T) {
 	})
 }
 
+// A reply that is ours and signed shows that the gateway has taken the key, also
+// where it lacks its result.
+func TestAnIncompleteReplyShowsWhichKeyWorks(t *testing.T) {
+	change := func(cfg *Config, _ *gateway) { cfg.Confirm = ConfirmNever }
+	inBubble(t, nil, change, func(t *testing.T, c *Closer, g *gateway) {
+		taken := 0
+		g.answer = func(c call, _ int) reply {
+			r := closeSuccess()
+			switch {
+			case signing.Verify(c.got, mustKey(t, testKey), signing.MD5) != nil:
+				return unsigned("签名错误")
+			case taken == 0:
+				r = says()
+			}
+			taken++
+			r.key = testKey
+			return r
+		}
+		m := g.m
+		m.Keys = []signing.Key{mustKey(t, "ffffffffffffffffffffffffffffffff"), mustKey(t, testKey)}
+		c.cfg.Merchants = MerchantMap{m.MchID: m}
+		if v := c.Close(t.Context(), order()); v.Class != Closed || v.Calls != 3 {
+			t.Errorf("got %v after %d calls, want closed after 3: the wrong key once, the right one twice", v.Class, v.Calls)
+		}
+	})
+}
+
 func TestRepliesCountUnderEitherKey(t *testing.T) {
 	const other = "ffffffffffffffffffffffffffffffff"
 	inBubble(t, func(call, int) reply { r := closeSuccess(); r.key = other; return r }, nil, func(t *testing.T, c *Closer, g *gateway) {
