@@ -1,56 +1,8 @@
 package closer
 
 import (
-	"fmt"
 	"time"
 )
-
-// Class says what a [Verdict], or one [Attempt], comes to.
-type Class int
-
-const (
-	// Closed: the order is closed, or there is nothing to close. It rests on
-	// a verified reply. Final.
-	Closed Class = iota + 1
-	// Paid: the buyer has paid. It rests on a verified reply. Final.
-	Paid
-	// Failed: the request can never work as it stands: the gateway refused
-	// it, its code stayed unknown, or it could not be sent. The order may
-	// still be payable.
-	Failed
-	// Temporary: the gateway answered, but not for good, or what it said is
-	// still in doubt. Ask again later.
-	Temporary
-	// MerchantRefused: the gateway refuses this merchant, not this order.
-	// Hold back what [Verdict.Scope] names, keep its requests, ask again later.
-	MerchantRefused
-	// NoAnswer: nothing that proves anything came back. The close may have
-	// happened. Ask again later.
-	NoAnswer
-	// Interrupted: the context ended first. Nothing is known.
-	Interrupted
-	// Unknown: a verified reply with a code that is not in the table. It is
-	// the class of an attempt alone; a verdict makes Failed of it once its
-	// bounded retries are over.
-	Unknown
-)
-
-var classNames = [...]string{
-	Closed: "closed", Paid: "paid", Failed: "failed", Temporary: "temporary",
-	MerchantRefused: "merchant_config", NoAnswer: "no_answer",
-	Interrupted: "interrupted", Unknown: "unknown",
-}
-
-// String returns the class in lower case, as in a metric's label.
-func (c Class) String() string {
-	if c < Closed || int(c) >= len(classNames) {
-		return fmt.Sprintf("class(%d)", int(c))
-	}
-	return classNames[c]
-}
-
-// MarshalText returns the same as String.
-func (c Class) MarshalText() ([]byte, error) { return []byte(c.String()), nil }
 
 // Values of [Verdict.ConfirmedBy].
 const (

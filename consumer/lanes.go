@@ -173,7 +173,7 @@ func (l *lanes) goOn(r *request, again bool) {
 	case !again:
 		ln.requests.pop()
 		l.queue(ln)
-	case r.rest > 0:
+	case r.rest > 0 && r.partition.standing != revoked: // or nobody would stop the timer
 		ln.rests = time.AfterFunc(r.rest, func() { l.wake(ln) })
 		r.rest = 0
 	default:

@@ -12,7 +12,7 @@ func (c *conversation) act() *reply {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	now := time.Now()
-	c.order.settle(now)
+	c.order.catchUp(now)
 	rep := c.newReply(c.req)
 
 	fault := c.fault

@@ -68,7 +68,7 @@ func (b *book) get(key Order, now time.Time, find bool) *order {
 			b.makeUp(o, key, now)
 		}
 	}
-	o.settle(now)
+	o.catchUp(now)
 	return o
 }
 
@@ -110,8 +110,8 @@ func (o *order) schedule(at time.Time, what What) {
 	o.plan = slices.Insert(o.plan, i, e)
 }
 
-// settle lets happen what is due.
-func (o *order) settle(now time.Time) {
+// catchUp lets happen what is due.
+func (o *order) catchUp(now time.Time) {
 	for len(o.plan) > 0 && o.plan[0].at <= now.UnixNano() {
 		due := o.plan[0]
 		if o.plan = o.plan[1:]; len(o.plan) == 0 {

@@ -17,7 +17,7 @@ func (s *Simulator) Book() []Entry {
 	now := time.Now()
 	entries := make([]Entry, 0, len(b.orders))
 	for key, o := range b.orders {
-		o.settle(now)
+		o.catchUp(now)
 		entries = append(entries, b.entry(key, o))
 	}
 	slices.SortFunc(entries, func(x, y Entry) int {
@@ -36,7 +36,7 @@ func (s *Simulator) Lookup(key Order) (Entry, bool) {
 	if o == nil {
 		return Entry{}, false
 	}
-	o.settle(time.Now())
+	o.catchUp(time.Now())
 	return b.entry(key, o), true
 }
 
@@ -91,7 +91,7 @@ func (s *Simulator) Stats() Stats {
 	}
 	now := time.Now()
 	for _, o := range b.orders {
-		o.settle(now)
+		o.catchUp(now)
 		st.Orders[o.state]++
 	}
 	return st

@@ -32,7 +32,7 @@ func (s *Simulator) at(key Order, at time.Time, what What) {
 			at = now
 		}
 		o.schedule(at, what)
-		o.settle(now)
+		o.catchUp(now)
 	})
 }
 

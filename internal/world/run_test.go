@@ -112,7 +112,7 @@ func (r *run) run(ctx context.Context, log logrus.FieldLogger) Report {
 
 	r.live(ctx)
 	r.note(<-asked)
-	r.settle(ctx)
+	r.awaitAnswers(ctx)
 	r.stopAndStart(ctx)
 	return r.check()
 }
@@ -201,8 +201,8 @@ func (r *run) look(ctx context.Context) {
 	r.note(r.ghosts.evict(ctx, r.observer))
 }
 
-// settle waits until every request has its outcome, or the time is up.
-func (r *run) settle(ctx context.Context) {
+// awaitAnswers waits until every request has its outcome, or the time is up.
+func (r *run) awaitAnswers(ctx context.Context) {
 	w := r.world
 	for i, wk := range r.slots {
 		if wk.hasEnded() {
