@@ -87,16 +87,12 @@ func (l *ledger) skip(offset int64) {
 	l.next = offset
 }
 
-// finish marks an opened offset as finished and reports whether the
-// watermark moved.
-func (l *ledger) finish(offset int64) bool {
-	if offset < l.watermark || offset >= l.next {
-		return false
+// finish marks an opened offset as finished.
+func (l *ledger) finish(offset int64) {
+	if l.watermark <= offset && offset < l.next {
+		l.mark(offset)
+		l.advance()
 	}
-	l.mark(offset)
-	before := l.watermark
-	l.advance()
-	return l.watermark != before
 }
 
 // advance moves the watermark over what is finished, also over what the

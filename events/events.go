@@ -9,6 +9,8 @@
 //	Message --DecodeRequest--> Request --(the worker)--> Outcome --EncodeOutcome--> Message
 package events
 
+import "slices"
+
 // Names of the event types as they stand in the ce_type header.
 const (
 	typeRequested = "closeorder.requested"
@@ -35,9 +37,9 @@ type Header struct {
 // Header returns the value of the last header named key, as Kafka's
 // lastHeader does, and whether there is one.
 func (m Message) Header(key string) ([]byte, bool) {
-	for i := len(m.Headers) - 1; i >= 0; i-- {
-		if m.Headers[i].Key == key {
-			return m.Headers[i].Value, true
+	for _, h := range slices.Backward(m.Headers) {
+		if h.Key == key {
+			return h.Value, true
 		}
 	}
 	return nil, false

@@ -54,8 +54,8 @@ func (b headerBlock) appendTo(m events.Message) events.Message {
 // *events.ValidationError, stands the whole of m.
 func (b headerBlock) readFrom(m events.Message) (events.Message, error) {
 	original, ours := m, []events.Header(nil)
-	for i := len(m.Headers) - 1; i >= 0; i-- {
-		if m.Headers[i].Key == b[0].name {
+	for i, h := range slices.Backward(m.Headers) {
+		if h.Key == b[0].name {
 			// Capped, so that an append to the original cannot reach the block.
 			original.Headers, ours = m.Headers[:i:i], m.Headers[i:]
 			if i == 0 {
