@@ -204,3 +204,27 @@ func TestNothingIsPublishedWhileTheMembershipIsInDoubt(t *testing.T) {
 		t.Errorf("asked %d times, %d records", asked, written())
 	}
 }
+
+// Also what queued up behind a batch that could not be sent is answered, and
+// whoever is told may call the publisher again.
+func TestAPublisherThatIsClosedAnswersAllThatItHas(t *testing.T) {
+	client, _ := openTestClient(t)
+	p := newPublisher(client, func(time.Time) bool { return false }, silent())
+	const n = 3 * kafka.BatchRecords
+	answered := make(chan error, 2*n)
+	for i := range n {
+		pub := publication{topic: "t", to: i, fence: t.Context(), msg: events.Message{Value: []byte("v")}}
+		pub.done = func(err error) {
+			answered <- err
+			pub.done = func(err error) { answered <- err }
+			p.publish(pub)
+		}
+		p.publish(pub)
+	}
+	p.close()
+	for i := range 2 * n {
+		if err := <-answered; !errors.Is(err, errFencedOff) {
+			t.Fatalf("answer %d is %v", i, err)
+		}
+	}
+}

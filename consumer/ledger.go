@@ -89,11 +89,10 @@ func (l *ledger) skip(offset int64) {
 
 // finish marks an opened offset as finished.
 func (l *ledger) finish(offset int64) {
-	if offset < l.watermark || offset >= l.next {
-		return
+	if l.watermark <= offset && offset < l.next {
+		l.mark(offset)
+		l.advance()
 	}
-	l.mark(offset)
-	l.advance()
 }
 
 // advance moves the watermark over what is finished, also over what the
