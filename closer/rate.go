@@ -58,7 +58,7 @@ const longestRateWait = 2 * time.Second
 // another one by then.
 const longestComeBack = time.Minute
 
-// begin waits for leave to make the first call of a Close. Where that would
+// begin waits until the first call of a Close may be made. Where that would
 // take longer than longestRateWait it returns at once when to come back.
 func (a *account) begin(ctx context.Context) (later time.Duration, err error) {
 	d, err := a.wait(ctx, longestRateWait)

@@ -91,7 +91,7 @@ func (b *gatewayBreaker) stop() {
 	}
 }
 
-// permit is the leave to make one call. It is returned exactly once.
+// permit allows one call. It is returned exactly once.
 type permit struct {
 	breaker *gatewayBreaker
 	began   time.Time

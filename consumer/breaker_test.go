@@ -35,7 +35,7 @@ func (p permit) unused(ctx context.Context) {
 
 var one = events.Order{OutTradeNo: "T1"}
 
-func TestGate(t *testing.T) {
+func TestGatewayBreaker(t *testing.T) {
 	passes := func(t *testing.T, b *gatewayBreaker) {
 		t.Helper()
 		if _, ok := b.admit(0); !ok {

@@ -69,7 +69,7 @@ func TestAProbeThatWasCutOffSaysNothingAboutTheGateway(t *testing.T) {
 	})
 }
 
-func TestWhatIsLeftOfLostPartitionsDoesNotPileUpBehindAShutGate(t *testing.T) {
+func TestWhatIsLeftOfRevokedPartitionsDoesNotPileUpBehindAnOpenBreaker(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRoad(2)
 		defer r.breaker.stop()
