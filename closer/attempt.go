@@ -58,9 +58,9 @@ func (f Failure) hostDown() bool {
 	return false
 }
 
-// unproven reports whether the host did answer, with something that proves
-// nothing: a forged signature, say. That is no outage.
-func (f Failure) unproven() bool { return f != "" && f != FailBusy && !f.hostDown() }
+// unsigned reports whether the host did answer, with something that proves
+// nothing: a forged signature, say. That is no outage. See [Verdict.Unsigned].
+func (f Failure) unsigned() bool { return f != "" && f != FailBusy && !f.hostDown() }
 
 // Attempt is one call to the gateway, for logs, metrics, traces and
 // `close --explain`. It holds neither a key nor a signature.

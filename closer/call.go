@@ -111,7 +111,7 @@ func (r *run) call(call Call, key int, client *http.Client) (answer, bool) {
 	interrupted := d.failure != "" && r.ctx.Err() != nil
 	// That a connection was closed which had been idle says nothing of the host:
 	// all of them are when it starts anew.
-	h.leave(a.failure, interrupted || lostIdle(a, d.reused), took, now)
+	h.giveBack(a.failure, interrupted || lostIdle(a, d.reused), took, now)
 	r.gather(call, h.host, a)
 	r.pending = &Attempt{
 		Order: r.order, Call: call, Number: r.calls, Host: h.url, Start: start, Duration: took,

@@ -81,7 +81,7 @@ func (r *run) exhausted() Verdict {
 		}
 		return Verdict{Class: Failed, Code: cmp.Or(d.code, "UNKNOWN"), Message: d.reason}
 	case NoAnswer:
-		return Verdict{Class: NoAnswer, Code: d.code, Message: d.reason, Unsigned: Failure(d.code).unproven()}
+		return Verdict{Class: NoAnswer, Code: d.code, Message: d.reason, Unsigned: Failure(d.code).unsigned()}
 	case MerchantRefused:
 		return r.refused()
 	case Closed, Paid, Failed:

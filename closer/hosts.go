@@ -104,7 +104,7 @@ func (h *host) badness() int {
 // is tried by the first call where no host before it is in use, and by any
 // call that a host has let down.
 //
-// The caller gives the slot back with [hostSlot.leave].
+// The caller gives the slot back with [hostSlot.giveBack].
 func take(ctx context.Context, hosts []*host, moves int, now time.Time) (hostSlot, error) {
 	inUse := make([]*host, 0, len(hosts))
 	for _, h := range hosts {
@@ -149,9 +149,9 @@ func (h *host) take(ctx context.Context, trial bool) (hostSlot, error) {
 	return hostSlot{h, trial}, err
 }
 
-// leave gives the slot back and takes in how the call ended; interrupted
+// giveBack returns the slot and takes in how the call ended; interrupted
 // where that says nothing of the host.
-func (s hostSlot) leave(f Failure, interrupted bool, took time.Duration, now time.Time) {
+func (s hostSlot) giveBack(f Failure, interrupted bool, took time.Duration, now time.Time) {
 	if s.trial {
 		s.tried()
 	}
