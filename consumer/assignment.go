@@ -19,7 +19,7 @@ import (
 // buffered records, so that only what moves is read again.
 type assignment struct {
 	worker *Worker
-	parts  map[place]*partition
+	parts  map[topicPartition]*partition
 	warned map[string]bool // topics that were warned of
 }
 
@@ -30,11 +30,11 @@ func (a *assignment) Assign(gen group.Generation) {
 	a.compare(gen.Counts)
 	w.publisher.grow(gen.Counts)
 	w.placed.count(gen.Counts[w.cfg.Topics.Requests])
-	wanted := make(map[place]bool)
+	wanted := make(map[topicPartition]bool)
 	var kept, fresh, gone []*partition
 	for topic, ids := range gen.Assigned {
 		for _, id := range ids {
-			at := place{topic, id}
+			at := topicPartition{topic, id}
 			wanted[at] = true
 			if p := a.parts[at]; p != nil {
 				kept = append(kept, p)

@@ -265,7 +265,7 @@ func TestGatewayBreaker(t *testing.T) {
 
 func TestALostPartitionLetsGoOfWhatWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := newPartition(t.Context(), place{"t", 0})
+		p := newPartition(t.Context(), topicPartition{"t", 0})
 		var came []int64
 		for i := range int64(3) {
 			p.after(time.Duration(i+1)*time.Minute, &request{offset: i}, func(t *request) { came = append(came, t.offset) })

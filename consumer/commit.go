@@ -167,7 +167,7 @@ func (c *committer) commit(ctx context.Context) error {
 // startOf returns where to begin with a partition: what the group has
 // committed, or without that the start of the log, so that no request is
 // missed.
-func (c *committer) startOf(ctx context.Context, at place) (kafka.Committed, error) {
+func (c *committer) startOf(ctx context.Context, at topicPartition) (kafka.Committed, error) {
 	committed, err := c.client.Committed(ctx, c.group, map[string][]int{at.topic: {at.id}})
 	if err != nil {
 		return kafka.Committed{}, fmt.Errorf("fetch committed offset: %w", err)

@@ -181,7 +181,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	w.wg.Go(func() { w.committer.run(life) })
 	w.wg.Go(func() { w.succeedProbers(life) })
 
-	own := &assignment{worker: w, parts: make(map[place]*partition), warned: make(map[string]bool)}
+	own := &assignment{worker: w, parts: make(map[topicPartition]*partition), warned: make(map[string]bool)}
 	err := m.Run(ctx, own)
 
 	// Backwards: no partition is owned any more, so no call starts, those in
@@ -200,8 +200,8 @@ func (w *Worker) Run(ctx context.Context) error {
 func (w *Worker) serve(p *partition) {
 	log := w.cfg.Log.WithFields(logrus.Fields{"topic": p.topic, "partition": p.id})
 	retry := kafka.NewPause(50*time.Millisecond, 2*time.Second)
-	from, err := w.committer.startOf(p.intake, p.place)
-	for ; err != nil; from, err = w.committer.startOf(p.intake, p.place) {
+	from, err := w.committer.startOf(p.intake, p.topicPartition)
+	for ; err != nil; from, err = w.committer.startOf(p.intake, p.topicPartition) {
 		if p.intake.Err() != nil {
 			return
 		}

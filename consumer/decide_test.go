@@ -1,7 +1,6 @@
 package consumer
 
 import (
-	"flag"
 	"fmt"
 	"os"
 	"slices"
@@ -10,9 +9,8 @@ import (
 	"time"
 
 	"github.com/closeorder/closeorder/events"
+	"github.com/closeorder/closeorder/internal/golden"
 )
-
-var update = flag.Bool("update", false, "write the tables of docs/decisions-of-a-request.md instead of comparing with them")
 
 // The words of decide.go, as the document has them.
 var (
@@ -269,7 +267,7 @@ func inDocument(t *testing.T, name string, header []string, rows [][]string) {
 	if got == want.String() {
 		return
 	}
-	if *update {
+	if *golden.Update {
 		text := before + "<!-- " + name + ", written by the test -->\n" + want.String() + "<!-- end of " + name + " -->" + after
 		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
 			t.Fatal(err)

@@ -13,7 +13,7 @@ import (
 
 // requestOf is a request in a partition of its own.
 func requestOf(r events.Request) *request {
-	return &request{partition: newPartition(context.Background(), place{"requests", 0}), req: r, taken: time.Now()}
+	return &request{partition: newPartition(context.Background(), topicPartition{"requests", 0}), req: r, taken: time.Now()}
 }
 
 func TestAMerchantHeldForTwoReasonsIsStillProbed(t *testing.T) {
@@ -73,13 +73,13 @@ func TestWhatIsLeftOfRevokedPartitionsDoesNotPileUpBehindAnOpenBreaker(t *testin
 	synctest.Test(t, func(t *testing.T) {
 		r := newRoad(2)
 		defer r.breaker.stop()
-		kept := newPartition(t.Context(), place{"t", 0})
+		kept := newPartition(t.Context(), topicPartition{"t", 0})
 		defer r.finishAll(kept)
 		p, _ := r.breaker.admit(0)
 		p.without(t.Context(), one, time.Time{}, dead)
 		r.drive(kept, "WAITS", "1")
 		for round := range 10 { // an outage with ten rebalances
-			moves := newPartition(t.Context(), place{"t", 1})
+			moves := newPartition(t.Context(), topicPartition{"t", 1})
 			for i := range 100 {
 				r.add(&request{partition: moves, req: events.Request{MchID: "m", OutTradeNo: fmt.Sprint(round, "/", i)}})
 			}

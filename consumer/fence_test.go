@@ -45,7 +45,7 @@ func silent() logrus.FieldLogger {
 
 // begun is an owned partition with one finished offset.
 func begun(id int) *partition {
-	p := newPartition(context.Background(), place{"t", id})
+	p := newPartition(context.Background(), topicPartition{"t", id})
 	p.begin(0, nil)
 	t := &request{partition: p, offset: 0, size: 1}
 	if _, err := p.open(t); err != nil {
@@ -136,7 +136,7 @@ func TestNothingIsPublishedBehindAFenceThatFallsWhileABatchIsHalved(t *testing.T
 	}
 	batch[1].msg.Value = make([]byte, 2<<20) // more than the broker takes
 	batch[2].fence = owned
-	b := &batcher{publisher: p, place: place{"t", 0}}
+	b := &batcher{publisher: p, topicPartition: topicPartition{"t", 0}}
 	b.send(t.Context(), batch)
 	for i, want := range []error{nil, errTooLarge, errFencedOff} {
 		if len(answers[i]) != 1 || answers[i][0] != want {
@@ -157,7 +157,7 @@ func TestAPublicationThatIsFencedOffLeavesItsOffsetOpen(t *testing.T) {
 	w := &Worker{cfg: Config{Log: silent()}, publisher: newPublisher(client, always, silent()), committer: newCommitter(client, "g", silent())}
 	defer w.publisher.close()
 	w.lanes = newLanes(1, nil, nil, silent())
-	p := newPartition(context.Background(), place{"t", 0})
+	p := newPartition(context.Background(), topicPartition{"t", 0})
 	p.begin(0, nil)
 	request := &request{partition: p, offset: 0, size: 1}
 	if _, err := p.open(request); err != nil {

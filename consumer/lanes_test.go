@@ -251,7 +251,7 @@ func TestLanes(t *testing.T) {
 	} {
 		t.Run(sentence, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				p, q := newPartition(t.Context(), place{"t", 0}), newPartition(t.Context(), place{"t", 1})
+				p, q := newPartition(t.Context(), topicPartition{"t", 0}), newPartition(t.Context(), topicPartition{"t", 1})
 				r := newRoad(2)
 				defer r.finishAll(p, q)
 				test(t, r, p, q)

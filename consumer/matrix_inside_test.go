@@ -18,7 +18,7 @@ func TestIntakeOfAPartitionStopsAtItsBounds(t *testing.T) {
 	} {
 		t.Run(sentence, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				p := newPartition(t.Context(), place{"t", 0})
+				p := newPartition(t.Context(), topicPartition{"t", 0})
 				p.begin(0, nil)
 				var opened []*request
 				done := make(chan struct{})

@@ -54,9 +54,9 @@ type merchantHolds struct {
 	// since, each with the order that alone was refused, if there is one: another
 	// order of the scope was answered meanwhile. None of them is in on.
 	lifted map[Scope]events.Order
-	// places are the partitions with requests that may wait for their merchant
+	// partitions are those with requests that may wait for their merchant
 	// in memory.
-	places map[*partition]struct{}
+	partitions map[*partition]struct{}
 }
 
 type hold struct {
@@ -81,7 +81,7 @@ func (on *hold) vacant() bool { return on.prober == nil || on.prober.partition.o
 const mostHolds = 1000
 
 func newMerchantHolds(log logrus.FieldLogger) *merchantHolds {
-	return &merchantHolds{log: log, on: make(map[Scope]*hold), lifted: make(map[Scope]events.Order), places: make(map[*partition]struct{})}
+	return &merchantHolds{log: log, on: make(map[Scope]*hold), lifted: make(map[Scope]events.Order), partitions: make(map[*partition]struct{})}
 }
 
 // held says whether r must wait, and for which scope and why. When the time for
@@ -380,9 +380,9 @@ func (h *merchantHolds) mayProbe(r *request) bool {
 func (h *merchantHolds) waitsIn(p *partition) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if _, known := h.places[p]; !known {
-		maps.DeleteFunc(h.places, func(p *partition, _ struct{}) bool { return p.owned.Err() != nil })
-		h.places[p] = struct{}{}
+	if _, known := h.partitions[p]; !known {
+		maps.DeleteFunc(h.partitions, func(p *partition, _ struct{}) bool { return p.owned.Err() != nil })
+		h.partitions[p] = struct{}{}
 	}
 }
 
@@ -390,7 +390,7 @@ func (h *merchantHolds) waitsIn(p *partition) {
 func (h *merchantHolds) waiting() []*partition {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return slices.Collect(maps.Keys(h.places))
+	return slices.Collect(maps.Keys(h.partitions))
 }
 
 func (s Scope) fields() logrus.Fields {

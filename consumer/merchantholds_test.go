@@ -172,7 +172,7 @@ func TestAScopeComesBackFromItsRetryRecord(t *testing.T) {
 
 func TestWhatIsWokenIsNotCalledAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := newPartition(t.Context(), place{"t", 0})
+		p := newPartition(t.Context(), topicPartition{"t", 0})
 		came := make(chan int64, 10)
 		for i := range int64(6) {
 			p.after(time.Minute, &request{offset: 5 - i}, func(t *request) { came <- t.offset })

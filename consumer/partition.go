@@ -28,7 +28,7 @@ const maxOpenBytes = 4 << 20
 // partition is one partition that this worker owns, from its assignment until
 // it is taken away. It stays the same over rebalances that give it back.
 type partition struct {
-	place
+	topicPartition
 	// owned ends when the partition is taken away. It is the fence: nothing is
 	// published, committed or started for a partition after that.
 	owned  context.Context
@@ -59,8 +59,8 @@ type partition struct {
 	freed  chan struct{}
 }
 
-func newPartition(ctx context.Context, at place) *partition {
-	p := &partition{place: at, freed: make(chan struct{}, 1), timers: make(map[*request]*time.Timer), claims: make(map[events.Source]*request)}
+func newPartition(ctx context.Context, at topicPartition) *partition {
+	p := &partition{topicPartition: at, freed: make(chan struct{}, 1), timers: make(map[*request]*time.Timer), claims: make(map[events.Source]*request)}
 	p.owned, p.revoke = context.WithCancelCause(ctx)
 	p.intake, p.stopIntake = context.WithCancel(p.owned)
 	p.calls, p.cutCalls = context.WithCancelCause(p.owned)

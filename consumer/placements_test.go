@@ -234,7 +234,7 @@ func watched(partitions int) (*placements, *test.Hook) {
 
 func keyed(key []byte, no string, at int, offset int64) *request {
 	return &request{
-		partition: &partition{place: place{"requests", at}}, msg: events.Message{Key: key},
+		partition: &partition{topicPartition: topicPartition{"requests", at}}, msg: events.Message{Key: key},
 		req:    events.Request{MchID: "1900000109", OutTradeNo: no},
 		source: events.Source{Topic: "requests", Partition: at, Offset: offset},
 	}

@@ -166,7 +166,7 @@ func (p *publisher) grow(counts map[string]int) {
 // extend starts batchers until a topic has n. p.mu is held.
 func (p *publisher) extend(topic string, q *topicQueue, n int) {
 	for id := len(q.batchers); id < n; id++ {
-		b := &batcher{publisher: p, place: place{topic, id}, wake: make(chan struct{}, 1)}
+		b := &batcher{publisher: p, topicPartition: topicPartition{topic, id}, wake: make(chan struct{}, 1)}
 		q.batchers = append(q.batchers, b)
 		p.wg.Go(b.run)
 	}
@@ -175,7 +175,7 @@ func (p *publisher) extend(topic string, q *topicQueue, n int) {
 // batcher writes the records of one partition.
 type batcher struct {
 	publisher *publisher
-	place
+	topicPartition
 	wake chan struct{}
 
 	mu    sync.Mutex

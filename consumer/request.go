@@ -9,8 +9,8 @@ import (
 	"github.com/sirupsen/logrus"
 )
 
-// place names a partition of a topic.
-type place struct {
+// topicPartition names a partition of a topic.
+type topicPartition struct {
 	topic string
 	id    int
 }
@@ -33,10 +33,10 @@ type request struct {
 	expired bool // expires_at had passed when its turn came
 	// rest is how long it rests in its place before its turn may come again.
 	rest time.Duration
-	// held is for how long workers had its request before this one took it, at
-	// taken.
-	held  time.Duration
-	taken time.Time
+	// hadBefore is for how long workers had its request before this one took it,
+	// at taken.
+	hadBefore time.Duration
+	taken     time.Time
 	// waits is what it waits for, if it waits for its merchant: until due, or
 	// until the hold is lifted.
 	waits Scope
@@ -68,7 +68,7 @@ func (r *request) read(retries tiers) (due time.Time) {
 		if !record.SourceTimestamp.IsZero() { // else it was none that could be written
 			r.time = record.SourceTimestamp
 		}
-		r.retries, r.calls, r.held = record.Retries, record.Calls, record.Held
+		r.retries, r.calls, r.hadBefore = record.Retries, record.Calls, record.Held
 		due, waitsFor = record.DueAt, record.WaitsFor
 	}
 	var err error
@@ -102,7 +102,7 @@ func (r *request) expiredAt(now time.Time) bool {
 
 // inHand is how long workers have had the request, as they measured it; now is
 // the process's.
-func (r *request) inHand(now time.Time) time.Duration { return r.held + now.Sub(r.taken) }
+func (r *request) inHand(now time.Time) time.Duration { return r.hadBefore + now.Sub(r.taken) }
 
 // fields name a request in the log: enough to find it in Kafka and in the shop.
 func (r *request) fields() logrus.Fields {
