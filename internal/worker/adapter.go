@@ -8,7 +8,8 @@ import (
 	"github.com/closeorder/closeorder/events"
 )
 
-// adapter lets a consumer use a closer: it translates, and decides nothing.
+// adapter lets a consumer use a closer: it copies fields of the same name. One
+// class is another one on the consumer's side, see verdict.
 type adapter struct{ closer *closer.Closer }
 
 // Close implements consumer.Closer.
