@@ -8,9 +8,9 @@
 // pipeline.go is that way, request.go what goes it. Beside it stand: lanes.go and
 // partition.go (what waits for what), ledger.go (which offsets are finished),
 // breaker.go (is the gateway there), merchantholds.go and wait.go (is the
-// merchant), age.go (how old an order surely is), placements.go (do the requests
-// stand where they should). decide.go says what becomes of a request, records.go
-// what is written for that; both are pure.
+// merchant), age.go (how old an order surely is), placements.go and judgement.go
+// (do the requests stand where their keys belong). decide.go says what becomes of
+// a request, records.go what is written for that; both are pure.
 //
 // # The contract
 //

@@ -14,7 +14,7 @@ type judgement struct {
 	kind       kind
 	keys       int
 	partitions int
-	found      []found
+	found      []explanation
 	// rest is how many keys stand where none of those found puts them.
 	rest int
 }
@@ -32,9 +32,9 @@ const (
 
 const sideBySide = "such requests may run side by side in two workers; closing stays safe, the order of their outcomes does not"
 
-// found is a partitioner that was surely in use, for a topic of so many
+// explanation is a partitioner that was surely in use, for a topic of so many
 // partitions, and how many keys it explains of those that no earlier one does.
-type found struct {
+type explanation struct {
 	by   *partitioner
 	of   int
 	keys int
@@ -72,7 +72,7 @@ func judge(keys []sighted, partitions int) judgement {
 		j.found = append(j.found, f)
 	}
 	j.rest = len(rest)
-	if several(j.found) && !slices.ContainsFunc(j.found, func(f found) bool { return f.by.hash != j.found[0].by.hash }) {
+	if several(j.found) && !slices.ContainsFunc(j.found, func(f explanation) bool { return f.by.hash != j.found[0].by.hash }) {
 		counts := []int{partitions}
 		for _, f := range j.found {
 			counts = append(counts, f.of)
@@ -95,33 +95,33 @@ func judge(keys []sighted, partitions int) judgement {
 		j.kind = mixed
 	case len(rest) >= max(fewestUnknown, j.keys/50) && surelyUnknown(rest, partitions):
 		j.kind = unknown
-	case j.rest <= j.keys/10 && slices.ContainsFunc(j.found, func(f found) bool { return f.of < partitions }):
+	case j.rest <= j.keys/10 && slices.ContainsFunc(j.found, func(f explanation) bool { return f.of < partitions }):
 		j.kind = grown
 	}
 	return j
 }
 
-func (f found) explains(s sighted) bool { return f.by.place(&s.hashes, f.of) == s.partition }
+func (f explanation) explains(s sighted) bool { return f.by.place(&s.hashes, f.of) == s.partition }
 
 func atZero(s sighted) bool { return s.partition == 0 }
 
 // several says whether more than one partitioner was found.
-func several(all []found) bool {
-	return slices.ContainsFunc(all, func(f found) bool { return f.by != all[0].by })
+func several(all []explanation) bool {
+	return slices.ContainsFunc(all, func(f explanation) bool { return f.by != all[0].by })
 }
 
 // oneForAll looks for one partitioner that explains all keys but a few, with
 // the numbers of partitions that are given. Rules of one hash agree on half of
 // the keys, and may be taken for each other when partitions were added.
-func oneForAll(keys []sighted, counts []int, but int) []found {
+func oneForAll(keys []sighted, counts []int, but int) []explanation {
 	for _, by := range partitioners {
-		all := make([]found, len(counts))
+		all := make([]explanation, len(counts))
 		for i, of := range counts {
-			all[i] = found{by: by, of: of}
+			all[i] = explanation{by: by, of: of}
 		}
 		left := 0
 		for _, s := range keys {
-			i := slices.IndexFunc(all, func(f found) bool { return f.explains(s) })
+			i := slices.IndexFunc(all, func(f explanation) bool { return f.explains(s) })
 			if i >= 0 {
 				all[i].keys++
 			} else if left++; left > but {
@@ -129,7 +129,7 @@ func oneForAll(keys []sighted, counts []int, but int) []found {
 			}
 		}
 		if left <= but {
-			return slices.DeleteFunc(all, func(f found) bool { return f.keys == 0 })
+			return slices.DeleteFunc(all, func(f explanation) bool { return f.keys == 0 })
 		}
 	}
 	return nil
@@ -141,12 +141,12 @@ const fewestUnknown = 48
 
 // leastChance returns the partitioner, and the number of partitions, that
 // explain keys so well that it cannot be chance; false when none does.
-func leastChance(keys []sighted, partitions int) (best found, ok bool) {
+func leastChance(keys []sighted, partitions int) (best explanation, ok bool) {
 	most := 2 * partitions
 	need := needed(partitions)
 	least := 0.0 // of the best, by key
 	try := func(by *partitioner, of int, sample []sighted) (all bool) {
-		f := found{by: by, of: of}
+		f := explanation{by: by, of: of}
 		n := f.matches(sample)
 		share, chance := float64(n)/float64(len(sample)), 1/float64(of)
 		d := divergence(share, chance)
@@ -193,7 +193,7 @@ func needed(partitions int) float64 {
 func half(partitions int) float64 { return 0.5 + 0.5/float64(partitions) }
 
 // matches counts the keys that a partitioner explains.
-func (f found) matches(keys []sighted) (n int) {
+func (f explanation) matches(keys []sighted) (n int) {
 	for _, s := range keys {
 		if f.explains(s) {
 			n++
@@ -242,7 +242,7 @@ func surelyUnknown(keys []sighted, partitions int) bool {
 		return true
 	}
 	for _, by := range partitioners {
-		share := float64(found{by: by, of: partitions}.matches(keys)) / n
+		share := float64(explanation{by: by, of: partitions}.matches(keys)) / n
 		if share >= most || n*divergence(share, most) < math.Log(1000) {
 			return false
 		}
