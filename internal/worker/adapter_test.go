@@ -10,7 +10,7 @@ import (
 	"github.com/closeorder/closeorder/internal/config"
 )
 
-func TestEveryVerdictHasItsDisposition(t *testing.T) {
+func TestEveryClassHasItsTwin(t *testing.T) {
 	for _, c := range []struct {
 		sentence string
 		verdict  closer.Verdict
@@ -33,9 +33,15 @@ func TestEveryVerdictHasItsDisposition(t *testing.T) {
 			t.Errorf("%s: got %d, want %d", c.sentence, got, c.want)
 		}
 	}
+	// Unknown, the last one, is of an attempt alone.
+	for c := closer.Closed; c < closer.Unknown; c++ {
+		if verdict(closer.Verdict{Class: c}).Class == 0 {
+			t.Errorf("%v has no twin in consumer", c)
+		}
+	}
 }
 
-func TestAnAnswerCarriesWhatTheVerdictKnows(t *testing.T) {
+func TestAVerdictLosesNothingOnItsWayToTheConsumer(t *testing.T) {
 	got := verdict(closer.Verdict{
 		Class: closer.Paid, Code: "ORDERPAID", Message: "paid", ConfirmedBy: closer.ConfirmedByOrderQuery, Calls: 3,
 		Gateway: closer.Evidence{Host: "h", TradeState: "SUCCESS", TransactionID: "42", TotalFee: 100, TimeEnd: "20261123200000"},
