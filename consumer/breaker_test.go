@@ -263,7 +263,7 @@ func TestGatewayBreaker(t *testing.T) {
 	}
 }
 
-func TestALostPartitionLetsGoOfWhatWaits(t *testing.T) {
+func TestARevokedPartitionLetsGoOfWhatWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPartition(t.Context(), topicPartition{"t", 0})
 		var came []int64

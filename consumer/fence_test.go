@@ -55,7 +55,7 @@ func begun(id int) *partition {
 	return p
 }
 
-func TestNothingIsCommittedForALostPartition(t *testing.T) {
+func TestNothingIsCommittedForARevokedPartition(t *testing.T) {
 	client, admin := openTestClient(t)
 	c := newCommitter(client, "g", silent())
 	c.under(&group.Generation{Membership: kafka.Membership{Group: "g", Generation: -1}}) // a commit from outside of the group, so that only our fence is left

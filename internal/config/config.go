@@ -120,7 +120,7 @@ func (t Topics) All() []string {
 type Gateway struct {
 	// URLs are base URLs in order of preference, as [merchants.ParseHost] returns them.
 	URLs []string
-	// AttemptTimeout ends one call, Budget all attempts in place of one request.
+	// AttemptTimeout ends one call, Budget all calls of one try at a request.
 	AttemptTimeout time.Duration
 	Budget         time.Duration
 	// Confirm says when orderquery is asked after a close: never, doubt, always.
