@@ -24,7 +24,8 @@ const (
 	Temporary
 	// MerchantRefused: the gateway refuses the merchant, not the request.
 	MerchantRefused
-	// NoAnswer: the gateway gave no usable answer. It counts towards an outage.
+	// NoAnswer: the gateway gave no usable answer. It counts towards an outage,
+	// unless its host did answer, with what proves nothing: Unsigned.
 	NoAnswer
 	// Interrupted: the context ended. The request is as if never started.
 	Interrupted
@@ -44,7 +45,7 @@ func (v Verdict) evidence() evidence {
 	switch {
 	case v.Calls == 0 || v.Class == Interrupted:
 		return unused
-	case v.Class == NoAnswer:
+	case v.Class == NoAnswer && !v.Unsigned:
 		return unanswered
 	}
 	return answered
@@ -127,6 +128,9 @@ func read(v Verdict, found finding, expired, blamed bool) (turn, merchantNews) {
 		}
 		return away, isRefused
 	case NoAnswer:
+		if v.Unsigned {
+			break // its host did answer: no outage, and no reason to wait for ever
+		}
 		switch found {
 		case foundNothing, itIsTheGateway:
 			return cutShort, noNews

@@ -62,6 +62,8 @@ func TestWhatAVerdictIsEvidenceOf(t *testing.T) {
 		{sentence: "no answer", v: Verdict{Class: NoAnswer, Calls: 2}, found: nobodyKnows, gateway: unanswered, merchant: isUnclear, turn: cutShort},
 		{sentence: "no answer, and the probe was cut off", v: Verdict{Class: NoAnswer, Calls: 2}, gateway: unanswered, turn: cutShort},
 		{sentence: "no answer, without a call", v: Verdict{Class: NoAnswer}, gateway: unused, turn: cutShort},
+		{sentence: "no answer but one without proof", v: Verdict{Class: NoAnswer, Calls: 3, Unsigned: true}, gateway: answered, turn: tried},
+		{sentence: "no answer but one without proof, starved", v: Verdict{Class: NoAnswer, Calls: 3, Unsigned: true, Starved: true}, gateway: answered, turn: starved},
 		{sentence: "interrupted", v: Verdict{Class: Interrupted, Calls: 1}, gateway: unused, turn: cutShort},
 	} {
 		gateway := c.v.evidence()

@@ -51,7 +51,8 @@ type Verdict struct {
 	// Starved: with Temporary or NoAnswer, the request was not really tried, for
 	// want of a call slot or of time; that costs it no try.
 	Starved bool
-	// Unsigned: a Temporary that may be somebody else's, a forged reply say.
+	// Unsigned: a Temporary or NoAnswer that rests on a reply without proof, which
+	// may be somebody else's: a forged one, say.
 	Unsigned bool
 	// Unworkable: a Temporary that says of itself, without proof, that the
 	// request as it stands cannot work: a few tries are enough.

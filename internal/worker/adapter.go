@@ -8,8 +8,8 @@ import (
 	"github.com/closeorder/closeorder/events"
 )
 
-// adapter lets a consumer use a closer: it copies fields of the same name. One
-// class is another one on the consumer's side, see verdict.
+// adapter lets a consumer use a closer: it copies fields of the same name, and
+// decides nothing.
 type adapter struct{ closer *closer.Closer }
 
 // Close implements consumer.Closer.
@@ -57,10 +57,6 @@ func verdict(v closer.Verdict) consumer.Verdict {
 		Calls: v.Calls, LastCall: v.LastCall, RetryAfter: v.RetryAfter,
 		Starved: v.Starved, Unsigned: v.Unsigned, Unworkable: v.Unworkable,
 		Scope: consumer.Scope(v.Scope),
-	}
-	if v.Class == closer.NoAnswer && v.Unsigned {
-		// The host did answer: no outage, and no reason to wait for ever.
-		w.Class = consumer.Temporary
 	}
 	if v.Gateway != (closer.Evidence{}) {
 		gateway := events.Gateway(v.Gateway)

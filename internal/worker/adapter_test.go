@@ -24,9 +24,6 @@ func TestEveryClassHasItsTwin(t *testing.T) {
 		{"a time-out may be an outage", closer.Verdict{Class: closer.NoAnswer, Code: string(closer.FailTimeout)}, consumer.NoAnswer},
 		{"a page in place of a reply may be one", closer.Verdict{Class: closer.NoAnswer, Code: string(closer.FailFormat)}, consumer.NoAnswer},
 		{"no free call slot may be one", closer.Verdict{Class: closer.NoAnswer, Code: string(closer.FailBusy)}, consumer.NoAnswer},
-		{"a forged reply is none: it ends by its retries", closer.Verdict{Class: closer.NoAnswer, Code: string(closer.FailSignature), Unsigned: true}, consumer.Temporary},
-		{"nor is an unsigned one", closer.Verdict{Class: closer.NoAnswer, Code: string(closer.FailUnsigned), Unsigned: true}, consumer.Temporary},
-		{"nor one about somebody else", closer.Verdict{Class: closer.NoAnswer, Code: string(closer.FailIdentity), Unsigned: true}, consumer.Temporary},
 		{"interrupted is as if never started", closer.Verdict{Class: closer.Interrupted}, consumer.Interrupted},
 	} {
 		if got := verdict(c.verdict).Class; got != c.want {
@@ -52,6 +49,9 @@ func TestAVerdictLosesNothingOnItsWayToTheConsumer(t *testing.T) {
 	}
 	if got.ConfirmedBy != "orderquery" || got.Calls != 3 || got.Scope != (consumer.Scope{MchID: "m", AppID: "a", SubMchID: "s"}) {
 		t.Errorf("verdict %+v", got)
+	}
+	if a := verdict(closer.Verdict{Class: closer.NoAnswer, Code: string(closer.FailSignature), Unsigned: true}); !a.Unsigned || a.Class != consumer.NoAnswer {
+		t.Errorf("a forged reply: %+v", a)
 	}
 	if a := verdict(closer.Verdict{Class: closer.Temporary, Unsigned: true, Unworkable: true}); !a.Unworkable || a.Class != consumer.Temporary {
 		t.Errorf("a request that cannot work: %+v", a)
