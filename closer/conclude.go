@@ -94,5 +94,6 @@ func (r *run) exhausted() Verdict {
 		// The doubt was not ended: what the query said, or did not, is why.
 		return r.unconfirmed(r.tradeCode, fmt.Sprintf("%s, but orderquery does not confirm it: %s", d.reason, r.tradeCode))
 	}
+	// What the table said, and nothing of what concludes. Temporary where no close was made.
 	return Verdict{Class: cmp.Or(d.class, Temporary), Code: d.code, Message: d.reason, RetryAfter: d.wait, Unsigned: d.unsigned, Unworkable: d.unworkable}
 }

@@ -11,21 +11,26 @@ import (
 // is pure: no clock, no lock, no log. docs/decisions-of-a-request.md is written
 // from its test.
 
-// Class is what a [Verdict] makes of its request, as the contract says.
+// Class is what a [Verdict] makes of its request.
 type Class int
 
 const (
-	// Closed and Paid conclude.
+	// Closed and Paid conclude: the outcome is published.
 	Closed Class = iota + 1
 	Paid
-	// Failed concludes without proof.
+	// Failed concludes without proof: the request becomes a dead letter and
+	// gets a failed outcome.
 	Failed
-	// Temporary: the gateway answered, but not for good.
+	// Temporary: the gateway answered, but not for good. The request is tried
+	// again after a delay, a limited number of times, or without limit when
+	// no call was made (Calls is 0) or it was Starved.
 	Temporary
-	// MerchantRefused: the gateway refuses the merchant, not the request.
+	// MerchantRefused: the gateway refuses the merchant, not the request, which
+	// waits until the merchant works again; that costs it no try.
 	MerchantRefused
 	// NoAnswer: the gateway gave no usable answer. It counts towards an outage,
-	// unless its host did answer, with what proves nothing: Unsigned.
+	// unless its host did answer, with what proves nothing (Unsigned), and is
+	// tried again like Temporary when it was this request alone.
 	NoAnswer
 	// Interrupted: the context ended. The request is as if never started.
 	Interrupted

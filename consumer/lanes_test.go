@@ -117,6 +117,13 @@ func TestLanes(t *testing.T) {
 			r.end("C/1", false)
 			r.want(t, "HOT/1", "A/1", "B/1", "C/1", "HOT/2")
 		},
+		"a request whose partition is taken away does not rest, what stands behind it goes on": func(t *testing.T, r *road, p, q *partition) {
+			r.add(&request{partition: p, rest: time.Hour, req: events.Request{MchID: "m", OutTradeNo: "A", RequestID: "1"}})
+			r.drive(q, "A", "2")
+			r.want(t, "A/1")
+			r.revoke([]*partition{p}, errors.New("another's"))
+			r.want(t, "A/1", "A/2")
+		},
 		"no call starts for a partition that is paused, others go on": func(t *testing.T, r *road, p, q *partition) {
 			r.pause([]*partition{p})
 			r.drive(p, "A", "1")

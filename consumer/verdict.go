@@ -12,7 +12,9 @@ import (
 //
 // Close closes the order of a request. It must return soon after ctx has ended,
 // with [Interrupted] unless it has a verdict already. tried says that calls for
-// the request were made before.
+// the request were made before. It may be called again for a request that has
+// its verdict: after a crash, and after Interrupted. A worker never calls it for
+// two requests of one order at the same time.
 //
 // Query finds out what became of the order of a request that has expired, and
 // closes nothing. What holds for Close holds for it, but that Failed means: the

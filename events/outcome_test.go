@@ -3,6 +3,7 @@ package events
 import (
 	"bytes"
 	"cmp"
+	"encoding/json"
 	"errors"
 	"reflect"
 	"regexp"
@@ -93,6 +94,37 @@ func TestOutcomesOnTheWire(t *testing.T) {
 	}
 	if got := len(files(t, "outcomes")); got != len(sampleOutcomes()) {
 		t.Errorf("%d golden files for %d outcomes", got, len(sampleOutcomes()))
+	}
+}
+
+// Also one of a kind that no field had before, and an amount below zero.
+func TestEveryFieldOfAnOutcomeIsRead(t *testing.T) {
+	values := map[reflect.Type]string{
+		reflect.TypeFor[string](): `"x"`, reflect.TypeFor[Result](): `"closed"`, reflect.TypeFor[bool](): "true",
+		reflect.TypeFor[int](): "1", reflect.TypeFor[int64](): "1",
+		reflect.TypeFor[time.Time](): `"2026-01-02T03:04:05Z"`, reflect.TypeFor[json.RawMessage](): `{"a":1}`,
+	}
+	inner := []reflect.Type{reflect.TypeFor[*Gateway](), reflect.TypeFor[Source]()} // read with their own names
+	for _, c := range []struct {
+		words *vocabulary
+		to    any
+	}{{outcomeWords, &Outcome{}}, {gatewayWords, &Gateway{}}, {sourceWords, &Source{}}} {
+		fields := reflect.ValueOf(c.to).Elem()
+		for i, name := range c.words.names {
+			field := fields.Field(c.words.at[i])
+			value := values[field.Type()]
+			if name == "total_fee" {
+				value = "-1"
+			}
+			if slices.Contains(inner, field.Type()) {
+				continue
+			}
+			var p problems
+			doc := scanObject([]byte(`{"`+name+`":`+value+`}`), c.words, true)
+			if doc.read(c.to, &p); p.err() != nil || field.IsZero() {
+				t.Errorf("%T: %s is not read from %s: %v", c.to, name, value, p.err())
+			}
+		}
 	}
 }
 
