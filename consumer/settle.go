@@ -6,20 +6,21 @@ import (
 	"time"
 
 	"github.com/closeorder/closeorder/internal/kafka"
+	"github.com/sirupsen/logrus"
 )
 
 // settle publishes the records of a decision, and finishes the request's offset
 // when all of them are acknowledged (G1). It does not block.
 func (w *Worker) settle(r *request, d decision) {
 	w.lanes.publishing(r.partition)
-	log := w.cfg.Log.WithFields(r.fields())
+	log := func() logrus.FieldLogger { return w.cfg.Log.WithFields(r.fields()) } // made where something is told
 	if d.next == retryLater {
-		log.WithField("due", d.due).WithField("code", d.verdict.Code).Debug("put off")
+		log().WithField("due", d.due).WithField("code", d.verdict.Code).Debug("put off")
 	}
 	records := w.cfg.Topics.records(r, d, time.Now())
 	for _, rec := range records {
 		if rec.fault != nil {
-			log.WithError(rec.fault).Error("outcome shortened: what the request carried cannot be written")
+			log().WithError(rec.fault).Error("outcome shortened: what the request carried cannot be written")
 		}
 	}
 	w.write(r, records...)

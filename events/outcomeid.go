@@ -3,7 +3,7 @@ package events
 import (
 	"crypto/sha256"
 	"encoding/binary"
-	"fmt"
+	"encoding/hex"
 )
 
 // OutcomeID returns the event id of the outcome of one record: the same for
@@ -38,5 +38,10 @@ func OutcomeID(requestID string, order Order, source Source, replay int) string 
 	id := sum[:16]
 	id[6] = id[6]&0x0f | 0x80 // version 8
 	id[8] = id[8]&0x3f | 0x80 // variant 10
-	return fmt.Sprintf("%x-%x-%x-%x-%x", id[:4], id[4:6], id[6:8], id[8:10], id[10:])
+	var uuid [36]byte
+	out := hex.AppendEncode(uuid[:0], id[:4])
+	for _, part := range [...][]byte{id[4:6], id[6:8], id[8:10], id[10:]} {
+		out = hex.AppendEncode(append(out, '-'), part)
+	}
+	return string(out)
 }

@@ -109,8 +109,11 @@ func copyOut(r *kafkago.Record) (m events.Message, err error) {
 	if r.Value != nil {
 		r.Value.Close()
 	}
-	for _, h := range r.Headers {
-		m.Headers = append(m.Headers, events.Header{Key: h.Key, Value: h.Value})
+	if len(r.Headers) > 0 {
+		m.Headers = make([]events.Header, len(r.Headers))
+		for i, h := range r.Headers {
+			m.Headers[i] = events.Header{Key: h.Key, Value: h.Value}
+		}
 	}
 	return m, errors.Join(keyErr, valueErr)
 }

@@ -44,10 +44,11 @@ func (c *Client) Produce(ctx context.Context, topic string, partition int, messa
 	records := make([]kafkago.Record, len(messages))
 	now := time.Now()
 	for i, m := range messages {
-		records[i] = kafkago.Record{Time: now, Key: kafkago.NewBytes(m.Key), Value: kafkago.NewBytes(m.Value)}
-		for _, h := range m.Headers {
-			records[i].Headers = append(records[i].Headers, kafkago.Header{Key: h.Key, Value: h.Value})
+		headers := make([]kafkago.Header, len(m.Headers))
+		for j, h := range m.Headers {
+			headers[j] = kafkago.Header{Key: h.Key, Value: h.Value}
 		}
+		records[i] = kafkago.Record{Time: now, Key: kafkago.NewBytes(m.Key), Value: kafkago.NewBytes(m.Value), Headers: headers}
 	}
 	res, err := c.client.Produce(ctx, &kafkago.ProduceRequest{
 		Topic: topic, Partition: partition, RequiredAcks: kafkago.RequireAll,
