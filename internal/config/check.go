@@ -87,7 +87,14 @@ func (l *loader) roots(setting, file string) ([]byte, *x509.CertPool) {
 // SCRAM cannot carry; [Load] has checked that, and read the files of TLS.
 func (k Kafka) Client() (kafka.Config, error) {
 	mechanism, err := k.SASL.mechanism()
-	return kafka.Config{Brokers: k.Brokers, ClientID: k.ClientID, TLS: k.TLS.config(), SASL: mechanism}, err
+	cfg := kafka.Config{Brokers: k.Brokers, ClientID: k.ClientID}
+	if secure := k.TLS.config(); secure != nil {
+		cfg.TLS = func() (*tls.Config, error) { return secure, nil }
+	}
+	if mechanism != nil {
+		cfg.SASL = func() (kafka.Mechanism, error) { return mechanism, nil }
+	}
+	return cfg, err
 }
 
 func (t TLS) config() *tls.Config {

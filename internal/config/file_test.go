@@ -81,7 +81,11 @@ func TestTheRootsOfTheGatewayAndOfTheBrokersAreRead(t *testing.T) {
 	}
 	want := x509.NewCertPool()
 	want.AddCert(server.Certificate())
-	if client, err := c.Kafka.Client(); err != nil || client.TLS == nil || !client.TLS.RootCAs.Equal(want) {
-		t.Errorf("brokers: %+v, %v", client.TLS, err)
+	client, err := c.Kafka.Client()
+	if err != nil || client.TLS == nil {
+		t.Fatalf("no TLS to the brokers: %v", err)
+	}
+	if secure, err := client.TLS(); err != nil || !secure.RootCAs.Equal(want) {
+		t.Errorf("brokers: %+v, %v", secure, err)
 	}
 }

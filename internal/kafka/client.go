@@ -5,10 +5,10 @@ import (
 	"crypto/tls"
 	"fmt"
 	"net"
-	"sync"
 	"time"
 
 	kafkago "github.com/segmentio/kafka-go"
+	"github.com/segmentio/kafka-go/protocol"
 	"github.com/segmentio/kafka-go/sasl"
 	"github.com/segmentio/kafka-go/sasl/plain"
 	"github.com/segmentio/kafka-go/sasl/scram"
@@ -20,16 +20,24 @@ type Config struct {
 	Brokers []string
 	// ClientID names this process in the broker's logs and quotas.
 	ClientID string
-	// TLS, when set, is used for every connection.
-	TLS *tls.Config
-	// SASL, when set, authenticates every connection.
-	SASL Mechanism
+	// TLS, when set, is asked for each new connection, so that it may return
+	// what has been renewed; nil means plain connections. Calls may be concurrent.
+	TLS func() (*tls.Config, error)
+	// SASL, when set, is asked in the same way for what authenticates a
+	// connection.
+	SASL func() (Mechanism, error)
 	// Dial opens connections; nil means the operating system's network.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 	// OnRetry, if set, is told of each failure that [Client.Persist] tries
 	// again. partition is -1 where the whole topic is asked about. Calls may be
 	// concurrent.
 	OnRetry func(topic string, partition int, err error)
+	// OnThrottle, if set, is told of each answer by which a broker's quotas hold
+	// this client back, and for how long; broker is its number, -1 where it is
+	// not known yet. No further request goes out on that connection meanwhile,
+	// but heartbeats do. It may be called often, and concurrently, and must not
+	// wait.
+	OnThrottle func(broker int, api string, d time.Duration)
 }
 
 // Mechanism authenticates connections: one that [SASL] makes, or any other of
@@ -59,108 +67,62 @@ const (
 	// produceTimeout bounds one produce request with acks=all.
 	produceTimeout = 15 * time.Second
 	// dialTimeout bounds the opening of one connection with all its
-	// handshakes. A frozen bootstrap broker costs this much, then another
-	// one of the list is tried: kafka-go shuffles them.
+	// handshakes. Where any broker will do another one is tried long before.
 	dialTimeout = 4 * time.Second
 	// metadataTTL bounds how long a moved leader goes unnoticed.
 	metadataTTL = time.Second
 )
 
-// Client is one process's way to Kafka: one kafka-go Transport, whose
-// connections it counts so that Close leaves none behind. It is safe for
+// Client is one process's way to Kafka: at most four connections to a broker,
+// one for each of what waits there by itself (fetches for records, joins for
+// other members, heartbeats for nothing) and one for all else. It is safe for
 // concurrent use.
 type Client struct {
-	transport *kafkago.Transport
+	transport *transport
 	client    *kafkago.Client
-	cancel    context.CancelFunc
 	onRetry   func(topic string, partition int, err error)
-
-	mu     sync.Mutex
-	closed bool
-	conns  map[*trackedConn]struct{}
 }
 
 // Open makes a client; nothing is dialled yet. topics are all the topics ever
 // asked for: others do not exist for it. With none it knows them all, at the
 // price of fetching the metadata of all.
 func Open(cfg Config, topics ...string) *Client {
-	ctx, cancel := context.WithCancel(context.Background())
-	c := &Client{cancel: cancel, onRetry: cfg.OnRetry, conns: make(map[*trackedConn]struct{})}
-	dial := cfg.Dial
-	if dial == nil {
-		dial = (&net.Dialer{Timeout: dialTimeout, KeepAlive: 15 * time.Second}).DialContext
-	}
-	// Each dial gets a share of the time, so that one dead bootstrap broker
-	// does not use up the time of the others.
-	share := max(dialTimeout/time.Duration(max(len(cfg.Brokers), 1)), time.Second)
-	c.transport = &kafkago.Transport{
-		Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
-			ctx, cancel := context.WithTimeout(ctx, share)
-			defer cancel()
-			conn, err := dial(ctx, network, address)
-			if err != nil {
-				return nil, err
-			}
-			return c.track(conn)
-		},
-		DialTimeout:    dialTimeout,
-		IdleTimeout:    2 * time.Minute,
-		MetadataTTL:    metadataTTL,
-		MetadataTopics: topics,
-		ClientID:       cfg.ClientID,
-		TLS:            cfg.TLS,
-		SASL:           cfg.SASL,
-		Context:        ctx,
-	}
+	c := &Client{transport: newTransport(cfg, topics), onRetry: cfg.OnRetry}
 	// Half of Timeout goes on the wire as the broker's own time-out.
 	c.client = &kafkago.Client{Addr: kafkago.TCP(cfg.Brokers...), Timeout: 30 * time.Second, Transport: c.transport}
 	return c
 }
 
-// Close closes every connection, those in use too, and ends the transport's
+// Close closes every connection, those in use too, and waits for the client's
 // goroutines. Requests under way fail.
-func (c *Client) Close() {
-	c.cancel()
-	c.mu.Lock()
-	c.closed = true
-	conns := c.conns
-	c.conns = nil
-	c.mu.Unlock()
-	for conn := range conns {
-		conn.Conn.Close()
-	}
-	c.transport.CloseIdleConnections()
+func (c *Client) Close() { c.transport.close() }
+
+// Renew lets all connections go: new ones are made with what Config.TLS and
+// Config.SASL return then, and each old one closes when its requests are
+// answered.
+func (c *Client) Renew() { c.transport.each((*conn).retire) }
+
+// Connections returns how many connections are open, by the address of the
+// broker.
+func (c *Client) Connections() map[string]int {
+	open := make(map[string]int)
+	c.transport.each(func(c *conn) { open[c.address]++ })
+	return open
 }
 
-func (c *Client) track(conn net.Conn) (net.Conn, error) {
-	t := &trackedConn{Conn: conn, client: c}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.closed {
-		conn.Close()
-		return nil, net.ErrClosed
-	}
-	c.conns[t] = struct{}{}
-	return t, nil
+// MaxVersion returns the version in which requests of an API go to the
+// coordinator of a group: the newest that it and kafka-go both know. Where they
+// have none in common the error is an UNSUPPORTED_VERSION, which lasts.
+func (c *Client) MaxVersion(ctx context.Context, group string, api protocol.ApiKey) (int16, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	return c.transport.versionAt(ctx, group, api)
 }
 
-type trackedConn struct {
-	net.Conn
-	client *Client
-}
-
-func (t *trackedConn) Close() error {
-	t.client.mu.Lock()
-	delete(t.client.conns, t)
-	t.client.mu.Unlock()
-	return t.Conn.Close()
-}
-
-// RoundTrip sends one request of kafka-go's and bounds it: kafka-go sets the
-// deadline of the connection from the context, and without one a frozen broker
-// holds the request for ever. It is for package group.
+// RoundTrip sends one request of kafka-go's and bounds it: without a deadline a
+// frozen broker holds it for ever. It is for package group.
 func (c *Client) RoundTrip(ctx context.Context, timeout time.Duration, req kafkago.Request) (kafkago.Response, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	return c.transport.RoundTrip(ctx, c.client.Addr, req)
+	return c.transport.RoundTrip(ctx, nil, req)
 }

@@ -50,7 +50,8 @@ func NoPartition(err error) bool {
 // not ask.
 func Lasting(err error) bool {
 	var missing *MissingTopicsError
-	if errors.As(err, &missing) || Refused(err) {
+	var old *OldBrokerError
+	if errors.As(err, &missing) || errors.As(err, &old) || Refused(err) {
 		return true
 	}
 	var code kafkago.Error

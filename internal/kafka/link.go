@@ -1,0 +1,222 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"reflect"
+	"sync"
+	"time"
+
+	"github.com/segmentio/kafka-go/protocol"
+)
+
+// purpose is what a connection is for. A broker works on the requests of a
+// connection one at a time, so those that wait there for long have their own.
+type purpose int
+
+const (
+	// asking is for all that is answered at once.
+	asking purpose = iota
+	// fetching is for fetches that wait for records.
+	fetching
+	// beating is for heartbeats alone: nothing may delay them.
+	beating
+	// joining is for JoinGroup and SyncGroup, which wait for all members.
+	joining
+)
+
+// purposeOf is the purpose of a request.
+func purposeOf(req protocol.Message) purpose {
+	switch req.ApiKey() {
+	case protocol.Fetch:
+		if waits(req) {
+			return fetching
+		}
+	case protocol.Heartbeat:
+		return beating
+	case protocol.JoinGroup, protocol.SyncGroup:
+		return joining
+	}
+	return asking
+}
+
+// waits reports whether a fetch request, of whatever type, waits for records.
+func waits(req protocol.Message) bool {
+	v := reflect.ValueOf(req)
+	if v.Kind() != reflect.Pointer || v.Elem().Kind() != reflect.Struct {
+		return false
+	}
+	wait := v.Elem().FieldByName("MaxWaitTime")
+	return wait.IsValid() && wait.CanInt() && wait.Int() > 0
+}
+
+// link is the way to one broker for one purpose: one connection at most, made
+// when it is needed and again when it was lost.
+type link struct {
+	transport *transport
+	address   string
+	purpose   purpose
+
+	mu        sync.Mutex
+	conn      *conn
+	dialling  *dialling
+	heldUntil time.Time // by the broker's quotas
+	asked     int       // requests that are under way
+}
+
+// dialling is a connection on its way, which several requests may wait for.
+type dialling struct {
+	done chan struct{}
+	conn *conn
+	err  error
+}
+
+// open returns the connection, if need be a new one. A dial goes on when ctx
+// ends: others wait for it too, or will.
+func (l *link) open(ctx context.Context) (*conn, error) {
+	l.mu.Lock()
+	if c := l.conn; c != nil && c.usable() {
+		l.mu.Unlock()
+		return c, nil
+	}
+	d := l.dialling
+	if d == nil {
+		d = &dialling{done: make(chan struct{})}
+		if err := l.transport.spawn(func() { l.dial(d) }); err != nil {
+			l.mu.Unlock()
+			return nil, err
+		}
+		l.dialling = d
+	}
+	l.mu.Unlock()
+	since := time.Now()
+	select {
+	case <-d.done:
+		return d.conn, d.err
+	case <-ctx.Done():
+		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			return nil, notConnected(l.address, time.Since(since))
+		}
+		return nil, ctx.Err()
+	}
+}
+
+// dial connects, and then reads from the connection until it ends.
+func (l *link) dial(d *dialling) {
+	ctx, cancel := context.WithTimeout(l.transport.ctx, dialTimeout)
+	c, err := l.transport.connect(ctx, l.address)
+	if err != nil && ctx.Err() != nil && l.transport.ctx.Err() == nil {
+		err = fmt.Errorf("%w (%w)", notConnected(l.address, dialTimeout), err)
+	}
+	cancel()
+	if err == nil {
+		c.parks = l.purpose == joining
+		c.answered = l.heard
+		c.ended = l.transport.lost
+		c.mu.Lock()
+		c.rest(time.Now())
+		c.mu.Unlock()
+		err = l.transport.add(c)
+	}
+	l.mu.Lock()
+	l.dialling = nil
+	if err == nil {
+		l.conn, d.conn = c, c
+	} else {
+		d.err = err
+	}
+	l.mu.Unlock()
+	close(d.done)
+	if err != nil {
+		l.transport.unreachable(l.address)
+		return
+	}
+	c.read()
+}
+
+// heard is told of every answer.
+func (l *link) heard(answer protocol.Message, version int16) {
+	wait := throttled(answer, version)
+	if wait <= 0 || l.purpose == beating {
+		return
+	}
+	l.mu.Lock()
+	if until := time.Now().Add(wait); until.After(l.heldUntil) {
+		l.heldUntil = until
+	}
+	l.mu.Unlock()
+	if tell := l.transport.cfg.OnThrottle; tell != nil {
+		tell(int(l.transport.brokerID(l.address)), answer.ApiKey().String(), wait)
+	}
+}
+
+// held waits until the broker's quotas let the next request through (KIP-219).
+func (l *link) held(ctx context.Context, api protocol.ApiKey) error {
+	for {
+		l.mu.Lock()
+		wait := time.Until(l.heldUntil)
+		l.mu.Unlock()
+		if wait <= 0 {
+			return nil
+		}
+		if err := Sleep(ctx, wait); err != nil {
+			if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+				return fmt.Errorf("broker %s throttles this client for %v more, by its quotas: %w", l.address, wait.Round(time.Millisecond), noAnswer(l.address, api, 0))
+			}
+			return ctx.Err()
+		}
+	}
+}
+
+// claim counts a request, if no more than most are under way with it.
+func (l *link) claim(most int) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.asked >= most {
+		return false
+	}
+	l.asked++
+	return true
+}
+
+// ask sends a request that was counted and returns its answer.
+func (l *link) ask(ctx context.Context, req protocol.Message) (protocol.Message, error) {
+	defer func() {
+		l.mu.Lock()
+		l.asked--
+		l.mu.Unlock()
+	}()
+	var f *frame
+	for {
+		c, err := l.open(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if err := l.held(ctx, req.ApiKey()); err != nil {
+			return nil, err
+		}
+		version, err := c.versions.both(l.address, req.ApiKey())
+		if err != nil {
+			return nil, err
+		}
+		switch {
+		case f == nil:
+			if f, err = encode(req, version, c.clientID); err != nil {
+				return nil, err
+			}
+		case f.version != version:
+			return nil, fmt.Errorf("broker %s speaks another version of %s now: %w", l.address, f.api, errUnsent)
+		}
+		answer, err := c.roundTrip(ctx, f)
+		if !errors.Is(err, errUnsent) {
+			return answer, err
+		}
+	}
+}
+
+// notConnected is the error of a connection that has taken too long.
+func notConnected(address string, waited time.Duration) error {
+	return fmt.Errorf("broker %s: no connection within %v: %w", address, waited.Round(time.Millisecond), os.ErrDeadlineExceeded)
+}
