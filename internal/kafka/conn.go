@@ -92,26 +92,41 @@ type reply struct {
 type frame struct {
 	api      protocol.ApiKey
 	version  int16
-	bytes    []byte
+	buffer   *bytes.Buffer
 	answered bool // some are not
 }
 
-// encode renders a request in a version.
+// buffers are for frames.
+var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+
+// keptBuffer is the size up to which a buffer is kept for other frames.
+const keptBuffer = 1 << 20
+
+// encode renders a request in a version. Who asks for a frame frees it.
 func encode(req protocol.Message, version int16, clientID string) (*frame, error) {
 	if p, ok := req.(protocol.PreparedMessage); ok {
 		p.Prepare(version)
 	}
-	var b bytes.Buffer
-	if err := protocol.WriteRequest(&b, version, 0, clientID, req); err != nil {
-		return nil, fmt.Errorf("%s: %w", req.ApiKey(), err)
-	}
 	silent, ok := req.(interface{ HasResponse() bool })
-	return &frame{api: req.ApiKey(), version: version, bytes: b.Bytes(), answered: !ok || silent.HasResponse()}, nil
+	f := &frame{api: req.ApiKey(), version: version, buffer: buffers.Get().(*bytes.Buffer), answered: !ok || silent.HasResponse()}
+	if err := protocol.WriteRequest(f.buffer, version, 0, clientID, req); err != nil {
+		f.free()
+		return nil, fmt.Errorf("%s: %w", f.api, err)
+	}
+	return f, nil
+}
+
+func (f *frame) free() {
+	if f.buffer.Cap() <= keptBuffer {
+		f.buffer.Reset()
+		buffers.Put(f.buffer)
+	}
+	f.buffer = nil
 }
 
 // number writes the correlation id into a frame: it follows the size, the API
 // and the version (Kafka's protocol guide, request header).
-func (f *frame) number(id int32) { binary.BigEndian.PutUint32(f.bytes[8:], uint32(id)) }
+func (f *frame) number(id int32) { binary.BigEndian.PutUint32(f.buffer.Bytes()[8:], uint32(id)) }
 
 // roundTrip sends a request and waits for its answer. The context should have
 // a deadline: without one the broker gets requestTimeout, and the caller waits
@@ -136,7 +151,7 @@ func (c *conn) roundTrip(ctx context.Context, f *frame) (protocol.Message, error
 	case r := <-k.done:
 		return r.answer, r.err
 	case <-ctx.Done():
-		c.leave(k)
+		c.leave(ctx, k)
 		return nil, c.late(ctx, k.api, k.patience)
 	}
 }
@@ -191,7 +206,7 @@ func (c *conn) send(ctx context.Context, f *frame) (*call, error) {
 	}
 	c.mu.Unlock()
 	c.net.SetWriteDeadline(deadline) //nolint:errcheck // what is closed fails to write
-	if _, err := c.net.Write(f.bytes); err != nil {
+	if _, err := c.net.Write(f.buffer.Bytes()); err != nil {
 		c.end(fmt.Errorf("broker %s: %w", c.address, err))
 		return k, fmt.Errorf("broker %s: %s: %w", c.address, f.api, err)
 	}
@@ -213,16 +228,23 @@ func (c *conn) rest(now time.Time) {
 	c.expect(due)
 }
 
-// leave takes note that nobody waits for an answer.
-func (c *conn) leave(k *call) {
+// leave takes note that nobody waits for an answer any more. Where nobody waits
+// for any, and the time of the last one was over or requests are parked here,
+// the connection is no use: the next request would wait behind all of them.
+func (c *conn) leave(ctx context.Context, k *call) {
+	late := errors.Is(ctx.Err(), context.DeadlineExceeded)
 	c.mu.Lock()
 	k.left = true
-	wanted := !c.parks
+	wanted := !c.parks && !late
 	for _, k := range c.queue {
 		wanted = wanted || !k.left
 	}
 	c.mu.Unlock()
-	if !wanted {
+	switch {
+	case wanted:
+	case late:
+		c.end(noAnswer(c.address, k.api, k.patience))
+	default:
 		c.end(errIdle)
 	}
 }

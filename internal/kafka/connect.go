@@ -104,9 +104,10 @@ func (c *conn) exchange(req protocol.Message, version int16) (protocol.Message, 
 	if err != nil {
 		return nil, err
 	}
+	defer f.free()
 	c.id++
 	f.number(c.id)
-	if _, err := c.net.Write(f.bytes); err != nil {
+	if _, err := c.net.Write(f.buffer.Bytes()); err != nil {
 		return nil, err
 	}
 	first, err := c.in.Peek(8)

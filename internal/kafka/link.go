@@ -206,6 +206,7 @@ func (l *link) ask(ctx context.Context, req protocol.Message) (protocol.Message,
 			if f, err = encode(req, version, c.clientID); err != nil {
 				return nil, err
 			}
+			defer f.free()
 		case f.version != version:
 			return nil, fmt.Errorf("broker %s speaks another version of %s now: %w", l.address, f.api, errUnsent)
 		}

@@ -23,7 +23,7 @@ const (
 	// longPolls bounds the fetches of one broker that wait side by side, each on
 	// a connection of its own. Who asks for all partitions of a broker in one
 	// request needs one.
-	longPolls = 64
+	longPolls = 256
 	// hedgeAfter is how long one broker may keep silent before another one is
 	// asked beside it, where any of them may answer.
 	hedgeAfter = 300 * time.Millisecond
