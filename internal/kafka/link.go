@@ -107,7 +107,12 @@ func (l *link) open(ctx context.Context) (*conn, error) {
 func (l *link) dial(d *dialling) {
 	ctx, cancel := context.WithTimeout(l.transport.ctx, dialTimeout)
 	c, err := l.transport.connect(ctx, l.address)
-	if err != nil && ctx.Err() != nil && l.transport.ctx.Err() == nil {
+	var listener *ListenerError
+	switch {
+	case err == nil || errors.As(err, &listener):
+	case l.transport.ctx.Err() != nil:
+		err = errClosed
+	case ctx.Err() != nil:
 		err = fmt.Errorf("%w (%w)", notConnected(l.address, dialTimeout), err)
 	}
 	cancel()

@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -17,8 +18,8 @@ type ListenerError struct {
 	Address string
 	// TLS is what this client spoke.
 	TLS bool
-	// Certain is false where the connection was closed without a word, as also a
-	// broker does that stops or that takes no more connections.
+	// Certain is false where the connection was closed without a word, or nothing
+	// came, as also from a broker that stops or that takes no more connections.
 	Certain bool
 	// Err is what was seen.
 	Err error
@@ -29,7 +30,7 @@ func (e *ListenerError) Error() string {
 	case e.TLS && e.Certain:
 		return fmt.Sprintf("broker %s answers TLS in plain: set kafka.tls.enabled to false, or name the port of its TLS listener (%v)", e.Address, e.Err)
 	case e.TLS:
-		return fmt.Sprintf("broker %s has closed the connection during the TLS handshake: perhaps its listener is plain (kafka.tls.enabled), wants a client certificate (kafka.tls.cert_file), or the broker takes no more connections (%v)", e.Address, e.Err)
+		return fmt.Sprintf("broker %s does not make the TLS handshake: perhaps its listener is plain (kafka.tls.enabled), wants a client certificate (kafka.tls.cert_file), or the broker takes no more connections (%v)", e.Address, e.Err)
 	case e.Certain:
 		return fmt.Sprintf("broker %s does not answer in plain Kafka: %v", e.Address, e.Err)
 	}
@@ -49,7 +50,7 @@ func tlsFailed(address string, err error) error {
 	switch {
 	case errors.As(err, &plain):
 		return &ListenerError{Address: address, TLS: true, Certain: true, Err: err}
-	case hungUp(err):
+	case hungUp(err), errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded):
 		return &ListenerError{Address: address, TLS: true, Err: err}
 	}
 	return fmt.Errorf("broker %s: TLS handshake: %w", address, err)

@@ -202,7 +202,6 @@ func (t *transport) versionAt(ctx context.Context, name string, api protocol.Api
 // hedged sends a request that any broker may answer, and that does no harm
 // twice: to another one as well where the first keeps silent or fails.
 func (t *transport) hedged(ctx context.Context, req protocol.Message) (protocol.Message, error) {
-	// A connection of its own deadline: who asks may have much time.
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	begun := time.Now()
@@ -217,7 +216,8 @@ func (t *transport) hedged(ctx context.Context, req protocol.Message) (protocol.
 		addresses = addresses[1:]
 		under++
 		return t.spawn(func() {
-			once, cancel := context.WithTimeout(ctx, dialTimeout)
+			// The error of a dial says more than that the time is over.
+			once, cancel := context.WithTimeout(ctx, dialTimeout+time.Second)
 			defer cancel()
 			answer, err := t.ask(once, address, req)
 			replies <- reply{answer, err}
@@ -279,7 +279,7 @@ func (t *transport) anyone() []string {
 	return all
 }
 
-// free reports whether a connection waits for something to ask.
+// free reports whether a connection waits for something to ask, and may be asked.
 func (t *transport) free(address string) bool {
 	t.mu.Lock()
 	l := t.links[way{address, asking, 0}]
@@ -289,7 +289,7 @@ func (t *transport) free(address string) bool {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.conn != nil && l.conn.usable() && !l.conn.busy()
+	return l.conn != nil && l.conn.usable() && !l.conn.busy() && !time.Now().Before(l.heldUntil)
 }
 
 func (t *transport) link(address string, p purpose, number int) *link {
