@@ -332,11 +332,7 @@ func (c *conn) read() {
 
 // broken is the error of a connection that err has ended.
 func (c *conn) broken(err error) error {
-	if errors.Is(err, errIdle) {
-		return err
-	}
-	var listener *ListenerError
-	if errors.As(err, &listener) {
+	if _, foreign := errors.AsType[*ListenerError](err); foreign || errors.Is(err, errIdle) {
 		return err
 	}
 	return fmt.Errorf("broker %s: connection lost: %w", c.address, err)

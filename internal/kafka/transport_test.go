@@ -270,6 +270,34 @@ func TestAFrozenBrokerHoldsUpNoOther(t *testing.T) {
 	})
 }
 
+// TestFrozenBrokersHoldUpNoStart: another one of the list is asked long before
+// the time of a dial is over.
+func TestFrozenBrokersHoldUpNoStart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		network := virtual.NewNetwork()
+		k, err := virtual.StartKafka(network, 3, []broker.Topic{{Name: "t", Partitions: 1}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		host := network.Boot("client")
+		k.Broker(0).Freeze()
+		k.Broker(2).Freeze()
+		for range 20 { // the order is random
+			client := kafka.Open(kafka.Config{Brokers: k.Addrs(), Dial: host.DialContext}, "t")
+			begun := time.Now()
+			if _, err := client.Partitions(t.Context(), "t"); err != nil || time.Since(begun) > time.Second {
+				t.Errorf("after %v: %v", time.Since(begun), err)
+			}
+			client.Close()
+		}
+		k.Broker(0).Heal()
+		k.Broker(2).Heal()
+		if err := k.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // TestARequestBehindASlowOneHasItsWholeTime: the connection is closed for the
 // request that the broker works on, not for those that queue.
 func TestARequestBehindASlowOneHasItsWholeTime(t *testing.T) {
@@ -293,12 +321,20 @@ func TestARequestBehindASlowOneHasItsWholeTime(t *testing.T) {
 			}
 		})
 		synctest.Wait()
+		var last sync.WaitGroup
+		last.Go(func() {
+			time.Sleep(time.Millisecond) // behind the one below
+			if err := produce(t.Context(), client, "t", 0); err != nil {
+				t.Errorf("the one at the end: %v", err)
+			}
+		})
 		// Its own time is over before the slow one is answered.
 		if _, err := client.Offset(t.Context(), "t", 0, kafka.LogEnd); !errors.Is(err, os.ErrDeadlineExceeded) {
 			t.Errorf("the one behind it: %v", err)
 		}
 		first.Wait()
-		if end, err := client.Offset(t.Context(), "t", 0, kafka.LogEnd); err != nil || end != 2 {
+		last.Wait()
+		if end, err := client.Offset(t.Context(), "t", 0, kafka.LogEnd); err != nil || end != 3 {
 			t.Errorf("the end is %d, %v", end, err)
 		}
 	})

@@ -1,0 +1,104 @@
+//go:build apachekafka
+
+package kafka_test
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/closeorder/closeorder/internal/apachekafka"
+	"github.com/closeorder/closeorder/internal/kafka"
+)
+
+// TestAHandfulOfConnectionsToApacheKafka: 24 partitions of 4 topics, produced
+// to, read and committed at the same time, through a limit of 30 connections
+// from one address, and through a restart of the broker.
+func TestAHandfulOfConnectionsToApacheKafka(t *testing.T) {
+	cluster := apachekafka.ForTest(t, apachekafka.Config{Properties: map[string]string{"max.connections.per.ip": "30"}})
+	client := kafka.Open(kafka.Config{Brokers: cluster.Addrs()})
+	defer client.Close()
+	var topics []kafka.Topic
+	for i := range 4 {
+		topics = append(topics, kafka.Topic{Name: fmt.Sprint("t", i), Partitions: 24, Replication: 1})
+	}
+	made, err := client.CreateTopics(t.Context(), false, topics...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, err := range made {
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+	}
+	round := func(want int64) {
+		t.Helper()
+		var all sync.WaitGroup
+		all.Go(func() {
+			if _, err := client.RoundTrip(t.Context(), time.Minute, longPoll(4, 24, time.Second)); err != nil {
+				t.Error(err)
+			}
+		})
+		for range 10 {
+			all.Go(func() {
+				if err := beat(t.Context(), client, 10*time.Second); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		for _, topic := range topics {
+			for p := range topic.Partitions {
+				all.Go(func() {
+					// Brokers take over leadership one partition after the other.
+					err := client.Persist(t.Context(), topic.Name, p, func(ctx context.Context) error { return produce(ctx, client, topic.Name, p) })
+					if err != nil {
+						t.Error(err)
+					}
+					if end, err := client.Offset(t.Context(), topic.Name, p, kafka.LogEnd); err != nil || end != want {
+						t.Errorf("the end of %s %d is %d, %v", topic.Name, p, end, err)
+					}
+					each, err := client.Commit(t.Context(), kafka.Membership{Group: "another", Generation: -1}, []kafka.Commit{{Topic: topic.Name, Partition: p, Committed: kafka.Committed{Offset: want}}})
+					if err = errors.Join(append(each, err)...); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+		}
+		all.Wait()
+		if open := client.Connections(); len(open) != 1 || open[cluster.Addrs()[0]] > 4 {
+			t.Errorf("%v", open)
+		}
+	}
+	// The coordinator of the first group is there a little later than the rest.
+	if err := client.Persist(t.Context(), "", -1, func(ctx context.Context) error { return beat(ctx, client, time.Second) }); err != nil {
+		t.Fatal(err)
+	}
+	round(1)
+	round(2)
+
+	begun := time.Now()
+	err = ask(t, kafka.Config{Brokers: cluster.Addrs(), TLS: func() (*tls.Config, error) { return &tls.Config{RootCAs: x509.NewCertPool()}, nil }})
+	var listener *kafka.ListenerError
+	if !errors.As(err, &listener) || !listener.TLS || time.Since(begun) > 5*time.Second {
+		t.Errorf("TLS to a plain listener, after %v: %v", time.Since(begun), err)
+	}
+
+	if err := cluster.StopBroker(0); err != nil {
+		t.Fatal(err)
+	}
+	if err := produce(t.Context(), client, "t0", 0); err == nil || kafka.Lasting(err) {
+		t.Errorf("without a broker: %v", err)
+	}
+	if err := cluster.RestartBroker(0); err != nil {
+		t.Fatal(err)
+	}
+	if err := client.Persist(t.Context(), "t0", 0, func(ctx context.Context) error { return beat(ctx, client, time.Second) }); err != nil {
+		t.Fatal(err)
+	}
+	round(3)
+}
