@@ -1,0 +1,76 @@
+package kafka
+
+import (
+	"bufio"
+	"context"
+	"encoding/binary"
+	"io"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/segmentio/kafka-go/protocol/listoffsets"
+)
+
+// TestRequestsInFlightAreBounded, and an answer in the wrong order ends the
+// connection with all of them: nobody knows any more whose answers come.
+func TestRequestsInFlightAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		near, far := net.Pipe()
+		var ends []error
+		c := &conn{
+			net: near, in: bufio.NewReader(near), address: "kafka:9092",
+			room: make(chan struct{}, inFlight), write: make(chan struct{}, 1), over: make(chan struct{}),
+			ended: func(_ *conn, why error) { ends = append(ends, why) },
+		}
+		var running sync.WaitGroup
+		running.Go(c.read)
+		seen := make(chan uint32, 100)
+		running.Go(func() {
+			for {
+				var size [4]byte
+				if _, err := io.ReadFull(far, size[:]); err != nil {
+					return
+				}
+				body := make([]byte, binary.BigEndian.Uint32(size[:]))
+				if _, err := io.ReadFull(far, body); err != nil {
+					return
+				}
+				seen <- binary.BigEndian.Uint32(body[4:])
+			}
+		})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		var mu sync.Mutex
+		failed := make(map[string]int)
+		for range inFlight + 8 {
+			running.Go(func() {
+				f, err := encode(&listoffsets.Request{}, 1, "")
+				if err == nil {
+					defer f.free()
+					_, err = c.roundTrip(ctx, f)
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				failed[err.Error()]++
+			})
+		}
+		synctest.Wait()
+		if len(seen) != inFlight || <-seen != 1 || <-seen != 2 {
+			t.Errorf("%d requests are in flight", len(seen))
+		}
+		if _, err := far.Write([]byte{0, 0, 0, 4, 0, 0, 0, 2}); err != nil {
+			t.Fatal(err)
+		}
+		running.Wait()
+		if len(ends) != 1 || !strings.Contains(ends[0].Error(), "answers request 2 instead of 1") {
+			t.Errorf("it ended with %v", ends)
+		}
+		if failed[errUnsent.Error()] != 8 || len(failed) != 2 {
+			t.Errorf("%v", failed)
+		}
+	})
+}
