@@ -6,10 +6,10 @@ import (
 	"hash/crc32"
 )
 
-// frame is one batch of a fetch answer as it came, or one message of the formats
+// sealed is a batch of a fetch answer as it came, or a message of the formats
 // before 0.11. That its header can be true was seen; its checksum and its
 // records were not looked at yet.
-type frame struct {
+type sealed struct {
 	// first is the lowest offset that it may hold and was asked for, last the
 	// highest that it speaks of, a record or not.
 	first, last int64
@@ -51,12 +51,12 @@ func int16At(b []byte, i int) int16 { return int16(binary.BigEndian.Uint16(b[i:]
 func int32At(b []byte, i int) int32 { return int32(binary.BigEndian.Uint32(b[i:])) }
 func int64At(b []byte, i int) int64 { return int64(binary.BigEndian.Uint64(b[i:])) }
 
-// cut divides what a fetch from the offset asked on brought into frames. end is
-// the high watermark that came with it, beyond which nothing can be. A last
-// frame that is not whole is normal and left out: partial is the length that it
+// cut divides what a fetch from the offset asked on has brought into batches. end
+// is the high watermark that came with it, beyond which nothing can be. A last
+// one that is not whole is normal and left out: partial is the length that it
 // claims, 0 where there is none. reason is what is wrong with the header of the
-// frame behind those that are returned.
-func cut(raw []byte, asked, end int64) (frames []frame, partial int, reason string) {
+// batch behind those that are returned.
+func cut(raw []byte, asked, end int64) (batches []sealed, partial int, reason string) {
 	for len(raw) > magicAt {
 		claimed := int(int32At(raw, lengthAt))
 		least := batchHeader - behindLength
@@ -66,37 +66,37 @@ func cut(raw []byte, asked, end int64) (frames []frame, partial int, reason stri
 		}
 		switch {
 		case magic > 2:
-			return frames, 0, fmt.Sprintf("it says that its format is %d, which does not exist", magic)
+			return batches, 0, fmt.Sprintf("it says that its format is %d, which does not exist", magic)
 		case claimed < least:
-			return frames, 0, fmt.Sprintf("it claims a length of %d, less than its header", claimed)
+			return batches, 0, fmt.Sprintf("it claims a length of %d, less than its header", claimed)
 		case claimed > len(raw)-behindLength:
-			return frames, claimed, ""
+			return batches, claimed, ""
 		}
-		f := frame{first: asked, last: int64At(raw, 0), bytes: raw[:behindLength+claimed]}
+		f := sealed{first: asked, last: int64At(raw, 0), bytes: raw[:behindLength+claimed]}
 		if magic == 2 {
 			if reason = f.place(asked); reason != "" {
-				return frames, 0, reason
+				return batches, 0, reason
 			}
 		}
 		switch {
 		case f.last < asked:
-			return frames, 0, fmt.Sprintf("it says that it ends at offset %d, where %d was to come", f.last, asked)
+			return batches, 0, fmt.Sprintf("it says that it ends at offset %d, where %d was to come", f.last, asked)
 		case end >= 0 && f.last >= end:
-			return frames, 0, fmt.Sprintf("it says that it ends at offset %d, and the log at %d", f.last, end)
+			return batches, 0, fmt.Sprintf("it says that it ends at offset %d, and the log at %d", f.last, end)
 		}
 		f.sure = f.sure || f.last == asked || f.last+1 == end
 		raw = raw[len(f.bytes):]
 		if len(raw) >= lengthAt && int64At(raw, 0) == f.last+1 {
 			f.sure = true
 		}
-		frames = append(frames, f)
+		batches = append(batches, f)
 		asked = f.last + 1
 	}
-	return frames, len(raw), ""
+	return batches, len(raw), ""
 }
 
 // place reads which offsets a batch of format 2 is about.
-func (f *frame) place(asked int64) (reason string) {
+func (f *sealed) place(asked int64) (reason string) {
 	base, delta, count := int64At(f.bytes, 0), int32At(f.bytes, deltaAt), int32At(f.bytes, countAt)
 	switch {
 	case base < 0:
@@ -110,7 +110,7 @@ func (f *frame) place(asked int64) (reason string) {
 	return ""
 }
 
-// batch is a frame whose checksum is right, and how its records are to be read.
+// batch is one whose checksum is right, and how its records are to be read.
 type batch struct {
 	magic int8
 	codec int8
@@ -128,8 +128,8 @@ type batch struct {
 	packed  []byte
 }
 
-// open checks a frame's checksum and what its header says of its records.
-func (f *frame) open() (b batch, reason string) {
+// open checks the checksum, and what the header says of the records.
+func (f *sealed) open() (b batch, reason string) {
 	if f.bytes[magicAt] < 2 {
 		return f.openMessage()
 	}

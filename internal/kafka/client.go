@@ -82,7 +82,7 @@ type Client struct {
 	client    *kafkago.Client
 	cancel    context.CancelFunc
 	onRetry   func(topic string, partition int, err error)
-	fetching  *fetching
+	fetcher   *fetcher
 
 	mu     sync.Mutex
 	closed bool
@@ -123,7 +123,7 @@ func Open(cfg Config, topics ...string) *Client {
 	}
 	// Half of Timeout goes on the wire as the broker's own time-out.
 	c.client = &kafkago.Client{Addr: kafkago.TCP(cfg.Brokers...), Timeout: 30 * time.Second, Transport: c.transport}
-	c.fetching = newFetching(c, cfg)
+	c.fetcher = newFetcher(c, cfg)
 	return c
 }
 
@@ -131,7 +131,7 @@ func Open(cfg Config, topics ...string) *Client {
 // goroutines. Requests under way fail.
 func (c *Client) Close() {
 	c.cancel()
-	defer c.fetching.close()
+	defer c.fetcher.close()
 	c.mu.Lock()
 	c.closed = true
 	conns := c.conns

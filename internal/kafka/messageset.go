@@ -56,7 +56,7 @@ func readMessage(b []byte) (m message, reason string) {
 }
 
 // openMessage is open of a message.
-func (f *frame) openMessage() (b batch, reason string) {
+func (f *sealed) openMessage() (b batch, reason string) {
 	m, reason := readMessage(f.bytes)
 	if reason != "" {
 		return b, reason

@@ -22,18 +22,18 @@ const (
 //
 // One goroutine may use a Source at a time; Close may be called by any.
 type Source struct {
-	fetching *fetching
+	fetcher *fetcher
 	place
 	bytes int // of one fetch
 
 	ready chan struct{} // something has come, or it is closed
 
-	// Guarded by fetching.mu.
+	// Guarded by fetcher.mu.
 	home     *fetchedBroker
 	epoch    int   // counts what position was set to
 	position int64 // of the next fetch
 	asking   bool  // a request is under way
-	waiting  []frame
+	waiting  []sealed
 	size     int   // of what waits, in bytes
 	failed   error // comes behind what waits
 	// stopped: its reader was told of an error and has not come back.
@@ -49,8 +49,8 @@ type Source struct {
 
 	// The reader's own.
 	offset int64
-	frames []frame
-	// Of frames[0]:
+	batches []sealed
+	// Of batches[0]:
 	batch   batch
 	checked bool // all of it can be read
 	at      int  // how far it is read, in unpacked bytes
@@ -67,12 +67,12 @@ func (c *Client) Source(topic string, partition int, offset int64) *Source {
 
 func (c *Client) source(topic string, partition int, offset int64, bytes int) *Source {
 	s := &Source{
-		fetching: c.fetching, place: place{topic, partition}, bytes: bytes, ready: make(chan struct{}, 1),
+		fetcher: c.fetcher, place: place{topic, partition}, bytes: bytes, ready: make(chan struct{}, 1),
 		position: offset, offset: offset, tell: true,
 	}
-	s.fetching.mu.Lock()
-	defer s.fetching.mu.Unlock()
-	s.fetching.want(s)
+	s.fetcher.mu.Lock()
+	defer s.fetcher.mu.Unlock()
+	s.fetcher.want(s)
 	return s
 }
 
@@ -98,7 +98,7 @@ func (c *Client) source(topic string, partition int, offset int64, bytes int) *S
 //   - the cause of ctx, when that has ended.
 //   - any other: brokers that are away, leaders that move. See [Lasting].
 func (s *Source) Next(ctx context.Context) (records []Record, next int64, err error) {
-	f := s.fetching
+	f := s.fetcher
 	for {
 		from := s.offset
 		if records, err = s.read(ctx); err != nil || len(records) > 0 || s.offset != from {
@@ -111,7 +111,7 @@ func (s *Source) Next(ctx context.Context) (records []Record, next int64, err er
 		case f.life.Err() != nil:
 			err = fmt.Errorf("topic %s, partition %d: %w", s.topic, s.partition, net.ErrClosed)
 		case len(s.waiting) > 0:
-			s.frames, s.waiting, s.size = s.waiting, nil, 0
+			s.batches, s.waiting, s.size = s.waiting, nil, 0
 		case s.failed != nil:
 			err, s.failed = s.failed, nil
 			s.stopped, s.tell = true, true
@@ -128,7 +128,7 @@ func (s *Source) Next(ctx context.Context) (records []Record, next int64, err er
 		}
 		f.want(s)
 		f.mu.Unlock()
-		if len(s.frames) > 0 {
+		if len(s.batches) > 0 {
 			continue
 		}
 		select {
@@ -142,17 +142,17 @@ func (s *Source) Next(ctx context.Context) (records []Record, next int64, err er
 
 // SeekTo goes on at an offset: what was fetched is dropped.
 func (s *Source) SeekTo(offset int64) {
-	s.fetching.mu.Lock()
-	defer s.fetching.mu.Unlock()
+	s.fetcher.mu.Lock()
+	defer s.fetcher.mu.Unlock()
 	s.restart(offset)
-	s.fetching.want(s)
+	s.fetcher.want(s)
 }
 
 // Close ends the reading: a call of Next under way returns an error. It may be
 // called more than once.
 func (s *Source) Close() {
-	s.fetching.mu.Lock()
-	defer s.fetching.mu.Unlock()
+	s.fetcher.mu.Lock()
+	defer s.fetcher.mu.Unlock()
 	s.closed = true
 	if s.home != nil {
 		s.home.remove(s)
@@ -168,7 +168,7 @@ func (s *Source) restart(offset int64) {
 	s.position, s.asking = offset, false
 	s.waiting, s.size, s.failed, s.empty = nil, 0, nil, false
 	s.stopped, s.tell, s.starved = false, true, 0
-	s.offset, s.frames, s.checked = offset, nil, false
+	s.offset, s.batches, s.checked = offset, nil, false
 	s.forget()
 }
 
@@ -186,17 +186,17 @@ func (s *Source) fail(err error) {
 
 // deliver hands the reader what a fetch has brought.
 func (s *Source) deliver(a *asked) {
-	if len(a.frames) > 0 {
-		s.waiting = append(s.waiting, a.frames...)
+	if len(a.batches) > 0 {
+		s.waiting = append(s.waiting, a.batches...)
 		s.size += a.bytes
-		s.position = a.frames[len(a.frames)-1].last + 1
+		s.position = a.batches[len(a.batches)-1].last + 1
 		s.tell, s.starved = false, 0
 		signal(s.ready)
 	}
 	switch {
 	case a.reason != "":
 		s.fail(s.unreadable(s.position, -1, a.reason))
-	case len(a.frames) > 0:
+	case len(a.batches) > 0:
 	case a.partial > 0 && a.first && s.starved > 0:
 		// The first of a request gets its batch whole: this one ends before
 		// its end (KIP-74).
@@ -213,21 +213,21 @@ func (s *Source) unreadable(first, last int64, reason string) *UnreadableError {
 	return &UnreadableError{Topic: s.topic, Partition: s.partition, First: first, Last: last, Reason: reason}
 }
 
-// read returns the next records of the frames that the reader has.
+// read returns the next records of the batches that the reader has taken.
 func (s *Source) read(ctx context.Context) (records []Record, err error) {
 	size := 0
 	var like []events.Header
-	for size < nextBytes && len(records) < nextRecords && len(s.frames) > 0 {
+	for size < nextBytes && len(records) < nextRecords && len(s.batches) > 0 {
 		data, u, err := s.unpack(ctx, len(records) == 0)
 		if data == nil {
 			if len(records) > 0 {
 				return records, nil // what is wrong is met again
 			}
 			if unreadable := (*UnreadableError)(nil); errors.As(err, &unreadable) {
-				s.fetching.mu.Lock()
+				s.fetcher.mu.Lock()
 				s.restart(unreadable.First)
 				s.stopped = true
-				s.fetching.mu.Unlock()
+				s.fetcher.mu.Unlock()
 			}
 			return nil, err
 		}
@@ -250,9 +250,9 @@ func (s *Source) read(ctx context.Context) (records []Record, err error) {
 		}
 		if s.left == 0 || s.at >= len(data) {
 			s.offset = max(s.offset, b.last+1)
-			s.frames, s.checked = s.frames[1:], false
+			s.batches, s.checked = s.batches[1:], false
 			if u != nil {
-				s.fetching.budget.drop(u)
+				s.fetcher.budget.drop(u)
 			}
 		} else if u != nil {
 			s.park(u)
@@ -261,16 +261,16 @@ func (s *Source) read(ctx context.Context) (records []Record, err error) {
 	return records, nil
 }
 
-// unpack returns what the first frame unpacks to, and what that takes of the
+// unpack returns what the first batch unpacks to, and what that takes of the
 // budget. The first time it is checked. Where wait is false it returns nil if
 // there is no room at the moment.
 func (s *Source) unpack(ctx context.Context, wait bool) (data []byte, u *unpacked, err error) {
-	frame, budget := &s.frames[0], s.fetching.budget
+	first, budget := &s.batches[0], s.fetcher.budget
 	if !s.checked {
-		b, reason := frame.open()
-		last := frame.last
+		b, reason := first.open()
+		last := first.last
 		switch {
-		case reason == wrongCRC && !frame.sure:
+		case reason == wrongCRC && !first.sure:
 			last = -1
 		case reason == "" && b.codec == 0 && int64(len(b.packed)) > budget.batch:
 			reason = budget.tooMuch()
@@ -278,7 +278,7 @@ func (s *Source) unpack(ctx context.Context, wait bool) (data []byte, u *unpacke
 			reason = b.check(b.packed)
 		}
 		if reason != "" {
-			return nil, nil, s.unreadable(frame.first, last, reason)
+			return nil, nil, s.unreadable(first.first, last, reason)
 		}
 		s.batch, s.at, s.left = b, 0, b.count
 		if b.control {
@@ -296,7 +296,7 @@ func (s *Source) unpack(ctx context.Context, wait bool) (data []byte, u *unpacke
 	if u := s.unpark(); u != nil {
 		return u.data, u, nil
 	}
-	u, reason, err := budget.unpack(ctx, b.codec, &s.fetching.zstds, b.packed, wait)
+	u, reason, err := budget.unpack(ctx, b.codec, &s.fetcher.zstds, b.packed, wait)
 	if u == nil && reason == "" {
 		return nil, nil, err
 	}
@@ -306,7 +306,7 @@ func (s *Source) unpack(ctx context.Context, wait bool) (data []byte, u *unpacke
 		}
 	}
 	if reason != "" {
-		return nil, nil, s.unreadable(frame.first, frame.last, reason)
+		return nil, nil, s.unreadable(first.first, first.last, reason)
 	}
 	s.checked = true
 	return u.data, u, nil
@@ -315,32 +315,32 @@ func (s *Source) unpack(ctx context.Context, wait bool) (data []byte, u *unpacke
 // park leaves what is unpacked and not read to the end until Next is called
 // again, if nobody else needs the room.
 func (s *Source) park(u *unpacked) {
-	s.fetching.mu.Lock()
-	defer s.fetching.mu.Unlock()
+	s.fetcher.mu.Lock()
+	defer s.fetcher.mu.Unlock()
 	if s.closed {
-		s.fetching.budget.drop(u)
+		s.fetcher.budget.drop(u)
 		return
 	}
 	s.parked = u
-	s.fetching.budget.park(u)
+	s.fetcher.budget.park(u)
 }
 
 // unpark gets it back, nil where it has to be unpacked again.
 func (s *Source) unpark() *unpacked {
-	s.fetching.mu.Lock()
-	defer s.fetching.mu.Unlock()
+	s.fetcher.mu.Lock()
+	defer s.fetcher.mu.Unlock()
 	u := s.parked
 	s.parked = nil
-	if u == nil || !s.fetching.budget.back(u) {
+	if u == nil || !s.fetcher.budget.back(u) {
 		return nil
 	}
 	return u
 }
 
-// forget lets go of what is parked. The caller has fetching.mu.
+// forget lets go of what is parked. The caller has fetcher.mu.
 func (s *Source) forget() {
 	if s.parked != nil {
-		s.fetching.budget.forget(s.parked)
+		s.fetcher.budget.forget(s.parked)
 		s.parked = nil
 	}
 }

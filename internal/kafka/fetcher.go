@@ -34,12 +34,12 @@ const (
 	fetchAgain = 50 * time.Millisecond
 )
 
-// fetching fetches for all sources of a client: for each broker one long poll at
+// fetcher fetches for all sources of a client: for each broker one long poll at
 // a time, for all partitions of it that may have more. One that is not in it, as
 // it is new or its reader was behind, is asked for beside it and without a wait.
 //
-//	Source, homeless --metadata--> fetchedBroker: poll, hurry --frames--> Source
-type fetching struct {
+//	Source, homeless --metadata--> fetchedBroker: poll, hurry --batches--> Source
+type fetcher struct {
 	client *Client
 	budget *budget
 	zstds  zstdDecoder
@@ -55,14 +55,14 @@ type fetching struct {
 	homing   bool
 }
 
-func newFetching(c *Client, cfg Config) *fetching {
-	f := &fetching{client: c, budget: newBudget(cfg.UnpackedBatch, cfg.UnpackedTotal), brokers: make(map[int32]*fetchedBroker)}
+func newFetcher(c *Client, cfg Config) *fetcher {
+	f := &fetcher{client: c, budget: newBudget(cfg.UnpackedBatch, cfg.UnpackedTotal), brokers: make(map[int32]*fetchedBroker)}
 	f.life, f.end = context.WithCancel(context.Background())
 	return f
 }
 
 // close ends all fetching; sources return an error.
-func (f *fetching) close() {
+func (f *fetcher) close() {
 	f.mu.Lock()
 	f.end()
 	f.mu.Unlock()
@@ -70,7 +70,7 @@ func (f *fetching) close() {
 }
 
 // want has a source fetched, if it has to be. The caller has mu.
-func (f *fetching) want(s *Source) {
+func (f *fetcher) want(s *Source) {
 	switch {
 	case f.life.Err() != nil || !s.hungry():
 	case s.home != nil:
@@ -86,7 +86,7 @@ func (f *fetching) want(s *Source) {
 }
 
 // findHomes finds the leaders of the homeless, until there are none.
-func (f *fetching) findHomes() {
+func (f *fetcher) findHomes() {
 	for {
 		f.mu.Lock()
 		seeking := f.homeless
@@ -124,11 +124,11 @@ func (f *fetching) findHomes() {
 }
 
 // broker returns what fetches from a broker. The caller has mu.
-func (f *fetching) broker(id int32) *fetchedBroker {
+func (f *fetcher) broker(id int32) *fetchedBroker {
 	b := f.brokers[id]
 	if b == nil {
 		b = &fetchedBroker{
-			fetching: f, id: id, most: fetchTotal,
+			fetcher: f, id: id, most: fetchTotal,
 			wake: make(chan struct{}, 1), hurried: make(chan struct{}, 1), left: make(chan struct{}),
 		}
 		f.brokers[id] = b
@@ -142,7 +142,7 @@ func (f *fetching) broker(id int32) *fetchedBroker {
 
 // fetchedBroker fetches from one broker, as long as a source has it as home.
 type fetchedBroker struct {
-	*fetching
+	*fetcher
 	id            int32
 	wake, hurried chan struct{}
 	left          chan struct{} // closed when the last source has left
@@ -236,7 +236,7 @@ type asked struct {
 	answered bool
 	code     int16
 	end      int64
-	frames   []frame
+	batches   []sealed
 	partial  int
 	reason   string
 	bytes    int
@@ -312,13 +312,13 @@ func (b *fetchedBroker) fetch(r *round, wait time.Duration) {
 			b.remove(s)
 			s.fail(err)
 		case a.code != 0:
-			if moved(kafkago.Error(a.code)) {
+			if ledElsewhere(kafkago.Error(a.code)) {
 				b.remove(s)
 			}
 			s.fail(asError(a.code))
 		default:
 			s.deliver(a)
-			if wait == 0 && len(a.frames) == 0 {
+			if wait == 0 && len(a.batches) == 0 {
 				s.notBefore = time.Now().Add(fetchAgain)
 			}
 		}
@@ -341,7 +341,7 @@ func (r *round) read(res *fetchResponse) error {
 			a.answered, a.code, a.end = true, p.ErrorCode, p.HighWatermark
 			if a.code == 0 {
 				a.bytes = len(p.Records.bytes)
-				a.frames, a.partial, a.reason = cut(p.Records.bytes, a.offset, a.end)
+				a.batches, a.partial, a.reason = cut(p.Records.bytes, a.offset, a.end)
 			}
 		}
 	}
@@ -351,8 +351,8 @@ func (r *round) read(res *fetchResponse) error {
 	return nil
 }
 
-// moved reports whether a partition may be led by another broker now.
-func moved(code kafkago.Error) bool {
+// ledElsewhere reports whether a partition may be led by another broker now.
+func ledElsewhere(code kafkago.Error) bool {
 	switch code {
 	case kafkago.UnknownTopicOrPartition, kafkago.LeaderNotAvailable, kafkago.NotLeaderForPartition, kafkago.ReplicaNotAvailable,
 		kafkago.KafkaStorageError, kafkago.FencedLeaderEpoch, kafkago.UnknownLeaderEpoch, kafkago.PreferredLeaderNotAvailable:
