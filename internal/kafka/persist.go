@@ -44,7 +44,7 @@ func (c *Client) Persist(ctx context.Context, topic string, partition int, ask f
 // ended is the error of what failed when ctx had ended.
 func ended(ctx context.Context, err error) error {
 	cause := context.Cause(ctx)
-	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, cause) {
 		return cause
 	}
 	return fmt.Errorf("%w (last failure: %w)", cause, err)
