@@ -70,8 +70,9 @@ func lasting(err error) bool {
 func failed(ctx context.Context, topic string, err error) error {
 	var missing *MissingTopicsError
 	var stalled *stalledError
-	if err == nil || err == context.Cause(ctx) || errors.As(err, &missing) || errors.As(err, &stalled) { //nolint:errorlint // what wraps the cause tells of a failure
-		return err // those two name it themselves
+	var unreadable *UnreadableError
+	if err == nil || err == context.Cause(ctx) || errors.As(err, &missing) || errors.As(err, &stalled) || errors.As(err, &unreadable) { //nolint:errorlint // what wraps the cause tells of a failure
+		return err // those three name it themselves
 	}
 	return fmt.Errorf("topic %s: %w", topic, err)
 }
