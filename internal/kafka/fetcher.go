@@ -293,6 +293,9 @@ func (b *fetchedBroker) fetch(r *round, wait time.Duration) {
 	defer b.mu.Unlock()
 	if wait > 0 {
 		b.polling = false
+	} else {
+		// The long poll may have ended meanwhile and found nobody to ask for.
+		defer signal(b.wake)
 	}
 	// What did not come in time is asked for in smaller pieces.
 	if late := (net.Error)(nil); errors.Is(err, context.DeadlineExceeded) || errors.As(err, &late) && late.Timeout() {

@@ -15,6 +15,7 @@ import (
 	"github.com/closeorder/closeorder/internal/broker"
 	"github.com/closeorder/closeorder/internal/kafka"
 	virtual "github.com/closeorder/closeorder/internal/world"
+	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
@@ -137,8 +138,8 @@ func TestManyPartitionsAreOneRequest(t *testing.T) {
 // that is new while a long poll for others is under way.
 func TestARecordIsHandedOverAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		k, client, producer := virtualKafka(t, 2)
-		defer k()
+		end, client, producer, _ := virtualKafka(t, 2)
+		defer end()
 		first := client.Source("t", 0, 0)
 		defer first.Close()
 		produce := func(p int, value string) {
@@ -183,7 +184,7 @@ func TestARecordIsHandedOverAtOnce(t *testing.T) {
 
 // virtualKafka is a cluster in virtual time with topic t, a client and a
 // producer; end ends it all.
-func virtualKafka(t *testing.T, partitions int) (end func(), client *kafka.Client, producer *kgo.Client) {
+func virtualKafka(t *testing.T, partitions int) (end func(), client *kafka.Client, producer *kgo.Client, cluster *kfake.Cluster) {
 	network := virtual.NewNetwork()
 	k, err := virtual.StartKafka(network, 1, []broker.Topic{{Name: "t", Partitions: partitions}})
 	if err != nil {
@@ -201,7 +202,7 @@ func virtualKafka(t *testing.T, partitions int) (end func(), client *kafka.Clien
 		if err := k.Close(); err != nil {
 			t.Error(err)
 		}
-	}, client, producer
+	}, client, producer, k.Cluster()
 }
 
 // One reader that does not come back stops its own partition alone, and what
@@ -433,4 +434,62 @@ func TestOffsetsOfAllPartitionsAreOneRequestToEachBroker(t *testing.T) {
 	if _, err := client.Offsets(t.Context(), ask, kafka.LogEnd); !kafka.NoPartition(err) || !strings.Contains(err.Error(), "partition 12 of topic t") {
 		t.Errorf("a partition that there is not: %v", err)
 	}
+}
+
+// Sources that come while a long poll for others is under way are asked for
+// beside it until it ends; at the moment when both end nobody is forgotten.
+func TestSourcesThatComeAndGoAreNotForgotten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		end, client, producer, cluster := virtualKafka(t, 3)
+		defer end()
+		// What is asked for beside the long poll takes 30 ms: one of these is
+		// under way when it ends.
+		cluster.ControlKey(int16(kmsg.Fetch), func(req kmsg.Request) (kmsg.Response, error, bool) {
+			cluster.KeepControl()
+			if req.(*kmsg.FetchRequest).MaxWaitMillis == 0 {
+				cluster.SleepControl(func() { time.Sleep(30 * time.Millisecond) })
+			}
+			return nil, nil, false
+		})
+		var sources []*kafka.Source
+		at := make([]int64, 3)
+		came := make(chan string)
+		for i := range 10 {
+			for _, s := range sources {
+				s.Close()
+			}
+			sources = nil
+			for p := range 3 {
+				s := client.Source("t", p, at[p])
+				sources = append(sources, s)
+				go func() { // a reader that waits all the time
+					for {
+						records, _, err := s.Next(t.Context())
+						if err != nil {
+							return
+						}
+						for _, r := range records {
+							came <- string(r.Value)
+						}
+					}
+				}()
+			}
+			time.Sleep(time.Second)
+			if err := producer.ProduceSync(t.Context(), rec(i%3, fmt.Sprint(i))).FirstErr(); err != nil {
+				t.Fatal(err)
+			}
+			select {
+			case got := <-came:
+				if got != fmt.Sprint(i) {
+					t.Fatalf("got %s, want %d", got, i)
+				}
+			case <-time.After(5 * time.Millisecond):
+				t.Fatalf("round %d: nothing came", i)
+			}
+			at[i%3]++
+		}
+		for _, s := range sources {
+			s.Close()
+		}
+	})
 }
