@@ -190,7 +190,7 @@ func TestAnErrorSaysWhereAndWhatToDo(t *testing.T) {
 }
 
 // What compaction has left, and markers.
-func TestOffsetsWithoutARecordArePassed(t *testing.T) {
+func TestBatchesThatCompactionHasEmptiedArePassed(t *testing.T) {
 	left := func(base int64, last int32, deltas ...int32) []byte {
 		var records []kmsg.Record
 		for _, d := range deltas {
