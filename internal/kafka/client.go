@@ -28,6 +28,14 @@ type Config struct {
 	SASL func() (Mechanism, error)
 	// Dial opens connections; nil means the operating system's network.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+	// UnpackedBatch is the most bytes that one fetched batch may unpack to, 0
+	// for 64 MiB: beyond that it is an *[UnreadableError].
+	UnpackedBatch int64
+	// UnpackedTotal is the most bytes that all fetched batches of the client may
+	// take unpacked at one time, 0 for 256 MiB, and never less than one batch
+	// may: who needs more waits for others. What is fetched and not unpacked yet
+	// is bounded by partition.
+	UnpackedTotal int64
 	// OnRetry, if set, is told of each failure that [Client.Persist] tries
 	// again. partition is -1 where the whole topic is asked about. Calls may be
 	// concurrent.
@@ -81,6 +89,7 @@ type Client struct {
 	transport *transport
 	client    *kafkago.Client
 	onRetry   func(topic string, partition int, err error)
+	fetcher   *fetcher
 }
 
 // Open makes a client; nothing is dialled yet. topics are all the topics ever
@@ -90,12 +99,16 @@ func Open(cfg Config, topics ...string) *Client {
 	c := &Client{transport: newTransport(cfg, topics), onRetry: cfg.OnRetry}
 	// Half of Timeout goes on the wire as the broker's own time-out.
 	c.client = &kafkago.Client{Addr: kafkago.TCP(cfg.Brokers...), Timeout: 30 * time.Second, Transport: c.transport}
+	c.fetcher = newFetcher(c, cfg)
 	return c
 }
 
 // Close closes every connection, those in use too, and waits for the client's
 // goroutines. Requests under way fail.
-func (c *Client) Close() { c.transport.close() }
+func (c *Client) Close() {
+	c.transport.close()
+	c.fetcher.close()
+}
 
 // Renew lets all connections go: new ones are made with what Config.TLS and
 // Config.SASL return then, and each old one closes when its requests are
