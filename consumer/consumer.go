@@ -219,7 +219,16 @@ func (w *Worker) serve(p *partition, from kafka.Committed) {
 		log.WithError(err).WithField("offset", from.Offset).Warn("commit metadata ignored: what it may have remembered is done again")
 	}
 	p.begin(from.Offset, above)
-	f := &fetcher{client: w.client, partition: p, take: w.take, moved: w.committer.markDirty, trouble: &w.trouble, log: log}
+	f := &fetcher{
+		source: w.client.Source(p.topic, p.id, from.Offset), partition: p,
+		offset: func(ctx context.Context, at int64) (int64, error) { return w.client.Offset(ctx, p.topic, p.id, at) },
+		take:   w.take, moved: w.committer.markDirty, trouble: &w.trouble, log: log,
+	}
+	for _, s := range w.cfg.Skip {
+		if s.Topic == p.topic && s.Partition == p.id {
+			f.skips = append(f.skips, s)
+		}
+	}
 	w.wg.Go(func() { f.run(from.Offset) })
 }
 
