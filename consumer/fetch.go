@@ -17,7 +17,7 @@ type fetcher struct {
 	partition *partition
 	// offset asks how far the log reaches: kafka.LogStart or kafka.LogEnd.
 	offset func(ctx context.Context, at int64) (int64, error)
-	take      func(*request)
+	take   func(*request)
 	// moved is called when the watermark has moved without a request: offsets
 	// that hold no record were counted as finished.
 	moved   func(*partition)
@@ -63,8 +63,9 @@ func (t *trouble) ends(log logrus.FieldLogger) {
 	}
 }
 
-// run reads, from the offset of the source on, until intake of the partition ends, or the partition can only
-// be served again after somebody has looked at it.
+// run reads from the offset of the source on until intake of the partition
+// ends, or the partition can only be served again after somebody has looked at
+// it.
 func (f *fetcher) run(offset int64) {
 	ctx := f.partition.intake
 	defer f.source.Close()
