@@ -34,6 +34,15 @@ const (
 	StartError Start = "error"
 )
 
+// decides reports whether the group only begins with a topic, by the number of
+// positions that it has in it.
+func (s Start) decides(positions int, generation int32) bool {
+	// No partition was added in a group's first generation. Positions then are
+	// those of another member that was quicker to begin at the end; with
+	// StartError nobody begins before all is known to be empty.
+	return positions == 0 || s == StartLatest && generation == 1
+}
+
 // tellWithin bounds how long what is known of some partitions waits to be told
 // together with the others, and how long the time of the first record is
 // looked for.
@@ -69,9 +78,7 @@ func (w *Worker) serveAll(fresh []*partition, gen group.Generation) {
 			continue
 		}
 		without = append(without, p)
-		// In the group's first generation no partition was added: a position
-		// then is that of another member which was quicker to begin.
-		first[p.topic] = len(positions[p.topic]) == 0 || w.cfg.Start == StartLatest && gen.Generation == 1
+		first[p.topic] = w.cfg.Start.decides(len(positions[p.topic]), gen.Generation)
 	}
 	if len(without) == 0 || w.cfg.Start == StartError && !w.mayBegin(without, first, gen.Counts) {
 		return
