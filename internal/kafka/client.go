@@ -26,6 +26,14 @@ type Config struct {
 	SASL Mechanism
 	// Dial opens connections; nil means the operating system's network.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+	// UnpackedBatch is the most bytes that one fetched batch may unpack to, 0
+	// for 64 MiB: beyond that it is an *[UnreadableError].
+	UnpackedBatch int64
+	// UnpackedTotal is the most bytes that all fetched batches of the client may
+	// take unpacked at one time, 0 for 256 MiB, and never less than one batch
+	// may: who needs more waits for others. What is fetched and not unpacked yet
+	// is bounded by partition.
+	UnpackedTotal int64
 	// OnRetry, if set, is told of each failure that [Client.Persist] tries
 	// again. partition is -1 where the whole topic is asked about. Calls may be
 	// concurrent.
@@ -74,6 +82,7 @@ type Client struct {
 	client    *kafkago.Client
 	cancel    context.CancelFunc
 	onRetry   func(topic string, partition int, err error)
+	fetcher   *fetcher
 
 	mu     sync.Mutex
 	closed bool
@@ -114,6 +123,7 @@ func Open(cfg Config, topics ...string) *Client {
 	}
 	// Half of Timeout goes on the wire as the broker's own time-out.
 	c.client = &kafkago.Client{Addr: kafkago.TCP(cfg.Brokers...), Timeout: 30 * time.Second, Transport: c.transport}
+	c.fetcher = newFetcher(c, cfg)
 	return c
 }
 
@@ -121,6 +131,7 @@ func Open(cfg Config, topics ...string) *Client {
 // goroutines. Requests under way fail.
 func (c *Client) Close() {
 	c.cancel()
+	defer c.fetcher.close()
 	c.mu.Lock()
 	c.closed = true
 	conns := c.conns

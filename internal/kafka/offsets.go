@@ -2,10 +2,14 @@ package kafka
 
 import (
 	"context"
-	"errors"
+	"fmt"
+	"slices"
+	"sync"
 
 	kafkago "github.com/segmentio/kafka-go"
+	"github.com/segmentio/kafka-go/protocol"
 	"github.com/segmentio/kafka-go/protocol/listoffsets"
+	"golang.org/x/sync/errgroup"
 )
 
 // What [Client.Offset] is asked for beside times.
@@ -16,28 +20,102 @@ const (
 	LogEnd int64 = kafkago.LastOffset
 )
 
-// Offset asks the leader of a partition for LogStart, LogEnd or, with at in
-// milliseconds since 1970, the offset of the first record that is not older: -1
-// where there is none.
-//
-// It goes round Client.ListOffsets of kafka-go, which hides failures. Many
-// partitions cost a request each in any case: kafka-go splits them.
+// offsetsRequest is kafka-go's without its Split, which makes a request of each
+// partition; kafka-go writes it by the fields of its own type, which are the
+// same. It goes to the broker that it names.
+type offsetsRequest struct {
+	ReplicaID      int32
+	IsolationLevel int8
+	Topics         []listoffsets.RequestTopic
+
+	broker int32 // not on the wire
+}
+
+func (*offsetsRequest) ApiKey() protocol.ApiKey { return protocol.ListOffsets }
+
+// Broker implements protocol.BrokerMessage.
+func (r *offsetsRequest) Broker(cluster protocol.Cluster) (protocol.Broker, error) {
+	return brokerIn(cluster, r.broker)
+}
+
+// Offset is [Client.Offsets] of one partition.
 func (c *Client) Offset(ctx context.Context, topic string, partition int, at int64) (int64, error) {
-	res, err := c.RoundTrip(ctx, requestTimeout, &listoffsets.Request{
-		ReplicaID: -1,
-		Topics: []listoffsets.RequestTopic{{Topic: topic, Partitions: []listoffsets.RequestPartition{{
-			Partition: int32(partition), CurrentLeaderEpoch: -1, Timestamp: at,
-		}}}},
-	})
-	if err != nil {
-		return 0, err
+	all, err := c.Offsets(ctx, map[string][]int{topic: {partition}}, at)
+	return all[topic][partition], err
+}
+
+// Offsets asks the leaders of partitions, by topic and number, for LogStart,
+// LogEnd or, with at in milliseconds since 1970, the offset of the first record
+// that is not older: -1 where there is none. It is one request to each leader,
+// whatever the number of partitions. An error of one partition is the error of
+// all, with its topic and number; see [NoPartition].
+func (c *Client) Offsets(ctx context.Context, partitions map[string][]int, at int64) (map[string]map[int]int64, error) {
+	var topics []string
+	for topic := range partitions {
+		topics = append(topics, topic)
 	}
-	for _, t := range res.(*listoffsets.Response).Topics {
-		for _, p := range t.Partitions {
-			if t.Topic == topic && int(p.Partition) == partition {
-				return p.Offset, asError(p.ErrorCode)
+	l, err := c.leaders(ctx, topics)
+	if err != nil {
+		return nil, err
+	}
+	requests := make(map[int32]*offsetsRequest)
+	for topic, ids := range partitions {
+		for _, id := range ids {
+			leader, err := l.of(place{topic, id})
+			if err != nil {
+				return nil, err
+			}
+			r := requests[leader]
+			if r == nil {
+				r = &offsetsRequest{ReplicaID: -1, broker: leader}
+				requests[leader] = r
+			}
+			i := slices.IndexFunc(r.Topics, func(t listoffsets.RequestTopic) bool { return t.Topic == topic })
+			if i < 0 {
+				i = len(r.Topics)
+				r.Topics = append(r.Topics, listoffsets.RequestTopic{Topic: topic})
+			}
+			r.Topics[i].Partitions = append(r.Topics[i].Partitions, listoffsets.RequestPartition{
+				Partition: int32(id), CurrentLeaderEpoch: -1, Timestamp: at,
+			})
+		}
+	}
+	var mu sync.Mutex
+	all := make(map[string]map[int]int64, len(partitions))
+	for topic, ids := range partitions {
+		all[topic] = make(map[int]int64, len(ids))
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	for _, r := range requests {
+		group.Go(func() error {
+			res, err := c.RoundTrip(ctx, requestTimeout, r)
+			if err != nil {
+				return err
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			for _, t := range res.(*listoffsets.Response).Topics {
+				for _, p := range t.Partitions {
+					if err := asError(p.ErrorCode); err != nil {
+						return fmt.Errorf("partition %d of topic %s: %w", p.Partition, t.Topic, err)
+					}
+					if all[t.Topic] != nil {
+						all[t.Topic][int(p.Partition)] = p.Offset
+					}
+				}
+			}
+			return nil
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return nil, err
+	}
+	for topic, ids := range partitions {
+		for _, id := range ids {
+			if _, answered := all[topic][id]; !answered {
+				return nil, fmt.Errorf("the broker's answer to ListOffsets lacks partition %d of topic %s", id, topic)
 			}
 		}
 	}
-	return 0, errors.New("the broker's answer to ListOffsets lacks the partition")
+	return all, nil
 }

@@ -21,16 +21,16 @@ func TestAReadingThatHasAnEndGivesUpWhenNothingComes(t *testing.T) {
 	const patience = 2 * time.Minute
 	for _, tt := range []struct {
 		what string
-		// trouble comes when two records of partition 1 were read and one more was fetched.
+		// trouble comes when two records of partition 1 were read and two more were fetched.
 		trouble func(k *virtual.Kafka)
 		end     int64
 		err     string // how the error begins, "" for none
 		last    string // the last failure
 	}{
 		{"the brokers are gone", func(k *virtual.Kafka) { k.Broker(0).Refuse() }, 10,
-			"topic t, partition 1, offset 3 of 10: nothing came for 2m", "refused"},
+			"topic t, partition 1, offset 4 of 10: nothing came for 2m", "refused"},
 		{"the brokers are frozen", func(k *virtual.Kafka) { k.Broker(0).Freeze() }, 10,
-			"topic t, partition 1, offset 3 of 10: nothing came for 2m", "i/o timeout"},
+			"topic t, partition 1, offset 4 of 10: nothing came for 2m", "i/o timeout"},
 		{"the log was cut off, and brokers answer with nothing", func(*virtual.Kafka) {}, 12,
 			"topic t, partition 1, offset 10 of 12: nothing came for 2m", ""},
 		{"the brokers come back in time", func(k *virtual.Kafka) {

@@ -1,17 +1,13 @@
 package kafka
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
-	"sync"
 	"time"
-
-	"golang.org/x/sync/errgroup"
 )
 
 // Offsets holds an offset for each partition of one topic.
@@ -49,7 +45,8 @@ type Gap struct {
 type Reader struct {
 	Client *Client
 	// FetchBytes is about what one fetch of one partition brings, 0 for 1 MiB.
-	// A partition never holds more than two fetches in memory.
+	// A partition never holds more than two fetches in memory, and what one
+	// batch unpacks to, of which Config.UnpackedTotal bounds the sum.
 	FetchBytes int
 	// Parallel is the most partitions that are fetched at one time when the
 	// end of the reading is known, 0 for 8. Following fetches all.
@@ -62,6 +59,11 @@ type Reader struct {
 	// OnGap, if set, is told of offsets that were asked for and are gone.
 	// Calls may be concurrent. Reading goes on behind the gap.
 	OnGap func(Gap)
+	// OnUnreadable, if set, is told of offsets that were asked for and cannot
+	// be read, and reading goes on behind them. Where nobody knows how far they
+	// reach (Last is -1), and where it is not set, the reading ends with the
+	// error. Calls may be concurrent.
+	OnUnreadable func(*UnreadableError)
 }
 
 // stalledError says that Kafka brought nothing for as long as Reader.Patience.
@@ -155,20 +157,17 @@ func (r *Reader) offsets(ctx context.Context, topic string, when int64) (Offsets
 	if err != nil {
 		return nil, err
 	}
-	var mu sync.Mutex
-	all := make(Offsets, n)
-	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(cmp.Or(r.Parallel, defaultParallel))
-	for id := range n {
-		group.Go(func() error {
-			offset, err := r.offset(ctx, topic, id, when)
-			mu.Lock()
-			defer mu.Unlock()
-			all[id] = offset
-			return err
-		})
+	ids := make([]int, n)
+	for id := range ids {
+		ids[id] = id
 	}
-	if err := group.Wait(); err != nil {
+	var all Offsets
+	err = r.persist(ctx, topic, -1, func(ctx context.Context) error {
+		found, err := r.Client.Offsets(ctx, map[string][]int{topic: ids}, when)
+		all = found[topic]
+		return err
+	})
+	if err != nil {
 		return nil, err // some of them may be known, which is of no use
 	}
 	return all, nil

@@ -13,10 +13,7 @@ import (
 )
 
 const (
-	defaultFetchBytes = 1 << 20
-	defaultParallel   = 8
-	// readWait is how long a broker may wait for records to come.
-	readWait = 500 * time.Millisecond
+	defaultParallel = 8
 	// newPartitions is how often a reader that follows looks for new ones.
 	newPartitions = 30 * time.Second
 )
@@ -125,20 +122,28 @@ type partition struct {
 
 // read hands all that there is to out, in order.
 func (p *partition) read(ctx context.Context, out chan<- []Record) error {
+	source := p.reader.Client.source(p.topic, p.id, p.next, cmp.Or(p.reader.FetchBytes, defaultFetchBytes))
+	defer source.Close()
 	pause := NewPause(firstPause, longestPause)
 	moved, at := time.Now(), p.next
+	var failure error // the last one, nil once a fetch has worked
 	for p.end < 0 || p.next < p.end {
-		batch, err := p.fetch(ctx)
+		batch, err := p.fetch(ctx, source, moved)
 		if p.next != at {
 			moved, at = time.Now(), p.next
 		}
-		if took := time.Since(moved); p.reader.Patience > 0 && took > p.reader.Patience && ctx.Err() == nil && !lasting(err) {
-			return &stalledError{fmt.Sprintf("topic %s, partition %d, offset %d of %d", p.topic, p.id, p.next, p.end), took, err}
+		if !errors.Is(err, errStalled) {
+			failure = err
+		}
+		if took := time.Since(moved); p.reader.Patience > 0 && took >= p.reader.Patience && ctx.Err() == nil && !lasting(err) {
+			return &stalledError{fmt.Sprintf("topic %s, partition %d, offset %d of %d", p.topic, p.id, p.next, p.end), took, failure}
 		}
 		if err == nil {
 			pause.Reset()
 		} else if err = p.recover(ctx, err); err != nil {
 			return failed(ctx, p.topic, err)
+		} else if p.next != at {
+			source.SeekTo(p.next)
 		} else if err := pause.Wait(ctx); err != nil {
 			return err
 		}
@@ -155,12 +160,19 @@ func (p *partition) read(ctx context.Context, out chan<- []Record) error {
 	return nil
 }
 
+// errStalled is the cause of a fetch that has brought nothing for as long as
+// Reader.Patience.
+var errStalled = errors.New("nothing came")
+
 // recover answers a failed fetch: nil to try again, from p.next, or the error
 // that ends the reading.
 func (p *partition) recover(ctx context.Context, err error) error {
+	var unreadable *UnreadableError
 	switch {
 	case ctx.Err() != nil:
 		return ended(ctx, err)
+	case errors.As(err, &unreadable):
+		return p.pass(unreadable)
 	case lasting(err):
 		return err
 	case errors.Is(err, OffsetOutOfRange):
@@ -174,6 +186,20 @@ func (p *partition) recover(ctx context.Context, err error) error {
 		return err
 	}
 	p.reader.Client.retrying(ctx, p.topic, p.id, err)
+	return nil
+}
+
+// pass goes on behind what cannot be read, if somebody is told.
+func (p *partition) pass(unreadable *UnreadableError) error {
+	if p.reader.OnUnreadable == nil || unreadable.Last < 0 {
+		return unreadable
+	}
+	part := *unreadable
+	if p.end >= 0 {
+		part.Last = min(part.Last, p.end-1)
+	}
+	p.reader.OnUnreadable(&part)
+	p.next = unreadable.Last + 1
 	return nil
 }
 
@@ -211,10 +237,15 @@ func (p *partition) cutLog(end int64) error {
 		p.topic, p.id, end, p.next)
 }
 
-// fetch brings the next records and moves p.next behind them. Records that
-// were read before an error are returned beside it.
-func (p *partition) fetch(ctx context.Context) ([]Record, error) {
-	batch, next, err := p.reader.Client.Fetch(ctx, p.topic, p.id, p.next, cmp.Or(p.reader.FetchBytes, defaultFetchBytes), readWait)
+// fetch brings the next records and moves p.next behind them. With patience
+// that began at since it ends with errStalled.
+func (p *partition) fetch(ctx context.Context, source *Source, since time.Time) ([]Record, error) {
+	if p.reader.Patience > 0 {
+		patient, cancel := context.WithDeadlineCause(ctx, since.Add(p.reader.Patience), errStalled)
+		defer cancel()
+		ctx = patient
+	}
+	batch, next, err := source.Next(ctx)
 	p.next = next
 	for p.end >= 0 && len(batch) > 0 && batch[len(batch)-1].Offset >= p.end {
 		batch = batch[:len(batch)-1]

@@ -3,30 +3,58 @@ package kafka
 import (
 	"context"
 	"errors"
-	"sync"
+	"fmt"
+	"net"
 	"time"
+
+	"github.com/closeorder/closeorder/events"
 )
 
+// What Next returns at one time is about so much.
 const (
-	// fetchWait is how long a broker may wait for records to come.
-	fetchWait = 500 * time.Millisecond
-	// fetchBytes is about what one fetch brings of one partition, packed.
-	fetchBytes = 1 << 20
+	nextBytes   = 1 << 20
+	nextRecords = 1024
 )
 
-// Source reads one partition from an offset on. Many sources of a client are
-// fetched by one request to each broker, ahead of their readers: about two
-// fetches of each partition wait in memory at most.
+// Source reads one partition from an offset on. All sources of a client are
+// fetched by one request to each broker, ahead of their readers: of each
+// partition about two fetches wait in memory at most, packed.
 //
 // One goroutine may use a Source at a time; Close may be called by any.
 type Source struct {
-	client    *Client
-	topic     string
-	partition int
-	offset    int64
-	open      context.Context
-	end       context.CancelFunc
-	once      sync.Once
+	fetcher *fetcher
+	place
+	bytes int // of one fetch
+
+	ready chan struct{} // something has come, or it is closed
+
+	// Guarded by fetcher.mu.
+	home     *fetchedBroker
+	epoch    int   // counts what position was set to
+	position int64 // of the next fetch
+	asking   bool  // a request is under way
+	waiting  []sealed
+	size     int   // of what waits, in bytes
+	failed   error // comes behind what waits
+	// stopped: its reader was told of an error and has not come back.
+	stopped bool
+	closed  bool
+	// tell: the reader is to hear of a fetch that works and brings nothing;
+	// empty: it did.
+	tell, empty bool
+	// starved counts fetches that have brought less than one batch.
+	starved   int
+	notBefore time.Time // see fetchAgain
+	parked    *unpacked
+
+	// The reader's own.
+	offset int64
+	batches []sealed
+	// Of batches[0]:
+	batch   batch
+	checked bool // all of it can be read
+	at      int  // how far it is read, in unpacked bytes
+	left    int  // records behind that, negative where the header does not say
 }
 
 // errSourceClosed is what Next returns after Close.
@@ -34,8 +62,17 @@ var errSourceClosed = errors.New("the source is closed")
 
 // Source begins to read a partition at an offset. Close it.
 func (c *Client) Source(topic string, partition int, offset int64) *Source {
-	s := &Source{client: c, topic: topic, partition: partition, offset: offset}
-	s.open, s.end = context.WithCancel(context.Background())
+	return c.source(topic, partition, offset, defaultFetchBytes)
+}
+
+func (c *Client) source(topic string, partition int, offset int64, bytes int) *Source {
+	s := &Source{
+		fetcher: c.fetcher, place: place{topic, partition}, bytes: bytes, ready: make(chan struct{}, 1),
+		position: offset, offset: offset, tell: true,
+	}
+	s.fetcher.mu.Lock()
+	defer s.fetcher.mu.Unlock()
+	s.fetcher.want(s)
 	return s
 }
 
@@ -61,20 +98,249 @@ func (c *Client) Source(topic string, partition int, offset int64) *Source {
 //   - the cause of ctx, when that has ended.
 //   - any other: brokers that are away, leaders that move. See [Lasting].
 func (s *Source) Next(ctx context.Context) (records []Record, next int64, err error) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	stop := context.AfterFunc(s.open, func() { cancel(errSourceClosed) })
-	defer stop()
-	records, s.offset, err = s.client.Fetch(ctx, s.topic, s.partition, s.offset, fetchBytes, fetchWait)
-	if err != nil && ctx.Err() != nil {
-		err = context.Cause(ctx)
+	f := s.fetcher
+	for {
+		from := s.offset
+		if records, err = s.read(ctx); err != nil || len(records) > 0 || s.offset != from {
+			return records, s.offset, err
+		}
+		f.mu.Lock()
+		switch {
+		case s.closed:
+			err = errSourceClosed
+		case f.life.Err() != nil:
+			err = fmt.Errorf("topic %s, partition %d: %w", s.topic, s.partition, net.ErrClosed)
+		case len(s.waiting) > 0:
+			s.batches, s.waiting, s.size = s.waiting, nil, 0
+		case s.failed != nil:
+			err, s.failed = s.failed, nil
+			s.stopped, s.tell = true, true
+		case s.empty:
+			s.empty = false
+			f.mu.Unlock()
+			return nil, s.offset, nil
+		default:
+			s.stopped = false
+		}
+		if err != nil {
+			f.mu.Unlock()
+			return nil, s.offset, err
+		}
+		f.want(s)
+		f.mu.Unlock()
+		if len(s.batches) > 0 {
+			continue
+		}
+		select {
+		case <-s.ready:
+		case <-f.life.Done():
+		case <-ctx.Done():
+			return nil, s.offset, context.Cause(ctx)
+		}
 	}
-	return records, s.offset, err
 }
 
 // SeekTo goes on at an offset: what was fetched is dropped.
-func (s *Source) SeekTo(offset int64) { s.offset = offset }
+func (s *Source) SeekTo(offset int64) {
+	s.fetcher.mu.Lock()
+	defer s.fetcher.mu.Unlock()
+	s.restart(offset)
+	s.fetcher.want(s)
+}
 
 // Close ends the reading: a call of Next under way returns an error. It may be
 // called more than once.
-func (s *Source) Close() { s.once.Do(s.end) }
+func (s *Source) Close() {
+	s.fetcher.mu.Lock()
+	defer s.fetcher.mu.Unlock()
+	s.closed = true
+	if s.home != nil {
+		s.home.remove(s)
+	}
+	s.forget()
+	signal(s.ready)
+}
+
+// restart drops all that was fetched and goes on at an offset. The caller has
+// mu, and is the reader.
+func (s *Source) restart(offset int64) {
+	s.epoch++
+	s.position, s.asking = offset, false
+	s.waiting, s.size, s.failed, s.empty = nil, 0, nil, false
+	s.stopped, s.tell, s.starved = false, true, 0
+	s.offset, s.batches, s.checked = offset, nil, false
+	s.forget()
+}
+
+// hungry reports whether it may be asked for. Half a fetch may wait, so that one
+// that is read at once is in every long poll.
+func (s *Source) hungry() bool {
+	return !s.closed && !s.stopped && !s.asking && s.failed == nil && s.size < (s.bytes+1)/2
+}
+
+// fail hands the reader an error, behind what waits.
+func (s *Source) fail(err error) {
+	s.failed = err
+	signal(s.ready)
+}
+
+// deliver hands the reader what a fetch has brought.
+func (s *Source) deliver(a *asked) {
+	if len(a.batches) > 0 {
+		s.waiting = append(s.waiting, a.batches...)
+		s.size += a.bytes
+		s.position = a.batches[len(a.batches)-1].last + 1
+		s.tell, s.starved = false, 0
+		signal(s.ready)
+	}
+	switch {
+	case a.reason != "":
+		s.fail(s.unreadable(s.position, -1, a.reason))
+	case len(a.batches) > 0:
+	case a.partial > 0 && a.first && s.starved > 0:
+		// The first of a request gets its batch whole: this one ends before
+		// its end (KIP-74).
+		s.fail(s.unreadable(s.position, -1, fmt.Sprintf("it claims a length of %d bytes, of which %d came", a.partial, a.bytes)))
+	case a.bytes > 0 || a.end > s.position:
+		s.starved++ // there is something, and no room in the answer
+	case s.tell:
+		s.tell, s.empty = false, true
+		signal(s.ready)
+	}
+}
+
+func (s *Source) unreadable(first, last int64, reason string) *UnreadableError {
+	return &UnreadableError{Topic: s.topic, Partition: s.partition, First: first, Last: last, Reason: reason}
+}
+
+// read returns the next records of the batches that the reader has taken.
+func (s *Source) read(ctx context.Context) (records []Record, err error) {
+	size := 0
+	var like []events.Header
+	for size < nextBytes && len(records) < nextRecords && len(s.batches) > 0 {
+		data, u, err := s.unpack(ctx, len(records) == 0)
+		if data == nil {
+			if len(records) > 0 {
+				return records, nil // what is wrong is met again
+			}
+			if unreadable := (*UnreadableError)(nil); errors.As(err, &unreadable) {
+				s.fetcher.mu.Lock()
+				s.restart(unreadable.First)
+				s.stopped = true
+				s.fetcher.mu.Unlock()
+			}
+			return nil, err
+		}
+		if records == nil && s.left > 0 {
+			records = make([]Record, 0, min(s.left, nextRecords))
+		}
+		b := &s.batch
+		for s.left != 0 && s.at < len(data) && size < nextBytes && len(records) < nextRecords {
+			e, length, _ := b.at(data[s.at:]) // it was checked
+			s.at += length
+			s.left--
+			if e.offset < s.offset {
+				continue // a batch may begin below the offset
+			}
+			m := e.copyOut(like)
+			like = m.Headers
+			records = append(records, Record{Topic: s.topic, Partition: s.partition, Offset: e.offset, Time: time.UnixMilli(e.time), Message: m})
+			s.offset = e.offset + 1
+			size += length
+		}
+		if s.left == 0 || s.at >= len(data) {
+			s.offset = max(s.offset, b.last+1)
+			s.batches, s.checked = s.batches[1:], false
+			if u != nil {
+				s.fetcher.budget.drop(u)
+			}
+		} else if u != nil {
+			s.park(u)
+		}
+	}
+	return records, nil
+}
+
+// unpack returns what the first batch unpacks to, and what that takes of the
+// budget. The first time it is checked. Where wait is false it returns nil if
+// there is no room at the moment.
+func (s *Source) unpack(ctx context.Context, wait bool) (data []byte, u *unpacked, err error) {
+	first, budget := &s.batches[0], s.fetcher.budget
+	if !s.checked {
+		b, reason := first.open()
+		last := first.last
+		switch {
+		case reason == wrongCRC && !first.sure:
+			last = -1
+		case reason == "" && b.codec == 0 && int64(len(b.packed)) > budget.batch:
+			reason = budget.tooMuch()
+		case reason == "" && b.codec == 0 && !b.control:
+			reason = b.check(b.packed)
+		}
+		if reason != "" {
+			return nil, nil, s.unreadable(first.first, last, reason)
+		}
+		s.batch, s.at, s.left = b, 0, b.count
+		if b.control {
+			s.left = 0
+		}
+		s.checked = b.codec == 0
+	}
+	b := &s.batch
+	switch {
+	case s.left == 0:
+		return []byte{}, nil, nil
+	case b.codec == 0:
+		return b.packed, nil, nil
+	}
+	if u := s.unpark(); u != nil {
+		return u.data, u, nil
+	}
+	u, reason, err := budget.unpack(ctx, b.codec, &s.fetcher.zstds, b.packed, wait)
+	if u == nil && reason == "" {
+		return nil, nil, err
+	}
+	if reason == "" && !s.checked {
+		if reason = b.check(u.data); reason != "" {
+			budget.drop(u)
+		}
+	}
+	if reason != "" {
+		return nil, nil, s.unreadable(first.first, first.last, reason)
+	}
+	s.checked = true
+	return u.data, u, nil
+}
+
+// park leaves what is unpacked and not read to the end until Next is called
+// again, if nobody else needs the room.
+func (s *Source) park(u *unpacked) {
+	s.fetcher.mu.Lock()
+	defer s.fetcher.mu.Unlock()
+	if s.closed {
+		s.fetcher.budget.drop(u)
+		return
+	}
+	s.parked = u
+	s.fetcher.budget.park(u)
+}
+
+// unpark gets it back, nil where it has to be unpacked again.
+func (s *Source) unpark() *unpacked {
+	s.fetcher.mu.Lock()
+	defer s.fetcher.mu.Unlock()
+	u := s.parked
+	s.parked = nil
+	if u == nil || !s.fetcher.budget.back(u) {
+		return nil
+	}
+	return u
+}
+
+// forget lets go of what is parked. The caller has fetcher.mu.
+func (s *Source) forget() {
+	if s.parked != nil {
+		s.fetcher.budget.forget(s.parked)
+		s.parked = nil
+	}
+}

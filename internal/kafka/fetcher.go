@@ -1,0 +1,370 @@
+package kafka
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"sync"
+	"time"
+
+	kafkago "github.com/segmentio/kafka-go"
+	"github.com/segmentio/kafka-go/protocol/fetch"
+)
+
+const (
+	// fetchWait is how long a broker may wait for records to come.
+	fetchWait = 500 * time.Millisecond
+	// fetchPatience is for how much longer a fetch may be under way: a frozen
+	// broker must not hold up its partitions for longer than their leader takes
+	// to move.
+	fetchPatience = 5 * time.Second
+	// defaultFetchBytes is about what one fetch brings of one partition, and
+	// fetchTotal of all of a broker, packed. A first batch that is larger comes
+	// whole.
+	defaultFetchBytes = 1 << 20
+	fetchTotal        = 8 << 20
+	// leastFetch is what a fetch brings at least that is made smaller because
+	// the last one did not come in time.
+	leastFetch = 64 << 10
+	// fetchAgain is how often a partition is asked for that the long poll under
+	// way has left out.
+	fetchAgain = 50 * time.Millisecond
+)
+
+// fetcher fetches for all sources of a client: for each broker one long poll at
+// a time, for all partitions of it that may have more. One that is not in it, as
+// it is new or its reader was behind, is asked for beside it and without a wait.
+//
+//	Source, homeless --metadata--> fetchedBroker: poll, hurry --batches--> Source
+type fetcher struct {
+	client *Client
+	budget *budget
+	zstds  zstdDecoder
+
+	life context.Context
+	end  context.CancelFunc
+	wg   sync.WaitGroup
+
+	// mu guards what is below, and what Source says.
+	mu       sync.Mutex
+	brokers  map[int32]*fetchedBroker
+	homeless []*Source // that want to be fetched
+	homing   bool
+}
+
+func newFetcher(c *Client, cfg Config) *fetcher {
+	f := &fetcher{client: c, budget: newBudget(cfg.UnpackedBatch, cfg.UnpackedTotal), brokers: make(map[int32]*fetchedBroker)}
+	f.life, f.end = context.WithCancel(context.Background())
+	return f
+}
+
+// close ends all fetching; sources return an error.
+func (f *fetcher) close() {
+	f.mu.Lock()
+	f.end()
+	f.mu.Unlock()
+	f.wg.Wait()
+}
+
+// want has a source fetched, if it has to be. The caller has mu.
+func (f *fetcher) want(s *Source) {
+	switch {
+	case f.life.Err() != nil || !s.hungry():
+	case s.home != nil:
+		signal(s.home.wake)
+		signal(s.home.hurried)
+	case !slices.Contains(f.homeless, s):
+		f.homeless = append(f.homeless, s)
+		if !f.homing {
+			f.homing = true
+			f.wg.Go(f.findHomes)
+		}
+	}
+}
+
+// findHomes finds the leaders of the homeless, until there are none.
+func (f *fetcher) findHomes() {
+	for {
+		f.mu.Lock()
+		seeking := f.homeless
+		f.homeless = nil
+		if len(seeking) == 0 || f.life.Err() != nil {
+			f.homing = false
+			f.mu.Unlock()
+			return
+		}
+		f.mu.Unlock()
+		var topics []string
+		for _, s := range seeking {
+			if !slices.Contains(topics, s.topic) {
+				topics = append(topics, s.topic)
+			}
+		}
+		l, err := f.client.leaders(f.life, topics)
+		f.mu.Lock()
+		for _, s := range seeking {
+			if s.home != nil || !s.hungry() {
+				continue
+			}
+			leader, err := int32(-1), err
+			if err == nil {
+				leader, err = l.of(s.place)
+			}
+			if err != nil {
+				s.fail(err)
+				continue
+			}
+			f.broker(leader).add(s)
+		}
+		f.mu.Unlock()
+	}
+}
+
+// broker returns what fetches from a broker. The caller has mu.
+func (f *fetcher) broker(id int32) *fetchedBroker {
+	b := f.brokers[id]
+	if b == nil {
+		b = &fetchedBroker{
+			fetcher: f, id: id, most: fetchTotal,
+			wake: make(chan struct{}, 1), hurried: make(chan struct{}, 1), left: make(chan struct{}),
+		}
+		f.brokers[id] = b
+		if f.life.Err() == nil {
+			f.wg.Go(b.poll)
+			f.wg.Go(b.hurry)
+		}
+	}
+	return b
+}
+
+// fetchedBroker fetches from one broker, as long as a source has it as home.
+type fetchedBroker struct {
+	*fetcher
+	id            int32
+	wake, hurried chan struct{}
+	left          chan struct{} // closed when the last source has left
+
+	// Guarded by mu.
+	sources []*Source
+	turn    int
+	polling bool
+	most    int // bytes of one fetch
+}
+
+func (b *fetchedBroker) add(s *Source) {
+	s.home = b
+	b.sources = append(b.sources, s)
+	signal(b.wake)
+	signal(b.hurried)
+}
+
+func (b *fetchedBroker) remove(s *Source) {
+	s.home = nil
+	if i := slices.Index(b.sources, s); i >= 0 {
+		b.sources = slices.Delete(b.sources, i, i+1)
+	}
+	signal(b.wake)
+}
+
+// poll makes one long poll after the other.
+func (b *fetchedBroker) poll() {
+	for {
+		b.mu.Lock()
+		if len(b.sources) == 0 || b.life.Err() != nil {
+			delete(b.brokers, b.id)
+			close(b.left)
+			b.mu.Unlock()
+			return
+		}
+		r := b.ask(time.Time{})
+		b.polling = r != nil
+		b.mu.Unlock()
+		if r != nil {
+			b.fetch(r, fetchWait)
+			continue
+		}
+		select {
+		case <-b.wake:
+		case <-b.life.Done():
+		}
+	}
+}
+
+// hurry asks for what the long poll under way has left out.
+func (b *fetchedBroker) hurry() {
+	again := time.NewTimer(0)
+	defer again.Stop()
+	for {
+		b.mu.Lock()
+		var r *round
+		if now := time.Now(); b.polling {
+			if r = b.ask(now); r == nil && slices.ContainsFunc(b.sources, (*Source).hungry) {
+				again.Reset(fetchAgain)
+			}
+		}
+		b.mu.Unlock()
+		if r != nil {
+			b.fetch(r, 0)
+			continue
+		}
+		select {
+		case <-b.hurried:
+		case <-again.C:
+		case <-b.left:
+			return
+		}
+	}
+}
+
+// round is one request, and whom it is for.
+type round struct {
+	req   *fetchRequest
+	asked map[place]*asked
+	most  int
+}
+
+// asked is a source as it was when it was asked for.
+type asked struct {
+	source *Source
+	epoch  int
+	offset int64
+	first  bool
+	// What came.
+	answered bool
+	code     int16
+	end      int64
+	batches   []sealed
+	partial  int
+	reason   string
+	bytes    int
+}
+
+// ask makes a round of the sources that may have more, nil for none. With now
+// given, those are left out that were asked for a moment ago. The first of the
+// request gets its batch however large that is: each has its turn. The caller
+// has mu.
+func (b *fetchedBroker) ask(now time.Time) *round {
+	r := &round{most: b.most}
+	b.turn++
+	var some []*Source
+	for i := range b.sources {
+		s := b.sources[(b.turn+i)%len(b.sources)]
+		if s.hungry() && (now.IsZero() || !now.Before(s.notBefore)) {
+			some = append(some, s)
+		}
+	}
+	if len(some) == 0 {
+		return nil
+	}
+	slices.SortStableFunc(some, func(a, b *Source) int { return cmp.Compare(b.starved, a.starved) })
+	r.asked = make(map[place]*asked, len(some))
+	r.req = &fetchRequest{broker: b.id, ReplicaID: -1, MinBytes: 1, MaxBytes: int32(b.most), SessionEpoch: -1}
+	for _, s := range some {
+		if r.asked[s.place] != nil {
+			continue // another reader of the same partition
+		}
+		r.asked[s.place] = &asked{source: s, epoch: s.epoch, offset: s.position, first: len(r.asked) == 0}
+		s.asking = true
+		i := slices.IndexFunc(r.req.Topics, func(t fetch.RequestTopic) bool { return t.Topic == s.topic })
+		if i < 0 {
+			i = len(r.req.Topics)
+			r.req.Topics = append(r.req.Topics, fetch.RequestTopic{Topic: s.topic})
+		}
+		t := &r.req.Topics[i]
+		t.Partitions = append(t.Partitions, fetch.RequestPartition{
+			Partition: int32(s.partition), CurrentLeaderEpoch: -1, FetchOffset: s.position, LogStartOffset: -1,
+			PartitionMaxBytes: int32(min(s.bytes, b.most)),
+		})
+	}
+	return r
+}
+
+// fetch makes the request of a round and gives each source what came for it.
+func (b *fetchedBroker) fetch(r *round, wait time.Duration) {
+	r.req.MaxWaitTime = int32(wait.Milliseconds())
+	res, err := b.client.RoundTrip(b.life, wait+fetchPatience, r.req)
+	if err == nil {
+		err = r.read(res.(*fetchResponse))
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if wait > 0 {
+		b.polling = false
+	}
+	// What did not come in time is asked for in smaller pieces.
+	if late := (net.Error)(nil); errors.Is(err, context.DeadlineExceeded) || errors.As(err, &late) && late.Timeout() {
+		b.most = max(r.most/4, leastFetch)
+	} else if err == nil {
+		b.most = min(2*b.most, fetchTotal)
+	}
+	for _, a := range r.asked {
+		s := a.source
+		if s.epoch != a.epoch {
+			continue // it reads elsewhere now
+		}
+		s.asking = false
+		switch {
+		case s.closed:
+		case err != nil:
+			b.remove(s)
+			s.fail(err)
+		case a.code != 0:
+			if ledElsewhere(kafkago.Error(a.code)) {
+				b.remove(s)
+			}
+			s.fail(asError(a.code))
+		default:
+			s.deliver(a)
+			if wait == 0 && len(a.batches) == 0 {
+				s.notBefore = time.Now().Add(fetchAgain)
+			}
+		}
+	}
+}
+
+// read takes out of an answer what came for each.
+func (r *round) read(res *fetchResponse) error {
+	if err := asError(res.ErrorCode); err != nil {
+		return err
+	}
+	left := len(r.asked)
+	for _, t := range res.Topics {
+		for _, p := range t.Partitions {
+			a := r.asked[place{t.Topic, int(p.Partition)}]
+			if a == nil || a.answered {
+				continue
+			}
+			left--
+			a.answered, a.code, a.end = true, p.ErrorCode, p.HighWatermark
+			if a.code == 0 {
+				a.bytes = len(p.Records.bytes)
+				a.batches, a.partial, a.reason = cut(p.Records.bytes, a.offset, a.end)
+			}
+		}
+	}
+	if left > 0 {
+		return fmt.Errorf("the broker's answer to Fetch lacks %d of %d partitions", left, len(r.asked))
+	}
+	return nil
+}
+
+// ledElsewhere reports whether a partition may be led by another broker now.
+func ledElsewhere(code kafkago.Error) bool {
+	switch code {
+	case kafkago.UnknownTopicOrPartition, kafkago.LeaderNotAvailable, kafkago.NotLeaderForPartition, kafkago.ReplicaNotAvailable,
+		kafkago.KafkaStorageError, kafkago.FencedLeaderEpoch, kafkago.UnknownLeaderEpoch, kafkago.PreferredLeaderNotAvailable:
+		return true
+	}
+	return false
+}
+
+// signal wakes who waits for ch, or does next.
+func signal(ch chan struct{}) {
+	select {
+	case ch <- struct{}{}:
+	default:
+	}
+}

@@ -1,0 +1,76 @@
+package kafka
+
+import (
+	"context"
+	"fmt"
+
+	kafkago "github.com/segmentio/kafka-go"
+	"github.com/segmentio/kafka-go/protocol"
+	"github.com/segmentio/kafka-go/protocol/metadata"
+)
+
+// place is a partition of a topic.
+type place struct {
+	topic     string
+	partition int
+}
+
+// leaders says which broker leads each partition of some topics. It is at most
+// metadataTTL old.
+type leaders struct {
+	byPlace map[place]int32
+	failed  map[place]error
+	topics  map[string]error
+}
+
+// leaders asks for those of topics.
+func (c *Client) leaders(ctx context.Context, topics []string) (leaders, error) {
+	l := leaders{byPlace: make(map[place]int32), failed: make(map[place]error), topics: make(map[string]error, len(topics))}
+	res, err := c.RoundTrip(ctx, requestTimeout, &metadata.Request{TopicNames: topics})
+	if err != nil {
+		return l, err
+	}
+	for _, t := range res.(*metadata.Response).Topics {
+		if t.ErrorCode != 0 {
+			l.topics[t.Name] = fmt.Errorf("metadata of topic %s: %w", t.Name, asError(t.ErrorCode))
+		}
+		for _, p := range t.Partitions {
+			at := place{t.Name, int(p.PartitionIndex)}
+			switch {
+			case p.LeaderID >= 0:
+				// What else is wrong with it (a replica that is away) is no
+				// matter of ours.
+				l.byPlace[at] = p.LeaderID
+			case p.ErrorCode != 0:
+				l.failed[at] = asError(p.ErrorCode)
+			default:
+				l.failed[at] = kafkago.LeaderNotAvailable
+			}
+		}
+	}
+	return l, nil
+}
+
+// of is the leader of one partition. A partition that there is not is an error
+// that [NoPartition] knows.
+func (l *leaders) of(at place) (int32, error) {
+	if id, ok := l.byPlace[at]; ok {
+		return id, nil
+	}
+	for _, err := range []error{l.failed[at], l.topics[at.topic]} {
+		if err != nil {
+			return -1, err
+		}
+	}
+	return -1, fmt.Errorf("partition %d of topic %s: %w", at.partition, at.topic, UnknownTopic)
+}
+
+// brokerIn is a broker of the cluster by its number, for requests that say to
+// which one they go.
+func brokerIn(cluster protocol.Cluster, id int32) (protocol.Broker, error) {
+	b, known := cluster.Brokers[id]
+	if !known {
+		return protocol.Broker{ID: id}, fmt.Errorf("broker %d is not in the cluster", id)
+	}
+	return b, nil
+}
