@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/closeorder/closeorder/internal/kafka"
@@ -248,20 +249,51 @@ type extent struct {
 // transactions leave offsets without one.
 func (e extent) records() int64 { return e.end - e.start }
 
-// extents asks how far logs reach. What is not known is left out, and the
+// extents asks how far logs reach: two requests to each broker, unless one of
+// the partitions cannot be asked about. What is not known is left out, and the
 // error says why.
 func (w *Worker) extents(at []topicPartition) (known map[topicPartition]extent, err error) {
-	known = make(map[topicPartition]extent, len(at))
-	for _, one := range at {
-		start, startErr := w.client.Offset(w.life, one.topic, one.id, kafka.LogStart)
-		end, endErr := w.client.Offset(w.life, one.topic, one.id, kafka.LogEnd)
-		if failed := cmp.Or(startErr, endErr); failed != nil {
-			err = fmt.Errorf("%s[%d]: %w", one.topic, one.id, failed)
-			continue
-		}
-		known[one] = extent{one, start, end}
+	if known, err = w.ask(at); err == nil {
+		return known, nil
 	}
+	// One that fails is the failure of all in a request: it holds up no other.
+	var mu sync.Mutex
+	var each sync.WaitGroup
+	known, err = make(map[topicPartition]extent), nil
+	for _, one := range at {
+		each.Go(func() {
+			extents, failed := w.ask([]topicPartition{one})
+			mu.Lock()
+			defer mu.Unlock()
+			if failed != nil {
+				err = failed
+			}
+			maps.Copy(known, extents)
+		})
+	}
+	each.Wait()
 	return known, err
+}
+
+func (w *Worker) ask(at []topicPartition) (map[topicPartition]extent, error) {
+	partitions := make(map[string][]int)
+	for _, one := range at {
+		partitions[one.topic] = append(partitions[one.topic], one.id)
+	}
+	// The start first: what comes in between is behind it.
+	starts, err := w.client.Offsets(w.life, partitions, kafka.LogStart)
+	if err != nil {
+		return nil, err
+	}
+	ends, err := w.client.Offsets(w.life, partitions, kafka.LogEnd)
+	if err != nil {
+		return nil, err
+	}
+	known := make(map[topicPartition]extent, len(at))
+	for _, one := range at {
+		known[one] = extent{one, starts[one.topic][one.id], ends[one.topic][one.id]}
+	}
+	return known, nil
 }
 
 // since is the time of the earliest of the first records; zero where none can

@@ -98,7 +98,10 @@ func (l *loader) roots(setting, file string) ([]byte, *x509.CertPool) {
 // SCRAM cannot carry; [Load] has checked that, and read the files of TLS.
 func (k Kafka) Client() (kafka.Config, error) {
 	mechanism, err := k.SASL.mechanism()
-	return kafka.Config{Brokers: k.Brokers, ClientID: k.ClientID, TLS: k.TLS.config(), SASL: mechanism}, err
+	return kafka.Config{
+		Brokers: k.Brokers, ClientID: k.ClientID, TLS: k.TLS.config(), SASL: mechanism,
+		UnpackedBatch: k.UnpackedBatch, UnpackedTotal: k.UnpackedTotal,
+	}, err
 }
 
 func (t TLS) config() *tls.Config {
