@@ -111,7 +111,8 @@ type Config struct {
 
 // Worker serves close requests. Make one with [New].
 type Worker struct {
-	cfg Config
+	cfg  Config
+	made time.Time // in milliseconds, as the timestamps of records
 
 	// Made by Run.
 	client    *kafka.Client
@@ -157,7 +158,7 @@ func New(cfg Config) (*Worker, error) {
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
-	return &Worker{cfg: cfg, clockNews: news{every: time.Minute}}, nil
+	return &Worker{cfg: cfg, made: time.Now().Truncate(time.Millisecond), clockNews: news{every: time.Minute}}, nil
 }
 
 // Run joins the group and serves requests until ctx ends. Then it starts no

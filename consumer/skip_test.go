@@ -14,7 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// pack produces one batch of requests that unpacks to about size bytes each.
+// pack produces one batch of requests that unpack to about size bytes each.
 func (c *cluster) pack(partition int32, size int, orders ...string) {
 	c.t.Helper()
 	p := c.manual(kgo.ProducerBatchCompression(kgo.GzipCompression()), kgo.ProducerLinger(time.Second))

@@ -3,6 +3,7 @@ package consumer
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -212,7 +213,8 @@ func (w *Worker) tell(found []extent, first map[string]bool) {
 		if len(held) == 0 {
 			continue
 		}
-		text := "the group has no position for " + holding(spans(held), w.since(held))
+		since := w.since(held)
+		text := "the group has no position for " + holding(spans(held), since)
 		log := w.cfg.Log.WithFields(logrus.Fields{"group": w.cfg.Group, "topics": topicNames(held)})
 		switch {
 		case !l.first:
@@ -220,10 +222,13 @@ func (w *Worker) tell(found []extent, first map[string]bool) {
 		case w.cfg.Start == StartLatest:
 			log.WithField("left_out", spanTexts(spans(held))).
 				Error("ALARM: " + text + ": kafka.start is latest, so these " + l.what() + " are never served; find their requests with `closeorder audit`")
-		case l.retries:
-			log.Warn(text + ": all retry records are served, those that were finished before included; what is answered twice has the same event id. kafka.start says where a group begins")
 		default:
-			log.Warn(text + ": all requests are served, those that were answered before included; what is answered twice has the same event id. kafka.start says where a group begins")
+			// What came when this worker was there already is nobody's past.
+			level := logrus.WarnLevel
+			if !since.Before(w.made) {
+				level = logrus.InfoLevel
+			}
+			log.Logf(level, "%s: all %s are served, those that were finished before included; what is answered twice has the same event id. kafka.start says where a group begins", text, l.what())
 		}
 	}
 }
@@ -302,12 +307,25 @@ func (w *Worker) since(held []extent) (earliest time.Time) {
 	ctx, cancel := context.WithTimeout(w.life, tellWithin)
 	defer cancel()
 	for _, e := range held {
-		records, _, _ := w.client.Fetch(ctx, e.topic, e.id, e.start, 1, time.Second)
-		if len(records) > 0 && records[0].Time.UnixMilli() > 0 && (earliest.IsZero() || records[0].Time.Before(earliest)) {
-			earliest = records[0].Time
+		if at, ok := w.firstTime(ctx, e); ok && (earliest.IsZero() || at.Before(earliest)) {
+			earliest = at
 		}
 	}
 	return earliest
+}
+
+// firstTime is the time of the first record of a log that holds some.
+func (w *Worker) firstTime(ctx context.Context, e extent) (time.Time, bool) {
+	retry := kafka.NewPause(50*time.Millisecond, time.Second)
+	for {
+		records, _, err := w.client.Fetch(ctx, e.topic, e.id, e.start, 1, time.Second)
+		if len(records) > 0 {
+			return records[0].Time, records[0].Time.UnixMilli() > 0
+		}
+		if _, unreadable := errors.AsType[*kafka.UnreadableError](err); err == nil || unreadable || retry.Wait(ctx) != nil {
+			return time.Time{}, false
+		}
+	}
 }
 
 // holding names the number of partitions and of their records.
@@ -317,6 +335,9 @@ func holding(held []kafka.Span, since time.Time) string {
 		records += s.Last - s.First + 1
 	}
 	text := fmt.Sprintf("%d partitions that hold %d records", len(held), records)
+	if len(held) == 1 {
+		text = fmt.Sprintf("1 partition that holds %d records", records)
+	}
 	if !since.IsZero() {
 		text += " since " + since.UTC().Format(time.RFC3339)
 	}

@@ -143,8 +143,8 @@ func TestAGroupThatLostItsPositionsSaysSoOnceAndServesAllAgain(t *testing.T) {
 			return strings.Compare(fmt.Sprint(a.Data["topics"]), fmt.Sprint(b.Data["topics"]))
 		})
 		for i, want := range []struct{ text, topic string }{
-			{withoutPosition + "24 partitions that hold 48 records since " + since.UTC().Format(time.RFC3339) + ": all requests are served", "requests"},
-			{withoutPosition + "1 partitions that hold 2 records since " + since.UTC().Format(time.RFC3339) + ": all retry records are served, those that were finished before included", "retry.10s"},
+			{withoutPosition + "24 partitions that hold 48 records since " + since.UTC().Format(time.RFC3339) + ": all requests are served, those that were finished before included", "requests"},
+			{withoutPosition + "1 partition that holds 2 records since " + since.UTC().Format(time.RFC3339) + ": all retry records are served, those that were finished before included", "retry.10s"},
 		} {
 			if e := found[i]; e.Level != logrus.WarnLevel || !strings.HasPrefix(e.Message, want.text) || fmt.Sprint(e.Data["topics"]) != "["+want.topic+"]" || e.Data["group"] != "g" {
 				t.Errorf("%s: %s %v; want %s", e.Level, e.Message, e.Data, want.text)
@@ -208,6 +208,23 @@ func TestWhereAGroupWithoutPositionsBegins(t *testing.T) {
 		stop()
 		if n := len(lines(hook, withoutPosition)); n != 1 {
 			t.Errorf("with earliest: told %d times", n)
+		}
+	})
+}
+
+func TestRequestsThatCameWhileTheFirstWorkerStartedAreNoneOfThePast(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		refused := c.broker.Cluster().Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.OffsetFetch}, Group: "g", Err: kerr.CoordinatorLoadInProgress, Count: -1})
+		var hook *test.Hook
+		defer c.worker(&closing{}, heard(&hook))()
+		time.Sleep(time.Second)
+		c.request("T1")
+		refused.Remove()
+		c.outcomes(1)
+		time.Sleep(time.Second)
+		if found := lines(hook, withoutPosition); len(found) != 1 || found[0].Level != logrus.InfoLevel {
+			t.Errorf("told %v, want one line of level info", found)
 		}
 	})
 }
@@ -343,7 +360,7 @@ func TestALogThatCannotBeAskedHoldsUpNoOther(t *testing.T) {
 		away.Remove()
 		c.outcomes(3)
 		time.Sleep(time.Second)
-		if n := logged(hook, withoutPosition+"1 partitions that hold 1 records"); n != 1 {
+		if n := logged(hook, withoutPosition+"1 partition that holds 1 records"); n != 1 {
 			t.Errorf("told %d times of the last one", n)
 		}
 		if n := logged(hook, "cannot find out where to begin"); n != 1 {

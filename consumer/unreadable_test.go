@@ -7,6 +7,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -20,13 +21,24 @@ import (
 type script struct {
 	end    int64
 	at     int64
-	broken []kafka.UnreadableError
 	tries  int // at what cannot be read
 	closed bool
+
+	mu     sync.Mutex
+	broken []kafka.UnreadableError
+}
+
+func (s *script) mend() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.broken = nil
 }
 
 func (s *script) Next(ctx context.Context) ([]kafka.Record, int64, error) {
-	for _, b := range s.broken {
+	s.mu.Lock()
+	broken := s.broken
+	s.mu.Unlock()
+	for _, b := range broken {
 		if first, last := b.First, max(b.Last, b.First); first <= s.at && s.at <= last {
 			s.tries++
 			b.First = s.at
@@ -187,8 +199,7 @@ func TestAPartitionGoesOnWhenWhatCouldNotBeReadIsMended(t *testing.T) {
 		s := &script{end: 5, broken: []kafka.UnreadableError{{Topic: "requests", Partition: 3, First: 2, Last: 3, Reason: "the CRC does not match"}}}
 		taken, watermark, hook := reads(t, s, "", func() {
 			time.Sleep(10*time.Minute + time.Second)
-			synctest.Wait()
-			s.broken = nil
+			s.mend()
 			time.Sleep(2 * time.Minute)
 		})
 		if !slices.Equal(taken, []int64{0, 1, 2, 3, 4}) || watermark != 5 {
