@@ -85,6 +85,7 @@ func (t *tally) bad(always bool, r *audit.Report) {
 	row(always, "contradictions", r.Contradictions, "orders that are both paid and closed")
 	row(false, "misnamed", r.Misnamed, "outcomes that name another order than their request")
 	row(false, "deleted unread", r.DeletedUnread, "requests that retention took before a worker had them")
+	row(false, "unreadable batches", r.UnreadableOffsets, "offsets of batches that nobody can read")
 }
 
 // differ adds the row of repeats that say something else.

@@ -88,6 +88,7 @@ func (a *auditor) run(ctx context.Context) error {
 	if err := a.nameContradictions(ctx); err != nil {
 		return err
 	}
+	a.nameDamaged()
 	a.judgeOldLogs()
 	a.notes()
 	a.list()
@@ -172,6 +173,7 @@ const reportEvery = 500
 func (a *auditor) readBetween(ctx context.Context, topic string, from, to kafka.Offsets, parallel int, each func(kafka.Record)) error {
 	r := *a.scope.Reader
 	r.OnGap = a.logs.gap
+	r.OnUnreadable = a.logs.unreadable
 	r.Parallel = cmp.Or(parallel, r.Parallel, fetchParallel)
 	r.FetchBytes = cmp.Or(r.FetchBytes, fetchBytes)
 	n := 0
@@ -206,6 +208,14 @@ func (a *auditor) judgeOldLogs() {
 		for _, f := range l.kept {
 			misnamed.add(f)
 		}
+	}
+}
+
+// nameDamaged says what could not be read.
+func (a *auditor) nameDamaged() {
+	for _, e := range a.logs.damaged {
+		a.report.UnreadableOffsets += e.Last - e.First + 1
+		a.found(Finding{Kind: Damaged, Partition: e.Partition, Offset: e.First, Time: a.At.UTC(), Detail: e.Error()})
 	}
 }
 

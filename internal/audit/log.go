@@ -17,6 +17,7 @@ type logs struct {
 	mu       sync.Mutex
 	outcomes map[int]*remains // partitions whose beginning is gone
 	gaps     []kafka.Gap
+	damaged  []*kafka.UnreadableError
 }
 
 // remains is what is left of a partition.
@@ -58,12 +59,26 @@ func (l *logs) gap(g kafka.Gap) {
 	}
 }
 
-// lost reports whether a place was to be read and is gone.
+// unreadable is told of offsets that were to be read and cannot be; of some
+// twice, as they are read twice.
+func (l *logs) unreadable(e *kafka.UnreadableError) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !slices.ContainsFunc(l.damaged, func(d *kafka.UnreadableError) bool {
+		return d.Topic == e.Topic && d.Partition == e.Partition && d.First <= e.First && e.Last <= d.Last
+	}) {
+		l.damaged = append(l.damaged, e)
+	}
+}
+
+// lost reports whether a place was to be read and is gone, or cannot be read.
 func (l *logs) lost(at events.Source) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return slices.ContainsFunc(l.gaps, func(g kafka.Gap) bool {
 		return g.Topic == at.Topic && g.Partition == at.Partition && g.From <= at.Offset && at.Offset < g.To
+	}) || slices.ContainsFunc(l.damaged, func(d *kafka.UnreadableError) bool {
+		return d.Topic == at.Topic && d.Partition == at.Partition && d.First <= at.Offset && at.Offset <= d.Last
 	})
 }
 

@@ -39,6 +39,12 @@ type Report struct {
 	// until the group commits behind them.
 	DeletedUnread int64 `json:"deleted_unread"`
 
+	// UnreadableOffsets counts offsets whose batch is damaged or unpacks to more
+	// than may be, in any of the topics. Nobody knows what stands there: requests
+	// without an answer, or answers. They are in none of the numbers above; what
+	// they answer may be among the holes.
+	UnreadableOffsets int64 `json:"unreadable_offsets,omitempty"`
+
 	// Contradictions counts the orders of which one outcome says paid and
 	// another closed, so that both cannot be acted on: for the same record,
 	// or for different ones with the closed one safe_to_reissue.
@@ -97,7 +103,7 @@ type Report struct {
 type WithoutRequest struct {
 	// OutsideRange: a time range was asked for, and the request is not in it.
 	OutsideRange int64 `json:"outside_range"`
-	// BeyondRetention: the request is no longer in the log.
+	// BeyondRetention: the request is no longer in the log, or cannot be read.
 	BeyondRetention int64 `json:"beyond_retention"`
 	// Foreign: another topic, or a place where no record is.
 	Foreign int64 `json:"foreign"`
@@ -112,12 +118,13 @@ type Kind string
 // The kinds of findings. All but Differs are bad.
 const (
 	Hole          Kind = "hole"
+	Damaged       Kind = "unreadable_batch"
 	Contradiction Kind = "contradiction"
 	Misnamed      Kind = "misnamed"
 	Differs       Kind = "duplicate_that_differs"
 )
 
-var kinds = []Kind{Hole, Contradiction, Misnamed, Differs}
+var kinds = []Kind{Hole, Damaged, Contradiction, Misnamed, Differs}
 
 // Finding is one request, or one order, with something to look at.
 type Finding struct {
@@ -128,7 +135,9 @@ type Finding struct {
 	OutTradeNo string `json:"out_trade_no,omitempty"`
 	RequestID  string `json:"request_id,omitempty"`
 	// Partition and Offset are the request in the requests topic, Time its
-	// timestamp (of a hole) or the completion of the outcome.
+	// timestamp (of a hole) or the completion of the outcome. Of an unreadable
+	// batch they are its own, Detail names its topic, and Time is
+	// that of the audit.
 	Partition int       `json:"partition"`
 	Offset    int64     `json:"offset"`
 	Time      time.Time `json:"time"`
@@ -166,7 +175,7 @@ func (f *Finding) name(requestID string, o events.Order) {
 
 // balanced says whether nothing is wrong.
 func (r *Report) balanced() bool {
-	return r.Holes == 0 && r.Contradictions == 0 && r.Misnamed == 0 && r.DeletedUnread == 0
+	return r.Holes == 0 && r.Contradictions == 0 && r.Misnamed == 0 && r.DeletedUnread == 0 && r.UnreadableOffsets == 0
 }
 
 // adds reports whether the requests are the sum of what became of them. It is

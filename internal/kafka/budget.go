@@ -25,6 +25,22 @@ type budget struct {
 type unpacked struct {
 	data []byte
 	size int64 // its share of the budget
+	// buffer is what data lies in if that goes back to small.
+	buffer *[smallRoom]byte
+}
+
+// small are buffers for most batches, to be used again.
+var small = sync.Pool{New: func() any { return new([smallRoom]byte) }}
+
+const smallRoom = 192 << 10
+
+// room is where a batch may be unpacked to.
+func (u *unpacked) room() []byte {
+	if u.size > smallRoom {
+		return make([]byte, 0, u.size)
+	}
+	u.buffer = small.Get().(*[smallRoom]byte)
+	return u.buffer[:0:u.size]
 }
 
 // newBudget makes one of the bytes that one batch and all together may take; 0
@@ -82,7 +98,10 @@ func (b *budget) dropIdle(i int) {
 
 // drop gives the room back of a batch that its reader has.
 func (b *budget) drop(u *unpacked) {
-	u.data = nil
+	if u.buffer != nil {
+		small.Put(u.buffer)
+	}
+	u.data, u.buffer = nil, nil
 	b.room.Release(u.size)
 }
 

@@ -236,7 +236,7 @@ type asked struct {
 	answered bool
 	code     int16
 	end      int64
-	batches   []sealed
+	batches  []sealed
 	partial  int
 	reason   string
 	bytes    int

@@ -44,7 +44,7 @@ func (c *Client) Persist(ctx context.Context, topic string, partition int, ask f
 // ended is the error of what failed when ctx had ended.
 func ended(ctx context.Context, err error) error {
 	cause := context.Cause(ctx)
-	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, cause) {
 		return cause
 	}
 	return fmt.Errorf("%w (last failure: %w)", cause, err)
@@ -70,8 +70,9 @@ func lasting(err error) bool {
 func failed(ctx context.Context, topic string, err error) error {
 	var missing *MissingTopicsError
 	var stalled *stalledError
-	if err == nil || err == context.Cause(ctx) || errors.As(err, &missing) || errors.As(err, &stalled) { //nolint:errorlint // what wraps the cause tells of a failure
-		return err // those two name it themselves
+	var unreadable *UnreadableError
+	if err == nil || err == context.Cause(ctx) || errors.As(err, &missing) || errors.As(err, &stalled) || errors.As(err, &unreadable) { //nolint:errorlint // what wraps the cause tells of a failure
+		return err // those three name it themselves
 	}
 	return fmt.Errorf("topic %s: %w", topic, err)
 }

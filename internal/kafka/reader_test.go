@@ -335,3 +335,39 @@ func TestAllTopicsThatAreMissingAreNamedAtOnce(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// A batch over the limit stands for all that cannot be read.
+func TestWhatCannotBeReadIsReportedAndPassedOrEndsTheReading(t *testing.T) {
+	w := start(t, broker.Topic{Name: "t", Partitions: 1})
+	client := kafka.Open(kafka.Config{Brokers: w.broker.Addrs(), UnpackedBatch: 50_000})
+	t.Cleanup(client.Close)
+	w.reader.Client = client
+	c := w.producer(t)
+	large := strings.Repeat("x", 20_000)
+	w.produce(t, c, rec(0, "a"))
+	w.produce(t, c, rec(0, large), rec(0, large), rec(0, large))
+	w.produce(t, c, rec(0, "b"))
+	var got []string
+	each := func(r kafka.Record) error { got = append(got, string(r.Value)); return nil }
+	var unreadable *kafka.UnreadableError
+	err := w.reader.Read(w.ctx, "t", kafka.Offsets{0: 0}, kafka.Offsets{0: 5}, each)
+	if !errors.As(err, &unreadable) || unreadable.First != 1 || unreadable.Last != 3 || fmt.Sprint(got) != "[a]" {
+		t.Errorf("nobody is told: %v, %v", got, err)
+	}
+	var told []kafka.UnreadableError
+	w.reader.OnUnreadable = func(e *kafka.UnreadableError) { told = append(told, *e) }
+	for _, span := range []struct {
+		from, to, first, last int64
+		records               string
+	}{
+		{0, 5, 1, 3, "[a b]"},
+		{2, 3, 2, 2, "[]"}, // no more than was asked for
+		{4, 5, 0, 0, "[b]"},
+	} {
+		got, told = nil, nil
+		err := w.reader.Read(w.ctx, "t", kafka.Offsets{0: span.from}, kafka.Offsets{0: span.to}, each)
+		if err != nil || fmt.Sprint(got) != span.records || span.last == 0 != (len(told) == 0) || span.last > 0 && (told[0].First != span.first || told[0].Last != span.last) {
+			t.Errorf("from %d to %d: %v, told %v, %v", span.from, span.to, got, told, err)
+		}
+	}
+}

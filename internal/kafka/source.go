@@ -48,7 +48,7 @@ type Source struct {
 	parked    *unpacked
 
 	// The reader's own.
-	offset int64
+	offset  int64
 	batches []sealed
 	// Of batches[0]:
 	batch   batch

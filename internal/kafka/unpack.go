@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"sync"
 
 	"github.com/klauspost/compress/snappy"
@@ -23,42 +24,56 @@ const (
 // errRoom: a batch unpacks to more than the room that it was given.
 var errRoom = errors.New("it unpacks to more")
 
+// codec unpacks one kind of compression.
+type codec struct {
+	// unpack appends to room, which is empty, and never takes more memory for
+	// what it unpacks to.
+	unpack func(zstds *zstdDecoder, packed, room []byte) ([]byte, error)
+	// most is what packed unpacks to at most, as far as that can be told without
+	// unpacking; nil where it cannot.
+	most func(packed []byte) int64
+}
+
 // codecs by their number in the attributes of a batch.
-var codecs = [...]func(zstds *zstdDecoder, packed, room []byte) ([]byte, error){
-	0: nil,
-	1: func(_ *zstdDecoder, packed, room []byte) ([]byte, error) { return stream(compress.Gzip, packed, room) },
-	2: func(_ *zstdDecoder, packed, room []byte) ([]byte, error) { return unsnap(packed, room) },
-	3: func(_ *zstdDecoder, packed, room []byte) ([]byte, error) { return stream(compress.Lz4, packed, room) },
-	4: (*zstdDecoder).unpack,
+var codecs = [...]codec{
+	0: {},
+	1: {unpack: func(_ *zstdDecoder, packed, room []byte) ([]byte, error) { return stream(compress.Gzip, packed, room) }},
+	2: {unpack: func(_ *zstdDecoder, packed, room []byte) ([]byte, error) { return unsnap(packed, room) }},
+	3: {unpack: func(_ *zstdDecoder, packed, room []byte) ([]byte, error) { return stream(compress.Lz4, packed, room) }},
+	4: {unpack: (*zstdDecoder).unpack, most: zstdMost},
 }
 
 // unpack appends to room, which is empty, what packed unpacks to. It never takes
 // more memory for it than room has: errRoom says that there is more. What a
 // library ends with, a panic too, is an error.
-func unpack(codec int8, zstds *zstdDecoder, packed, room []byte) (data []byte, err error) {
+func unpack(number int8, zstds *zstdDecoder, packed, room []byte) (data []byte, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("unpacking it failed: %v", p)
 		}
 	}()
-	return codecs[codec](zstds, packed, room)
+	return codecs[number].unpack(zstds, packed, room)
 }
 
 // leastRoom is what a batch gets to unpack to at first.
 const leastRoom = 4 << 10
 
-// unpack gets room for a batch and unpacks it there. The first room is a guess
-// by the packed size; what needs more begins anew with four times as much, as
+// unpack gets room for a batch and unpacks it there. Where its codec cannot say
+// how much it needs it gets a guess by the packed size; what needs more begins anew with four times as much, as
 // nobody may hold some room and wait for more. Where wait is false and there is
 // no room at the moment it returns nil.
-func (b *budget) unpack(ctx context.Context, codec int8, zstds *zstdDecoder, packed []byte, wait bool) (u *unpacked, reason string, err error) {
-	room := min(max(leastRoom, 4*int64(len(packed))), b.batch)
+func (b *budget) unpack(ctx context.Context, number int8, zstds *zstdDecoder, packed []byte, wait bool) (u *unpacked, reason string, err error) {
+	room := 4 * int64(len(packed))
+	if most := codecs[number].most; most != nil {
+		room = most(packed)
+	}
+	room = min(max(leastRoom, room), b.batch)
 	for {
 		u, err := b.take(ctx, room, wait)
 		if u == nil {
 			return nil, "", err
 		}
-		u.data, err = unpack(codec, zstds, packed, make([]byte, 0, room))
+		u.data, err = unpack(number, zstds, packed, u.room())
 		if err == nil {
 			return u, "", nil
 		}
@@ -170,8 +185,51 @@ func (z *zstdDecoder) unpack(packed, room []byte) ([]byte, error) {
 		return nil, z.err
 	}
 	data, err := z.d.DecodeAll(packed, room)
-	if errors.Is(err, zstd.ErrDecoderSizeExceeded) {
-		return nil, errRoom
+	if err != nil && zstdMost(packed) > int64(cap(room)) {
+		return nil, errRoom // the library has more than one error for that
 	}
 	return data, err
+}
+
+// zstdBlock is the most that a block of zstd unpacks to (RFC 8878, Blocks).
+const zstdBlock = 128 << 10
+
+// zstdMost goes over the blocks of packed, and asks for a little more than they
+// can unpack to. Of what is no zstd it says what it has seen until then.
+func zstdMost(packed []byte) (most int64) {
+	const spare = 64
+	for len(packed) > 0 {
+		var h zstd.Header
+		if h.Decode(packed) != nil || h.HeaderSize > len(packed) {
+			break
+		}
+		if packed = packed[h.HeaderSize:]; h.Skippable {
+			if int64(h.SkippableSize) > int64(len(packed)) {
+				break
+			}
+			packed = packed[h.SkippableSize:]
+			continue
+		}
+		before := most
+		for last := false; !last && len(packed) >= 3; {
+			block := int(packed[0]) | int(packed[1])<<8 | int(packed[2])<<16
+			last = block&1 != 0
+			size, unpacked := block>>3, block>>3
+			switch block >> 1 & 3 {
+			case 1: // one byte, over and over
+				size = 1
+			case 2:
+				unpacked = zstdBlock
+			}
+			most += int64(min(unpacked, zstdBlock))
+			packed = packed[min(3+size, len(packed)):]
+		}
+		if h.HasFCS {
+			most = min(most, before+int64(min(h.FrameContentSize, math.MaxInt32)))
+		}
+		if h.HasCheckSum {
+			packed = packed[min(4, len(packed)):]
+		}
+	}
+	return most + spare
 }
