@@ -45,10 +45,13 @@ func (s Start) decides(positions int, generation int32) bool {
 	return positions == 0 || s == StartLatest && generation == 1
 }
 
-// tellWithin bounds how long what is known of some partitions waits to be told
-// together with the others, and how long the time of the first record is
-// looked for.
-const tellWithin = 15 * time.Second
+const (
+	// tellWithin bounds how long what is known of some partitions waits to be
+	// told together with the others.
+	tellWithin = 15 * time.Second
+	// dateWithin bounds how long the times of the first records are looked for.
+	dateWithin = 3 * time.Second
+)
 
 // NoPositionError ends a worker that is set to StartError.
 type NoPositionError struct {
@@ -121,6 +124,7 @@ func (w *Worker) beginWithout(without []*partition, first map[string]bool) {
 	var found []extent
 	for failing := false; len(without) > 0; {
 		extents, err := w.extents(places(without))
+		w.date(extents) // before the records are fetched to be served
 		var left []*partition
 		for _, p := range without {
 			e, known := extents[p.topicPartition]
@@ -173,6 +177,7 @@ func (w *Worker) mayBegin(without []*partition, first map[string]bool, counts ma
 	}
 	for failing := false; len(pending) > 0; {
 		extents, err := w.extents(pending)
+		w.date(extents)
 		var held []extent
 		for _, e := range extents {
 			if e.records() > 0 {
@@ -180,7 +185,7 @@ func (w *Worker) mayBegin(without []*partition, first map[string]bool, counts ma
 			}
 		}
 		if len(held) > 0 {
-			w.fail(&NoPositionError{Group: w.cfg.Group, Held: spans(held), Since: w.since(held)})
+			w.fail(&NoPositionError{Group: w.cfg.Group, Held: spans(held), Since: since(held)})
 			return false
 		}
 		pending = slices.DeleteFunc(pending, func(at topicPartition) bool { _, known := extents[at]; return known })
@@ -213,8 +218,7 @@ func (w *Worker) tell(found []extent, first map[string]bool) {
 		if len(held) == 0 {
 			continue
 		}
-		since := w.since(held)
-		text := "the group has no position for " + holding(spans(held), since)
+		text := "the group has no position for " + holding(spans(held), since(held))
 		log := w.cfg.Log.WithFields(logrus.Fields{"group": w.cfg.Group, "topics": topicNames(held)})
 		switch {
 		case !l.first:
@@ -225,7 +229,7 @@ func (w *Worker) tell(found []extent, first map[string]bool) {
 		default:
 			// What came when this worker was there already is nobody's past.
 			level := logrus.WarnLevel
-			if !since.Before(w.made) {
+			if !since(held).Before(w.made) {
 				level = logrus.InfoLevel
 			}
 			log.Logf(level, "%s: all %s are served, those that were finished before included; what is answered twice has the same event id. kafka.start says where a group begins", text, l.what())
@@ -248,6 +252,7 @@ func (l line) what() string {
 type extent struct {
 	topicPartition
 	start, end int64
+	first      time.Time // of the record at start; zero if unknown
 }
 
 // records is the number of records, or a little more: compaction and
@@ -296,34 +301,52 @@ func (w *Worker) ask(at []topicPartition) (map[topicPartition]extent, error) {
 	}
 	known := make(map[topicPartition]extent, len(at))
 	for _, one := range at {
-		known[one] = extent{one, starts[one.topic][one.id], ends[one.topic][one.id]}
+		known[one] = extent{topicPartition: one, start: starts[one.topic][one.id], end: ends[one.topic][one.id]}
 	}
 	return known, nil
 }
 
-// since is the time of the earliest of the first records; zero where none can
-// be read in time.
-func (w *Worker) since(held []extent) (earliest time.Time) {
-	ctx, cancel := context.WithTimeout(w.life, tellWithin)
+// date finds the times of the first records, as far as they can be read in time.
+func (w *Worker) date(extents map[topicPartition]extent) {
+	ctx, cancel := context.WithTimeout(w.life, dateWithin)
 	defer cancel()
+	var mu sync.Mutex
+	var each sync.WaitGroup
+	for at, e := range maps.Clone(extents) {
+		if e.records() == 0 {
+			continue
+		}
+		each.Go(func() {
+			e.first = firstTime(ctx, w.client, e)
+			mu.Lock()
+			defer mu.Unlock()
+			extents[at] = e
+		})
+	}
+	each.Wait()
+}
+
+// since is the earliest time of a first record; zero where none is known.
+func since(held []extent) (earliest time.Time) {
 	for _, e := range held {
-		if at, ok := w.firstTime(ctx, e); ok && (earliest.IsZero() || at.Before(earliest)) {
-			earliest = at
+		if !e.first.IsZero() && (earliest.IsZero() || e.first.Before(earliest)) {
+			earliest = e.first
 		}
 	}
 	return earliest
 }
 
-// firstTime is the time of the first record of a log that holds some.
-func (w *Worker) firstTime(ctx context.Context, e extent) (time.Time, bool) {
+// firstTime is the time of the first record of a log that holds some; zero
+// where it has none, or cannot be read.
+func firstTime(ctx context.Context, client *kafka.Client, e extent) time.Time {
 	retry := kafka.NewPause(50*time.Millisecond, time.Second)
 	for {
-		records, _, err := w.client.Fetch(ctx, e.topic, e.id, e.start, 1, time.Second)
-		if len(records) > 0 {
-			return records[0].Time, records[0].Time.UnixMilli() > 0
+		records, _, err := client.Fetch(ctx, e.topic, e.id, e.start, 1, time.Second)
+		if len(records) > 0 && records[0].Time.UnixMilli() > 0 {
+			return records[0].Time
 		}
 		if _, unreadable := errors.AsType[*kafka.UnreadableError](err); err == nil || unreadable || retry.Wait(ctx) != nil {
-			return time.Time{}, false
+			return time.Time{}
 		}
 	}
 }
