@@ -54,9 +54,7 @@ func (a *assignment) Assign(gen group.Generation) {
 	w.lanes.revoke(gone, errReassigned)
 	w.committer.under(&gen)
 	w.lanes.resume(kept)
-	for _, p := range fresh {
-		w.wg.Go(func() { w.serve(p) })
-	}
+	w.wg.Go(func() { w.serveAll(fresh, gen) })
 }
 
 // compare warns of retry topics that are not partitioned like the requests.

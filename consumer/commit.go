@@ -164,17 +164,12 @@ func (c *committer) commit(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// startOf returns where to begin with a partition: what the group has
-// committed, or without that the start of the log, so that no request is
-// missed.
-func (c *committer) startOf(ctx context.Context, at topicPartition) (kafka.Committed, error) {
-	committed, err := c.client.Committed(ctx, c.group, map[string][]int{at.topic: {at.id}})
+// positions returns what the group has committed for partitions, by topic and
+// number; without a commit there is none.
+func (c *committer) positions(ctx context.Context, partitions map[string][]int) (map[string]map[int]kafka.Committed, error) {
+	committed, err := c.client.Committed(ctx, c.group, partitions)
 	if err != nil {
-		return kafka.Committed{}, fmt.Errorf("fetch committed offset: %w", err)
+		return nil, fmt.Errorf("fetch committed offsets of group %s: %w", c.group, err)
 	}
-	if from, ok := committed[at.topic][at.id]; ok {
-		return from, nil
-	}
-	start, err := c.client.Offset(ctx, at.topic, at.id, kafka.LogStart)
-	return kafka.Committed{Offset: start}, err
+	return committed, nil
 }

@@ -88,6 +88,12 @@ type Config struct {
 	// Grace is how long calls in flight may go on after a stop; 0 cuts them off
 	// at once, and the next owner makes them again.
 	Grace time.Duration
+	// Start says where to begin without a committed offset; empty is
+	// StartEarliest.
+	Start Start
+	// Skip are offsets that an operator gives up: what cannot be read there is
+	// counted as finished, with an alarm. What can be read is served.
+	Skip []kafka.Span
 	// MaxInFlight is the number of calls at the same time, at least 1.
 	MaxInFlight int
 	// MinOrderAge is how old an order must be before it is closed, when the
@@ -105,7 +111,8 @@ type Config struct {
 
 // Worker serves close requests. Make one with [New].
 type Worker struct {
-	cfg Config
+	cfg  Config
+	made time.Time // in milliseconds, as the timestamps of records
 
 	// Made by Run.
 	client    *kafka.Client
@@ -116,7 +123,9 @@ type Worker struct {
 	placed    *placements
 	clockNews news
 	trouble   trouble
-	life      context.Context // ends when Run is over; parent of all partitions
+	life      context.Context         // ends when Run is over; parent of all partitions
+	fail      context.CancelCauseFunc // stops Run, which returns the cause
+	bare      sync.Map                // topicPartition: it was told that the group has no position for it
 	wg        sync.WaitGroup
 }
 
@@ -136,6 +145,7 @@ func New(cfg Config) (*Worker, error) {
 	need(cfg.SessionTimeout >= time.Second, "session time-out is %v, want 1s or more", cfg.SessionTimeout)
 	need(cfg.RebalanceTimeout >= time.Second, "rebalance time-out is %v, want 1s or more", cfg.RebalanceTimeout)
 	need(cfg.Grace >= 0, "grace is %v, want 0s or more", cfg.Grace)
+	need(slices.Contains([]Start{"", StartEarliest, StartLatest, StartError}, cfg.Start), "start is %q, want earliest, latest or error", cfg.Start)
 	need(cfg.MaxInFlight >= 1, "max in flight is %d, want 1 or more", cfg.MaxInFlight)
 	need(cfg.Topics.Requests != "" && cfg.Topics.Outcomes != "" && cfg.Topics.DeadLetters != "", "a topic has no name: %+v", cfg.Topics)
 	need(len(cfg.Topics.Retries) > 0, "no retry topics")
@@ -148,7 +158,7 @@ func New(cfg Config) (*Worker, error) {
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
-	return &Worker{cfg: cfg, clockNews: news{every: time.Minute}}, nil
+	return &Worker{cfg: cfg, made: time.Now().Truncate(time.Millisecond), clockNews: news{every: time.Minute}}, nil
 }
 
 // Run joins the group and serves requests until ctx ends. Then it starts no
@@ -159,6 +169,9 @@ func New(cfg Config) (*Worker, error) {
 func (w *Worker) Run(ctx context.Context) error {
 	life, end := context.WithCancelCause(context.WithoutCancel(ctx))
 	w.life = life
+	running, fail := context.WithCancelCause(ctx)
+	defer fail(nil)
+	w.fail = fail
 	sources := []string{w.cfg.Topics.Requests}
 	for _, r := range w.cfg.Topics.Retries {
 		sources = append(sources, r.Topic)
@@ -182,7 +195,10 @@ func (w *Worker) Run(ctx context.Context) error {
 	w.wg.Go(func() { w.succeedProbers(life) })
 
 	own := &assignment{worker: w, parts: make(map[topicPartition]*partition), warned: make(map[string]bool)}
-	err := m.Run(ctx, own)
+	err := m.Run(running, own)
+	if refused, ok := errors.AsType[*NoPositionError](context.Cause(running)); ok {
+		err = refused
+	}
 
 	// Backwards: no partition is owned any more, so no call starts, those in
 	// flight are cut off, and what they would publish is fenced off.
@@ -195,28 +211,26 @@ func (w *Worker) Run(ctx context.Context) error {
 	return err
 }
 
-// serve reads one partition from its committed offset on, until it is taken away
-// or the worker stops.
-func (w *Worker) serve(p *partition) {
+// serve reads one partition from an offset on, until it is taken away or the
+// worker stops. It does not wait for that.
+func (w *Worker) serve(p *partition, from kafka.Committed) {
 	log := w.cfg.Log.WithFields(logrus.Fields{"topic": p.topic, "partition": p.id})
-	retry := kafka.NewPause(50*time.Millisecond, 2*time.Second)
-	from, err := w.committer.startOf(p.intake, p.topicPartition)
-	for ; err != nil; from, err = w.committer.startOf(p.intake, p.topicPartition) {
-		if p.intake.Err() != nil {
-			return
-		}
-		log.WithError(err).Warn("cannot find out where to begin: trying again")
-		if retry.Wait(p.intake) != nil {
-			return
-		}
-	}
 	above, err := decodeMetadata(p.topic, p.id, from.Offset, from.Metadata)
 	if err != nil {
 		log.WithError(err).WithField("offset", from.Offset).Warn("commit metadata ignored: what it may have remembered is done again")
 	}
 	p.begin(from.Offset, above)
-	f := &fetcher{client: w.client, partition: p, take: w.take, moved: w.committer.markDirty, trouble: &w.trouble, log: log}
-	f.run(from.Offset)
+	f := &fetcher{
+		source: w.client.Source(p.topic, p.id, from.Offset), partition: p,
+		offset: func(ctx context.Context, at int64) (int64, error) { return w.client.Offset(ctx, p.topic, p.id, at) },
+		take:   w.take, moved: w.committer.markDirty, trouble: &w.trouble, log: log,
+	}
+	for _, s := range w.cfg.Skip {
+		if s.Topic == p.topic && s.Partition == p.id {
+			f.skips = append(f.skips, s)
+		}
+	}
+	w.wg.Go(func() { f.run(from.Offset) })
 }
 
 var (

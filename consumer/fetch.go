@@ -10,22 +10,32 @@ import (
 	"github.com/sirupsen/logrus"
 )
 
-const (
-	fetchMaxBytes = 1 << 20
-	fetchMaxWait  = time.Second
-)
-
 // fetcher reads one partition from its committed offset on and hands each
 // record that is not finished to take, in order.
 type fetcher struct {
-	client    *kafka.Client
+	source    source
 	partition *partition
-	take      func(*request)
+	// offset asks how far the log reaches: kafka.LogStart or kafka.LogEnd.
+	offset func(ctx context.Context, at int64) (int64, error)
+	take   func(*request)
 	// moved is called when the watermark has moved without a request: offsets
 	// that hold no record were counted as finished.
 	moved   func(*partition)
 	trouble *trouble
 	log     logrus.FieldLogger
+
+	// skips are the offsets of this partition that an operator gives up.
+	skips []kafka.Span
+	// told is the batch that stops this partition, once it was told of; nil
+	// for none.
+	told *kafka.UnreadableError
+}
+
+// source is what a fetcher reads; see [kafka.Source].
+type source interface {
+	Next(ctx context.Context) (records []kafka.Record, next int64, err error)
+	SeekTo(offset int64)
+	Close()
 }
 
 // trouble tells of fetches that fail, once for all partitions together: a
@@ -53,10 +63,12 @@ func (t *trouble) ends(log logrus.FieldLogger) {
 	}
 }
 
-// run fetches until intake of the partition ends, or the partition can only
-// be served again after somebody has looked at it.
+// run reads from the offset of the source on until intake of the partition
+// ends, or the partition can only be served again after somebody has looked at
+// it.
 func (f *fetcher) run(offset int64) {
 	ctx := f.partition.intake
+	defer f.source.Close()
 	retry := kafka.NewPause(50*time.Millisecond, 2*time.Second)
 	failing := false
 	defer func() {
@@ -65,21 +77,41 @@ func (f *fetcher) run(offset int64) {
 		}
 	}()
 	for ctx.Err() == nil {
-		next, err := f.fetch(ctx, offset)
+		records, next, err := f.source.Next(ctx)
+		if f.takeAll(records) != nil {
+			return // intake has ended
+		}
+		if err == nil && next > offset {
+			err = f.skip(next)
+		}
 		offset = next
-		switch {
-		case err == nil:
-			if f.partition.doubt.CompareAndSwap(true, false) {
-				f.moved(f.partition) // there may be something to commit
-			}
+		unreadable, reached := errors.AsType[*kafka.UnreadableError](err)
+		if err == nil || reached {
 			if failing {
 				failing = false
 				f.trouble.ends(f.log)
 			}
 			retry.Reset()
+		}
+		switch {
+		case err == nil:
+			if f.partition.doubt.CompareAndSwap(true, false) {
+				f.moved(f.partition) // there may be something to commit
+			}
+			f.readable()
 			continue
 		case ctx.Err() != nil:
 			return
+		case reached:
+			behind, wait := f.unreadable(ctx, unreadable)
+			if kafka.Sleep(ctx, wait) != nil {
+				return
+			}
+			if behind > offset {
+				offset = behind
+				f.source.SeekTo(behind)
+			}
+			continue
 		case errors.Is(err, kafka.UnknownTopic):
 			f.partition.doubt.Store(true)
 		case errors.Is(err, kafka.OffsetOutOfRange):
@@ -93,6 +125,7 @@ func (f *fetcher) run(offset int64) {
 				err = rangeErr
 			case start != offset:
 				offset = start
+				f.source.SeekTo(start)
 				continue
 			}
 		}
@@ -110,11 +143,11 @@ func (f *fetcher) run(offset int64) {
 
 // outOfRange decides about an offset that the log does not hold.
 func (f *fetcher) outOfRange(ctx context.Context, offset int64) (start int64, fatal bool, err error) {
-	start, err = f.client.Offset(ctx, f.partition.topic, f.partition.id, kafka.LogStart)
+	start, err = f.offset(ctx, kafka.LogStart)
 	if err != nil {
 		return 0, false, err
 	}
-	end, err := f.client.Offset(ctx, f.partition.topic, f.partition.id, kafka.LogEnd)
+	end, err := f.offset(ctx, kafka.LogEnd)
 	if err != nil {
 		return 0, false, err
 	}
@@ -131,27 +164,20 @@ func (f *fetcher) outOfRange(ctx context.Context, offset int64) (start int64, fa
 	return offset, false, nil
 }
 
-// fetch makes one request and returns the offset to go on at.
-func (f *fetcher) fetch(ctx context.Context, offset int64) (next int64, err error) {
-	// A frozen broker must not hold up intake for longer than its leader
-	// takes to move.
-	call, cancel := context.WithTimeout(ctx, fetchMaxWait+5*time.Second)
-	records, next, err := f.client.Fetch(call, f.partition.topic, f.partition.id, offset, fetchMaxBytes, fetchMaxWait)
-	cancel()
+// takeAll hands on what is not finished. It returns an error when intake ended
+// first.
+func (f *fetcher) takeAll(records []kafka.Record) error {
 	for _, r := range records {
 		req := f.request(r)
-		fresh, openErr := f.partition.open(req)
-		if openErr != nil {
-			return req.offset, openErr
+		fresh, err := f.partition.open(req)
+		if err != nil {
+			return err
 		}
 		if fresh {
 			f.take(req)
 		}
 	}
-	if err == nil && next > offset {
-		err = f.skip(next)
-	}
-	return next, err
+	return nil
 }
 
 // skip counts the offsets below next that hold no record as finished.

@@ -25,6 +25,17 @@ func (l *loader) checkKafka() {
 		l.wrong("shutdown_grace", "%s is longer than kafka.rebalance_timeout (%s): a rebalance would not wait for the calls in flight; make one of them fit",
 			ShortDuration(l.config.ShutdownGrace), ShortDuration(k.RebalanceTimeout))
 	}
+	if k.UnpackedTotal > 0 && k.UnpackedTotal < k.UnpackedBatch {
+		l.wrong("kafka.unpacked_total", "%s is less than kafka.unpacked_batch (%s): such a batch would never be read; make one of them fit",
+			shortSize(k.UnpackedTotal), shortSize(k.UnpackedBatch))
+	}
+	read := append(l.config.Topics.Retries(), l.config.Topics.Requests)
+	for _, s := range k.Skip {
+		// Where the names of the topics are wrong that is said already.
+		if len(read) > 1 && !slices.Contains(read, s.Topic) {
+			l.wrong("kafka.skip", "%s: the worker does not read topic %s, but %s", s, s.Topic, strings.Join(slices.Sorted(slices.Values(read)), ", "))
+		}
+	}
 }
 
 func (l *loader) checkTLS() {
@@ -87,7 +98,7 @@ func (l *loader) roots(setting, file string) ([]byte, *x509.CertPool) {
 // SCRAM cannot carry; [Load] has checked that, and read the files of TLS.
 func (k Kafka) Client() (kafka.Config, error) {
 	mechanism, err := k.SASL.mechanism()
-	cfg := kafka.Config{Brokers: k.Brokers, ClientID: k.ClientID}
+	cfg := kafka.Config{Brokers: k.Brokers, ClientID: k.ClientID, UnpackedBatch: k.UnpackedBatch, UnpackedTotal: k.UnpackedTotal}
 	if secure := k.TLS.config(); secure != nil {
 		cfg.TLS = func() (*tls.Config, error) { return secure, nil }
 	}

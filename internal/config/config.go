@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/closeorder/closeorder/closer"
+	"github.com/closeorder/closeorder/internal/kafka"
 	"github.com/closeorder/closeorder/internal/merchants"
 )
 
@@ -59,8 +60,17 @@ type Kafka struct {
 	InstanceID       string
 	SessionTimeout   time.Duration
 	RebalanceTimeout time.Duration
-	TLS              TLS
-	SASL             SASL
+	// Start says where to begin without a committed offset: earliest, latest,
+	// error; see consumer.Start.
+	Start string
+	// Skip are offsets whose records are given up where they cannot be read.
+	Skip []kafka.Span
+	// UnpackedBatch is the most bytes that one batch of records may unpack to,
+	// UnpackedTotal the most of all that are unpacked at one time.
+	UnpackedBatch int64
+	UnpackedTotal int64
+	TLS           TLS
+	SASL          SASL
 }
 
 // TLS of the connections to the brokers.

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/closeorder/closeorder/closer"
+	"github.com/closeorder/closeorder/internal/kafka"
 	"github.com/closeorder/closeorder/internal/merchants"
 	"github.com/closeorder/closeorder/internal/slips"
 )
@@ -105,6 +106,57 @@ func durationRemedy(s string) string {
 		return "; write " + m[1] + "ms"
 	}
 	return example
+}
+
+// units of sizes. Those of ten are left out: few who write MB mean 10^6.
+var units = map[string]int64{"": 1, "b": 1, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30}
+
+// size reads a number of bytes, with or without a unit.
+func size(low, high int64) func(string) (int64, error) {
+	return func(s string) (int64, error) {
+		m := measure.FindStringSubmatch(strings.TrimSpace(s))
+		if m == nil {
+			return 0, fmt.Errorf("%q is not a size; write for example 64MiB, or a number of bytes", s)
+		}
+		unit, known := units[strings.ToLower(m[2])]
+		n, err := strconv.ParseInt(m[1], 10, 64)
+		switch letter := strings.ToUpper(m[2]); {
+		case !known && slices.Contains([]string{"K", "M", "G", "KB", "MB", "GB"}, letter):
+			return 0, fmt.Errorf("%q has no unit that is known; write %s%ciB", s, m[1], letter[0])
+		case !known || err != nil:
+			return 0, fmt.Errorf("%q is not a size in whole B, KiB, MiB or GiB; write for example 64MiB", s)
+		case n < (low+unit-1)/unit || n > high/unit:
+			return 0, fmt.Errorf("%q is not between %s and %s", s, shortSize(low), shortSize(high))
+		}
+		return n * unit, nil
+	}
+}
+
+// shortSize writes n in the largest unit that leaves it whole.
+func shortSize(n int64) string {
+	for _, unit := range []string{"GiB", "MiB", "KiB"} {
+		if by := units[strings.ToLower(unit)]; n >= by && n%by == 0 {
+			return fmt.Sprint(n/by, unit)
+		}
+	}
+	return fmt.Sprint(n, "B")
+}
+
+// spans reads runs of offsets, and names each that is wrong.
+func spans(s string) ([]kafka.Span, error) {
+	var all []kafka.Span
+	var wrong []string
+	for _, item := range list(s) {
+		one, err := kafka.ParseSpan(item)
+		if err != nil {
+			wrong = append(wrong, err.Error())
+		}
+		all = append(all, one)
+	}
+	if len(wrong) > 0 {
+		return nil, errors.New(strings.Join(wrong, "; "))
+	}
+	return all, nil
 }
 
 // choice takes one of the words given, in any case; "" among them makes it optional.

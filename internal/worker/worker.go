@@ -63,6 +63,7 @@ func New(cfg config.Config, deps Deps) (*Worker, error) {
 		Kafka: kafka,
 		Group: cfg.Kafka.Group, InstanceID: cfg.Kafka.InstanceID,
 		SessionTimeout: cfg.Kafka.SessionTimeout, RebalanceTimeout: cfg.Kafka.RebalanceTimeout,
+		Start: consumer.Start(cfg.Kafka.Start), Skip: cfg.Kafka.Skip,
 		Grace: cfg.ShutdownGrace, MaxInFlight: cfg.MaxInFlight,
 		MinOrderAge: cfg.MinOrderAge,
 		Topics:      topics,
