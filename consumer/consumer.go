@@ -115,6 +115,7 @@ type Worker struct {
 	holds     *merchantHolds
 	placed    *placements
 	clockNews news
+	refusals  news
 	trouble   trouble
 	life      context.Context // ends when Run is over; parent of all partitions
 	wg        sync.WaitGroup
@@ -148,7 +149,7 @@ func New(cfg Config) (*Worker, error) {
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
-	return &Worker{cfg: cfg, clockNews: news{every: time.Minute}}, nil
+	return &Worker{cfg: cfg, clockNews: news{every: time.Minute}, refusals: news{every: refusalsEvery}}, nil
 }
 
 // Run joins the group and serves requests until ctx ends. Then it starts no

@@ -42,11 +42,15 @@ func TestABatchIsHalvedDownToTheRecordsThatAreRefused(t *testing.T) {
 			written += string(part)
 			return nil
 		}
-		n, err := Halve([]rune(c.batch), send, TooLarge, func(r rune, err error) {
+		left, err := Halve([]rune(c.batch), send, TooLarge, func(r rune, err error) {
 			if refused++; r != 'X' || !TooLarge(err) {
 				t.Errorf("%s: %c is refused: %v", c.sentence, r, err)
 			}
 		})
+		n := len(c.batch) - len(left)
+		if !strings.HasSuffix(c.batch, string(left)) {
+			t.Errorf("%s: %s is left", c.sentence, string(left))
+		}
 		if got := strings.Join(requests, " "); got != c.requests || written != c.written || refused != c.refused || n != c.n || (err != nil) != (n < len(c.batch)) {
 			t.Errorf("%s: sent %s, written %s, %d refused, %d done, %v", c.sentence, got, written, refused, n, err)
 		}
