@@ -2,9 +2,9 @@ package consumer_test
 
 import (
 	"context"
-	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -268,25 +268,7 @@ func TestAKeylessOutcomeDoesNotStopACompactedTopic(t *testing.T) {
 
 // keyless says whether a batch, not compressed, has a record without a key.
 func keyless(t *testing.T, b []byte) bool {
-	var batch kmsg.RecordBatch
-	if err := batch.ReadFrom(b); err != nil {
-		t.Error(err)
-		return false
-	}
-	in := batch.Records
-	for range batch.NumRecords {
-		length, n := binary.Varint(in)
-		var r kmsg.Record
-		if err := r.ReadFrom(in[:n+int(length)]); err != nil {
-			t.Error(err)
-			return false
-		}
-		if r.Key == nil {
-			return true
-		}
-		in = in[n+int(length):]
-	}
-	return false
+	return slices.ContainsFunc(recordsOf(t, b), func(r kmsg.Record) bool { return r.Key == nil })
 }
 
 // A key can be what makes a record too large: it goes as well, at last.
