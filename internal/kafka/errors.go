@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"errors"
+	"strings"
 
 	kafkago "github.com/segmentio/kafka-go"
 	"github.com/segmentio/kafka-go/protocol"
@@ -81,17 +82,27 @@ func (e *BatchError) names(n int) bool {
 	return len(e.Records) > 0
 }
 
+// maxSaid bounds what is kept of a broker's message, in bytes.
+const maxSaid = 1 << 10
+
+func said(message string) string {
+	if len(message) > maxSaid {
+		return strings.ToValidUTF8(message[:maxSaid], "") + "..."
+	}
+	return message
+}
+
 // batchError is the error of an answer, nil for none.
 func batchError(p *produce.ResponsePartition) error {
 	if p.ErrorCode == 0 {
 		return nil
 	}
-	e := &BatchError{Code: asError(p.ErrorCode), Message: p.ErrorMessage}
+	e := &BatchError{Code: asError(p.ErrorCode), Message: said(p.ErrorMessage)}
 	for _, r := range p.RecordErrors {
 		if e.Records == nil {
 			e.Records = make(map[int]string, len(p.RecordErrors))
 		}
-		e.Records[int(r.BatchIndex)] = r.BatchIndexErrorMessage
+		e.Records[int(r.BatchIndex)] = said(r.BatchIndexErrorMessage)
 	}
 	return e
 }
