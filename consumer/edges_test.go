@@ -2,8 +2,9 @@ package consumer_test
 
 import (
 	"context"
-	"encoding/binary"
 	"fmt"
+	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -131,6 +132,13 @@ func (c *cluster) limit(topic, bytes string) {
 	}
 }
 
+// noise is what no compression makes smaller.
+func noise(n int) []byte {
+	b := make([]byte, n)
+	_, _ = rand.NewChaCha8([32]byte{}).Read(b)
+	return b
+}
+
 func TestHeadersTooLargeForTheDeadLetterTopicDoNotStopThePartition(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
@@ -138,7 +146,7 @@ func TestHeadersTooLargeForTheDeadLetterTopicDoNotStopThePartition(t *testing.T)
 		defer c.worker(&closing{}, nil)()
 		bad := to(0, "")
 		bad.Value = []byte("not json")
-		bad.Headers = []kgo.RecordHeader{{Key: "huge", Value: []byte(strings.Repeat("x", 50000))}}
+		bad.Headers = []kgo.RecordHeader{{Key: "huge", Value: noise(50000)}}
 		c.manual().ProduceSync(t.Context(), bad, to(0, "T1"))
 		c.outcomes(2)
 		time.Sleep(time.Minute)
@@ -157,7 +165,7 @@ func TestARequestTooLargeForTheRetryTopicGetsAnOutcome(t *testing.T) {
 		}}
 		defer c.worker(&closing{answer: d.note}, nil)()
 		big := to(0, "BIG")
-		big.Headers = []kgo.RecordHeader{{Key: "huge", Value: []byte(strings.Repeat("x", 50000))}}
+		big.Headers = []kgo.RecordHeader{{Key: "huge", Value: noise(50000)}}
 		c.manual().ProduceSync(t.Context(), big)
 		c.outcomes(1)
 	})
@@ -260,25 +268,7 @@ func TestAKeylessOutcomeDoesNotStopACompactedTopic(t *testing.T) {
 
 // keyless says whether a batch, not compressed, has a record without a key.
 func keyless(t *testing.T, b []byte) bool {
-	var batch kmsg.RecordBatch
-	if err := batch.ReadFrom(b); err != nil {
-		t.Error(err)
-		return false
-	}
-	in := batch.Records
-	for range batch.NumRecords {
-		length, n := binary.Varint(in)
-		var r kmsg.Record
-		if err := r.ReadFrom(in[:n+int(length)]); err != nil {
-			t.Error(err)
-			return false
-		}
-		if r.Key == nil {
-			return true
-		}
-		in = in[n+int(length):]
-	}
-	return false
+	return slices.ContainsFunc(recordsOf(t, b), func(r kmsg.Record) bool { return r.Key == nil })
 }
 
 // A key can be what makes a record too large: it goes as well, at last.
@@ -287,10 +277,12 @@ func TestAKeyTooLargeForTheTopicsDoesNotStopThePartition(t *testing.T) {
 		"a key beyond the limit of the outcomes": func(t *testing.T, c *cluster) {
 			c.limit("outcomes", "20000")
 			r := to(0, "T1")
-			r.Key = []byte(strings.Repeat("k", 50000))
+			r.Key = noise(50000)
 			c.publish(r)
 		},
 		"a key that only compression made small enough": func(t *testing.T, c *cluster) {
+			c.limit("dead", "2000") // so much that compression does not help
+			c.limit("outcomes", "2000")
 			r := &kgo.Record{Topic: "requests", Key: []byte(strings.Repeat("k", 4<<20)), Value: []byte("not json")}
 			p := c.manual(kgo.ProducerBatchCompression(kgo.GzipCompression()), kgo.ProducerBatchMaxBytes(16<<20), kgo.BrokerMaxWriteBytes(32<<20))
 			if err := p.ProduceSync(t.Context(), r).FirstErr(); err != nil {

@@ -210,7 +210,7 @@ func TestARecordTooLargeForTheDeadLetterTopicLeavesADeadLetterWithoutItsValue(t 
 			t.Fatal(err)
 		}
 		defer c.worker(&closing{}, nil)()
-		c.produce(&kgo.Record{Topic: "requests", Key: []byte("big"), Value: []byte(strings.Repeat("x", 50000))})
+		c.produce(&kgo.Record{Topic: "requests", Key: []byte("big"), Value: noise(50000)})
 		c.request("T1")
 		c.outcomes(2)
 		r := c.read("dead", 1)[0]

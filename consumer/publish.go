@@ -24,22 +24,21 @@ type publication struct {
 	// fence: when it has ended, the record is not sent (any more).
 	fence context.Context
 	// done is called once, from a goroutine of the publisher: with nil when
-	// all in-sync replicas have the record, with errTooLarge when no broker
-	// will ever take it, with errFencedOff when fence or the publisher ended
-	// first. It must not block.
+	// all in-sync replicas have the record, with a *kafka.RefusedError when the
+	// broker does not take it as it is, with errFencedOff when fence or the
+	// publisher ended first. It must not block.
 	done func(error)
 }
 
-var (
-	errTooLarge  = errors.New("the record is larger than the broker takes (max.message.bytes)")
-	errFencedOff = errors.New("not published: the partition was lost or the worker stopped")
-)
+var errFencedOff = errors.New("not published: the partition was lost or the worker stopped")
 
-// publisher writes records with acks=all: one batcher per partition, one
-// request of it in flight at a time, so that records of one request's partition
-// keep their order. A batcher sends what has queued up while the request before was
-// under way: latency when there is little, batches when there is much, and
-// no timer.
+// publisher writes records with acks=all: a batcher per partition, which has one
+// batch under way at a time, so that records of one request's partition keep
+// their order, and a sender per broker, which has one request under way. A sender
+// takes what has queued up for all partitions of its broker while the request
+// before was under way: latency when there is little, batches when there is much,
+// and nothing to wait for. What is refused of one partition, or fails, that
+// batcher tries again by itself, apart from the others.
 //
 // It never gives up: a broker that is away holds up the publications, those
 // hold up the ledger, and that holds up intake. There is no idempotent
@@ -56,8 +55,9 @@ type publisher struct {
 	cancel     context.CancelFunc
 	wg         sync.WaitGroup
 
-	mu     sync.Mutex
-	topics map[string]*topicQueue
+	mu      sync.Mutex
+	topics  map[string]*topicQueue
+	senders map[int]*sender // by broker
 }
 
 // topicQueue holds records until the number of partitions is known.
@@ -67,12 +67,12 @@ type topicQueue struct {
 }
 
 func newPublisher(c *kafka.Client, leaseValid func(time.Time) bool, log logrus.FieldLogger) *publisher {
-	p := &publisher{client: c, leaseValid: leaseValid, log: log, topics: make(map[string]*topicQueue)}
+	p := &publisher{client: c, leaseValid: leaseValid, log: log, topics: make(map[string]*topicQueue), senders: make(map[int]*sender)}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	return p
 }
 
-// close ends all batchers; what is not acknowledged is done with errFencedOff.
+// close ends all senders; what is not acknowledged is done with errFencedOff.
 func (p *publisher) close() {
 	p.mu.Lock()
 	p.cancel()
@@ -117,10 +117,10 @@ func (p *publisher) route(pub publication) {
 	q.batchers[pub.to%len(q.batchers)].add(pub)
 }
 
-// leaseLook is how often a batcher looks whether the membership holds again.
+// leaseLook is how often it is looked at whether the membership holds again.
 const leaseLook = 100 * time.Millisecond
 
-// resolve finds out how many partitions a topic has, starts its batchers and
+// resolve finds out how many partitions a topic has, makes its batchers and
 // routes what has waited.
 func (p *publisher) resolve(topic string) {
 	retry := kafka.NewPause(50*time.Millisecond, 5*time.Second)
@@ -148,7 +148,7 @@ func (p *publisher) resolve(topic string) {
 	}
 }
 
-// grow starts batchers for partitions that known topics have got since: a retry
+// grow makes batchers for partitions that known topics have got since: a retry
 // must go to the partition number of its request, also when that is a new one.
 func (p *publisher) grow(counts map[string]int) {
 	p.mu.Lock()
@@ -163,77 +163,89 @@ func (p *publisher) grow(counts map[string]int) {
 	}
 }
 
-// extend starts batchers until a topic has n. p.mu is held.
+// extend makes batchers until a topic has n. p.mu is held.
 func (p *publisher) extend(topic string, q *topicQueue, n int) {
 	for id := len(q.batchers); id < n; id++ {
-		b := &batcher{publisher: p, topicPartition: topicPartition{topic, id}, wake: make(chan struct{}, 1)}
-		q.batchers = append(q.batchers, b)
-		p.wg.Go(b.run)
+		q.batchers = append(q.batchers, &batcher{publisher: p, topicPartition: topicPartition{topic, id}, leader: kafka.NoLeader})
 	}
 }
 
-// batcher writes the records of one partition.
+// batcher has the records of one partition. publisher.mu guards it.
 type batcher struct {
 	publisher *publisher
 	topicPartition
-	wake chan struct{}
-
-	mu    sync.Mutex
-	queue queue[publication]
+	leader int // the broker that it was written to last
+	queue  queue[publication]
+	busy   bool // a sender has it in its list, or a batch of it is under way
 }
 
+// add queues a record. p.mu is held.
 func (b *batcher) add(pub publication) {
-	b.mu.Lock()
 	b.queue.push(pub)
-	b.mu.Unlock()
-	signal(b.wake)
-}
-
-func (b *batcher) run() {
-	ctx := b.publisher.ctx
-	var batch []publication
-	for ctx.Err() == nil {
-		if batch = b.take(batch[:0]); len(batch) > 0 {
-			b.send(ctx, batch)
-			clear(batch)
-			continue
-		}
-		select {
-		case <-b.wake:
-		case <-ctx.Done():
-		}
+	if !b.busy {
+		b.busy = true
+		b.publisher.list(b)
 	}
 }
 
-// take moves what is queued, up to a batch, into batch.
-func (b *batcher) take(batch []publication) []publication {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for bytes := 0; b.queue.len() > 0 && len(batch) < kafka.BatchRecords; {
-		bytes += kafka.Size(b.queue.first().msg)
-		if len(batch) > 0 && bytes > kafka.BatchBytes {
+// next goes on with what has queued up behind a batch that is done, at the
+// broker that leads the partition now, as far as is known.
+func (b *batcher) next(leader int) {
+	b.publisher.mu.Lock()
+	defer b.publisher.mu.Unlock()
+	b.leader = leader
+	if b.busy = b.queue.len() > 0; b.busy {
+		b.publisher.list(b)
+	}
+}
+
+// take moves what is queued, up to a batch, into one. p.mu is held.
+func (b *batcher) take() (batch []publication, bytes int) {
+	n := min(b.queue.len(), kafka.BatchRecords)
+	batch = make([]publication, 0, n)
+	for len(batch) < n {
+		size := kafka.Size(b.queue.first().msg)
+		if len(batch) > 0 && bytes+size > kafka.BatchBytes {
 			break
 		}
+		bytes += size
 		batch = append(batch, b.queue.pop())
 	}
-	return batch
+	return batch, bytes
 }
 
-// send writes a batch and answers each of its records.
-func (b *batcher) send(ctx context.Context, batch []publication) {
+// alone writes a batch apart from those of other partitions, err being what
+// became of its first try, if there was one.
+func (b *batcher) alone(batch []publication, err error) {
+	b.publisher.wg.Go(func() {
+		b.send(b.publisher.ctx, batch, err)
+		b.next(kafka.NoLeader)
+	})
+}
+
+// send writes a batch of one partition until it is acknowledged, and answers
+// each of its records. first, if not nil, is what became of a try of the whole
+// batch before.
+func (b *batcher) send(ctx context.Context, batch []publication, first error) {
 	retry := kafka.NewPause(20*time.Millisecond, 2*time.Second)
 	failing := false
-	fencedOff := func(pub publication) bool {
-		over := ctx.Err() != nil || pub.fence.Err() != nil
-		if over {
-			pub.done(errFencedOff)
+	write := func(part []publication) (err error) {
+		if err, first = first, nil; err == nil {
+			err = b.produce(ctx, part, kafka.Uncompressed)
 		}
-		return over
+		if len(part) == 1 && kafka.TooLarge(err) {
+			// What counts is the size on the wire, and the producer of an
+			// original may have compressed it.
+			err = b.produce(ctx, part, kafka.Gzip)
+		}
+		return err
 	}
-	for batch = slices.DeleteFunc(batch, fencedOff); len(batch) > 0; batch = slices.DeleteFunc(batch, fencedOff) {
-		n, err := kafka.Halve(batch, func(part []publication) error { return b.produce(ctx, part) },
-			kafka.TooLarge, func(pub publication, _ error) { pub.done(errTooLarge) })
-		batch = batch[n:]
+	refuse := func(pub publication, err error) {
+		pub.done(&kafka.RefusedError{Topic: b.topic, Partition: b.id, Bytes: kafka.Size(pub.msg), Err: err})
+	}
+	for {
+		var err error
+		batch, err = kafka.Halve(batch, write, kafka.Refused, refuse)
 		switch {
 		case err == nil:
 			if failing {
@@ -241,19 +253,30 @@ func (b *batcher) send(ctx context.Context, batch []publication) {
 			}
 			return
 		case ctx.Err() != nil, errors.Is(err, errFencedOff):
-			continue
 		case errors.Is(err, errLeaseOver):
 			_ = kafka.Sleep(ctx, leaseLook)
-			continue
 		case b.retired(batch):
 			return
+		default:
+			if !failing {
+				failing = true
+				b.logger().WithError(err).Warn("publishing fails: trying until it is acknowledged, intake is held when too much waits")
+			}
+			_ = retry.Wait(ctx)
 		}
-		if !failing {
-			failing = true
-			b.logger().WithError(err).Warn("publishing fails: trying until it is acknowledged, intake is held when too much waits")
+		if batch = slices.DeleteFunc(batch, func(pub publication) bool { return fencedOff(ctx, pub) }); len(batch) == 0 {
+			return
 		}
-		_ = retry.Wait(ctx)
 	}
+}
+
+// fencedOff says whether a record may not be sent any more, and answers it then.
+func fencedOff(ctx context.Context, pub publication) bool {
+	over := ctx.Err() != nil || pub.fence.Err() != nil
+	if over {
+		pub.done(errFencedOff)
+	}
+	return over
 }
 
 // retired says whether the partition is gone: the topic was made again with
@@ -270,9 +293,7 @@ func (b *batcher) retired(batch []publication) bool {
 	defer p.mu.Unlock()
 	q := p.topics[b.topic]
 	q.batchers = q.batchers[:min(counts[b.topic], len(q.batchers))]
-	b.mu.Lock() // nothing is added any more: route does not know the batcher now
-	defer b.mu.Unlock()
-	for _, pub := range batch {
+	for _, pub := range batch { // route does not know this batcher any more
 		p.route(pub)
 	}
 	for b.queue.len() > 0 {
@@ -290,7 +311,7 @@ var errLeaseOver = errors.New("not published: the partition may be another's")
 
 // produce sends one request if all fences stand, and finishes its records when
 // they are acknowledged.
-func (b *batcher) produce(ctx context.Context, batch []publication) error {
+func (b *batcher) produce(ctx context.Context, batch []publication, compression kafka.Compression) error {
 	messages := make([]events.Message, len(batch))
 	for i, pub := range batch {
 		if pub.fence.Err() != nil {
@@ -301,7 +322,7 @@ func (b *batcher) produce(ctx context.Context, batch []publication) error {
 	if !b.publisher.leaseValid(time.Now()) {
 		return errLeaseOver
 	}
-	if _, err := b.publisher.client.Produce(ctx, b.topic, b.id, messages, kafka.Uncompressed); err != nil {
+	if _, err := b.publisher.client.Produce(ctx, b.topic, b.id, messages, compression); err != nil {
 		return err
 	}
 	finishAll(batch, nil)

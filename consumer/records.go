@@ -16,6 +16,9 @@ type record struct {
 	// smaller are tried one after the other while the broker refuses msg for
 	// its size.
 	smaller []func() events.Message
+	// withKey, if set, is tried when the broker takes no record without a key,
+	// and msg has none.
+	withKey func() events.Message
 	// instead, if set, is the verdict on the request when nothing is small
 	// enough.
 	instead *Verdict
@@ -126,6 +129,10 @@ func (ts Topics) deadLetter(r *request, v Verdict, now time.Time) record {
 			without(records.OmittedHeaders, func() { d.Original.Headers = nil }),
 			without(records.OmittedKey, func() { d.Original.Key = nil }),
 		},
+		withKey: func() events.Message {
+			d.StandInKey = true
+			return records.EncodeDeadLetter(d)
+		},
 	}
 }
 
@@ -133,14 +140,19 @@ func (ts Topics) deadLetter(r *request, v Verdict, now time.Time) record {
 // with the number of its source, which belongs to the same member as long as
 // the retry topics have as many partitions as the requests topic.
 func (ts Topics) retry(r *request, d decision, now time.Time) record {
+	retry := records.Retry{
+		Original: r.msg, DueAt: d.due, Retries: d.retries, Calls: r.calls,
+		Code: d.verdict.Code, Reason: d.verdict.Message, FirstRequestedAt: r.req.RequestedAt,
+		Replay: r.req.Replay, Source: r.source, SourceTimestamp: r.time,
+		Held: r.inHand(now), WaitsFor: d.scope.waitsFor(),
+	}
 	return record{
 		topic: d.tier.Topic, to: r.source.Partition,
-		msg: records.EncodeRetry(records.Retry{
-			Original: r.msg, DueAt: d.due, Retries: d.retries, Calls: r.calls,
-			Code: d.verdict.Code, Reason: d.verdict.Message, FirstRequestedAt: r.req.RequestedAt,
-			Replay: r.req.Replay, Source: r.source, SourceTimestamp: r.time,
-			Held: r.inHand(now), WaitsFor: d.scope.waitsFor(),
-		}),
+		msg: records.EncodeRetry(retry),
+		withKey: func() events.Message {
+			retry.StandInKey = true
+			return records.EncodeRetry(retry)
+		},
 		instead: &Verdict{
 			Class: Failed, Code: events.CodeRecordTooLarge,
 			Message: "too large to wait in " + d.tier.Topic + " (" + d.verdict.Code + "): raise its max.message.bytes",

@@ -79,7 +79,7 @@ func (a *app) audit(ctx context.Context, c *cluster, since, until time.Time, lim
 	if err != nil {
 		return nil, err
 	}
-	bar := a.progress("auditing", int(snapshot.Records()))
+	bar := a.progress("auditing", snapshot.Records())
 	defer bar.finish()
 	report, err := snapshot.Audit(ctx, audit.Options{Limit: limit, OnRead: bar.add})
 	if err != nil {

@@ -78,7 +78,7 @@ func (a *app) findLetters(ctx context.Context, c *cluster, f deadletters.Filter,
 		return nil, err
 	}
 	found := &foundLetters{codes: map[string]int{}}
-	bar := a.progress("reading", int(stretch.Records()))
+	bar := a.progress("reading", stretch.Records())
 	defer bar.finish()
 	err = deadletters.Each(ctx, reader, stretch, f, func() { bar.add(1) }, func(l deadletters.Letter) error {
 		if answered[l.At] {

@@ -75,7 +75,7 @@ func (a *app) replay(ctx context.Context, c *cluster, f deadletters.Filter, o re
 	if !o.yes {
 		return out.print(nil)
 	}
-	bar := a.progress("replaying", plan.Replays)
+	bar := a.progress("replaying", int64(plan.Replays))
 	defer bar.finish()
 	err = deadletters.Sending{
 		Reader: c.reader(), Writer: c.writer(), Topics: c.topics, Rate: o.rate, Patience: 2 * reachTimeout,
@@ -118,7 +118,7 @@ func (a *app) planReplay(ctx context.Context, c *cluster, f deadletters.Filter, 
 		OnTotal: func(n int64) {
 			unreached.Stop()
 			bar.finish()
-			bar = a.progress("reading "+[]string{"dead letters", "outcomes", "requests"}[topic], int(n))
+			bar = a.progress("reading "+[]string{"dead letters", "outcomes", "requests"}[topic], n)
 			topic++
 		},
 		OnRead: func(n int) { bar.add(n) },

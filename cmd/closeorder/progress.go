@@ -20,8 +20,8 @@ type progress struct {
 	bar  *progressbar.ProgressBar // nil: nobody looks
 }
 
-// progress begins to count towards total.
-func (a *app) progress(what string, total int) *progress {
+// progress begins to count towards total, which an int of 32 bits may not hold.
+func (a *app) progress(what string, total int64) *progress {
 	if !isTerminal(a.stderr) {
 		return &progress{}
 	}
@@ -31,9 +31,9 @@ func (a *app) progress(what string, total int) *progress {
 // newProgress makes a bar that counts from now on and is seen only later: one
 // that was made later would take what was done before for its own work of no
 // time, and show a rate and a time left that are wrong.
-func newProgress(out io.Writer, what string, total int, colours bool) *progress {
+func newProgress(out io.Writer, what string, total int64, colours bool) *progress {
 	l := &late{Writer: out, from: time.Now().Add(barAfter)}
-	bar := progressbar.NewOptions(total,
+	bar := progressbar.NewOptions64(total,
 		progressbar.OptionSetWriter(l),
 		progressbar.OptionSetDescription(what),
 		progressbar.OptionShowCount(),

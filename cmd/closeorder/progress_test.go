@@ -28,6 +28,14 @@ func TestABarIsSeenLateAndTellsTheRateOfAllTheWork(t *testing.T) {
 	})
 }
 
+// A topic can hold more records than an int of 32 bits counts.
+func TestABarCountsToMoreThan32Bits(t *testing.T) {
+	const records int64 = 3 << 31
+	if p := newProgress(newStream(), "reading", records, false); p.bar.GetMax64() != records {
+		t.Errorf("counts to %d, want %d", p.bar.GetMax64(), records)
+	}
+}
+
 func TestAShortWorkShowsNoBar(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		out := newStream()

@@ -217,7 +217,7 @@ func (a *app) publishRequests(ctx context.Context, cfg config.Config, o requestO
 			return fmt.Errorf("nothing was published: %w", err)
 		}
 	}
-	bar := a.progress("publishing", len(requests))
+	bar := a.progress("publishing", int64(len(requests)))
 	defer bar.finish()
 	published, refused := 0, []refusedRequest{}
 	for start := 0; start < len(requests); start += publishChunk {

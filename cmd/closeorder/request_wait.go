@@ -67,7 +67,7 @@ func (w *waiter) wait(ctx context.Context, timeout time.Duration) error {
 	}
 	waitCtx, cancel := context.WithTimeoutCause(ctx, timeout, errWaited)
 	defer cancel()
-	bar := w.app.progress("answered", w.total)
+	bar := w.app.progress("answered", int64(w.total))
 	seen := map[string]bool{}
 	err := w.reader.Read(waitCtx, w.topic, w.from, nil, func(r kafka.Record) error {
 		o, err := events.DecodeOutcome(r.Message)

@@ -43,7 +43,7 @@ func (s Sending) chunk() int {
 	if s.Rate <= 0 {
 		return 500
 	}
-	return max(1, min(500, int(s.Rate/10)))
+	return max(1, int(min(500, s.Rate/10))) // no int holds every rate
 }
 
 // Send sends the replays of a plan: each original read again from the

@@ -40,6 +40,9 @@ func TestAReplayIsTheOriginalByteForByte(t *testing.T) {
 		at = append(at, p.write("requests", 0, m))
 		p.dies(m, at[i], "PARAM_ERROR")
 	}
+	keyless := events.Message{Value: []byte(`{"mch_id":"1","out_trade_no":"K"}`)}
+	originals = append(originals, keyless)
+	p.dies(keyless, p.write("requests", 0, keyless), "PARAM_ERROR", func(d *records.DeadLetter) { d.StandInKey = true })
 	left := message("O", 0)
 	originals = append(originals, left)
 	p.dies(left, p.write("requests", 1, left), "RECORD_TOO_LARGE", omitted)

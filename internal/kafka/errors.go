@@ -2,9 +2,11 @@ package kafka
 
 import (
 	"errors"
+	"strings"
 
 	kafkago "github.com/segmentio/kafka-go"
 	"github.com/segmentio/kafka-go/protocol"
+	"github.com/segmentio/kafka-go/protocol/produce"
 )
 
 // Answers of brokers that callers treat apart. They are compared with
@@ -16,6 +18,9 @@ const (
 	// OffsetOutOfRange: the log does not hold the offset. For a moment after a
 	// topic was made a broker says so of any offset.
 	OffsetOutOfRange = kafkago.OffsetOutOfRange
+
+	// RecordTooLarge: a batch is larger than max.message.bytes of the topic.
+	RecordTooLarge = kafkago.MessageSizeTooLarge
 
 	// IllegalGeneration, UnknownMember and FencedInstance: the membership that
 	// a commit was made under is over.
@@ -32,10 +37,75 @@ func TooLarge(err error) bool {
 	return errors.Is(err, kafkago.MessageSizeTooLarge) || errors.Is(err, kafkago.RecordListTooLarge)
 }
 
-// Refused reports whether the broker never takes a record of the batch,
-// whoever sends it and however often: for its size, or because the topic is
-// compacted and the record has no key.
-func Refused(err error) bool { return TooLarge(err) || errors.Is(err, kafkago.InvalidRecord) }
+// Invalid reports whether the broker refuses a record for what it says: the
+// topic is compacted and the record has no key, or a validation of the broker's
+// owner does not like it.
+func Invalid(err error) bool { return errors.Is(err, kafkago.InvalidRecord) }
+
+// Refused reports whether the broker refuses a batch for what is in it, whoever
+// sends it and however often, until somebody changes the topic or the record:
+// for its size, its content or its timestamp, or because the topic keeps a
+// format that knows no headers.
+func Refused(err error) bool {
+	return TooLarge(err) || Invalid(err) || errors.Is(err, kafkago.InvalidTimestamp) || errors.Is(err, kafkago.UnsupportedForMessageFormat)
+}
+
+// BatchError is a broker's answer to a batch that it did not write.
+type BatchError struct {
+	// Code is the answer, as one of this package's errors, and so is what the
+	// error wraps.
+	Code error
+	// Message is the broker's own, empty where it says nothing (before Kafka
+	// 2.4).
+	Message string
+	// Records are the messages that the broker blames, by their index in the
+	// batch, with what it says of each one. Empty where it names none.
+	Records map[int]string
+}
+
+func (e *BatchError) Error() string {
+	if e.Message == "" {
+		return e.Code.Error()
+	}
+	return e.Code.Error() + ": " + e.Message
+}
+
+func (e *BatchError) Unwrap() error { return e.Code }
+
+// names reports whether the broker blames messages of a batch of n.
+func (e *BatchError) names(n int) bool {
+	for i := range e.Records {
+		if i < 0 || i >= n {
+			return false
+		}
+	}
+	return len(e.Records) > 0
+}
+
+// maxSaid bounds what is kept of a broker's message, in bytes.
+const maxSaid = 1 << 10
+
+func said(message string) string {
+	if len(message) > maxSaid {
+		return strings.ToValidUTF8(message[:maxSaid], "") + "..."
+	}
+	return message
+}
+
+// batchError is the error of an answer, nil for none.
+func batchError(p *produce.ResponsePartition) error {
+	if p.ErrorCode == 0 {
+		return nil
+	}
+	e := &BatchError{Code: asError(p.ErrorCode), Message: said(p.ErrorMessage)}
+	for _, r := range p.RecordErrors {
+		if e.Records == nil {
+			e.Records = make(map[int]string, len(p.RecordErrors))
+		}
+		e.Records[int(r.BatchIndex)] = said(r.BatchIndexErrorMessage)
+	}
+	return e
+}
 
 // NoPartition reports whether err may mean that there is no such topic or
 // partition. It may as well mean that no broker was reached yet: ask
@@ -61,8 +131,8 @@ func Lasting(err error) bool {
 	switch code {
 	case kafkago.TopicAuthorizationFailed, kafkago.GroupAuthorizationFailed, kafkago.ClusterAuthorizationFailed,
 		kafkago.SASLAuthenticationFailed, kafkago.UnsupportedSASLMechanism, kafkago.IllegalSASLState,
-		kafkago.InvalidTopic, kafkago.InvalidGroupId, kafkago.InvalidTimestamp,
-		kafkago.UnsupportedVersion, kafkago.UnsupportedForMessageFormat:
+		kafkago.InvalidTopic, kafkago.InvalidGroupId,
+		kafkago.UnsupportedVersion:
 		return true
 	}
 	return false

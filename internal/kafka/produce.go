@@ -1,20 +1,33 @@
 package kafka
 
 import (
+	"bytes"
+	"cmp"
 	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
 	"time"
 
 	"github.com/closeorder/closeorder/events"
 	kafkago "github.com/segmentio/kafka-go"
 	"github.com/segmentio/kafka-go/compress"
+	"github.com/segmentio/kafka-go/protocol"
+	"github.com/segmentio/kafka-go/protocol/metadata"
+	"github.com/segmentio/kafka-go/protocol/produce"
 )
 
-// Most that one produce request should carry. Apache Kafka refuses batches of
-// more than 1 MiB by default.
+// Most that one batch should carry, and all batches of one request. Apache Kafka
+// refuses batches of more than 1 MiB by default.
 const (
 	BatchRecords = 1000
 	BatchBytes   = 512 << 10 // of Size
+	RequestBytes = 4 << 20   // of Size
 )
+
+// acksTimeout is how long a broker waits for the in-sync replicas.
+const acksTimeout = produceTimeout / 2
 
 // Compression of a batch.
 type Compression = compress.Compression
@@ -33,53 +46,247 @@ func Size(m events.Message) int {
 	return n
 }
 
-// Produce writes messages to a partition in one request, as one batch, and
-// returns the offset of the first when all in-sync replicas have them. There is
-// no idempotent producer in kafka-go: who tries again after a lost answer can
-// write them twice.
-func (c *Client) Produce(ctx context.Context, topic string, partition int, messages []events.Message, compression Compression) (base int64, err error) {
-	ctx, cancel := context.WithTimeout(ctx, produceTimeout)
-	defer cancel()
-	// Made anew for each request: kafka-go reads them empty.
-	records := make([]kafkago.Record, len(messages))
-	now := time.Now()
-	for i, m := range messages {
-		headers := make([]kafkago.Header, len(m.Headers))
-		for j, h := range m.Headers {
-			headers[j] = kafkago.Header{Key: h.Key, Value: h.Value}
-		}
-		records[i] = kafkago.Record{Time: now, Key: kafkago.NewBytes(m.Key), Value: kafkago.NewBytes(m.Value), Headers: headers}
-	}
-	res, err := c.client.Produce(ctx, &kafkago.ProduceRequest{
-		Topic: topic, Partition: partition, RequiredAcks: kafkago.RequireAll,
-		Records: kafkago.NewRecordReader(records...), Compression: compression,
-	})
-	if err != nil {
-		return 0, err
-	}
-	return res.BaseOffset, res.Error
+// Batch is what is written to one partition at once.
+type Batch struct {
+	Topic       string
+	Partition   int
+	Messages    []events.Message // at least one
+	Compression Compression
 }
 
+// Produced is what became of a batch.
+type Produced struct {
+	// Base is the offset of the first message, if Err is nil.
+	Base int64
+	// Leader is the broker that it was sent to, NoLeader where none is known.
+	Leader int
+	// Err is a *BatchError where a broker refused the batch. With any other
+	// error nobody knows whether it was written.
+	Err error
+}
+
+// Produce writes messages to a partition in one request, as one batch, and
+// returns the offset of the first when all in-sync replicas have them. See
+// [Client.ProduceMany].
+func (c *Client) Produce(ctx context.Context, topic string, partition int, messages []events.Message, compression Compression) (base int64, err error) {
+	done := c.ProduceMany(ctx, []Batch{{topic, partition, messages, compression}})[0]
+	return done.Base, done.Err
+}
+
+// ProduceMany writes batches, each partition at most once, and returns what
+// became of each one, in their order, when all in-sync replicas have them or
+// will not. Those of one leader go in one request; what a broker says of one
+// does not touch the others. It takes as long as the slowest of the brokers,
+// and not longer than produceTimeout.
+//
+// There is no idempotent producer in kafka-go: who tries again after a lost
+// answer can write them twice.
+func (c *Client) ProduceMany(ctx context.Context, batches []Batch) []Produced {
+	ctx, cancel := context.WithTimeout(ctx, produceTimeout)
+	defer cancel()
+	done := make([]Produced, len(batches))
+	byLeader := c.byLeader(ctx, batches, done)
+	if len(byLeader) == 1 {
+		c.produce(ctx, batches, byLeader[0], done)
+		return done
+	}
+	finished := make(chan struct{})
+	for _, part := range byLeader {
+		go func() {
+			c.produce(ctx, batches, part, done)
+			finished <- struct{}{}
+		}()
+	}
+	for range byLeader {
+		<-finished
+	}
+	return done
+}
+
+// byLeader divides batches, by their indices, by the broker that leads their
+// partition, and writes it down. Those of which no leader is known are each
+// on their own: finding out is for who sends them, and so is its error.
+func (c *Client) byLeader(ctx context.Context, batches []Batch, done []Produced) [][]int {
+	var topics []string
+	for _, b := range batches {
+		if !slices.Contains(topics, b.Topic) {
+			topics = append(topics, b.Topic)
+		}
+	}
+	leaders, _ := c.Leaders(ctx, topics...) // none are known then
+	of := map[int]int{}
+	var parts [][]int
+	for i, b := range batches {
+		leader := LeaderOf(leaders, b.Topic, b.Partition)
+		at, there := of[leader]
+		if !there || leader == NoLeader {
+			at = len(parts)
+			of[leader] = at
+			parts = append(parts, nil)
+		}
+		done[i].Leader, parts[at] = leader, append(parts[at], i)
+	}
+	return parts
+}
+
+// NoLeader is the leader of a partition that has none, or of which none is known.
+const NoLeader = -1
+
+// LeaderOf finds the leader of a partition in an answer of [Client.Leaders].
+func LeaderOf(leaders map[string][]int, topic string, partition int) int {
+	if of := leaders[topic]; partition < len(of) {
+		return of[partition]
+	}
+	return NoLeader
+}
+
+// Leaders returns which broker leads each partition of topics, as far as that is
+// known. The answer is at most metadataTTL old, and costs no request then.
+func (c *Client) Leaders(ctx context.Context, topics ...string) (map[string][]int, error) {
+	res, err := c.RoundTrip(ctx, requestTimeout, &metadata.Request{TopicNames: topics})
+	if err != nil {
+		return nil, err
+	}
+	leaders := make(map[string][]int, len(topics))
+	for _, t := range res.(*metadata.Response).Topics { //nolint:forcetypeassert // the answer to its request
+		for _, p := range t.Partitions {
+			for len(leaders[t.Name]) <= int(p.PartitionIndex) {
+				leaders[t.Name] = append(leaders[t.Name], NoLeader)
+			}
+			leaders[t.Name][p.PartitionIndex] = int(p.LeaderID)
+		}
+	}
+	return leaders, nil
+}
+
+// produce sends some of the batches, by their indices, in one request.
+func (c *Client) produce(ctx context.Context, batches []Batch, part []int, done []Produced) {
+	err := c.send(ctx, batches, part, done)
+	var unsent *produce.Error
+	if errors.As(err, &unsent) && len(part) > 1 {
+		// A leader has moved since: the request has no broker to go to as a
+		// whole, and nothing was sent.
+		for _, i := range part {
+			c.produce(ctx, batches, []int{i}, done)
+		}
+		return
+	}
+	if err != nil {
+		for _, i := range part {
+			done[i].Err = err
+		}
+	}
+}
+
+var errUnanswered = errors.New("the broker's answer leaves the partition out")
+
+func (c *Client) send(ctx context.Context, batches []Batch, part []int, done []Produced) error {
+	req := &produce.Request{Acks: int16(kafkago.RequireAll), Timeout: int32(acksTimeout.Milliseconds())}
+	type place struct {
+		topic     string
+		partition int32
+	}
+	at := make(map[place]int, len(part))
+	topics := map[string]int{}
+	for _, i := range part {
+		b := batches[i]
+		t, any := topics[b.Topic]
+		if !any {
+			t = len(req.Topics)
+			topics[b.Topic] = t
+			req.Topics = append(req.Topics, produce.RequestTopic{Topic: b.Topic})
+		}
+		p := produce.RequestPartition{Partition: int32(b.Partition)} //nolint:gosec // Kafka's partitions have 32 bits
+		p.RecordSet = protocol.RecordSet{Attributes: protocol.Attributes(b.Compression), Records: &writtenRecords{messages: b.Messages, now: time.Now()}}
+		req.Topics[t].Partitions = append(req.Topics[t].Partitions, p)
+		at[place{b.Topic, p.Partition}] = i
+		done[i].Err = errUnanswered
+	}
+	res, err := c.RoundTrip(ctx, produceTimeout, req)
+	if err != nil {
+		return fmt.Errorf("produce: %w", err)
+	}
+	for _, t := range res.(*produce.Response).Topics { //nolint:forcetypeassert // the answer to its request
+		for _, p := range t.Partitions {
+			if i, asked := at[place{t.Topic, p.Partition}]; asked {
+				done[i].Base, done[i].Err = p.BaseOffset, batchError(&p)
+			}
+		}
+	}
+	return nil
+}
+
+// writtenRecords are messages as kafka-go reads them, once and in order: one
+// record serves for all.
+type writtenRecords struct {
+	messages   []events.Message
+	now        time.Time
+	record     kafkago.Record
+	key, value content
+}
+
+// ReadRecord returns the next record, which is good until the next call.
+func (w *writtenRecords) ReadRecord() (*kafkago.Record, error) {
+	if len(w.messages) == 0 {
+		return nil, io.EOF
+	}
+	m := w.messages[0]
+	w.messages = w.messages[1:]
+	w.record = kafkago.Record{Time: w.now, Headers: w.record.Headers[:0]}
+	if m.Key != nil {
+		w.key.Reset(m.Key)
+		w.record.Key = &w.key
+	}
+	if m.Value != nil {
+		w.value.Reset(m.Value)
+		w.record.Value = &w.value
+	}
+	for _, h := range m.Headers {
+		w.record.Headers = append(w.record.Headers, kafkago.Header(h))
+	}
+	return &w.record, nil
+}
+
+// content is a key or a value.
+type content struct{ bytes.Reader }
+
+func (*content) Close() error { return nil }
+
 // Halve writes a batch whose records a broker may refuse. It refuses the batch
-// as a whole and does not say for which record: what refused says so of is sent
-// in halves, down to the one that is to blame, which refuse is told of. The
-// order is kept. Halve stops at the first error of send that is no refusal and
-// returns it; the first n of batch have been sent or refused by then.
-func Halve[T any](batch []T, send func([]T) error, refused func(error) bool, refuse func(T, error)) (n int, err error) {
+// as a whole: the records that it names, see [BatchError], are left out, and
+// what it refuses without a name is sent in halves, down to the one that is to
+// blame. refuse is told of each of them. The order is kept. Halve stops at the
+// first error of send that is no refusal and returns it, and what has been
+// neither sent nor refused by then.
+func Halve[T any](batch []T, send func([]T) error, refused func(error) bool, refuse func(T, error)) (left []T, err error) {
 	err = send(batch)
 	switch {
 	case err == nil:
-		return len(batch), nil
+		return nil, nil
 	case !refused(err):
-		return 0, err
+		return batch, err
 	case len(batch) == 1:
 		refuse(batch[0], err)
-		return 1, nil
+		return nil, nil
+	}
+	var answer *BatchError
+	if errors.As(err, &answer) && answer.names(len(batch)) {
+		rest := make([]T, 0, len(batch))
+		for i, one := range batch {
+			if why, named := answer.Records[i]; named {
+				refuse(one, &BatchError{Code: answer.Code, Message: cmp.Or(why, answer.Message)})
+			} else {
+				rest = append(rest, one)
+			}
+		}
+		if len(rest) == 0 {
+			return nil, nil
+		}
+		return Halve(rest, send, refused, refuse)
 	}
 	half := len(batch) / 2
-	if n, err = Halve(batch[:half], send, refused, refuse); err != nil {
-		return n, err
+	if left, err = Halve(batch[:half], send, refused, refuse); err != nil {
+		return slices.Concat(left, batch[half:]), err
 	}
-	n, err = Halve(batch[half:], send, refused, refuse)
-	return half + n, err
+	return Halve(batch[half:], send, refused, refuse)
 }

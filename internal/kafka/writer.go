@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"github.com/closeorder/closeorder/events"
+	kafkago "github.com/segmentio/kafka-go"
 )
 
 // Writer writes records to topics and returns when all in-sync replicas have
@@ -23,27 +24,45 @@ type Writer struct {
 	OnWritten func(n int)
 }
 
-// RefusedError says that the broker never takes one message, whoever sends it
-// and however often.
+// RefusedError says that the broker does not take one message, whoever sends it
+// and however often, until somebody changes the topic or the message.
 type RefusedError struct {
-	Topic string
+	Topic     string
+	Partition int
 	// Bytes is about what the message takes.
 	Bytes int
-	// Err is the broker's.
+	// Err is the broker's, with its code: a *BatchError, or wraps one.
 	Err error
 }
 
+// Error names the topic, the broker's code and what it says, and what to do.
 func (e *RefusedError) Error() string {
 	if e.TooLarge() {
 		return fmt.Sprintf("topic %s takes no record of %d bytes; raise max.message.bytes of the topic, or make the record smaller", e.Topic, e.Bytes)
 	}
-	return fmt.Sprintf("topic %s refuses the record: %v; look at the settings of the topic (one that is compacted takes no record without a key)", e.Topic, e.Err)
+	remedy := "look at the settings of the topic (one that is compacted takes no record without a key) and at what the brokers validate"
+	switch {
+	case errors.Is(e.Err, kafkago.InvalidTimestamp):
+		remedy = "look at message.timestamp.before.max.ms and message.timestamp.after.max.ms of the topic (message.timestamp.difference.max.ms before Kafka 3.6), and at the clocks of this machine and of the brokers"
+	case errors.Is(e.Err, kafkago.UnsupportedForMessageFormat):
+		remedy = "its message.format.version knows no headers: raise it to 0.11 or later"
+	}
+	return fmt.Sprintf("topic %s refuses the record in partition %d: %v; %s", e.Topic, e.Partition, e.Err, remedy)
 }
 
 func (e *RefusedError) Unwrap() error { return e.Err }
 
 // TooLarge reports whether the message is refused for its size.
 func (e *RefusedError) TooLarge() bool { return TooLarge(e.Err) }
+
+// Invalid reports whether it is refused for what it says, see [Invalid].
+func (e *RefusedError) Invalid() bool { return Invalid(e.Err) }
+
+// Code is the broker's code, 0 where there is none.
+func (e *RefusedError) Code() int {
+	code, _ := errors.AsType[kafkago.Error](e.Err)
+	return int(code)
+}
 
 // Result is what became of one message.
 type Result struct {
@@ -154,7 +173,7 @@ func (w *Writer) partition(ctx context.Context, topic string, partition int, tod
 			bytes += Size(todo[n].message)
 			n++
 		}
-		n, err := Halve(todo[:n], func(batch []writing) error {
+		left, err := Halve(todo[:n], func(batch []writing) error {
 			base, err := w.produce(ctx, topic, partition, batch, Uncompressed)
 			if len(batch) == 1 && TooLarge(err) {
 				base, err = w.produce(ctx, topic, partition, batch, Gzip)
@@ -170,10 +189,11 @@ func (w *Writer) partition(ctx context.Context, topic string, partition int, tod
 			}
 			return nil
 		}, Refused, func(one writing, err error) {
-			one.result.Err = &RefusedError{Topic: topic, Bytes: Size(one.message), Err: err}
+			one.result.Err = &RefusedError{Topic: topic, Partition: partition, Bytes: Size(one.message), Err: err}
 		})
 		todo = todo[n:]
 		if err != nil {
+			fail(left, err)
 			fail(todo, err)
 			return
 		}

@@ -26,6 +26,9 @@ type DeadLetter struct {
 	// the broker would not take it: Source still says where it stands. Empty
 	// when it is there.
 	ValueOmitted string
+	// StandInKey says that the record has a key that the original has not: its
+	// place. A compacted topic takes no record without a key.
+	StandInKey bool
 }
 
 func (d *DeadLetter) block() headerBlock {
@@ -37,17 +40,22 @@ func (d *DeadLetter) block() headerBlock {
 		count(events.HeaderReplay, &d.Replay),
 	}, place(&d.Source, &d.SourceTimestamp), headerBlock{
 		text(headerValueOmitted, optional, &d.ValueOmitted),
+		standIn(&d.StandInKey),
 	})
 }
 
 // EncodeDeadLetter writes d: the original key, value and headers byte for
-// byte, then our headers. The value is left out where ValueOmitted says why.
+// byte, then our headers. The value is left out where ValueOmitted says why, and
+// the key is another one where StandInKey says so.
 // ErrorMessage is cut to 1 KiB. The message shares the memory of d.Original,
 // but for the list of headers.
 func EncodeDeadLetter(d DeadLetter) events.Message {
 	d.ErrorMessage, d.ValueOmitted = cut(d.ErrorMessage, maxErrorMessage), cut(d.ValueOmitted, maxErrorMessage)
 	if d.ValueOmitted != "" {
 		d.Original.Value = nil
+	}
+	if d.StandInKey {
+		d.Original.Key = standInKey(d.Source)
 	}
 	return d.block().appendTo(d.Original)
 }
@@ -59,7 +67,9 @@ func EncodeDeadLetter(d DeadLetter) events.Message {
 // The error is a *[events.ValidationError]. The DeadLetter beside it has what
 // could be read and the whole of m as its Original: show it, do not replay it.
 func DecodeDeadLetter(m events.Message) (d DeadLetter, err error) {
-	d.Original, err = d.block().readFrom(m)
+	if d.Original, err = d.block().readFrom(m); err == nil && d.StandInKey {
+		d.Original.Key = nil
+	}
 	return d, err
 }
 

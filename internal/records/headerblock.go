@@ -158,6 +158,31 @@ func moment(name string, need need, to *time.Time) header {
 	}}
 }
 
+// standIn says that the key is none of the original's. What it says is there for
+// who looks at the topic.
+func standIn(to *bool) header {
+	const says = "not the key of the original"
+	write := func() string {
+		if *to {
+			return says
+		}
+		return ""
+	}
+	return header{headerStandInKey, optional, write, func(s string) error {
+		if s != says {
+			return errors.New("is " + quote(s) + ", want " + quote(says))
+		}
+		*to = true
+		return nil
+	}}
+}
+
+// standInKey is the key of a record whose original has none: no other record has
+// it, so that compaction takes none for another.
+func standInKey(s events.Source) []byte {
+	return fmt.Appendf(nil, "%s/%d/%d", s.Topic, s.Partition, s.Offset)
+}
+
 // place is where the original stands, and its timestamp.
 func place(s *events.Source, timestamp *time.Time) []header {
 	return []header{

@@ -16,6 +16,7 @@ const (
 	headerSourcePartition = "closeorder-source-partition"
 	headerSourceOffset    = "closeorder-source-offset"
 	headerSourceTimestamp = "closeorder-source-timestamp"
+	headerStandInKey      = "closeorder-stand-in-key"
 	headerValueOmitted    = "closeorder-value-omitted" // of a dead letter alone
 
 	// Of a retry record alone.

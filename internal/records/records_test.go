@@ -68,9 +68,12 @@ func TestDeadLettersOnTheWire(t *testing.T) {
 	original := originals()["a CloudEvent"]
 	omitted := sampleDeadLetter(original)
 	omitted.ValueOmitted = "the broker takes at most 1048588 bytes"
+	standIn := sampleDeadLetter(original)
+	standIn.Original.Key, standIn.StandInKey = nil, true
 	for name, d := range map[string]DeadLetter{
 		"unknown-merchant": sampleDeadLetter(original),
 		"value-omitted":    omitted,
+		"stand-in-key":     standIn,
 		"least":            {FailedAt: noon},
 	} {
 		checkGolden(t, "dead-letters/"+name+".json", EncodeDeadLetter(d))
@@ -83,6 +86,46 @@ func TestRetryRecordsOnTheWire(t *testing.T) {
 	held := sampleRetry(originals()["a CloudEvent"])
 	held.Held, held.WaitsFor = 90*time.Minute+1500*time.Microsecond, WaitsForSubMerchant
 	checkGolden(t, "retries/held.json", EncodeRetry(held))
+}
+
+// A topic that takes no record without a key gets one, and the original comes
+// back without.
+func TestAStandInKeyComesOffAgain(t *testing.T) {
+	for sentence, original := range originals() {
+		if original.Key != nil {
+			continue
+		}
+		t.Run(sentence, func(t *testing.T) {
+			d, r := sampleDeadLetter(original), sampleRetry(original)
+			d.StandInKey, r.StandInKey = true, true
+			deadLetter, retry := EncodeDeadLetter(d), EncodeRetry(r)
+			for _, m := range []events.Message{deadLetter, retry} {
+				if string(m.Key) != "closeorder.requests/3/42" {
+					t.Errorf("key %q", m.Key)
+				}
+			}
+			gotD, err := DecodeDeadLetter(deadLetter)
+			if err != nil || !reflect.DeepEqual(gotD, d) || !sameMessage(gotD.Original, original) {
+				t.Errorf("dead letter %+v, %v", gotD, err)
+			}
+			if m, err := gotD.ReplayMessage(); err != nil || m.Key != nil {
+				t.Errorf("replay with key %q, %v", m.Key, err)
+			}
+			gotR, err := DecodeRetry(retry)
+			if err != nil || !reflect.DeepEqual(gotR, r) || !sameMessage(gotR.Original, original) {
+				t.Errorf("retry record %+v, %v", gotR, err)
+			}
+		})
+	}
+}
+
+// What says that a key is a stand-in and is none of ours makes no key vanish.
+func TestAStrangeStandInKeyIsRefused(t *testing.T) {
+	m := EncodeDeadLetter(sampleDeadLetter(originals()["plain"]))
+	m.Headers = append(m.Headers, events.Header{Key: headerStandInKey, Value: []byte("yes")})
+	if d, err := DecodeDeadLetter(m); err == nil || string(d.Original.Key) != "T2" {
+		t.Errorf("%+v, %v", d, err)
+	}
 }
 
 func TestTheOriginalComesBackByteForByte(t *testing.T) {

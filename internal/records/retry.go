@@ -51,6 +51,9 @@ type Retry struct {
 	// merchant again, and names the fields of the request that make up what is
 	// refused: one of the WaitsFor constants. Empty for every other wait.
 	WaitsFor string
+	// StandInKey says that the record has a key that the original has not, as in
+	// [DeadLetter].
+	StandInKey bool
 }
 
 func (r *Retry) block() headerBlock {
@@ -65,17 +68,21 @@ func (r *Retry) block() headerBlock {
 	}, place(&r.Source, &r.SourceTimestamp), headerBlock{
 		{headerHeld, trifle, r.writeHeld, r.readHeld},
 		{headerWaitsFor, trifle, func() string { return r.WaitsFor }, r.readWaitsFor},
+		standIn(&r.StandInKey),
 	})
 }
 
-// EncodeRetry writes r: the original key, value and headers byte for byte,
-// then our headers. Reason is cut to 1 KiB. The message shares the memory of
+// EncodeRetry writes r: the original key, value and headers byte for byte, the
+// key but for StandInKey, then our headers. Reason is cut to 1 KiB. The message shares the memory of
 // r.Original, but for the list of headers.
 //
 // r.Original must be the original record, as [DecodeRetry] returns it, not
 // the record that came from a retry topic.
 func EncodeRetry(r Retry) events.Message {
 	r.Reason = cut(r.Reason, maxErrorMessage)
+	if r.StandInKey {
+		r.Original.Key = standInKey(r.Source)
+	}
 	return r.block().appendTo(r.Original)
 }
 
@@ -88,7 +95,9 @@ func EncodeRetry(r Retry) events.Message {
 // The error is a *[events.ValidationError]. The Retry beside it has what could
 // be read and the whole of m as its Original.
 func DecodeRetry(m events.Message) (r Retry, err error) {
-	r.Original, err = r.block().readFrom(m)
+	if r.Original, err = r.block().readFrom(m); err == nil && r.StandInKey {
+		r.Original.Key = nil
+	}
 	return r, err
 }
 

@@ -102,6 +102,9 @@ func sourceOf(m Message) (events.Source, bool) {
 // altered says in which way a copy is not the original with headers added.
 func altered(original, copied Message) string {
 	omitted := lastHeader(copied, "closeorder-value-omitted") != ""
+	if original.Key == nil && lastHeader(copied, "closeorder-stand-in-key") != "" {
+		copied.Key = nil // of a topic that takes no record without one
+	}
 	switch {
 	case !bytes.Equal(original.Key, copied.Key) || (original.Key == nil) != (copied.Key == nil):
 		return fmt.Sprintf("the key was %q and is %q", original.Key, copied.Key)
