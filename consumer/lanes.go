@@ -352,11 +352,15 @@ func (l *lanes) poke() {
 	l.pump()
 }
 
-// load returns the calls in flight and the decisions on their way.
-func (l *lanes) load() (inFlight, unpublished int) {
+// load returns the calls in flight of partitions, and their decisions on the way.
+func (l *lanes) load(ps []*partition) (inFlight, unpublished int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.inFlight, l.unpublished
+	for _, p := range ps {
+		inFlight += p.inFlight
+		unpublished += p.unpublished
+	}
+	return inFlight, unpublished
 }
 
 // queue is a first-in first-out queue that reuses its memory.
