@@ -59,6 +59,9 @@ import (
 // Kafka says how to reach the cluster.
 type Kafka = kafka.Config
 
+// Proof tells dead members of the group from silent ones.
+type Proof = group.Proof
+
 // Topics names the topics of a worker. All are required.
 type Topics struct {
 	Requests    string
@@ -89,7 +92,7 @@ type Config struct {
 	// need not wait for the session of the process before it. nil: on the
 	// operating system's network what this machine knows ([group.LocalProof]),
 	// with a Kafka.Dial of its own nothing.
-	Proof group.Proof
+	Proof Proof
 	// Grace is how long calls in flight may go on after a stop; 0 cuts them off
 	// at once, and the next owner makes them again.
 	Grace time.Duration

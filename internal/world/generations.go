@@ -56,8 +56,9 @@ func (g *generations) add(r *kmsg.SyncGroupRequest) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	// A leader that was evicted may still send the assignment of a generation
-	// that is over.
-	if n := len(g.all); n == 0 || gen.Number >= g.all[n-1].Number {
+	// that is over, and a static one that was restarted sends another of its
+	// own: the first one holds.
+	if n := len(g.all); n == 0 || gen.Number > g.all[n-1].Number {
 		g.all = append(g.all, gen)
 	}
 }
