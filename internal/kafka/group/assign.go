@@ -15,9 +15,6 @@ type subscriber struct {
 	subscription
 }
 
-// name is what a member is remembered by.
-func (s subscriber) name() string { return cmp.Or(s.instanceID, s.id) }
-
 // place is one partition.
 type place struct {
 	topic string
@@ -28,8 +25,8 @@ type place struct {
 type assignment map[string]map[string][]int
 
 // assign deals the partitions to the members that subscribe to their topics.
-// meant, by [subscriber.name], is what each member is to have in the end, now,
-// by member id, what it may have in this generation: a partition that another
+// meant is what each member is to have in the end, now what it may have in this
+// generation: a partition that another
 // member says it owns is nobody's until that one has given it up (KIP-429). It
 // gives it up, and joins again, because it finds it missing. Every member is in
 // both results.
@@ -41,26 +38,26 @@ type assignment map[string]map[string][]int
 // its share, give or take one; it keeps what it has as far as the share goes, so
 // that no more moves than must.
 //
-// before is what was meant the last time, as far as it is known: a member that
-// owns nothing, as a static one that was restarted, gets back what it had.
-func assign(members []subscriber, counts map[string]int, before assignment) (now, meant assignment) {
+// It depends on nothing but its arguments, and not on their order: whoever leads
+// deals the same. A static member that was restarted owns nothing, and what it
+// had is nobody's, so that it gets it back.
+func assign(members []subscriber, counts map[string]int) (now, meant assignment) {
 	members = slices.Clone(members)
 	slices.SortFunc(members, func(a, b subscriber) int {
-		return cmp.Or(cmp.Compare(a.name(), b.name()), cmp.Compare(a.id, b.id))
+		return cmp.Or(cmp.Compare(cmp.Or(a.instanceID, a.id), cmp.Or(b.instanceID, b.id)), cmp.Compare(a.id, b.id))
 	})
 	now, meant = make(assignment, len(members)), make(assignment, len(members))
 	for _, m := range members {
-		now[m.id], meant[m.name()] = make(map[string][]int), make(map[string][]int)
+		now[m.id], meant[m.id] = make(map[string][]int), make(map[string][]int)
 	}
 	owners := claims(members)
 	rows := make(map[string]int, len(members)) // rows dealt to each member
 	for _, k := range kinds(members, counts) {
-		for id, dealt := range k.deal(owners, before, rows) {
+		for id, dealt := range k.deal(owners, rows) {
 			rows[id] += len(dealt)
-			m := members[slices.IndexFunc(members, func(m subscriber) bool { return m.id == id })]
 			for _, topic := range k.topics {
 				for _, row := range dealt {
-					meant[m.name()][topic] = append(meant[m.name()][topic], row)
+					meant[id][topic] = append(meant[id][topic], row)
 					if owner, claimed := owners[place{topic, row}]; !claimed || owner == id {
 						now[id][topic] = append(now[id][topic], row)
 					}
@@ -130,11 +127,11 @@ func kinds(members []subscriber, counts map[string]int) []*kind {
 
 // deal returns the rows of each subscriber, in rising order. rows is how many
 // each has of other kinds.
-func (k *kind) deal(owners map[place]string, before assignment, rows map[string]int) map[string][]int {
+func (k *kind) deal(owners map[place]string, rows map[string]int) map[string][]int {
 	dealt := make(map[string][]int, len(k.subscribers))
 	var free []int
 	for row := range k.count {
-		if id := k.holder(row, owners, before); id != "" {
+		if id := k.holder(row, owners); id != "" {
 			dealt[id] = append(dealt[id], row)
 		} else {
 			free = append(free, row)
@@ -167,18 +164,12 @@ func (k *kind) deal(owners map[place]string, before assignment, rows map[string]
 	return dealt
 }
 
-// holder is the subscriber that has a row: that owns its first partition that
-// has an owner, else that was meant to have it.
-func (k *kind) holder(row int, owners map[place]string, before assignment) string {
+// holder is the subscriber that owns the first partition of a row that one owns.
+func (k *kind) holder(row int, owners map[place]string) string {
 	for _, topic := range k.topics {
 		owner := owners[place{topic, row}]
 		if slices.ContainsFunc(k.subscribers, func(m subscriber) bool { return m.id == owner }) {
 			return owner
-		}
-	}
-	for _, m := range k.subscribers {
-		if slices.Contains(before[m.name()][k.topics[0]], row) {
-			return m.id
 		}
 	}
 	return ""

@@ -279,8 +279,7 @@ func (m *Member) lead(j *joingroup.Response, counts map[string]int) []syncgroup.
 		}
 		members = append(members, subscriber{id: member.MemberID, instanceID: member.GroupInstanceID, subscription: s})
 	}
-	now, meant := assign(members, counts, m.dealt)
-	m.dealt = meant
+	now, _ := assign(members, counts)
 	var out []syncgroup.RequestAssignment
 	for id, assigned := range now {
 		out = append(out, syncgroup.RequestAssignment{MemberID: id, Assignment: encodeAssignment(assigned)})

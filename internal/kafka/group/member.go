@@ -60,8 +60,6 @@ type Member struct {
 	cfg Config
 	// dynamic says that the brokers do not know InstanceID.
 	dynamic bool
-	// dealt is what this member meant each to have when it led the last time.
-	dealt assignment
 
 	mu sync.Mutex
 	id string // member id, given by the coordinator

@@ -24,8 +24,8 @@ func (c told) Assign(gen Generation) {
 func (c told) Revoke(_, _ context.Context, ps map[string][]int) {
 	c <- fmt.Sprint("revoke ", list(ps, ""))
 }
-func (c told) Lose(why error)                          { c <- "lose: " + why.Error() }
-func (c told) Stop(context.Context)                    { c <- "stop" }
+func (c told) Lose(why error)       { c <- "lose: " + why.Error() }
+func (c told) Stop(context.Context) { c <- "stop" }
 
 // expect waits for what starts like each of the lines, in their order.
 func (c told) expect(t *testing.T, lines ...string) {
