@@ -45,12 +45,19 @@ func (c told) expect(t *testing.T, lines ...string) {
 // run starts a member of group g. end stops it and returns what Run did.
 func run(t *testing.T, b *broker.Broker, instanceID string) (own told, end func() error) {
 	t.Helper()
+	return runWith(t, b, func(cfg *Config) { cfg.InstanceID = instanceID })
+}
+
+func runWith(t *testing.T, b *broker.Broker, tune func(*Config)) (own told, end func() error) {
+	t.Helper()
 	client := kafka.Open(kafka.Config{Brokers: b.Addrs()}, "requests", "outcomes")
 	log, _ := logtest.NewNullLogger()
-	m := New(Config{
-		Client: client, Group: "g", InstanceID: instanceID, Topics: []string{"requests"}, Needs: []string{"outcomes"},
+	cfg := Config{
+		Client: client, Group: "g", Topics: []string{"requests"}, Needs: []string{"outcomes"},
 		Session: 6 * time.Second, Rebalance: 6 * time.Second, Renewed: func() {}, Under: func(*Generation) {}, Log: log,
-	})
+	}
+	tune(&cfg)
+	m := New(cfg)
 	ctx, cancel := context.WithCancel(t.Context())
 	own = make(told, 100)
 	done := make(chan error, 1)
