@@ -12,7 +12,8 @@ import (
 // [LocalProof]. Methods are called by one goroutine.
 type Proof interface {
 	// Record is where this process can be found, for whoever asks later. It is
-	// the same all the time; nil: nowhere.
+	// the same all the time; nil: nowhere. A static member does not say it: it is
+	// expected back.
 	Record() []byte
 	// Dead reports that the process of a record is gone for sure. False says
 	// nothing. It must not block for more than moments.
@@ -39,8 +40,7 @@ func (m *Member) removeDead(ctx context.Context) {
 			m.cfg.Log.WithError(kafkago.Error(g.ErrorCode)).Debug("cannot look for dead members of the group (DESCRIBE on the group): their sessions end by themselves")
 		}
 		for _, member := range g.Members {
-			// A static member is expected back.
-			if g.GroupState != "Stable" || member.GroupInstanceID != "" {
+			if g.GroupState != "Stable" {
 				continue
 			}
 			s, err := decodeSubscription(member.MemberMetadata)
