@@ -338,3 +338,31 @@ func TestAForeignLeaderThatDoesNotCooperate(t *testing.T) {
 		s.check(nil)
 	})
 }
+
+// A member that is stopped while the group waits for a dead one commits all that
+// it has finished, under the old generation, and leaves.
+func TestAStopWhileTheGroupWaits(t *testing.T) {
+	inVirtualTime(t, Config{Partitions: 12, Gateway: unhurried}, func(t *testing.T, s *stage) {
+		all := s.workers(3)
+		s.stays(20 * time.Second)
+		all[1].Kill() // with nothing in flight
+		s.worker("worker-3", nil)
+		s.stays(3 * time.Second)
+		wait := s.asks(Traffic{Seed: 25, Requests: 600, Over: 20 * time.Second})
+		s.stays(10 * time.Second)
+		generation := s.generation()
+		began := time.Now()
+		s.must(all[2].Stop())
+		if took := time.Since(began); took > 3*time.Second {
+			t.Errorf("the stop took %v", took)
+		}
+		if now := s.generation(); now != generation {
+			t.Fatalf("generation %d has become %d: the group does not wait", generation, now)
+		}
+		wait()
+		s.answered(2 * time.Minute)
+		if report := s.check(nil); report.Duplicates > 0 {
+			t.Errorf("%d duplicates", report.Duplicates)
+		}
+	})
+}
