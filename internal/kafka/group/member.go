@@ -75,9 +75,7 @@ type Member struct {
 	doubt bool
 	// heard is when the last heartbeat or SyncGroup was sent that was answered,
 	// stable when the last request was whose answer rules out that a rebalance
-	// had begun which this member does not take part in, asked when the last one
-	// was of which either is true, or that says that such a rebalance had not
-	// ended. See renew.
+	// had begun which this member does not take part in. See renew.
 	heard, stable time.Time
 	// leaseUntil is when the coordinator may have given the partitions away, see
 	// renew. A time.Time has both clocks: see LeaseValid.
