@@ -12,11 +12,8 @@ import (
 )
 
 // assignment is the partitions this worker owns, over generations: its
-// [group.Assignee].
-//
-// A rebalance of the classic protocol takes all partitions away before it
-// gives some back. What comes back to this worker keeps its ledger and its
-// buffered records, so that only what moves is read again.
+// [group.Assignee]. A rebalance takes only those away that move; the others keep
+// their ledger, their buffered records and their calls.
 type assignment struct {
 	worker *Worker
 	parts  map[topicPartition]*partition
@@ -30,14 +27,11 @@ func (a *assignment) Assign(gen group.Generation) {
 	a.compare(gen.Counts)
 	w.publisher.grow(gen.Counts)
 	w.placed.count(gen.Counts[w.cfg.Topics.Requests])
-	wanted := make(map[topicPartition]bool)
-	var kept, fresh, gone []*partition
+	var fresh []*partition
 	for topic, ids := range gen.Assigned {
 		for _, id := range ids {
 			at := topicPartition{topic, id}
-			wanted[at] = true
-			if p := a.parts[at]; p != nil {
-				kept = append(kept, p)
+			if a.parts[at] != nil {
 				continue
 			}
 			p := newPartition(w.life, at)
@@ -45,15 +39,6 @@ func (a *assignment) Assign(gen group.Generation) {
 			fresh = append(fresh, p)
 		}
 	}
-	for at, p := range a.parts {
-		if !wanted[at] {
-			gone = append(gone, p)
-			delete(a.parts, at)
-		}
-	}
-	w.lanes.revoke(gone, errReassigned)
-	w.committer.under(&gen)
-	w.lanes.resume(kept)
 	w.wg.Go(func() { w.serveAll(fresh, gen) })
 }
 
@@ -69,25 +54,36 @@ func (a *assignment) compare(counts map[string]int) {
 	}
 }
 
-func (a *assignment) Revoke(ctx, stop context.Context) {
+func (a *assignment) Revoke(ctx, stop context.Context, partitions map[string][]int) {
+	var ps []*partition
+	for topic, ids := range partitions {
+		for _, id := range ids {
+			at := topicPartition{topic, id}
+			if p := a.parts[at]; p != nil {
+				p.stopIntake()
+				ps = append(ps, p)
+				delete(a.parts, at)
+			}
+		}
+	}
 	// The rest of the rebalance time-out is for joining.
-	a.drain(ctx, stop, a.worker.cfg.RebalanceTimeout/2, errRebalance)
+	a.drain(ctx, stop, ps, a.worker.cfg.RebalanceTimeout/2, errRebalance)
+	a.worker.lanes.revoke(ps, errReassigned)
 }
 
 func (a *assignment) Stop(ctx context.Context) {
 	for _, p := range a.parts {
 		p.stopIntake()
 	}
-	a.drain(ctx, ctx, a.worker.cfg.Grace, errStopped)
+	a.drain(ctx, ctx, a.all(), a.worker.cfg.Grace, errStopped)
 	a.Lose(errStopped)
 }
 
-// drain lets calls in flight finish for up to budget, and no longer than the
-// grace period after stop has ended, then cuts them off; what is finished is
-// published and committed.
-func (a *assignment) drain(ctx, stop context.Context, budget time.Duration, why error) {
+// drain lets calls of partitions in flight finish for up to budget, and no longer
+// than the grace period after stop has ended, then cuts them off; what is
+// finished is published and committed. Other partitions go on.
+func (a *assignment) drain(ctx, stop context.Context, ps []*partition, budget time.Duration, why error) {
 	w := a.worker
-	ps := a.all()
 	w.lanes.pause(ps)
 	soft, cancel := context.WithTimeout(ctx, budget)
 	defer cancel()
@@ -99,10 +95,10 @@ func (a *assignment) drain(ctx, stop context.Context, budget time.Duration, why 
 		case <-soft.Done():
 		}
 	})
-	inFlight, settling := w.lanes.load()
+	inFlight, settling := w.lanes.load(ps)
 	began := time.Now()
 	if !w.lanes.drain(soft, ps) && ctx.Err() == nil {
-		left, unpublished := w.lanes.load()
+		left, unpublished := w.lanes.load(ps)
 		w.cfg.Log.WithFields(logrus.Fields{"calls": left, "unpublished": unpublished, "budget": budget}).
 			Warn("not all calls finished, or not all answers were published, in time: the requests are served again by the next owner")
 		w.lanes.cut(ps, why)
@@ -114,10 +110,9 @@ func (a *assignment) drain(ctx, stop context.Context, budget time.Duration, why 
 	}
 	commit, cancelCommit := context.WithTimeout(ctx, 5*time.Second)
 	defer cancelCommit()
-	if err := w.committer.flush(commit); err != nil {
+	if err := w.committer.flush(commit, ps); err != nil {
 		w.cfg.Log.WithError(err).Warn("could not commit all that is finished: the next owner repeats it")
 	}
-	w.committer.under(nil)
 	w.cfg.Log.WithFields(logrus.Fields{"in_flight": inFlight, "unpublished": settling, "took": time.Since(began).Round(time.Millisecond)}).Debug("drained")
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -63,7 +64,9 @@ func (c *committer) run(ctx context.Context) {
 			return
 		}
 		if err := c.commit(ctx); err != nil && ctx.Err() == nil {
-			c.log.WithError(err).Warn("commit failed: trying again")
+			if !errors.Is(err, errBetween) {
+				c.log.WithError(err).Warn("commit failed: trying again")
+			}
 			if retry.Wait(ctx) != nil {
 				return
 			}
@@ -74,25 +77,34 @@ func (c *committer) run(ctx context.Context) {
 	}
 }
 
-// flush commits until nothing is left to commit, or ctx ends.
-func (c *committer) flush(ctx context.Context) error {
+// flush commits until nothing of the partitions is left to commit, or ctx ends.
+// Where there is no generation to commit under it does nothing.
+func (c *committer) flush(ctx context.Context, ps []*partition) error {
 	retry := kafka.NewPause(20*time.Millisecond, time.Second)
 	for {
 		err := c.commit(ctx)
-		c.mu.Lock()
-		left := len(c.dirty) > 0 && c.gen != nil
-		c.mu.Unlock()
 		switch {
-		case err == nil && !left:
+		case !c.unfinished(ps):
 			return nil
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
-		case err != nil:
-			if retry.Wait(ctx) != nil {
-				return err
-			}
+		case err == nil:
+			// One of them has finished something since.
+		case retry.Wait(ctx) != nil:
+			return err
 		}
 	}
+}
+
+// unfinished says whether something of the partitions is to be committed, and can
+// be.
+func (c *committer) unfinished(ps []*partition) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.gen != nil && slices.ContainsFunc(ps, func(p *partition) bool {
+		_, dirty := c.dirty[p]
+		return dirty
+	})
 }
 
 // commit sends one request for all that is dirty. What could not be committed
@@ -145,7 +157,14 @@ func (c *committer) commit(ctx context.Context) error {
 		}
 		c.markDirty(p)
 		switch {
-		case errors.Is(err, kafka.IllegalGeneration), errors.Is(err, kafka.UnknownMember), errors.Is(err, kafka.FencedInstance):
+		case errors.Is(err, kafka.IllegalGeneration), errors.Is(err, kafka.Rebalancing):
+			// Between two generations: these are ours to commit under the next
+			// one, unless the membership is lost.
+			if errors.Is(err, kafka.IllegalGeneration) {
+				gen.End(err)
+			}
+			errs = append(errs, errBetween)
+		case errors.Is(err, kafka.UnknownMember), errors.Is(err, kafka.FencedInstance):
 			// Not ours to commit any more.
 			c.mu.Lock()
 			if c.gen == gen {
@@ -163,6 +182,9 @@ func (c *committer) commit(ctx context.Context) error {
 	}
 	return errors.Join(errs...)
 }
+
+// errBetween says that the group is between two generations.
+var errBetween = errors.New("the group is joined again")
 
 // positions returns what the group has committed for partitions, by topic and
 // number; without a commit there is none.

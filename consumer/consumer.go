@@ -59,6 +59,9 @@ import (
 // Kafka says how to reach the cluster.
 type Kafka = kafka.Config
 
+// Proof tells dead members of the group from silent ones.
+type Proof = group.Proof
+
 // Topics names the topics of a worker. All are required.
 type Topics struct {
 	Requests    string
@@ -85,6 +88,11 @@ type Config struct {
 	// RebalanceTimeout is how long a rebalance waits for a member, at least 1 s;
 	// half of it is the time that calls in flight get to finish.
 	RebalanceTimeout time.Duration
+	// Proof tells dead members of the group from silent ones, so that a restart
+	// need not wait for the session of the process before it. nil: on the
+	// operating system's network what this machine knows ([group.LocalProof]),
+	// with a Kafka.Dial of its own nothing.
+	Proof Proof
 	// Grace is how long calls in flight may go on after a stop; 0 cuts them off
 	// at once, and the next owner makes them again.
 	Grace time.Duration
@@ -179,12 +187,19 @@ func (w *Worker) Run(ctx context.Context) error {
 	}
 	sinks := []string{w.cfg.Topics.Outcomes, w.cfg.Topics.DeadLetters}
 	w.client = kafka.Open(w.cfg.Kafka, slices.Concat(sinks, sources)...)
+	proof := w.cfg.Proof
+	if proof == nil && w.cfg.Kafka.Dial == nil {
+		local := group.NewLocalProof()
+		defer local.Close()
+		proof = local
+	}
 	m := group.New(group.Config{
 		Client: w.client, Group: w.cfg.Group, InstanceID: w.cfg.InstanceID,
 		// The sinks too: an order must not be closed whose outcome has nowhere to go.
 		Topics: sources, Needs: sinks,
 		Session: w.cfg.SessionTimeout, Rebalance: w.cfg.RebalanceTimeout,
-		Renewed: func() { w.lanes.poke() }, Log: w.cfg.Log,
+		Renewed: func() { w.lanes.poke() }, Under: func(gen *group.Generation) { w.committer.under(gen) },
+		Proof: proof, Log: w.cfg.Log,
 	})
 	w.lanes = newLanes(w.cfg.MaxInFlight, m.LeaseValid, w.cfg.Closer.Probe, w.cfg.Log)
 	w.holds = newMerchantHolds(w.cfg.Log)

@@ -64,7 +64,7 @@ func TestNothingIsCommittedForARevokedPartition(t *testing.T) {
 	lost.revoke(errors.New("reassigned"))
 	c.markDirty(kept)
 	c.markDirty(lost)
-	if err := c.flush(t.Context()); err != nil {
+	if err := c.flush(t.Context(), []*partition{kept, lost}); err != nil {
 		t.Fatal(err)
 	}
 	offsets, err := admin.FetchOffsets(t.Context(), "g")
@@ -82,8 +82,9 @@ func TestNothingIsCommittedForARevokedPartition(t *testing.T) {
 func TestNothingIsCommittedBetweenGenerations(t *testing.T) {
 	client, admin := openTestClient(t)
 	c := newCommitter(client, "g", silent())
-	c.markDirty(begun(0))
-	if err := c.flush(t.Context()); err != nil {
+	p := begun(0)
+	c.markDirty(p)
+	if err := c.flush(t.Context(), []*partition{p}); err != nil {
 		t.Fatal(err)
 	}
 	offsets, _ := admin.FetchOffsets(t.Context(), "g")

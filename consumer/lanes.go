@@ -227,7 +227,7 @@ func (l *lanes) notify() {
 	l.changed = make(chan struct{})
 }
 
-// pause lets no more calls start for the partitions.
+// pause lets no more calls start for the partitions, which are to be given up.
 func (l *lanes) pause(ps []*partition) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -236,23 +236,6 @@ func (l *lanes) pause(ps []*partition) {
 			p.standing = paused
 		}
 	}
-}
-
-// resume lets calls start again for paused partitions.
-func (l *lanes) resume(ps []*partition) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for _, p := range ps {
-		if p.standing != paused {
-			continue
-		}
-		p.standing = running
-		if p.calls.Err() != nil {
-			p.calls, p.cutCalls = context.WithCancelCause(p.owned)
-		}
-		l.unpark(p)
-	}
-	l.pump()
 }
 
 // revoke forgets what is not finished of the partitions; their calls in flight
@@ -352,11 +335,15 @@ func (l *lanes) poke() {
 	l.pump()
 }
 
-// load returns the calls in flight and the decisions on their way.
-func (l *lanes) load() (inFlight, unpublished int) {
+// load returns the calls in flight of partitions, and their decisions on the way.
+func (l *lanes) load(ps []*partition) (inFlight, unpublished int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.inFlight, l.unpublished
+	for _, p := range ps {
+		inFlight += p.inFlight
+		unpublished += p.unpublished
+	}
+	return inFlight, unpublished
 }
 
 // queue is a first-in first-out queue that reuses its memory.

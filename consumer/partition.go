@@ -17,7 +17,7 @@ type standing int
 
 const (
 	running standing = iota // calls may start
-	paused                  // none may start: the group rebalances, or the worker stops
+	paused                  // none may start: it is given up
 	revoked                 // another member may own it: what is not finished is forgotten
 )
 
@@ -39,7 +39,7 @@ type partition struct {
 
 	// Guarded by lanes.mu.
 	standing    standing
-	calls       context.Context // ends the calls in flight; new after each pause
+	calls       context.Context // ends the calls in flight
 	cutCalls    context.CancelCauseFunc
 	inFlight    int     // calls under way
 	unpublished int     // decisions on their way to the topics

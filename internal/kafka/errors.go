@@ -27,6 +27,9 @@ const (
 	IllegalGeneration = kafkago.IllegalGeneration
 	UnknownMember     = kafkago.UnknownMemberId
 	FencedInstance    = kafkago.FencedInstanceID
+	// Rebalancing: the members of the group do not know yet what is theirs in
+	// the next generation; a commit is taken again when this one does.
+	Rebalancing = kafkago.RebalanceInProgress
 	// MetadataTooLarge: the broker takes the commit with less metadata
 	// (offset.metadata.max.bytes).
 	MetadataTooLarge = kafkago.OffsetMetadataTooLarge

@@ -31,6 +31,9 @@ type Deps struct {
 	// Now is the clock by which requests fall due, see consumer.Config; nil
 	// for time.Now.
 	Now func() time.Time
+	// Proof tells dead members of the group from silent ones, see
+	// consumer.Config.
+	Proof consumer.Proof
 	// DialKafka and DialGateway replace the network, for tests.
 	DialKafka   func(ctx context.Context, network, addr string) (net.Conn, error)
 	DialGateway func(ctx context.Context, network, addr string) (net.Conn, error)
@@ -70,6 +73,7 @@ func New(cfg config.Config, deps Deps) (*Worker, error) {
 		Closer:      adapter{c},
 		Log:         deps.Log,
 		Now:         deps.Now,
+		Proof:       deps.Proof,
 	})
 	if err != nil {
 		return nil, err

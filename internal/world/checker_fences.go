@@ -38,20 +38,22 @@ func (c *checker) checkFences() {
 }
 
 // mayCall reports whether the caller owned one of the places when the call
-// began, or at most fenceSlack before.
+// began, or at most fenceSlack before. A place that a generation gives to nobody
+// is still its last owner's, which is to give it up.
 func (c *checker) mayCall(call Call, places map[Place]bool) bool {
-	for _, g := range slices.Backward(c.Generations) {
-		if g.At.After(call.Start) {
-			continue
-		}
-		for place := range places {
-			if strings.HasPrefix(g.Owners[place], call.Caller) {
+	for place := range places {
+		for _, g := range slices.Backward(c.Generations) {
+			if g.At.After(call.Start) {
+				continue
+			}
+			owner := g.Owners[place]
+			if strings.HasPrefix(owner, call.Caller) {
 				return true
 			}
-		}
-		// The generation before this one ended when this one began.
-		if call.Start.Sub(g.At) > fenceSlack {
-			return false
+			// The generation before this one ended when this one began.
+			if owner != "" && call.Start.Sub(g.At) > fenceSlack {
+				break
+			}
 		}
 	}
 	return false

@@ -14,6 +14,7 @@ import (
 type Generation struct {
 	At     time.Time
 	Number int32
+	Leader string // its member id
 	// Owners has the member id of the owner of each partition. kfake makes
 	// member ids of the client id or the group.instance.id.
 	Owners map[Place]string
@@ -41,7 +42,7 @@ func watchGenerations(c *kfake.Cluster, group string) *generations {
 }
 
 func (g *generations) add(r *kmsg.SyncGroupRequest) {
-	gen := Generation{At: time.Now(), Number: r.Generation, Owners: make(map[Place]string)}
+	gen := Generation{At: time.Now(), Number: r.Generation, Leader: r.MemberID, Owners: make(map[Place]string)}
 	for _, m := range r.GroupAssignment {
 		var assigned kmsg.ConsumerMemberAssignment
 		if assigned.ReadFrom(m.MemberAssignment) != nil {
@@ -56,8 +57,9 @@ func (g *generations) add(r *kmsg.SyncGroupRequest) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	// A leader that was evicted may still send the assignment of a generation
-	// that is over.
-	if n := len(g.all); n == 0 || gen.Number >= g.all[n-1].Number {
+	// that is over, and a static one that was restarted sends another of its
+	// own: the first one holds.
+	if n := len(g.all); n == 0 || gen.Number > g.all[n-1].Number {
 		g.all = append(g.all, gen)
 	}
 }

@@ -121,7 +121,7 @@ func (r *run) run(ctx context.Context, log logrus.FieldLogger) Report {
 // time to stop, and is killed.
 func (r *run) start(slot int) error {
 	name := fmt.Sprintf("worker-%d", slot)
-	if old := r.slots[slot]; old != nil && !old.hasEnded() && !old.killed {
+	if old := r.slots[slot]; old != nil && !old.hasEnded() && !old.killed.Load() {
 		r.kills++
 	}
 	wk, err := r.world.StartWorker(name, r.tune(name))
@@ -206,7 +206,7 @@ func (r *run) awaitAnswers(ctx context.Context) {
 	w := r.world
 	for i, wk := range r.slots {
 		if wk.hasEnded() {
-			if wk.err != nil && !wk.killed {
+			if wk.err != nil && !wk.killed.Load() {
 				r.note(fmt.Errorf("%s gave up: %w", wk.Name, wk.err))
 			}
 			r.note(r.start(i))
@@ -233,7 +233,7 @@ func (r *run) stopAndStart(ctx context.Context) {
 		wk.stop()
 	}
 	for _, wk := range r.world.workers {
-		if err := wk.Wait(); err != nil && !wk.killed {
+		if err := wk.Wait(); err != nil && !wk.killed.Load() {
 			r.note(fmt.Errorf("%s: %w", wk.Name, err))
 		}
 	}

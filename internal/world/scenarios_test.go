@@ -2,6 +2,7 @@ package world
 
 import (
 	"fmt"
+	"maps"
 	"strings"
 	"testing"
 	"time"
@@ -143,15 +144,18 @@ func TestRollingRestartWithStaticIDs(t *testing.T) {
 		wait := s.asks(Traffic{Seed: 7, Requests: 500, Over: 2 * time.Minute})
 		s.stays(20 * time.Second)
 		for i, wk := range all {
-			generation := s.generation()
+			owners := s.owners()
 			if err := wk.Stop(); err != nil {
 				t.Error(err)
 			}
 			s.stays(2 * time.Second)
 			all[i] = static(wk.Name)
 			s.stays(10 * time.Second)
-			if now := s.generation(); now != generation {
-				t.Errorf("restarting %s moved the group from generation %d to %d", wk.Name, generation, now)
+			// Apache Kafka does not even begin a rebalance, see crashtest's
+			// TestRollingRestart; kfake does, as the member says something else
+			// of itself than it did.
+			if now := s.owners(); !maps.Equal(now, owners) {
+				t.Errorf("restarting %s moved partitions: %v, then %v", wk.Name, owners, now)
 			}
 		}
 		wait()

@@ -3,6 +3,8 @@ package world
 import (
 	"context"
 	"fmt"
+	"slices"
+	"sync/atomic"
 
 	"github.com/closeorder/closeorder/internal/config"
 	"github.com/closeorder/closeorder/internal/worker"
@@ -12,11 +14,12 @@ import (
 type Worker struct {
 	Name string // of the host
 
+	run    int
 	host   *Host
 	stop   context.CancelFunc // asks it to stop, as SIGTERM does
 	ended  chan struct{}
-	err    error // of Run; read after ended
-	killed bool  // by Kill
+	err    error       // of Run; read after ended
+	killed atomic.Bool // by Kill
 }
 
 // StartWorker starts a worker on the named host, with the world's
@@ -38,6 +41,7 @@ func (w *World) StartWorker(name string, tune func(*config.Config)) (*Worker, er
 	assembled, err := worker.New(cfg, worker.Deps{
 		Log:         w.log.WithField("worker", name),
 		Now:         w.clock(name).now,
+		Proof:       &proof{world: w, host: name, run: w.runs[name]},
 		DialKafka:   host.DialContext,
 		DialGateway: host.DialContext,
 	})
@@ -45,8 +49,10 @@ func (w *World) StartWorker(name string, tune func(*config.Config)) (*Worker, er
 		return nil, fmt.Errorf("world: worker %s: %w", name, err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	wk := &Worker{Name: name, host: host, stop: cancel, ended: make(chan struct{})}
+	wk := &Worker{Name: name, run: w.runs[name], host: host, stop: cancel, ended: make(chan struct{})}
+	w.mu.Lock()
 	w.workers = append(w.workers, wk)
+	w.mu.Unlock()
 	go func() {
 		defer close(wk.ended)
 		wk.err = assembled.Run(ctx)
@@ -65,7 +71,7 @@ func (wk *Worker) Stop() error {
 // this moment it reaches nobody. Its goroutines go on until they notice;
 // [World.Close] waits for them.
 func (wk *Worker) Kill() {
-	wk.killed = true
+	wk.killed.Store(true)
 	wk.host.Crash()
 	wk.stop()
 }
@@ -83,4 +89,22 @@ func (wk *Worker) hasEnded() bool {
 	default:
 		return false
 	}
+}
+
+// proof is what a run of a worker knows of those on its host before it: that they
+// were killed. It is what group.LocalProof is to processes of one machine.
+type proof struct {
+	world *World
+	host  string
+	run   int
+}
+
+func (p *proof) Record() []byte { return fmt.Appendf(nil, "%s/%d", p.host, p.run) }
+
+func (p *proof) Dead(record []byte) bool {
+	p.world.mu.Lock()
+	defer p.world.mu.Unlock()
+	return slices.ContainsFunc(p.world.workers, func(wk *Worker) bool {
+		return wk.Name == p.host && wk.killed.Load() && string(record) == fmt.Sprintf("%s/%d", wk.Name, wk.run)
+	})
 }

@@ -20,6 +20,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/closeorder/closeorder/closer"
@@ -60,6 +61,7 @@ type World struct {
 	Topics []broker.Topic
 
 	log         logrus.FieldLogger
+	mu          sync.Mutex // guards workers against those who ask for proof
 	workers     []*Worker
 	runs        map[string]int
 	clocks      map[string]*clock
@@ -123,11 +125,13 @@ func (w *World) Close() error {
 		wk.stop()
 	}
 	for _, wk := range w.workers {
-		if err := wk.Wait(); err != nil && !wk.killed {
+		if err := wk.Wait(); err != nil && !wk.killed.Load() {
 			errs = append(errs, fmt.Errorf("worker %s: %w", wk.Name, err))
 		}
 	}
+	w.mu.Lock()
 	w.workers = nil
+	w.mu.Unlock()
 	for _, end := range slices.Backward(w.closers) {
 		errs = append(errs, end())
 	}

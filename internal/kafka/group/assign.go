@@ -2,47 +2,175 @@ package group
 
 import (
 	"cmp"
+	"maps"
 	"slices"
+	"strconv"
+	"strings"
 )
 
 // subscriber is one member as the leader sees it.
 type subscriber struct {
 	id         string
 	instanceID string
-	topics     []string
+	subscription
 }
 
-// assign deals the partitions of each topic in contiguous ranges to the
-// members that subscribe to it, as Kafka's range assignor does, and returns
-// member id to topic to partitions. Every member is in the result.
+// place is one partition.
+type place struct {
+	topic string
+	id    int
+}
+
+// assignment is member to topic to partitions, in rising order.
+type assignment map[string]map[string][]int
+
+// assign deals the partitions to the members that subscribe to their topics.
+// meant is what each member is to have in the end, now what it may have in this
+// generation: a partition that another
+// member says it owns is nobody's until that one has given it up (KIP-429). It
+// gives it up, and joins again, because it finds it missing. Every member is in
+// both results.
 //
-// Topics with the same number of partitions are dealt alike, so that a retry
-// topic's partition goes to the member that has the requests of that number:
-// that is what keeps two records of one order with one member (G4). The price
-// is that the first members have one partition more of every topic.
+// What is dealt are rows: the partitions of one number of all topics that have
+// the same count and the same subscribers. So a retry topic's partition goes to
+// the member that has the requests of that number: that is what keeps two
+// records of one order with one member (G4). Of each kind of row a member gets
+// its share, give or take one; it keeps what it has as far as the share goes, so
+// that no more moves than must.
 //
-// Members are taken in the order of their group.instance.id, else of their
-// member id, so that a restarted static member gets back what it had.
-func assign(members []subscriber, counts map[string]int) map[string]map[string][]int {
+// It depends on nothing but its arguments, and not on their order: whoever leads
+// deals the same. A static member that was restarted owns nothing, and what it
+// had is nobody's, so that it gets it back.
+func assign(members []subscriber, counts map[string]int) (now, meant assignment) {
 	members = slices.Clone(members)
 	slices.SortFunc(members, func(a, b subscriber) int {
 		return cmp.Or(cmp.Compare(cmp.Or(a.instanceID, a.id), cmp.Or(b.instanceID, b.id)), cmp.Compare(a.id, b.id))
 	})
-	assigned := make(map[string]map[string][]int, len(members))
-	subscribers := make(map[string][]string)
+	now, meant = make(assignment, len(members)), make(assignment, len(members))
 	for _, m := range members {
-		assigned[m.id] = make(map[string][]int)
-		for _, t := range slices.Compact(slices.Sorted(slices.Values(m.topics))) {
-			subscribers[t] = append(subscribers[t], m.id)
-		}
+		now[m.id], meant[m.id] = make(map[string][]int), make(map[string][]int)
 	}
-	for topic, n := range counts {
-		ids := subscribers[topic]
-		for i, id := range ids {
-			for p := i * n / len(ids); p < (i+1)*n/len(ids); p++ {
-				assigned[id][topic] = append(assigned[id][topic], p)
+	owners := claims(members)
+	rows := make(map[string]int, len(members)) // rows dealt to each member
+	for _, k := range kinds(members, counts) {
+		for id, dealt := range k.deal(owners, rows) {
+			rows[id] += len(dealt)
+			for _, topic := range k.topics {
+				for _, row := range dealt {
+					meant[id][topic] = append(meant[id][topic], row)
+					if owner, claimed := owners[place{topic, row}]; !claimed || owner == id {
+						now[id][topic] = append(now[id][topic], row)
+					}
+				}
 			}
 		}
 	}
-	return assigned
+	return now, meant
+}
+
+// claims says which member owns each partition. Where two say so the later
+// generation is right; where that is the same, both must give it up, and the
+// owner is "".
+func claims(members []subscriber) map[place]string {
+	owners := make(map[place]string)
+	since := make(map[place]int32)
+	for _, m := range members {
+		for topic, ids := range m.owned {
+			for _, id := range ids {
+				at := place{topic, id}
+				owner, claimed := owners[at]
+				switch {
+				case !claimed || m.generation > since[at]:
+					owners[at], since[at] = m.id, m.generation
+				case owner != m.id && m.generation == since[at]:
+					owners[at] = ""
+				}
+			}
+		}
+	}
+	return owners
+}
+
+// kind is a set of rows that are dealt together.
+type kind struct {
+	count       int
+	topics      []string
+	subscribers []subscriber
+}
+
+func kinds(members []subscriber, counts map[string]int) []*kind {
+	var all []*kind
+	byKey := make(map[string]*kind)
+	for _, topic := range slices.Sorted(maps.Keys(counts)) {
+		k := kind{count: counts[topic]}
+		var key strings.Builder
+		key.WriteString(strconv.Itoa(k.count))
+		for _, m := range members {
+			if slices.Contains(m.topics, topic) {
+				k.subscribers = append(k.subscribers, m)
+				key.WriteString("\x00" + m.id)
+			}
+		}
+		if len(k.subscribers) == 0 {
+			continue
+		}
+		same := byKey[key.String()]
+		if same == nil {
+			same = &k
+			byKey[key.String()] = same
+			all = append(all, same)
+		}
+		same.topics = append(same.topics, topic)
+	}
+	return all
+}
+
+// deal returns the rows of each subscriber, in rising order. rows is how many
+// each has of other kinds.
+func (k *kind) deal(owners map[place]string, rows map[string]int) map[string][]int {
+	dealt := make(map[string][]int, len(k.subscribers))
+	var free []int
+	for row := range k.count {
+		if id := k.holder(row, owners); id != "" {
+			dealt[id] = append(dealt[id], row)
+		} else {
+			free = append(free, row)
+		}
+	}
+	// Who has more than the lesser share keeps one more before others get it.
+	share, larger := k.count/len(k.subscribers), k.count%len(k.subscribers)
+	ranked := slices.Clone(k.subscribers)
+	slices.SortStableFunc(ranked, func(a, b subscriber) int {
+		above := func(m subscriber) int { return min(max(len(dealt[m.id])-share, 0), 1) }
+		return cmp.Or(cmp.Compare(above(b), above(a)), cmp.Compare(rows[a.id], rows[b.id]))
+	})
+	quota := make(map[string]int, len(ranked))
+	for i, m := range ranked {
+		quota[m.id] = share
+		if i < larger {
+			quota[m.id]++
+		}
+		if has := dealt[m.id]; len(has) > quota[m.id] {
+			free = append(free, has[quota[m.id]:]...)
+			dealt[m.id] = has[:quota[m.id]]
+		}
+	}
+	slices.Sort(free)
+	for _, m := range k.subscribers {
+		n := quota[m.id] - len(dealt[m.id])
+		dealt[m.id] = slices.Sorted(slices.Values(slices.Concat(dealt[m.id], free[:n])))
+		free = free[n:]
+	}
+	return dealt
+}
+
+// holder is the subscriber that owns the first partition of a row that one owns.
+func (k *kind) holder(row int, owners map[place]string) string {
+	for _, topic := range k.topics {
+		owner := owners[place{topic, row}]
+		if slices.ContainsFunc(k.subscribers, func(m subscriber) bool { return m.id == owner }) {
+			return owner
+		}
+	}
+	return ""
 }

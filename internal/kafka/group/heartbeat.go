@@ -1,7 +1,6 @@
 package group
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -15,66 +14,84 @@ import (
 // comparison costs no request.
 const partitionWatch = 5 * time.Second
 
-// heartbeat keeps the lease until member ends. It ends gen when the membership
-// is lost, and calls rebalance when the group wants to be joined again or the
-// number of partitions has changed.
-func (m *Member) heartbeat(member context.Context, gen Generation, rebalance func()) {
+// heartbeat keeps the lease until the tenure ends, also while the group is
+// joined again: until that is answered the old generation is the one that the
+// coordinator knows. It ends the tenure when the membership is lost, and asks
+// for another JoinGroup when the group rebalances or the number of partitions
+// has changed.
+func (t *tenure) heartbeat() {
 	const soon = 250 * time.Millisecond
-	interval := min(max(min(m.cfg.Session, m.cfg.Rebalance)/30, 200*time.Millisecond), 3*time.Second)
-	counts, lastWatch := gen.Counts, time.Now()
+	interval := min(max(min(t.cfg.Session, t.cfg.Rebalance)/30, 200*time.Millisecond), 3*time.Second)
+	lastWatch := time.Now()
+	var last error
 	for {
 		wait := interval
 		sent := time.Now()
-		err := m.beat(member, gen)
+		as := t.membership()
+		err := t.beat(as)
 		switch {
-		case member.Err() != nil:
+		case t.alive.Err() != nil:
 			return
 		case err == nil:
-			m.stable = sent
-			m.renew(sent)
+			last = nil
+			t.renewed(sent, true)
 		case errors.Is(err, kafkago.RebalanceInProgress):
-			m.renew(sent)
-			rebalance()
-		case errors.Is(err, kafkago.UnknownMemberId):
-			m.id = ""
-			gen.End(err)
-			return
-		case errors.Is(err, kafkago.FencedInstanceID), errors.Is(err, kafkago.IllegalGeneration), errors.Is(err, kafkago.GroupAuthorizationFailed):
-			gen.End(err)
-			return
+			last = nil
+			t.renewed(sent, false)
+			t.again(as.Generation)
+		case errors.Is(err, kafkago.IllegalGeneration):
+			wait = soon // it may be over for the moment
+			t.refused(as, err)
+		case errors.Is(err, kafkago.UnknownMemberId), errors.Is(err, kafkago.FencedInstanceID), errors.Is(err, kafkago.GroupAuthorizationFailed):
+			t.refused(as, err)
 		default:
 			// A lost connection is not a lost membership, nor is a coordinator
 			// that moves, loads or has trouble of its own: the lease decides.
-			wait = min(interval, soon)
+			wait, last = min(interval, soon), err
 		}
-		if !m.LeaseValid(time.Now()) {
-			gen.End(fmt.Errorf("no heartbeat was answered for so long that the partitions may be another's (session time-out %v, rebalance time-out %v; last: %w)", m.cfg.Session, m.cfg.Rebalance, err))
+		if t.leaseOver(time.Now()) {
+			t.lose(silenceError(t.cfg, last))
 			return
 		}
 		if time.Since(lastWatch) >= partitionWatch {
 			lastWatch = time.Now()
-			if now, err := m.cfg.Client.Partitions(member, m.cfg.Topics...); err == nil {
-				if !maps.Equal(now, counts) {
-					m.cfg.Log.Info("the number of partitions has changed: joining the group again")
-					rebalance()
-				}
-				counts = now
+			if now, err := t.cfg.Client.Partitions(t.alive, t.cfg.Topics...); err == nil && !maps.Equal(now, t.joinedWith()) {
+				t.cfg.Log.Info("the number of partitions has changed: joining the group again")
+				t.again(as.Generation)
 			}
 		}
-		if kafka.Sleep(member, min(wait, m.leaseLeft())) != nil {
+		if kafka.Sleep(t.alive, min(wait, t.silence())) != nil {
 			return
 		}
 	}
 }
 
+// silenceError is why a lease is over; last is the last failure of a heartbeat,
+// nil where there was none: a process that stood still for so long.
+func silenceError(cfg Config, last error) error {
+	text := fmt.Sprintf("no heartbeat was answered for so long that the partitions may be another's (session time-out %v, rebalance time-out %v)", cfg.Session, cfg.Rebalance)
+	if last == nil {
+		return errors.New(text)
+	}
+	return fmt.Errorf("%s; last: %w", text, last)
+}
+
+// renewed extends the lease and tells of it.
+func (t *tenure) renewed(sent time.Time, calm bool) {
+	t.mu.Lock()
+	t.renew(sent, calm)
+	t.mu.Unlock()
+	t.cfg.Renewed()
+}
+
 // beat sends one heartbeat. What the coordinator answers, if not that all is
 // well, is a [kafkago.Error].
-func (m *Member) beat(ctx context.Context, gen Generation) error {
+func (t *tenure) beat(as kafka.Membership) error {
 	// Several tries fit into a lease, each on a connection of its own, and
 	// none outlives it: its end must be noticed at once.
-	limit := max(min(m.cfg.Session, m.cfg.Rebalance)/8, 500*time.Millisecond)
-	res, err := m.cfg.Client.RoundTrip(ctx, min(requestTimeout, limit, m.leaseLeft()), &heartbeatRequest{
-		GroupID: gen.Group, GenerationID: gen.Generation, MemberID: gen.MemberID, GroupInstanceID: gen.InstanceID,
+	limit := max(min(t.cfg.Session, t.cfg.Rebalance)/8, 500*time.Millisecond)
+	res, err := t.cfg.Client.RoundTrip(t.alive, min(requestTimeout, limit, t.silence()), &heartbeatRequest{
+		GroupID: as.Group, GenerationID: as.Generation, MemberID: as.MemberID, GroupInstanceID: as.InstanceID,
 	})
 	if err != nil {
 		return err
@@ -83,4 +100,26 @@ func (m *Member) beat(ctx context.Context, gen Generation) error {
 		return kafkago.Error(code)
 	}
 	return nil
+}
+
+// joinedWith is how many partitions there were when the group was joined.
+func (m *Member) joinedWith() map[string]int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.counts
+}
+
+// membership is what requests are made under now.
+func (m *Member) membership() kafka.Membership {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return kafka.Membership{Group: m.cfg.Group, Generation: m.generation, MemberID: m.id, InstanceID: m.instanceID()}
+}
+
+// instanceID is what goes on the wire.
+func (m *Member) instanceID() string {
+	if m.dynamic {
+		return ""
+	}
+	return m.cfg.InstanceID
 }

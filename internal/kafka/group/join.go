@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"hash/fnv"
 	"slices"
 	"time"
 
@@ -18,39 +17,82 @@ import (
 // requestTimeout bounds one request, beside what it has to wait for.
 const requestTimeout = 10 * time.Second
 
-// join joins and syncs until it has an assignment. It returns an error when
-// ctx ends or no retry can help. What own still has it loses when that takes
-// too long.
-func (m *Member) join(ctx context.Context, own Assignee) (Generation, error) {
+// join joins the group in the background, saying what is held, and syncs, until
+// there is an assignment. The channel has one answer, or none when the tenure
+// ends before. Heartbeats begin with the first assignment.
+func (t *tenure) join(held map[string][]int) <-chan answer {
+	t.mu.Lock()
+	t.joining = true
+	select {
+	case <-t.rejoin: // this is it
+	default:
+	}
+	t.mu.Unlock()
+	out := make(chan answer, 1)
+	t.wg.Go(func() {
+		gen, err := t.joinAtLast(held)
+		if t.alive.Err() != nil {
+			return
+		}
+		if err == nil {
+			t.beats.Do(func() { t.wg.Go(t.heartbeat) })
+		}
+		out <- answer{gen, err}
+	})
+	return out
+}
+
+// joinAtLast joins until it has an assignment, no retry can help or the tenure
+// ends.
+func (t *tenure) joinAtLast(held map[string][]int) (Generation, error) {
 	retry := kafka.NewPause(100*time.Millisecond, 5*time.Second)
-	dropped := false
+	began := time.Now()
+	since := t.membership().Generation
+	if len(held) == 0 {
+		since = -1
+	}
 	for {
-		gen, err := m.joinOnce(ctx)
+		gen, err := t.joinOnce(held, since)
 		switch {
-		case err == nil:
-			return gen, nil
-		case ctx.Err() != nil:
-			return Generation{}, errStopped
+		case err == nil, t.alive.Err() != nil:
+			return gen, err
 		case errors.Is(err, errRejoin):
 			continue
-		}
-		if fatal := m.fatal(err); fatal != nil {
-			return Generation{}, fatal
-		}
-		if errors.Is(err, kafkago.UnknownMemberId) {
-			m.id = ""
-			m.lastGen = -1
+		case errors.Is(err, errForeign), errors.Is(err, errGap):
+			t.lose(err)
+			return Generation{}, err
+		case errors.Is(err, kafkago.UnknownMemberId):
+			t.mu.Lock()
+			t.id = ""
+			t.mu.Unlock()
+			if len(held) > 0 {
+				t.lose(err)
+				return Generation{}, err
+			}
 			continue
 		}
-		if !dropped && !m.LeaseValid(time.Now()) {
-			dropped, m.lastGen = true, -1
-			own.Lose(err)
+		if fatal := t.fatal(err); fatal != nil {
+			return Generation{}, fatal
 		}
-		m.cfg.Log.WithError(err).Warn("cannot join the group yet: trying again")
-		if retry.Wait(ctx) != nil {
-			return Generation{}, errStopped
+		t.tellOfTrouble(err, time.Since(began))
+		if err := retry.Wait(t.alive); err != nil {
+			return Generation{}, err
 		}
 	}
+}
+
+// tellOfTrouble says why the group cannot be joined yet. That a coordinator is
+// being found, moves or loads is nothing to worry about, unless it lasts.
+func (m *Member) tellOfTrouble(err error, since time.Duration) {
+	log := m.cfg.Log.WithError(err)
+	const text = "cannot join the group yet: trying again"
+	for _, usual := range []kafkago.Error{kafkago.NotCoordinatorForGroup, kafkago.GroupCoordinatorNotAvailable, kafkago.GroupLoadInProgress} {
+		if errors.Is(err, usual) && since < 30*time.Second {
+			log.Debug(text)
+			return
+		}
+	}
+	log.Warn(text)
 }
 
 // errRejoin asks for another round at once.
@@ -75,125 +117,212 @@ func (m *Member) fatal(err error) error {
 	return nil
 }
 
-func (m *Member) joinOnce(ctx context.Context) (Generation, error) {
-	counts, err := m.cfg.Client.Partitions(ctx, slices.Concat(m.cfg.Topics, m.cfg.Needs)...)
+// joinOnce joins once, saying that held is owned since a generation.
+func (t *tenure) joinOnce(held map[string][]int, since int32) (Generation, error) {
+	counts, err := t.cfg.Client.Partitions(t.alive, slices.Concat(t.cfg.Topics, t.cfg.Needs)...)
 	if err != nil {
 		return Generation{}, err
 	}
-	for _, topic := range m.cfg.Needs {
+	for _, topic := range t.cfg.Needs {
 		delete(counts, topic)
 	}
+	t.lookAtVersion()
+	s := subscription{topics: t.cfg.Topics, owned: held, generation: since}
+	if t.cfg.Proof != nil && t.instanceID() == "" {
+		s.record = t.cfg.Proof.Record()
+	}
 	join := &joingroup.Request{
-		GroupID:            m.cfg.Group,
-		SessionTimeoutMS:   int32(m.cfg.Session.Milliseconds()),
-		RebalanceTimeoutMS: int32(m.cfg.Rebalance.Milliseconds()),
-		MemberID:           m.id,
-		GroupInstanceID:    m.cfg.InstanceID,
+		GroupID:            t.cfg.Group,
+		SessionTimeoutMS:   int32(t.cfg.Session.Milliseconds()),
+		RebalanceTimeoutMS: int32(t.cfg.Rebalance.Milliseconds()),
+		MemberID:           t.membership().MemberID,
+		GroupInstanceID:    t.instanceID(),
 		ProtocolType:       protocolType,
 	}
 	for _, name := range assignors {
-		join.Protocols = append(join.Protocols, joingroup.RequestProtocol{Name: name, Metadata: encodeSubscription(m.cfg.Topics, fingerprint(counts))})
+		join.Protocols = append(join.Protocols, joingroup.RequestProtocol{Name: name, Metadata: s.encode()})
 	}
+	sent := time.Now()
 	// The coordinator parks the request until all members have joined.
-	res, err := m.cfg.Client.RoundTrip(ctx, m.cfg.Rebalance+requestTimeout, join)
+	res, err := t.cfg.Client.RoundTrip(t.alive, t.cfg.Rebalance+requestTimeout, join)
 	if err != nil {
-		return Generation{}, fmt.Errorf("join group %s: %w", m.cfg.Group, err)
+		return Generation{}, fmt.Errorf("join group %s: %w", t.cfg.Group, err)
 	}
 	joined := res.(*joingroup.Response)
 	switch code := kafkago.Error(joined.ErrorCode); code {
 	case 0:
 	case kafkago.MemberIDRequired:
-		m.id = joined.MemberID
+		t.mu.Lock()
+		t.id = joined.MemberID
+		t.mu.Unlock()
 		return Generation{}, errRejoin
 	default:
-		return Generation{}, fmt.Errorf("join group %s: %w", m.cfg.Group, code)
+		return Generation{}, fmt.Errorf("join group %s: %w", t.cfg.Group, code)
 	}
-	m.id = joined.MemberID
-	before := m.lastGen
-	m.lastGen = -1 // until the sync has been answered
-
-	sync := &syncgroup.Request{
-		GroupID: m.cfg.Group, GenerationID: joined.GenerationID, MemberID: m.id, GroupInstanceID: m.cfg.InstanceID,
-		ProtocolType: protocolType, ProtocolName: joined.ProtocolName,
+	if err := t.joined(joined, sent, counts, held); err != nil {
+		return Generation{}, err
 	}
-	if joined.LeaderID == m.id {
-		sync.Assignments = m.lead(joined.Members, counts)
-	}
-	sent := time.Now()
-	res, err = m.cfg.Client.RoundTrip(ctx, m.cfg.Rebalance+requestTimeout, sync)
+	assigned, err := t.sync(joined, counts)
 	if err != nil {
-		return Generation{}, fmt.Errorf("sync group %s: %w", m.cfg.Group, err)
+		return Generation{}, err
 	}
-	synced := res.(*syncgroup.Response)
-	switch code := kafkago.Error(synced.ErrorCode); code {
-	case 0:
-	case kafkago.RebalanceInProgress:
-		return Generation{}, errRejoin
-	default:
-		return Generation{}, fmt.Errorf("sync group %s: %w", m.cfg.Group, code)
-	}
-	assigned, err := decodeAssignment(synced.Assignments)
-	if err != nil {
-		return Generation{}, fmt.Errorf("assignment of group %s: %w", m.cfg.Group, err)
-	}
-	m.stable = sent
-	m.renew(sent)
-	m.lastGen = joined.GenerationID
-	return Generation{
-		Membership: kafka.Membership{Group: m.cfg.Group, Generation: joined.GenerationID, MemberID: m.id, InstanceID: m.cfg.InstanceID},
-		Assigned:   assigned, Counts: counts,
-		continues: before >= 0 && joined.GenerationID-before <= 1,
-	}, nil
+	gen := Generation{Membership: t.membership(), Assigned: assigned, Counts: counts, cooperative: cooperates(joined)}
+	as := gen.Membership
+	gen.refused = func(why error) { t.refused(as, why) }
+	t.mu.Lock()
+	t.joining = false
+	t.mu.Unlock()
+	t.cfg.Under(&gen)
+	return gen, nil
 }
 
-// fingerprint is equal for equal partition counts. It is part of the
-// subscription so that a follower that sees a new partition starts a rebalance
-// by joining. It must stay what it is: a static member that comes back with
-// another one starts a rebalance too.
-func fingerprint(counts map[string]int) []byte {
-	sum := fnv.New64a()
-	fmt.Fprint(sum, list(counts, "="))
-	return sum.Sum(nil)
+// cooperates says whether everybody in a generation leaves to its owners what
+// they own: its protocol is one under which all do, or the coordinator deals
+// by itself and waits until each has given up what moves (KIP-848: there is no
+// leader then).
+func cooperates(j *joingroup.Response) bool {
+	return j.ProtocolName == cooperative || j.LeaderID == ""
+}
+
+// joined takes the answer to a JoinGroup that was sent at a time: from now on
+// the member is one of another generation. It returns an error when what is
+// held may be given to others in it, or was in one that this member knows
+// nothing of. It must be dropped then before SyncGroup is sent: as long as that
+// has no answer, the leader's is hardly known to anybody.
+func (t *tenure) joined(j *joingroup.Response, sent time.Time, counts map[string]int, held map[string][]int) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	next := j.GenerationID-t.generation <= 1 || j.LeaderID == ""
+	t.id, t.generation, t.counts, t.doubt = j.MemberID, j.GenerationID, counts, false
+	if j.LeaderID != t.leader {
+		t.leader = "" // until its assignment says that it is one of ours
+	}
+	switch {
+	case len(held) == 0:
+		return nil
+	case !next:
+		return errGap
+	case !cooperates(j) && j.LeaderID != j.MemberID && j.LeaderID != t.leader:
+		return errForeign
+	}
+	// The rebalance has ended with this member in it, later than its request
+	// was sent, and later than the last answer to a heartbeat of the generation
+	// before; the next one begins after that.
+	t.stable = later(later(t.stable, sent), t.heard)
+	t.setLease()
+	return nil
+}
+
+// sync waits for the assignment; the leader makes it.
+func (t *tenure) sync(j *joingroup.Response, counts map[string]int) (map[string][]int, error) {
+	req := &syncgroup.Request{
+		GroupID: t.cfg.Group, GenerationID: j.GenerationID, MemberID: j.MemberID, GroupInstanceID: t.instanceID(),
+		ProtocolType: protocolType, ProtocolName: j.ProtocolName,
+	}
+	if j.LeaderID == j.MemberID {
+		req.Assignments = t.lead(j, counts)
+	}
+	retry := kafka.NewPause(100*time.Millisecond, 2*time.Second)
+	for {
+		sent := time.Now()
+		res, err := t.cfg.Client.RoundTrip(t.alive, t.cfg.Rebalance+requestTimeout, req)
+		if err == nil {
+			synced := res.(*syncgroup.Response)
+			switch code := kafkago.Error(synced.ErrorCode); code {
+			case 0:
+				assigned, ours, err := decodeAssignment(synced.Assignments)
+				if err != nil {
+					return nil, fmt.Errorf("assignment of group %s: %w", t.cfg.Group, err)
+				}
+				if ours {
+					t.mu.Lock()
+					t.leader = j.LeaderID
+					t.mu.Unlock()
+				}
+				t.renewed(sent, true)
+				return assigned, nil
+			case kafkago.RebalanceInProgress, kafkago.IllegalGeneration:
+				return nil, errRejoin
+			case kafkago.UnknownMemberId, kafkago.FencedInstanceID, kafkago.GroupAuthorizationFailed:
+				return nil, fmt.Errorf("sync group %s: %w", t.cfg.Group, code)
+			default:
+				err = code
+			}
+		}
+		// JoinGroup once more would begin a rebalance for all.
+		t.tellOfTrouble(fmt.Errorf("sync group %s: %w", t.cfg.Group, err), 0)
+		if err := retry.Wait(t.alive); err != nil {
+			return nil, err
+		}
+	}
 }
 
 // lead is the leader's work: the assignment of every member.
-func (m *Member) lead(joined []joingroup.ResponseMember, counts map[string]int) []syncgroup.RequestAssignment {
-	members := make([]subscriber, 0, len(joined))
-	for _, j := range joined {
-		log := m.cfg.Log.WithField("member", j.MemberID)
-		topics, err := decodeSubscription(j.Metadata)
+func (m *Member) lead(j *joingroup.Response, counts map[string]int) []syncgroup.RequestAssignment {
+	members := make([]subscriber, 0, len(j.Members))
+	for _, member := range j.Members {
+		log := m.cfg.Log.WithField("member", member.MemberID)
+		s, err := decodeSubscription(member.Metadata)
 		if err != nil {
 			// The others must go on.
 			log.WithError(err).Error("the subscription of a member of the group cannot be read: it is assigned nothing")
 		}
-		for _, t := range topics {
+		if !s.ours && j.ProtocolName != cooperative {
+			// It has given up everything, whatever it says, and would not join
+			// again for what it is not given.
+			s.owned = nil
+		}
+		for _, t := range s.topics {
 			if _, known := counts[t]; !known {
 				log.WithField("topic", t).Warn("a member of the group wants a topic that closeorder does not know: it is not assigned")
 			}
 		}
-		members = append(members, subscriber{id: j.MemberID, instanceID: j.GroupInstanceID, topics: topics})
+		members = append(members, subscriber{id: member.MemberID, instanceID: member.GroupInstanceID, subscription: s})
 	}
+	now, _ := assign(members, counts)
 	var out []syncgroup.RequestAssignment
-	for id, assigned := range assign(members, counts) {
+	for id, assigned := range now {
 		out = append(out, syncgroup.RequestAssignment{MemberID: id, Assignment: encodeAssignment(assigned)})
 	}
 	return out
+}
+
+// lookAtVersion finds out whether the brokers know static members. Those before
+// Kafka 2.3 do not, and the field is left out on the wire without a word.
+func (t *tenure) lookAtVersion() {
+	if t.cfg.InstanceID == "" || t.cfg.JoinVersion == nil || t.dynamic {
+		return
+	}
+	if version, err := t.cfg.JoinVersion(t.alive); err == nil && version < 5 {
+		t.mu.Lock()
+		t.dynamic = true
+		t.mu.Unlock()
+		t.cfg.Log.Warn("the brokers are older than Kafka 2.3 and know no kafka.instance_id: it is left out, and each restart is a rebalance")
+	}
 }
 
 // leave leaves the group at once, so that nobody waits for the session to
 // time out. A static member stays: it is expected back, and its partitions
 // with it (Kafka, KIP-345).
 func (m *Member) leave() {
-	if m.id == "" || m.cfg.InstanceID != "" {
+	as := m.membership()
+	if as.MemberID == "" || as.InstanceID != "" {
 		return
 	}
 	// The caller's context has ended; leaving has its own short time.
-	_, err := m.cfg.Client.RoundTrip(context.Background(), 2*time.Second, &leavegroup.Request{
-		GroupID: m.cfg.Group, MemberID: m.id,
-		Members: []leavegroup.RequestMember{{MemberID: m.id}},
-	})
-	if err != nil {
+	if err := m.remove(context.Background(), as.MemberID); err != nil {
 		m.cfg.Log.WithError(err).Warn("could not leave the group: its partitions wait for the session time-out")
 	}
+	m.mu.Lock()
 	m.id = ""
+	m.mu.Unlock()
+}
+
+// remove lets a dynamic member leave the group.
+func (m *Member) remove(ctx context.Context, memberID string) error {
+	_, err := m.cfg.Client.RoundTrip(ctx, 2*time.Second, &leavegroup.Request{
+		GroupID: m.cfg.Group, MemberID: memberID,
+		Members: []leavegroup.RequestMember{{MemberID: memberID}},
+	})
+	return err
 }

@@ -2,22 +2,55 @@ package group
 
 import "time"
 
-// renew extends the lease after an answer to a request that was sent at a
-// time. A member is declared dead when it was silent for a session, and also
-// when it has not joined a rebalance by the end of the rebalance time-out: that
-// may have begun as soon as the last answer was given that knew of none.
-func (m *Member) renew(sent time.Time) {
-	until := sent.Add(m.cfg.Session)
+// renew extends the lease after an answer to a heartbeat or a SyncGroup that
+// was sent at a time. calm says that no rebalance had begun by then, but for
+// those that this member has joined. m.mu is held.
+//
+// A member is declared dead when it was silent for a session, and also when it
+// has not joined a rebalance by the end of the rebalance time-out: that may have
+// begun as soon as the last answer was given that knew of none. A JoinGroup that
+// is under way changes nothing: as long as it has no answer nobody knows whether
+// it has arrived. Only that it is answered puts the end off, see joined.
+func (m *Member) renew(sent time.Time, calm bool) {
+	m.heard = later(m.heard, sent)
+	if calm {
+		m.stable = later(m.stable, sent)
+	}
+	m.setLease()
+}
+
+// setLease computes the lease. m.mu is held.
+func (m *Member) setLease() {
+	until := m.heard.Add(m.cfg.Session)
 	if end := m.stable.Add(m.cfg.Rebalance); end.Before(until) {
 		until = end
 	}
+	if m.doubt {
+		until = time.Time{}
+	}
 	m.leaseUntil.Store(&until)
-	m.cfg.Renewed()
 }
 
-// leaseLeft is how long the lease still lasts, at least a millisecond.
-func (m *Member) leaseLeft() time.Duration {
-	return max(time.Until(*m.leaseUntil.Load()), time.Millisecond)
+// silence is how long the coordinator may still go without a word from this
+// member before its session is over.
+func (m *Member) silence() time.Duration {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return max(time.Until(m.heard.Add(m.cfg.Session)), time.Millisecond)
+}
+
+// leaseOver reports whether the partitions must be dropped: the session is over
+// by either clock, or, with no JoinGroup under way, the lease is. With one
+// nothing is started while the lease is over, and nothing dropped: the answer to
+// it, or to the next heartbeat, may renew it.
+func (m *Member) leaseOver(now time.Time) bool {
+	if m.LeaseValid(now) {
+		return false
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	end := m.heard.Add(m.cfg.Session)
+	return !m.joining || !now.Before(end) || !now.Round(0).Before(end.Round(0))
 }
 
 // LeaseValid reports whether the coordinator must still believe in this member
@@ -29,4 +62,11 @@ func (m *Member) leaseLeft() time.Duration {
 func (m *Member) LeaseValid(now time.Time) bool {
 	until := m.leaseUntil.Load()
 	return until != nil && now.Before(*until) && now.Round(0).Before(until.Round(0))
+}
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
 }

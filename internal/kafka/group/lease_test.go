@@ -30,7 +30,7 @@ func TestALeaseEndsByWhicheverClockSaysSo(t *testing.T) {
 	if m.LeaseValid(sent) {
 		t.Error("valid before the first heartbeat")
 	}
-	m.renew(sent)
+	m.renew(sent, true)
 	for _, c := range []struct {
 		sentence string
 		now      time.Time
@@ -59,11 +59,11 @@ func TestALeaseEndsByWhicheverClockSaysSo(t *testing.T) {
 func TestALeaseIsOverWhenARebalanceMayBe(t *testing.T) {
 	sent := time.Now()
 	m := leased(sent, 40*time.Second, 25*time.Second)
-	m.renew(sent)
+	m.renew(sent, true)
 	if !m.LeaseValid(sent.Add(25*time.Second-1)) || m.LeaseValid(sent.Add(25*time.Second)) {
 		t.Error("a rebalance that the member has not heard of is over after 25s, the lease is not")
 	}
-	m.renew(sent.Add(10 * time.Second)) // the heartbeat was answered with REBALANCE_IN_PROGRESS
+	m.renew(sent.Add(10*time.Second), false) // the heartbeat was answered with REBALANCE_IN_PROGRESS
 	if m.LeaseValid(sent.Add(25 * time.Second)) {
 		t.Error("heartbeats during a rebalance put off the end of the lease, but not of the rebalance")
 	}

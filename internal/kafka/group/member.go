@@ -1,12 +1,17 @@
 // Package group is membership in a consumer group, on Kafka's classic group
 // protocol: join, sync, heartbeat, leave.
 //
-//	join -> Assign -> heartbeats -> the group rebalances: Revoke -> join ...
+//	join -> Assign -> Revoke what moves -> the group rebalances: join again, and go on meanwhile ...
+//
+// It rebalances incrementally (KIP-429): a member goes on with what it owns
+// while it waits for the others, says what that is when it joins, and gives up
+// only what the assignment leaves out. In a group with members that do not, it
+// gives up all before it joins, as they do.
 //
 // It differs from kafka-go's ConsumerGroup where that loses work: heartbeats
-// go on while partitions are drained, a lost connection is not a lost
-// membership, a stop leaves at once, and membership may be static. What is done
-// with the partitions it does not know: see [Assignee].
+// go on all the time, a lost connection is not a lost membership, a stop leaves
+// at once, and membership may be static. What is done with the partitions it
+// does not know: see [Assignee].
 package group
 
 import (
@@ -23,7 +28,8 @@ import (
 	"github.com/sirupsen/logrus"
 )
 
-// Config is what a [Member] is made of. All is required but InstanceID.
+// Config is what a [Member] is made of. All is required but InstanceID, Proof
+// and JoinVersion.
 type Config struct {
 	Client *kafka.Client
 	Group  string
@@ -38,130 +44,267 @@ type Config struct {
 	Session, Rebalance time.Duration
 	// Renewed is called after each renewal of the lease.
 	Renewed func()
-	Log     logrus.FieldLogger
+	// Under is told under which generation commits are made from now on: before
+	// Assign is, and also when there is nothing new to assign. It must not block.
+	Under func(*Generation)
+	// Proof tells dead members from silent ones; nil: their sessions do.
+	Proof Proof
+	// JoinVersion says which version of JoinGroup is spoken with the
+	// coordinator, for brokers that know no static members; nil: they do.
+	JoinVersion func(context.Context) (int16, error)
+	Log         logrus.FieldLogger
 }
 
 // Member is this process's membership in a group. Make one with [New].
 type Member struct {
 	cfg Config
+	// dynamic says that the brokers do not know InstanceID.
+	dynamic bool
 
-	id      string // member id, given by the coordinator
-	lastGen int32  // generation last synced without a break since, else -1
-	// stable is when the last request was sent whose answer said that the
-	// group does not rebalance.
-	stable time.Time
-	// leaseUntil is when the coordinator may declare this member dead, see
+	mu sync.Mutex
+	id string // member id, given by the coordinator
+	// generation is that of the last answer to JoinGroup; heartbeats name it.
+	generation int32
+	// leader is that of the last generation if it is known to be one of ours.
+	leader string
+	counts map[string]int // partitions by topic as that JoinGroup knew them
+	// joining: a JoinGroup is under way. The generation may be over at any
+	// moment without a word to this member.
+	joining bool
+	// doubt: it is over, and the answer that says what follows is not here yet.
+	doubt bool
+	// heard is when the last heartbeat or SyncGroup was sent that was answered,
+	// stable when the last request was whose answer rules out that a rebalance
+	// had begun which this member does not take part in. See renew.
+	heard, stable time.Time
+	// leaseUntil is when the coordinator may have given the partitions away, see
 	// renew. A time.Time has both clocks: see LeaseValid.
 	leaseUntil atomic.Pointer[time.Time]
 }
 
 // New makes a member; nothing is sent yet.
-func New(cfg Config) *Member { return &Member{cfg: cfg, lastGen: -1} }
+func New(cfg Config) *Member { return &Member{cfg: cfg} }
 
 // Generation is one assignment of partitions to this member.
 type Generation struct {
 	kafka.Membership                  // what commits are made under
 	Assigned         map[string][]int // partitions by topic
-	Counts           map[string]int   // partitions per subscribed topic when it was made
-	// continues says that no other generation can have owned a partition
-	// that this member had before and has again.
-	continues bool
-	end       context.CancelCauseFunc
+	// Leaving are partitions that the member had and does not have any more.
+	// Nobody else has them before [Assignee.Revoke] has returned.
+	Leaving map[string][]int
+	Counts  map[string]int // partitions per subscribed topic when it was made
+	// cooperative: all members of it give up only what they are told to.
+	cooperative bool
+	refused     func(why error)
 }
 
-// End ends the generation: the coordinator has refused a request made under it,
-// and why is its code. Safe for concurrent use. A Generation that no member
-// made has no end.
+// End tells that the coordinator has refused a request made under the
+// generation; why is its code. Safe for concurrent use. While the group is
+// joined again it has no consequence, as another generation follows: then it is
+// no word about the partitions. A Generation that no member made has no end.
 func (g *Generation) End(why error) {
-	if errors.Is(why, kafkago.FencedInstanceID) {
-		why = errFenced
-	}
-	if g.end != nil {
-		g.end(why)
+	if g.refused != nil {
+		g.refused(why)
 	}
 }
 
 // Assignee is who works on the partitions. Its methods are called one at a
 // time, by [Member.Run].
 type Assignee interface {
-	// Assign hands over the partitions of a new generation.
+	// Assign hands over a generation: what of Assigned is new begins, what it
+	// had goes on. What is in Leaving goes on until Revoke is called for it, at
+	// once after this.
 	Assign(gen Generation)
-	// Revoke drains all partitions before the group is joined again: no new
-	// call, calls in flight finish, what is finished is published and
-	// committed. It returns early when ctx ends: the membership was lost.
-	// When stop ends the worker is to stop, and drains no longer than then.
-	Revoke(ctx, stop context.Context)
+	// Revoke drains partitions and drops them, while the others go on: no new
+	// call, calls in flight finish, what is finished is published and committed.
+	// It returns early when ctx ends: the membership was lost. When stop ends
+	// the worker is to stop, and drains no longer than then.
+	Revoke(ctx, stop context.Context, partitions map[string][]int)
 	// Lose drops all partitions at once: they may have another owner.
 	Lose(why error)
 	// Stop drains all partitions for good. It returns early when ctx ends.
 	Stop(ctx context.Context)
 }
 
-// errFenced ends a worker whose group.instance.id is used by another one.
-var errFenced = errors.New("another member of the group uses the same group.instance.id")
-
-// errStopped is why partitions are lost when ctx ends before they came.
-var errStopped = errors.New("the worker stops")
+var (
+	// errFenced ends a worker whose group.instance.id is used by another one.
+	errFenced = errors.New("another member of the group uses the same group.instance.id")
+	// errStopped is why partitions are lost when ctx ends before they came.
+	errStopped = errors.New("the worker stops")
+	// errForeign and errGap: see tenure.joined.
+	errForeign = errors.New("a member of another library leads the group now, and deals partitions that others still own")
+	errGap     = errors.New("the group was joined anew: there were generations without this member")
+)
 
 // Run keeps the membership and tells own what it means, until ctx ends; then
 // own is stopped, the group is left and Run returns nil. It returns an error
 // only for what no retry can heal. Call it once.
 func (m *Member) Run(ctx context.Context, own Assignee) error {
+	m.removeDead(ctx)
 	for {
-		gen, err := m.join(ctx, own)
-		if err != nil {
-			own.Lose(err)
-			m.leave()
-			if ctx.Err() != nil {
-				return nil //nolint:nilerr // asked to stop
-			}
-			return err
-		}
-		if !gen.continues {
-			own.Lose(errors.New("the group was joined anew"))
-		}
-		stopped, err := m.serve(ctx, gen, own)
-		if stopped || errors.Is(err, errFenced) {
+		over, err := m.belong(ctx, own)
+		if over {
 			m.leave()
 			return err
 		}
 	}
 }
 
-// serve lives through one generation. It returns true when ctx ended and own
-// has been stopped.
-func (m *Member) serve(ctx context.Context, gen Generation, own Assignee) (stopped bool, err error) {
-	// member ends when the membership is lost, not when ctx ends: heartbeats
-	// go on while partitions are drained.
-	member, end := context.WithCancelCause(context.WithoutCancel(ctx))
-	gen.end = end
-	rebalance := make(chan struct{})
-	var beating sync.WaitGroup
-	beating.Go(func() { m.heartbeat(member, gen, sync.OnceFunc(func() { close(rebalance) })) })
-	defer func() {
-		end(errors.New("generation over"))
-		beating.Wait()
-	}()
+// tenure is one membership, from joining with nothing in hand until it is lost
+// or given up.
+type tenure struct {
+	*Member
+	// alive ends when the membership is lost, not when Run is to stop:
+	// heartbeats go on while partitions are drained.
+	alive context.Context
+	lose  context.CancelCauseFunc
+	// rejoin is signalled when the group is to be joined again.
+	rejoin chan struct{}
+	beats  sync.Once
+	wg     sync.WaitGroup
+}
 
-	m.cfg.Log.WithFields(logrus.Fields{"generation": gen.Generation, "assigned": list(gen.Assigned, "")}).Info("partitions assigned")
-	own.Assign(gen)
-	select {
-	case <-ctx.Done():
-		own.Stop(member)
-		return true, nil
-	case <-rebalance:
-		m.cfg.Log.WithField("generation", gen.Generation).Info("the group rebalances: draining")
-		own.Revoke(member, ctx)
-	case <-member.Done():
-	}
-	if member.Err() != nil {
-		why := context.Cause(member)
-		m.cfg.Log.WithField("generation", gen.Generation).WithError(why).Warn("membership lost: partitions dropped")
-		m.lastGen = -1
+// answer is what came of joining.
+type answer struct {
+	gen Generation
+	err error // what no retry can heal
+}
+
+// belong lives through one tenure. It returns true when it was the last one.
+func (m *Member) belong(ctx context.Context, own Assignee) (over bool, err error) {
+	t := &tenure{Member: m, rejoin: make(chan struct{}, 1)}
+	t.alive, t.lose = context.WithCancelCause(context.WithoutCancel(ctx))
+	defer func() {
+		t.lose(errors.New("the membership is over"))
+		t.wg.Wait()
+	}()
+	var held map[string][]int
+	eager := false
+	joined := t.join(held)
+	for {
+		rejoin := t.rejoin
+		if joined != nil {
+			rejoin = nil // its answer comes first
+		}
+		select {
+		case <-t.alive.Done():
+		case <-ctx.Done():
+		case a := <-joined:
+			if t.alive.Err() != nil {
+				continue
+			}
+			if a.err != nil {
+				own.Lose(a.err)
+				if ctx.Err() != nil {
+					return true, nil // asked to stop
+				}
+				return true, a.err
+			}
+			// What is missing must be given up, and be seen to be: so it is
+			// also of what another member has claimed with better right.
+			a.gen.Leaving = without(held, a.gen.Assigned)
+			held, eager = a.gen.Assigned, !a.gen.cooperative
+			m.tell(a.gen)
+			own.Assign(a.gen)
+			if joined = nil; len(a.gen.Leaving) > 0 {
+				own.Revoke(t.alive, ctx, a.gen.Leaving)
+				signal(t.rejoin)
+			}
+			continue
+		case <-rejoin:
+			if eager && len(held) > 0 {
+				m.cfg.Log.Info("the group rebalances: draining, as a member of it needs all partitions to be given up")
+				own.Revoke(t.alive, ctx, held)
+				held = nil
+			}
+			if t.alive.Err() == nil && ctx.Err() == nil {
+				joined = t.join(held)
+			}
+			continue
+		}
+		if t.alive.Err() == nil {
+			own.Stop(t.alive)
+			return true, nil
+		}
+		why := context.Cause(t.alive)
+		m.cfg.Log.WithError(why).Warn("membership lost: partitions dropped")
 		own.Lose(why)
-		return false, why
+		return errors.Is(why, errFenced) || ctx.Err() != nil, lasting(why)
 	}
-	return false, nil
+}
+
+// lasting is the error to end with, nil for what has another tenure.
+func lasting(why error) error {
+	if errors.Is(why, errFenced) {
+		return why
+	}
+	return nil
+}
+
+func (m *Member) tell(gen Generation) {
+	log := m.cfg.Log.WithFields(logrus.Fields{"generation": gen.Generation, "assigned": list(gen.Assigned, "")})
+	if len(gen.Leaving) > 0 {
+		log = log.WithField("leaving", list(gen.Leaving, ""))
+	}
+	log.Info("partitions assigned")
+}
+
+// again asks for another JoinGroup, unless the reason is older than the last
+// one: generation is the one in which it was seen.
+func (t *tenure) again(generation int32) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if generation == t.generation && !t.joining {
+		signal(t.rejoin)
+	}
+}
+
+// refused takes what the coordinator answered to a request that was made as a
+// member that it does not take.
+func (t *tenure) refused(as kafka.Membership, why error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.alive.Err() != nil || as.MemberID != t.id {
+		return // old news
+	}
+	switch {
+	case errors.Is(why, kafkago.UnknownMemberId):
+		t.id = ""
+		t.lose(why)
+	case errors.Is(why, kafkago.FencedInstanceID):
+		t.lose(errFenced)
+	case !errors.Is(why, kafkago.IllegalGeneration):
+		t.lose(why)
+	case as.Generation != t.generation: // old news
+	case t.joining:
+		// The group has gone on, and the answer to JoinGroup is on its way. As
+		// a rule the partitions are still this member's, which the leader knows.
+		t.doubt = true
+		t.setLease()
+	default:
+		t.lose(why)
+	}
+}
+
+// without is what of all is not in some.
+func without(all, some map[string][]int) map[string][]int {
+	rest := make(map[string][]int)
+	for topic, ids := range all {
+		for _, id := range ids {
+			if !slices.Contains(some[topic], id) {
+				rest[topic] = append(rest[topic], id)
+			}
+		}
+	}
+	return rest
+}
+
+// signal makes sure that the receiver looks once more.
+func signal(c chan<- struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
 }
 
 // list renders a map for people, in the order of its topics: requests[0 1].

@@ -10,77 +10,125 @@ import (
 // protocolType is the ProtocolType of consumers in JoinGroup.
 const protocolType = "consumer"
 
-// assignors are the names offered in JoinGroup: the group settles on one that
-// all members offer, and every client library offers one of these. The name
-// binds the leader to nothing: see assign.
-var assignors = []string{"range", "roundrobin"}
+// cooperative is the protocol under which nobody gives up a partition before it
+// is told to, and nobody is given one that another member still owns (KIP-429).
+// It has the name that other libraries give it, whose leaders keep the same
+// promise.
+const cooperative = "cooperative-sticky"
+
+// assignors are the names offered in JoinGroup, the best first: the group
+// settles on one that all members offer, and every client library offers one of
+// these. Under the others a leader deals without regard to who still owns what,
+// unless it is one of ours: see assign.
+var assignors = []string{cooperative, "range", "roundrobin"}
 
 var errShort = errors.New("consumer protocol: message too short")
 
-// encodeSubscription renders ConsumerProtocolSubscription v0 (Kafka,
-// clients/.../ConsumerProtocolSubscription.json). userData travels to the
-// leader and makes a rejoin with a changed one start a rebalance.
-func encodeSubscription(topics []string, userData []byte) []byte {
-	b := binary.BigEndian.AppendUint16(nil, 0)
-	b = binary.BigEndian.AppendUint32(b, uint32(len(topics)))
-	for _, t := range topics {
+// subscription is what a member says of itself in JoinGroup.
+type subscription struct {
+	topics []string
+	// owned are the partitions that it goes on with until it is told otherwise,
+	// generation is the one in which it got them, -1 for none.
+	owned      map[string][]int
+	generation int32
+	// ours: the member is a closeorder of this way to rebalance. record is where
+	// its process can be found, see Proof; empty: nowhere.
+	ours   bool
+	record []byte
+}
+
+// ourMark stands in the user data of our members, behind the generation: that is
+// where Java's cooperative-sticky assignor looked for it before there was a field.
+const ourMark = "closeorder/1"
+
+// encode renders ConsumerProtocolSubscription v2 (Kafka,
+// clients/.../ConsumerProtocolSubscription.json), and all of it: coordinators
+// that run KIP-848 read every field of the version.
+func (s subscription) encode() []byte {
+	data := binary.BigEndian.AppendUint32(nil, uint32(s.generation))
+	data = append(append(data, ourMark...), s.record...)
+	b := binary.BigEndian.AppendUint16(nil, 2)
+	b = binary.BigEndian.AppendUint32(b, uint32(len(s.topics)))
+	for _, t := range s.topics {
 		b = appendString(b, t)
 	}
-	b = binary.BigEndian.AppendUint32(b, uint32(len(userData)))
-	return append(b, userData...)
+	b = binary.BigEndian.AppendUint32(b, uint32(len(data)))
+	b = append(b, data...)
+	b = appendPartitions(b, s.owned)
+	return binary.BigEndian.AppendUint32(b, uint32(s.generation))
 }
 
-// decodeSubscription reads the topics of a subscription of any version: later
-// versions only append fields, and members of other libraries send those.
-func decodeSubscription(b []byte) ([]string, error) {
+// decodeSubscription reads a subscription of any version: later versions only
+// append fields, and members of other libraries send those. What a version
+// promises and the bytes do not hold (kafka-go's Reader says 1 and sends 0) is
+// not there; topics and user data must be.
+func decodeSubscription(b []byte) (subscription, error) {
 	r := wireReader{b: b}
-	r.int16()
+	s := subscription{generation: -1}
+	version := r.int16()
 	n := r.int32()
-	var topics []string
 	for i := int32(0); i < n && r.err == nil; i++ {
-		topics = append(topics, r.string())
+		s.topics = append(s.topics, r.string())
 	}
-	return topics, r.err
+	data := r.take(max(int(r.int32()), 0)) // -1 is null
+	if r.err != nil {
+		return s, r.err
+	}
+	if len(data) >= 4+len(ourMark) && string(data[4:4+len(ourMark)]) == ourMark {
+		s.ours, s.record = true, data[4+len(ourMark):]
+	}
+	if version >= 1 {
+		if owned := r.partitions(); r.err == nil {
+			s.owned = owned
+		}
+	}
+	if version >= 2 {
+		if generation := r.int32(); r.err == nil {
+			s.generation = generation
+		}
+	}
+	return s, nil
 }
 
-// encodeAssignment renders ConsumerProtocolAssignment v0.
+// encodeAssignment renders ConsumerProtocolAssignment v0. Its user data say that
+// a leader of ours has made it, which leaves to its owners what they own.
 func encodeAssignment(assigned map[string][]int) []byte {
-	b := binary.BigEndian.AppendUint16(nil, 0)
-	b = binary.BigEndian.AppendUint32(b, uint32(len(assigned)))
-	for _, t := range slices.Sorted(maps.Keys(assigned)) {
-		b = appendString(b, t)
-		b = binary.BigEndian.AppendUint32(b, uint32(len(assigned[t])))
-		for _, p := range assigned[t] {
-			b = binary.BigEndian.AppendUint32(b, uint32(p))
-		}
-	}
-	return binary.BigEndian.AppendUint32(b, 0) // user data: empty
+	b := appendPartitions(binary.BigEndian.AppendUint16(nil, 0), assigned)
+	return append(binary.BigEndian.AppendUint32(b, uint32(len(ourMark))), ourMark...)
 }
 
-// decodeAssignment reads an assignment of any version. No bytes at all are an
-// empty assignment: leaders of some libraries send that to a member without
-// partitions.
-func decodeAssignment(b []byte) (map[string][]int, error) {
-	assigned := make(map[string][]int)
+// decodeAssignment reads an assignment of any version, and whether a leader of
+// ours has made it. No bytes at all are an empty assignment: leaders of some
+// libraries send that to a member without partitions.
+func decodeAssignment(b []byte) (assigned map[string][]int, ours bool, err error) {
 	if len(b) == 0 {
-		return assigned, nil
+		return make(map[string][]int), false, nil
 	}
 	r := wireReader{b: b}
 	r.int16()
-	n := r.int32()
-	for i := int32(0); i < n && r.err == nil; i++ {
-		topic := r.string()
-		m := r.int32()
-		for j := int32(0); j < m && r.err == nil; j++ {
-			assigned[topic] = append(assigned[topic], int(r.int32()))
-		}
+	assigned = r.partitions()
+	if err = r.err; err == nil {
+		ours = string(r.take(max(int(r.int32()), 0))) == ourMark
 	}
-	return assigned, r.err
+	return assigned, ours, err
 }
 
 func appendString(b []byte, s string) []byte {
 	b = binary.BigEndian.AppendUint16(b, uint16(len(s)))
 	return append(b, s...)
+}
+
+// appendPartitions renders an array of topics with their partitions.
+func appendPartitions(b []byte, byTopic map[string][]int) []byte {
+	b = binary.BigEndian.AppendUint32(b, uint32(len(byTopic)))
+	for _, t := range slices.Sorted(maps.Keys(byTopic)) {
+		b = appendString(b, t)
+		b = binary.BigEndian.AppendUint32(b, uint32(len(byTopic[t])))
+		for _, p := range byTopic[t] {
+			b = binary.BigEndian.AppendUint32(b, uint32(p))
+		}
+	}
+	return b
 }
 
 // wireReader reads big-endian fields; after the first error it returns zeros.
@@ -114,3 +162,18 @@ func (r *wireReader) int32() int32 {
 }
 
 func (r *wireReader) string() string { return string(r.take(int(r.int16()))) }
+
+func (r *wireReader) partitions() map[string][]int {
+	byTopic := make(map[string][]int)
+	n := r.int32()
+	for i := int32(0); i < n && r.err == nil; i++ {
+		topic := r.string()
+		m := r.int32()
+		for j := int32(0); j < m && r.err == nil; j++ {
+			if p := int(r.int32()); r.err == nil {
+				byTopic[topic] = append(byTopic[topic], p)
+			}
+		}
+	}
+	return byTopic
+}
