@@ -411,11 +411,18 @@ func (s *stand) audit(since time.Time) *audit.Report {
 	s.t.Helper()
 	ctx, cancel := s.context()
 	defer cancel()
-	client := kafka.Open(kafka.Config{Brokers: cluster.Addrs()})
-	defer client.Close()
-	snapshot, err := audit.Take(ctx, audit.Scope{Reader: &kafka.Reader{Client: client}, Group: s.cfg.Kafka.Group, Topics: s.cfg.Topics, Since: since})
-	s.must(err)
-	report, err := snapshot.Audit(ctx, audit.Options{})
+	report, err := s.snapshot(since).Audit(ctx, audit.Options{})
 	s.must(err)
 	return report
+}
+
+func (s *stand) snapshot(since time.Time) *audit.Snapshot {
+	s.t.Helper()
+	ctx, cancel := s.context()
+	defer cancel()
+	client := kafka.Open(kafka.Config{Brokers: cluster.Addrs()})
+	s.t.Cleanup(client.Close)
+	snapshot, err := audit.Take(ctx, audit.Scope{Reader: &kafka.Reader{Client: client}, Group: s.cfg.Kafka.Group, Topics: s.cfg.Topics, Since: since})
+	s.must(err)
+	return snapshot
 }
