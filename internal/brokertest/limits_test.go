@@ -4,12 +4,15 @@ package brokertest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/closeorder/closeorder/events"
 	"github.com/closeorder/closeorder/internal/config"
+	"github.com/closeorder/closeorder/internal/kafka"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
@@ -120,8 +123,21 @@ func TestAMistypedTopicIsNotMade(t *testing.T) {
 	if w.err != nil && !strings.Contains(w.err.Error(), wrong) {
 		t.Error(w.err)
 	}
+	// Nor do the commands, whatever they ask for or write.
 	ctx, cancel := s.context()
 	defer cancel()
+	client := kafka.Open(kafka.Config{Brokers: cluster.Addrs()})
+	defer client.Close()
+	var missing *kafka.MissingTopicsError
+	if _, err := client.Partitions(ctx, wrong); !errors.As(err, &missing) {
+		t.Error(err)
+	}
+	if _, err := client.Produce(ctx, wrong, 0, []events.Message{{Value: []byte("x")}}, kafka.Uncompressed); !kafka.NoPartition(err) {
+		t.Error(err)
+	}
+	if _, err := client.Offset(ctx, wrong, 0, kafka.LogEnd); !kafka.NoPartition(err) {
+		t.Error(err)
+	}
 	topics, err := s.admin.ListTopics(ctx)
 	s.must(err)
 	if topics.Has(wrong) {
