@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -152,6 +153,31 @@ func TestRequestsNearTheLimitOfTheTopic(t *testing.T) {
 	for _, r := range dead {
 		if d, err := records.DecodeDeadLetter(message(r)); err != nil || d.ValueOmitted == "" {
 			t.Errorf("dead letter %s: %+v, %v: its value fits into no record", r.Key, d, err)
+		}
+	}
+	s.awaitCommitted()
+	s.balanced()
+}
+
+// TestARequestLargerThanAFetch: a record of 3 MiB, where fetches bring 1 MiB, is
+// read, and refused for its size with the name of its order; those before and
+// behind it are served.
+func TestARequestLargerThanAFetch(t *testing.T) {
+	const limit = 4 << 20
+	s := newStand(t, 1, map[string]string{"max.message.bytes": strconv.Itoa(limit)})
+	client, err := kgo.NewClient(kgo.SeedBrokers(cluster.Addrs()...), kgo.DefaultProduceTopic(s.cfg.Topics.Requests),
+		kgo.ProducerBatchCompression(kgo.NoCompression()), kgo.ProducerBatchMaxBytes(limit))
+	s.must(err)
+	defer client.Close()
+	ctx, cancel := s.context()
+	defer cancel()
+	padding := `,"padding":"` + strings.Repeat("x", 3<<20) + `"`
+	s.must(client.ProduceSync(ctx, request("A", ""), request("B", padding), request("C", padding), request("D", "")).FirstErr())
+	s.worker(nil)
+	want := map[string]string{"A": "closed SUCCESS", "B": "failed INVALID_REQUEST", "C": "failed INVALID_REQUEST", "D": "closed SUCCESS"}
+	for _, o := range s.awaitAnswers(len(want)) {
+		if got := fmt.Sprint(o.Result, " ", o.Code); got != want[o.OutTradeNo] {
+			t.Errorf("%s: %s (%s), want %s", o.OutTradeNo, got, o.Message, want[o.OutTradeNo])
 		}
 	}
 	s.awaitCommitted()
