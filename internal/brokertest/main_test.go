@@ -17,7 +17,7 @@ var cluster *apachekafka.Cluster
 
 // maxMetadata is what the broker takes beside a committed offset: less than a
 // worker may have to say.
-const maxMetadata = 256
+const maxMetadata = 64
 
 func TestMain(m *testing.M) { os.Exit(run(m)) }
 

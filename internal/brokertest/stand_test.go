@@ -107,7 +107,7 @@ func (s *stand) create(partitions int, settings map[string]string, topics ...str
 // serveGateway serves the simulator until the test ends.
 func (s *stand) serveGateway() {
 	s.t.Helper()
-	sim, err := gatewaysim.New(gatewaysim.Config{Latency: gatewaysim.Latency{Min: 5 * time.Millisecond, Max: 15 * time.Millisecond}, History: 100})
+	sim, err := gatewaysim.New(gatewaysim.Config{Latency: gatewaysim.Latency{Min: 5 * time.Millisecond, Max: 15 * time.Millisecond}, Slow: 4 * time.Second, History: 100})
 	s.must(err)
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	s.must(err)
