@@ -22,12 +22,12 @@ import (
 
 var codecs = []string{"none", "gzip", "snappy", "lz4", "zstd"}
 
-// TestLargeBatchesOfEveryCodec: hundreds of records in one batch, from the Java
+// TestLargeBatchesOfEveryCodec: a hundred records in one batch, from the Java
 // client and from franz-go, idempotent and in transactions, of which some are
 // aborted.
 func TestLargeBatchesOfEveryCodec(t *testing.T) {
-	s := newStand(t, 2, nil)
-	const each = 200
+	s := newStand(t, 1, nil)
+	const each = 100
 	ctx, cancel := s.context()
 	defer cancel()
 	_, err := cluster.Tool(ctx, "testdata/Producer.java", append([]string{cluster.Bootstrap(), s.cfg.Topics.Requests, strconv.Itoa(each)}, codecs...)...)

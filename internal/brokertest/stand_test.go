@@ -28,7 +28,7 @@ import (
 )
 
 // waitLimit bounds every wait for something that must happen.
-const waitLimit = time.Minute
+const waitLimit = 2 * time.Minute
 
 // stand is what a test has of its own: topics, a group, a gateway.
 type stand struct {
