@@ -87,5 +87,9 @@ func (a *app) audit(ctx context.Context, c *cluster, since, until time.Time, lim
 	}
 	asking, cancel = reach(ctx)
 	defer cancel()
-	return report, snapshot.CheckGroup(asking, report)
+	if err := snapshot.CheckGroup(asking, report); err != nil {
+		return report, err
+	}
+	snapshot.NoteGroup(asking, report)
+	return report, nil
 }

@@ -66,6 +66,9 @@ func TestAuditAndReplayOnApacheKafka(t *testing.T) {
 		t.Errorf("%s", out)
 	}
 	audit(exitDone, "\n440 = 400 closed + 0 paid + 20 failed + 0 waiting + 20 in flight\n")
+	if out := callOK(t, env, "audit"); !strings.Contains(out, "note: group closeorder has no member: nobody serves") {
+		t.Errorf("%s", out)
+	}
 	if out := callOK(t, env, "deadletters", "replay", "--yes"); !strings.Contains(out, "\nnothing to do; 20 skipped (20 replayed)\n") {
 		t.Errorf("%s", out)
 	}

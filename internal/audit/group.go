@@ -1,0 +1,33 @@
+package audit
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/closeorder/closeorder/internal/kafka"
+)
+
+// NoteGroup notes what the group's members have to do with what is not
+// answered: that there are none, or that nobody but the coordinator knows who
+// has what. Where the group may not be described nothing is noted. It is of the
+// moment of the call, and no part of the proof.
+func (s *Snapshot) NoteGroup(ctx context.Context, r *Report) {
+	g, err := s.scope.Reader.Client.DescribeGroup(ctx, s.scope.Group)
+	if err != nil {
+		return
+	}
+	if note := groupNote(s.scope.Group, g, r.InFlight+r.Waiting); note != "" {
+		r.Notes = append(r.Notes, note)
+	}
+}
+
+// groupNote says what is to be noted of a group, with so many requests open.
+func groupNote(name string, g kafka.Group, open int64) string {
+	switch {
+	case g.Protocol == kafka.Consumer:
+		return fmt.Sprintf("group %s is run by the protocol of KIP-848 (group.protocol=consumer), which a client that is not closeorder has brought: a worker may be without the retries of its requests, and requests of one order side by side; give that client a group of its own (kafka-consumer-groups.sh --describe --members --group %s says which it is)", name, name)
+	case open > 0 && len(g.Members) == 0:
+		return fmt.Sprintf("group %s has no member: nobody serves what is in flight or waiting; see whether workers run, and with this group", name)
+	}
+	return ""
+}

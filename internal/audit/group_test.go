@@ -1,0 +1,31 @@
+package audit
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/closeorder/closeorder/internal/kafka"
+)
+
+func TestWhatIsNotedOfAGroup(t *testing.T) {
+	members := []kafka.GroupMember{{ID: "worker-0-1"}}
+	for sentence, test := range map[string]struct {
+		group kafka.Group
+		open  int64
+		want  string // in the note, empty for none
+	}{
+		"workers are at it":                            {kafka.Group{Protocol: kafka.Classic, State: "Stable", Members: members}, 3, ""},
+		"nobody is there, and nothing is to be done":   {kafka.Group{Protocol: kafka.Classic, State: "Empty"}, 0, ""},
+		"nobody is there":                              {kafka.Group{Protocol: kafka.Classic, State: "Empty"}, 3, "has no member"},
+		"there is no such group":                       {kafka.Group{}, 3, "has no member"},
+		"a client of the new protocol is in the group": {kafka.Group{Protocol: kafka.Consumer}, 3, "KIP-848"},
+		"it is, and nothing is to be done":             {kafka.Group{Protocol: kafka.Consumer}, 0, "KIP-848"},
+	} {
+		t.Run(sentence, func(t *testing.T) {
+			got := groupNote("workers", test.group, test.open)
+			if (got == "") != (test.want == "") || !strings.Contains(got, test.want) {
+				t.Errorf("noted is %q", got)
+			}
+		})
+	}
+}

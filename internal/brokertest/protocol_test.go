@@ -1,0 +1,207 @@
+//go:build apachekafka
+
+package brokertest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/closeorder/closeorder/events"
+	"github.com/closeorder/closeorder/internal/config"
+	"github.com/closeorder/closeorder/internal/kafka"
+)
+
+// load publishes perSecond requests until the returned function is called,
+// which says how many there were.
+func (s *stand) load(perSecond int) (end func() int) {
+	ctx, cancel := context.WithCancel(s.t.Context())
+	var wg sync.WaitGroup
+	n := 0
+	var failed error
+	wg.Go(func() {
+		for ; kafka.Sleep(ctx, time.Second/time.Duration(perSecond)) == nil; n++ {
+			if err := s.client.ProduceSync(context.WithoutCancel(ctx), request(fmt.Sprint("L", n), "")).FirstErr(); err != nil {
+				failed = errors.Join(failed, err)
+				return
+			}
+		}
+	})
+	return func() int {
+		s.t.Helper()
+		cancel()
+		wg.Wait()
+		s.must(failed)
+		return n
+	}
+}
+
+// awaitProgress waits until the group has committed a later offset than it has
+// now for every partition of the requests, under load.
+func (s *stand) awaitProgress(when string) {
+	s.t.Helper()
+	began := time.Now()
+	var from map[int32]int64
+	s.eventually("progress "+when, func(ctx context.Context) (bool, error) {
+		now, err := s.committed(ctx, s.cfg.Topics.Requests)
+		if err != nil || len(now) < 6 {
+			return false, err
+		}
+		if from == nil {
+			from = now
+		}
+		for p, at := range now {
+			if at <= from[p] {
+				return false, nil
+			}
+		}
+		return true, nil
+	})
+	s.t.Logf("%s: every partition has moved on after %v", when, time.Since(began).Round(10*time.Millisecond))
+}
+
+// eachReadOnce checks that each of n requests was answered by a worker or read
+// by the Java member, and that none was answered twice. What both had is told.
+func (s *stand) eachReadOnce(n int, java *readByJava) {
+	s.t.Helper()
+	s.awaitCommitted()
+	ctx, cancel := s.context()
+	defer cancel()
+	answered, err := s.outcomes(ctx)
+	s.must(err)
+	all, err := s.read(ctx, s.cfg.Topics.Requests)
+	s.must(err)
+	if len(all) != n {
+		s.t.Errorf("%d requests stand in the topic, %d were sent", len(all), n)
+	}
+	both := 0
+	for _, r := range all {
+		source := events.Source{Topic: r.Topic, Partition: int(r.Partition), Offset: r.Offset}
+		ours := len(answered[source])
+		switch {
+		case ours > 1:
+			s.t.Errorf("%+v was answered %d times", source, ours)
+		case ours == 0 && !java.has(source):
+			s.t.Errorf("nobody has read %+v", source)
+		case ours == 1 && java.has(source):
+			both++
+		}
+	}
+	if len(answered) == 0 || java.count() == 0 {
+		s.t.Errorf("somebody has read nothing: closeorder answered %d, Java read %d", len(answered), java.count())
+	}
+	s.t.Logf("%d requests: closeorder answered %d, Java read %d, both %d", n, len(answered), java.count(), both)
+}
+
+// TestAMemberOfTheNewProtocolIsThereFirst: the group is run by the coordinator
+// (KIP-848), and a worker joins it as a classic member.
+func TestAMemberOfTheNewProtocolIsThereFirst(t *testing.T) {
+	s := newStand(t, 6, nil)
+	var java readByJava
+	leave := s.joinJava("consumer", &java)
+	s.awaitGroup(1)
+	end := s.load(60)
+	s.awaitProgress("with Java alone")
+	w := s.worker(nil)
+	s.awaitGroup(2)
+	s.awaitProgress("with both")
+	leave()
+	s.awaitGroup(1)
+	s.awaitProgress("with closeorder alone")
+	s.eachReadOnce(end(), &java)
+	s.must(w.end())
+}
+
+// TestAMemberOfTheNewProtocolComesLater: the group is classic, turns into one
+// of the new protocol, and back.
+func TestAMemberOfTheNewProtocolComesLater(t *testing.T) {
+	for _, instance := range []string{"", "static"} {
+		t.Run("instance id "+instance, func(t *testing.T) {
+			s := newStand(t, 6, nil)
+			static := func(c *config.Config) { c.Kafka.InstanceID = instance }
+			var java readByJava
+			w := s.worker(static)
+			s.awaitGroup(1)
+			end := s.load(60)
+			s.awaitProgress("with closeorder alone")
+			leave := s.joinJava("consumer", &java)
+			s.awaitGroup(2)
+			s.awaitProgress("with both")
+			s.must(w.end())
+			if instance == "" {
+				s.awaitGroup(1)
+			}
+			s.awaitProgress("with Java alone")
+			w = s.worker(static)
+			s.awaitGroup(2)
+			s.awaitProgress("with both again")
+			leave()
+			s.awaitGroup(1)
+			s.awaitProgress("with closeorder alone at last")
+			s.eachReadOnce(end(), &java)
+			s.must(w.end())
+		})
+	}
+}
+
+// TestTwoWorkersBesideAMemberOfTheNewProtocol: the coordinator deals the
+// partitions, some of the requests to each.
+func TestTwoWorkersBesideAMemberOfTheNewProtocol(t *testing.T) {
+	s := newStandWith(t, 6, nil, time.Second)
+	var java readByJava
+	leave := s.joinJava("consumer", &java)
+	s.awaitGroup(1)
+	w := []*running{s.worker(nil), s.worker(nil)}
+	s.awaitGroup(3)
+	end := s.load(60)
+	s.awaitProgress("with all three")
+	ctx, cancel := s.context()
+	defer cancel()
+	answered, err := s.outcomes(ctx)
+	s.must(err)
+	if len(answered) == 0 {
+		t.Error("no worker has answered anything beside the Java member")
+	}
+	s.must(w[1].end())
+	s.awaitGroup(2)
+	s.awaitProgress("with one worker")
+	leave()
+	s.awaitGroup(1)
+	s.awaitProgress("with closeorder alone")
+	s.eachReadOnce(end(), &java)
+}
+
+// TestOffsetsOutliveTheProtocol: a group is used by one protocol, left, and
+// used by the other; each goes on where the one before has stopped.
+func TestOffsetsOutliveTheProtocol(t *testing.T) {
+	s := newStand(t, 6, nil)
+	var java readByJava
+	sent := 0
+	for round := range 2 {
+		w := s.worker(nil)
+		s.send(requests(fmt.Sprint("A", round, "-"), 60)...)
+		sent += 60
+		s.awaitCommitted()
+		s.must(w.end())
+		s.awaitGroup(0)
+		leave := s.joinJava("consumer", &java)
+		s.awaitGroup(1)
+		s.send(requests(fmt.Sprint("B", round, "-"), 60)...)
+		sent += 60
+		s.awaitCommitted()
+		leave()
+		s.awaitGroup(0)
+	}
+	s.eachReadOnce(sent, &java)
+	if n := java.count(); n != 120 {
+		t.Errorf("Java has read %d of the 120 that were sent while it was alone", n)
+	}
+	for source, times := range java.seen {
+		if times > 1 {
+			t.Errorf("Java has read %+v %d times", source, times)
+		}
+	}
+}
