@@ -61,7 +61,7 @@ test-chaos: ## the long tests: brokers and workers killed again and again on a r
 
 rebalances: ## what a death, a join, a leave and a rolling restart cost, 10 min on a quiet machine: ARGS="-binary old=PATH,now=PATH -ids dynamic -json FILE -plot FILE -with FILE -session 45s"
 	@$(GO) run ./internal/apachekafka/available fetch
-	@$(GO) test -C internal/crashtest -timeout 2h -count=1 -tags $(ALL_TAGS) -run '^TestRebalances$$' . -args $(ARGS)
+	@$(GO) test -C internal/crashtest -timeout 2h -count=1 -tags $(ALL_TAGS) -run '^TestRebalances$$' -args $(ARGS)
 
 sim: ## a world in virtual time with faults from seeds: SEEDS=200, or SEED=N for one
 	@$(GO) test -list '^TestSeeds$$' ./internal/world | grep -qx TestSeeds || { echo "internal/world has no TestSeeds"; exit 1; }

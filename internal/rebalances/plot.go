@@ -1,11 +1,11 @@
 package rebalances
 
 import (
-	"cmp"
 	"fmt"
 	"html"
 	"io"
 	"math"
+	"slices"
 	"strings"
 )
 
@@ -14,13 +14,13 @@ const (
 	plotWidth    = 300 // of one panel, without its axis
 	rateHeight   = 90
 	waitHeight   = 90
-	panelGap     = 10
+	panelGap     = 18
 	cellLeft     = 52
-	cellTop      = 34
+	cellTop      = 50
 	cellBottom   = 30
 	cellWidth    = cellLeft + plotWidth + 20
 	cellHeight   = cellTop + rateHeight + panelGap + waitHeight + cellBottom
-	plotTop      = 58
+	plotTop      = 112
 	leastWait    = 10.0      // ms, at the bottom
 	mostWait     = 100_000.0 // ms, at the top
 	rateAtTheTop = 2.0       // times what is published
@@ -79,7 +79,7 @@ func WritePlot(w io.Writer, results []Result) error {
 	for column, r := range results {
 		for row, f := range r.Scenes {
 			p.f(`<g transform="translate(%d %d)">`, 10+column*cellWidth, plotTop+row*cellHeight)
-			p.cell(strings.Join([]string{r.Program, r.IDs + " ids", f.Name}, " · "), f)
+			p.cell(r, f)
 			p.f(`</g>`)
 		}
 	}
@@ -94,23 +94,30 @@ type plot struct{ strings.Builder }
 func (p *plot) f(format string, args ...any) { fmt.Fprintf(p, format+"\n", args...) }
 
 func (p *plot) legend() {
-	x := 14
+	y := 10
 	for _, c := range classes {
-		p.f(`<rect class="%s" x="%d" y="10" width="12" height="12"/><text x="%d" y="20">%s</text>`, c, x, x+18, words[c])
-		x += 250
+		p.f(`<rect class="%s" x="14" y="%d" width="11" height="11"/><text x="32" y="%d">%s</text>`, c, y, y+10, words[c])
+		y += 18
 	}
-	p.f(`<text class="faint" x="14" y="42">bars: outcomes in each second, dashed: requests published. lines: p99 in ms, by the second of publishing, dashed: twice the p99 of quiet times</text>`)
+	p.f(`<text class="faint" x="14" y="%d">Bars: outcomes in each second; dashed: requests published in a second.</text>`, y+12)
+	p.f(`<text class="faint" x="14" y="%d">Lines: p99 of the waiting times, by the second of publishing; dashed: twice the p99 of quiet times.</text>`, y+28)
 }
 
 // cell draws one scene.
-func (p *plot) cell(title string, f Figure) {
+func (p *plot) cell(r Result, f Figure) {
 	span := float64(len(f.Seconds))
 	x := func(second float64) float64 { return cellLeft + plotWidth*second/max(span, 1) }
-	p.f(`<text class="title" x="%d" y="14">%s</text>`, cellLeft, html.EscapeString(title))
+	p.f(`<text class="title" x="%d" y="14">%s</text>`, cellLeft, html.EscapeString(f.Name))
+	p.f(`<text class="faint" x="%d" y="28">%s, %s ids</text>`, cellLeft, html.EscapeString(r.Program), html.EscapeString(r.IDs))
 
-	rate := 0
+	var published []int
 	for _, s := range f.Seconds {
-		rate = max(rate, s.Published)
+		published = append(published, s.Published)
+	}
+	slices.Sort(published)
+	rate := 0
+	if len(published) > 0 {
+		rate = published[len(published)/2]
 	}
 	top := rateAtTheTop * float64(max(rate, 1))
 	rateY := func(n float64) float64 { return cellTop + rateHeight*(1-min(n, top)/top) }
@@ -142,7 +149,7 @@ func (p *plot) cell(title string, f Figure) {
 			p.f(`<text class="faint" x="%.1f" y="%d">%s</text>`, x(e.At)+3, cellTop-6, html.EscapeString(e.What))
 		}
 	}
-	step := cmp.Or(math.Ceil(span/60)*10, 10)
+	step := max(math.Ceil(span/60)*10, 10)
 	for s := 0.0; s <= span; s += step {
 		p.f(`<text class="faint" text-anchor="middle" x="%.1f" y="%d">%.0f s</text>`, x(s), bottom+16, s)
 	}

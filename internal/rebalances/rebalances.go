@@ -17,7 +17,9 @@ import (
 // Request is a request as its order service sees it.
 type Request struct {
 	Partition int
-	Published time.Time
+	// Due is when it was to be published, Published when it was: what lies
+	// between them is the machine's, not the workers'.
+	Due, Published time.Time
 	// Answered is when its first outcome stood in the topic; zero: never.
 	Answered time.Time
 	// Owner is the process that answered, a new one after each start of a
@@ -101,6 +103,9 @@ func Measure(run Run) Result {
 			f.Handovers = append(f.Handovers, h.in(v))
 		}
 		f.Summary.Lowest, f.Summary.LowestAt = lowest(f.Seconds)
+		if at := f.Summary.LowestAt; at >= 0 {
+			f.Summary.LowestLate = f.Seconds[at].Late
+		}
 		if len(s.Events) == 0 {
 			quiet = f.Summary
 		}

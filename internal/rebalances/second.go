@@ -10,6 +10,9 @@ import (
 type Second struct {
 	Published int `json:"published"`
 	Answered  int `json:"answered"`
+	// Late is the longest, in milliseconds, that a request of this second was
+	// published later than it was due: what the machine has to do besides.
+	Late float64 `json:"late"`
 	// ByOwner counts the answers of each process.
 	ByOwner map[string]int `json:"by_owner"`
 	// ByClass divides all by what happened to its partition in this second.
@@ -109,6 +112,7 @@ func (v *view) seconds() []Second {
 	for _, r := range v.requests {
 		if i := int(r.Published.Sub(v.From) / time.Second); v.has(r.Published) && i < len(out) {
 			out[i].Published++
+			out[i].Late = max(out[i].Late, milliseconds(r.Published.Sub(r.Due)))
 			share(shares[i], classes[i][r.Partition]).Published++
 			if !r.Answered.IsZero() {
 				c := v.classOf(r)

@@ -23,6 +23,10 @@ type Summary struct {
 	// that second.
 	Lowest   float64 `json:"lowest"`
 	LowestAt int     `json:"lowest_at"`
+	// LowestLate is how late the load was in that second, Late at the most,
+	// in milliseconds; see [Second].
+	LowestLate float64 `json:"lowest_late"`
+	Late       float64 `json:"late"`
 	// Silence is the longest time between two outcomes of one partition that
 	// stays.
 	Silence float64 `json:"silence"`
@@ -50,6 +54,7 @@ func (v *view) summary() Summary {
 			continue
 		}
 		s.Requests++
+		s.Late = max(s.Late, milliseconds(r.Published.Sub(r.Due)))
 		if r.Answered.IsZero() {
 			s.Lost++
 			continue
@@ -121,7 +126,8 @@ func complaints(scene Scene, s Summary) []string {
 		complain("p99 of what stays is %.0f ms, more than %v times the %.0f ms of quiet times", s.Stays.P99, maxTimesQuiet, s.QuietP99)
 	}
 	if s.LowestAt >= 0 && s.Lowest < minPercent {
-		complain("in second %d only %.1f %% of what stays was answered, want %v %%", s.LowestAt, s.Lowest, minPercent)
+		complain("in second %d only %.1f %% of what stays was answered, want %v %% (the load was late by %.0f ms in it)",
+			s.LowestAt, s.Lowest, minPercent, s.LowestLate)
 	}
 	if s.Moved > s.MayMove {
 		complain("%d partitions went from one member that lives to another, %d have to", s.Moved, s.MayMove)

@@ -11,7 +11,7 @@ var columns = [...]string{
 	"p50", "p99", "p99 in quiet times", "lowest second", "longest silence",
 	"moved, have to", "for at most",
 	"left by others", "for at most", "their p99",
-	"lost", "side by side",
+	"lost", "side by side", "load late by",
 }
 
 // Table renders results for people, as Markdown: a row for each scene. Columns
@@ -39,7 +39,7 @@ func Table(results []Result) string {
 				millis(s.Stays.P50), millis(s.Stays.P99), millis(s.QuietP99), percent(s.Lowest), seconds(s.Silence),
 				count(s.Moved, fmt.Sprint(s.Moved, ", ", s.MayMove)), count(s.Moved, seconds(s.MovedFor)),
 				count(s.Left, fmt.Sprint(s.Left)), count(s.Left, seconds(s.LeftFor)), count(s.Left, millis(s.Orphaned.P99)),
-				fmt.Sprint(s.Lost), fmt.Sprint(s.SideBySide),
+				fmt.Sprint(s.Lost), fmt.Sprint(s.SideBySide), millis(s.Late),
 			}
 			b.WriteString("|")
 			for _, cell := range row {
