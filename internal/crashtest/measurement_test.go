@@ -194,13 +194,15 @@ func (m *measurement) process(w *worker, at time.Time) string {
 	return fmt.Sprintf("%s, start %d", w.name, n)
 }
 
-// publish asks for another order each time, until stop is closed.
+// publish asks for another order each time, until stop is closed: an order that
+// says its age, so that the close alone is proof.
 func (m *measurement) publish(load *shop, stop <-chan struct{}) {
 	each := time.Second / time.Duration(m.perSecond)
 	merchants := []string{
 		`"mch_id":"1900000109"`, `"mch_id":"1900000110"`, `"mch_id":"1900000111","sub_mch_id":"1900000001"`,
 	}
 	begin := time.Now()
+	created := begin.Add(-time.Hour).UTC().Format(time.RFC3339)
 	for i := 0; ; i++ {
 		due := begin.Add(time.Duration(i) * each)
 		if !pause(stop, time.Until(due)) {
@@ -209,7 +211,7 @@ func (m *measurement) publish(load *shop, stop <-chan struct{}) {
 		no := fmt.Sprintf("R%d", i)
 		m.due[no] = due
 		merchant := merchants[i/m.partitions%len(merchants)]
-		load.send(m.t.Context(), world.Message{Key: []byte(no), Value: fmt.Appendf(nil, `{%s,"out_trade_no":%q}`, merchant, no)})
+		load.send(m.t.Context(), world.Message{Key: []byte(no), Value: fmt.Appendf(nil, `{%s,"out_trade_no":%q,"order_created_at":%q}`, merchant, no, created)})
 	}
 }
 
