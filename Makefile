@@ -23,7 +23,7 @@ GOTEST = GO=$(GO) .ci/gotest $(RACE) -timeout 20m $(TESTFLAGS)
 ALL_TAGS = apachekafka,chaos
 
 .DEFAULT_GOAL := help
-.PHONY: help build test test-apache-kafka test-chaos sim test-money check lint cross fmt fuzz bench docker release release-check clean
+.PHONY: help build test test-apache-kafka test-chaos rebalances sim test-money check lint cross fmt fuzz bench docker release release-check clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -58,6 +58,10 @@ test-chaos: ## the long tests: brokers and workers killed again and again on a r
 	@packages=$$(for file in $$(grep -rl '^//go:build .*chaos' --include='*_test.go' .); do dirname $$file; done | sort -u); \
 	test -n "$$packages" || { echo "no test has the build tag chaos"; exit 1; }; \
 	$(GO) test $(RACE) -timeout 2h -count=1 -v $(TESTFLAGS) -tags $(ALL_TAGS) -run Chaos $$packages
+
+rebalances: ## what a death, a join, a leave and a rolling restart cost, 10 min on a quiet machine: ARGS="-binary old=PATH,now=PATH -ids dynamic -json FILE -plot FILE -with FILE -session 45s"
+	@$(GO) run ./internal/apachekafka/available fetch
+	@$(GO) test -C internal/crashtest -timeout 2h -count=1 -tags $(ALL_TAGS) -run '^TestRebalances$$' -args $(ARGS)
 
 sim: ## a world in virtual time with faults from seeds: SEEDS=200, or SEED=N for one
 	@$(GO) test -list '^TestSeeds$$' ./internal/world | grep -qx TestSeeds || { echo "internal/world has no TestSeeds"; exit 1; }

@@ -7,6 +7,9 @@
 //	order service -> Apache Kafka <-> closeorder run (3 processes) -> gateway simulator
 //	                      \-> observer -> world.Check <- order book <-/
 //
+// TestRebalances is a measurement rather than a test: make rebalances runs it,
+// docs/performance.md says what it shows.
+//
 // All of it is tests, with the build tags apachekafka (minutes) and chaos
 // (longer). With the race detector the workers are built with it too. They
 // print what they have counted with -v. Environment of the tests:
