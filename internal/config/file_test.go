@@ -81,7 +81,11 @@ func TestTheRootsOfTheGatewayAndOfTheBrokersAreRead(t *testing.T) {
 	}
 	want := x509.NewCertPool()
 	want.AddCert(server.Certificate())
-	if client, err := c.Kafka.Client(); err != nil || client.TLS == nil || !client.TLS.RootCAs.Equal(want) {
-		t.Errorf("brokers: %+v, %v", client.TLS, err)
+	client, err := c.Kafka.Client(nil)
+	if err != nil || client.TLS == nil {
+		t.Fatalf("brokers: no TLS, %v", err)
+	}
+	if got, err := client.TLS(); err != nil || !got.RootCAs.Equal(want) {
+		t.Errorf("brokers: %+v, %v", got, err)
 	}
 }

@@ -20,10 +20,12 @@ type Config struct {
 	Brokers []string
 	// ClientID names this process in the broker's logs and quotas.
 	ClientID string
-	// TLS, when set, is used for every connection.
-	TLS *tls.Config
-	// SASL, when set, authenticates every connection.
-	SASL Mechanism
+	// TLS, when set, is asked for the configuration of each new connection, so
+	// that renewed certificates count. Calls may be concurrent.
+	TLS func() (*tls.Config, error)
+	// SASL, when set, is asked for what authenticates each new connection.
+	// Calls may be concurrent.
+	SASL func() (Mechanism, error)
 	// Dial opens connections; nil means the operating system's network.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 	// OnRetry, if set, is told of each failure that [Client.Persist] tries
@@ -51,6 +53,47 @@ func SASL(mechanism, username, password string) (Mechanism, error) {
 		return scram.Mechanism(scram.SHA512, username, password)
 	}
 	return nil, fmt.Errorf("unknown SASL mechanism %q", mechanism)
+}
+
+// asked is a mechanism that asks anew for each connection.
+type asked struct{ get func() (Mechanism, error) }
+
+// Name is that of the mechanism as it is now; one that cannot be had fails in
+// Start.
+func (a asked) Name() string {
+	if m, err := a.get(); err == nil {
+		return m.Name()
+	}
+	return ""
+}
+
+func (a asked) Start(ctx context.Context) (sasl.StateMachine, []byte, error) {
+	m, err := a.get()
+	if err != nil {
+		return nil, nil, err
+	}
+	return m.Start(ctx)
+}
+
+// secure makes a connection one of TLS. It closes conn when it fails.
+func secure(ctx context.Context, conn net.Conn, address string, get func() (*tls.Config, error)) (net.Conn, error) {
+	cfg, err := get()
+	if err != nil {
+		conn.Close()
+		return nil, err
+	}
+	if cfg.ServerName == "" {
+		cfg = cfg.Clone()
+		if cfg.ServerName, _, err = net.SplitHostPort(address); err != nil {
+			cfg.ServerName = address
+		}
+	}
+	secured := tls.Client(conn, cfg)
+	if err := secured.HandshakeContext(ctx); err != nil {
+		conn.Close()
+		return nil, Explain(err, "TLS", "broker "+address)
+	}
+	return secured, nil
 }
 
 const (
@@ -101,16 +144,20 @@ func Open(cfg Config, topics ...string) *Client {
 			if err != nil {
 				return nil, err
 			}
-			return c.track(conn)
+			if conn, err = c.track(conn); err != nil || cfg.TLS == nil {
+				return conn, err
+			}
+			return secure(ctx, conn, address, cfg.TLS)
 		},
 		DialTimeout:    dialTimeout,
 		IdleTimeout:    2 * time.Minute,
 		MetadataTTL:    metadataTTL,
 		MetadataTopics: topics,
 		ClientID:       cfg.ClientID,
-		TLS:            cfg.TLS,
-		SASL:           cfg.SASL,
 		Context:        ctx,
+	}
+	if cfg.SASL != nil {
+		c.transport.SASL = asked{cfg.SASL}
 	}
 	// Half of Timeout goes on the wire as the broker's own time-out.
 	c.client = &kafkago.Client{Addr: kafkago.TCP(cfg.Brokers...), Timeout: 30 * time.Second, Transport: c.transport}

@@ -1,7 +1,9 @@
 package kafka
 
 import (
+	"crypto/tls"
 	"errors"
+	"net"
 
 	kafkago "github.com/segmentio/kafka-go"
 	"github.com/segmentio/kafka-go/protocol"
@@ -50,7 +52,7 @@ func NoPartition(err error) bool {
 // not ask.
 func Lasting(err error) bool {
 	var missing *MissingTopicsError
-	if errors.As(err, &missing) || Refused(err) {
+	if errors.As(err, &missing) || Refused(err) || certificateFails(err) {
 		return true
 	}
 	var code kafkago.Error
@@ -65,6 +67,14 @@ func Lasting(err error) bool {
 		return true
 	}
 	return false
+}
+
+// certificateFails reports whether one side does not take the certificate of
+// the other, or has other terms for TLS.
+func certificateFails(err error) bool {
+	var broker *tls.CertificateVerificationError
+	var client *net.OpError // an alert of the broker
+	return errors.As(err, &broker) || errors.As(err, &client) && client.Op == "remote error"
 }
 
 // asError is the error of a code, nil for 0.

@@ -50,7 +50,7 @@ func New(cfg config.Config, deps Deps) (*Worker, error) {
 	if err != nil {
 		return nil, err
 	}
-	kafka, err := cfg.Kafka.Client()
+	kafka, err := cfg.Kafka.Client(func(err error) { deps.Log.WithError(err).Error("a file of kafka.tls or kafka.sasl is refused") })
 	if err != nil {
 		return nil, err
 	}
