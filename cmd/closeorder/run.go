@@ -13,7 +13,9 @@ import (
 
 	"github.com/closeorder/closeorder/closer"
 	"github.com/closeorder/closeorder/internal/config"
+	"github.com/closeorder/closeorder/internal/kafka"
 	"github.com/closeorder/closeorder/internal/merchants"
+	"github.com/closeorder/closeorder/internal/topics"
 	"github.com/closeorder/closeorder/internal/worker"
 	"github.com/sirupsen/logrus"
 	"github.com/spf13/cobra"
@@ -71,6 +73,7 @@ closeorder run --config closeorder.yaml`,
 				}
 			})
 		}
+		following.Go(func() { a.warnOfTopics(ctx, cfg, log) })
 		following.Go(func() { serveHangups(ctx, hangups, atHangup) })
 		w, err := worker.New(cfg, deps)
 		if err != nil {
@@ -159,6 +162,28 @@ func merchantsReport(file *merchants.File, log logrus.FieldLogger) func(error) {
 		}
 		for _, doubt := range config.Doubts(all) {
 			log.Warn(doubt)
+		}
+	}
+}
+
+// warnOfTopics looks once at the settings of the topics and warns of those that
+// lose requests. It waits for brokers that are away until ctx ends, and tells
+// nothing of them: the worker does.
+func (a *app) warnOfTopics(ctx context.Context, cfg config.Config, log logrus.FieldLogger) {
+	to, err := cfg.Kafka.Client(nil)
+	if err != nil {
+		return // nor does the worker start
+	}
+	c := &cluster{kafka.Open(to, cfg.Topics.All()...), cfg.Topics, cfg.Kafka.Group}
+	defer c.close()
+	all := cfg.Topics.All()
+	settings, err := c.settings(ctx, all)
+	if err != nil && ctx.Err() == nil {
+		log.WithError(err).Info("the settings of the topics were not looked at")
+	}
+	for _, name := range all {
+		if risk := topics.Risk(cfg.Topics, name, settings[name]); risk != "" {
+			log.WithField("topic", name).Error("ALARM: the settings of a topic lose what is in it: " + risk)
 		}
 	}
 }

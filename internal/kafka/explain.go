@@ -21,7 +21,8 @@ type ExplainedError struct {
 	// Operation is a request of Kafka's protocol, such as JoinGroup, or TLS for
 	// a connection's handshake; empty where it is not known.
 	Operation string
-	// Resource is what it was about: "group g", "topic t", "broker host:port".
+	// Resource is what it was about: "group g", "topic t", "topics t, u",
+	// "broker host:port".
 	Resource string
 	// Problem says what is wrong, Remedy which setting or ACL mends it.
 	Problem, Remedy string
@@ -68,11 +69,11 @@ func (e *ExplainedError) refusal() bool {
 	}
 	switch code {
 	case kafkago.TopicAuthorizationFailed:
-		e.acl("topic", "--topic")
+		e.acl(code, "topic", "--topic")
 	case kafkago.GroupAuthorizationFailed:
-		e.acl("group", "--group")
+		e.acl(code, "group", "--group")
 	case kafkago.ClusterAuthorizationFailed:
-		e.acl("cluster", "--cluster")
+		e.acl(code, "cluster", "--cluster")
 	case kafkago.SASLAuthenticationFailed:
 		e.Problem = "the broker refuses the user or the password"
 		e.Remedy = "see kafka.sasl.username, kafka.sasl.password or kafka.sasl.password_file, and whether the user has a credential for kafka.sasl.mechanism"
@@ -96,11 +97,14 @@ var acls = map[string]string{
 }
 
 // acl explains that one is missing.
-func (e *ExplainedError) acl(kind, flag string) {
-	e.Problem = "not authorized"
+func (e *ExplainedError) acl(code kafkago.Error, kind, flag string) {
+	e.Problem = fmt.Sprintf("[%d] %s", int(code), code.Title())
 	name := "NAME"
-	if is, of, _ := strings.Cut(e.Resource, " "); is == kind && of != "" {
+	switch is, of, _ := strings.Cut(e.Resource, " "); is {
+	case kind:
 		name = of
+	case kind + "s":
+		name = strings.ReplaceAll(of, ", ", " "+flag+" ")
 	}
 	allow, known := acls[e.Operation]
 	if !known {

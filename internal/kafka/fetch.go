@@ -47,7 +47,7 @@ func (c *Client) Fetch(ctx context.Context, topic string, partition int, offset 
 		return nil, offset, err
 	}
 	if res.Error != nil {
-		return nil, offset, res.Error
+		return nil, offset, Explain(res.Error, "Fetch", "topic "+topic)
 	}
 	return read(res, offset)
 }

@@ -35,7 +35,7 @@ func (c *Client) Offset(ctx context.Context, topic string, partition int, at int
 	for _, t := range res.(*listoffsets.Response).Topics {
 		for _, p := range t.Partitions {
 			if t.Topic == topic && int(p.Partition) == partition {
-				return p.Offset, asError(p.ErrorCode)
+				return p.Offset, Explain(asError(p.ErrorCode), "ListOffsets", "topic "+topic)
 			}
 		}
 	}

@@ -57,7 +57,7 @@ func (c *Client) Produce(ctx context.Context, topic string, partition int, messa
 	if err != nil {
 		return 0, err
 	}
-	return res.BaseOffset, res.Error
+	return res.BaseOffset, Explain(res.Error, "Produce", "topic "+topic)
 }
 
 // Halve writes a batch whose records a broker may refuse. It refuses the batch

@@ -28,6 +28,7 @@ func (m *Member) join(ctx context.Context, own Assignee) (Generation, error) {
 		gen, err := m.joinOnce(ctx)
 		switch {
 		case err == nil:
+			m.unsettled = time.Time{}
 			return gen, nil
 		case ctx.Err() != nil:
 			return Generation{}, errStopped
@@ -46,7 +47,7 @@ func (m *Member) join(ctx context.Context, own Assignee) (Generation, error) {
 			dropped, m.lastGen = true, -1
 			own.Lose(err)
 		}
-		m.cfg.Log.WithError(err).Warn("cannot join the group yet: trying again")
+		m.cannotJoin(err)
 		if retry.Wait(ctx) != nil {
 			return Generation{}, errStopped
 		}
@@ -70,7 +71,8 @@ func (m *Member) fatal(err error) error {
 	case kafkago.InvalidGroupId:
 		return fmt.Errorf("kafka.group %q: %w", m.cfg.Group, code)
 	case kafkago.GroupAuthorizationFailed:
-		return fmt.Errorf("kafka.group %q: %w; allow READ on the group", m.cfg.Group, code)
+		acl, _ := errors.AsType[*kafka.ExplainedError](kafka.Explain(code, "JoinGroup", "group "+m.cfg.Group))
+		return fmt.Errorf("kafka.group %q: %w; %s", m.cfg.Group, code, acl.Remedy)
 	}
 	return nil
 }

@@ -53,6 +53,9 @@ type Member struct {
 	// leaseUntil is when the coordinator may declare this member dead, see
 	// renew. A time.Time has both clocks: see LeaseValid.
 	leaseUntil atomic.Pointer[time.Time]
+
+	told      kafka.Told // what was told of why the group cannot be joined
+	unsettled time.Time  // since when the coordinator says that it is none, see cannotJoin
 }
 
 // New makes a member; nothing is sent yet.
