@@ -91,7 +91,7 @@ func secure(ctx context.Context, conn net.Conn, address string, get func() (*tls
 	secured := tls.Client(conn, cfg)
 	if err := secured.HandshakeContext(ctx); err != nil {
 		conn.Close()
-		return nil, Explain(err, "TLS", "broker "+address)
+		return nil, tlsFailed(address, err)
 	}
 	return secured, nil
 }

@@ -1,14 +1,11 @@
 package kafka
 
 import (
-	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"strings"
-	"syscall"
 	"time"
 
 	kafkago "github.com/segmentio/kafka-go"
@@ -38,55 +35,33 @@ func (e *ExplainedError) Error() string {
 		}
 	}
 	if len(where) == 0 {
-		return e.Problem + "; " + e.Remedy
+		where = []string{e.Err.Error()}
 	}
 	return strings.Join(where, ", ") + ": " + e.Problem + "; " + e.Remedy
 }
 
 func (e *ExplainedError) Unwrap() error { return e.Err }
 
-// Explain makes an *ExplainedError of a refused password, a missing ACL, a
-// certificate that does not hold, or TLS that meets none; see [ExplainedError]
-// for operation and resource. Every other error, nil, and one that is explained
-// already come back as they are.
+// Explain makes an *ExplainedError of a refused password, a missing ACL or a
+// certificate that does not hold; see [ExplainedError] for operation and
+// resource. Every other error, nil, and one that says already what to do, as
+// *ListenerError does, come back as they are.
 func Explain(err error, operation, resource string) error {
 	var before *ExplainedError
 	if err == nil || errors.As(err, &before) {
 		return err
 	}
 	e := &ExplainedError{Operation: operation, Resource: resource, Err: err}
-	if e.refusal() || e.certificate() || e.otherListener() {
-		return e
-	}
-	return err
-}
-
-// refusal explains the codes that brokers refuse with.
-func (e *ExplainedError) refusal() bool {
-	var code kafkago.Error
-	if !errors.As(e.Err, &code) {
-		return false
-	}
-	switch code {
-	case kafkago.TopicAuthorizationFailed:
-		e.acl(code, "topic", "--topic")
-	case kafkago.GroupAuthorizationFailed:
-		e.acl(code, "group", "--group")
-	case kafkago.ClusterAuthorizationFailed:
-		e.acl(code, "cluster", "--cluster")
-	case kafkago.SASLAuthenticationFailed:
-		e.Problem = "the broker refuses the user or the password"
-		e.Remedy = "see kafka.sasl.username, kafka.sasl.password or kafka.sasl.password_file, and whether the user has a credential for kafka.sasl.mechanism"
-	case kafkago.UnsupportedSASLMechanism:
-		e.Problem = "the listener does not take the mechanism of kafka.sasl.mechanism"
-		e.Remedy = "set it to one of the listener's sasl.enabled.mechanisms: PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512"
-	case kafkago.IllegalSASLState:
-		e.Problem = "the listener expects no SASL"
-		e.Remedy = "leave kafka.sasl.mechanism out, or give kafka.brokers the port of the listener that does"
+	switch {
+	case e.acl():
+	case e.connection():
+		if !strings.HasPrefix(resource, "broker ") {
+			e.Operation, e.Resource = "", "" // whatever it was for, it did not come so far
+		}
 	default:
-		return false
+		return err
 	}
-	return true
+	return e
 }
 
 // acls are the operations that an ACL must allow for a request, where they are
@@ -96,8 +71,24 @@ var acls = map[string]string{
 	"Produce": "Write", "CreateTopics": "Create", "DescribeConfigs": "DescribeConfigs",
 }
 
-// acl explains that one is missing.
-func (e *ExplainedError) acl(code kafkago.Error, kind, flag string) {
+// acl explains that an ACL is missing.
+func (e *ExplainedError) acl() bool {
+	var code kafkago.Error
+	if !errors.As(e.Err, &code) {
+		return false
+	}
+	kind := ""
+	switch code {
+	case kafkago.TopicAuthorizationFailed:
+		kind = "topic"
+	case kafkago.GroupAuthorizationFailed:
+		kind = "group"
+	case kafkago.ClusterAuthorizationFailed:
+		kind = "cluster"
+	default:
+		return false
+	}
+	flag := "--" + kind
 	e.Problem = fmt.Sprintf("[%d] %s", int(code), code.Title())
 	name := "NAME"
 	switch is, of, _ := strings.Cut(e.Resource, " "); is {
@@ -123,12 +114,31 @@ func (e *ExplainedError) acl(code kafkago.Error, kind, flag string) {
 	if e.Operation == "Metadata" {
 		rule += " (Read and Write imply it)"
 	}
-	e.Remedy = "add the ACL: kafka-acls.sh --add --allow-principal User:" + principal + " " + rule
+	e.Remedy = "add the ACL: kafka-acls.sh --add --allow-principal User:... " + rule // who this client is for it only the broker knows
+	return true
 }
 
-// principal stands for whom the broker takes this client for: who that is only
-// the broker knows.
-const principal = "..."
+// connection explains why a connection cannot be made ready.
+func (e *ExplainedError) connection() bool {
+	var code kafkago.Error
+	if !errors.As(e.Err, &code) {
+		return e.certificate()
+	}
+	switch code {
+	case kafkago.SASLAuthenticationFailed:
+		e.Problem = "the broker refuses the user or the password"
+		e.Remedy = "see kafka.sasl.username, kafka.sasl.password or kafka.sasl.password_file, and whether the user has a credential for kafka.sasl.mechanism"
+	case kafkago.UnsupportedSASLMechanism:
+		e.Problem = "the listener does not take the mechanism of kafka.sasl.mechanism"
+		e.Remedy = "set it to one of the listener's sasl.enabled.mechanisms: PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512"
+	case kafkago.IllegalSASLState:
+		e.Problem = "the listener expects no SASL"
+		e.Remedy = "leave kafka.sasl.mechanism out, or give kafka.brokers the port of the listener that does"
+	default:
+		return false
+	}
+	return true
+}
 
 // certificate explains what is wrong with the certificate of either side.
 func (e *ExplainedError) certificate() bool {
@@ -139,7 +149,7 @@ func (e *ExplainedError) certificate() bool {
 	switch {
 	case errors.As(e.Err, &name):
 		e.Problem = "the broker's certificate is not for this address: " + namesOf(name.Certificate)
-		e.Remedy = "give it a certificate that names the address; or set kafka.tls.server_name to a name that it has, or kafka.tls.verify to chain, which checks who issued it and not whom it names"
+		e.Remedy = "give it a certificate that names the address; or set kafka.tls.server_name to a name that it has, or kafka.tls.verify to chain beside kafka.tls.ca_file, which checks who issued it and not whom it names"
 	case errors.As(e.Err, &unknown):
 		e.Problem = "the broker's certificate comes from an authority that is not trusted"
 		e.Remedy = "set kafka.tls.ca_file to the certificate of the authority that issued it"
@@ -181,29 +191,4 @@ func namesOf(cert *x509.Certificate) string {
 		names = append(names[:most:most], "...")
 	}
 	return "it names " + strings.Join(names, ", ")
-}
-
-// otherListener explains that one side speaks TLS and the other does not.
-func (e *ExplainedError) otherListener() bool {
-	var header tls.RecordHeaderError
-	switch {
-	case errors.As(e.Err, &header):
-		e.Problem = "what answers there does not speak TLS"
-		e.Remedy = "set kafka.tls.enabled to false, or give kafka.brokers the port of the TLS listener"
-	case e.Operation == "TLS" && hungUp(e.Err):
-		// A Kafka listener without TLS takes the first bytes for a length, and
-		// hangs up without a word.
-		e.Problem = "the broker hung up during the handshake of TLS"
-		e.Remedy = "see whether that listener speaks TLS: set kafka.tls.enabled to false, or give kafka.brokers the port of the TLS listener"
-	case strings.Contains(e.Err.Error(), "expecting TLS"): // kafka-go has no type for it
-		e.Problem = "the listener speaks TLS"
-		e.Remedy = "set kafka.tls.enabled to true, or give kafka.brokers the port of the listener without TLS"
-	default:
-		return false
-	}
-	return true
-}
-
-func hungUp(err error) bool {
-	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
