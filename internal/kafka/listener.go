@@ -1,10 +1,12 @@
 package kafka
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"syscall"
 )
 
@@ -27,7 +29,7 @@ func (e *ListenerError) Error() string {
 	if e.Certain {
 		return fmt.Sprintf("broker %s answers TLS in plain: set kafka.tls.enabled to false, or name the port of its TLS listener (%v)", e.Address, e.Err)
 	}
-	return fmt.Sprintf("broker %s has closed the connection during the TLS handshake: perhaps its listener is plain (kafka.tls.enabled), wants a client certificate (kafka.tls.cert_file), or the broker takes no more connections (%v)", e.Address, e.Err)
+	return fmt.Sprintf("broker %s has closed the connection, or said nothing, during the TLS handshake: perhaps its listener is plain (kafka.tls.enabled), wants a client certificate (kafka.tls.cert_file), or the broker takes no more connections (%v)", e.Address, e.Err)
 }
 
 func (e *ListenerError) Unwrap() error { return e.Err }
@@ -43,7 +45,7 @@ func tlsFailed(address string, err error) error {
 	switch {
 	case errors.As(err, &plain):
 		return &ListenerError{Address: address, TLS: true, Certain: true, Err: err}
-	case hungUp(err):
+	case hungUp(err), errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
 		return &ListenerError{Address: address, TLS: true, Err: err}
 	}
 	return fmt.Errorf("broker %s: TLS handshake: %w", address, err)
