@@ -22,12 +22,12 @@ import (
 	"github.com/twmb/franz-go/pkg/sasl/scram"
 )
 
-// asWorker are the settings of the user worker at a broker of SCRAM.
+// asWorker are the settings of the user worker at a broker of SCRAM, but for the
+// password.
 func asWorker(brokers string) []string {
 	return []string{
 		"CLOSEORDER_KAFKA_BROKERS=" + brokers, "CLOSEORDER_KAFKA_SASL_MECHANISM=SCRAM-SHA-512",
-		"CLOSEORDER_KAFKA_SASL_USERNAME=worker", "CLOSEORDER_KAFKA_SASL_PASSWORD=" + secretPassword,
-		"CLOSEORDER_KAFKA_SESSION_TIMEOUT=6s", "CLOSEORDER_SHUTDOWN_GRACE=1s", "CLOSEORDER_LOG_LEVEL=debug",
+		"CLOSEORDER_KAFKA_SASL_USERNAME=worker", "CLOSEORDER_KAFKA_SESSION_TIMEOUT=6s", "CLOSEORDER_SHUTDOWN_GRACE=1s", "CLOSEORDER_LOG_LEVEL=debug",
 		"CLOSEORDER_MCH_ID=1900000109", "CLOSEORDER_APPID=wx8888888888888888", "CLOSEORDER_API_KEY=" + gatewaysim.DirectKey,
 	}
 }
@@ -172,7 +172,7 @@ func TestAMissingACLIsNamed(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(client.Close)
-	env := append(asWorker(brokers), "CLOSEORDER_GATEWAY_URLS="+gateway(t, gatewaysim.Config{}))
+	env := append(asWorker(brokers), "CLOSEORDER_KAFKA_SASL_PASSWORD="+secretPassword, "CLOSEORDER_GATEWAY_URLS="+gateway(t, gatewaysim.Config{}))
 	callOK(t, append(slices.Clone(env), "CLOSEORDER_KAFKA_SASL_USERNAME=admin"), "topics", "create", "--partitions", "2")
 	testMissingACLs(t, client, env)
 }
