@@ -30,7 +30,9 @@ committed, and the group is left at once. A second signal ends it on the spot:
 nothing is lost by that, only done again.
 
 A merchants file is read again when it changes, and on SIGHUP. One with a
-mistake in it is refused, and the merchants stay as they were.`,
+mistake in it is refused, and the merchants stay as they were. The files of
+kafka.tls and kafka.sasl are read for each new connection; on SIGHUP they are
+checked.`,
 		Example: `CLOSEORDER_API_KEY=... closeorder run --mch-id 1900000109 --appid wx8888888888888888 --kafka-brokers kafka-1:9092
 closeorder run --config closeorder.yaml`,
 	}
@@ -74,7 +76,12 @@ closeorder run --config closeorder.yaml`,
 			})
 		}
 		following.Go(func() { a.warnOfTopics(ctx, cfg, log) })
-		following.Go(func() { serveHangups(ctx, hangups, atHangup) })
+		following.Go(func() {
+			serveHangups(ctx, hangups, func() {
+				atHangup()
+				kafkaFilesReport(cfg.Kafka, log)
+			})
+		})
 		w, err := worker.New(cfg, deps)
 		if err != nil {
 			return err
@@ -146,6 +153,19 @@ func serveHangups(ctx context.Context, signals <-chan os.Signal, do func()) {
 			do()
 		}
 	}
+}
+
+// kafkaFilesReport says whether the next connection to Kafka can be made with the
+// files of TLS and SASL as they are now; each one reads them by itself.
+func kafkaFilesReport(k config.Kafka, log logrus.FieldLogger) {
+	if !k.HasFiles() {
+		return
+	}
+	if err := k.CheckFiles(); err != nil {
+		log.WithError(err).Error("a file of kafka.tls or kafka.sasl is refused")
+		return
+	}
+	log.Info("the files of kafka.tls and kafka.sasl are right: new connections to Kafka use them as they are now")
 }
 
 // merchantsReport says how reading the merchants file again ended.

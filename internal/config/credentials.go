@@ -3,6 +3,7 @@ package config
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -36,6 +37,26 @@ func (k Kafka) Client(stale func(error)) (kafka.Config, error) {
 		cfg.SASL = func() (kafka.Mechanism, error) { return k.SASL.current(tell) }
 	}
 	return cfg, err
+}
+
+// HasFiles reports whether connections are made with files, of TLS or of the
+// SASL password.
+func (k Kafka) HasFiles() bool {
+	t := k.TLS
+	return t.Enabled && t.CAFile+t.CertFile != "" || k.SASL.file != nil
+}
+
+// CheckFiles reads them as the next connection will, and says what is wrong.
+func (k Kafka) CheckFiles() error {
+	var errs []error
+	note := func(err error) { errs = append(errs, err) }
+	if k.TLS.Enabled {
+		k.TLS.config(note)
+	}
+	if _, err := k.SASL.current(note); err != nil {
+		note(err)
+	}
+	return errors.Join(errs...)
 }
 
 // once passes on an error that differs from the one before; nil, for all is

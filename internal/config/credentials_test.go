@@ -96,6 +96,36 @@ func TestEachConnectionIsMadeWithTheFilesAsTheyAre(t *testing.T) {
 	}
 }
 
+func TestTheFilesOfConnectionsAreCheckedOnDemand(t *testing.T) {
+	ca := authority.New(t, "ca")
+	files := files(map[string]string{"ca": string(ca.PEM), "p": "one"})
+	good := true
+	c, err := config.Load(config.Source{
+		Env: []string{"CLOSEORDER_KAFKA_TLS_ENABLED=true", "CLOSEORDER_KAFKA_TLS_CA_FILE=ca", "CLOSEORDER_KAFKA_SASL_MECHANISM=PLAIN", "CLOSEORDER_KAFKA_SASL_USERNAME=u", "CLOSEORDER_KAFKA_SASL_PASSWORD_FILE=p"},
+		ReadFile: func(name string) ([]byte, error) {
+			if good {
+				return files(name)
+			}
+			return nil, nil
+		},
+	}, config.Connection)
+	if err != nil || !c.Kafka.HasFiles() {
+		t.Fatalf("%v, files: %v", err, c.Kafka.HasFiles())
+	}
+	if err := c.Kafka.CheckFiles(); err != nil {
+		t.Errorf("good files: %v", err)
+	}
+	good = false
+	for _, want := range []string{"kafka.tls.ca_file: ca holds no certificate in PEM", "kafka.sasl.password_file: p is empty"} {
+		if err := c.Kafka.CheckFiles(); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s is not in %v", want, err)
+		}
+	}
+	if config.Default().Kafka.HasFiles() || config.Default().Kafka.CheckFiles() != nil {
+		t.Error("there are files by default")
+	}
+}
+
 func TestEachConnectionHasThePasswordAsItIs(t *testing.T) {
 	files := map[string]string{"p": "one\n"}
 	_, password, told := connecting(t, files, "CLOSEORDER_KAFKA_SASL_MECHANISM=PLAIN", "CLOSEORDER_KAFKA_SASL_USERNAME=u", "CLOSEORDER_KAFKA_SASL_PASSWORD_FILE=p")
