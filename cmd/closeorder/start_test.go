@@ -269,7 +269,7 @@ func refusing(t *testing.T) (env []string) {
 	c.ControlKey(int16(kmsg.SASLAuthenticate), func(req kmsg.Request) (kmsg.Response, error, bool) {
 		c.KeepControl()
 		res := req.ResponseKind().(*kmsg.SASLAuthenticateResponse)
-		res.ErrorCode, res.ErrorMessage = kerr.SaslAuthenticationFailed.Code, kmsg.StringPtr("Authentication failed: Invalid username or password")
+		res.ErrorCode, res.ErrorMessage = kerr.SaslAuthenticationFailed.Code, new("Authentication failed: Invalid username or password")
 		return res, nil, true
 	})
 	return []string{

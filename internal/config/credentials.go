@@ -208,7 +208,7 @@ func (s SASL) current(stale func(error)) (kafka.Mechanism, error) {
 	if s.file.last.IsZero() {
 		s.file.last = s.Password
 	}
-	problem := ""
+	var problem string
 	data, err := s.file.read(s.file.name)
 	now := password(data)
 	mechanism, unusable := s.mechanism(now)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"time"
 
@@ -77,7 +78,7 @@ func (e *ExplainedError) acl() bool {
 	if !errors.As(e.Err, &code) {
 		return false
 	}
-	kind := ""
+	var kind string
 	switch code {
 	case kafkago.TopicAuthorizationFailed:
 		kind = "topic"
@@ -181,7 +182,7 @@ func namesOf(cert *x509.Certificate) string {
 	}
 	names := cert.DNSNames
 	for _, ip := range cert.IPAddresses {
-		names = append(names[:len(names):len(names)], ip.String())
+		names = append(slices.Clip(names), ip.String())
 	}
 	if len(names) == 0 {
 		return "it has no name at all (no subject alternative name)"
