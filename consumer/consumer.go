@@ -49,6 +49,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/closeorder/closeorder/internal/kafka"
@@ -124,6 +125,7 @@ type Worker struct {
 
 	// Made by Run.
 	client    *kafka.Client
+	renewed   atomic.Pointer[kafka.Client] // the same, for Renew
 	lanes     *lanes
 	publisher *publisher
 	committer *committer
@@ -187,6 +189,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	}
 	sinks := []string{w.cfg.Topics.Outcomes, w.cfg.Topics.DeadLetters}
 	w.client = kafka.Open(w.cfg.Kafka, slices.Concat(sinks, sources)...)
+	w.renewed.Store(w.client)
 	proof := w.cfg.Proof
 	if proof == nil && w.cfg.Kafka.Dial == nil {
 		local := group.NewLocalProof()
@@ -225,6 +228,15 @@ func (w *Worker) Run(ctx context.Context) error {
 	w.client.Close()
 	w.wg.Wait()
 	return err
+}
+
+// Renew has all connections to Kafka made anew, with certificates and passwords
+// as they are now; each old one closes when its requests are answered. It does
+// nothing before Run. Safe for concurrent use.
+func (w *Worker) Renew() {
+	if client := w.renewed.Load(); client != nil {
+		client.Renew()
+	}
 }
 
 // serve reads one partition from an offset on, until it is taken away or the

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/closeorder/closeorder/internal/config"
@@ -28,7 +27,7 @@ type cluster struct {
 
 // cluster makes one; nothing is dialled. close it to end its goroutines.
 func (a *app) cluster(cfg config.Config) (*cluster, error) {
-	to, err := cfg.Kafka.Client()
+	to, err := cfg.Kafka.Client(func(err error) { fmt.Fprintf(a.stderr, "closeorder: warning: %v\n", err) })
 	if err != nil {
 		return nil, err
 	}
@@ -49,34 +48,19 @@ func (s *settings) connect(wrong *misuse) (*cluster, error) {
 
 func (c *cluster) close() { c.client.Close() }
 
-// notifyEvery is how soon the same kind of trouble is told again.
-const notifyEvery = time.Minute
-
-// notifier says that Kafka is in trouble: each kind of it at once, and again
-// only when it is still there after a while.
+// notifier says that Kafka is in trouble, each kind of it once and then each
+// minute.
 func (a *app) notifier(brokers string) func(string, int, error) {
-	var mu sync.Mutex
-	told := map[string]time.Time{} // by kind
+	var told kafka.Told
 	return func(topic string, partition int, err error) {
-		mu.Lock()
-		defer mu.Unlock()
-		text := plain(err)
-		// Partitions fail each on a connection of its own: only the ports differ.
-		kind := topic + " " + address.ReplaceAllString(text, "")
-		if at, before := told[kind]; before && time.Since(at) < notifyEvery {
-			return
+		if told.Due(topic, err) {
+			fmt.Fprintf(a.stderr, "closeorder: Kafka at %s, topic %s: %s; trying again\n", brokers, topic, plain(err))
 		}
-		told[kind] = time.Now()
-		fmt.Fprintf(a.stderr, "closeorder: Kafka at %s, topic %s: %s; trying again\n", brokers, topic, text)
 	}
 }
 
-var (
-	// address is one end of a connection, or both, as net's errors have it.
-	address = regexp.MustCompile(`\S+:\d+(->\S+:\d+)?`)
-	// method is how kafka-go begins its errors.
-	method = regexp.MustCompile(`kafka\.\(\*\w+\)\.\w+: `)
-)
+// method is how kafka-go begins its errors.
+var method = regexp.MustCompile(`kafka\.\(\*\w+\)\.\w+: `)
 
 // plain is an error for people: without the names of Go methods.
 func plain(err error) string { return method.ReplaceAllString(err.Error(), "") }

@@ -13,7 +13,9 @@ import (
 
 	"github.com/closeorder/closeorder/closer"
 	"github.com/closeorder/closeorder/internal/config"
+	"github.com/closeorder/closeorder/internal/kafka"
 	"github.com/closeorder/closeorder/internal/merchants"
+	"github.com/closeorder/closeorder/internal/topics"
 	"github.com/closeorder/closeorder/internal/worker"
 	"github.com/sirupsen/logrus"
 	"github.com/spf13/cobra"
@@ -28,7 +30,9 @@ committed, and the group is left at once. A second signal ends it on the spot:
 nothing is lost by that, only done again.
 
 A merchants file is read again when it changes, and on SIGHUP. One with a
-mistake in it is refused, and the merchants stay as they were.`,
+mistake in it is refused, and the merchants stay as they were. The files of
+kafka.tls and kafka.sasl are read for each new connection; on SIGHUP they are
+checked, and all connections are made anew.`,
 		Example: `CLOSEORDER_API_KEY=... closeorder run --mch-id 1900000109 --appid wx8888888888888888 --kafka-brokers kafka-1:9092
 closeorder run --config closeorder.yaml`,
 	}
@@ -71,11 +75,19 @@ closeorder run --config closeorder.yaml`,
 				}
 			})
 		}
-		following.Go(func() { serveHangups(ctx, hangups, atHangup) })
 		w, err := worker.New(cfg, deps)
 		if err != nil {
 			return err
 		}
+		following.Go(func() { a.warnOfTopics(ctx, cfg, log) })
+		following.Go(func() {
+			serveHangups(ctx, hangups, func() {
+				atHangup()
+				if kafkaFilesReport(cfg.Kafka, log) {
+					w.Renew()
+				}
+			})
+		})
 		if err := w.Run(cmd.Context()); err != nil {
 			return err
 		}
@@ -145,6 +157,21 @@ func serveHangups(ctx context.Context, signals <-chan os.Signal, do func()) {
 	}
 }
 
+// kafkaFilesReport says whether the next connection to Kafka can be made with the
+// files of TLS and SASL as they are now; each one reads them by itself. It
+// returns true where connections should be made anew.
+func kafkaFilesReport(k config.Kafka, log logrus.FieldLogger) bool {
+	if !k.HasFiles() {
+		return false
+	}
+	if err := k.CheckFiles(); err != nil {
+		log.WithError(err).Error("a file of kafka.tls or kafka.sasl is refused: connections to Kafka stay as they are")
+		return false
+	}
+	log.Info("the files of kafka.tls and kafka.sasl are right: connections to Kafka are made anew with them")
+	return true
+}
+
 // merchantsReport says how reading the merchants file again ended.
 func merchantsReport(file *merchants.File, log logrus.FieldLogger) func(error) {
 	return func(err error) {
@@ -159,6 +186,28 @@ func merchantsReport(file *merchants.File, log logrus.FieldLogger) func(error) {
 		}
 		for _, doubt := range config.Doubts(all) {
 			log.Warn(doubt)
+		}
+	}
+}
+
+// warnOfTopics looks once at the settings of the topics and warns of those that
+// lose requests. It waits for brokers that are away until ctx ends, and tells
+// nothing of them: the worker does.
+func (a *app) warnOfTopics(ctx context.Context, cfg config.Config, log logrus.FieldLogger) {
+	to, err := cfg.Kafka.Client(nil)
+	if err != nil {
+		return // nor does the worker start
+	}
+	c := &cluster{kafka.Open(to, cfg.Topics.All()...), cfg.Topics, cfg.Kafka.Group}
+	defer c.close()
+	all := cfg.Topics.All()
+	settings, err := c.settings(ctx, all)
+	if err != nil && ctx.Err() == nil {
+		log.WithError(err).Info("the settings of the topics were not looked at")
+	}
+	for _, name := range all {
+		if risk := topics.Risk(cfg.Topics, name, settings[name]); risk != "" {
+			log.WithField("topic", name).Error("ALARM: the settings of a topic lose what is in it: " + risk)
 		}
 	}
 }

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -39,7 +41,8 @@ func (a *app) topicsCreateCommand() *cobra.Command {
 they look like. Dead letters and retries take larger records than requests do:
 they carry the original and why it is there. Retries get as many partitions as
 requests have, so that all records of one order are with one worker; where a
-retry topic exists and has another number, that is said, and the exit code is 1.`,
+retry topic exists and has another number, that is said, and the exit code is 1.
+So it is of settings that lose requests: a compacted topic, a short retention.`,
 		Example: "closeorder topics create --kafka-brokers kafka-1:9092 --dry-run",
 	}
 	var shape topics.Shape
@@ -66,7 +69,7 @@ retry topic exists and has another number, that is said, and the exit code is 1.
 			return err
 		}
 		defer c.close()
-		plan, err := c.createTopics(cmd.Context(), shape, *dryRun)
+		plan, err := c.createTopics(cmd.Context(), a.stderr, shape, *dryRun)
 		if err != nil {
 			return err
 		}
@@ -85,7 +88,7 @@ retry topic exists and has another number, that is said, and the exit code is 1.
 
 // createTopics makes what is missing of the plan and waits until the brokers
 // know it, so that the next command finds it.
-func (c *cluster) createTopics(ctx context.Context, shape topics.Shape, dryRun bool) ([]topics.Topic, error) {
+func (c *cluster) createTopics(ctx context.Context, stderr io.Writer, shape topics.Shape, dryRun bool) ([]topics.Topic, error) {
 	there, brokers, err := c.existing(ctx, c.topics.All())
 	if err != nil {
 		return nil, err
@@ -93,6 +96,9 @@ func (c *cluster) createTopics(ctx context.Context, shape topics.Shape, dryRun b
 	if shape = shape.On(brokers); shape.MinInSync > shape.Replication {
 		return nil, usagef("--min-insync-replicas is %d, and topics would get %s on %s: nothing could be written; lower it, or raise --replication",
 			shape.MinInSync, count(shape.Replication, "replica"), count(brokers, "broker"))
+	}
+	if err := c.lookAtSettings(ctx, there); err != nil {
+		fmt.Fprintf(stderr, "closeorder: the settings of the topics that exist were not looked at: %s\n", plain(err))
 	}
 	plan := shape.Plan(c.topics, there)
 	var missing []kafka.Topic
@@ -130,6 +136,30 @@ func (c *cluster) createTopics(ctx context.Context, shape topics.Shape, dryRun b
 		}
 	}
 	return plan, nil
+}
+
+// lookAtSettings fills in the settings of topics that exist.
+func (c *cluster) lookAtSettings(ctx context.Context, there map[string]kafka.Topic) error {
+	if len(there) == 0 {
+		return nil
+	}
+	ctx, cancel := reach(ctx)
+	defer cancel()
+	settings, err := c.settings(ctx, slices.Sorted(maps.Keys(there)))
+	for name, topic := range there {
+		topic.Settings = settings[name]
+		there[name] = topic
+	}
+	return err
+}
+
+// settings asks until a broker answers.
+func (c *cluster) settings(ctx context.Context, names []string) (settings map[string]map[string]string, err error) {
+	err = c.client.Persist(ctx, names[0], -1, func(ctx context.Context) (err error) {
+		settings, err = c.client.TopicSettings(ctx, names, topics.Looked())
+		return err
+	})
+	return settings, err
 }
 
 // existing asks until a broker answers.

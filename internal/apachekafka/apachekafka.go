@@ -35,6 +35,11 @@ type Config struct {
 	// they win over this package's. Without any a topic has as many replicas
 	// as there are brokers, and min.insync.replicas is 1 of one and 2 of three.
 	Properties map[string]string
+	// Secure, if set, is the security protocol of a second listener of each
+	// broker, SECURE: SSL, SASL_PLAINTEXT or SASL_SSL. What it takes, such as
+	// listener.name.secure.ssl.keystore.location, is among Properties. The first
+	// listener stays what it is, for the console tools and whoever sets things up.
+	Secure string
 }
 
 // Cluster is a running Apache Kafka. Its methods are safe for concurrent use.
@@ -132,6 +137,16 @@ func (c *Cluster) Addrs() []string {
 // separated by commas.
 func (c *Cluster) Bootstrap() string { return strings.Join(c.Addrs(), ",") }
 
+// SecureBootstrap returns the addresses of the listeners of Config.Secure,
+// separated by commas.
+func (c *Cluster) SecureBootstrap() string {
+	var addrs []string
+	for _, n := range c.brokers() {
+		addrs = append(addrs, n.secureAddr())
+	}
+	return strings.Join(addrs, ",")
+}
+
 // KillBroker kills broker i with SIGKILL, as a crash does, and returns when it
 // is gone. What it had acknowledged but not yet written to disk survives: the
 // page cache is the kernel's. It is an error if the broker does not run.
@@ -187,6 +202,9 @@ func layout(cfg Config, dir string) ([]*node, error) {
 	if cfg.Brokers > 1 {
 		count++
 	}
+	if cfg.Secure != "" {
+		ports += cfg.Brokers
+	}
 	free, err := freePorts(ports)
 	if err != nil {
 		return nil, err
@@ -206,6 +224,9 @@ func layout(cfg Config, dir string) ([]*node, error) {
 		}
 		if n.isBroker {
 			n.port = free[i]
+			if cfg.Secure != "" {
+				n.securePort = free[cfg.Brokers+1+i]
+			}
 		} else {
 			n.heapMiB = controllerHeapMiB
 		}

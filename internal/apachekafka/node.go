@@ -28,6 +28,7 @@ type node struct {
 	isBroker       bool
 	isController   bool
 	port           int // of a broker
+	securePort     int // of its second listener
 	controllerPort int // of the cluster's controller
 	heapMiB        int
 	data           string
@@ -39,6 +40,8 @@ type node struct {
 }
 
 func (n *node) addr() string { return fmt.Sprintf("127.0.0.1:%d", n.port) }
+
+func (n *node) secureAddr() string { return fmt.Sprintf("127.0.0.1:%d", n.securePort) }
 
 // start starts the process and returns at once.
 func (n *node) start(j java) error {

@@ -20,13 +20,21 @@ func renderProperties(cfg Config, n *node) string {
 		roles = append(roles, "controller")
 		listeners = append(listeners, fmt.Sprintf("CONTROLLER://127.0.0.1:%d", n.controllerPort))
 	}
+	protocols, advertised := "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT", "PLAINTEXT://"+n.addr()
+	if cfg.Secure != "" {
+		protocols += ",SECURE:" + cfg.Secure
+		if n.isBroker {
+			listeners = append(listeners, "SECURE://"+n.secureAddr())
+			advertised += ",SECURE://" + n.secureAddr()
+		}
+	}
 	replicas := strconv.Itoa(cfg.Brokers)
 	minISR := strconv.Itoa((cfg.Brokers + 1) / 2)
 	p := map[string]string{
 		"node.id":                             strconv.Itoa(n.id),
 		"process.roles":                       strings.Join(roles, ","),
 		"listeners":                           strings.Join(listeners, ","),
-		"listener.security.protocol.map":      "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+		"listener.security.protocol.map":      protocols,
 		"controller.listener.names":           "CONTROLLER",
 		"controller.quorum.bootstrap.servers": fmt.Sprintf("127.0.0.1:%d", n.controllerPort),
 		"log.dirs":                            n.data,
@@ -59,7 +67,7 @@ func renderProperties(cfg Config, n *node) string {
 		"num.io.threads":                 "4",
 	}
 	if n.isBroker {
-		p["advertised.listeners"] = "PLAINTEXT://" + n.addr()
+		p["advertised.listeners"] = advertised
 	}
 	maps.Copy(p, cfg.Properties)
 

@@ -1,14 +1,12 @@
 package config
 
 import (
-	"crypto/tls"
 	"crypto/x509"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
 
-	"github.com/closeorder/closeorder/internal/kafka"
 	"github.com/closeorder/closeorder/internal/slips"
 )
 
@@ -25,31 +23,21 @@ func (l *loader) checkKafka() {
 		l.wrong("shutdown_grace", "%s is longer than kafka.rebalance_timeout (%s): a rebalance would not wait for the calls in flight; make one of them fit",
 			ShortDuration(l.config.ShutdownGrace), ShortDuration(k.RebalanceTimeout))
 	}
-	if k.UnpackedTotal > 0 && k.UnpackedTotal < k.UnpackedBatch {
-		l.wrong("kafka.unpacked_total", "%s is less than kafka.unpacked_batch (%s): such a batch would never be read; make one of them fit",
-			shortSize(k.UnpackedTotal), shortSize(k.UnpackedBatch))
-	}
-	read := append(l.config.Topics.Retries(), l.config.Topics.Requests)
-	for _, s := range k.Skip {
-		// Where the names of the topics are wrong that is said already.
-		if len(read) > 1 && !slices.Contains(read, s.Topic) {
-			l.wrong("kafka.skip", "%s: the worker does not read topic %s, but %s", s, s.Topic, strings.Join(slices.Sorted(slices.Values(read)), ", "))
-		}
-	}
 }
 
 func (l *loader) checkTLS() {
 	t := &l.config.Kafka.TLS
 	if !t.Enabled {
-		for _, name := range []string{"kafka.tls.ca_file", "kafka.tls.cert_file", "kafka.tls.key_file", "kafka.tls.server_name"} {
+		for _, name := range []string{"kafka.tls.ca_file", "kafka.tls.cert_file", "kafka.tls.key_file", "kafka.tls.server_name", "kafka.tls.verify"} {
 			if l.given(name) {
 				l.wrong(name, "is set, but TLS is off; set kafka.tls.enabled to true, or leave this out")
 			}
 		}
 		return
 	}
-	if t.CAFile != "" {
-		_, t.roots = l.roots("kafka.tls.ca_file", t.CAFile)
+	if t.Verify == verifyChain && t.CAFile == "" {
+		l.wrong("kafka.tls.verify", "is chain, and kafka.tls.ca_file is not set: whoever has a certificate of any public CA could pose as a broker; set kafka.tls.ca_file with %s",
+			l.howTo("kafka.tls.ca_file"))
 	}
 	if (t.CertFile == "") != (t.KeyFile == "") {
 		has, lacks := "kafka.tls.cert_file", "kafka.tls.key_file"
@@ -57,22 +45,15 @@ func (l *loader) checkTLS() {
 			has, lacks = lacks, has
 		}
 		l.wrong(lacks, "not set, but %s is; set it with %s", has, l.howTo(lacks))
-		return
+		t.CertFile, t.KeyFile = "", "" // nothing to read of them
 	}
-	if t.CertFile == "" {
-		return
+	if t.Verify == verifyChain && t.ServerName != "" {
+		l.doubt("kafka.tls.server_name (%s) is sent to the brokers, and with kafka.tls.verify chain not checked", l.values["kafka.tls.server_name"].where)
 	}
-	cert, hasCert := l.content("kafka.tls.cert_file", t.CertFile)
-	key, hasKey := l.content("kafka.tls.key_file", t.KeyFile)
-	if !hasCert || !hasKey {
-		return
+	t.files = &tlsFiles{of: *t, read: l.read}
+	for _, f := range t.files.load() {
+		l.wrong(f.setting, "%s", f.problem)
 	}
-	pair, err := tls.X509KeyPair(cert, key)
-	if err != nil {
-		l.wrong("kafka.tls.cert_file", "%s and %s are no certificate and its key in PEM: %v", t.CertFile, t.KeyFile, err)
-		return
-	}
-	t.pair = &pair
 }
 
 // content reads the file that a setting names.
@@ -94,31 +75,6 @@ func (l *loader) roots(setting, file string) ([]byte, *x509.CertPool) {
 	return pem, roots
 }
 
-// Client says how to reach the brokers. It fails on names and passwords that
-// SCRAM cannot carry; [Load] has checked that, and read the files of TLS.
-func (k Kafka) Client() (kafka.Config, error) {
-	mechanism, err := k.SASL.mechanism()
-	cfg := kafka.Config{Brokers: k.Brokers, ClientID: k.ClientID, UnpackedBatch: k.UnpackedBatch, UnpackedTotal: k.UnpackedTotal}
-	if secure := k.TLS.config(); secure != nil {
-		cfg.TLS = func() (*tls.Config, error) { return secure, nil }
-	}
-	if mechanism != nil {
-		cfg.SASL = func() (kafka.Mechanism, error) { return mechanism, nil }
-	}
-	return cfg, err
-}
-
-func (t TLS) config() *tls.Config {
-	if !t.Enabled {
-		return nil
-	}
-	c := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: t.ServerName, RootCAs: t.roots}
-	if t.pair != nil {
-		c.Certificates = []tls.Certificate{*t.pair}
-	}
-	return c
-}
-
 func (l *loader) checkSASL() {
 	s := &l.config.Kafka.SASL
 	password := saslPassword // where it is
@@ -128,6 +84,7 @@ func (l *loader) checkSASL() {
 			l.wrong(password, "kafka.sasl.password is set as well (%s); leave one of them out", l.values[saslPassword].where)
 		} else if text, ok := l.secretFile(password, file); ok {
 			s.Password = NewSecret(text)
+			s.file = &passwordFile{name: file, read: l.read}
 		} else {
 			return
 		}
@@ -152,7 +109,7 @@ func (l *loader) checkSASL() {
 	if s.Mechanism == "PLAIN" && !l.config.Kafka.TLS.Enabled {
 		l.config.Warnings = append(l.config.Warnings, "kafka.sasl.mechanism PLAIN without kafka.tls.enabled sends the password in the clear")
 	}
-	if _, err := s.mechanism(); err != nil {
+	if _, err := s.mechanism(s.Password.Reveal()); err != nil {
 		l.wrong("kafka.sasl.username", "cannot be used with %s: the name or the password holds characters that SASLprep forbids", s.Mechanism)
 	}
 }
@@ -169,13 +126,12 @@ func (l *loader) doubtPassword(name, password string) {
 			what = "ends with a line break, as echo writes without -n"
 		}
 	}
+	if inner := strings.TrimSpace(password); strings.ContainsAny(inner, "\r\n") {
+		what = "has a line break in it"
+	}
 	if what != "" {
 		l.doubt("%s (%s) %s, and that counts as part of the password; leave it out if it is not meant", name, l.values[name].where, what)
 	}
-}
-
-func (s SASL) mechanism() (kafka.Mechanism, error) {
-	return kafka.SASL(s.Mechanism, s.Username, s.Password.Reveal())
 }
 
 func (l *loader) checkTopics() {
@@ -232,14 +188,13 @@ func doubtURL(u string) string {
 	return ""
 }
 
-// secretFile reads a file that holds one secret and drops the byte order mark
-// and the newline that editors and echo leave round it.
+// secretFile reads a file that holds one secret, see password.
 func (l *loader) secretFile(setting, name string) (string, bool) {
 	data, ok := l.content(setting, name)
 	if !ok {
 		return "", false
 	}
-	text := strings.TrimRight(strings.TrimPrefix(string(data), "\ufeff"), "\r\n")
+	text := password(data)
 	if text == "" {
 		l.wrong(setting, "%s is empty", name)
 		return "", false

@@ -6,8 +6,6 @@
 package config
 
 import (
-	"crypto/tls"
-	"crypto/x509"
 	"strings"
 	"time"
 
@@ -83,9 +81,11 @@ type TLS struct {
 	KeyFile  string
 	// ServerName overrides the name that the brokers' certificates are checked against.
 	ServerName string
+	// Verify is what is checked of the brokers' certificates: full (chain and
+	// name) or chain, which leaves the name out.
+	Verify string
 
-	roots *x509.CertPool
-	pair  *tls.Certificate
+	files *tlsFiles
 }
 
 // SASL is how the client proves who it is.
@@ -94,6 +94,8 @@ type SASL struct {
 	Mechanism string
 	Username  string
 	Password  Secret
+
+	file *passwordFile // where Password comes from, if from a file
 }
 
 // Topics are the names of the topics.

@@ -81,11 +81,11 @@ func TestTheRootsOfTheGatewayAndOfTheBrokersAreRead(t *testing.T) {
 	}
 	want := x509.NewCertPool()
 	want.AddCert(server.Certificate())
-	client, err := c.Kafka.Client()
+	client, err := c.Kafka.Client(nil)
 	if err != nil || client.TLS == nil {
-		t.Fatalf("no TLS to the brokers: %v", err)
+		t.Fatalf("brokers: no TLS, %v", err)
 	}
-	if secure, err := client.TLS(); err != nil || !secure.RootCAs.Equal(want) {
-		t.Errorf("brokers: %+v, %v", secure, err)
+	if got, err := client.TLS(); err != nil || !got.RootCAs.Equal(want) {
+		t.Errorf("brokers: %+v, %v", got, err)
 	}
 }

@@ -101,6 +101,8 @@ func table(c *Config) []Setting {
 			What: "PEM file of the client key, with kafka.tls.cert_file"},
 		{Name: "kafka.tls.server_name", Section: Connection, parse: into(&c.Kafka.TLS.ServerName, text),
 			What: "name to check the brokers' certificates against, instead of the host"},
+		{Name: "kafka.tls.verify", Section: Connection, Default: verifyFull, parse: into(&c.Kafka.TLS.Verify, choice(verifyFull, verifyChain)),
+			What: "what is checked of the brokers' certificates: full, or chain for those that do not name their host"},
 		{Name: "kafka.sasl.mechanism", Section: Connection, parse: into(&c.Kafka.SASL.Mechanism, choice("", "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")),
 			What: "PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512; empty for none"},
 		{Name: "kafka.sasl.username", Section: Connection, parse: into(&c.Kafka.SASL.Username, text),

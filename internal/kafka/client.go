@@ -106,8 +106,8 @@ func Open(cfg Config, topics ...string) *Client {
 // Close closes every connection, those in use too, and waits for the client's
 // goroutines. Requests under way fail.
 func (c *Client) Close() {
-	c.transport.close()
 	c.fetcher.close()
+	c.transport.close()
 }
 
 // Renew lets all connections go: new ones are made with what Config.TLS and

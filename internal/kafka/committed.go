@@ -35,13 +35,13 @@ func (c *Client) Committed(ctx context.Context, group string, partitions map[str
 	fetched := res.(*offsetfetch.Response)
 	// A group without any commit is unknown to some brokers.
 	if err := asError(fetched.ErrorCode); err != nil && !errors.Is(err, kafkago.GroupIdNotFound) {
-		return nil, err
+		return nil, Explain(err, "OffsetFetch", "group "+group)
 	}
 	all := make(map[string]map[int]Committed, len(partitions))
 	for _, t := range fetched.Topics {
 		all[t.Name] = make(map[int]Committed, len(t.Partitions))
 		for _, p := range t.Partitions {
-			if err := asError(p.ErrorCode); err != nil {
+			if err := Explain(asError(p.ErrorCode), "OffsetFetch", "topic "+t.Name); err != nil {
 				return nil, fmt.Errorf("%s, partition %d: %w", t.Name, p.PartitionIndex, err)
 			}
 			if p.CommittedOffset >= 0 {
@@ -106,7 +106,7 @@ func (c *Client) Commit(ctx context.Context, m Membership, commits []Commit) (ea
 	each = make([]error, len(commits))
 	for i, commit := range commits {
 		code, answered := codes[place{commit.Topic, commit.Partition}]
-		if each[i] = asError(code); !answered {
+		if each[i] = Explain(asError(code), "OffsetCommit", "topic "+commit.Topic); !answered {
 			each[i] = errors.New("the broker's answer to OffsetCommit lacks the partition")
 		}
 	}

@@ -64,8 +64,9 @@ type conn struct {
 	over  chan struct{} // closed with err set
 
 	mu      sync.Mutex
-	id      int32   // of the last request: the correlation id
-	queue   []*call // written or being written, not answered; oldest first
+	id      int32     // of the last request: the correlation id
+	queue   []*call   // written or being written, not answered; oldest first
+	since   time.Time // when the oldest one came to be the oldest
 	due     time.Time
 	retired bool // no new requests; it closes when the queue is empty
 	err     error
@@ -201,6 +202,7 @@ func (c *conn) send(ctx context.Context, f *frame) (*call, error) {
 	f.number(k.id)
 	if f.answered {
 		if c.queue = append(c.queue, k); len(c.queue) == 1 {
+			c.since = now
 			c.expect(deadline)
 		}
 	}
@@ -278,6 +280,14 @@ func (c *conn) busy() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return len(c.queue) > 0
+}
+
+// slow reports whether the oldest request has had the connection for longer than
+// slowAfter.
+func (c *conn) slow(now time.Time) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.err == nil && len(c.queue) > 0 && now.Sub(c.since) > slowAfter
 }
 
 // end closes the connection, and all requests on it fail. Only the first
@@ -383,6 +393,7 @@ func (c *conn) finish(k *call, answer protocol.Message) bool {
 	free := c.retired && len(c.queue) == 0
 	if len(c.queue) > 0 {
 		next := c.queue[0]
+		c.since = now
 		c.expect(later(next.deadline, now.Add(next.patience)))
 	} else {
 		c.rest(now)

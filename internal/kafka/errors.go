@@ -1,7 +1,9 @@
 package kafka
 
 import (
+	"crypto/tls"
 	"errors"
+	"net"
 	"strings"
 
 	kafkago "github.com/segmentio/kafka-go"
@@ -124,7 +126,7 @@ func NoPartition(err error) bool {
 func Lasting(err error) bool {
 	var missing *MissingTopicsError
 	var old *OldBrokerError
-	if errors.As(err, &missing) || errors.As(err, &old) || Refused(err) {
+	if errors.As(err, &missing) || errors.As(err, &old) || Refused(err) || certificateFails(err) {
 		return true
 	}
 	var code kafkago.Error
@@ -139,6 +141,14 @@ func Lasting(err error) bool {
 		return true
 	}
 	return false
+}
+
+// certificateFails reports whether one side does not take the certificate of
+// the other, or has other terms for TLS.
+func certificateFails(err error) bool {
+	var broker *tls.CertificateVerificationError
+	var client *net.OpError // an alert of the broker
+	return errors.As(err, &broker) || errors.As(err, &client) && client.Op == "remote error"
 }
 
 // asError is the error of a code, nil for 0.

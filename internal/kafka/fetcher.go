@@ -318,7 +318,7 @@ func (b *fetchedBroker) fetch(r *round, wait time.Duration) {
 			if ledElsewhere(kafkago.Error(a.code)) {
 				b.remove(s)
 			}
-			s.fail(asError(a.code))
+			s.fail(Explain(asError(a.code), "Fetch", "topic "+s.topic))
 		default:
 			s.deliver(a)
 			if wait == 0 && len(a.batches) == 0 {

@@ -23,7 +23,8 @@ const (
 	fetching
 	// beating is for heartbeats alone: nothing may delay them.
 	beating
-	// joining is for JoinGroup and SyncGroup, which wait for all members.
+	// joining is for JoinGroup and SyncGroup, which wait for all members, and
+	// meanwhile for what must not wait behind something slow.
 	joining
 )
 
@@ -173,6 +174,15 @@ func (l *link) held(ctx context.Context, api protocol.ApiKey) error {
 			return ctx.Err()
 		}
 	}
+}
+
+// slow reports whether the broker has worked on one request for so long that
+// others should go round it.
+func (l *link) slow(now time.Time) bool {
+	l.mu.Lock()
+	c := l.conn
+	l.mu.Unlock()
+	return c != nil && c.slow(now)
 }
 
 // claim counts a request, if no more than most are under way with it.

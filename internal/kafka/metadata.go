@@ -31,11 +31,13 @@ func (c *Client) Partitions(ctx context.Context, topics ...string) (map[string]i
 		return nil, err
 	}
 	counts := make(map[string]int, len(topics))
-	var missing []string
+	var missing, hidden []string
 	for _, t := range meta.Topics { // one for each that was asked for, known or not
 		switch {
 		case errors.Is(t.Error, UnknownTopic):
 			missing = append(missing, t.Name)
+		case errors.Is(t.Error, kafkago.TopicAuthorizationFailed):
+			hidden = append(hidden, t.Name)
 		case t.Error != nil:
 			return nil, fmt.Errorf("metadata of topic %s: %w", t.Name, t.Error)
 		case len(t.Partitions) == 0:
@@ -44,8 +46,20 @@ func (c *Client) Partitions(ctx context.Context, topics ...string) (map[string]i
 			counts[t.Name] = len(t.Partitions)
 		}
 	}
+	if hidden != nil {
+		return nil, unauthorized("Metadata", hidden)
+	}
 	if missing != nil {
 		return nil, &MissingTopicsError{Topics: missing}
 	}
 	return counts, nil
+}
+
+// unauthorized says that a request may not be made about any of the topics.
+func unauthorized(operation string, topics []string) error {
+	resource := "topic "
+	if len(topics) > 1 {
+		resource = "topics "
+	}
+	return Explain(kafkago.TopicAuthorizationFailed, operation, resource+strings.Join(topics, ", "))
 }

@@ -96,7 +96,7 @@ func (c *Client) Offsets(ctx context.Context, partitions map[string][]int, at in
 			defer mu.Unlock()
 			for _, t := range res.(*listoffsets.Response).Topics {
 				for _, p := range t.Partitions {
-					if err := asError(p.ErrorCode); err != nil {
+					if err := Explain(asError(p.ErrorCode), "ListOffsets", "topic "+t.Topic); err != nil {
 						return fmt.Errorf("partition %d of topic %s: %w", p.Partition, t.Topic, err)
 					}
 					if all[t.Topic] != nil {

@@ -24,7 +24,7 @@ func (c *Client) Persist(ctx context.Context, topic string, partition int, ask f
 	pause := NewPause(firstPause, longestPause)
 	for {
 		once, cancel := context.WithTimeout(ctx, askTimeout)
-		err := ask(once)
+		err := Explain(ask(once), "", "topic "+topic)
 		cancel()
 		switch {
 		case err == nil:

@@ -209,7 +209,7 @@ func (c *Client) send(ctx context.Context, batches []Batch, part []int, done []P
 	for _, t := range res.(*produce.Response).Topics { //nolint:forcetypeassert // the answer to its request
 		for _, p := range t.Partitions {
 			if i, asked := at[place{t.Topic, p.Partition}]; asked {
-				done[i].Base, done[i].Err = p.BaseOffset, batchError(&p)
+				done[i].Base, done[i].Err = p.BaseOffset, Explain(batchError(&p), "Produce", "topic "+t.Topic)
 			}
 		}
 	}

@@ -3,6 +3,7 @@ package kafka
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	kafkago "github.com/segmentio/kafka-go"
 )
@@ -13,7 +14,8 @@ type Topic struct {
 	Partitions int
 	// Replication is how many replicas a partition has, the most of them.
 	Replication int
-	// Settings are what it is to be made with. They are not looked up.
+	// Settings are what it is to be made with. Of one that exists they are what
+	// was looked up with [Client.TopicSettings].
 	Settings map[string]string
 }
 
@@ -32,7 +34,11 @@ func (c *Client) Topics(ctx context.Context, names ...string) (there map[string]
 		return nil, 0, err
 	}
 	there = make(map[string]Topic, len(names))
+	var hidden []string
 	for _, t := range res.Topics {
+		if errors.Is(t.Error, kafkago.TopicAuthorizationFailed) {
+			hidden = append(hidden, t.Name)
+		}
 		if t.Error != nil {
 			continue
 		}
@@ -41,6 +47,9 @@ func (c *Client) Topics(ctx context.Context, names ...string) (there map[string]
 			topic.Replication = max(topic.Replication, len(p.Replicas))
 		}
 		there[t.Name] = topic
+	}
+	if hidden != nil { // whether they are there nobody says
+		return nil, 0, unauthorized("Metadata", hidden)
 	}
 	return there, len(res.Brokers), nil
 }
@@ -60,7 +69,46 @@ func (c *Client) CreateTopics(ctx context.Context, dryRun bool, topics ...Topic)
 	if err != nil {
 		return nil, err
 	}
+	for name, err := range res.Errors {
+		res.Errors[name] = Explain(err, "CreateTopics", "topic "+name)
+	}
 	return res.Errors, nil
+}
+
+// TopicSettings returns settings of topics as they hold, by topic and name, the
+// brokers' defaults included. Topics that do not exist are left out.
+func (c *Client) TopicSettings(ctx context.Context, topics, settings []string) (map[string]map[string]string, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	req := &kafkago.DescribeConfigsRequest{}
+	for _, topic := range topics {
+		req.Resources = append(req.Resources, kafkago.DescribeConfigRequestResource{ResourceType: kafkago.ResourceTypeTopic, ResourceName: topic, ConfigNames: settings})
+	}
+	res, err := c.client.DescribeConfigs(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	all := make(map[string]map[string]string, len(topics))
+	var hidden []string
+	for _, r := range res.Resources {
+		switch {
+		case errors.Is(r.Error, kafkago.TopicAuthorizationFailed):
+			hidden = append(hidden, r.ResourceName)
+			continue
+		case errors.Is(r.Error, UnknownTopic):
+			continue
+		case r.Error != nil:
+			return nil, fmt.Errorf("settings of topic %s: %w", r.ResourceName, r.Error)
+		}
+		all[r.ResourceName] = make(map[string]string, len(settings))
+		for _, entry := range r.ConfigEntries {
+			all[r.ResourceName][entry.ConfigName] = entry.ConfigValue
+		}
+	}
+	if hidden != nil {
+		return nil, unauthorized("DescribeConfigs", hidden)
+	}
+	return all, nil
 }
 
 // TopicSetting returns a setting of a topic as it holds, the brokers' default

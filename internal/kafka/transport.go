@@ -20,10 +20,9 @@ import (
 )
 
 const (
-	// longPolls bounds the fetches of one broker that wait side by side, each on
-	// a connection of its own. Who asks for all partitions of a broker in one
-	// request needs one.
-	longPolls = 256
+	// slowAfter is how long a broker may work on one request before what is
+	// asked meanwhile goes round it.
+	slowAfter = 400 * time.Millisecond
 	// hedgeAfter is how long one broker may keep silent before another one is
 	// asked beside it, where any of them may answer.
 	hedgeAfter = 300 * time.Millisecond
@@ -55,7 +54,6 @@ type transport struct {
 type way struct {
 	address string
 	purpose purpose
-	number  int
 }
 
 func newTransport(cfg Config, topics []string) *transport {
@@ -157,7 +155,7 @@ func (t *transport) sendToCoordinator(ctx context.Context, g group, req protocol
 func (t *transport) sendToAny(ctx context.Context, req protocol.Message) (protocol.Message, error) {
 	var failed brokersError
 	for _, address := range t.anyone() {
-		l := t.link(address, asking, 0)
+		l := t.link(address, asking)
 		if _, err := l.open(ctx); err != nil {
 			failed = append(failed, err)
 			continue
@@ -168,22 +166,18 @@ func (t *transport) sendToAny(ctx context.Context, req protocol.Message) (protoc
 	return nil, failed.err()
 }
 
-// ask sends a request to the broker at an address.
+// ask sends a request to the broker at an address. Behind one that takes long,
+// such as a produce request that waits for a replica, it goes over the connection
+// for joins, if nobody joins: a fifth is not made for that.
 func (t *transport) ask(ctx context.Context, address string, req protocol.Message) (protocol.Message, error) {
-	p := purposeOf(req)
-	most, number := math.MaxInt, 0
-	if p == fetching {
-		most = 1
-	}
-	for {
-		if number == longPolls-1 {
-			most = math.MaxInt
+	l := t.link(address, purposeOf(req))
+	if l.purpose == asking && l.slow(time.Now()) {
+		if spare := t.link(address, joining); spare.claim(1) {
+			return spare.ask(ctx, req)
 		}
-		if l := t.link(address, p, number); l.claim(most) {
-			return l.ask(ctx, req)
-		}
-		number++
 	}
+	l.claim(math.MaxInt)
+	return l.ask(ctx, req)
 }
 
 // versionAt is the version of an API between kafka-go and a group's coordinator.
@@ -192,7 +186,7 @@ func (t *transport) versionAt(ctx context.Context, name string, api protocol.Api
 	if err != nil {
 		return 0, err
 	}
-	c, err := t.link(address, asking, 0).open(ctx)
+	c, err := t.link(address, asking).open(ctx)
 	if err != nil {
 		return 0, err
 	}
@@ -282,7 +276,7 @@ func (t *transport) anyone() []string {
 // free reports whether a connection waits for something to ask, and may be asked.
 func (t *transport) free(address string) bool {
 	t.mu.Lock()
-	l := t.links[way{address, asking, 0}]
+	l := t.links[way{address, asking}]
 	t.mu.Unlock()
 	if l == nil {
 		return false
@@ -292,10 +286,10 @@ func (t *transport) free(address string) bool {
 	return l.conn != nil && l.conn.usable() && !l.conn.busy() && !time.Now().Before(l.heldUntil)
 }
 
-func (t *transport) link(address string, p purpose, number int) *link {
+func (t *transport) link(address string, p purpose) *link {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	at := way{address, p, number}
+	at := way{address, p}
 	l := t.links[at]
 	if l == nil {
 		l = &link{transport: t, address: address, purpose: p}

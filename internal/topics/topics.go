@@ -84,6 +84,10 @@ func (s Shape) Plan(names config.Topics, there map[string]kafka.Topic) []Topic {
 				t.Note = fmt.Sprintf("left as it is; a new one would get %d partitions", wanted)
 			}
 		}
+		risk := ""
+		if exists {
+			risk = Risk(names, name, is.Settings)
+		}
 		switch {
 		case name == names.Requests:
 			requests = t.Partitions
@@ -97,6 +101,12 @@ func (s Shape) Plan(names config.Topics, there map[string]kafka.Topic) []Topic {
 		default:
 			t.Note = "" // it is as it must be, whatever a new one would get
 		}
+		if risk != "" {
+			if t.State == Wrong {
+				risk = t.Note + "; " + risk
+			}
+			t.State, t.Note = Wrong, risk
+		}
 		plan = append(plan, t)
 	}
 	return plan
@@ -107,14 +117,14 @@ const largeRecord = 2 << 20
 
 // topic is a new topic.
 func (s Shape) topic(name string, names config.Topics) Topic {
-	partitions, retention := s.Partitions, s.Retention
+	partitions, kept := s.Partitions, s.Retention
 	if name == names.DeadLetters {
-		partitions, retention = s.DeadLetterPartitions, s.DeadLetterRetention
+		partitions, kept = s.DeadLetterPartitions, s.DeadLetterRetention
 	}
 	t := Topic{Name: name, State: Missing, Partitions: partitions, Replication: s.Replication, Settings: map[string]string{
-		"cleanup.policy":      "delete",
+		cleanupPolicy:         "delete",
 		"min.insync.replicas": strconv.Itoa(s.MinInSync),
-		"retention.ms":        strconv.FormatInt(retention.Milliseconds(), 10),
+		retention:             strconv.FormatInt(kept.Milliseconds(), 10),
 	}}
 	if name != names.Requests && name != names.Outcomes {
 		t.Settings["max.message.bytes"] = strconv.Itoa(largeRecord)

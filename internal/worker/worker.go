@@ -53,7 +53,7 @@ func New(cfg config.Config, deps Deps) (*Worker, error) {
 	if err != nil {
 		return nil, err
 	}
-	kafka, err := cfg.Kafka.Client()
+	kafka, err := cfg.Kafka.Client(func(err error) { deps.Log.WithError(err).Error("a file of kafka.tls or kafka.sasl is refused") })
 	if err != nil {
 		return nil, err
 	}
@@ -91,6 +91,9 @@ func (w *Worker) Run(ctx context.Context) error {
 	defer func() { stop(); <-done }()
 	return w.consumer.Run(ctx)
 }
+
+// Renew has all connections to Kafka made anew, see [consumer.Worker.Renew].
+func (w *Worker) Renew() { w.consumer.Renew() }
 
 // NewCloser assembles the closer of a worker alone: of deps it takes what is
 // about the gateway.

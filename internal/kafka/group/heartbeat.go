@@ -88,8 +88,10 @@ func (t *tenure) renewed(sent time.Time, calm bool) {
 // well, is a [kafkago.Error].
 func (t *tenure) beat(as kafka.Membership) error {
 	// Several tries fit into a lease, each on a connection of its own, and
-	// none outlives it: its end must be noticed at once.
-	limit := max(min(t.cfg.Session, t.cfg.Rebalance)/8, 500*time.Millisecond)
+	// none outlives it: its end must be noticed at once. A broker whose quotas
+	// are used up holds each answer back for up to a second (KIP-124).
+	lease := min(t.cfg.Session, t.cfg.Rebalance)
+	limit := max(lease/8, min(1500*time.Millisecond, lease/4), 500*time.Millisecond)
 	res, err := t.cfg.Client.RoundTrip(t.alive, min(requestTimeout, limit, t.silence()), &heartbeatRequest{
 		GroupID: as.Group, GenerationID: as.Generation, MemberID: as.MemberID, GroupInstanceID: as.InstanceID,
 	})

@@ -46,7 +46,6 @@ func (t *tenure) join(held map[string][]int) <-chan answer {
 // ends.
 func (t *tenure) joinAtLast(held map[string][]int) (Generation, error) {
 	retry := kafka.NewPause(100*time.Millisecond, 5*time.Second)
-	began := time.Now()
 	since := t.membership().Generation
 	if len(held) == 0 {
 		since = -1
@@ -55,6 +54,7 @@ func (t *tenure) joinAtLast(held map[string][]int) (Generation, error) {
 		gen, err := t.joinOnce(held, since)
 		switch {
 		case err == nil, t.alive.Err() != nil:
+			t.unsettled = time.Time{}
 			return gen, err
 		case errors.Is(err, errRejoin):
 			continue
@@ -74,25 +74,11 @@ func (t *tenure) joinAtLast(held map[string][]int) (Generation, error) {
 		if fatal := t.fatal(err); fatal != nil {
 			return Generation{}, fatal
 		}
-		t.tellOfTrouble(err, time.Since(began))
+		t.cannotJoin(err)
 		if err := retry.Wait(t.alive); err != nil {
 			return Generation{}, err
 		}
 	}
-}
-
-// tellOfTrouble says why the group cannot be joined yet. That a coordinator is
-// being found, moves or loads is nothing to worry about, unless it lasts.
-func (m *Member) tellOfTrouble(err error, since time.Duration) {
-	log := m.cfg.Log.WithError(err)
-	const text = "cannot join the group yet: trying again"
-	for _, usual := range []kafkago.Error{kafkago.NotCoordinatorForGroup, kafkago.GroupCoordinatorNotAvailable, kafkago.GroupLoadInProgress} {
-		if errors.Is(err, usual) && since < 30*time.Second {
-			log.Debug(text)
-			return
-		}
-	}
-	log.Warn(text)
 }
 
 // errRejoin asks for another round at once.
@@ -100,6 +86,9 @@ var errRejoin = errors.New("join again")
 
 // fatal returns the error to end with when trying again cannot help.
 func (m *Member) fatal(err error) error {
+	if old, ok := errors.AsType[*kafka.OldBrokerError](err); ok {
+		return old
+	}
 	var code kafkago.Error
 	if !errors.As(err, &code) {
 		return nil
@@ -112,7 +101,8 @@ func (m *Member) fatal(err error) error {
 	case kafkago.InvalidGroupId:
 		return fmt.Errorf("kafka.group %q: %w", m.cfg.Group, code)
 	case kafkago.GroupAuthorizationFailed:
-		return fmt.Errorf("kafka.group %q: %w; allow READ on the group", m.cfg.Group, code)
+		acl, _ := errors.AsType[*kafka.ExplainedError](kafka.Explain(code, "JoinGroup", "group "+m.cfg.Group))
+		return fmt.Errorf("kafka.group %q: %w; %s", m.cfg.Group, code, acl.Remedy)
 	}
 	return nil
 }
@@ -250,7 +240,7 @@ func (t *tenure) sync(j *joingroup.Response, counts map[string]int) (map[string]
 			}
 		}
 		// JoinGroup once more would begin a rebalance for all.
-		t.tellOfTrouble(fmt.Errorf("sync group %s: %w", t.cfg.Group, err), 0)
+		t.cannotJoin(fmt.Errorf("sync group %s: %w", t.cfg.Group, err))
 		if err := retry.Wait(t.alive); err != nil {
 			return nil, err
 		}
@@ -290,7 +280,7 @@ func (m *Member) lead(j *joingroup.Response, counts map[string]int) []syncgroup.
 // lookAtVersion finds out whether the brokers know static members. Those before
 // Kafka 2.3 do not, and the field is left out on the wire without a word.
 func (t *tenure) lookAtVersion() {
-	if t.cfg.InstanceID == "" || t.cfg.JoinVersion == nil || t.dynamic {
+	if t.cfg.InstanceID == "" || t.dynamic {
 		return
 	}
 	if version, err := t.cfg.JoinVersion(t.alive); err == nil && version < 5 {

@@ -25,6 +25,7 @@ import (
 
 	"github.com/closeorder/closeorder/internal/kafka"
 	kafkago "github.com/segmentio/kafka-go"
+	"github.com/segmentio/kafka-go/protocol"
 	"github.com/sirupsen/logrus"
 )
 
@@ -50,7 +51,7 @@ type Config struct {
 	// Proof tells dead members from silent ones; nil: their sessions do.
 	Proof Proof
 	// JoinVersion says which version of JoinGroup is spoken with the
-	// coordinator, for brokers that know no static members; nil: they do.
+	// coordinator, for brokers that know no static members; nil: the client does.
 	JoinVersion func(context.Context) (int16, error)
 	Log         logrus.FieldLogger
 }
@@ -80,10 +81,20 @@ type Member struct {
 	// leaseUntil is when the coordinator may have given the partitions away, see
 	// renew. A time.Time has both clocks: see LeaseValid.
 	leaseUntil atomic.Pointer[time.Time]
+
+	told      kafka.Told // what was told of why the group cannot be joined
+	unsettled time.Time  // since when the coordinator says that it is none, see cannotJoin
 }
 
 // New makes a member; nothing is sent yet.
-func New(cfg Config) *Member { return &Member{cfg: cfg} }
+func New(cfg Config) *Member {
+	if cfg.JoinVersion == nil {
+		cfg.JoinVersion = func(ctx context.Context) (int16, error) {
+			return cfg.Client.MaxVersion(ctx, cfg.Group, protocol.JoinGroup)
+		}
+	}
+	return &Member{cfg: cfg}
+}
 
 // Generation is one assignment of partitions to this member.
 type Generation struct {

@@ -13,7 +13,6 @@ import (
 	kafkago "github.com/segmentio/kafka-go"
 	"github.com/segmentio/kafka-go/protocol/joingroup"
 	"github.com/segmentio/kafka-go/protocol/syncgroup"
-	"github.com/sirupsen/logrus"
 	logtest "github.com/sirupsen/logrus/hooks/test"
 )
 
@@ -175,27 +174,6 @@ func TestALeaseThatEndedWithoutAnErrorIsToldWithoutOne(t *testing.T) {
 	for last, want := range map[error]string{nil: "1m0s)", kafkago.RequestTimedOut: "; last: "} {
 		if got := silenceError(Config{Session: time.Second, Rebalance: time.Minute}, last).Error(); strings.Contains(got, "%!") || !strings.Contains(got, want) {
 			t.Errorf("%s", got)
-		}
-	}
-}
-
-func TestTheUsualTroubleOfAFirstStartIsNoWarning(t *testing.T) {
-	for _, c := range []struct {
-		err   error
-		since time.Duration
-		want  logrus.Level
-	}{
-		{kafkago.NotCoordinatorForGroup, 0, logrus.DebugLevel},
-		{kafkago.GroupCoordinatorNotAvailable, time.Second, logrus.DebugLevel},
-		{kafkago.GroupLoadInProgress, 29 * time.Second, logrus.DebugLevel},
-		{kafkago.GroupLoadInProgress, time.Minute, logrus.WarnLevel},
-		{kafkago.TopicAuthorizationFailed, 0, logrus.WarnLevel},
-	} {
-		log, hook := logtest.NewNullLogger()
-		log.SetLevel(logrus.DebugLevel)
-		New(Config{Log: log}).tellOfTrouble(c.err, c.since)
-		if got := hook.LastEntry(); got == nil || got.Level != c.want {
-			t.Errorf("%v after %v: %v, want %v", c.err, c.since, got, c.want)
 		}
 	}
 }
