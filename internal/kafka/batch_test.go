@@ -201,7 +201,7 @@ func TestBatchesThatCompactionHasEmptiedArePassed(t *testing.T) {
 	marker := func(at int64) []byte {
 		return batchOf(at, packedRecordsOf(rec(0, "commit")), 1, 0, func(b *kmsg.RecordBatch) { b.Attributes = controlBatch | 1<<4 })
 	}
-	join := func(batches ...[]byte) []byte { return slices.Concat(batches...) }
+	join := slices.Concat[[]byte]
 	for sentence, c := range map[string]struct {
 		raw     []byte
 		next    int64
@@ -228,7 +228,7 @@ func TestBatchesThatCompactionHasEmptiedArePassed(t *testing.T) {
 
 func TestALastBatchThatIsNotWholeIsLeftForTheNextFetch(t *testing.T) {
 	whole := valuesAt(12, "c")
-	for n := range len(whole) {
+	for n := range whole {
 		records, next, err := readAll(sourceOf(append(valuesAt(10, "a", "b"), whole[:n]...), 10, 100, nil))
 		if err != nil || next != 12 || !slices.Equal(records, []string{"10=a", "11=b"}) {
 			t.Fatalf("with %d bytes of it: %v, go on at %d, %v", n, records, next, err)

@@ -15,10 +15,7 @@ import (
 // leaves the records as the bytes that came; batch.go reads them. With it in
 // the place of kafka-go's own, nothing of kafka-go that fetches may be called
 // any more: its Client.Fetch, Reader and Conn expect the other type.
-//
-// It has to be an init: kafka-go's table of messages has no lock, and is read
-// from the first request on.
-func init() { protocol.Register(&fetchRequest{}, &fetchResponse{}) }
+func init() { protocol.Register(&fetchRequest{}, &fetchResponse{}) } //nolint:gochecknoinits // kafka-go's table of messages has no lock, and is read from the first request on
 
 // fetchRequest is kafka-go's from version 4 on, the first one whose records have
 // headers. It goes to the broker that it names.

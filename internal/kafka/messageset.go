@@ -40,7 +40,7 @@ func readMessage(b []byte) (m message, reason string) {
 		}
 		m.time = int64At(rest.take(8), 0)
 	}
-	ok := true
+	var ok bool
 	for _, field := range []*[]byte{&m.key, &m.value} {
 		if rest.left() < 4 {
 			return m, fmt.Sprintf("it ends behind %d bytes", len(b))

@@ -92,7 +92,6 @@ func TestNothingIsTakenForWhatIsClaimed(t *testing.T) {
 // All batches together stay within the total, and a reader that stays away
 // holds nobody up: its batch is unpacked again when it comes back.
 func TestWhoStaysAwayGivesHisRoomToOthers(t *testing.T) {
-	const size = 3 << 20 // three calls of Next each
 	budget := newBudget(4<<20, 5<<20)
 	var records []kmsg.Record
 	for i := range 3000 {
@@ -104,7 +103,7 @@ func TestWhoStaysAwayGivesHisRoomToOthers(t *testing.T) {
 		sources = append(sources, sourceOf(raw, 0, 3000, budget))
 	}
 	read := make([]int64, len(sources))
-	for round := range 3 {
+	for round := range 3 { // a call of Next brings about a third
 		for i, s := range sources {
 			got, next, err := s.Next(t.Context())
 			if err != nil || len(got) == 0 || got[0].Offset != read[i] || next != got[len(got)-1].Offset+1 {
