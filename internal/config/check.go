@@ -23,6 +23,17 @@ func (l *loader) checkKafka() {
 		l.wrong("shutdown_grace", "%s is longer than kafka.rebalance_timeout (%s): a rebalance would not wait for the calls in flight; make one of them fit",
 			ShortDuration(l.config.ShutdownGrace), ShortDuration(k.RebalanceTimeout))
 	}
+	if k.UnpackedTotal > 0 && k.UnpackedTotal < k.UnpackedBatch {
+		l.wrong("kafka.unpacked_total", "%s is less than kafka.unpacked_batch (%s): such a batch would never be read; make one of them fit",
+			shortSize(k.UnpackedTotal), shortSize(k.UnpackedBatch))
+	}
+	read := append(l.config.Topics.Retries(), l.config.Topics.Requests)
+	for _, s := range k.Skip {
+		// Where the names of the topics are wrong that is said already.
+		if len(read) > 1 && !slices.Contains(read, s.Topic) {
+			l.wrong("kafka.skip", "%s: the worker does not read topic %s, but %s", s, s.Topic, strings.Join(slices.Sorted(slices.Values(read)), ", "))
+		}
+	}
 }
 
 func (l *loader) checkTLS() {

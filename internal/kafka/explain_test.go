@@ -93,7 +93,7 @@ func TestAHandshakeThatFailsTellsWhatTheListenerIs(t *testing.T) {
 		want   string
 	}{
 		"it answers in plain": {"HTTP/1.1 400 Bad Request\r\n\r\n", "answers TLS in plain: set kafka.tls.enabled to false"},
-		"it hangs up":         {"", "during the TLS handshake: perhaps its listener is plain (kafka.tls.enabled)"},
+		"it hangs up":         {"", "does not make the TLS handshake: perhaps its listener is plain (kafka.tls.enabled)"},
 	} {
 		client, server := net.Pipe()
 		go func() {

@@ -40,7 +40,7 @@ func TestAHandfulOfConnectionsToApacheKafka(t *testing.T) {
 		t.Helper()
 		var all sync.WaitGroup
 		all.Go(func() {
-			if _, err := client.RoundTrip(t.Context(), time.Minute, longPoll(4, 24, time.Second)); err != nil {
+			if err := client.LongPoll(t.Context(), 4, 24, time.Second); err != nil {
 				t.Error(err)
 			}
 		})

@@ -17,7 +17,6 @@ import (
 	"github.com/closeorder/closeorder/internal/kafka"
 	virtual "github.com/closeorder/closeorder/internal/world"
 	"github.com/segmentio/kafka-go/protocol"
-	"github.com/segmentio/kafka-go/protocol/fetch"
 	"github.com/segmentio/kafka-go/protocol/heartbeat"
 	"github.com/segmentio/kafka-go/protocol/joingroup"
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -69,18 +68,6 @@ func beat(ctx context.Context, client *kafka.Client, limit time.Duration) error 
 	return err
 }
 
-func longPoll(topics, partitions int, wait time.Duration) *fetch.Request {
-	req := &fetch.Request{ReplicaID: -1, MaxWaitTime: int32(wait.Milliseconds()), MinBytes: 1, MaxBytes: 1 << 20, SessionEpoch: -1}
-	for topic := range topics {
-		t := fetch.RequestTopic{Topic: fmt.Sprint("t", topic)}
-		for p := range partitions {
-			t.Partitions = append(t.Partitions, fetch.RequestPartition{Partition: int32(p), CurrentLeaderEpoch: -1, PartitionMaxBytes: 1 << 20})
-		}
-		req.Topics = append(req.Topics, t)
-	}
-	return req
-}
-
 // TestAHandfulOfConnections, whatever the partitions: one for each purpose.
 func TestAHandfulOfConnections(t *testing.T) {
 	var topics []broker.Topic
@@ -90,7 +77,7 @@ func TestAHandfulOfConnections(t *testing.T) {
 	inCluster(t, 1, topics, kafka.Config{}, func(t *testing.T, k *virtual.Kafka, client *kafka.Client) {
 		var all sync.WaitGroup
 		all.Go(func() {
-			if _, err := client.RoundTrip(t.Context(), time.Minute, longPoll(4, 24, time.Second)); err != nil {
+			if err := client.LongPoll(t.Context(), 4, 24, time.Second); err != nil {
 				t.Error(err)
 			}
 		})
@@ -117,7 +104,7 @@ func TestAHandfulOfConnections(t *testing.T) {
 					if end, err := client.Offset(t.Context(), topic.Name, p, kafka.LogEnd); err != nil || end != 1 {
 						t.Errorf("the end of %s %d is %d, %v", topic.Name, p, end, err)
 					}
-					if _, err := client.RoundTrip(t.Context(), time.Minute, longPoll(4, 24, 0)); err != nil {
+					if err := client.LongPoll(t.Context(), 4, 24, 0); err != nil {
 						t.Error(err)
 					}
 				})
@@ -144,7 +131,7 @@ func TestWhoWaitsAtTheBrokerHoldsUpNobody(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		var parked sync.WaitGroup
 		parked.Go(func() {
-			if _, err := client.RoundTrip(ctx, time.Minute, longPoll(1, 1, 30*time.Second)); !errors.Is(err, context.Canceled) {
+			if err := client.LongPoll(ctx, 1, 1, 30*time.Second); !errors.Is(err, context.Canceled) {
 				t.Errorf("the fetch: %v", err)
 			}
 		})
