@@ -50,7 +50,9 @@ func tlsFailed(address string, err error) error {
 	switch {
 	case errors.As(err, &plain):
 		return &ListenerError{Address: address, TLS: true, Certain: true, Err: err}
-	case hungUp(err), errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded):
+	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded):
+		return &ListenerError{Address: address, TLS: true, Err: os.ErrDeadlineExceeded} // the same text each time
+	case hungUp(err):
 		return &ListenerError{Address: address, TLS: true, Err: err}
 	}
 	return fmt.Errorf("broker %s: TLS handshake: %w", address, err)
