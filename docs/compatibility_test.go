@@ -6,7 +6,7 @@ import (
 )
 
 // compatibilitySections are the parts of compatibility.md, each with one table.
-var compatibilitySections = []string{"Producers", "Gateway", "Clients and partitioners", "Configuration"}
+var compatibilitySections = []string{"Producers", "Gateway", "Brokers", "Clients and partitioners", "Configuration"}
 
 // TestCompatibilityNamesTestsThatThereAre reads the tables of
 // compatibility.md: each row says what comes, what is made of it, and which
