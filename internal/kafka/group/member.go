@@ -128,8 +128,8 @@ type Assignee interface {
 	Assign(gen Generation)
 	// Revoke drains partitions and drops them, while the others go on: no new
 	// call, calls in flight finish, what is finished is published and committed.
-	// It returns early when ctx ends: the membership was lost. When stop ends
-	// the worker is to stop, and drains no longer than then.
+	// It returns early when ctx ends: the membership was lost. It returns early,
+	// too, when stop ends, and leaves to Stop what is not drained by then.
 	Revoke(ctx, stop context.Context, partitions map[string][]int)
 	// Lose drops all partitions at once: they may have another owner.
 	Lose(why error)
