@@ -312,11 +312,18 @@ func (m *Member) leave() {
 	m.mu.Unlock()
 }
 
-// remove lets a dynamic member leave the group.
+// remove lets a dynamic member leave the group. One that the group does not know
+// has left.
 func (m *Member) remove(ctx context.Context, memberID string) error {
-	_, err := m.cfg.Client.RoundTrip(ctx, 2*time.Second, &leavegroup.Request{
+	res, err := m.cfg.Client.RoundTrip(ctx, 2*time.Second, &leavegroup.Request{
 		GroupID: m.cfg.Group, MemberID: memberID,
 		Members: []leavegroup.RequestMember{{MemberID: memberID}},
 	})
-	return err
+	if err != nil {
+		return err
+	}
+	if code := kafkago.Error(leaveCode(res)); code != 0 && code != kafkago.UnknownMemberId {
+		return fmt.Errorf("leave group %s: %w", m.cfg.Group, code)
+	}
+	return nil
 }
