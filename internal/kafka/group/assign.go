@@ -40,7 +40,8 @@ type assignment map[string]map[string][]int
 //
 // It depends on nothing but its arguments, and not on their order: whoever leads
 // deals the same. A static member that was restarted owns nothing, and what it
-// had is nobody's, so that it gets it back.
+// had is nobody's, so that it gets it back, but for one row where they do not
+// divide evenly.
 func assign(members []subscriber, counts map[string]int) (now, meant assignment) {
 	members = slices.Clone(members)
 	slices.SortFunc(members, func(a, b subscriber) int {
@@ -138,12 +139,11 @@ func (k *kind) deal(owners map[place]string, rows map[string]int) map[string][]i
 		}
 	}
 	// Who has more than the lesser share keeps one more before others get it.
-	// After that comes who has least: a static member that was restarted had them.
 	share, larger := k.count/len(k.subscribers), k.count%len(k.subscribers)
 	ranked := slices.Clone(k.subscribers)
 	slices.SortStableFunc(ranked, func(a, b subscriber) int {
 		above := func(m subscriber) int { return min(max(len(dealt[m.id])-share, 0), 1) }
-		return cmp.Or(cmp.Compare(above(b), above(a)), cmp.Compare(rows[a.id], rows[b.id]), cmp.Compare(len(dealt[a.id]), len(dealt[b.id])))
+		return cmp.Or(cmp.Compare(above(b), above(a)), cmp.Compare(rows[a.id], rows[b.id]))
 	})
 	quota := make(map[string]int, len(ranked))
 	for i, m := range ranked {
