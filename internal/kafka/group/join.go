@@ -179,8 +179,8 @@ func cooperates(j *joingroup.Response) bool {
 // joined takes the answer to a JoinGroup that was sent at a time: from now on
 // the member is one of another generation. It returns an error when what is
 // held may be given to others in it, or was in one that this member knows
-// nothing of. It must be dropped then before SyncGroup is sent: as long as that
-// has no answer, the leader's is hardly known to anybody.
+// nothing of. It must be dropped then at once: the leader has had its answer at
+// the same moment, and who is given something begins with it a round trip later.
 func (t *tenure) joined(j *joingroup.Response, sent time.Time, counts map[string]int, held map[string][]int) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -199,14 +199,14 @@ func TestAStaticMemberThatIsStartedAgainFinishesWhatItsGroupWaitsFor(t *testing.
 			for range c.joins {
 				own.expect(t, fmt.Sprint(list(c.told.assigned, ""))+" of")
 			}
-			select {
-			case again := <-own:
-				t.Errorf("told %q as well", again)
-			case <-time.After(500 * time.Millisecond):
+			beats := b.Cluster().Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Heartbeat}, Observe: true, Count: 3})
+			if err := beats.Wait(t.Context(), 3); err != nil { // whoever has another JoinGroup to send has sent it
+				t.Fatal(err)
 			}
 			if err := end(); err != nil {
 				t.Error(err)
 			}
+			own.expect(t, "stop") // and nothing before
 			first := <-said
 			if first.generation != -1 {
 				t.Errorf("a member that begins says that it comes from generation %d", first.generation)
