@@ -6,7 +6,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/closeorder/closeorder/internal/kafka"
 	"github.com/closeorder/closeorder/internal/kafka/group"
 	"github.com/sirupsen/logrus"
 )
@@ -58,16 +57,23 @@ func (a *assignment) Revoke(ctx, stop context.Context, partitions map[string][]i
 	var ps []*partition
 	for topic, ids := range partitions {
 		for _, id := range ids {
-			at := topicPartition{topic, id}
-			if p := a.parts[at]; p != nil {
+			if p := a.parts[topicPartition{topic, id}]; p != nil {
 				p.stopIntake()
 				ps = append(ps, p)
-				delete(a.parts, at)
 			}
 		}
 	}
+	running, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(stop, cancel)()
 	// The rest of the rebalance time-out is for joining.
-	a.drain(ctx, stop, ps, a.worker.cfg.RebalanceTimeout/2, errRebalance)
+	a.drain(running, ps, a.worker.cfg.RebalanceTimeout/2, errRebalance)
+	if stop.Err() != nil && ctx.Err() == nil {
+		return // they have the same grace period as the others
+	}
+	for _, p := range ps {
+		delete(a.parts, p.topicPartition)
+	}
 	a.worker.lanes.revoke(ps, errReassigned)
 }
 
@@ -75,28 +81,20 @@ func (a *assignment) Stop(ctx context.Context) {
 	for _, p := range a.parts {
 		p.stopIntake()
 	}
-	a.drain(ctx, ctx, a.all(), a.worker.cfg.Grace, errStopped)
+	a.drain(ctx, a.all(), a.worker.cfg.Grace, errStopped)
 	a.Lose(errStopped)
 }
 
-// drain lets calls of partitions in flight finish for up to budget, and no longer
-// than the grace period after stop has ended, then cuts them off; what is
-// finished is published and committed. Other partitions go on.
-func (a *assignment) drain(ctx, stop context.Context, ps []*partition, budget time.Duration, why error) {
+// drain lets calls of partitions in flight finish for up to budget, then cuts
+// them off; what is finished is published and committed. Other partitions go on.
+// When ctx ends it returns at once, and cuts nothing off.
+func (a *assignment) drain(ctx context.Context, ps []*partition, budget time.Duration, why error) {
 	w := a.worker
 	w.lanes.pause(ps)
-	soft, cancel := context.WithTimeout(ctx, budget)
-	defer cancel()
-	w.wg.Go(func() {
-		select {
-		case <-stop.Done():
-			_ = kafka.Sleep(soft, w.cfg.Grace)
-			cancel()
-		case <-soft.Done():
-		}
-	})
 	inFlight, settling := w.lanes.load(ps)
 	began := time.Now()
+	soft, cancel := context.WithTimeout(ctx, budget)
+	defer cancel()
 	if !w.lanes.drain(soft, ps) && ctx.Err() == nil {
 		left, unpublished := w.lanes.load(ps)
 		w.cfg.Log.WithFields(logrus.Fields{"calls": left, "unpublished": unpublished, "budget": budget}).
@@ -110,7 +108,7 @@ func (a *assignment) drain(ctx, stop context.Context, ps []*partition, budget ti
 	}
 	commit, cancelCommit := context.WithTimeout(ctx, 5*time.Second)
 	defer cancelCommit()
-	if err := w.committer.flush(commit, ps); err != nil {
+	if err := w.committer.flush(commit, ps); err != nil && ctx.Err() == nil {
 		w.cfg.Log.WithError(err).Warn("could not commit all that is finished: the next owner repeats it")
 	}
 	w.cfg.Log.WithFields(logrus.Fields{"in_flight": inFlight, "unpublished": settling, "took": time.Since(began).Round(time.Millisecond)}).Debug("drained")

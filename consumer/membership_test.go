@@ -413,3 +413,34 @@ func TestARetryGoesToTheNewPartitionOfItsRequest(t *testing.T) {
 		}
 	})
 }
+
+// A worker that is stopped while it gives up some of its partitions starts no
+// call for the others either, and has one grace period for all.
+func TestAStopWhilePartitionsAreGivenUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		closer := &closing{takes: time.Hour}
+		stop := c.worker(closer, func(cfg *consumer.Config) {
+			cfg.MaxInFlight, cfg.RebalanceTimeout, cfg.Grace = 1000, 2*time.Minute, 10*time.Second
+		})
+		for id := range int32(3) {
+			c.publish(to(id, fmt.Sprint("T", id)))
+		}
+		time.Sleep(5 * time.Second)
+		defer c.worker(&closing{}, nil)()
+		time.Sleep(5 * time.Second)
+		began := time.Now()
+		go func() {
+			time.Sleep(time.Second)
+			c.publish(to(0, "LATE"))
+		}()
+		stop()
+		if took := time.Since(began); took > 13*time.Second {
+			t.Errorf("the stop took %v, with a grace period of 10s", took)
+		}
+		if slices.Contains(closer.calls, "LATE") {
+			t.Error("a call was started after the stop")
+		}
+		c.outcomes(4)
+	})
+}

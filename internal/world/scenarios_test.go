@@ -136,7 +136,8 @@ func TestCleanStop(t *testing.T) {
 }
 
 func TestRollingRestartWithStaticIDs(t *testing.T) {
-	inVirtualTime(t, Config{Brokers: 3, Gateway: unhurried}, func(t *testing.T, s *stage) {
+	// As many partitions for each: one that is over is dealt to anybody.
+	inVirtualTime(t, Config{Brokers: 3, Partitions: 6, Gateway: unhurried}, func(t *testing.T, s *stage) {
 		static := func(name string) *Worker {
 			return s.worker(name, func(c *config.Config) { c.Kafka.InstanceID = name })
 		}

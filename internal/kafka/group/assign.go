@@ -40,7 +40,8 @@ type assignment map[string]map[string][]int
 //
 // It depends on nothing but its arguments, and not on their order: whoever leads
 // deals the same. A static member that was restarted owns nothing, and what it
-// had is nobody's, so that it gets it back.
+// had is nobody's, so that it gets it back, but for one row where they do not
+// divide evenly.
 func assign(members []subscriber, counts map[string]int) (now, meant assignment) {
 	members = slices.Clone(members)
 	slices.SortFunc(members, func(a, b subscriber) int {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -46,12 +47,8 @@ func (t *tenure) join(held map[string][]int) <-chan answer {
 // ends.
 func (t *tenure) joinAtLast(held map[string][]int) (Generation, error) {
 	retry := kafka.NewPause(100*time.Millisecond, 5*time.Second)
-	since := t.membership().Generation
-	if len(held) == 0 {
-		since = -1
-	}
 	for {
-		gen, err := t.joinOnce(held, since)
+		gen, err := t.joinOnce(held)
 		switch {
 		case err == nil, t.alive.Err() != nil:
 			t.unsettled = time.Time{}
@@ -107,8 +104,9 @@ func (m *Member) fatal(err error) error {
 	return nil
 }
 
-// joinOnce joins once, saying that held is owned since a generation.
-func (t *tenure) joinOnce(held map[string][]int, since int32) (Generation, error) {
+// joinOnce joins once, saying what is held. What it says stays the same until
+// JoinGroup is answered: an answer that was lost is given again.
+func (t *tenure) joinOnce(held map[string][]int) (Generation, error) {
 	counts, err := t.cfg.Client.Partitions(t.alive, slices.Concat(t.cfg.Topics, t.cfg.Needs)...)
 	if err != nil {
 		return Generation{}, err
@@ -117,16 +115,17 @@ func (t *tenure) joinOnce(held map[string][]int, since int32) (Generation, error
 		delete(counts, topic)
 	}
 	t.lookAtVersion()
-	s := subscription{topics: t.cfg.Topics, owned: held, generation: since}
-	if t.cfg.Proof != nil && t.instanceID() == "" {
+	as := t.membership()
+	s := subscription{topics: t.cfg.Topics, owned: held, generation: as.Generation}
+	if t.cfg.Proof != nil && as.InstanceID == "" {
 		s.record = t.cfg.Proof.Record()
 	}
 	join := &joingroup.Request{
 		GroupID:            t.cfg.Group,
 		SessionTimeoutMS:   int32(t.cfg.Session.Milliseconds()),
 		RebalanceTimeoutMS: int32(t.cfg.Rebalance.Milliseconds()),
-		MemberID:           t.membership().MemberID,
-		GroupInstanceID:    t.instanceID(),
+		MemberID:           as.MemberID,
+		GroupInstanceID:    as.InstanceID,
 		ProtocolType:       protocolType,
 	}
 	for _, name := range assignors {
@@ -152,13 +151,16 @@ func (t *tenure) joinOnce(held map[string][]int, since int32) (Generation, error
 	if err := t.joined(joined, sent, counts, held); err != nil {
 		return Generation{}, err
 	}
-	assigned, err := t.sync(joined, counts)
+	told, err := t.sync(joined, counts)
 	if err != nil {
 		return Generation{}, err
 	}
-	gen := Generation{Membership: t.membership(), Assigned: assigned, Counts: counts, cooperative: cooperates(joined)}
-	as := gen.Membership
-	gen.refused = func(why error) { t.refused(as, why) }
+	as = t.membership()
+	gen := Generation{
+		Membership: as, Assigned: told.assigned, Counts: counts, cooperative: cooperates(joined),
+		unsettled: told.unsettled || !told.ours && joined.ProtocolName == cooperative && joined.LeaderID != "",
+		refused:   func(why error) { t.refused(as, why) },
+	}
 	t.mu.Lock()
 	t.joining = false
 	t.mu.Unlock()
@@ -177,8 +179,8 @@ func cooperates(j *joingroup.Response) bool {
 // joined takes the answer to a JoinGroup that was sent at a time: from now on
 // the member is one of another generation. It returns an error when what is
 // held may be given to others in it, or was in one that this member knows
-// nothing of. It must be dropped then before SyncGroup is sent: as long as that
-// has no answer, the leader's is hardly known to anybody.
+// nothing of. It must be dropped then at once: the leader has had its answer at
+// the same moment, and who is given something begins with it a round trip later.
 func (t *tenure) joined(j *joingroup.Response, sent time.Time, counts map[string]int, held map[string][]int) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -204,7 +206,7 @@ func (t *tenure) joined(j *joingroup.Response, sent time.Time, counts map[string
 }
 
 // sync waits for the assignment; the leader makes it.
-func (t *tenure) sync(j *joingroup.Response, counts map[string]int) (map[string][]int, error) {
+func (t *tenure) sync(j *joingroup.Response, counts map[string]int) (dealt, error) {
 	req := &syncgroup.Request{
 		GroupID: t.cfg.Group, GenerationID: j.GenerationID, MemberID: j.MemberID, GroupInstanceID: t.instanceID(),
 		ProtocolType: protocolType, ProtocolName: j.ProtocolName,
@@ -220,21 +222,21 @@ func (t *tenure) sync(j *joingroup.Response, counts map[string]int) (map[string]
 			synced := res.(*syncgroup.Response)
 			switch code := kafkago.Error(synced.ErrorCode); code {
 			case 0:
-				assigned, ours, err := decodeAssignment(synced.Assignments)
+				told, err := decodeAssignment(synced.Assignments)
 				if err != nil {
-					return nil, fmt.Errorf("assignment of group %s: %w", t.cfg.Group, err)
+					return dealt{}, fmt.Errorf("assignment of group %s: %w", t.cfg.Group, err)
 				}
-				if ours {
+				if told.ours {
 					t.mu.Lock()
 					t.leader = j.LeaderID
 					t.mu.Unlock()
 				}
 				t.renewed(sent, true)
-				return assigned, nil
+				return told, nil
 			case kafkago.RebalanceInProgress, kafkago.IllegalGeneration:
-				return nil, errRejoin
+				return dealt{}, errRejoin
 			case kafkago.UnknownMemberId, kafkago.FencedInstanceID, kafkago.GroupAuthorizationFailed:
-				return nil, fmt.Errorf("sync group %s: %w", t.cfg.Group, code)
+				return dealt{}, fmt.Errorf("sync group %s: %w", t.cfg.Group, code)
 			default:
 				err = code
 			}
@@ -242,7 +244,7 @@ func (t *tenure) sync(j *joingroup.Response, counts map[string]int) (map[string]
 		// JoinGroup once more would begin a rebalance for all.
 		t.cannotJoin(fmt.Errorf("sync group %s: %w", t.cfg.Group, err))
 		if err := retry.Wait(t.alive); err != nil {
-			return nil, err
+			return dealt{}, err
 		}
 	}
 }
@@ -255,6 +257,7 @@ func (m *Member) lead(j *joingroup.Response, counts map[string]int) []syncgroup.
 		s, err := decodeSubscription(member.Metadata)
 		if err != nil {
 			// The others must go on.
+			s.topics = nil
 			log.WithError(err).Error("the subscription of a member of the group cannot be read: it is assigned nothing")
 		}
 		if !s.ours && j.ProtocolName != cooperative {
@@ -269,10 +272,11 @@ func (m *Member) lead(j *joingroup.Response, counts map[string]int) []syncgroup.
 		}
 		members = append(members, subscriber{id: member.MemberID, instanceID: member.GroupInstanceID, subscription: s})
 	}
-	now, _ := assign(members, counts)
+	now, meant := assign(members, counts)
+	settled := maps.EqualFunc(now, meant, func(a, b map[string][]int) bool { return maps.EqualFunc(a, b, slices.Equal) })
 	var out []syncgroup.RequestAssignment
 	for id, assigned := range now {
-		out = append(out, syncgroup.RequestAssignment{MemberID: id, Assignment: encodeAssignment(assigned)})
+		out = append(out, syncgroup.RequestAssignment{MemberID: id, Assignment: dealt{assigned: assigned, unsettled: !settled}.encode()})
 	}
 	return out
 }
@@ -308,11 +312,18 @@ func (m *Member) leave() {
 	m.mu.Unlock()
 }
 
-// remove lets a dynamic member leave the group.
+// remove lets a dynamic member leave the group. One that the group does not know
+// has left.
 func (m *Member) remove(ctx context.Context, memberID string) error {
-	_, err := m.cfg.Client.RoundTrip(ctx, 2*time.Second, &leavegroup.Request{
+	res, err := m.cfg.Client.RoundTrip(ctx, 2*time.Second, &leavegroup.Request{
 		GroupID: m.cfg.Group, MemberID: memberID,
 		Members: []leavegroup.RequestMember{{MemberID: memberID}},
 	})
-	return err
+	if err != nil {
+		return err
+	}
+	if code := kafkago.Error(leaveCode(res)); code != 0 && code != kafkago.UnknownMemberId {
+		return fmt.Errorf("leave group %s: %w", m.cfg.Group, code)
+	}
+	return nil
 }

@@ -64,7 +64,8 @@ type Member struct {
 
 	mu sync.Mutex
 	id string // member id, given by the coordinator
-	// generation is that of the last answer to JoinGroup; heartbeats name it.
+	// generation is that of the last answer to JoinGroup in this tenure, -1
+	// before there is one; heartbeats name it.
 	generation int32
 	// leader is that of the last generation if it is known to be one of ours.
 	leader string
@@ -106,7 +107,9 @@ type Generation struct {
 	Counts  map[string]int // partitions per subscribed topic when it was made
 	// cooperative: all members of it give up only what they are told to.
 	cooperative bool
-	refused     func(why error)
+	// unsettled: somebody else may have to give something up in it.
+	unsettled bool
+	refused   func(why error)
 }
 
 // End tells that the coordinator has refused a request made under the
@@ -128,8 +131,8 @@ type Assignee interface {
 	Assign(gen Generation)
 	// Revoke drains partitions and drops them, while the others go on: no new
 	// call, calls in flight finish, what is finished is published and committed.
-	// It returns early when ctx ends: the membership was lost. When stop ends
-	// the worker is to stop, and drains no longer than then.
+	// It returns early when ctx ends: the membership was lost. It returns early,
+	// too, when stop ends, and leaves to Stop what is not drained by then.
 	Revoke(ctx, stop context.Context, partitions map[string][]int)
 	// Lose drops all partitions at once: they may have another owner.
 	Lose(why error)
@@ -185,12 +188,15 @@ type answer struct {
 func (m *Member) belong(ctx context.Context, own Assignee) (over bool, err error) {
 	t := &tenure{Member: m, rejoin: make(chan struct{}, 1)}
 	t.alive, t.lose = context.WithCancelCause(context.WithoutCancel(ctx))
+	m.mu.Lock()
+	m.generation = -1
+	m.mu.Unlock()
 	defer func() {
 		t.lose(errors.New("the membership is over"))
 		t.wg.Wait()
 	}()
 	var held map[string][]int
-	eager := false
+	eager, first := false, true
 	joined := t.join(held)
 	for {
 		rejoin := t.rejoin
@@ -217,13 +223,19 @@ func (m *Member) belong(ctx context.Context, own Assignee) (over bool, err error
 			held, eager = a.gen.Assigned, !a.gen.cooperative
 			m.tell(a.gen)
 			own.Assign(a.gen)
-			if joined = nil; len(a.gen.Leaving) > 0 {
+			switch joined = nil; {
+			case len(a.gen.Leaving) > 0:
 				own.Revoke(t.alive, ctx, a.gen.Leaving)
 				signal(t.rejoin)
+			case first && a.gen.unsettled && a.gen.InstanceID != "":
+				// The process that had this id before may have died when it was
+				// to give something up and to join once more, as only it knew.
+				signal(t.rejoin)
 			}
+			first = false
 			continue
 		case <-rejoin:
-			if eager && len(held) > 0 {
+			if eager && len(held) > 0 && ctx.Err() == nil {
 				m.cfg.Log.Info("the group rebalances: draining, as a member of it needs all partitions to be given up")
 				own.Revoke(t.alive, ctx, held)
 				held = nil

@@ -149,3 +149,97 @@ func TestWhatNoTryCanHealEndsTheRunAndNamesTheSetting(t *testing.T) {
 		}
 	}
 }
+
+// joins are the subscriptions that members of a cluster send in JoinGroup.
+func joins(b *broker.Broker) <-chan subscription {
+	said := make(chan subscription, 100)
+	b.Cluster().ControlKey(int16(kmsg.JoinGroup), func(r kmsg.Request) (kmsg.Response, error, bool) {
+		b.Cluster().KeepControl()
+		if j := r.(*kmsg.JoinGroupRequest); j.MemberID != "" || j.InstanceID != nil {
+			s, err := decodeSubscription(j.Protocols[0].Metadata)
+			if err == nil {
+				said <- s
+			}
+		}
+		return nil, nil, false
+	})
+	return said
+}
+
+// The process before may have died when it had to give a partition up and to
+// join again. Apache Kafka answers its successor without a rebalance, and the
+// partition would be nobody's for ever.
+func TestAStaticMemberThatIsStartedAgainFinishesWhatItsGroupWaitsFor(t *testing.T) {
+	for sentence, c := range map[string]struct {
+		instanceID string
+		told       dealt
+		leads      bool
+		joins      int
+	}{
+		"something is unsettled": {"one", dealt{assigned: map[string][]int{"requests": {0}}, unsettled: true}, true, 2},
+		"all is settled":         {"one", dealt{assigned: map[string][]int{"requests": {0}}}, true, 1},
+		"something is unsettled, for one that has no process before":    {"", dealt{assigned: map[string][]int{"requests": {0}}, unsettled: true}, true, 1},
+		"nothing is given to it, and something is unsettled":            {"one", dealt{unsettled: true}, true, 2},
+		"another library has dealt, which does not say what is missing": {"one", dealt{assigned: map[string][]int{"requests": {0}}}, false, 2},
+	} {
+		t.Run(sentence, func(t *testing.T) {
+			t.Parallel()
+			b := start(t)
+			said := joins(b)
+			b.Cluster().ControlKey(int16(kmsg.SyncGroup), func(r kmsg.Request) (kmsg.Response, error, bool) {
+				b.Cluster().KeepControl()
+				res := r.ResponseKind().(*kmsg.SyncGroupResponse)
+				if res.MemberAssignment = c.told.encode(); !c.leads {
+					res.MemberAssignment = appendPartitions([]byte{0, 0}, c.told.assigned)
+					res.MemberAssignment = append(res.MemberAssignment, 0, 0, 0, 0)
+				}
+				return res, nil, true
+			})
+			own, end := run(t, b, c.instanceID)
+			for range c.joins {
+				own.expect(t, fmt.Sprint(list(c.told.assigned, ""))+" of")
+			}
+			beats := b.Cluster().Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Heartbeat}, Observe: true, Count: 3})
+			if err := beats.Wait(t.Context(), 3); err != nil { // whoever has another JoinGroup to send has sent it
+				t.Fatal(err)
+			}
+			if err := end(); err != nil {
+				t.Error(err)
+			}
+			own.expect(t, "stop") // and nothing before
+			first := <-said
+			if first.generation != -1 {
+				t.Errorf("a member that begins says that it comes from generation %d", first.generation)
+			}
+			for range c.joins - 1 {
+				if s := <-said; s.generation <= first.generation {
+					t.Errorf("it says %+v, and %+v before: a follower begins no rebalance with that", s, first)
+				}
+			}
+		})
+	}
+}
+
+// What is said in JoinGroup is the same until that is answered, and names the
+// generation of the answer from then on, as Java's members do: its assignor does
+// not believe in what is owned since an older one.
+func TestAMemberSaysInWhichGenerationItHasBeen(t *testing.T) {
+	b := start(t)
+	said := joins(b)
+	own, end := run(t, b, "one")
+	own.expect(t, "[requests[0 1]]")
+	first := <-said
+	b.Cluster().Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.SyncGroup}, Err: kerr.RebalanceInProgress, Count: 1})
+	b.Cluster().Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Heartbeat}, Err: kerr.RebalanceInProgress, Count: 1})
+	own.expect(t, "[requests[0 1]]")
+	second, third := <-said, <-said
+	if first.generation != -1 || second.generation < 1 || third.generation != second.generation+1 {
+		t.Errorf("generations %d, %d, %d", first.generation, second.generation, third.generation)
+	}
+	if len(third.owned["requests"]) != 2 {
+		t.Errorf("it owns %v", third.owned)
+	}
+	if err := end(); err != nil {
+		t.Error(err)
+	}
+}

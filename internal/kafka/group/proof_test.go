@@ -2,11 +2,14 @@ package group
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/closeorder/closeorder/internal/kafka"
+	"github.com/sirupsen/logrus"
+	logtest "github.com/sirupsen/logrus/hooks/test"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -51,6 +54,39 @@ func TestADeadMemberOfTheSameMachineLeaves(t *testing.T) {
 			second.expect(t, "[requests[0 1]] of")
 			if took := time.Since(began); (took < 3*time.Second) != c.leaves {
 				t.Errorf("the new member has the partitions after %v, a session is 6s", took)
+			}
+		})
+	}
+}
+
+// What the coordinator does not do is not told as done.
+func TestALeaveThatIsRefusedIsToldAsThat(t *testing.T) {
+	for sentence, c := range map[string]struct {
+		answer *kerr.Error
+		warned bool
+	}{
+		"it may not":              {kerr.GroupAuthorizationFailed, true},
+		"the coordinator moves":   {kerr.NotCoordinator, true},
+		"it is out of it already": {kerr.UnknownMemberID, false},
+		"it leaves":               {nil, false},
+	} {
+		t.Run(sentence, func(t *testing.T) {
+			t.Parallel()
+			b := start(t)
+			log, hook := logtest.NewNullLogger()
+			own, end := runWith(t, b, func(cfg *Config) { cfg.Log = log })
+			own.expect(t, "[requests[0 1]]")
+			if c.answer != nil {
+				b.Cluster().Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.LeaveGroup}, Err: c.answer, Count: -1, TopLevel: true})
+			}
+			if err := end(); err != nil {
+				t.Fatal(err)
+			}
+			warned := slices.ContainsFunc(hook.AllEntries(), func(e *logrus.Entry) bool {
+				return e.Level == logrus.WarnLevel && strings.Contains(e.Message, "could not leave")
+			})
+			if warned != c.warned {
+				t.Errorf("warned: %v, want %v", warned, c.warned)
 			}
 		})
 	}

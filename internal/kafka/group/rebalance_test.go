@@ -163,8 +163,12 @@ func TestTheLeaderBelievesWhoSaysWhatItOwns(t *testing.T) {
 				{MemberID: "a", Metadata: owner},
 			}}, map[string]int{"requests": 2})
 			i := slices.IndexFunc(out, func(a syncgroup.RequestAssignment) bool { return a.MemberID == "new" })
-			if got, _, err := decodeAssignment(out[i].Assignment); err != nil || !reflect.DeepEqual(got["requests"], c.want) {
-				t.Errorf("the new member is given %v (%v), want %v", got["requests"], err, c.want)
+			got, err := decodeAssignment(out[i].Assignment)
+			if err != nil || !reflect.DeepEqual(got.assigned["requests"], c.want) {
+				t.Errorf("the new member is given %v (%v), want %v", got.assigned["requests"], err, c.want)
+			}
+			if want := c.want == nil; got.unsettled != want {
+				t.Errorf("unsettled: %v, want %v: what one is to give up nobody has", got.unsettled, want)
 			}
 		})
 	}

@@ -27,8 +27,10 @@ var errShort = errors.New("consumer protocol: message too short")
 // subscription is what a member says of itself in JoinGroup.
 type subscription struct {
 	topics []string
-	// owned are the partitions that it goes on with until it is told otherwise,
-	// generation is the one in which it got them, -1 for none.
+	// owned are the partitions that it goes on with until it is told otherwise.
+	// generation is the last one that it has been in, -1 for none: where two say
+	// that they own the same, it says who is right. It also makes that what a
+	// member says differs each time, so that a follower can begin a rebalance.
 	owned      map[string][]int
 	generation int32
 	// ours: the member is a closeorder of this way to rebalance. record is where
@@ -90,27 +92,45 @@ func decodeSubscription(b []byte) (subscription, error) {
 	return s, nil
 }
 
-// encodeAssignment renders ConsumerProtocolAssignment v0. Its user data say that
-// a leader of ours has made it, which leaves to its owners what they own.
-func encodeAssignment(assigned map[string][]int) []byte {
-	b := appendPartitions(binary.BigEndian.AppendUint16(nil, 0), assigned)
-	return append(binary.BigEndian.AppendUint32(b, uint32(len(ourMark))), ourMark...)
+// dealt is what a member is told in SyncGroup.
+type dealt struct {
+	assigned map[string][]int
+	// ours: a leader of ours has dealt, which leaves to its owners what they own.
+	ours bool
+	// unsettled: something was left to a member that is to give it up. Nobody
+	// has it after that until that member has joined once more.
+	unsettled bool
 }
 
-// decodeAssignment reads an assignment of any version, and whether a leader of
-// ours has made it. No bytes at all are an empty assignment: leaders of some
-// libraries send that to a member without partitions.
-func decodeAssignment(b []byte) (assigned map[string][]int, ours bool, err error) {
+// unsettled stands behind the mark in what is unsettled.
+const unsettled = "+"
+
+// encode renders ConsumerProtocolAssignment v0 of a leader of ours.
+func (d dealt) encode() []byte {
+	data := ourMark
+	if d.unsettled {
+		data += unsettled
+	}
+	b := appendPartitions(binary.BigEndian.AppendUint16(nil, 0), d.assigned)
+	return append(binary.BigEndian.AppendUint32(b, uint32(len(data))), data...)
+}
+
+// decodeAssignment reads an assignment of any version. No bytes at all are an
+// empty one: leaders of some libraries send that to a member without partitions.
+func decodeAssignment(b []byte) (dealt, error) {
 	if len(b) == 0 {
-		return make(map[string][]int), false, nil
+		return dealt{assigned: make(map[string][]int)}, nil
 	}
 	r := wireReader{b: b}
 	r.int16()
-	assigned = r.partitions()
-	if err = r.err; err == nil {
-		ours = string(r.take(max(int(r.int32()), 0))) == ourMark
+	d := dealt{assigned: r.partitions()}
+	if r.err != nil {
+		return d, r.err
 	}
-	return assigned, ours, err
+	data := string(r.take(max(int(r.int32()), 0)))
+	d.unsettled = data == ourMark+unsettled
+	d.ours = data == ourMark || d.unsettled
+	return d, nil
 }
 
 func appendString(b []byte, s string) []byte {

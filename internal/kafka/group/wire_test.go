@@ -36,7 +36,7 @@ func TestSubscriptionsAreWhatKafkaReads(t *testing.T) {
 		t.Errorf("the user data begin with %d", got)
 	}
 	var assigned kmsg.ConsumerMemberAssignment
-	if err := assigned.ReadFrom(encodeAssignment(map[string][]int{"x": {3}})); err != nil || len(assigned.Topics) != 1 || !slices.Equal(assigned.Topics[0].Partitions, []int32{3}) {
+	if err := assigned.ReadFrom(dealt{assigned: map[string][]int{"x": {3}}, unsettled: true}.encode()); err != nil || len(assigned.Topics) != 1 || !slices.Equal(assigned.Topics[0].Partitions, []int32{3}) {
 		t.Errorf("%+v, %v", assigned, err)
 	}
 }
@@ -70,31 +70,34 @@ func TestSubscriptionsOfOtherVersionsAreRead(t *testing.T) {
 }
 
 func TestAnAssignmentComesBack(t *testing.T) {
-	want := map[string][]int{"x": {0, 5}, "y": {1}}
-	if got, ours, err := decodeAssignment(encodeAssignment(want)); err != nil || !ours || !reflect.DeepEqual(got, want) {
-		t.Errorf("got %v, ours %v, %v", got, ours, err)
+	for _, unsettled := range []bool{false, true} {
+		want := dealt{assigned: map[string][]int{"x": {0, 5}, "y": {1}}, ours: true, unsettled: unsettled}
+		if got, err := decodeAssignment(want.encode()); err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("got %+v, %v, want %+v", got, err, want)
+		}
 	}
 	theirs := kmsg.ConsumerMemberAssignment{Topics: []kmsg.ConsumerMemberAssignmentTopic{{Topic: "x", Partitions: []int32{1}}}}
-	if got, ours, err := decodeAssignment(theirs.AppendTo(nil)); err != nil || ours || !reflect.DeepEqual(got, map[string][]int{"x": {1}}) {
-		t.Errorf("another library's: %v, ours %v, %v", got, ours, err)
+	if got, err := decodeAssignment(theirs.AppendTo(nil)); err != nil || !reflect.DeepEqual(got, dealt{assigned: map[string][]int{"x": {1}}}) {
+		t.Errorf("another library's: %+v, %v", got, err)
 	}
 	// What coordinators give a member that the leader gave nothing.
-	if got, ours, err := decodeAssignment(nil); err != nil || ours || len(got) != 0 {
-		t.Errorf("no bytes: %v, ours %v, %v", got, ours, err)
+	if got, err := decodeAssignment(nil); err != nil || got.ours || len(got.assigned) != 0 {
+		t.Errorf("no bytes: %+v, %v", got, err)
 	}
 }
 
 func FuzzGroupMessages(f *testing.F) {
 	f.Add(subscription{topics: []string{"x"}, owned: map[string][]int{"x": {1}}}.encode())
-	f.Add(encodeAssignment(map[string][]int{"x": {0, 1}}))
+	f.Add(dealt{assigned: map[string][]int{"x": {0, 1}}}.encode())
 	f.Add([]byte{0, 0, 0xff, 0xff, 0xff, 0xff})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if s, err := decodeSubscription(b); err == nil && len(s.topics) > len(b) {
 			t.Errorf("%d topics in %d bytes", len(s.topics), len(b))
 		}
-		if assigned, _, err := decodeAssignment(b); err == nil {
-			if again, _, err := decodeAssignment(encodeAssignment(assigned)); err != nil || !reflect.DeepEqual(again, assigned) {
-				t.Errorf("%v came back as %v, %v", assigned, again, err)
+		if one, err := decodeAssignment(b); err == nil {
+			one.ours = true
+			if again, err := decodeAssignment(one.encode()); err != nil || !reflect.DeepEqual(again, one) {
+				t.Errorf("%+v came back as %+v, %v", one, again, err)
 			}
 		}
 	})
