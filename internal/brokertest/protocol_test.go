@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -202,6 +203,42 @@ func TestOffsetsOutliveTheProtocol(t *testing.T) {
 	for source, times := range java.seen {
 		if times > 1 {
 			t.Errorf("Java has read %+v %d times", source, times)
+		}
+	}
+}
+
+// TestRetriesApartFromTheirRequestsAreTold: the new protocol's coordinator
+// deals partitions without a look at their numbers (assignor uniform), so that
+// one worker may have requests[n] and another retries[n]: requests of one order
+// side by side. A worker that sees such a thing says so.
+func TestRetriesApartFromTheirRequestsAreTold(t *testing.T) {
+	s := newStandWith(t, 6, nil, time.Second)
+	var java readByJava
+	s.joinJava("consumer", &java)
+	s.awaitGroup(1)
+	workers := []*running{s.worker(nil), s.worker(nil)}
+	s.awaitGroup(3)
+	ctx, cancel := s.context()
+	defer cancel()
+	described, err := s.admin.DescribeConsumerGroups(ctx, s.cfg.Kafka.Group)
+	s.must(err)
+	apart := 0
+	for _, m := range described[s.cfg.Kafka.Group].Members {
+		if m.ClientID == "java" {
+			continue
+		}
+		for p := range m.Assignment[s.cfg.Topics.Retries()[0]] {
+			if _, both := m.Assignment[s.cfg.Topics.Requests][p]; !both {
+				apart++
+			}
+		}
+	}
+	if apart == 0 {
+		t.Skip("the coordinator has dealt them alike this time")
+	}
+	for i, w := range workers {
+		if !strings.Contains(w.log.String(), "without the requests of that number") {
+			t.Errorf("worker %d says nothing of retries apart from their requests (%d partitions in all)", i, apart)
 		}
 	}
 }
