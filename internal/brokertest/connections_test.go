@@ -6,11 +6,13 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
 
 	"github.com/closeorder/closeorder/internal/config"
+	"github.com/twmb/franz-go/pkg/kadm"
 )
 
 // mostConnections is what a worker may have to one broker, whatever the
@@ -90,4 +92,21 @@ func (c *tapped) Close() error {
 		c.tap.open--
 	})
 	return c.Conn.Close()
+}
+
+// connections sets max.connections.per.ip of the broker until the test ends.
+func (s *stand) connections(most int) {
+	s.t.Helper()
+	alter := func(op kadm.IncrementalOp) {
+		value := strconv.Itoa(most)
+		ctx, cancel := context.WithTimeout(context.Background(), waitLimit)
+		defer cancel()
+		altered, err := s.admin.AlterBrokerConfigs(ctx, []kadm.AlterConfig{{Op: op, Name: "max.connections.per.ip", Value: &value}})
+		s.must(err)
+		for _, a := range altered {
+			s.must(a.Err)
+		}
+	}
+	alter(kadm.SetConfig)
+	s.t.Cleanup(func() { alter(kadm.DeleteConfig) })
 }

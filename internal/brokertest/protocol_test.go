@@ -242,3 +242,38 @@ func TestRetriesApartFromTheirRequestsAreTold(t *testing.T) {
 		}
 	}
 }
+
+// TestCooperativeMembersOfJava: a Java member that has the cooperative assignor
+// alone, as the last step of its upgrade wants it (KIP-429), shares the group,
+// whoever was there first. One with Java's default does, too.
+func TestCooperativeMembersOfJava(t *testing.T) {
+	const cooperative = "org.apache.kafka.clients.consumer.CooperativeStickyAssignor"
+	for name, strategy := range map[string]string{
+		"alone":   cooperative,
+		"default": "org.apache.kafka.clients.consumer.RangeAssignor," + cooperative,
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newStandWith(t, 6, nil, time.Second)
+			var first, second readByJava
+			leave := s.joinJava("classic", &first, "partition.assignment.strategy="+strategy)
+			s.awaitGroup(1)
+			end := s.load(60)
+			w := s.worker(nil)
+			s.awaitGroup(2)
+			s.awaitProgress("with Java first")
+			leave()
+			s.awaitGroup(1)
+			s.awaitProgress("with closeorder alone")
+			leave = s.joinJava("classic", &second, "partition.assignment.strategy="+strategy)
+			s.awaitGroup(2)
+			s.awaitProgress("with Java second")
+			leave()
+			s.awaitGroup(1)
+			for source, n := range second.seen {
+				first.seen[source] += n
+			}
+			s.eachReadOnce(end(), &first)
+			s.must(w.end())
+		})
+	}
+}
