@@ -271,8 +271,8 @@ func (m *Member) lead(j *joingroup.Response, counts map[string]int) []syncgroup.
 	}
 	now, _ := assign(members, counts)
 	var out []syncgroup.RequestAssignment
-	for id, assigned := range now {
-		out = append(out, syncgroup.RequestAssignment{MemberID: id, Assignment: encodeAssignment(assigned)})
+	for _, member := range members {
+		out = append(out, syncgroup.RequestAssignment{MemberID: member.id, Assignment: encodeAssignment(now[member.id], member.ours)})
 	}
 	return out
 }

@@ -90,11 +90,23 @@ func decodeSubscription(b []byte) (subscription, error) {
 	return s, nil
 }
 
-// encodeAssignment renders ConsumerProtocolAssignment v0. Its user data say that
-// a leader of ours has made it, which leaves to its owners what they own.
-func encodeAssignment(assigned map[string][]int) []byte {
-	b := appendPartitions(binary.BigEndian.AppendUint16(nil, 0), assigned)
-	return append(binary.BigEndian.AppendUint32(b, uint32(len(ourMark))), ourMark...)
+// ledByOurs is the version of an assignment that a leader of ours has made for a
+// member of ours: it leaves to its owners what they own. There is no such version
+// (Kafka, clients/.../ConsumerProtocolAssignment.json, ends at 3), and whoever
+// reads a later one than it knows reads its own, as later ones only append. User
+// data cannot say it: where an assignment has any, Kafka lets no member of
+// KIP-848 into the group, for "userData from a custom assignor would be lost".
+const ledByOurs int16 = 0x636f
+
+// encodeAssignment renders ConsumerProtocolAssignment v0, for a member that is
+// one of ours or not.
+func encodeAssignment(assigned map[string][]int, ours bool) []byte {
+	version := int16(0)
+	if ours {
+		version = ledByOurs
+	}
+	b := appendPartitions(binary.BigEndian.AppendUint16(nil, uint16(version)), assigned)
+	return binary.BigEndian.AppendUint32(b, 0) // no user data
 }
 
 // decodeAssignment reads an assignment of any version, and whether a leader of
@@ -105,12 +117,9 @@ func decodeAssignment(b []byte) (assigned map[string][]int, ours bool, err error
 		return make(map[string][]int), false, nil
 	}
 	r := wireReader{b: b}
-	r.int16()
+	ours = r.int16() == ledByOurs
 	assigned = r.partitions()
-	if err = r.err; err == nil {
-		ours = string(r.take(max(int(r.int32()), 0))) == ourMark
-	}
-	return assigned, ours, err
+	return assigned, ours, r.err
 }
 
 func appendString(b []byte, s string) []byte {

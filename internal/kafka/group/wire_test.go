@@ -35,9 +35,20 @@ func TestSubscriptionsAreWhatKafkaReads(t *testing.T) {
 	if got := binary.BigEndian.Uint32(read.UserData); got != 7 {
 		t.Errorf("the user data begin with %d", got)
 	}
-	var assigned kmsg.ConsumerMemberAssignment
-	if err := assigned.ReadFrom(encodeAssignment(map[string][]int{"x": {3}})); err != nil || len(assigned.Topics) != 1 || !slices.Equal(assigned.Topics[0].Partitions, []int32{3}) {
-		t.Errorf("%+v, %v", assigned, err)
+}
+
+// Kafka lets no member of KIP-848 into a group in which an assignment has user
+// data, and members of other libraries are sent nothing that is not Kafka's.
+func TestAssignmentsAreWhatKafkaReads(t *testing.T) {
+	for _, ours := range []bool{false, true} {
+		var assigned kmsg.ConsumerMemberAssignment
+		err := assigned.ReadFrom(encodeAssignment(map[string][]int{"x": {3}}, ours))
+		if err != nil || len(assigned.Topics) != 1 || !slices.Equal(assigned.Topics[0].Partitions, []int32{3}) || len(assigned.UserData) > 0 {
+			t.Errorf("ours %v: %+v, %v", ours, assigned, err)
+		}
+		if assigned.Version != 0 && !ours {
+			t.Errorf("another library's member is sent version %d", assigned.Version)
+		}
 	}
 }
 
@@ -71,8 +82,11 @@ func TestSubscriptionsOfOtherVersionsAreRead(t *testing.T) {
 
 func TestAnAssignmentComesBack(t *testing.T) {
 	want := map[string][]int{"x": {0, 5}, "y": {1}}
-	if got, ours, err := decodeAssignment(encodeAssignment(want)); err != nil || !ours || !reflect.DeepEqual(got, want) {
+	if got, ours, err := decodeAssignment(encodeAssignment(want, true)); err != nil || !ours || !reflect.DeepEqual(got, want) {
 		t.Errorf("got %v, ours %v, %v", got, ours, err)
+	}
+	if got, ours, err := decodeAssignment(encodeAssignment(want, false)); err != nil || ours || !reflect.DeepEqual(got, want) {
+		t.Errorf("as another library's member is sent it: got %v, ours %v, %v", got, ours, err)
 	}
 	theirs := kmsg.ConsumerMemberAssignment{Topics: []kmsg.ConsumerMemberAssignmentTopic{{Topic: "x", Partitions: []int32{1}}}}
 	if got, ours, err := decodeAssignment(theirs.AppendTo(nil)); err != nil || ours || !reflect.DeepEqual(got, map[string][]int{"x": {1}}) {
@@ -86,14 +100,14 @@ func TestAnAssignmentComesBack(t *testing.T) {
 
 func FuzzGroupMessages(f *testing.F) {
 	f.Add(subscription{topics: []string{"x"}, owned: map[string][]int{"x": {1}}}.encode())
-	f.Add(encodeAssignment(map[string][]int{"x": {0, 1}}))
+	f.Add(encodeAssignment(map[string][]int{"x": {0, 1}}, true))
 	f.Add([]byte{0, 0, 0xff, 0xff, 0xff, 0xff})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if s, err := decodeSubscription(b); err == nil && len(s.topics) > len(b) {
 			t.Errorf("%d topics in %d bytes", len(s.topics), len(b))
 		}
 		if assigned, _, err := decodeAssignment(b); err == nil {
-			if again, _, err := decodeAssignment(encodeAssignment(assigned)); err != nil || !reflect.DeepEqual(again, assigned) {
+			if again, _, err := decodeAssignment(encodeAssignment(assigned, true)); err != nil || !reflect.DeepEqual(again, assigned) {
 				t.Errorf("%v came back as %v, %v", assigned, again, err)
 			}
 		}
