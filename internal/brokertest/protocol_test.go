@@ -285,3 +285,24 @@ func TestCooperativeMembersOfJava(t *testing.T) {
 		})
 	}
 }
+
+// TestMembersThatDoNotLetAWorkerIn: they offer an assignor that no worker knows.
+// The worker names them, once, and joins when they are gone.
+func TestMembersThatDoNotLetAWorkerIn(t *testing.T) {
+	s := newStandWith(t, 2, nil, time.Second)
+	var java readByJava
+	leave := s.joinJava("classic", &java, "partition.assignment.strategy=org.apache.kafka.clients.consumer.StickyAssignor")
+	s.awaitGroup(1)
+	w := s.worker(nil)
+	const told = "members that are not closeorder (java at 127.0.0.1) offer none of the assignors"
+	s.eventually("the worker to say who does not let it in", func(context.Context) (bool, error) {
+		return strings.Contains(w.log.String(), told), nil
+	})
+	leave()
+	s.eventually("the worker to join", func(context.Context) (bool, error) {
+		return strings.Contains(w.log.String(), "partitions assigned"), nil
+	})
+	if n := strings.Count(w.log.String(), told); n != 1 {
+		t.Errorf("it was told %d times", n)
+	}
+}

@@ -27,6 +27,10 @@ type Group struct {
 	// State is Empty, PreparingRebalance, CompletingRebalance or Stable for a
 	// classic group, and empty for any other.
 	State string
+	// Type is what a classic group is for: consumer, or connect for workers of
+	// Kafka Connect. Assignor is the protocol that its members have settled on,
+	// empty while they have not. Both are empty for any other.
+	Type, Assignor string
 	// Members are those of a classic group. Those of the other protocol are not
 	// to be had: kafka-go ends at the APIs of Kafka 2.6, and they are described
 	// by a later one (ConsumerGroupDescribe, KIP-848).
@@ -60,7 +64,7 @@ func (c *Client) DescribeGroup(ctx context.Context, group string) (Group, error)
 		if g.GroupState == dead {
 			continue
 		}
-		all := Group{Protocol: Classic, State: g.GroupState}
+		all := Group{Protocol: Classic, State: g.GroupState, Type: g.ProtocolType, Assignor: g.ProtocolData}
 		for _, m := range g.Members {
 			all.Members = append(all.Members, GroupMember{ID: m.MemberID, InstanceID: m.GroupInstanceID, ClientID: m.ClientID, Host: m.ClientHost})
 		}

@@ -70,6 +70,8 @@ func (t *tenure) joinAtLast(held map[string][]int) (Generation, error) {
 				return Generation{}, err
 			}
 			continue
+		case errors.Is(err, kafkago.InconsistentGroupProtocol):
+			err = t.strangers(err)
 		}
 		if fatal := t.fatal(err); fatal != nil {
 			return Generation{}, fatal
