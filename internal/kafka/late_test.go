@@ -31,11 +31,11 @@ func TestAMessageOfALaterAPIIsWhatKafkaReadsAndWrites(t *testing.T) {
 		answer := &kmsg.ConsumerGroupDescribeResponse{Version: version, ThrottleMillis: 5, Groups: []kmsg.ConsumerGroupDescribeResponseGroup{{
 			Group: "g", State: "Stable", Epoch: 3, AssignmentEpoch: 3, AssignorName: "uniform",
 			Members: []kmsg.ConsumerGroupDescribeResponseGroupMember{
-				{MemberID: "m", InstanceID: kmsg.StringPtr("i"), MemberEpoch: 3, ClientID: "c", ClientHost: "/h", SubscribedTopics: []string{"x"}, MemberType: 1,
+				{MemberID: "m", InstanceID: new("i"), MemberEpoch: 3, ClientID: "c", ClientHost: "/h", SubscribedTopics: []string{"x"}, MemberType: 1,
 					Assignment: kmsg.Assignment{TopicPartitions: []kmsg.AssignmentTopicPartition{{TopicID: [16]byte{1}, Topic: "x", Partitions: []int32{0, 2}}}}},
 				{MemberID: "n"},
 			},
-		}, {ErrorCode: 69, ErrorMessage: kmsg.StringPtr("no"), Group: "h"}}}
+		}, {ErrorCode: 69, ErrorMessage: new("no"), Group: "h"}}}
 		body := answer.AppendTo([]byte{0, 0, 0, 7, 0}) // correlation id, no tags
 		frame := append(binary.BigEndian.AppendUint32(nil, uint32(len(body))), body...)
 		read, err := decode(bufio.NewReader(bytes.NewReader(frame)), consumerGroupDescribe, version)
