@@ -5,6 +5,7 @@ package brokertest
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -57,15 +58,18 @@ func TestAGroupIsDescribed(t *testing.T) {
 			t.Errorf("a member is %+v", m)
 		}
 	}
-	s.eventually("the requests to be shared", func(context.Context) (bool, error) {
-		var all []int
+	s.eventually("each partition to be somebody's", func(context.Context) (bool, error) {
+		var all, retries []int
 		for _, m := range describe().Members {
-			has := m.Assigned[s.cfg.Topics.Requests]
-			if all = append(all, has...); len(has) != 1 {
-				return false, fmt.Errorf("%s has %v", m.ClientID, has)
-			}
+			all = append(all, m.Assigned[s.cfg.Topics.Requests]...)
+			retries = append(retries, m.Assigned[s.cfg.Topics.Retries()[0]]...)
 		}
-		return all[0]+all[1] == 1, nil
+		slices.Sort(all)
+		slices.Sort(retries)
+		if both := []int{0, 1}; !slices.Equal(all, both) || !slices.Equal(retries, both) {
+			return false, fmt.Errorf("requests %v and retries %v are assigned", all, retries)
+		}
+		return true, nil
 	})
 	// What is committed is read in a group of that protocol, too.
 	report, snapshot := s.balanced(), s.snapshot(time.Time{})
