@@ -17,6 +17,14 @@ type assignment struct {
 	worker *Worker
 	parts  map[topicPartition]*partition
 	warned map[string]bool // topics that were warned of
+	apart  apart
+}
+
+func newAssignment(w *Worker) *assignment {
+	return &assignment{
+		worker: w, parts: make(map[topicPartition]*partition), warned: make(map[string]bool),
+		apart: apart{topics: w.cfg.Topics, patience: w.cfg.RebalanceTimeout, log: w.cfg.Log, wg: &w.wg},
+	}
 }
 
 func (a *assignment) all() []*partition { return slices.Collect(maps.Values(a.parts)) }
@@ -24,6 +32,7 @@ func (a *assignment) all() []*partition { return slices.Collect(maps.Values(a.pa
 func (a *assignment) Assign(gen group.Generation) {
 	w := a.worker
 	a.compare(gen.Counts)
+	a.apart.look(w.life, gen.Assigned, gen.Counts)
 	w.publisher.grow(gen.Counts)
 	w.placed.count(gen.Counts[w.cfg.Topics.Requests])
 	var fresh []*partition
@@ -116,6 +125,7 @@ func (a *assignment) drain(ctx context.Context, ps []*partition, budget time.Dur
 
 func (a *assignment) Lose(why error) {
 	w := a.worker
+	a.apart.forget()
 	w.committer.under(nil)
 	w.lanes.revoke(a.all(), why)
 	clear(a.parts)

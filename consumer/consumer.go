@@ -213,8 +213,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	w.wg.Go(func() { w.committer.run(life) })
 	w.wg.Go(func() { w.succeedProbers(life) })
 
-	own := &assignment{worker: w, parts: make(map[topicPartition]*partition), warned: make(map[string]bool)}
-	err := m.Run(running, own)
+	err := m.Run(running, newAssignment(w))
 	if refused, ok := errors.AsType[*NoPositionError](context.Cause(running)); ok {
 		err = refused
 	}

@@ -3,6 +3,8 @@ package audit
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/closeorder/closeorder/internal/kafka"
 )
@@ -25,9 +27,30 @@ func (s *Snapshot) NoteGroup(ctx context.Context, r *Report) {
 func groupNote(name string, g kafka.Group, open int64) string {
 	switch {
 	case g.Protocol == kafka.Consumer:
-		return fmt.Sprintf("group %s is run by the protocol of KIP-848 (group.protocol=consumer), which a client that is not closeorder has brought: a worker may be without the retries of its requests, and requests of one order side by side; give that client a group of its own (kafka-consumer-groups.sh --describe --members --group %s says which it is)", name, name)
+		return fmt.Sprintf("group %s is run by the protocol of KIP-848 (group.protocol=consumer), which a client that is not closeorder has brought: a worker may be without the retries of its requests, and requests of one order side by side; give that client a group of its own (%s)", name, brought(g.Members))
 	case open > 0 && len(g.Members) == 0:
 		return fmt.Sprintf("group %s has no member: nobody serves what is in flight or waiting; see whether workers run, and with this group", name)
 	}
 	return ""
+}
+
+// brought says which members speak the protocol of KIP-848, or, where that is
+// not known, who is in the group at all.
+func brought(members []kafka.GroupMember) string {
+	var theirs, all []string
+	for _, m := range members {
+		is := fmt.Sprintf("%s at %s", m.ClientID, strings.TrimPrefix(m.Host, "/"))
+		if all = append(all, is); m.Protocol == kafka.Consumer {
+			theirs = append(theirs, is)
+		}
+	}
+	names, text := theirs, "it is "
+	if len(theirs) == 0 {
+		names, text = all, "members now: "
+	}
+	if len(names) == 0 {
+		return "it has left"
+	}
+	slices.Sort(names)
+	return text + strings.Join(slices.Compact(names), ", ")
 }

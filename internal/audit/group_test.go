@@ -8,7 +8,12 @@ import (
 )
 
 func TestWhatIsNotedOfAGroup(t *testing.T) {
-	members := []kafka.GroupMember{{ID: "worker-0-1"}}
+	members := []kafka.GroupMember{{ID: "worker-0-1", ClientID: "worker", Host: "/10.0.0.7"}}
+	mixed := []kafka.GroupMember{
+		{ID: "1", ClientID: "java", Host: "/10.0.0.9", Protocol: kafka.Consumer},
+		{ID: "2", ClientID: "worker", Host: "/10.0.0.7", Protocol: kafka.Classic},
+		{ID: "3", ClientID: "java", Host: "/10.0.0.9", Protocol: kafka.Consumer},
+	}
 	for sentence, test := range map[string]struct {
 		group kafka.Group
 		open  int64
@@ -18,8 +23,10 @@ func TestWhatIsNotedOfAGroup(t *testing.T) {
 		"nobody is there, and nothing is to be done":   {kafka.Group{Protocol: kafka.Classic, State: "Empty"}, 0, ""},
 		"nobody is there":                              {kafka.Group{Protocol: kafka.Classic, State: "Empty"}, 3, "has no member"},
 		"there is no such group":                       {kafka.Group{}, 3, "has no member"},
-		"a client of the new protocol is in the group": {kafka.Group{Protocol: kafka.Consumer}, 3, "KIP-848"},
-		"it is, and nothing is to be done":             {kafka.Group{Protocol: kafka.Consumer}, 0, "KIP-848"},
+		"a client of the new protocol is in the group": {kafka.Group{Protocol: kafka.Consumer, Members: mixed}, 3, "(it is java at 10.0.0.9)"},
+		"it is, and nothing is to be done":             {kafka.Group{Protocol: kafka.Consumer, Members: mixed}, 0, "(it is java at 10.0.0.9)"},
+		"nobody knows which of them it is":             {kafka.Group{Protocol: kafka.Consumer, Members: members}, 0, "(members now: worker at 10.0.0.7)"},
+		"it was in the group":                          {kafka.Group{Protocol: kafka.Consumer}, 0, "(it has left)"},
 	} {
 		t.Run(sentence, func(t *testing.T) {
 			got := groupNote("workers", test.group, test.open)

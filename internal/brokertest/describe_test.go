@@ -4,6 +4,8 @@ package brokertest
 
 import (
 	"context"
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -43,13 +45,36 @@ func TestAGroupIsDescribed(t *testing.T) {
 	var java readByJava
 	leave := s.joinJava("consumer", &java)
 	s.awaitGroup(2)
-	if g := describe(); g.Protocol != kafka.Consumer {
-		t.Errorf("with a member of the new protocol it is %+v", g)
+	g = describe()
+	if g.Protocol != kafka.Consumer || g.State == "" || g.Assignor != "uniform" || len(g.Members) != 2 {
+		t.Fatalf("with a member of the new protocol it is %+v", g)
 	}
+	for _, m := range g.Members {
+		is, instance := kafka.Consumer, ""
+		if m.ClientID == s.cfg.Kafka.ClientID {
+			is, instance = kafka.Classic, "one"
+		}
+		if m.Protocol != is || m.InstanceID != instance || m.Host != "/127.0.0.1" || m.ID == "" {
+			t.Errorf("a member is %+v", m)
+		}
+	}
+	s.eventually("each partition to be somebody's", func(context.Context) (bool, error) {
+		var all, retries []int
+		for _, m := range describe().Members {
+			all = append(all, m.Assigned[s.cfg.Topics.Requests]...)
+			retries = append(retries, m.Assigned[s.cfg.Topics.Retries()[0]]...)
+		}
+		slices.Sort(all)
+		slices.Sort(retries)
+		if both := []int{0, 1}; !slices.Equal(all, both) || !slices.Equal(retries, both) {
+			return false, fmt.Errorf("requests %v and retries %v are assigned", all, retries)
+		}
+		return true, nil
+	})
 	// What is committed is read in a group of that protocol, too.
 	report, snapshot := s.balanced(), s.snapshot(time.Time{})
 	snapshot.NoteGroup(t.Context(), report)
-	if notes := strings.Join(report.Notes, "\n"); !strings.Contains(notes, "KIP-848") {
+	if notes := strings.Join(report.Notes, "\n"); !strings.Contains(notes, "KIP-848") || !strings.Contains(notes, "(it is java at 127.0.0.1)") {
 		t.Errorf("an audit notes %q of it", notes)
 	}
 	leave()

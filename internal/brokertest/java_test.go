@@ -34,17 +34,21 @@ func (r *readByJava) count() int {
 var consoleLine = regexp.MustCompile(`Partition:(\d+)\s+Offset:(\d+)`)
 
 // joinJava makes the Java console consumer a member of the group, by the
-// protocol classic or consumer. What it has read is known when it has left.
-func (s *stand) joinJava(protocol string, got *readByJava) (leave func()) {
+// protocol classic or consumer, with further properties of a consumer. What it
+// has read is known when it has left.
+func (s *stand) joinJava(protocol string, got *readByJava, properties ...string) (leave func()) {
 	ctx, stop := context.WithCancel(context.Background())
 	out, failed := "", make(chan error, 1)
 	go func() {
 		var err error
-		out, err = cluster.Tool(ctx, apachekafka.ConsoleConsumer,
-			"--bootstrap-server", cluster.Bootstrap(), "--topic", s.cfg.Topics.Requests, "--group", s.cfg.Kafka.Group,
-			"--command-property", "group.protocol="+protocol, "--command-property", "client.id=java",
+		args := []string{"--bootstrap-server", cluster.Bootstrap(), "--topic", s.cfg.Topics.Requests, "--group", s.cfg.Kafka.Group,
+			"--command-property", "group.protocol=" + protocol, "--command-property", "client.id=java",
 			"--command-property", "auto.commit.interval.ms=200", "--command-property", "auto.offset.reset=earliest",
-			"--formatter-property", "print.partition=true", "--formatter-property", "print.offset=true")
+			"--formatter-property", "print.partition=true", "--formatter-property", "print.offset=true"}
+		for _, p := range properties {
+			args = append(args, "--command-property", p)
+		}
+		out, err = cluster.Tool(ctx, apachekafka.ConsoleConsumer, args...)
 		failed <- err
 	}()
 	end := sync.OnceValue(func() error {

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -203,5 +204,105 @@ func TestOffsetsOutliveTheProtocol(t *testing.T) {
 		if times > 1 {
 			t.Errorf("Java has read %+v %d times", source, times)
 		}
+	}
+}
+
+// TestRetriesApartFromTheirRequestsAreTold: the new protocol's coordinator
+// deals partitions without a look at their numbers (assignor uniform), so that
+// one worker may have requests[n] and another retries[n]: requests of one order
+// side by side. A worker that sees such a thing says so.
+func TestRetriesApartFromTheirRequestsAreTold(t *testing.T) {
+	s := newStandWith(t, 6, nil, time.Second)
+	var java readByJava
+	s.joinJava("consumer", &java)
+	s.awaitGroup(1)
+	workers := make(map[string]*running)
+	for _, id := range []string{"worker-0", "worker-1"} {
+		workers[id] = s.worker(func(c *config.Config) { c.Kafka.ClientID, c.Kafka.RebalanceTimeout = id, 3*time.Second })
+	}
+	s.awaitGroup(3)
+	ctx, cancel := s.context()
+	defer cancel()
+	described, err := s.admin.DescribeConsumerGroups(ctx, s.cfg.Kafka.Group)
+	s.must(err)
+	all := 0
+	for _, m := range described[s.cfg.Kafka.Group].Members {
+		w := workers[m.ClientID]
+		if w == nil {
+			continue // Java reads no retries
+		}
+		requests, retries := m.Assignment[s.cfg.Topics.Requests], m.Assignment[s.cfg.Topics.Retries()[0]]
+		apart := 0
+		for number := range int32(6) {
+			_, first := requests[number]
+			_, second := retries[number]
+			if first != second {
+				apart++
+			}
+		}
+		if all += apart; apart > 0 {
+			s.eventually(m.ClientID+" to tell of it", func(context.Context) (bool, error) {
+				return strings.Contains(w.log.String(), "ALARM: the group gives this worker retries without the requests of that number"), nil
+			})
+		}
+	}
+	if all == 0 {
+		t.Error("the coordinator deals rows: three members cannot have them whole, as one of them reads the requests alone")
+	}
+}
+
+// TestCooperativeMembersOfJava: a Java member that has the cooperative assignor
+// alone, as the last step of its upgrade wants it (KIP-429), shares the group,
+// whoever was there first. One with Java's default does, too.
+func TestCooperativeMembersOfJava(t *testing.T) {
+	const cooperative = "org.apache.kafka.clients.consumer.CooperativeStickyAssignor"
+	for name, strategy := range map[string]string{
+		"alone":   cooperative,
+		"default": "org.apache.kafka.clients.consumer.RangeAssignor," + cooperative,
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newStandWith(t, 6, nil, time.Second)
+			var first, second readByJava
+			leave := s.joinJava("classic", &first, "partition.assignment.strategy="+strategy)
+			s.awaitGroup(1)
+			end := s.load(60)
+			w := s.worker(nil)
+			s.awaitGroup(2)
+			s.awaitProgress("with Java first")
+			leave()
+			s.awaitGroup(1)
+			s.awaitProgress("with closeorder alone")
+			leave = s.joinJava("classic", &second, "partition.assignment.strategy="+strategy)
+			s.awaitGroup(2)
+			s.awaitProgress("with Java second")
+			leave()
+			s.awaitGroup(1)
+			for source, n := range second.seen {
+				first.seen[source] += n
+			}
+			s.eachReadOnce(end(), &first)
+			s.must(w.end())
+		})
+	}
+}
+
+// TestMembersThatDoNotLetAWorkerIn: they offer an assignor that no worker knows.
+// The worker names them, once, and joins when they are gone.
+func TestMembersThatDoNotLetAWorkerIn(t *testing.T) {
+	s := newStandWith(t, 2, nil, time.Second)
+	var java readByJava
+	leave := s.joinJava("classic", &java, "partition.assignment.strategy=org.apache.kafka.clients.consumer.StickyAssignor")
+	s.awaitGroup(1)
+	w := s.worker(nil)
+	const told = "members that are not closeorder (java at 127.0.0.1) offer none of the assignors"
+	s.eventually("the worker to say who does not let it in", func(context.Context) (bool, error) {
+		return strings.Contains(w.log.String(), told), nil
+	})
+	leave()
+	s.eventually("the worker to join", func(context.Context) (bool, error) {
+		return strings.Contains(w.log.String(), "partitions assigned"), nil
+	})
+	if n := strings.Count(w.log.String(), told); n != 1 {
+		t.Errorf("it was told %d times", n)
 	}
 }

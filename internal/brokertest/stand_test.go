@@ -37,6 +37,8 @@ type stand struct {
 	sim    *gatewaysim.Simulator
 	client *kgo.Client // an order service, and whoever reads outcomes
 	admin  *kadm.Client
+	// dial, if set, opens the connections of the workers that are started next.
+	dial func(ctx context.Context, network, addr string) (net.Conn, error)
 }
 
 // newStand makes the topics with so many partitions. settings are of the
@@ -160,7 +162,7 @@ func (s *stand) worker(change func(*config.Config)) *running {
 	r := &running{log: &logBuffer{}, done: make(chan struct{})}
 	log := logrus.New()
 	log.SetOutput(r.log)
-	w, err := worker.New(cfg, worker.Deps{Log: log})
+	w, err := worker.New(cfg, worker.Deps{Log: log, DialKafka: s.dial})
 	s.must(err)
 	ctx, stop := context.WithCancel(context.Background())
 	r.stop = stop

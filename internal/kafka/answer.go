@@ -81,7 +81,7 @@ func eachCode(answer protocol.Message, tell func(code int16)) {
 // throttled is for how long the client has to keep back further requests, by
 // an answer that came in a version of its API.
 func throttled(answer protocol.Message, version int16) time.Duration {
-	first, counts := clientWaits[answer.ApiKey()]
+	first, counts := clientWaits[apiOf(answer)]
 	if !counts || version < first {
 		return 0
 	}

@@ -109,11 +109,13 @@ func encode(req protocol.Message, version int16, clientID string) (*frame, error
 		p.Prepare(version)
 	}
 	silent, ok := req.(interface{ HasResponse() bool })
-	f := &frame{api: req.ApiKey(), version: version, buffer: buffers.Get().(*bytes.Buffer), answered: !ok || silent.HasResponse()}
+	f := &frame{api: apiOf(req), version: version, buffer: buffers.Get().(*bytes.Buffer), answered: !ok || silent.HasResponse()}
 	if err := protocol.WriteRequest(f.buffer, version, 0, clientID, req); err != nil {
 		f.free()
 		return nil, fmt.Errorf("%s: %w", f.api, err)
 	}
+	// It follows the size (Kafka's protocol guide, request header).
+	binary.BigEndian.PutUint16(f.buffer.Bytes()[4:], uint16(f.api))
 	return f, nil
 }
 
@@ -421,6 +423,6 @@ func decode(in *bufio.Reader, api protocol.ApiKey, version int16) (answer protoc
 			answer, err = nil, fmt.Errorf("kafka-go cannot read it: %v", r)
 		}
 	}()
-	_, answer, err = protocol.ReadResponse(in, api, version)
+	_, answer, err = protocol.ReadResponse(in, placeOf(api), version)
 	return answer, err
 }

@@ -2,11 +2,12 @@ package kafka
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
+	kafkago "github.com/segmentio/kafka-go"
 	"github.com/segmentio/kafka-go/protocol/describegroups"
-	"github.com/segmentio/kafka-go/protocol/listgroups"
 )
 
 // GroupProtocol is the protocol that a consumer group is run by.
@@ -25,15 +26,18 @@ type Group struct {
 	// Protocol is empty where there is no such group.
 	Protocol GroupProtocol
 	// State is Empty, PreparingRebalance, CompletingRebalance or Stable for a
-	// classic group, and empty for any other.
+	// classic group; Empty, Assigning, Reconciling or Stable for the other.
 	State string
-	// Members are those of a classic group. Those of the other protocol are not
-	// to be had: kafka-go ends at the APIs of Kafka 2.6, and they are described
-	// by a later one (ConsumerGroupDescribe, KIP-848).
-	Members []GroupMember
+	// Type is what a classic group is for: consumer, or connect for workers of
+	// Kafka Connect. Empty for the other.
+	Type string
+	// Assignor is what the members of a classic group have settled on, empty
+	// while they have not; or what the coordinator deals by.
+	Assignor string
+	Members  []GroupMember
 }
 
-// GroupMember is a member of a classic group.
+// GroupMember is a member of a group.
 type GroupMember struct {
 	ID string
 	// InstanceID is group.instance.id, empty for a dynamic member.
@@ -41,6 +45,12 @@ type GroupMember struct {
 	ClientID   string
 	// Host is where it connects from, as the broker writes it: /10.0.0.7.
 	Host string
+	// Protocol is what the member itself speaks. It is empty in a group of KIP-848
+	// where the broker does not tell (before Kafka 4.0), or no member speaks that
+	// any more.
+	Protocol GroupProtocol
+	// Assigned are its partitions by topic. They are not told of a classic group.
+	Assigned map[string][]int
 }
 
 // dead is the state of a classic group that the coordinator does not know:
@@ -60,23 +70,56 @@ func (c *Client) DescribeGroup(ctx context.Context, group string) (Group, error)
 		if g.GroupState == dead {
 			continue
 		}
-		all := Group{Protocol: Classic, State: g.GroupState}
+		all := Group{Protocol: Classic, State: g.GroupState, Type: g.ProtocolType, Assignor: g.ProtocolData}
 		for _, m := range g.Members {
-			all.Members = append(all.Members, GroupMember{ID: m.MemberID, InstanceID: m.GroupInstanceID, ClientID: m.ClientID, Host: m.ClientHost})
+			all.Members = append(all.Members, GroupMember{ID: m.MemberID, InstanceID: m.GroupInstanceID, ClientID: m.ClientID, Host: m.ClientHost, Protocol: Classic})
 		}
 		return all, nil
 	}
-	// The list has groups of every protocol.
-	res, err = c.RoundTrip(ctx, requestTimeout, &listgroups.Request{})
+	return c.describeConsumerGroup(ctx, group)
+}
+
+// describeConsumerGroup describes a group that a coordinator of KIP-848 runs. To
+// brokers before Kafka 3.7 there is none.
+func (c *Client) describeConsumerGroup(ctx context.Context, group string) (Group, error) {
+	res, err := c.RoundTrip(ctx, requestTimeout, &groupDescribeRequest{Groups: []string{group}})
+	if errors.Is(err, kafkago.UnsupportedVersion) {
+		return Group{}, nil
+	}
 	if err != nil {
-		return Group{}, fmt.Errorf("list groups: %w", err)
+		return Group{}, fmt.Errorf("describe group %s: %w", group, err)
 	}
-	listed := res.(*listgroups.Response)
-	if err := asError(listed.ErrorCode); err != nil {
-		return Group{}, fmt.Errorf("list groups: %w", err)
-	}
-	if slices.ContainsFunc(listed.Groups, func(g listgroups.ResponseGroup) bool { return g.GroupID == group }) {
-		return Group{Protocol: Consumer}, nil
+	for _, g := range res.(*groupDescribeResponse).Groups {
+		switch err := asError(g.ErrorCode); {
+		case errors.Is(err, kafkago.GroupIdNotFound):
+			continue
+		case err != nil:
+			return Group{}, fmt.Errorf("describe group %s: %w", group, err)
+		}
+		all := Group{Protocol: Consumer, State: g.GroupState, Assignor: g.AssignorName}
+		// Before version 1 the type is 0, too.
+		typed := slices.ContainsFunc(g.Members, func(m describedMember) bool { return m.MemberType > 0 })
+		for _, m := range g.Members {
+			all.Members = append(all.Members, m.member(typed))
+		}
+		return all, nil
 	}
 	return Group{}, nil
+}
+
+// member is a member as others know it; typed says that it has a type.
+func (m *describedMember) member(typed bool) GroupMember {
+	is := GroupMember{ID: m.MemberID, InstanceID: m.InstanceID, ClientID: m.ClientID, Host: m.ClientHost, Assigned: make(map[string][]int)}
+	for _, t := range m.Assignment.TopicPartitions {
+		for _, id := range t.Partitions {
+			is.Assigned[t.TopicName] = append(is.Assigned[t.TopicName], int(id))
+		}
+	}
+	switch {
+	case typed && m.MemberType == 0:
+		is.Protocol = Classic
+	case typed && m.MemberType == 1:
+		is.Protocol = Consumer
+	}
+	return is
 }

@@ -136,7 +136,7 @@ func Lasting(err error) bool {
 	switch code {
 	case kafkago.TopicAuthorizationFailed, kafkago.GroupAuthorizationFailed, kafkago.ClusterAuthorizationFailed,
 		kafkago.SASLAuthenticationFailed, kafkago.UnsupportedSASLMechanism, kafkago.IllegalSASLState,
-		kafkago.InvalidTopic, kafkago.InvalidGroupId,
+		kafkago.InvalidTopic, kafkago.InvalidGroupId, kafkago.InconsistentGroupProtocol,
 		kafkago.UnsupportedVersion:
 		return true
 	}

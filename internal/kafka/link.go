@@ -154,7 +154,7 @@ func (l *link) heard(answer protocol.Message, version int16) {
 	}
 	l.mu.Unlock()
 	if tell := l.transport.cfg.OnThrottle; tell != nil {
-		tell(int(l.transport.brokerID(l.address)), answer.ApiKey().String(), wait)
+		tell(int(l.transport.brokerID(l.address)), apiOf(answer).String(), wait)
 	}
 }
 
@@ -209,10 +209,10 @@ func (l *link) ask(ctx context.Context, req protocol.Message) (protocol.Message,
 		if err != nil {
 			return nil, err
 		}
-		if err := l.held(ctx, req.ApiKey()); err != nil {
+		if err := l.held(ctx, apiOf(req)); err != nil {
 			return nil, err
 		}
-		version, err := c.versions.both(l.address, req.ApiKey())
+		version, err := c.versions.both(l.address, apiOf(req))
 		if err != nil {
 			return nil, err
 		}

@@ -26,10 +26,11 @@ func (v versions) both(address string, api protocol.ApiKey) (int16, error) {
 	if !known {
 		return 0, fmt.Errorf("broker %s does not know %s: %w", address, api, kafkago.UnsupportedVersion)
 	}
-	version := min(api.MaxVersion(), theirs.to)
-	if version < max(api.MinVersion(), theirs.from) {
+	ours := placeOf(api)
+	version := min(ours.MaxVersion(), theirs.to)
+	if version < max(ours.MinVersion(), theirs.from) {
 		return 0, fmt.Errorf("broker %s speaks %s in versions %d to %d, closeorder in %d to %d: %w",
-			address, api, theirs.from, theirs.to, api.MinVersion(), api.MaxVersion(), kafkago.UnsupportedVersion)
+			address, api, theirs.from, theirs.to, ours.MinVersion(), ours.MaxVersion(), kafkago.UnsupportedVersion)
 	}
 	return version, nil
 }
@@ -74,5 +75,5 @@ var clientWaits = map[protocol.ApiKey]int16{
 	protocol.DescribeGroups: 2, protocol.ListGroups: 2, protocol.DeleteGroups: 1,
 	protocol.CreateTopics: 3, protocol.DeleteTopics: 2, protocol.CreatePartitions: 1,
 	protocol.DescribeConfigs: 2, protocol.AlterConfigs: 1, protocol.IncrementalAlterConfigs: 0,
-	protocol.OffsetDelete: 0,
+	protocol.OffsetDelete: 0, consumerGroupDescribe: 0,
 }

@@ -32,11 +32,12 @@ type assignment map[string]map[string][]int
 // both results.
 //
 // What is dealt are rows: the partitions of one number of all topics that have
-// the same count and the same subscribers. So a retry topic's partition goes to
-// the member that has the requests of that number: that is what keeps two
-// records of one order with one member (G4). Of each kind of row a member gets
-// its share, give or take one; it keeps what it has as far as the share goes, so
-// that no more moves than must.
+// the same count. A row goes to one member, as far as that subscribes to its
+// topics: a retry topic's partition to who has the requests of that number, which
+// is what keeps two records of one order with one member (G4). A client that
+// reads the requests alone leaves the retries of its rows to others. Of each kind
+// of row a member gets its share, give or take one; it keeps what it has as far
+// as the share goes, so that no more moves than must.
 //
 // It depends on nothing but its arguments, and not on their order: whoever leads
 // deals the same. A static member that was restarted owns nothing, and what it
@@ -52,16 +53,18 @@ func assign(members []subscriber, counts map[string]int) (now, meant assignment)
 		now[m.id], meant[m.id] = make(map[string][]int), make(map[string][]int)
 	}
 	owners := claims(members)
+	dealt := make(map[row]string)              // the member that each row goes to
 	rows := make(map[string]int, len(members)) // rows dealt to each member
 	for _, k := range kinds(members, counts) {
-		for id, dealt := range k.deal(owners, rows) {
-			rows[id] += len(dealt)
+		for number, id := range k.deal(owners, dealt, rows) {
+			if _, before := dealt[row{k.count, number}]; !before {
+				dealt[row{k.count, number}] = id
+				rows[id]++
+			}
 			for _, topic := range k.topics {
-				for _, row := range dealt {
-					meant[id][topic] = append(meant[id][topic], row)
-					if owner, claimed := owners[place{topic, row}]; !claimed || owner == id {
-						now[id][topic] = append(now[id][topic], row)
-					}
+				meant[id][topic] = append(meant[id][topic], number)
+				if owner, claimed := owners[place{topic, number}]; !claimed || owner == id {
+					now[id][topic] = append(now[id][topic], number)
 				}
 			}
 		}
@@ -92,13 +95,18 @@ func claims(members []subscriber) map[place]string {
 	return owners
 }
 
-// kind is a set of rows that are dealt together.
+// row is the partitions of one number of all topics with so many of them.
+type row struct{ count, number int }
+
+// kind are topics of one count with the same subscribers.
 type kind struct {
 	count       int
 	topics      []string
 	subscribers []subscriber
 }
 
+// kinds are in the order in which they are dealt: of one count those first that
+// most members subscribe to, because the others follow them.
 func kinds(members []subscriber, counts map[string]int) []*kind {
 	var all []*kind
 	byKey := make(map[string]*kind)
@@ -123,23 +131,31 @@ func kinds(members []subscriber, counts map[string]int) []*kind {
 		}
 		same.topics = append(same.topics, topic)
 	}
+	slices.SortStableFunc(all, func(a, b *kind) int { return cmp.Compare(len(b.subscribers), len(a.subscribers)) })
 	return all
 }
 
-// deal returns the rows of each subscriber, in rising order. rows is how many
-// each has of other kinds.
-func (k *kind) deal(owners map[place]string, rows map[string]int) map[string][]int {
+// deal returns the subscriber that each row goes to, by its number: the one that it was dealt to before, of another kind, and of the others
+// each subscriber gets its share. rows is how many each has of other kinds.
+func (k *kind) deal(owners map[place]string, before map[row]string, rows map[string]int) []string {
+	to := make([]string, k.count)
 	dealt := make(map[string][]int, len(k.subscribers))
 	var free []int
-	for row := range k.count {
-		if id := k.holder(row, owners); id != "" {
-			dealt[id] = append(dealt[id], row)
+	left := 0 // rows that are to be shared
+	for number := range k.count {
+		if id := before[row{k.count, number}]; k.has(id) {
+			to[number] = id
+			continue
+		}
+		left++
+		if id := k.holder(number, owners); id != "" {
+			dealt[id] = append(dealt[id], number)
 		} else {
-			free = append(free, row)
+			free = append(free, number)
 		}
 	}
 	// Who has more than the lesser share keeps one more before others get it.
-	share, larger := k.count/len(k.subscribers), k.count%len(k.subscribers)
+	share, larger := left/len(k.subscribers), left%len(k.subscribers)
 	ranked := slices.Clone(k.subscribers)
 	slices.SortStableFunc(ranked, func(a, b subscriber) int {
 		above := func(m subscriber) int { return min(max(len(dealt[m.id])-share, 0), 1) }
@@ -159,19 +175,25 @@ func (k *kind) deal(owners map[place]string, rows map[string]int) map[string][]i
 	slices.Sort(free)
 	for _, m := range k.subscribers {
 		n := quota[m.id] - len(dealt[m.id])
-		dealt[m.id] = slices.Sorted(slices.Values(slices.Concat(dealt[m.id], free[:n])))
+		for _, number := range slices.Concat(dealt[m.id], free[:n]) {
+			to[number] = m.id
+		}
 		free = free[n:]
 	}
-	return dealt
+	return to
 }
 
 // holder is the subscriber that owns the first partition of a row that one owns.
-func (k *kind) holder(row int, owners map[place]string) string {
+func (k *kind) holder(number int, owners map[place]string) string {
 	for _, topic := range k.topics {
-		owner := owners[place{topic, row}]
-		if slices.ContainsFunc(k.subscribers, func(m subscriber) bool { return m.id == owner }) {
+		if owner := owners[place{topic, number}]; k.has(owner) {
 			return owner
 		}
 	}
 	return ""
+}
+
+// has reports whether a member is a subscriber.
+func (k *kind) has(id string) bool {
+	return slices.ContainsFunc(k.subscribers, func(m subscriber) bool { return m.id == id })
 }

@@ -43,6 +43,15 @@ func TestAssign(t *testing.T) {
 			assignment{"2": {"q": {0}}, "1": {"q": {1}}}},
 		{"a member that does not subscribe to a topic gets none of it", []subscriber{member("a", "q", "r"), member("b", "q")}, map[string]int{"q": 2, "r": 2},
 			assignment{"a": {"q": {0}, "r": {0, 1}}, "b": {"q": {1}}}},
+		{"a row stays together beside a member that reads one topic of it, and the rest of its own is shared",
+			[]subscriber{member("a", "q", "r", "s"), member("b", "q", "r", "s"), member("other", "q")}, map[string]int{"q": 6, "r": 6, "s": 6},
+			assignment{"a": {"q": {0, 1}, "r": {0, 1, 4}, "s": {0, 1, 4}}, "b": {"q": {2, 3}, "r": {2, 3, 5}, "s": {2, 3, 5}}, "other": {"q": {4, 5}}}},
+		{"also where another has the retries still: that one gives them up",
+			[]subscriber{member("a", "q", "r").owns(1, "q", 0, 1).owns(1, "r", 2, 3), member("b", "q", "r").owns(1, "q", 2, 3).owns(1, "r", 0, 1), member("other", "q").owns(1, "q", 4, 5)}, map[string]int{"q": 6, "r": 6},
+			assignment{"a": {"q": {0, 1}, "r": {4}}, "b": {"q": {2, 3}, "r": {5}}, "other": {"q": {4, 5}}}},
+		{"what is left of the rows of a member that came stays with who had them",
+			[]subscriber{member("a", "q", "r").owns(1, "q", 0).owns(1, "r", 0, 2), member("b", "q", "r").owns(1, "q", 1).owns(1, "r", 1, 3), member("other", "q").owns(1, "q", 2, 3)}, map[string]int{"q": 4, "r": 4},
+			assignment{"a": {"q": {0}, "r": {0, 2}}, "b": {"q": {1}, "r": {1, 3}}, "other": {"q": {2, 3}}}},
 		{"more members than partitions leave some without", []subscriber{member("a", "q"), member("b", "q")}, map[string]int{"q": 1},
 			assignment{"a": {"q": {0}}, "b": {}}},
 		{"a topic named twice counts once", []subscriber{member("a", "q", "q")}, map[string]int{"q": 1},
@@ -153,6 +162,31 @@ func TestEveryPartitionIsAssignedOnceAndFairly(t *testing.T) {
 		}
 		if counts["x"] == counts["y"] && !reflect.DeepEqual(meantOf(meant, "x"), meantOf(meant, "y")) {
 			t.Fatalf("topics with the same number of partitions are dealt differently: %v", meant)
+		}
+	})
+}
+
+// Whoever else is in the group, and reads which topics: the retries of a number
+// go to who has its requests, if that one reads them (G4).
+func TestARowIsOneMembers(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		counts := map[string]int{"requests": rapid.IntRange(1, 20).Draw(t, "partitions")}
+		topics := []string{"requests", "retries.1", "retries.2"}
+		counts["retries.1"], counts["retries.2"] = counts["requests"], counts["requests"]
+		members := drawMembers(t, topics, counts)
+		for i := range members[1:] {
+			if rapid.Bool().Draw(t, "another's") {
+				members[i+1].topics = rapid.SampledFrom([][]string{{"requests"}, {"requests", "retries.2"}}).Draw(t, "topics")
+			}
+		}
+		_, meant := assign(members, counts)
+		for number := range counts["requests"] {
+			at := slices.IndexFunc(members, func(m subscriber) bool { return slices.Contains(meant[m.id]["requests"], number) })
+			for _, topic := range members[at].topics {
+				if !slices.Contains(meant[members[at].id][topic], number) {
+					t.Fatalf("%s has requests[%d] and reads %s, and is not to have that of it: %v", members[at].id, number, topic, meant)
+				}
+			}
 		}
 	})
 }

@@ -67,6 +67,8 @@ func (t *tenure) joinAtLast(held map[string][]int) (Generation, error) {
 				return Generation{}, err
 			}
 			continue
+		case errors.Is(err, kafkago.InconsistentGroupProtocol):
+			err = t.strangers(err)
 		}
 		if fatal := t.fatal(err); fatal != nil {
 			return Generation{}, fatal
@@ -275,8 +277,9 @@ func (m *Member) lead(j *joingroup.Response, counts map[string]int) []syncgroup.
 	now, meant := assign(members, counts)
 	settled := maps.EqualFunc(now, meant, func(a, b map[string][]int) bool { return maps.EqualFunc(a, b, slices.Equal) })
 	var out []syncgroup.RequestAssignment
-	for id, assigned := range now {
-		out = append(out, syncgroup.RequestAssignment{MemberID: id, Assignment: dealt{assigned: assigned, unsettled: !settled}.encode()})
+	for _, member := range members {
+		d := dealt{assigned: now[member.id], ours: member.ours, unsettled: !settled}
+		out = append(out, syncgroup.RequestAssignment{MemberID: member.id, Assignment: d.encode()})
 	}
 	return out
 }

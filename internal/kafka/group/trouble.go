@@ -2,6 +2,9 @@ package group
 
 import (
 	"errors"
+	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/closeorder/closeorder/internal/kafka"
@@ -34,4 +37,42 @@ func (m *Member) cannotJoin(err error) {
 	default:
 		log.Warn("cannot join the group yet: trying again")
 	}
+}
+
+// strangers explains why the coordinator does not let this member in: the others
+// offer no assignor that it knows, or the group is not one of consumers. They are
+// named where the group may be described.
+func (t *tenure) strangers(why error) error {
+	g, err := t.cfg.Client.DescribeGroup(t.alive, t.cfg.Group)
+	if err != nil {
+		t.cfg.Log.WithError(err).Debug("cannot describe the group that does not let this member in")
+	}
+	return inconsistent(t.cfg.Group, g, why)
+}
+
+// inconsistent is the error of a group that does not let this member in. Its
+// text is the same for as long as the members are.
+func inconsistent(name string, g kafka.Group, why error) error {
+	var names []string
+	for _, m := range g.Members {
+		names = append(names, fmt.Sprintf("%s at %s", m.ClientID, strings.TrimPrefix(m.Host, "/")))
+	}
+	slices.Sort(names)
+	if names = slices.Compact(names); len(names) == 0 {
+		names = []string{fmt.Sprintf("kafka-consumer-groups.sh --describe --members --group %s says which", name)}
+	}
+	e := &kafka.ExplainedError{
+		Operation: "JoinGroup", Resource: "group " + name, Err: why,
+		Problem: fmt.Sprintf("members that are not closeorder (%s) offer none of the assignors %s", strings.Join(names, ", "), strings.Join(assignors, ", ")),
+		Remedy:  "give them a group of their own, or closeorder, with kafka.group",
+	}
+	switch {
+	case g.Protocol == kafka.Consumer:
+		e.Problem = fmt.Sprintf("the coordinator runs it by the protocol of KIP-848, and lets no classic member in that offers the assignors %s (%s)", strings.Join(assignors, ", "), strings.Join(names, ", "))
+	case g.Type != "" && g.Type != protocolType:
+		e.Problem = fmt.Sprintf("it is no group of consumers, but of type %q (%s)", g.Type, strings.Join(names, ", "))
+	case g.Assignor != "":
+		e.Problem += fmt.Sprintf(", but %q", g.Assignor)
+	}
+	return e
 }

@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/closeorder/closeorder/internal/kafka"
 	kafkago "github.com/segmentio/kafka-go"
 	"github.com/sirupsen/logrus"
 	logtest "github.com/sirupsen/logrus/hooks/test"
@@ -21,6 +22,7 @@ func TestWhyAGroupCannotBeJoinedIsToldOnce(t *testing.T) {
 		"one that is not it yet":            {kafkago.NotCoordinatorForGroup, logrus.DebugLevel, logrus.WarnLevel, logrus.WarnLevel},
 		"one that loads":                    {kafkago.GroupLoadInProgress, logrus.DebugLevel, logrus.WarnLevel, logrus.WarnLevel},
 		"brokers that are away":             {errors.New("dial tcp: connection refused"), logrus.WarnLevel, logrus.DebugLevel, logrus.WarnLevel},
+		"members that are strangers":        {inconsistent("g", kafka.Group{}, kafkago.InconsistentGroupProtocol), logrus.ErrorLevel, logrus.DebugLevel, logrus.ErrorLevel},
 		"what somebody has to do something": {kafkago.TopicAuthorizationFailed, logrus.ErrorLevel, logrus.DebugLevel, logrus.ErrorLevel},
 	} {
 		t.Run(sentence, func(t *testing.T) {
@@ -59,5 +61,27 @@ func TestWhyAGroupCannotBeJoinedIsToldOnce(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+func TestWhoDoesNotLetAWorkerInIsNamed(t *testing.T) {
+	java := kafka.GroupMember{ID: "java-1", ClientID: "java", Host: "/10.0.0.7"}
+	other := kafka.GroupMember{ID: "x-2", ClientID: "billing", Host: "/10.0.0.9"}
+	for sentence, c := range map[string]struct {
+		group kafka.Group
+		want  string
+	}{
+		"members with an assignor of their own": {kafka.Group{Type: "consumer", Assignor: "sticky", Members: []kafka.GroupMember{java, other, java}},
+			`JoinGroup, group g: members that are not closeorder (billing at 10.0.0.9, java at 10.0.0.7) offer none of the assignors cooperative-sticky, range, roundrobin, but "sticky"; give them a group of their own, or closeorder, with kafka.group`},
+		"a group of Kafka Connect": {kafka.Group{Type: "connect", Assignor: "sessioned", Members: []kafka.GroupMember{other}},
+			`JoinGroup, group g: it is no group of consumers, but of type "connect" (billing at 10.0.0.9); give them a group of their own, or closeorder, with kafka.group`},
+		"a group of KIP-848": {kafka.Group{Protocol: kafka.Consumer, Members: []kafka.GroupMember{java}},
+			`JoinGroup, group g: the coordinator runs it by the protocol of KIP-848, and lets no classic member in that offers the assignors cooperative-sticky, range, roundrobin (java at 10.0.0.7); give them a group of their own, or closeorder, with kafka.group`},
+		"nobody may say who it is": {kafka.Group{},
+			`JoinGroup, group g: members that are not closeorder (kafka-consumer-groups.sh --describe --members --group g says which) offer none of the assignors cooperative-sticky, range, roundrobin; give them a group of their own, or closeorder, with kafka.group`},
+	} {
+		if got := inconsistent("g", c.group, kafkago.InconsistentGroupProtocol); got.Error() != c.want || !errors.Is(got, kafkago.InconsistentGroupProtocol) {
+			t.Errorf("%s: %v", sentence, got)
+		}
 	}
 }

@@ -95,24 +95,38 @@ func decodeSubscription(b []byte) (subscription, error) {
 // dealt is what a member is told in SyncGroup.
 type dealt struct {
 	assigned map[string][]int
-	// ours: a leader of ours has dealt, which leaves to its owners what they own.
+	// ours: a leader of ours has dealt, for a member of ours. It leaves to its
+	// owners what they own.
 	ours bool
 	// unsettled: something was left to a member that is to give it up. Nobody
-	// has it after that until that member has joined once more.
+	// has it after that until that member has joined once more. It is told to
+	// members of ours alone.
 	unsettled bool
 }
 
-// unsettled stands behind the mark in what is unsettled.
-const unsettled = "+"
+// Versions of an assignment that a leader of ours has made for a member of ours.
+// There are no such versions (Kafka, clients/.../ConsumerProtocolAssignment.json,
+// ends at 3), and whoever reads a later one than it knows reads its own, as later
+// ones only append. User data cannot say it: where an assignment has any, Kafka
+// lets no member of KIP-848 into the group, for "userData from a custom assignor
+// would be lost".
+const (
+	settledByOurs   int16 = 0x636f
+	unsettledByOurs int16 = 0x6370
+)
 
-// encode renders ConsumerProtocolAssignment v0 of a leader of ours.
+// encode renders ConsumerProtocolAssignment v0, under one of those versions for a
+// member of ours.
 func (d dealt) encode() []byte {
-	data := ourMark
-	if d.unsettled {
-		data += unsettled
+	version := int16(0)
+	switch {
+	case d.ours && d.unsettled:
+		version = unsettledByOurs
+	case d.ours:
+		version = settledByOurs
 	}
-	b := appendPartitions(binary.BigEndian.AppendUint16(nil, 0), d.assigned)
-	return append(binary.BigEndian.AppendUint32(b, uint32(len(data))), data...)
+	b := appendPartitions(binary.BigEndian.AppendUint16(nil, uint16(version)), d.assigned)
+	return binary.BigEndian.AppendUint32(b, 0) // no user data
 }
 
 // decodeAssignment reads an assignment of any version. No bytes at all are an
@@ -122,15 +136,10 @@ func decodeAssignment(b []byte) (dealt, error) {
 		return dealt{assigned: make(map[string][]int)}, nil
 	}
 	r := wireReader{b: b}
-	r.int16()
-	d := dealt{assigned: r.partitions()}
-	if r.err != nil {
-		return d, r.err
-	}
-	data := string(r.take(max(int(r.int32()), 0)))
-	d.unsettled = data == ourMark+unsettled
-	d.ours = data == ourMark || d.unsettled
-	return d, nil
+	version := r.int16()
+	d := dealt{assigned: r.partitions(), unsettled: version == unsettledByOurs}
+	d.ours = d.unsettled || version == settledByOurs
+	return d, r.err
 }
 
 func appendString(b []byte, s string) []byte {

@@ -35,9 +35,21 @@ func TestSubscriptionsAreWhatKafkaReads(t *testing.T) {
 	if got := binary.BigEndian.Uint32(read.UserData); got != 7 {
 		t.Errorf("the user data begin with %d", got)
 	}
-	var assigned kmsg.ConsumerMemberAssignment
-	if err := assigned.ReadFrom(dealt{assigned: map[string][]int{"x": {3}}, unsettled: true}.encode()); err != nil || len(assigned.Topics) != 1 || !slices.Equal(assigned.Topics[0].Partitions, []int32{3}) {
-		t.Errorf("%+v, %v", assigned, err)
+}
+
+// Kafka lets no member of KIP-848 into a group in which an assignment has user
+// data, and members of other libraries are sent nothing that is not Kafka's.
+func TestAssignmentsAreWhatKafkaReads(t *testing.T) {
+	for _, sent := range []dealt{{}, {unsettled: true}, {ours: true}, {ours: true, unsettled: true}} {
+		sent.assigned = map[string][]int{"x": {3}}
+		var assigned kmsg.ConsumerMemberAssignment
+		err := assigned.ReadFrom(sent.encode())
+		if err != nil || len(assigned.Topics) != 1 || !slices.Equal(assigned.Topics[0].Partitions, []int32{3}) || len(assigned.UserData) > 0 {
+			t.Errorf("%+v: %+v, %v", sent, assigned, err)
+		}
+		if assigned.Version != 0 && !sent.ours {
+			t.Errorf("another library's member is sent version %d", assigned.Version)
+		}
 	}
 }
 
@@ -70,8 +82,8 @@ func TestSubscriptionsOfOtherVersionsAreRead(t *testing.T) {
 }
 
 func TestAnAssignmentComesBack(t *testing.T) {
-	for _, unsettled := range []bool{false, true} {
-		want := dealt{assigned: map[string][]int{"x": {0, 5}, "y": {1}}, ours: true, unsettled: unsettled}
+	for _, want := range []dealt{{}, {ours: true}, {ours: true, unsettled: true}} {
+		want.assigned = map[string][]int{"x": {0, 5}, "y": {1}}
 		if got, err := decodeAssignment(want.encode()); err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("got %+v, %v, want %+v", got, err, want)
 		}
@@ -95,7 +107,6 @@ func FuzzGroupMessages(f *testing.F) {
 			t.Errorf("%d topics in %d bytes", len(s.topics), len(b))
 		}
 		if one, err := decodeAssignment(b); err == nil {
-			one.ours = true
 			if again, err := decodeAssignment(one.encode()); err != nil || !reflect.DeepEqual(again, one) {
 				t.Errorf("%+v came back as %+v, %v", one, again, err)
 			}
