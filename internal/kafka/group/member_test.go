@@ -188,11 +188,10 @@ func TestAStaticMemberThatIsStartedAgainFinishesWhatItsGroupWaitsFor(t *testing.
 			said := joins(b)
 			b.Cluster().ControlKey(int16(kmsg.SyncGroup), func(r kmsg.Request) (kmsg.Response, error, bool) {
 				b.Cluster().KeepControl()
+				told := c.told
+				told.ours = c.leads
 				res := r.ResponseKind().(*kmsg.SyncGroupResponse)
-				if res.MemberAssignment = c.told.encode(); !c.leads {
-					res.MemberAssignment = appendPartitions([]byte{0, 0}, c.told.assigned)
-					res.MemberAssignment = append(res.MemberAssignment, 0, 0, 0, 0)
-				}
+				res.MemberAssignment = told.encode()
 				return res, nil, true
 			})
 			own, end := run(t, b, c.instanceID)
