@@ -188,7 +188,9 @@ func (w *Worker) Run(ctx context.Context) error {
 		sources = append(sources, r.Topic)
 	}
 	sinks := []string{w.cfg.Topics.Outcomes, w.cfg.Topics.DeadLetters}
-	w.client = kafka.Open(w.cfg.Kafka, slices.Concat(sinks, sources)...)
+	to := w.cfg.Kafka
+	to.OnThrottle = newQuotas(w.cfg.Log).throttled
+	w.client = kafka.Open(to, slices.Concat(sinks, sources)...)
 	w.renewed.Store(w.client)
 	proof := w.cfg.Proof
 	if proof == nil && w.cfg.Kafka.Dial == nil {

@@ -20,8 +20,7 @@ import (
 
 // Scope says what to audit.
 type Scope struct {
-	// Reader reads the topics. Its OnGap and OnUnreadable are not
-	// used.
+	// Reader reads the topics. Its OnGap and OnUnreadable are not used.
 	Reader *kafka.Reader
 	// Group is the workers' consumer group.
 	Group  string

@@ -11,6 +11,7 @@ import (
 	"encoding/pem"
 	"math/big"
 	"net"
+	"slices"
 	"testing"
 	"time"
 )
@@ -20,6 +21,7 @@ type Authority struct {
 	// PEM is its own certificate.
 	PEM []byte
 
+	chain  []byte // goes with what it issues: its own certificate, if that is not the root's
 	cert   *x509.Certificate
 	key    *ecdsa.PrivateKey
 	serial int64
@@ -35,24 +37,39 @@ type Wanted struct {
 	// Life is how long it holds from now, less than nothing for one that has run
 	// out; 0 is an hour.
 	Life time.Duration
+	// ForClients: servers may not show it.
+	ForClients bool
 }
 
 // New makes an authority.
 func New(t testing.TB, commonName string) *Authority {
 	t.Helper()
-	a := &Authority{serial: 1}
+	a := unsigned(t, commonName, 1)
+	a.PEM = a.sign(t, a.cert, &a.key.PublicKey)
+	return a
+}
+
+// Under makes an authority whose certificate this one has issued.
+func (a *Authority) Under(t testing.TB, commonName string) *Authority {
+	t.Helper()
+	a.serial++
+	b := unsigned(t, commonName, a.serial)
+	b.PEM = a.sign(t, b.cert, &b.key.PublicKey)
+	b.chain = slices.Concat(b.PEM, a.chain)
+	return b
+}
+
+func unsigned(t testing.TB, commonName string, serial int64) *Authority {
+	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
-	a.key = key
-	a.cert = &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: commonName},
+	return &Authority{serial: serial, key: key, cert: &x509.Certificate{
+		SerialNumber: big.NewInt(serial), Subject: pkix.Name{CommonName: commonName},
 		NotBefore: time.Now().Add(-24 * time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
 		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
-	}
-	a.PEM = a.sign(t, a.cert, &key.PublicKey)
-	return a
+	}}
 }
 
 // Issue issues a certificate and its key, in PEM (PKCS #8, as Kafka reads it).
@@ -66,16 +83,20 @@ func (a *Authority) Issue(t testing.TB, w Wanted) (cert, key []byte) {
 		w.Life = time.Hour
 	}
 	a.serial++
+	usages := []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
+	if !w.ForClients {
+		usages = append(usages, x509.ExtKeyUsageServerAuth)
+	}
 	cert = a.sign(t, &x509.Certificate{
 		SerialNumber: big.NewInt(a.serial), Subject: pkix.Name{CommonName: w.CommonName}, DNSNames: w.Hosts, IPAddresses: w.IPs,
 		NotBefore: time.Now().Add(-24 * time.Hour), NotAfter: time.Now().Add(w.Life),
-		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: usages,
 	}, &own.PublicKey)
 	der, err := x509.MarshalPKCS8PrivateKey(own)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return cert, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
+	return slices.Concat(cert, a.chain), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
 }
 
 func (a *Authority) sign(t testing.TB, cert *x509.Certificate, public *ecdsa.PublicKey) []byte {

@@ -192,8 +192,8 @@ type passwordFile struct {
 	last Secret
 }
 
-// password returns what stands in a file that holds one secret, without the byte order mark
-// and the newline that editors and echo leave round it.
+// password returns what stands in a file that holds one secret, without the byte
+// order mark and the newline that editors and echo leave round it.
 func password(data []byte) string {
 	return strings.TrimRight(strings.TrimPrefix(string(data), "\ufeff"), "\r\n")
 }

@@ -159,6 +159,9 @@ func TestWhatIsCheckedOfABrokersCertificate(t *testing.T) {
 		{"for nobody, but for its common name", ca, authority.Wanted{CommonName: "kafka-1"}, false, true},
 		{"run out", ca, authority.Wanted{Hosts: []string{"kafka-1"}, Life: -time.Hour}, false, false},
 		{"of another authority, for this host", other, authority.Wanted{Hosts: []string{"kafka-1"}}, false, false},
+		{"of an authority under ours, which comes with it", ca.Under(t, "between"), authority.Wanted{Hosts: []string{"kafka-1"}}, true, true},
+		{"of an authority under another one", other.Under(t, "between"), authority.Wanted{Hosts: []string{"kafka-1"}}, false, false},
+		{"of our authority, for clients alone", ca, authority.Wanted{Hosts: []string{"kafka-1"}, ForClients: true}, false, false},
 	} {
 		cert, key := c.issuer.Issue(t, c.wanted)
 		pair, err := tls.X509KeyPair(cert, key)

@@ -51,12 +51,24 @@ func int16At(b []byte, i int) int16 { return int16(binary.BigEndian.Uint16(b[i:]
 func int32At(b []byte, i int) int32 { return int32(binary.BigEndian.Uint32(b[i:])) }
 func int64At(b []byte, i int) int64 { return int64(binary.BigEndian.Uint64(b[i:])) }
 
+// pieces are what a fetch has brought of one partition.
+type pieces struct {
+	batches []sealed
+	// partial is the length that a last batch claims which is not whole, 0 where
+	// there is none. That is normal, and it is left out.
+	partial int
+	// reason is what is wrong with the header of the batch behind the others.
+	reason string
+	// doubtful: the reason is that the batch reaches beyond the high watermark
+	// that came with it. Once that is normal: a broker looks at its watermark
+	// first and then reads the log, which may have grown (Partition.readRecords of
+	// Apache Kafka). What the next fetch brings again cannot reach beyond.
+	doubtful bool
+}
+
 // cut divides what a fetch from the offset asked on has brought into batches. end
-// is the high watermark that came with it, beyond which nothing can be. A last
-// one that is not whole is normal and left out: partial is the length that it
-// claims, 0 where there is none. reason is what is wrong with the header of the
-// batch behind those that are returned.
-func cut(raw []byte, asked, end int64) (batches []sealed, partial int, reason string) {
+// is the high watermark that came with it.
+func cut(raw []byte, asked, end int64) (p pieces) {
 	for len(raw) > magicAt {
 		claimed := int(int32At(raw, lengthAt))
 		least := batchHeader - behindLength
@@ -66,33 +78,39 @@ func cut(raw []byte, asked, end int64) (batches []sealed, partial int, reason st
 		}
 		switch {
 		case magic > 2:
-			return batches, 0, fmt.Sprintf("it says that its format is %d, which does not exist", magic)
+			p.reason = fmt.Sprintf("it says that its format is %d, which does not exist", magic)
+			return p
 		case claimed < least:
-			return batches, 0, fmt.Sprintf("it claims a length of %d, less than its header", claimed)
+			p.reason = fmt.Sprintf("it claims a length of %d, less than its header", claimed)
+			return p
 		case claimed > len(raw)-behindLength:
-			return batches, claimed, ""
+			p.partial = claimed
+			return p
 		}
 		f := sealed{first: asked, last: int64At(raw, 0), bytes: raw[:behindLength+claimed]}
 		if magic == 2 {
-			if reason = f.place(asked); reason != "" {
-				return batches, 0, reason
+			if p.reason = f.place(asked); p.reason != "" {
+				return p
 			}
 		}
 		switch {
 		case f.last < asked:
-			return batches, 0, fmt.Sprintf("it says that it ends at offset %d, where %d was to come", f.last, asked)
+			p.reason = fmt.Sprintf("it says that it ends at offset %d, where %d was to come", f.last, asked)
+			return p
 		case end >= 0 && f.last >= end:
-			return batches, 0, fmt.Sprintf("it says that it ends at offset %d, and the log at %d", f.last, end)
+			p.reason, p.doubtful = fmt.Sprintf("it says that it ends at offset %d, and the log at %d", f.last, end), true
+			return p
 		}
 		f.sure = f.sure || f.last == asked || f.last+1 == end
 		raw = raw[len(f.bytes):]
 		if len(raw) >= lengthAt && int64At(raw, 0) == f.last+1 {
 			f.sure = true
 		}
-		batches = append(batches, f)
+		p.batches = append(p.batches, f)
 		asked = f.last + 1
 	}
-	return batches, len(raw), ""
+	p.partial = len(raw)
+	return p
 }
 
 // place reads which offsets a batch of format 2 is about.

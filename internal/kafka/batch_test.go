@@ -81,9 +81,12 @@ func sourceOf(raw []byte, offset, end int64, budget *budget) *Source {
 	f.life, f.end = context.WithCancel(context.Background())
 	f.homing = true // nobody looks for its home
 	s := &Source{fetcher: f, place: place{"t", 3}, bytes: 1 << 20, ready: make(chan struct{}, 1), position: offset, offset: offset}
-	a := &asked{source: s, offset: offset, end: end, bytes: len(raw), first: true}
-	a.batches, a.partial, a.reason = cut(raw, offset, end)
+	a := &asked{source: s, offset: offset, end: end, bytes: len(raw), first: true, pieces: cut(raw, offset, end)}
 	s.deliver(a)
+	if s.doubted { // the same comes again
+		a.pieces = pieces{reason: a.reason, doubtful: true}
+		s.deliver(a)
+	}
 	return s
 }
 
@@ -245,12 +248,42 @@ func TestABatchThatNeverComesWholeIsUnreadable(t *testing.T) {
 	if s.failed != nil || s.starved != 1 {
 		t.Fatalf("at once: %v", s.failed)
 	}
-	a := &asked{source: s, offset: 10, end: 100, bytes: len(raw), first: true}
-	a.batches, a.partial, a.reason = cut(raw, 10, 100)
+	a := &asked{source: s, offset: 10, end: 100, bytes: len(raw), first: true, pieces: cut(raw, 10, 100)}
 	s.deliver(a)
 	var unreadable *UnreadableError
 	if _, _, err := readAll(s); !errors.As(err, &unreadable) || unreadable.Last != -1 || !strings.Contains(unreadable.Reason, fmt.Sprintf("it claims a length of 458825 bytes, of which %d came", len(raw))) {
 		t.Errorf("got %v", err)
+	}
+}
+
+// A broker reads its high watermark before it reads the log: what was written
+// in between comes with a watermark that is too low, and is no damage.
+func TestABatchThatReachesBeyondTheWatermarkIsAskedForOnceMore(t *testing.T) {
+	s := sourceOf(valuesAt(10, "a"), 10, 11, nil)
+	answer := func(end int64, raw []byte) {
+		s.deliver(&asked{source: s, offset: s.position, end: end, bytes: len(raw), first: true, pieces: cut(raw, s.position, end)})
+	}
+	for round, c := range []struct {
+		end int64
+		raw []byte
+	}{
+		{13, slices.Concat(valuesAt(11, "b", "c"), valuesAt(13, "d"))}, // d came meanwhile
+		{14, slices.Concat(valuesAt(13, "d"), valuesAt(14, "e", "f"))}, // e and f did
+		{15, valuesAt(14, "e", "f")},                                   // a second time
+	} {
+		if answer(c.end, c.raw); s.failed != nil && round < 2 {
+			t.Fatalf("round %d: %v", round, s.failed)
+		}
+	}
+	if records, next, err := readAll(s); !slices.Equal(records, []string{"10=a", "11=b", "12=c", "13=d"}) || next != 14 {
+		t.Errorf("%v, go on at %d, %v", records, next, err)
+	} else if unreadable := (*UnreadableError)(nil); !errors.As(err, &unreadable) || unreadable.Reason != "it says that it ends at offset 15, and the log at 15" || unreadable.Last != -1 {
+		t.Errorf("what reaches beyond the log twice: %v", err)
+	}
+	s.SeekTo(14)
+	answer(16, valuesAt(14, "e", "f"))
+	if records, _, err := readAll(s); !slices.Equal(records, []string{"14=e", "15=f"}) || err != nil {
+		t.Errorf("%v, %v", records, err)
 	}
 }
 
@@ -420,7 +453,7 @@ func FuzzBatch(f *testing.F) {
 			binary.BigEndian.PutUint32(raw[lengthAt:], uint32(len(raw)-behindLength))
 			sealAnew(raw) // so that more than the checksum is tried
 		}
-		batches, _, _ := cut(raw, 10, -1)
+		batches := cut(raw, 10, -1).batches
 		last := int64(9)
 		for _, b := range batches {
 			opened, reason := b.open()

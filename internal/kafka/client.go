@@ -77,7 +77,7 @@ const (
 	// dialTimeout bounds the opening of one connection with all its
 	// handshakes. Where any broker will do another one is tried long before.
 	dialTimeout = 4 * time.Second
-	// metadataTTL bounds how long a moved leader goes unnoticed.
+	// metadataTTL is from which age metadata are asked for anew.
 	metadataTTL = time.Second
 )
 

@@ -61,13 +61,14 @@ type refresh struct {
 	err  error
 }
 
-// Who looks at the metadata.
+// looker is who looks at the metadata.
 type looker bool
 
 const (
 	// routing is content with older metadata that nothing speaks against.
 	routing looker = true
-	// asker wants none older than metadataTTL.
+	// asker wants none older than metadataTTL, and waits for them for as long as
+	// refreshPatience.
 	asker looker = false
 )
 

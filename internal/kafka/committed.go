@@ -93,10 +93,6 @@ func (c *Client) Commit(ctx context.Context, m Membership, commits []Commit) (ea
 	if err != nil {
 		return nil, err
 	}
-	type place struct {
-		topic string
-		id    int
-	}
 	codes := make(map[place]int16, len(commits))
 	for _, t := range res.(*offsetcommit.Response).Topics {
 		for _, p := range t.Partitions {

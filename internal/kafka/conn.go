@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -239,10 +240,12 @@ func (c *conn) leave(ctx context.Context, k *call) {
 	late := errors.Is(ctx.Err(), context.DeadlineExceeded)
 	c.mu.Lock()
 	k.left = true
-	wanted := !c.parks && !late
+	// One that is not in the queue was answered at the same moment.
+	wanted := !c.parks && !late || !slices.Contains(c.queue, k)
 	for _, k := range c.queue {
 		wanted = wanted || !k.left
 	}
+	c.retired = c.retired || !wanted // nobody may come in between
 	c.mu.Unlock()
 	switch {
 	case wanted:
@@ -359,6 +362,7 @@ func (c *conn) overdue() error {
 	case time.Now().Before(c.due): // a request has come in the meantime
 		return nil
 	case len(c.queue) == 0:
+		c.retired = true // nobody may come in between
 		return errIdle
 	}
 	return noAnswer(c.address, c.queue[0].api, c.queue[0].patience)

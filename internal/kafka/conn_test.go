@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/binary"
+	"errors"
 	"io"
 	"net"
 	"strings"
@@ -71,6 +72,56 @@ func TestRequestsInFlightAreBounded(t *testing.T) {
 		}
 		if failed[errUnsent.Error()] != 8 || len(failed) != 2 {
 			t.Errorf("%v", failed)
+		}
+	})
+}
+
+// TestNobodyComesBetweenTheEndOfAConnectionAndItsReason: a request that is made
+// at the moment at which a connection is given up goes over another one.
+func TestNobodyComesBetweenTheEndOfAConnectionAndItsReason(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		open := func() *conn {
+			near, far := net.Pipe()
+			t.Cleanup(func() { near.Close(); far.Close() })
+			return &conn{
+				net: near, in: bufio.NewReader(near), address: "kafka:9092",
+				room: make(chan struct{}, inFlight), write: make(chan struct{}, 1), over: make(chan struct{}),
+				ended: func(*conn, error) {},
+			}
+		}
+		send := func(c *conn) error {
+			f, err := encode(&listoffsets.Request{}, 1, "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer f.free()
+			soon, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			_, err = c.send(soon, f)
+			return err
+		}
+		idle := open()
+		idle.rest(time.Now())
+		time.Sleep(idleTimeout)
+		if err := idle.overdue(); !errors.Is(err, errIdle) {
+			t.Errorf("nobody has asked: %v", err)
+		}
+		if err := send(idle); !errors.Is(err, errUnsent) {
+			t.Errorf("a request on a connection that nobody needs: %v", err)
+		}
+		late, cancel := context.WithTimeout(t.Context(), 0)
+		defer cancel()
+		answered := open()
+		answered.parks = true
+		answered.leave(late, &call{})
+		if answered.err != nil || answered.retired {
+			t.Errorf("one was answered as its time was over: %v", answered.err)
+		}
+		parked := open()
+		parked.parks, parked.queue = true, []*call{{done: make(chan reply, 1)}}
+		parked.leave(late, parked.queue[0])
+		if !parked.retired {
+			t.Error("a connection takes requests until it is closed")
 		}
 	})
 }

@@ -195,14 +195,14 @@ func (c *conn) prove(token []byte, handshake int16) ([]byte, error) {
 	if err != nil {
 		return nil, refusedBySilence(err)
 	}
-	said := answer.(*saslauthenticate.Response)
-	if err := asError(said.ErrorCode); err != nil {
-		return nil, fmt.Errorf("%w: %s", err, said.ErrorMessage)
+	answered := answer.(*saslauthenticate.Response)
+	if err := asError(answered.ErrorCode); err != nil {
+		return nil, fmt.Errorf("%w: %s", err, said(answered.ErrorMessage))
 	}
-	if life := time.Duration(said.SessionLifetimeMs) * time.Millisecond; life > 0 {
+	if life := time.Duration(answered.SessionLifetimeMs) * time.Millisecond; life > 0 {
 		c.session = time.Now().Add(life * 9 / 10)
 	}
-	return said.AuthBytes, nil
+	return answered.AuthBytes, nil
 }
 
 // proveBare sends a token as brokers before Kafka 1.0 take it: its length and

@@ -236,10 +236,8 @@ type asked struct {
 	answered bool
 	code     int16
 	end      int64
-	batches  []sealed
-	partial  int
-	reason   string
 	bytes    int
+	pieces
 }
 
 // ask makes a round of the sources that may have more, nil for none. With now
@@ -344,7 +342,7 @@ func (r *round) read(res *fetchResponse) error {
 			a.answered, a.code, a.end = true, p.ErrorCode, p.HighWatermark
 			if a.code == 0 {
 				a.bytes = len(p.Records.bytes)
-				a.batches, a.partial, a.reason = cut(p.Records.bytes, a.offset, a.end)
+				a.pieces = cut(p.Records.bytes, a.offset, a.end)
 			}
 		}
 	}

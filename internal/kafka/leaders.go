@@ -15,8 +15,8 @@ type place struct {
 	partition int
 }
 
-// leaders says which broker leads each partition of some topics. It is at most
-// metadataTTL old.
+// leaders says which broker leads each partition of some topics. It is as old as
+// [Client.Partitions] says.
 type leaders struct {
 	byPlace map[place]int32
 	failed  map[place]error
@@ -63,6 +63,35 @@ func (l *leaders) of(at place) (int32, error) {
 		}
 	}
 	return -1, fmt.Errorf("partition %d of topic %s: %w", at.partition, at.topic, UnknownTopic)
+}
+
+// NoLeader is the leader of a partition that has none, or of which none is known.
+const NoLeader = -1
+
+// Leaders returns which broker leads each partition of topics, as far as that is
+// known. It costs no request where the metadata are new enough, see
+// [Client.Partitions].
+func (c *Client) Leaders(ctx context.Context, topics ...string) (map[string][]int, error) {
+	l, err := c.leaders(ctx, topics)
+	if err != nil {
+		return nil, err
+	}
+	all := make(map[string][]int, len(topics))
+	for at, id := range l.byPlace {
+		for len(all[at.topic]) <= at.partition {
+			all[at.topic] = append(all[at.topic], NoLeader)
+		}
+		all[at.topic][at.partition] = int(id)
+	}
+	return all, nil
+}
+
+// LeaderOf finds the leader of a partition in an answer of [Client.Leaders].
+func LeaderOf(leaders map[string][]int, topic string, partition int) int {
+	if of := leaders[topic]; partition < len(of) {
+		return of[partition]
+	}
+	return NoLeader
 }
 
 // brokerIn is a broker of the cluster by its number, for requests that say to

@@ -53,6 +53,14 @@ func waits(req protocol.Message) bool {
 	return wait.IsValid() && wait.CanInt() && wait.Int() > 0
 }
 
+const (
+	// redialAfter is how soon a connection is tried again that could not be made;
+	// it doubles up to redialAtMost. Dozens of partitions may ask for it, each in
+	// its own time, and a refused password costs the broker a look-up each time.
+	redialAfter  = 50 * time.Millisecond
+	redialAtMost = 500 * time.Millisecond
+)
+
 // link is the way to one broker for one purpose: one connection at most, made
 // when it is needed and again when it was lost.
 type link struct {
@@ -63,8 +71,11 @@ type link struct {
 	mu        sync.Mutex
 	conn      *conn
 	dialling  *dialling
-	heldUntil time.Time // by the broker's quotas
-	asked     int       // requests that are under way
+	failed    error         // of the last dial, nil if it was none
+	again     time.Time     // until then a dial fails as the last one did
+	pause     time.Duration // before again
+	heldUntil time.Time     // by the broker's quotas
+	asked     int           // requests that are under way
 }
 
 // dialling is a connection on its way, which several requests may wait for.
@@ -74,8 +85,9 @@ type dialling struct {
 	err  error
 }
 
-// open returns the connection, if need be a new one. A dial goes on when ctx
-// ends: others wait for it too, or will.
+// open returns the connection, if need be a new one; of one that could not be
+// made a moment ago it returns the error. A dial goes on when ctx ends: others
+// wait for it too, or will.
 func (l *link) open(ctx context.Context) (*conn, error) {
 	l.mu.Lock()
 	if c := l.conn; c != nil && c.usable() {
@@ -83,6 +95,11 @@ func (l *link) open(ctx context.Context) (*conn, error) {
 		return c, nil
 	}
 	d := l.dialling
+	if d == nil && l.failed != nil && time.Now().Before(l.again) {
+		err := l.failed
+		l.mu.Unlock()
+		return nil, err
+	}
 	if d == nil {
 		d = &dialling{done: make(chan struct{})}
 		if err := l.transport.spawn(func() { l.dial(d) }); err != nil {
@@ -129,9 +146,10 @@ func (l *link) dial(d *dialling) {
 	l.mu.Lock()
 	l.dialling = nil
 	if err == nil {
-		l.conn, d.conn = c, c
+		l.conn, d.conn, l.failed, l.pause = c, c, nil, 0
 	} else {
-		d.err = err
+		d.err, l.failed, l.pause = err, err, min(max(redialAfter, 2*l.pause), redialAtMost)
+		l.again = time.Now().Add(l.pause)
 	}
 	l.mu.Unlock()
 	close(d.done)

@@ -20,9 +20,10 @@ func (e *MissingTopicsError) Error() string {
 }
 
 // Partitions returns how many partitions each topic has, at least 1: their
-// numbers are 0 up to that. The answer is at most metadataTTL old. Topics that
-// do not exist are one *MissingTopicsError, in the order of topics; not every
-// broker knows at once of one that was just made.
+// numbers are 0 up to that. The answer is at most metadataTTL old, unless no
+// broker answers, or none within refreshPatience: then it is the last one that
+// there was. Topics that do not exist are one *MissingTopicsError, in the order
+// of topics; not every broker knows at once of one that was just made.
 func (c *Client) Partitions(ctx context.Context, topics ...string) (map[string]int, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()

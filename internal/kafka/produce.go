@@ -14,7 +14,6 @@ import (
 	kafkago "github.com/segmentio/kafka-go"
 	"github.com/segmentio/kafka-go/compress"
 	"github.com/segmentio/kafka-go/protocol"
-	"github.com/segmentio/kafka-go/protocol/metadata"
 	"github.com/segmentio/kafka-go/protocol/produce"
 )
 
@@ -129,36 +128,6 @@ func (c *Client) byLeader(ctx context.Context, batches []Batch, done []Produced)
 	return parts
 }
 
-// NoLeader is the leader of a partition that has none, or of which none is known.
-const NoLeader = -1
-
-// LeaderOf finds the leader of a partition in an answer of [Client.Leaders].
-func LeaderOf(leaders map[string][]int, topic string, partition int) int {
-	if of := leaders[topic]; partition < len(of) {
-		return of[partition]
-	}
-	return NoLeader
-}
-
-// Leaders returns which broker leads each partition of topics, as far as that is
-// known. The answer is at most metadataTTL old, and costs no request then.
-func (c *Client) Leaders(ctx context.Context, topics ...string) (map[string][]int, error) {
-	res, err := c.RoundTrip(ctx, requestTimeout, &metadata.Request{TopicNames: topics})
-	if err != nil {
-		return nil, err
-	}
-	leaders := make(map[string][]int, len(topics))
-	for _, t := range res.(*metadata.Response).Topics { //nolint:forcetypeassert // the answer to its request
-		for _, p := range t.Partitions {
-			for len(leaders[t.Name]) <= int(p.PartitionIndex) {
-				leaders[t.Name] = append(leaders[t.Name], NoLeader)
-			}
-			leaders[t.Name][p.PartitionIndex] = int(p.LeaderID)
-		}
-	}
-	return leaders, nil
-}
-
 // produce sends some of the batches, by their indices, in one request.
 func (c *Client) produce(ctx context.Context, batches []Batch, part []int, done []Produced) {
 	err := c.send(ctx, batches, part, done)
@@ -182,33 +151,29 @@ var errUnanswered = errors.New("the broker's answer leaves the partition out")
 
 func (c *Client) send(ctx context.Context, batches []Batch, part []int, done []Produced) error {
 	req := &produce.Request{Acks: int16(kafkago.RequireAll), Timeout: int32(acksTimeout.Milliseconds())}
-	type place struct {
-		topic     string
-		partition int32
-	}
 	at := make(map[place]int, len(part))
 	topics := map[string]int{}
 	for _, i := range part {
 		b := batches[i]
-		t, any := topics[b.Topic]
-		if !any {
+		t, seen := topics[b.Topic]
+		if !seen {
 			t = len(req.Topics)
 			topics[b.Topic] = t
 			req.Topics = append(req.Topics, produce.RequestTopic{Topic: b.Topic})
 		}
-		p := produce.RequestPartition{Partition: int32(b.Partition)} //nolint:gosec // Kafka's partitions have 32 bits
+		p := produce.RequestPartition{Partition: int32(b.Partition)}
 		p.RecordSet = protocol.RecordSet{Attributes: protocol.Attributes(b.Compression), Records: &writtenRecords{messages: b.Messages, now: time.Now()}}
 		req.Topics[t].Partitions = append(req.Topics[t].Partitions, p)
-		at[place{b.Topic, p.Partition}] = i
+		at[place{b.Topic, b.Partition}] = i
 		done[i].Err = errUnanswered
 	}
 	res, err := c.RoundTrip(ctx, produceTimeout, req)
 	if err != nil {
 		return fmt.Errorf("produce: %w", err)
 	}
-	for _, t := range res.(*produce.Response).Topics { //nolint:forcetypeassert // the answer to its request
+	for _, t := range res.(*produce.Response).Topics {
 		for _, p := range t.Partitions {
-			if i, asked := at[place{t.Topic, p.Partition}]; asked {
+			if i, asked := at[place{t.Topic, int(p.Partition)}]; asked {
 				done[i].Base, done[i].Err = p.BaseOffset, Explain(batchError(&p), "Produce", "topic "+t.Topic)
 			}
 		}

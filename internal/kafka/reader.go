@@ -52,9 +52,9 @@ type Reader struct {
 	// end of the reading is known, 0 for 8. Following fetches all.
 	Parallel int
 	// Patience is how long Kafka may bring nothing before a reading whose end
-	// is known, or a question, ends with an error that says so; 0 is for ever. Time
-	// that the caller takes for a record does not count. Following has no such
-	// limit: who follows waits.
+	// is known, or a question, ends with an error that says so; 0 is for ever.
+	// Time that the caller takes for a record does not count. Following has no
+	// such limit: who follows waits.
 	Patience time.Duration
 	// OnGap, if set, is told of offsets that were asked for and are gone.
 	// Calls may be concurrent. Reading goes on behind the gap.

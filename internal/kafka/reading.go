@@ -66,10 +66,10 @@ func (r *Reader) readUntil(ctx context.Context, topic string, from, to Offsets, 
 }
 
 // between is the reading of each partition that may hold something.
-func (r *Reader) between(topic string, from, to Offsets) (all []*partition) {
+func (r *Reader) between(topic string, from, to Offsets) (all []*reading) {
 	for _, id := range slices.Sorted(maps.Keys(from)) {
 		if end, ok := to[id]; ok && from[id] < end {
-			all = append(all, &partition{reader: r, topic: topic, id: id, next: from[id], end: end})
+			all = append(all, &reading{reader: r, topic: topic, id: id, next: from[id], end: end})
 		}
 	}
 	return all
@@ -82,7 +82,7 @@ func (r *Reader) follow(ctx context.Context, topic string, from Offsets, out cha
 	group, ctx := errgroup.WithContext(ctx)
 	start := func(id int, offset int64) {
 		group.Go(func() error {
-			p := partition{reader: r, topic: topic, id: id, next: offset, end: -1}
+			p := reading{reader: r, topic: topic, id: id, next: offset, end: -1}
 			return p.read(ctx, out)
 		})
 	}
@@ -111,8 +111,8 @@ func (r *Reader) follow(ctx context.Context, topic string, from Offsets, out cha
 	return group.Wait()
 }
 
-// partition is the reading of one partition.
-type partition struct {
+// reading is that of one partition.
+type reading struct {
 	reader *Reader
 	topic  string
 	id     int
@@ -121,7 +121,7 @@ type partition struct {
 }
 
 // read hands all that there is to out, in order.
-func (p *partition) read(ctx context.Context, out chan<- []Record) error {
+func (p *reading) read(ctx context.Context, out chan<- []Record) error {
 	source := p.reader.Client.source(p.topic, p.id, p.next, cmp.Or(p.reader.FetchBytes, defaultFetchBytes))
 	defer source.Close()
 	pause := NewPause(firstPause, longestPause)
@@ -166,7 +166,7 @@ var errStalled = errors.New("nothing came")
 
 // recover answers a failed fetch: nil to try again, from p.next, or the error
 // that ends the reading.
-func (p *partition) recover(ctx context.Context, err error) error {
+func (p *reading) recover(ctx context.Context, err error) error {
 	var unreadable *UnreadableError
 	switch {
 	case ctx.Err() != nil:
@@ -190,7 +190,7 @@ func (p *partition) recover(ctx context.Context, err error) error {
 }
 
 // pass goes on behind what cannot be read, if somebody is told.
-func (p *partition) pass(unreadable *UnreadableError) error {
+func (p *reading) pass(unreadable *UnreadableError) error {
 	if p.reader.OnUnreadable == nil || unreadable.Last < 0 {
 		return unreadable
 	}
@@ -204,7 +204,7 @@ func (p *partition) pass(unreadable *UnreadableError) error {
 }
 
 // reposition goes on behind what retention took, and never backwards.
-func (p *partition) reposition(ctx context.Context) error {
+func (p *reading) reposition(ctx context.Context) error {
 	first, err := p.reader.offset(ctx, p.topic, p.id, LogStart)
 	if err != nil {
 		return err
@@ -232,14 +232,14 @@ func (p *partition) reposition(ctx context.Context) error {
 
 // cutLog is the error of a partition that ends before the offset where reading
 // was to start: it was deleted and made anew, or its records were lost.
-func (p *partition) cutLog(end int64) error {
+func (p *reading) cutLog(end int64) error {
 	return fmt.Errorf("topic %s, partition %d: the log ends at offset %d, reading was to go on at %d: the topic was made anew, or records were lost",
 		p.topic, p.id, end, p.next)
 }
 
 // fetch brings the next records and moves p.next behind them. With patience
 // that began at since it ends with errStalled.
-func (p *partition) fetch(ctx context.Context, source *Source, since time.Time) ([]Record, error) {
+func (p *reading) fetch(ctx context.Context, source *Source, since time.Time) ([]Record, error) {
 	if p.reader.Patience > 0 {
 		patient, cancel := context.WithDeadlineCause(ctx, since.Add(p.reader.Patience), errStalled)
 		defer cancel()

@@ -43,7 +43,9 @@ type Source struct {
 	// empty: it did.
 	tell, empty bool
 	// starved counts fetches that have brought less than one batch.
-	starved   int
+	starved int
+	// doubted: the batch at position reached beyond the log, see pieces.
+	doubted   bool
 	notBefore time.Time // see fetchAgain
 	parked    *unpacked
 
@@ -167,7 +169,7 @@ func (s *Source) restart(offset int64) {
 	s.epoch++
 	s.position, s.asking = offset, false
 	s.waiting, s.size, s.failed, s.empty = nil, 0, nil, false
-	s.stopped, s.tell, s.starved = false, true, 0
+	s.stopped, s.tell, s.starved, s.doubted = false, true, 0, false
 	s.offset, s.batches, s.checked = offset, nil, false
 	s.forget()
 }
@@ -190,10 +192,12 @@ func (s *Source) deliver(a *asked) {
 		s.waiting = append(s.waiting, a.batches...)
 		s.size += a.bytes
 		s.position = a.batches[len(a.batches)-1].last + 1
-		s.tell, s.starved = false, 0
+		s.tell, s.starved, s.doubted = false, 0, false
 		signal(s.ready)
 	}
 	switch {
+	case a.doubtful && !s.doubted:
+		s.doubted = true // asked for once more
 	case a.reason != "":
 		s.fail(s.unreadable(s.position, -1, a.reason))
 	case len(a.batches) > 0:

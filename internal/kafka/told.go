@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"maps"
 	"regexp"
 	"sync"
 	"time"
@@ -22,9 +23,10 @@ type Told struct {
 func (t *Told) Due(about string, err error) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	// Partitions fail each on a connection of its own: only the ports differ.
-	kind := about + " " + addresses.ReplaceAllString(err.Error(), "")
-	if at, before := t.at[kind]; before && time.Since(at) < tellEvery {
+	// Connections have ports of their own, and nobody waits equally long twice.
+	kind := about + " " + varying.ReplaceAllString(err.Error(), "")
+	maps.DeleteFunc(t.at, func(_ string, at time.Time) bool { return time.Since(at) >= tellEvery })
+	if _, before := t.at[kind]; before {
 		return false
 	}
 	if t.at == nil {
@@ -34,5 +36,6 @@ func (t *Told) Due(about string, err error) bool {
 	return true
 }
 
-// addresses are one end of a connection, or both, as net's errors have them.
-var addresses = regexp.MustCompile(`\S+:\d+(->\S+:\d+)?`)
+// varying is what differs each time: one end of a connection, or both, as net's
+// errors have them, and durations.
+var varying = regexp.MustCompile(`\S+:\d+(->\S+:\d+)?|\b[0-9.]+(ns|µs|ms|s|m|h)([0-9.]+(s|m))*\b`)

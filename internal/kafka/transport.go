@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -377,6 +378,7 @@ func (e brokersError) Error() string {
 	for _, err := range e {
 		texts = append(texts, err.Error())
 	}
+	slices.Sort(texts) // brokers are asked in any order, and what lasts has one text
 	return strings.Join(texts, "; ")
 }
 

@@ -8,6 +8,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -394,4 +395,51 @@ func TestWhatIsNoKafkaIsCalledThat(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestManyWhoAskDialAsOftenAsOne: each partition tries again in its own time, and
+// a broker that refuses is not asked for each of them.
+func TestManyWhoAskDialAsOftenAsOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		network := virtual.NewNetwork()
+		k, err := virtual.StartKafka(network, 1, []broker.Topic{{Name: "t", Partitions: 1}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var dials, refusing atomic.Int64
+		dial := network.Boot("client").DialContext
+		client := kafka.Open(kafka.Config{Brokers: k.Addrs(), Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
+			if dials.Add(1); refusing.Load() > 0 {
+				return nil, errors.New("refused")
+			}
+			return dial(ctx, network, address)
+		}})
+		defer func() {
+			client.Close()
+			if err := k.Close(); err != nil {
+				t.Error(err)
+			}
+		}()
+		refusing.Store(1)
+		var asking sync.WaitGroup
+		for range 24 {
+			asking.Go(func() {
+				for range 1000 {
+					if _, err := client.Partitions(t.Context(), "t"); err == nil || !strings.HasSuffix(err.Error(), ": refused") {
+						t.Error(err)
+					}
+					time.Sleep(10 * time.Millisecond)
+				}
+			})
+		}
+		asking.Wait()
+		if n := dials.Load(); n < 20 || n > 25 {
+			t.Errorf("%d dials in 10 s", n)
+		}
+		refusing.Store(0)
+		time.Sleep(500 * time.Millisecond)
+		if _, err := client.Partitions(t.Context(), "t"); err != nil {
+			t.Error(err)
+		}
+	})
 }

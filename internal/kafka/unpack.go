@@ -59,9 +59,9 @@ func unpack(number int8, zstds *zstdDecoder, packed, room []byte) (data []byte, 
 const leastRoom = 4 << 10
 
 // unpack gets room for a batch and unpacks it there. Where its codec cannot say
-// how much it needs it gets a guess by the packed size; what needs more begins anew with four times as much, as
-// nobody may hold some room and wait for more. Where wait is false and there is
-// no room at the moment it returns nil.
+// how much it needs it gets a guess by the packed size; what needs more begins
+// anew with four times as much, as nobody may hold some room and wait for more.
+// Where wait is false and there is no room at the moment it returns nil.
 func (b *budget) unpack(ctx context.Context, number int8, zstds *zstdDecoder, packed []byte, wait bool) (u *unpacked, reason string, err error) {
 	room := 4 * int64(len(packed))
 	if most := codecs[number].most; most != nil {

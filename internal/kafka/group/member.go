@@ -143,8 +143,6 @@ type Assignee interface {
 var (
 	// errFenced ends a worker whose group.instance.id is used by another one.
 	errFenced = errors.New("another member of the group uses the same group.instance.id")
-	// errStopped is why partitions are lost when ctx ends before they came.
-	errStopped = errors.New("the worker stops")
 	// errForeign and errGap: see tenure.joined.
 	errForeign = errors.New("a member of another library leads the group now, and deals partitions that others still own")
 	errGap     = errors.New("the group was joined anew: there were generations without this member")

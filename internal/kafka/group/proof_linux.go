@@ -1,6 +1,7 @@
 package group
 
 import (
+	"context"
 	"crypto/rand"
 	"encoding/json"
 	"errors"
@@ -79,7 +80,10 @@ func (p *LocalProof) Dead(record []byte) bool {
 	if there.Boot != p.here.Boot || there.Net != p.here.Net || there.Host != p.here.Host || !strings.HasPrefix(there.Name, "@closeorder-") {
 		return false
 	}
-	conn, err := net.DialTimeout("unix", there.Name, time.Second)
+	soon, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	var d net.Dialer
+	conn, err := d.DialContext(soon, "unix", there.Name)
 	if err == nil {
 		conn.Close()
 	}

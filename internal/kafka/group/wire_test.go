@@ -55,7 +55,7 @@ func TestAssignmentsAreWhatKafkaReads(t *testing.T) {
 
 func TestSubscriptionsOfOtherVersionsAreRead(t *testing.T) {
 	theirs := kmsg.ConsumerMemberMetadata{Topics: []string{"x", "y"}, UserData: []byte("data"), Generation: 9,
-		OwnedPartitions: []kmsg.ConsumerMemberMetadataOwnedPartition{{Topic: "x", Partitions: []int32{7}}}, Rack: kmsg.StringPtr("r")}
+		OwnedPartitions: []kmsg.ConsumerMemberMetadataOwnedPartition{{Topic: "x", Partitions: []int32{7}}}, Rack: new("r")}
 	for version := range int16(4) {
 		theirs.Version = version
 		want := subscription{topics: []string{"x", "y"}, generation: -1}
