@@ -50,13 +50,14 @@ func (t *tenure) joinAtLast(held map[string][]int) (Generation, error) {
 	if len(held) == 0 {
 		since = -1
 	}
-	for {
+	for again := 0; ; {
 		gen, err := t.joinOnce(held, since)
 		switch {
 		case err == nil, t.alive.Err() != nil:
 			t.unsettled = time.Time{}
 			return gen, err
-		case errors.Is(err, errRejoin):
+		case errors.Is(err, errRejoin) && again < atOnce:
+			again++
 			continue
 		case errors.Is(err, errForeign), errors.Is(err, errGap):
 			t.lose(err)
@@ -69,7 +70,9 @@ func (t *tenure) joinAtLast(held map[string][]int) (Generation, error) {
 				t.lose(err)
 				return Generation{}, err
 			}
-			continue
+			if again++; again <= atOnce {
+				continue
+			}
 		}
 		if fatal := t.fatal(err); fatal != nil {
 			return Generation{}, fatal
@@ -81,8 +84,12 @@ func (t *tenure) joinAtLast(held map[string][]int) (Generation, error) {
 	}
 }
 
-// errRejoin asks for another round at once.
-var errRejoin = errors.New("join again")
+// errRejoin asks for another round, at once up to atOnce times: a first one has no
+// member id yet, and a rebalance may be overtaken by the next. A coordinator that
+// says so again and again has trouble of its own, and is not to be kept busy.
+var errRejoin = errors.New("the group rebalances again, or the coordinator wants to hear of this member once more")
+
+const atOnce = 4
 
 // fatal returns the error to end with when trying again cannot help.
 func (m *Member) fatal(err error) error {
