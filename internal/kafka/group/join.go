@@ -91,6 +91,9 @@ var errRejoin = errors.New("the group rebalances again, or the coordinator wants
 
 const atOnce = 4
 
+// errUnheard ends a JoinGroup whose answer should be here.
+var errUnheard = errors.New("the group has gone on, and the answer is not here: it may be lost")
+
 // fatal returns the error to end with when trying again cannot help.
 func (m *Member) fatal(err error) error {
 	if old, ok := errors.AsType[*kafka.OldBrokerError](err); ok {
@@ -139,9 +142,17 @@ func (t *tenure) joinOnce(held map[string][]int, since int32) (Generation, error
 	for _, name := range assignors {
 		join.Protocols = append(join.Protocols, joingroup.RequestProtocol{Name: name, Metadata: s.encode()})
 	}
+	once, abandon := context.WithCancel(t.alive)
+	defer abandon()
+	t.mu.Lock()
+	t.abandon = abandon
+	t.mu.Unlock()
 	sent := time.Now()
 	// The coordinator parks the request until all members have joined.
-	res, err := t.cfg.Client.RoundTrip(t.alive, t.cfg.Rebalance+requestTimeout, join)
+	res, err := t.cfg.Client.RoundTrip(once, t.cfg.Rebalance+requestTimeout, join)
+	if err != nil && once.Err() != nil && t.alive.Err() == nil {
+		return Generation{}, fmt.Errorf("join group %s: %w", t.cfg.Group, errUnheard)
+	}
 	if err != nil {
 		return Generation{}, fmt.Errorf("join group %s: %w", t.cfg.Group, err)
 	}
@@ -160,6 +171,9 @@ func (t *tenure) joinOnce(held map[string][]int, since int32) (Generation, error
 		return Generation{}, err
 	}
 	assigned, err := t.sync(joined, counts)
+	t.mu.Lock()
+	t.syncing = false
+	t.mu.Unlock()
 	if err != nil {
 		return Generation{}, err
 	}
@@ -196,12 +210,12 @@ func (t *tenure) joined(j *joingroup.Response, sent time.Time, counts map[string
 	}
 	switch {
 	case len(held) == 0:
-		return nil
 	case !next:
 		return errGap
 	case !cooperates(j) && j.LeaderID != j.MemberID && j.LeaderID != t.leader:
 		return errForeign
 	}
+	t.syncing = true
 	// The rebalance has ended with this member in it, later than its request
 	// was sent, and later than the last answer to a heartbeat of the generation
 	// before; the next one begins after that.
@@ -231,11 +245,11 @@ func (t *tenure) sync(j *joingroup.Response, counts map[string]int) (map[string]
 				if err != nil {
 					return nil, fmt.Errorf("assignment of group %s: %w", t.cfg.Group, err)
 				}
-				if ours {
-					t.mu.Lock()
+				t.mu.Lock()
+				if t.syncing = false; ours {
 					t.leader = j.LeaderID
-					t.mu.Unlock()
 				}
+				t.mu.Unlock()
 				t.renewed(sent, true)
 				return assigned, nil
 			case kafkago.RebalanceInProgress, kafkago.IllegalGeneration:
