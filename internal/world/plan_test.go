@@ -80,7 +80,7 @@ func NewPlan(seed uint64) Plan {
 		MaxInFlight:      []int{4, 16, 64, 256}[r.IntN(4)],
 		StaticIDs:        r.IntN(3) == 0,
 		Confirm:          "doubt",
-		SessionTimeout:   time.Duration(10+r.IntN(36)) * time.Second,
+		SessionTimeout:   time.Duration(6+r.IntN(40)) * time.Second,
 		RebalanceTimeout: time.Duration(20+r.IntN(41)) * time.Second,
 		RetryDelays:      []time.Duration{10 * time.Second, 2 * time.Minute},
 		Gateway: gatewaysim.Config{
