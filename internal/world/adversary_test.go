@@ -95,3 +95,41 @@ func TestOnlyTheHeartbeatsOfAMemberArrive(t *testing.T) {
 		})
 	}
 }
+
+// A member whose SyncGroup came too late for a generation says that it holds what it
+// holds in that one: a leader that believes the newest generation alone would deal it
+// to others at once.
+func TestWhatIsHeldIsAsNewAsTheLastGeneration(t *testing.T) {
+	inVirtualTime(t, Config{Partitions: 6, Gateway: unhurried}, func(t *testing.T, s *stage) {
+		s.workers(2)
+		s.stays(20 * time.Second)
+		generation := s.generation()
+		late := s.Kafka.Cluster().Fault(kfake.Fault{
+			Keys: []kmsg.Key{kmsg.SyncGroup}, Group: s.Config.Kafka.Group, Err: kerr.RebalanceInProgress,
+			When: func(r kmsg.Request) bool {
+				sync := r.(*kmsg.SyncGroupRequest)
+				return nameOf(sync.MemberID) == "worker-0" && sync.Generation == generation+1
+			},
+		})
+		var said []int32
+		s.Kafka.Cluster().Fault(kfake.Fault{
+			Keys: []kmsg.Key{kmsg.JoinGroup}, Group: s.Config.Kafka.Group, Count: -1, Observe: true,
+			When: func(r kmsg.Request) bool {
+				join := r.(*kmsg.JoinGroupRequest)
+				var m kmsg.ConsumerMemberMetadata
+				if nameOf(join.MemberID) == "worker-0" && m.ReadFrom(join.Protocols[0].Metadata) == nil && len(m.OwnedPartitions) > 0 {
+					said = append(said, m.Generation)
+				}
+				return false
+			},
+		})
+		s.worker("worker-2", nil)
+		s.stays(20 * time.Second)
+		if late.Hits() != 1 || len(said) < 2 || said[0] != generation || said[1] != generation+1 {
+			t.Errorf("after generation %d and %d SyncGroup that came too late it said that it owns since %v", generation, late.Hits(), said)
+		}
+		s.asks(Traffic{Seed: 34, Requests: 100, Over: 10 * time.Second})()
+		s.answered(time.Minute)
+		s.check(nil)
+	})
+}

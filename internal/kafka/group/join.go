@@ -46,11 +46,14 @@ func (t *tenure) join(held map[string][]int) <-chan answer {
 // ends.
 func (t *tenure) joinAtLast(held map[string][]int) (Generation, error) {
 	retry := kafka.NewPause(100*time.Millisecond, 5*time.Second)
-	since := t.membership().Generation
-	if len(held) == 0 {
-		since = -1
-	}
 	for again := 0; ; {
+		// What is held is so in the last generation that this member has heard of,
+		// also where its SyncGroup came too late for that: see joined. A leader that
+		// believes the newest generation alone would take what is older for nobody's.
+		since := int32(-1)
+		if len(held) > 0 {
+			since = t.membership().Generation
+		}
 		gen, err := t.joinOnce(held, since)
 		switch {
 		case err == nil, t.alive.Err() != nil:
