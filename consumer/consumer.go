@@ -203,7 +203,7 @@ func (w *Worker) Run(ctx context.Context) error {
 		// The sinks too: an order must not be closed whose outcome has nowhere to go.
 		Topics: sources, Needs: sinks,
 		Session: w.cfg.SessionTimeout, Rebalance: w.cfg.RebalanceTimeout,
-		Renewed: func() { w.lanes.poke() }, Under: func(gen *group.Generation) { w.committer.under(gen) },
+		Renewed: func() { w.lanes.poke() }, Doubted: func() { w.lanes.interrupt(errDoubted) }, Under: func(gen *group.Generation) { w.committer.under(gen) },
 		Proof: proof, Log: w.cfg.Log,
 	})
 	w.lanes = newLanes(w.cfg.MaxInFlight, m.LeaseValid, w.cfg.Closer.Probe, w.cfg.Log)
@@ -265,5 +265,6 @@ func (w *Worker) serve(p *partition, from kafka.Committed) {
 var (
 	errStopped    = errors.New("the worker stops")
 	errRebalance  = errors.New("the group rebalances")
+	errDoubted    = errors.New("the partition may be another member's")
 	errReassigned = errors.New("the partition was assigned to another member")
 )

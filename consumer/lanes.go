@@ -300,6 +300,23 @@ func (l *lanes) cut(ps []*partition, why error) {
 	}
 }
 
+// interrupt ends all calls in flight for the time being: their requests keep their
+// place and are called again when the membership holds.
+func (l *lanes) interrupt(why error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, ln := range l.byOrder {
+		if p := ln.requests.first().partition; ln.busy && p.standing == running {
+			p.cutCalls(why)
+		}
+	}
+	for _, ln := range l.byOrder {
+		if p := ln.requests.first().partition; p.standing == running && p.calls.Err() != nil && p.owned.Err() == nil {
+			p.calls, p.cutCalls = context.WithCancelCause(p.owned)
+		}
+	}
+}
+
 // drain waits until the partitions have no call in flight and no decision on
 // its way. It returns false when ctx ends first.
 func (l *lanes) drain(ctx context.Context, ps []*partition) bool {

@@ -161,6 +161,32 @@ func TestLanes(t *testing.T) {
 			r.poke()
 			r.want(t, "A/1")
 		},
+		"calls in flight end when the membership is in doubt, and are made again when it is not": func(t *testing.T, r *road, p, q *partition) {
+			r.drive(p, "A", "1")
+			r.drive(q, "B", "1")
+			r.pause([]*partition{q}) // it drains: it is this member's until that is over
+			r.mu.Lock()
+			r.alive = false
+			r.mu.Unlock()
+			r.interrupt(errors.New("in doubt"))
+			synctest.Wait()
+			if calls, _ := r.load([]*partition{p}); calls != 0 {
+				t.Errorf("%d calls go on", calls)
+			}
+			if calls, _ := r.load([]*partition{q}); calls != 1 {
+				t.Error("the call of a partition that drains was cut off, too")
+			}
+			r.want(t, "A/1", "B/1")
+			r.mu.Lock()
+			r.alive = true
+			r.mu.Unlock()
+			r.poke()
+			r.want(t, "A/1", "B/1", "A/1")
+			r.interrupt(errors.New("in doubt again"))
+			synctest.Wait()
+			r.want(t, "A/1", "B/1", "A/1", "A/1")
+			r.end("B/1", false)
+		},
 		"a call that was cut off is not made again here, nor are later requests of its order": func(t *testing.T, r *road, p, q *partition) {
 			r.drive(p, "A", "1")
 			r.drive(p, "A", "2")

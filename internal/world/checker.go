@@ -24,6 +24,7 @@ func Check(e Evidence) Report {
 	c.checkOutcomes()
 	c.checkDeadLetters()
 	c.checkHoles()
+	c.checkRewound()
 	c.checkBook()
 	c.checkOrderOfAnswers()
 	c.checkCalls()

@@ -50,6 +50,19 @@ func (c *checker) checkHoles() {
 	}
 }
 
+// checkRewound: what was committed as finished stays so (G6).
+func (c *checker) checkRewound() {
+	for i := 1; i < len(c.looks); i++ {
+		before, now := c.looks[i-1].look, c.looks[i].look
+		for place, was := range before.Commits {
+			if is := now.Commits[place]; is.Offset < was.Offset {
+				c.find(Rewound, events.Order{}, events.Source{Topic: place.Topic, Partition: place.Partition, Offset: is.Offset},
+					"%d was committed by %v, and %d at %v", was.Offset, before.At, is.Offset, now.At)
+			}
+		}
+	}
+}
+
 // answeredBy reports whether an outcome of r stood in its topic at a look.
 func (r *request) answeredBy(look Look) bool {
 	for _, a := range r.answers {

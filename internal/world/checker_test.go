@@ -350,6 +350,10 @@ var planted = map[string]struct {
 	"G6: a call for what was finished and committed": {func(e *Evidence) {
 		e.Calls = append(e.Calls, callFrom("C", 21, 22))
 	}, []Kind{Redone}},
+	"G6: a committed offset goes back": {func(e *Evidence) {
+		e.Looks[0].Commits[Place{"requests", 1}] = Commit{Offset: 3}
+		e.Looks[1].Commits[Place{"requests", 1}] = Commit{Offset: 2}
+	}, []Kind{Rewound}},
 	"G7: more calls at once than allowed": {func(e *Evidence) { e.MaxInFlight = 3 }, []Kind{TooMany}},
 	"G8: answered and not committed after a clean stop": {func(e *Evidence) {
 		e.Looks[1].Commits[Place{"requests", 0}] = Commit{Offset: 5}

@@ -20,6 +20,8 @@ type Conn struct {
 	host          *Host // whose end this is
 	local, remote Addr
 	dialled       bool
+	apis          uint64 // of the requests to a broker so far, a bit for each; guarded by network.mu
+	stranded      bool   // guarded by network.mu
 	peer          *Conn
 	in, out       *stream
 	closeOnce     sync.Once
@@ -52,6 +54,7 @@ func (c *Conn) Read(b []byte) (int, error) {
 // Write implements net.Conn. As with TCP, bytes that were written need not
 // arrive.
 func (c *Conn) Write(b []byte) (int, error) {
+	c.carries(b)
 	n, err := c.out.write(b)
 	if err != nil {
 		err = opError("write", c.local, c.remote, err)

@@ -112,8 +112,7 @@ func (p Path) set(change func(*quality)) {
 	n.wakeDials()
 	for c := range n.conns {
 		if p.has(c) {
-			c.out.change(func(s *stream) { s.quality = n.between(c.local.Host, c.remote.Host) })
-			c.in.change(func(s *stream) { s.quality = n.between(c.remote.Host, c.local.Host) })
+			n.judge(c)
 		}
 	}
 }

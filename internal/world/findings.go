@@ -62,6 +62,8 @@ const (
 	Redone Kind = "redone"
 	// NotOwner (G6): a call by a member that owned nothing of the order.
 	NotOwner Kind = "not the owner"
+	// Rewound (G6): a committed offset has gone back.
+	Rewound Kind = "rewound"
 	// TooMany (G7): more calls at the same time than allowed.
 	TooMany Kind = "too many calls"
 	// Uncommitted (G8): answered and not committed, after a clean stop.
@@ -73,7 +75,7 @@ var promises = map[Kind]string{
 	Contradiction: "G2", ManyIDs: "G2", SharedID: "G2", Orphan: "G2", Unreadable: "G2", Misnamed: "G2", Unpaired: "G2", Altered: "G2",
 	WrongClosed: "G3", WrongPaid: "G3", Unsafe: "G3",
 	SideBySide: "G4", OutOfOrder: "G4",
-	DeadForOutage: "G5", Early: "G5", Redone: "G6", NotOwner: "G6", TooMany: "G7", Uncommitted: "G8",
+	DeadForOutage: "G5", Early: "G5", Redone: "G6", NotOwner: "G6", Rewound: "G6", TooMany: "G7", Uncommitted: "G8",
 }
 
 // Finding is one broken promise.

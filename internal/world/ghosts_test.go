@@ -15,6 +15,9 @@ type ghosts struct {
 	world *World
 	mu    sync.Mutex
 	heard map[string]time.Time // when a member was last heard of, by member id
+	// The rebalance that goes on, and since when.
+	generation int32
+	prepared   time.Time
 }
 
 // watchGhosts begins to listen.
@@ -70,14 +73,25 @@ func (g *ghosts) evict(ctx context.Context, o *Observer) error {
 	}
 	// A member that joins waits in silence for as long as the rebalance lasts.
 	patience := w.Config.Kafka.SessionTimeout + w.Config.Kafka.RebalanceTimeout + 15*time.Second
+	stuck := g.stuck(info, patience)
 	for _, m := range info.Members {
-		if g.silence(m.MemberID) > patience {
+		if stuck || g.silence(m.MemberID) > patience {
 			if err := o.evict(ctx, m); err != nil {
 				return err
 			}
 		}
 	}
 	return nil
+}
+
+// stuck reports whether a rebalance lasts for longer than any may. kfake counts who
+// has joined, and counts wrong where a member goes or joins anew that waits for the
+// answer to SyncGroup: then nobody is ever enough, until all have gone.
+func (g *ghosts) stuck(info *kfake.GroupInfo, patience time.Duration) bool {
+	if info.State != "PreparingRebalance" || info.Epoch != g.generation {
+		g.generation, g.prepared = info.Epoch, time.Now()
+	}
+	return time.Since(g.prepared) > 2*patience
 }
 
 // evict takes a member out of the group.

@@ -23,6 +23,7 @@ type Network struct {
 	hosts   map[string]*Host
 	conns   map[*Conn]struct{}
 	ways    map[way]quality
+	held    map[*Requests]struct{}
 	changed chan struct{} // closed and renewed for dials that hang
 	ports   int           // the last ephemeral port given away
 }
@@ -33,6 +34,7 @@ func NewNetwork() *Network {
 		hosts:   make(map[string]*Host),
 		conns:   make(map[*Conn]struct{}),
 		ways:    make(map[way]quality),
+		held:    make(map[*Requests]struct{}),
 		changed: make(chan struct{}),
 		ports:   firstEphemeralPort,
 	}

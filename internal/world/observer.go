@@ -1,6 +1,7 @@
 package world
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -104,6 +105,10 @@ func (o *Observer) Look(ctx context.Context) (Look, error) {
 		}
 	})
 	ends, err := o.admin.ListEndOffsets(ctx, o.topics...)
+	for kerr.IsRetriable(cmp.Or(err, ends.Error())) && ctx.Err() == nil {
+		time.Sleep(250 * time.Millisecond) // leaders move
+		ends, err = o.admin.ListEndOffsets(ctx, o.topics...)
+	}
 	if err = errors.Join(err, ends.Error()); err != nil {
 		return look, fmt.Errorf("world: observer: ends of topics: %w", err)
 	}

@@ -2,6 +2,7 @@ package world
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/closeorder/closeorder/internal/gatewaysim"
@@ -86,6 +87,63 @@ var faultKinds = [...]faultKind{
 		a := []string{"", r.slots[f.Target%len(r.slots)].Name, BrokerName(f.Target % r.world.Kafka.Nodes())}[f.Choice%3]
 		r.world.Network.Between(a, "").Cut()
 		return nil, nil
+	}},
+	{"one connection of a worker stands still", 5, time.Second, 90 * time.Second, func(r *run, f Fault) (func(), error) {
+		some := r.world.Network.Requests(r.slots[f.Target%len(r.slots)].Name, requestsOf(f.Choice)...)
+		some.Freeze()
+		return func() {
+			if f.N%2 == 0 {
+				some.Cut()
+			}
+			some.Heal()
+		}, nil
+	}},
+	{"the answers on one connection of a worker are lost", 5, time.Second, 90 * time.Second, func(r *run, f Fault) (func(), error) {
+		some := r.world.Network.Requests(r.slots[f.Target%len(r.slots)].Name, requestsOf(f.Choice)...)
+		some.FreezeAnswers()
+		return func() {
+			some.Cut()
+			some.Heal()
+		}, nil
+	}},
+	{"connections made anew", 2, 0, 0, func(r *run, f Fault) (func(), error) {
+		for _, wk := range r.slots {
+			wk.Renew()
+		}
+		return nil, nil
+	}},
+	{"worker killed and at once restarted, and the coordinator moves", 3, 2 * time.Second, 30 * time.Second, func(r *run, f Fault) (func(), error) {
+		slot := f.Target % len(r.slots)
+		r.slots[slot].Kill()
+		r.kills++
+		return func() { r.world.Kafka.MoveCoordinator(r.world.Config.Kafka.Group) }, r.start(slot)
+	}},
+	{"the worker that leads is killed", 3, 0, 2 * time.Minute, func(r *run, f Fault) (func(), error) {
+		all := r.world.generations.list()
+		for slot, wk := range r.slots {
+			if len(all) > 0 && strings.HasPrefix(all[len(all)-1].Leader, wk.Name) {
+				wk.Kill()
+				r.kills++
+				return r.starts(slot), nil
+			}
+		}
+		return nil, nil
+	}},
+	{"all workers but one killed", 2, 0, time.Minute, func(r *run, f Fault) (func(), error) {
+		stays := f.Target % len(r.slots)
+		for slot, wk := range r.slots {
+			if slot != stays {
+				wk.Kill()
+				r.kills++
+			}
+		}
+		return func() {
+			for slot := range r.slots {
+				if slot != stays {
+					r.note(r.start(slot))
+				}
+			}
+		}, nil
 	}},
 	{"slow worker", 2, 10 * time.Second, 3 * time.Minute, func(r *run, f Fault) (func(), error) {
 		path := r.world.Network.Between(r.slots[f.Target%len(r.slots)].Name, "")
@@ -190,6 +248,20 @@ var faultKinds = [...]faultKind{
 		code := []string{"SIGNERROR", "NOAUTH", "APPID_NOT_EXIST"}[f.Choice%3]
 		return func() { r.note(r.world.Gateway.Refuse(id, "")) }, r.world.Gateway.Refuse(id, code)
 	}},
+}
+
+// requestsOf are the APIs that share a connection of a worker.
+func requestsOf(choice int) []int16 {
+	all := [][]int16{
+		{kmsg.Heartbeat.Int16()},
+		{kmsg.JoinGroup.Int16(), kmsg.SyncGroup.Int16()},
+		{kmsg.SyncGroup.Int16()},
+		{kmsg.Produce.Int16()},
+		{kmsg.OffsetCommit.Int16()},
+		{kmsg.Fetch.Int16()},
+		{kmsg.FindCoordinator.Int16(), kmsg.Metadata.Int16()},
+	}
+	return all[choice%len(all)]
 }
 
 // frozen freezes what each passes on, and returns what heals it.

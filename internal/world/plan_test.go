@@ -80,7 +80,7 @@ func NewPlan(seed uint64) Plan {
 		MaxInFlight:      []int{4, 16, 64, 256}[r.IntN(4)],
 		StaticIDs:        r.IntN(3) == 0,
 		Confirm:          "doubt",
-		SessionTimeout:   time.Duration(10+r.IntN(36)) * time.Second,
+		SessionTimeout:   time.Duration(6+r.IntN(40)) * time.Second,
 		RebalanceTimeout: time.Duration(20+r.IntN(41)) * time.Second,
 		RetryDelays:      []time.Duration{10 * time.Second, 2 * time.Minute},
 		Gateway: gatewaysim.Config{
@@ -133,6 +133,33 @@ func NewPlan(seed uint64) Plan {
 			p.Faults = append(p.Faults, f)
 			break
 		}
+	}
+	slices.SortStableFunc(p.Faults, func(a, b Fault) int { return int(a.At - b.At) })
+	return p
+}
+
+// NewHarshPlan draws a plan in which far more goes wrong with Kafka and the workers,
+// one close behind the other, in a larger group with shorter time-outs: also with
+// rebalances that last no longer than a call.
+func NewHarshPlan(seed uint64) Plan {
+	p := NewPlan(seed)
+	r := rand.New(rand.NewPCG(seed, 0x6861727368))
+	p.Workers, p.Partitions, p.Brokers = 3+r.IntN(3), 3+r.IntN(10), 1+r.IntN(3)
+	p.SessionTimeout = time.Duration(6+r.IntN(20)) * time.Second
+	p.RebalanceTimeout = time.Duration(5+r.IntN(40)) * time.Second
+	p.Traffic.Requests, p.Traffic.Over = 1500, 10*time.Minute
+	p.Gateway.LateCreates = 0
+	kinds := slices.DeleteFunc(slices.Clone(faultKinds[:]), func(k faultKind) bool {
+		return strings.Contains(k.name, "gateway") || strings.Contains(k.name, "merchant") || strings.Contains(k.name, "clock")
+	})
+	p.Faults = nil
+	for range 20 + r.IntN(40) {
+		k := kinds[r.IntN(len(kinds))]
+		p.Faults = append(p.Faults, Fault{
+			Kind: k.name, At: time.Duration(r.Int64N(int64(p.Traffic.Over))),
+			For:    k.least + time.Duration(r.Int64N(int64(min(k.most, 40*time.Second)-k.least)+1)),
+			Target: r.IntN(60), N: 1 + r.IntN(8), Choice: r.IntN(60),
+		})
 	}
 	slices.SortStableFunc(p.Faults, func(a, b Fault) int { return int(a.At - b.At) })
 	return p

@@ -15,8 +15,13 @@ import (
 // TestSeeds runs simulations, each drawn from a seed: 1 to
 // CLOSEORDER_SIM_SEEDS (10 by default), from CLOSEORDER_SIM_FIRST on, or the
 // one of CLOSEORDER_SIM_SEED alone.
-func TestSeeds(t *testing.T) {
-	first, n := number(t, "CLOSEORDER_SIM_FIRST", 1), number(t, "CLOSEORDER_SIM_SEEDS", 10)
+func TestSeeds(t *testing.T) { simulate(t, 10, NewPlan) }
+
+// TestHarshSeeds is the same with [NewHarshPlan], and 4 seeds by default.
+func TestHarshSeeds(t *testing.T) { simulate(t, 4, NewHarshPlan) }
+
+func simulate(t *testing.T, seeds uint64, newPlan func(seed uint64) Plan) {
+	first, n := number(t, "CLOSEORDER_SIM_FIRST", 1), number(t, "CLOSEORDER_SIM_SEEDS", seeds)
 	if one := number(t, "CLOSEORDER_SIM_SEED", 0); one > 0 {
 		first, n = one, 1
 	}
@@ -40,7 +45,7 @@ func TestSeeds(t *testing.T) {
 			if log == nil {
 				t.Parallel()
 			}
-			plan := NewPlan(seed)
+			plan := newPlan(seed)
 			var result Result
 			synctest.Test(t, func(t *testing.T) { result = plan.Run(t.Context(), log) })
 			for _, err := range result.Trouble {
@@ -58,7 +63,7 @@ func TestSeeds(t *testing.T) {
 			}
 			t.Logf("%v of virtual time, %d faults: %v", result.Virtual.Round(time.Second), len(plan.Faults), result.Report)
 			if t.Failed() {
-				t.Logf("%v\nto repeat it: CLOSEORDER_SIM_SEED=%d go test ./internal/world -run TestSeeds -v", plan, seed)
+				t.Logf("%v\nto repeat it: CLOSEORDER_SIM_SEED=%d go test ./internal/world -run %s -v", plan, seed, strings.Split(t.Name(), "/")[0])
 			}
 			mu.Lock()
 			defer mu.Unlock()

@@ -20,6 +20,7 @@ type Worker struct {
 	ended  chan struct{}
 	err    error       // of Run; read after ended
 	killed atomic.Bool // by Kill
+	renew  func()
 }
 
 // StartWorker starts a worker on the named host, with the world's
@@ -49,7 +50,7 @@ func (w *World) StartWorker(name string, tune func(*config.Config)) (*Worker, er
 		return nil, fmt.Errorf("world: worker %s: %w", name, err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	wk := &Worker{Name: name, run: w.runs[name], host: host, stop: cancel, ended: make(chan struct{})}
+	wk := &Worker{Name: name, run: w.runs[name], host: host, stop: cancel, ended: make(chan struct{}), renew: assembled.Renew}
 	w.mu.Lock()
 	w.workers = append(w.workers, wk)
 	w.mu.Unlock()
@@ -66,6 +67,9 @@ func (wk *Worker) Stop() error {
 	wk.stop()
 	return wk.Wait()
 }
+
+// Renew has it make its connections to Kafka anew, as SIGHUP does.
+func (wk *Worker) Renew() { wk.renew() }
 
 // Kill ends the worker as SIGKILL does, as far as anybody else can tell: from
 // this moment it reaches nobody. Its goroutines go on until they notice;

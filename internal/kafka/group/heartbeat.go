@@ -24,11 +24,15 @@ func (t *tenure) heartbeat() {
 	interval := min(max(min(t.cfg.Session, t.cfg.Rebalance)/30, 200*time.Millisecond), 3*time.Second)
 	lastWatch := time.Now()
 	var last error
+	doubtful := 0 // heartbeats in a row
 	for {
 		wait := interval
 		sent := time.Now()
 		as := t.membership()
 		err := t.beat(as)
+		if !errors.Is(err, kafkago.IllegalGeneration) {
+			doubtful = 0
+		}
 		switch {
 		case t.alive.Err() != nil:
 			return
@@ -42,6 +46,9 @@ func (t *tenure) heartbeat() {
 		case errors.Is(err, kafkago.IllegalGeneration):
 			wait = soon // it may be over for the moment
 			t.refused(as, err)
+			if doubtful++; doubtful%unheardAfter == 0 {
+				t.unheard(as)
+			}
 		case errors.Is(err, kafkago.UnknownMemberId), errors.Is(err, kafkago.FencedInstanceID), errors.Is(err, kafkago.GroupAuthorizationFailed):
 			t.refused(as, err)
 		default:
@@ -52,6 +59,11 @@ func (t *tenure) heartbeat() {
 		if t.leaseOver(time.Now()) {
 			t.lose(silenceError(t.cfg, last))
 			return
+		}
+		// The answer that the generation is over often overtakes the one to
+		// JoinGroup by moments: no reason to cut calls off.
+		if !t.LeaseValid(time.Now()) && doubtful != 1 {
+			t.cfg.Doubted()
 		}
 		if time.Since(lastWatch) >= partitionWatch {
 			lastWatch = time.Now()
@@ -76,10 +88,23 @@ func silenceError(cfg Config, last error) error {
 	return fmt.Errorf("%s; last: %w", text, last)
 }
 
+// unheardAfter is after how many heartbeats that say that the generation is over
+// the answer to JoinGroup, which says what follows, is taken for lost.
+const unheardAfter = 10
+
+// unheard sends JoinGroup again, if that is still what the member waits for.
+func (t *tenure) unheard(as kafka.Membership) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.joining && !t.syncing && t.generation == as.Generation {
+		t.abandon()
+	}
+}
+
 // renewed extends the lease and tells of it.
 func (t *tenure) renewed(sent time.Time, calm bool) {
 	t.mu.Lock()
-	t.renew(sent, calm)
+	t.renew(sent, calm && !t.syncing)
 	t.mu.Unlock()
 	t.cfg.Renewed()
 }

@@ -47,13 +47,14 @@ func (t *tenure) join(held map[string][]int) <-chan answer {
 // ends.
 func (t *tenure) joinAtLast(held map[string][]int) (Generation, error) {
 	retry := kafka.NewPause(100*time.Millisecond, 5*time.Second)
-	for {
+	for again := 0; ; {
 		gen, err := t.joinOnce(held)
 		switch {
 		case err == nil, t.alive.Err() != nil:
 			t.unsettled = time.Time{}
 			return gen, err
-		case errors.Is(err, errRejoin):
+		case errors.Is(err, errRejoin) && again < atOnce:
+			again++
 			continue
 		case errors.Is(err, errForeign), errors.Is(err, errGap):
 			t.lose(err)
@@ -66,7 +67,9 @@ func (t *tenure) joinAtLast(held map[string][]int) (Generation, error) {
 				t.lose(err)
 				return Generation{}, err
 			}
-			continue
+			if again++; again <= atOnce {
+				continue
+			}
 		case errors.Is(err, kafkago.InconsistentGroupProtocol):
 			err = t.strangers(err)
 		}
@@ -80,8 +83,15 @@ func (t *tenure) joinAtLast(held map[string][]int) (Generation, error) {
 	}
 }
 
-// errRejoin asks for another round at once.
-var errRejoin = errors.New("join again")
+// errRejoin asks for another round, at once up to atOnce times: a first one has no
+// member id yet, and a rebalance may be overtaken by the next. A coordinator that
+// says so again and again has trouble of its own, and is not to be kept busy.
+var errRejoin = errors.New("the group rebalances again, or the coordinator wants to hear of this member once more")
+
+const atOnce = 4
+
+// errUnheard ends a JoinGroup whose answer should be here.
+var errUnheard = errors.New("the group has gone on, and the answer is not here: it may be lost")
 
 // fatal returns the error to end with when trying again cannot help.
 func (m *Member) fatal(err error) error {
@@ -133,9 +143,17 @@ func (t *tenure) joinOnce(held map[string][]int) (Generation, error) {
 	for _, name := range assignors {
 		join.Protocols = append(join.Protocols, joingroup.RequestProtocol{Name: name, Metadata: s.encode()})
 	}
+	once, abandon := context.WithCancel(t.alive)
+	defer abandon()
+	t.mu.Lock()
+	t.abandon = abandon
+	t.mu.Unlock()
 	sent := time.Now()
 	// The coordinator parks the request until all members have joined.
-	res, err := t.cfg.Client.RoundTrip(t.alive, t.cfg.Rebalance+requestTimeout, join)
+	res, err := t.cfg.Client.RoundTrip(once, t.cfg.Rebalance+requestTimeout, join)
+	if err != nil && once.Err() != nil && t.alive.Err() == nil {
+		return Generation{}, fmt.Errorf("join group %s: %w", t.cfg.Group, errUnheard)
+	}
 	if err != nil {
 		return Generation{}, fmt.Errorf("join group %s: %w", t.cfg.Group, err)
 	}
@@ -154,6 +172,9 @@ func (t *tenure) joinOnce(held map[string][]int) (Generation, error) {
 		return Generation{}, err
 	}
 	told, err := t.sync(joined, counts)
+	t.mu.Lock()
+	t.syncing = false
+	t.mu.Unlock()
 	if err != nil {
 		return Generation{}, err
 	}
@@ -193,12 +214,12 @@ func (t *tenure) joined(j *joingroup.Response, sent time.Time, counts map[string
 	}
 	switch {
 	case len(held) == 0:
-		return nil
 	case !next:
 		return errGap
 	case !cooperates(j) && j.LeaderID != j.MemberID && j.LeaderID != t.leader:
 		return errForeign
 	}
+	t.syncing = true
 	// The rebalance has ended with this member in it, later than its request
 	// was sent, and later than the last answer to a heartbeat of the generation
 	// before; the next one begins after that.
@@ -228,11 +249,11 @@ func (t *tenure) sync(j *joingroup.Response, counts map[string]int) (dealt, erro
 				if err != nil {
 					return dealt{}, fmt.Errorf("assignment of group %s: %w", t.cfg.Group, err)
 				}
-				if told.ours {
-					t.mu.Lock()
+				t.mu.Lock()
+				if t.syncing = false; told.ours {
 					t.leader = j.LeaderID
-					t.mu.Unlock()
 				}
+				t.mu.Unlock()
 				t.renewed(sent, true)
 				return told, nil
 			case kafkago.RebalanceInProgress, kafkago.IllegalGeneration:

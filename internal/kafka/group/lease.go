@@ -10,7 +10,8 @@ import "time"
 // has not joined a rebalance by the end of the rebalance time-out: that may have
 // begun as soon as the last answer was given that knew of none. A JoinGroup that
 // is under way changes nothing: as long as it has no answer nobody knows whether
-// it has arrived. Only that it is answered puts the end off, see joined.
+// it has arrived. Only that it is answered puts the end off, see joined. Then the
+// coordinator waits for SyncGroup, for as long again; a heartbeat puts nothing off.
 func (m *Member) renew(sent time.Time, calm bool) {
 	m.heard = later(m.heard, sent)
 	if calm {
@@ -32,17 +33,22 @@ func (m *Member) setLease() {
 }
 
 // silence is how long the coordinator may still go without a word from this
-// member before its session is over.
+// member before its session is over, or its lease if that is not over yet.
 func (m *Member) silence() time.Duration {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return max(time.Until(m.heard.Add(m.cfg.Session)), time.Millisecond)
+	left := time.Until(m.heard.Add(m.cfg.Session))
+	if until := m.leaseUntil.Load(); until != nil && time.Until(*until) > 0 {
+		left = min(left, time.Until(*until))
+	}
+	return max(left, time.Millisecond)
 }
 
 // leaseOver reports whether the partitions must be dropped: the session is over
 // by either clock, or, with no JoinGroup under way, the lease is. With one
-// nothing is started while the lease is over, and nothing dropped: the answer to
-// it, or to the next heartbeat, may renew it.
+// nothing goes on while the lease is over, and nothing is dropped: the answer to
+// it, or to the next heartbeat, may renew it. With SyncGroup under way the
+// coordinator lets the member go.
 func (m *Member) leaseOver(now time.Time) bool {
 	if m.LeaseValid(now) {
 		return false
@@ -50,7 +56,7 @@ func (m *Member) leaseOver(now time.Time) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	end := m.heard.Add(m.cfg.Session)
-	return !m.joining || !now.Before(end) || !now.Round(0).Before(end.Round(0))
+	return !m.joining || m.syncing || !now.Before(end) || !now.Round(0).Before(end.Round(0))
 }
 
 // LeaseValid reports whether the coordinator must still believe in this member

@@ -4,6 +4,8 @@ import (
 	"testing"
 	"time"
 	"unsafe"
+
+	"github.com/segmentio/kafka-go/protocol/joingroup"
 )
 
 // wallAhead moves the wall clock of a time, and leaves its monotonic clock as
@@ -66,5 +68,27 @@ func TestALeaseIsOverWhenARebalanceMayBe(t *testing.T) {
 	m.renew(sent.Add(10*time.Second), false) // the heartbeat was answered with REBALANCE_IN_PROGRESS
 	if m.LeaseValid(sent.Add(25 * time.Second)) {
 		t.Error("heartbeats during a rebalance put off the end of the lease, but not of the rebalance")
+	}
+}
+
+// Once JoinGroup is answered the coordinator waits for SyncGroup for a rebalance
+// time-out, and says meanwhile that all is well (Kafka's GroupCoordinator,
+// CompletingRebalance): that puts nothing off.
+func TestALeaseIsOverWhenSyncGroupDoesNotArrive(t *testing.T) {
+	tn := inGeneration7(t)
+	tn.joining = true
+	joined := time.Now()
+	tn.heard = joined
+	if err := tn.joined(&joingroup.Response{ProtocolName: cooperative, LeaderID: "m", MemberID: "m", GenerationID: 8}, joined, nil, map[string][]int{"requests": {0}}); err != nil {
+		t.Fatal(err)
+	}
+	for _, after := range []time.Duration{10 * time.Second, 30 * time.Second, 50 * time.Second} {
+		tn.renewed(joined.Add(after), true)
+	}
+	if tn.leaseOver(joined.Add(time.Minute - 1)) {
+		t.Error("the lease is over while the coordinator waits")
+	}
+	if !tn.leaseOver(joined.Add(time.Minute)) {
+		t.Error("heartbeats put off the end of the lease, but not of the coordinator's patience")
 	}
 }

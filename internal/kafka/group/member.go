@@ -45,6 +45,10 @@ type Config struct {
 	Session, Rebalance time.Duration
 	// Renewed is called after each renewal of the lease.
 	Renewed func()
+	// Doubted is called when the lease is over and the partitions are kept all the
+	// same, as the group is joined again: what goes on must pause. It must not
+	// block. Renewed tells when it may go on.
+	Doubted func()
 	// Under is told under which generation commits are made from now on: before
 	// Assign is, and also when there is nothing new to assign. It must not block.
 	Under func(*Generation)
@@ -75,6 +79,12 @@ type Member struct {
 	joining bool
 	// doubt: it is over, and the answer that says what follows is not here yet.
 	doubt bool
+	// syncing: JoinGroup is answered, and SyncGroup is not. The coordinator lets a
+	// member go that has not sent it by the end of the rebalance time-out, whatever
+	// heartbeats it sends.
+	syncing bool
+	// abandon ends the JoinGroup under way; it is sent again.
+	abandon context.CancelFunc
 	// heard is when the last heartbeat or SyncGroup was sent that was answered,
 	// stable when the last request was whose answer rules out that a rebalance
 	// had begun which this member does not take part in. See renew.

@@ -54,7 +54,7 @@ func runWith(t *testing.T, b *broker.Broker, tune func(*Config)) (own told, end 
 	log, _ := logtest.NewNullLogger()
 	cfg := Config{
 		Client: client, Group: "g", Topics: []string{"requests"}, Needs: []string{"outcomes"},
-		Session: 6 * time.Second, Rebalance: 6 * time.Second, Renewed: func() {}, Under: func(*Generation) {}, Log: log,
+		Session: 6 * time.Second, Rebalance: 6 * time.Second, Renewed: func() {}, Doubted: func() {}, Under: func(*Generation) {}, Log: log,
 	}
 	tune(&cfg)
 	m := New(cfg)
