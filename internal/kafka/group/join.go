@@ -181,7 +181,7 @@ func (t *tenure) joinOnce(held map[string][]int) (Generation, error) {
 	as = t.membership()
 	gen := Generation{
 		Membership: as, Assigned: told.assigned, Counts: counts, cooperative: cooperates(joined),
-		unsettled: told.unsettled || !told.ours && joined.ProtocolName == cooperative && joined.LeaderID != "",
+		unsettled: told.unsettled || !told.ours && incremental(joined.ProtocolName) && joined.LeaderID != "",
 		refused:   func(why error) { t.refused(as, why) },
 	}
 	t.mu.Lock()
@@ -196,7 +196,7 @@ func (t *tenure) joinOnce(held map[string][]int) (Generation, error) {
 // by itself and waits until each has given up what moves (KIP-848: there is no
 // leader then).
 func cooperates(j *joingroup.Response) bool {
-	return j.ProtocolName == cooperative || j.LeaderID == ""
+	return incremental(j.ProtocolName) || j.LeaderID == ""
 }
 
 // joined takes the answer to a JoinGroup that was sent at a time: from now on
@@ -283,7 +283,7 @@ func (m *Member) lead(j *joingroup.Response, counts map[string]int) []syncgroup.
 			s.topics = nil
 			log.WithError(err).Error("the subscription of a member of the group cannot be read: it is assigned nothing")
 		}
-		if !s.ours && j.ProtocolName != cooperative {
+		if !s.ours && !incremental(j.ProtocolName) {
 			// It has given up everything, whatever it says, and would not join
 			// again for what it is not given.
 			s.owned = nil

@@ -39,6 +39,7 @@ func TestWhatIsHeldOverAJoin(t *testing.T) {
 		want       error
 	}{
 		{"everybody cooperates, whoever leads", cooperative, "theirs", 8, held, nil},
+		{"all are ours", rows, "theirs", 8, held, nil},
 		{"somebody does not, and this member leads", "range", "m", 8, held, nil},
 		{"somebody does not, and the leader is known as one of ours", "range", "ours", 8, held, nil},
 		{"somebody does not, and nobody knows the leader", "range", "theirs", 8, held, errForeign},

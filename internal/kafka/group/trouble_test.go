@@ -72,13 +72,13 @@ func TestWhoDoesNotLetAWorkerInIsNamed(t *testing.T) {
 		want  string
 	}{
 		"members with an assignor of their own": {kafka.Group{Type: "consumer", Assignor: "sticky", Members: []kafka.GroupMember{java, other, java}},
-			`JoinGroup, group g: members that are not closeorder (billing at 10.0.0.9, java at 10.0.0.7) offer none of the assignors cooperative-sticky, range, roundrobin, but "sticky"; give them a group of their own, or closeorder, with kafka.group`},
+			`JoinGroup, group g: members that are not closeorder (billing at 10.0.0.9, java at 10.0.0.7) offer none of the assignors closeorder-rows, range, cooperative-sticky, roundrobin, but "sticky"; give them a group of their own, or closeorder, with kafka.group`},
 		"a group of Kafka Connect": {kafka.Group{Type: "connect", Assignor: "sessioned", Members: []kafka.GroupMember{other}},
 			`JoinGroup, group g: it is no group of consumers, but of type "connect" (billing at 10.0.0.9); give them a group of their own, or closeorder, with kafka.group`},
 		"a group of KIP-848": {kafka.Group{Protocol: kafka.Consumer, Members: []kafka.GroupMember{java}},
-			`JoinGroup, group g: the coordinator runs it by the protocol of KIP-848, and lets no classic member in that offers the assignors cooperative-sticky, range, roundrobin (java at 10.0.0.7); give them a group of their own, or closeorder, with kafka.group`},
+			`JoinGroup, group g: the coordinator runs it by the protocol of KIP-848, and lets no classic member in that offers the assignors closeorder-rows, range, cooperative-sticky, roundrobin (java at 10.0.0.7); give them a group of their own, or closeorder, with kafka.group`},
 		"nobody may say who it is": {kafka.Group{},
-			`JoinGroup, group g: members that are not closeorder (kafka-consumer-groups.sh --describe --members --group g says which) offer none of the assignors cooperative-sticky, range, roundrobin; give them a group of their own, or closeorder, with kafka.group`},
+			`JoinGroup, group g: members that are not closeorder (kafka-consumer-groups.sh --describe --members --group g says which) offer none of the assignors closeorder-rows, range, cooperative-sticky, roundrobin; give them a group of their own, or closeorder, with kafka.group`},
 	} {
 		if got := inconsistent("g", c.group, kafkago.InconsistentGroupProtocol); got.Error() != c.want || !errors.Is(got, kafkago.InconsistentGroupProtocol) {
 			t.Errorf("%s: %v", sentence, got)

@@ -10,17 +10,24 @@ import (
 // protocolType is the ProtocolType of consumers in JoinGroup.
 const protocolType = "consumer"
 
-// cooperative is the protocol under which nobody gives up a partition before it
-// is told to, and nobody is given one that another member still owns (KIP-429).
-// It has the name that other libraries give it, whose leaders keep the same
-// promise.
-const cooperative = "cooperative-sticky"
+// Protocols under which nobody gives up a partition before it is told to
+// (KIP-429).
+const (
+	// rows is what members of ours alone offer, so that one of ours leads.
+	rows = "closeorder-rows"
+	// cooperative is that of Java, librdkafka and franz-go. Their leaders do not
+	// deal retries and requests of one number alike, as those of range do: G4.
+	cooperative = "cooperative-sticky"
+)
 
-// assignors are the names offered in JoinGroup, the best first: the group
-// settles on one that all members offer, and every client library offers one of
-// these. Under the others a leader deals without regard to who still owns what,
-// unless it is one of ours: see assign.
-var assignors = []string{cooperative, "range", "roundrobin"}
+// incremental reports whether a protocol is one of those.
+func incremental(protocol string) bool { return protocol == rows || protocol == cooperative }
+
+// assignors are the names offered in JoinGroup, best first: the group settles on
+// one that all members offer, by their votes. range comes before cooperative:
+// beside members that offer both, orders matter more than a rebalance that
+// stops.
+var assignors = []string{rows, "range", cooperative, "roundrobin"}
 
 var errShort = errors.New("consumer protocol: message too short")
 
