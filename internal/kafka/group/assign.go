@@ -135,8 +135,9 @@ func kinds(members []subscriber, counts map[string]int) []*kind {
 	return all
 }
 
-// deal returns the subscriber that each row goes to, by its number: the one that it was dealt to before, of another kind, and of the others
-// each subscriber gets its share. rows is how many each has of other kinds.
+// deal returns the subscriber that each row goes to, by its number: the one that
+// it was dealt to before, of another kind, and of the others each subscriber gets
+// its share. rows is how many each has of other kinds.
 func (k *kind) deal(owners map[place]string, before map[row]string, rows map[string]int) []string {
 	to := make([]string, k.count)
 	dealt := make(map[string][]int, len(k.subscribers))
@@ -154,12 +155,13 @@ func (k *kind) deal(owners map[place]string, before map[row]string, rows map[str
 			free = append(free, number)
 		}
 	}
-	// Who has more than the lesser share keeps one more before others get it.
+	// Who has more than the lesser share keeps one more before others get it. Then
+	// who has least gets it: a static member that was restarted had it, maybe.
 	share, larger := left/len(k.subscribers), left%len(k.subscribers)
 	ranked := slices.Clone(k.subscribers)
 	slices.SortStableFunc(ranked, func(a, b subscriber) int {
 		above := func(m subscriber) int { return min(max(len(dealt[m.id])-share, 0), 1) }
-		return cmp.Or(cmp.Compare(above(b), above(a)), cmp.Compare(rows[a.id], rows[b.id]))
+		return cmp.Or(cmp.Compare(above(b), above(a)), cmp.Compare(rows[a.id], rows[b.id]), cmp.Compare(len(dealt[a.id]), len(dealt[b.id])))
 	})
 	quota := make(map[string]int, len(ranked))
 	for i, m := range ranked {
