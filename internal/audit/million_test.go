@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/closeorder/closeorder/events"
 	"github.com/closeorder/closeorder/internal/audit"
@@ -22,6 +23,8 @@ import (
 const auditorEnv = "CLOSEORDER_AUDIT_BROKERS"
 
 func TestMain(m *testing.M) {
+	// For all tests, see TestAllTimesAreInUTC: once clients run it is too late.
+	time.Local = time.FixedZone("", 8*3600)
 	if addr := os.Getenv(auditorEnv); addr != "" {
 		if err := auditAlone(addr); err != nil {
 			fmt.Fprintln(os.Stderr, err)
