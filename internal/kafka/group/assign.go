@@ -155,13 +155,12 @@ func (k *kind) deal(owners map[place]string, before map[row]string, rows map[str
 			free = append(free, number)
 		}
 	}
-	// Who has more than the lesser share keeps one more before others get it. Then
-	// who has least gets it: a static member that was restarted had it, maybe.
+	// Who has more than the lesser share keeps one more before others get it.
 	share, larger := left/len(k.subscribers), left%len(k.subscribers)
 	ranked := slices.Clone(k.subscribers)
 	slices.SortStableFunc(ranked, func(a, b subscriber) int {
 		above := func(m subscriber) int { return min(max(len(dealt[m.id])-share, 0), 1) }
-		return cmp.Or(cmp.Compare(above(b), above(a)), cmp.Compare(rows[a.id], rows[b.id]), cmp.Compare(len(dealt[a.id]), len(dealt[b.id])))
+		return cmp.Or(cmp.Compare(above(b), above(a)), cmp.Compare(rows[a.id], rows[b.id]))
 	})
 	quota := make(map[string]int, len(ranked))
 	for i, m := range ranked {
