@@ -50,7 +50,11 @@ func TestRecordsAreDeletedUnderTheConsumer(t *testing.T) {
 func TestSegmentsAreDeletedWhileTheWorkerReads(t *testing.T) {
 	s := newStand(t, 1, map[string]string{"retention.bytes": "4000", "segment.bytes": "1048576", "segment.ms": "300"})
 	w := s.worker(nil)
-	n := 0
+	// A group without a position begins where the log does, and misses nothing.
+	s.send(request("FIRST", ""))
+	s.awaitAnswers(1)
+	s.awaitCommitted()
+	n := 1
 	for range 8 {
 		s.send(requests(fmt.Sprint("S", n, "-"), 200)...)
 		n += 200
