@@ -42,7 +42,8 @@ type Source struct {
 	// tell: the reader is to hear of a fetch that works and brings nothing;
 	// empty: it did.
 	tell, empty bool
-	// starved counts fetches that have brought less than one batch.
+	// starved counts fetches that have brought less than one batch: the next one
+	// names all partitions, this one among the first.
 	starved   int
 	notBefore time.Time // see fetchAgain
 	parked    *unpacked
@@ -194,6 +195,8 @@ func (s *Source) deliver(a *asked) {
 		signal(s.ready)
 	}
 	switch {
+	case a.reason != "" && a.held != nil:
+		s.starved++ // damage, if it comes again without a session
 	case a.reason != "":
 		s.fail(s.unreadable(s.position, -1, a.reason))
 	case len(a.batches) > 0:
