@@ -188,12 +188,11 @@ func TestAFetchSessionThatIsLostBeginsAnew(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				end, client, producer, cluster := virtualKafka(t, 2)
 				defer end()
-				var requests int
+				var requests atomic.Int64
 				cluster.ControlKey(int16(kmsg.Fetch), func(req kmsg.Request) (kmsg.Response, error, bool) {
 					cluster.KeepControl()
 					r := req.(*kmsg.FetchRequest)
-					requests++
-					if at := requests % 3; answer.throttled == 0 && at != 0 || answer.throttled > 0 && at != 1 {
+					if at := requests.Add(1) % 3; answer.throttled == 0 && at != 0 || answer.throttled > 0 && at != 1 {
 						return nil, nil, false // a code is no answer to the first request
 					}
 					res := r.ResponseKind().(*kmsg.FetchResponse)
@@ -219,8 +218,8 @@ func TestAFetchSessionThatIsLostBeginsAnew(t *testing.T) {
 						t.Errorf("record %d came after %v", i, took)
 					}
 				}
-				if requests < 20 {
-					t.Errorf("%d requests: nothing was tested", requests)
+				if n := requests.Load(); n < 20 {
+					t.Errorf("%d requests: nothing was tested", n)
 				}
 			})
 		})
