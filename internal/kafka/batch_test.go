@@ -287,6 +287,22 @@ func TestABatchThatReachesBeyondTheWatermarkIsAskedForOnceMore(t *testing.T) {
 	}
 }
 
+// A broker that remembers another offset than was meant sends what looks like
+// damage: that is believed without a session alone.
+func TestDamageOfASessionIsLookedAtAgain(t *testing.T) {
+	raw := valuesAt(10, "a", "b")
+	s := sourceOf(nil, 12, 12, nil)
+	s.starved = 0
+	for _, again := range []*held{{end: 12}, nil} {
+		a := &asked{source: s, offset: 12, end: 12, bytes: len(raw), held: again}
+		a.pieces = cut(raw, 12, 12)
+		s.deliver(a)
+		if unreadable := s.failed != nil; unreadable != (again == nil) || s.starved != 1 {
+			t.Errorf("with a session %v: %v, starved %d", again != nil, s.failed, s.starved)
+		}
+	}
+}
+
 func TestRecordsHaveTheTimeOfTheirProducerOrOfTheBroker(t *testing.T) {
 	body := packedRecordsOf(rec(0, "a"), rec(1, "b"), rec(2, "c"))
 	for sentence, c := range map[string]struct {

@@ -152,6 +152,11 @@ type fetchedBroker struct {
 	turn    int
 	polling bool
 	most    int // bytes of one fetch
+	some    []*Source
+
+	// Of the goroutine that polls:
+	session session
+	polled  round
 }
 
 func (b *fetchedBroker) add(s *Source) {
@@ -222,8 +227,11 @@ func (b *fetchedBroker) hurry() {
 // round is one request, and whom it is for.
 type round struct {
 	req   *fetchRequest
-	asked map[place]*asked
+	asked []asked // in the order of the request, where that names them all
 	most  int
+	// session, if not nil, is what the broker remembers: it says nothing of those
+	// of which there is nothing new.
+	session *session
 }
 
 // asked is a source as it was when it was asked for.
@@ -231,7 +239,8 @@ type asked struct {
 	source *Source
 	epoch  int
 	offset int64
-	first  bool
+	first  bool  // of the request
+	held   *held // by the session, nil without one
 	// What came.
 	answered bool
 	code     int16
@@ -241,51 +250,92 @@ type asked struct {
 }
 
 // ask makes a round of the sources that may have more, nil for none. With now
-// given, those are left out that were asked for a moment ago. The first of the
-// request gets its batch however large that is: each has its turn. The caller
-// has mu.
+// given, those are left out that were asked for a moment ago. Where a source has
+// got less than a batch the request names them all, that one first: the first of
+// a request gets its batch however large that is. The caller has mu, and without
+// now is who polls.
 func (b *fetchedBroker) ask(now time.Time) *round {
-	r := &round{most: b.most}
 	b.turn++
-	var some []*Source
+	some, starved := b.some[:0], false
 	for i := range b.sources {
 		s := b.sources[(b.turn+i)%len(b.sources)]
 		if s.hungry() && (now.IsZero() || !now.Before(s.notBefore)) {
 			some = append(some, s)
+			starved = starved || s.starved > 0
 		}
 	}
+	b.some = some
+	defer clear(some)
 	if len(some) == 0 {
 		return nil
 	}
-	slices.SortStableFunc(some, func(a, b *Source) int { return cmp.Compare(b.starved, a.starved) })
-	r.asked = make(map[place]*asked, len(some))
+	r := new(round)
+	if now.IsZero() {
+		r = &b.polled
+		clear(r.asked)
+		*r = round{asked: r.asked[:0]}
+	}
+	r.most = b.most
 	r.req = &fetchRequest{broker: b.id, ReplicaID: -1, MinBytes: 1, MaxBytes: int32(b.most), SessionEpoch: -1}
+	if now.IsZero() && !starved {
+		r.session = &b.session
+		r.session.begin(r.req)
+		for _, s := range some {
+			if h, named, there := r.session.ask(s.place, s.position, s.most(b)); !there {
+				r.add(b, s, h, named)
+			}
+		}
+		r.session.forget(r.req, len(r.asked))
+		return r
+	}
+	slices.SortStableFunc(some, func(a, b *Source) int { return cmp.Compare(b.starved, a.starved) })
+	there := make(map[place]bool, len(some))
 	for _, s := range some {
-		if r.asked[s.place] != nil {
-			continue // another reader of the same partition
+		if !there[s.place] { // and not another reader of the same partition
+			there[s.place] = true
+			r.add(b, s, nil, true)
 		}
-		r.asked[s.place] = &asked{source: s, epoch: s.epoch, offset: s.position, first: len(r.asked) == 0}
-		s.asking = true
-		i := slices.IndexFunc(r.req.Topics, func(t fetch.RequestTopic) bool { return t.Topic == s.topic })
-		if i < 0 {
-			i = len(r.req.Topics)
-			r.req.Topics = append(r.req.Topics, fetch.RequestTopic{Topic: s.topic})
-		}
-		t := &r.req.Topics[i]
-		t.Partitions = append(t.Partitions, fetch.RequestPartition{
-			Partition: int32(s.partition), CurrentLeaderEpoch: -1, FetchOffset: s.position, LogStartOffset: -1,
-			PartitionMaxBytes: int32(min(s.bytes, b.most)),
-		})
 	}
 	return r
+}
+
+// most is how many bytes a source is asked for.
+func (s *Source) most(b *fetchedBroker) int32 { return int32(min(s.bytes, b.most)) }
+
+// add has a source asked for, and names it in the request where it has to be.
+func (r *round) add(b *fetchedBroker, s *Source, h *held, named bool) {
+	r.asked = append(r.asked, asked{source: s, epoch: s.epoch, offset: s.position, first: h == nil && len(r.asked) == 0, held: h})
+	s.asking = true
+	if !named {
+		return
+	}
+	i := slices.IndexFunc(r.req.Topics, func(t fetch.RequestTopic) bool { return t.Topic == s.topic })
+	if i < 0 {
+		i = len(r.req.Topics)
+		r.req.Topics = append(r.req.Topics, fetch.RequestTopic{Topic: s.topic})
+	}
+	t := &r.req.Topics[i]
+	t.Partitions = append(t.Partitions, fetch.RequestPartition{
+		Partition: int32(s.partition), CurrentLeaderEpoch: -1, FetchOffset: s.position, LogStartOffset: -1,
+		PartitionMaxBytes: s.most(b),
+	})
 }
 
 // fetch makes the request of a round and gives each source what came for it.
 func (b *fetchedBroker) fetch(r *round, wait time.Duration) {
 	r.req.MaxWaitTime = int32(wait.Milliseconds())
-	res, err := b.client.RoundTrip(b.life, wait+fetchPatience, r.req)
+	answer, err := b.client.RoundTrip(b.life, wait+fetchPatience, r.req)
+	res, _ := answer.(*fetchResponse)
+	lost := false // a session, and nothing else: all are asked for again at once
 	if err == nil {
-		err = r.read(res.(*fetchResponse))
+		lost = r.session != nil && r.session.lost(res)
+		err = r.read(res)
+	}
+	if r.session != nil {
+		if err != nil {
+			res = nil
+		}
+		r.session.next(res)
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -301,14 +351,15 @@ func (b *fetchedBroker) fetch(r *round, wait time.Duration) {
 	} else if err == nil {
 		b.most = min(2*b.most, fetchTotal)
 	}
-	for _, a := range r.asked {
+	for i := range r.asked {
+		a := &r.asked[i]
 		s := a.source
 		if s.epoch != a.epoch {
 			continue // it reads elsewhere now
 		}
 		s.asking = false
 		switch {
-		case s.closed:
+		case s.closed || lost:
 		case err != nil:
 			b.remove(s)
 			s.fail(err)
@@ -317,7 +368,7 @@ func (b *fetchedBroker) fetch(r *round, wait time.Duration) {
 				b.remove(s)
 			}
 			s.fail(Explain(asError(a.code), "Fetch", "topic "+s.topic))
-		default:
+		case a.answered:
 			s.deliver(a)
 			if wait == 0 && len(a.batches) == 0 {
 				s.notBefore = time.Now().Add(fetchAgain)
@@ -331,23 +382,49 @@ func (r *round) read(res *fetchResponse) error {
 	if err := asError(res.ErrorCode); err != nil {
 		return err
 	}
-	left := len(r.asked)
+	left, at := len(r.asked), 0
 	for _, t := range res.Topics {
 		for _, p := range t.Partitions {
-			a := r.asked[place{t.Topic, int(p.Partition)}]
+			a := r.find(t.Topic, int(p.Partition), &at)
 			if a == nil || a.answered {
 				continue
 			}
 			left--
 			a.answered, a.code, a.end = true, p.ErrorCode, p.HighWatermark
+			if a.held != nil {
+				a.held.end = a.end
+			}
 			if a.code == 0 {
 				a.bytes = len(p.Records.bytes)
 				a.pieces = cut(p.Records.bytes, a.offset, a.end)
 			}
 		}
 	}
-	if left > 0 {
+	switch {
+	case left == 0:
+	case res.ThrottleTimeMs > 0 && len(res.Topics) == 0:
+		// By its quotas the broker answers nothing, and that nothing is wrong.
+	case r.session != nil && r.session.id != 0:
+		for i := range r.asked {
+			if a := &r.asked[i]; !a.answered && a.held.end >= 0 {
+				a.answered, a.end = true, a.held.end
+			}
+		}
+	default:
 		return fmt.Errorf("the broker's answer to Fetch lacks %d of %d partitions", left, len(r.asked))
+	}
+	return nil
+}
+
+// find returns who was asked for, looking from at on: answers have the order of
+// their request, mostly.
+func (r *round) find(topic string, partition int, at *int) *asked {
+	for i := range r.asked {
+		i = (*at + i) % len(r.asked)
+		if a := &r.asked[i]; a.source.partition == partition && a.source.topic == topic {
+			*at = i + 1
+			return a
+		}
 	}
 	return nil
 }

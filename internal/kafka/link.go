@@ -24,7 +24,8 @@ const (
 	// beating is for heartbeats alone: nothing may delay them.
 	beating
 	// joining is for JoinGroup and SyncGroup, which wait for all members, and
-	// meanwhile for what must not wait behind something slow.
+	// while nobody joins for commits and for what must not wait behind something
+	// slow.
 	joining
 )
 

@@ -42,7 +42,8 @@ type Source struct {
 	// tell: the reader is to hear of a fetch that works and brings nothing;
 	// empty: it did.
 	tell, empty bool
-	// starved counts fetches that have brought less than one batch.
+	// starved counts fetches that have brought less than one batch: the next one
+	// names all partitions, this one among the first.
 	starved int
 	// doubted: the batch at position reached beyond the log, see pieces.
 	doubted   bool
@@ -196,6 +197,8 @@ func (s *Source) deliver(a *asked) {
 		signal(s.ready)
 	}
 	switch {
+	case a.reason != "" && a.held != nil:
+		s.starved++ // damage, if it comes again without a session
 	case a.doubtful && !s.doubted:
 		s.doubted = true // asked for once more
 	case a.reason != "":

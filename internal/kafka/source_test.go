@@ -15,6 +15,7 @@ import (
 	"github.com/closeorder/closeorder/internal/broker"
 	"github.com/closeorder/closeorder/internal/kafka"
 	virtual "github.com/closeorder/closeorder/internal/world"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -87,15 +88,32 @@ func TestManyPartitionsAreOneRequest(t *testing.T) {
 	}
 	b, client := startBroker(t, topics...)
 	producer := world{broker: b}.producer(t)
-	var polls, most, narrow atomic.Int64
+	var polls, most, narrow, named, latest atomic.Int64
+	session := make(map[string]bool) // what the broker remembers
 	b.Cluster().ControlKey(int16(kmsg.Fetch), func(req kmsg.Request) (kmsg.Response, error, bool) {
 		b.Cluster().KeepControl()
-		r, n := req.(*kmsg.FetchRequest), int64(0)
-		for _, topic := range r.Topics {
-			n += int64(len(topic.Partitions))
+		r, asked := req.(*kmsg.FetchRequest), session
+		if r.SessionEpoch <= 0 {
+			asked = make(map[string]bool)
 		}
+		for _, topic := range r.ForgottenTopics {
+			for _, p := range topic.Partitions {
+				delete(asked, fmt.Sprint(topic.Topic, "/", p))
+			}
+		}
+		for _, topic := range r.Topics {
+			named.Add(int64(len(topic.Partitions)))
+			for _, p := range topic.Partitions {
+				asked[fmt.Sprint(topic.Topic, "/", p.Partition)] = true
+			}
+		}
+		if r.SessionEpoch == 0 {
+			session = asked
+		}
+		n := int64(len(asked))
 		if r.MaxWaitMillis > 0 {
 			polls.Add(1)
+			latest.Store(n)
 			if n < 96 {
 				narrow.Add(1)
 			}
@@ -118,6 +136,7 @@ func TestManyPartitionsAreOneRequest(t *testing.T) {
 	}
 	polls.Store(0)
 	narrow.Store(0)
+	named.Store(0)
 	const rounds = 20
 	for i := range rounds {
 		topic, p := topics[i%4].Name, i%24
@@ -130,6 +149,80 @@ func TestManyPartitionsAreOneRequest(t *testing.T) {
 	}
 	if most.Load() != 96 || polls.Load() > 2*rounds || narrow.Load() > 1 {
 		t.Errorf("%d partitions at most in one request, %d long polls, of which %d were without some", most.Load(), polls.Load(), narrow.Load())
+	}
+	// Each record moves one partition on. The rest is for a poll in which one
+	// was missing.
+	if named.Load() > 3*rounds+96 {
+		t.Errorf("%d long polls have named %d partitions: the broker remembers the others", polls.Load(), named.Load())
+	}
+	for _, s := range sources[24:] {
+		s.Close()
+	}
+	for i := range 2 { // the first of them ends the long poll under way
+		if err := producer.ProduceSync(t.Context(), &kgo.Record{Topic: "t0", Partition: 23, Value: []byte("last")}).FirstErr(); err != nil {
+			t.Fatal(err)
+		}
+		if got := next(t, sources[23], 1); got[0] != "last" {
+			t.Errorf("got %v", got)
+		}
+		if n := latest.Load(); i > 0 && n != 24 {
+			t.Errorf("%d partitions are asked for, where 24 are read", n)
+		}
+	}
+}
+
+// What a broker says of the session, or by its quotas, is no trouble of a
+// partition, and costs no record.
+func TestAFetchSessionThatIsLostBeginsAnew(t *testing.T) {
+	for sentence, answer := range map[string]struct {
+		code      int16
+		throttled int32 // ms
+		remembers bool
+	}{
+		"the broker was started again":            {code: kerr.FetchSessionIDNotFound.Code},
+		"the broker has counted otherwise":        {code: kerr.InvalidFetchSessionEpoch.Code},
+		"by its quotas it answers nothing":        {throttled: 10, remembers: true},
+		"by its quotas it begins with no session": {throttled: 10},
+	} {
+		t.Run(sentence, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				end, client, producer, cluster := virtualKafka(t, 2)
+				defer end()
+				var requests atomic.Int64
+				cluster.ControlKey(int16(kmsg.Fetch), func(req kmsg.Request) (kmsg.Response, error, bool) {
+					cluster.KeepControl()
+					r := req.(*kmsg.FetchRequest)
+					if at := requests.Add(1) % 3; answer.throttled == 0 && at != 0 || answer.throttled > 0 && at != 1 {
+						return nil, nil, false // a code is no answer to the first request
+					}
+					res := r.ResponseKind().(*kmsg.FetchResponse)
+					res.ErrorCode, res.ThrottleMillis = answer.code, answer.throttled
+					if answer.remembers {
+						res.SessionID = r.SessionID
+					}
+					return res, nil, true
+				})
+				sources := []*kafka.Source{client.Source("t", 0, 0), client.Source("t", 1, 0)}
+				for _, s := range sources {
+					defer s.Close()
+				}
+				for i := range 20 {
+					if err := producer.ProduceSync(t.Context(), rec(i%2, fmt.Sprint(i))).FirstErr(); err != nil {
+						t.Fatal(err)
+					}
+					begun := time.Now()
+					if got := next(t, sources[i%2], 1); got[0] != fmt.Sprint(i) {
+						t.Fatalf("got %v, want %d", got, i)
+					}
+					if took := time.Since(begun); took > 100*time.Millisecond {
+						t.Errorf("record %d came after %v", i, took)
+					}
+				}
+				if n := requests.Load(); n < 20 {
+					t.Errorf("%d requests: nothing was tested", n)
+				}
+			})
+		})
 	}
 }
 

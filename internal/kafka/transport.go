@@ -167,12 +167,14 @@ func (t *transport) sendToAny(ctx context.Context, req protocol.Message) (protoc
 	return nil, failed.err()
 }
 
-// ask sends a request to the broker at an address. Behind one that takes long,
-// such as a produce request that waits for a replica, it goes over the connection
-// for joins, if nobody joins: a fifth is not made for that.
+// ask sends a request to the broker at an address. A commit goes over the
+// connection for joins, if nobody joins: both wait for replicas, and a produce
+// request would wait behind each commit and each commit behind a produce request.
+// So does what would come behind a request that takes long; a fifth connection is
+// not made for that.
 func (t *transport) ask(ctx context.Context, address string, req protocol.Message) (protocol.Message, error) {
 	l := t.link(address, purposeOf(req))
-	if l.purpose == asking && l.slow(time.Now()) {
+	if l.purpose == asking && (req.ApiKey() == protocol.OffsetCommit || l.slow(time.Now())) {
 		if spare := t.link(address, joining); spare.claim(1) {
 			return spare.ask(ctx, req)
 		}

@@ -8,7 +8,9 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"net"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -112,4 +114,75 @@ func TestAHandfulOfConnectionsToApacheKafka(t *testing.T) {
 	}
 	coordinated()
 	round(3)
+}
+
+// TestApacheKafkaRemembersWhatIsFetched: long polls for 200 partitions in which
+// nothing happens are a few bytes each, and so is what a record costs,
+// before a restart of the broker and behind it.
+func TestApacheKafkaRemembersWhatIsFetched(t *testing.T) {
+	cluster := apachekafka.ForTest(t, apachekafka.Config{})
+	var written atomic.Int64
+	client := kafka.Open(kafka.Config{Brokers: cluster.Addrs(), Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := new(net.Dialer).DialContext(ctx, network, address)
+		return writtenConn{conn, &written}, err
+	}})
+	defer client.Close()
+	const partitions = 200
+	if _, err := client.CreateTopics(t.Context(), false, kafka.Topic{Name: "t0", Partitions: partitions, Replication: 1}); err != nil {
+		t.Fatal(err)
+	}
+	var sources []*kafka.Source
+	for p := range partitions {
+		s := client.Source("t0", p, 0)
+		defer s.Close()
+		sources = append(sources, s)
+	}
+	read := func(p int) {
+		t.Helper()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if err := client.Persist(ctx, "t0", p, func(ctx context.Context) error { return produce(ctx, client, "t0", p) }); err != nil {
+			t.Fatal(err)
+		}
+		for n := 0; n == 0; {
+			records, _, err := sources[p].Next(ctx)
+			if n = len(records); err != nil && kafka.Sleep(ctx, 50*time.Millisecond) != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	quiet := func() {
+		t.Helper()
+		for p := range partitions {
+			read(p)
+		}
+		time.Sleep(time.Second)
+		before := written.Load()
+		for p := range 20 {
+			read(p)
+		}
+		time.Sleep(5 * time.Second)
+		if n := written.Load() - before; n > 20*partitions*8 {
+			t.Errorf("%d bytes for 20 records of %d partitions: each request names them all", n, partitions)
+		}
+	}
+	quiet()
+	if err := cluster.StopBroker(0); err != nil {
+		t.Fatal(err)
+	}
+	if err := cluster.RestartBroker(0); err != nil {
+		t.Fatal(err)
+	}
+	quiet()
+}
+
+// writtenConn counts what is written.
+type writtenConn struct {
+	net.Conn
+	written *atomic.Int64
+}
+
+func (c writtenConn) Write(b []byte) (int, error) {
+	c.written.Add(int64(len(b)))
+	return c.Conn.Write(b)
 }

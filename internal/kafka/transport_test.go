@@ -23,6 +23,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
+	"golang.org/x/sync/errgroup"
 )
 
 // inCluster runs a test in virtual time, with brokers and a client of a host of
@@ -440,6 +441,57 @@ func TestManyWhoAskDialAsOftenAsOne(t *testing.T) {
 		time.Sleep(500 * time.Millisecond)
 		if _, err := client.Partitions(t.Context(), "t"); err != nil {
 			t.Error(err)
+		}
+	})
+}
+
+// A broker works on the requests of a connection one at a time, and both a
+// produce request and a commit wait for replicas. Neither waits for the other's.
+func TestCommitsAndProducedBatchesDoNotWaitForEachOther(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		end, client, _, cluster := virtualKafka(t, 1)
+		defer end()
+		const replicas = 20 * time.Millisecond
+		for _, api := range []kmsg.Key{kmsg.Produce, kmsg.OffsetCommit} {
+			cluster.ControlKey(int16(api), func(kmsg.Request) (kmsg.Response, error, bool) {
+				cluster.KeepControl()
+				cluster.SleepControl(func() { time.Sleep(replicas) })
+				return nil, nil, false
+			})
+		}
+		produce := func() error {
+			_, err := client.Produce(t.Context(), "t", 0, []events.Message{{Value: []byte("v")}}, kafka.Uncompressed)
+			return err
+		}
+		commit := func() error {
+			each, err := client.Commit(t.Context(), kafka.Membership{Group: "g", Generation: -1}, []kafka.Commit{{Topic: "t"}})
+			return errors.Join(append(each, err)...)
+		}
+		if err := errors.Join(produce(), commit()); err != nil { // the connections are made
+			t.Fatal(err)
+		}
+		begun := time.Now()
+		var both errgroup.Group
+		for _, ask := range []func() error{produce, commit} {
+			both.Go(func() error {
+				for range 10 {
+					if err := ask(); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+		}
+		if err := both.Wait(); err != nil {
+			t.Fatal(err)
+		}
+		if took := time.Since(begun); took > 10*replicas+replicas/2 {
+			t.Errorf("ten batches and ten commits took %v, where each takes %v", took, replicas)
+		}
+		for address, n := range client.Connections() {
+			if n > 2 {
+				t.Errorf("%d connections to %s", n, address)
+			}
 		}
 	})
 }
