@@ -76,7 +76,7 @@ type link struct {
 	again     time.Time     // until then a dial fails as the last one did
 	pause     time.Duration // before again
 	heldUntil time.Time     // by the broker's quotas
-	asked     int           // requests that are under way
+	parked    int           // JoinGroup and SyncGroup that are under way
 }
 
 // dialling is a connection on its way, which several requests may wait for.
@@ -204,24 +204,26 @@ func (l *link) slow(now time.Time) bool {
 	return c != nil && c.slow(now)
 }
 
-// claim counts a request, if no more than most are under way with it.
-func (l *link) claim(most int) bool {
+// joins reports whether a JoinGroup or a SyncGroup is under way, behind which all
+// else would wait.
+func (l *link) joins() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.asked >= most {
-		return false
-	}
-	l.asked++
-	return true
+	return l.parked > 0
 }
 
-// ask sends a request that was counted and returns its answer.
+// ask sends a request and returns its answer.
 func (l *link) ask(ctx context.Context, req protocol.Message) (protocol.Message, error) {
-	defer func() {
+	if purposeOf(req) == joining {
 		l.mu.Lock()
-		l.asked--
+		l.parked++
 		l.mu.Unlock()
-	}()
+		defer func() {
+			l.mu.Lock()
+			l.parked--
+			l.mu.Unlock()
+		}()
+	}
 	var f *frame
 	for {
 		c, err := l.open(ctx)

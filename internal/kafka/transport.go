@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"math/rand/v2"
 	"net"
 	"os"
@@ -161,7 +160,6 @@ func (t *transport) sendToAny(ctx context.Context, req protocol.Message) (protoc
 			failed = append(failed, err)
 			continue
 		}
-		l.claim(math.MaxInt)
 		return l.ask(ctx, req)
 	}
 	return nil, failed.err()
@@ -175,11 +173,10 @@ func (t *transport) sendToAny(ctx context.Context, req protocol.Message) (protoc
 func (t *transport) ask(ctx context.Context, address string, req protocol.Message) (protocol.Message, error) {
 	l := t.link(address, purposeOf(req))
 	if l.purpose == asking && (req.ApiKey() == protocol.OffsetCommit || l.slow(time.Now())) {
-		if spare := t.link(address, joining); spare.claim(1) {
-			return spare.ask(ctx, req)
+		if spare := t.link(address, joining); !spare.joins() {
+			l = spare
 		}
 	}
-	l.claim(math.MaxInt)
 	return l.ask(ctx, req)
 }
 
