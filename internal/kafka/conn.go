@@ -56,8 +56,10 @@ type conn struct {
 	// session is when the broker ends what SASL has begun (KIP-368), a little
 	// before; zero for never.
 	session time.Time
-	// answered is told of each answer, ended once how the connection ended.
-	answered func(answer protocol.Message, version int16)
+	// answered is told of each answer and returns for how long the broker leaves
+	// what comes behind it unread, by its quotas (KIP-219); ended is told once how
+	// the connection ended.
+	answered func(answer protocol.Message, version int16) time.Duration
 	ended    func(c *conn, why error)
 
 	room  chan struct{} // holds one for each request in flight
@@ -338,8 +340,7 @@ func (c *conn) read() {
 			c.end(c.broken(fmt.Errorf("read the answer to %s: %w", k.api, err)))
 			return
 		}
-		c.answered(answer, k.version)
-		if !c.finish(k, answer) {
+		if !c.finish(k, answer, c.answered(answer, k.version)) {
 			return
 		}
 	}
@@ -385,9 +386,10 @@ func (c *conn) oldest(first []byte) (*call, error) {
 	return c.queue[0], nil
 }
 
-// finish hands over an answer; the next request has the connection. It reports
+// finish hands over an answer; the next request has the connection, as soon as the
+// broker reads it. It reports
 // whether there is more to read.
-func (c *conn) finish(k *call, answer protocol.Message) bool {
+func (c *conn) finish(k *call, answer protocol.Message, unread time.Duration) bool {
 	now := time.Now()
 	c.mu.Lock()
 	if c.err != nil {
@@ -400,7 +402,7 @@ func (c *conn) finish(k *call, answer protocol.Message) bool {
 	if len(c.queue) > 0 {
 		next := c.queue[0]
 		c.since = now
-		c.expect(later(next.deadline, now.Add(next.patience)))
+		c.expect(later(next.deadline, now.Add(unread+next.patience)))
 	} else {
 		c.rest(now)
 	}

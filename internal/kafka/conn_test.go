@@ -7,12 +7,14 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
 	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/segmentio/kafka-go/protocol"
 	"github.com/segmentio/kafka-go/protocol/listoffsets"
 )
 
@@ -73,6 +75,68 @@ func TestRequestsInFlightAreBounded(t *testing.T) {
 		if failed[errUnsent.Error()] != 8 || len(failed) != 2 {
 			t.Errorf("%v", failed)
 		}
+	})
+}
+
+// TestWhatIsOnItsWayWhenQuotasBeginIsWaitedFor: a broker leaves a connection
+// unread for as long as it says in an answer. What was sent before that was known
+// is answered later by as much, and one of little time does not end the others:
+// whoever writes again what was only late writes it twice.
+func TestWhatIsOnItsWayWhenQuotasBeginIsWaitedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const unread = 4 * time.Second
+		near, far := net.Pipe()
+		answers := 0
+		c := &conn{
+			net: near, in: bufio.NewReader(near), address: "kafka:9092",
+			room: make(chan struct{}, inFlight), write: make(chan struct{}, 1), over: make(chan struct{}),
+			answered: func(protocol.Message, int16) time.Duration {
+				if answers++; answers == 1 {
+					return unread
+				}
+				return 0
+			},
+			ended: func(*conn, error) {},
+		}
+		var running sync.WaitGroup
+		running.Go(c.read)
+		running.Go(func() { _, _ = io.Copy(io.Discard, far) })
+		answer := func(id byte) {
+			if _, err := far.Write([]byte{0, 0, 0, 8, 0, 0, 0, id, 0, 0, 0, 0}); err != nil {
+				t.Error(err)
+			}
+		}
+		ask := func(patience time.Duration) <-chan error {
+			done := make(chan error, 1)
+			running.Go(func() {
+				ctx, cancel := context.WithTimeout(t.Context(), patience)
+				defer cancel()
+				f, err := encode(&listoffsets.Request{}, 1, "")
+				if err == nil {
+					defer f.free()
+					_, err = c.roundTrip(ctx, f)
+				}
+				done <- err
+			})
+			synctest.Wait()
+			return done
+		}
+		first, short, last := ask(time.Minute), ask(time.Second), ask(time.Minute)
+		answer(1)
+		if err := <-first; err != nil {
+			t.Error(err)
+		}
+		if err := <-short; !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("the one of little time: %v", err)
+		}
+		time.Sleep(unread - time.Second) // the short one has waited for the rest
+		answer(2)
+		answer(3)
+		if err := <-last; err != nil {
+			t.Errorf("the one behind it: %v", err)
+		}
+		c.end(errIdle)
+		running.Wait()
 	})
 }
 

@@ -161,11 +161,12 @@ func (l *link) dial(d *dialling) {
 	c.read()
 }
 
-// heard is told of every answer.
-func (l *link) heard(answer protocol.Message, version int16) {
+// heard is told of every answer and returns for how long the broker leaves what
+// comes behind it unread.
+func (l *link) heard(answer protocol.Message, version int16) time.Duration {
 	wait := throttled(answer, version)
 	if wait <= 0 || l.purpose == beating {
-		return
+		return wait
 	}
 	l.mu.Lock()
 	if until := time.Now().Add(wait); until.After(l.heldUntil) {
@@ -175,6 +176,7 @@ func (l *link) heard(answer protocol.Message, version int16) {
 	if tell := l.transport.cfg.OnThrottle; tell != nil {
 		tell(int(l.transport.brokerID(l.address)), apiOf(answer).String(), wait)
 	}
+	return wait
 }
 
 // held waits until the broker's quotas let the next request through (KIP-219).
