@@ -387,8 +387,7 @@ func (c *conn) oldest(first []byte) (*call, error) {
 }
 
 // finish hands over an answer; the next request has the connection, as soon as the
-// broker reads it. It reports
-// whether there is more to read.
+// broker reads it. It reports whether there is more to read.
 func (c *conn) finish(k *call, answer protocol.Message, unread time.Duration) bool {
 	now := time.Now()
 	c.mu.Lock()
