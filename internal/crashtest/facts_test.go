@@ -158,16 +158,23 @@ func (s *stage) expect(o events.Outcome, result events.Result, code string) {
 	}
 }
 
-func (s *stage) deadLetterOf(source events.Source) events.Message {
+func (s *stage) deadLetterOf(source events.Source) (found events.Message) {
 	s.t.Helper()
-	s.eventually("a look", func(ctx context.Context) (bool, error) { return true, s.look(ctx) })
-	for _, r := range s.observer.Records(deadLetters) {
-		if d, err := records.DecodeDeadLetter(r.Message); err == nil && d.Source == source {
-			return r.Message
+	// The outcome and the dead letter are published at the same time: the one that
+	// has to be made smaller first comes later.
+	s.eventually(fmt.Sprintf("a dead letter of %+v", source), func(ctx context.Context) (bool, error) {
+		if err := s.look(ctx); err != nil {
+			return false, err
 		}
-	}
-	s.t.Fatalf("no dead letter of %+v", source)
-	return events.Message{}
+		for _, r := range s.observer.Records(deadLetters) {
+			if d, err := records.DecodeDeadLetter(r.Message); err == nil && d.Source == source {
+				found = r.Message
+				return true, nil
+			}
+		}
+		return false, nil
+	})
+	return found
 }
 
 func header(m events.Message, key string) string {
