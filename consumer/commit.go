@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -27,6 +28,11 @@ type committer struct {
 	// coordinator refuses commits of an older one: that is the last fence.
 	gen   *group.Generation
 	dirty map[*partition]struct{}
+	// unsure are those that a request without an answer was about: it may still
+	// arrive, behind the one that is sent in its place, and takes the commit back.
+	// A generation has no fence against that. So once they are committed they are
+	// again committed after settleTime; until then they are in again.
+	unsure, again map[*partition]struct{}
 
 	// turn holds a token: one request at a time, or an older one could
 	// overtake. A channel, because the holder waits for the network.
@@ -34,8 +40,13 @@ type committer struct {
 	noMetadata bool // the holder's: the broker takes less metadata than we write
 }
 
+// settleTime is within what a broker that answers again has read all that was
+// sent to it before.
+const settleTime = 5 * time.Second
+
 func newCommitter(c *kafka.Client, group string, log logrus.FieldLogger) *committer {
-	return &committer{client: c, group: group, log: log, wake: make(chan struct{}, 1), turn: make(chan struct{}, 1), dirty: make(map[*partition]struct{})}
+	return &committer{client: c, group: group, log: log, wake: make(chan struct{}, 1), turn: make(chan struct{}, 1),
+		dirty: make(map[*partition]struct{}), unsure: make(map[*partition]struct{}), again: make(map[*partition]struct{})}
 }
 
 // under sets the generation that commits are made under, nil for none.
@@ -82,6 +93,7 @@ func (c *committer) run(ctx context.Context) {
 func (c *committer) flush(ctx context.Context, ps []*partition) error {
 	retry := kafka.NewPause(20*time.Millisecond, time.Second)
 	for {
+		c.hasten(ps)
 		err := c.commit(ctx)
 		switch {
 		case !c.unfinished(ps):
@@ -103,8 +115,43 @@ func (c *committer) unfinished(ps []*partition) bool {
 	defer c.mu.Unlock()
 	return c.gen != nil && slices.ContainsFunc(ps, func(p *partition) bool {
 		_, dirty := c.dirty[p]
-		return dirty
+		_, again := c.again[p]
+		return dirty || again
 	})
+}
+
+// hasten lets what of the partitions is to be committed again be committed now.
+func (c *committer) hasten(ps []*partition) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, p := range ps {
+		if _, again := c.again[p]; again {
+			delete(c.again, p)
+			c.dirty[p] = struct{}{}
+		}
+	}
+}
+
+// settle takes note of how the request for partitions has ended: answered, or
+// nobody knows.
+func (c *committer) settle(sent []*partition, answered bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, p := range sent {
+		_, unsure := c.unsure[p]
+		switch {
+		case !answered:
+			c.unsure[p] = struct{}{}
+			c.dirty[p] = struct{}{}
+		case unsure:
+			delete(c.unsure, p)
+			c.again[p] = struct{}{}
+			time.AfterFunc(settleTime, func() {
+				c.hasten([]*partition{p})
+				signal(c.wake)
+			})
+		}
+	}
 }
 
 // commit sends one request for all that is dirty. What could not be committed
@@ -124,6 +171,7 @@ func (c *committer) commit(ctx context.Context) error {
 	}
 	dirty := c.dirty
 	c.dirty = make(map[*partition]struct{})
+	maps.DeleteFunc(c.unsure, func(p *partition, _ struct{}) bool { return p.owned.Err() != nil })
 	c.mu.Unlock()
 
 	var sent []*partition
@@ -143,10 +191,9 @@ func (c *committer) commit(ctx context.Context) error {
 		return nil
 	}
 	failed, err := c.client.Commit(ctx, gen.Membership, commits)
+	c.settle(sent, err == nil)
 	if err != nil {
-		for _, p := range sent {
-			c.markDirty(p)
-		}
+		signal(c.wake)
 		return fmt.Errorf("commit offsets of group %s: %w", c.group, err)
 	}
 	var errs []error

@@ -310,11 +310,26 @@ func (c *conn) end(why error) {
 	c.queue = nil
 	c.mu.Unlock()
 	close(c.over)
+	if len(queue) > 0 {
+		abandon(c.net)
+	}
 	c.net.Close()
 	for _, k := range queue {
 		k.done <- reply{err: fmt.Errorf("%w (under way: %s)", why, k.api)}
 	}
 	c.ended(c, why)
+}
+
+// abandon lets the kernel forget what it has not delivered when a connection is
+// closed (RFC 9293, section 3.10.4, abort): otherwise a request that was given up
+// could still arrive minutes later, behind the one that was sent in its place.
+func abandon(c net.Conn) {
+	if over, ok := c.(interface{ NetConn() net.Conn }); ok { // TLS
+		c = over.NetConn()
+	}
+	if tcp, ok := c.(interface{ SetLinger(seconds int) error }); ok {
+		tcp.SetLinger(0) //nolint:errcheck // what is closed has nothing to deliver
+	}
 }
 
 // read reads answers until the connection ends.

@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -24,6 +25,7 @@ type Conn struct {
 	stranded      bool   // guarded by network.mu
 	peer          *Conn
 	in, out       *stream
+	abort         atomic.Bool // closing takes back what has not arrived
 	closeOnce     sync.Once
 	goneOnce      sync.Once
 	gone          chan struct{} // closed when this end is closed or the connection is reset
@@ -62,6 +64,13 @@ func (c *Conn) Write(b []byte) (int, error) {
 	return n, err
 }
 
+// SetLinger does what that of net.TCPConn does: with 0, closing takes back what
+// has not arrived. Other values change nothing.
+func (c *Conn) SetLinger(seconds int) error {
+	c.abort.Store(seconds == 0)
+	return nil
+}
+
 // Close closes this end: the other one reads what is on its way, then EOF.
 func (c *Conn) Close() error {
 	err := opError("close", c.local, c.remote, net.ErrClosed)
@@ -69,6 +78,9 @@ func (c *Conn) Close() error {
 		err = nil
 		c.out.change(func(s *stream) {
 			s.writerClosed = true
+			if c.abort.Load() && !s.quality.received {
+				s.segments, s.bytes = nil, 0
+			}
 			s.segments = append(s.segments, segment{eof: true, due: s.arrival(0)})
 		})
 		c.in.change(func(s *stream) { s.readerClosed = true })

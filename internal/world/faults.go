@@ -12,6 +12,7 @@ type way struct{ from, to string }
 type quality struct {
 	refused        bool
 	frozen         bool
+	received       bool // what is frozen stands before its reader: closing takes nothing back
 	latency        time.Duration
 	bytesPerSecond int // 0 is without limit
 }

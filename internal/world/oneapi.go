@@ -11,6 +11,7 @@ type Requests struct {
 	from    string
 	apis    uint64 // a bit for each
 	answers bool
+	stall   bool // they arrive, and are not read
 }
 
 // Requests returns those of a host by the numbers of their API (Kafka's protocol
@@ -24,16 +25,20 @@ func (n *Network) Requests(from string, apis ...int16) *Requests {
 }
 
 // Freeze lets no byte through until Heal, neither to the broker nor back.
-func (r *Requests) Freeze() { r.hold(false) }
+func (r *Requests) Freeze() { r.hold(false, false) }
+
+// Stall lets requests arrive before a broker that does not read until Heal, as
+// one does whose process is stopped: closing a connection takes nothing back.
+func (r *Requests) Stall() { r.hold(false, true) }
 
 // FreezeAnswers lets requests arrive, and no answer come back until Heal.
-func (r *Requests) FreezeAnswers() { r.hold(true) }
+func (r *Requests) FreezeAnswers() { r.hold(true, false) }
 
-func (r *Requests) hold(answers bool) {
+func (r *Requests) hold(answers, stall bool) {
 	n := r.network
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	r.answers = answers
+	r.answers, r.stall = answers, stall
 	n.held[r] = struct{}{}
 	for c := range n.conns {
 		n.judge(c)
@@ -107,6 +112,7 @@ func (n *Network) judge(c *Conn) {
 		if near.local.Host == r.from && r.apis&near.apis != 0 {
 			back.frozen = true
 			there.frozen = there.frozen || !r.answers
+			there.received = there.received || r.stall
 		}
 	}
 	if c.stranded {
