@@ -22,6 +22,9 @@ const (
 	// maxAnswer bounds what an answer may say of its size, in bytes. Nothing is
 	// asked for that brings so much: what claims more is not Kafka.
 	maxAnswer = 256 << 20
+	// afterQuotas is the least time for a request that has spent its own on the
+	// broker's quotas: that it is late says nothing of the connection.
+	afterQuotas = 2 * time.Second
 	// idleTimeout closes a connection that nobody uses, long before a broker
 	// does (connections.max.idle.ms, 10 min by default).
 	idleTimeout = 2 * time.Minute
@@ -136,8 +139,9 @@ func (f *frame) number(id int32) { binary.BigEndian.PutUint32(f.buffer.Bytes()[8
 
 // roundTrip sends a request and waits for its answer. The context should have
 // a deadline: without one the broker gets requestTimeout, and the caller waits
-// for what comes of that. The error is errUnsent where nothing was written.
-func (c *conn) roundTrip(ctx context.Context, f *frame) (protocol.Message, error) {
+// for what comes of that. The broker gets least in any case. The error is
+// errUnsent where nothing was written.
+func (c *conn) roundTrip(ctx context.Context, f *frame, least time.Duration) (protocol.Message, error) {
 	if err := c.take(ctx, c.room, f.api); err != nil {
 		return nil, err
 	}
@@ -145,7 +149,7 @@ func (c *conn) roundTrip(ctx context.Context, f *frame) (protocol.Message, error
 		<-c.room
 		return nil, err
 	}
-	k, err := c.send(ctx, f)
+	k, err := c.send(ctx, f, least)
 	<-c.write
 	if errors.Is(err, errUnsent) || !f.answered {
 		<-c.room // read does it for what is answered; of what has ended nobody needs it
@@ -190,12 +194,13 @@ func noAnswer(address string, api protocol.ApiKey, waited time.Duration) error {
 }
 
 // send writes a request. c.write is held.
-func (c *conn) send(ctx context.Context, f *frame) (*call, error) {
+func (c *conn) send(ctx context.Context, f *frame, least time.Duration) (*call, error) {
 	now := time.Now()
 	deadline, ok := ctx.Deadline()
 	if !ok {
 		deadline = now.Add(requestTimeout)
 	}
+	deadline = later(deadline, now.Add(least))
 	k := &call{api: f.api, version: f.version, deadline: deadline, patience: deadline.Sub(now), done: make(chan reply, 1)}
 	c.mu.Lock()
 	if c.err != nil || c.retired {
@@ -239,7 +244,7 @@ func (c *conn) rest(now time.Time) {
 // for any, and the time of the last one was over or requests are parked here,
 // the connection is no use: the next request would wait behind all of them.
 func (c *conn) leave(ctx context.Context, k *call) {
-	late := errors.Is(ctx.Err(), context.DeadlineExceeded)
+	late := errors.Is(ctx.Err(), context.DeadlineExceeded) && !time.Now().Before(k.deadline)
 	c.mu.Lock()
 	k.left = true
 	// One that is not in the queue was answered at the same moment.

@@ -54,7 +54,7 @@ func TestRequestsInFlightAreBounded(t *testing.T) {
 				f, err := encode(&listoffsets.Request{}, 1, "")
 				if err == nil {
 					defer f.free()
-					_, err = c.roundTrip(ctx, f)
+					_, err = c.roundTrip(ctx, f, 0)
 				}
 				mu.Lock()
 				defer mu.Unlock()
@@ -114,7 +114,7 @@ func TestWhatIsOnItsWayWhenQuotasBeginIsWaitedFor(t *testing.T) {
 				f, err := encode(&listoffsets.Request{}, 1, "")
 				if err == nil {
 					defer f.free()
-					_, err = c.roundTrip(ctx, f)
+					_, err = c.roundTrip(ctx, f, 0)
 				}
 				done <- err
 			})
@@ -161,7 +161,7 @@ func TestNobodyComesBetweenTheEndOfAConnectionAndItsReason(t *testing.T) {
 			defer f.free()
 			soon, cancel := context.WithTimeout(t.Context(), time.Second)
 			defer cancel()
-			_, err = c.send(soon, f)
+			_, err = c.send(soon, f, 0)
 			return err
 		}
 		idle := open()

@@ -179,20 +179,26 @@ func (l *link) heard(answer protocol.Message, version int16) time.Duration {
 	return wait
 }
 
-// held waits until the broker's quotas let the next request through (KIP-219).
-func (l *link) held(ctx context.Context, api protocol.ApiKey) error {
+// holds is for how long the broker's quotas let no request through (KIP-219).
+func (l *link) holds() time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return time.Until(l.heldUntil)
+}
+
+// held waits until they let one through, and reports whether that took time.
+func (l *link) held(ctx context.Context, api protocol.ApiKey) (waited bool, err error) {
 	for {
-		l.mu.Lock()
-		wait := time.Until(l.heldUntil)
-		l.mu.Unlock()
+		wait := l.holds()
 		if wait <= 0 {
-			return nil
+			return waited, nil
 		}
+		waited = true
 		if err := Sleep(ctx, wait); err != nil {
 			if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-				return fmt.Errorf("broker %s throttles this client for %v more, by its quotas: %w", l.address, wait.Round(time.Millisecond), noAnswer(l.address, api, 0))
+				return true, fmt.Errorf("broker %s throttles this client for %v more, by its quotas: %w", l.address, wait.Round(time.Millisecond), noAnswer(l.address, api, 0))
 			}
-			return ctx.Err()
+			return true, ctx.Err()
 		}
 	}
 }
@@ -232,8 +238,13 @@ func (l *link) ask(ctx context.Context, req protocol.Message) (protocol.Message,
 		if err != nil {
 			return nil, err
 		}
-		if err := l.held(ctx, apiOf(req)); err != nil {
+		waited, err := l.held(ctx, apiOf(req))
+		if err != nil {
 			return nil, err
+		}
+		least := time.Duration(0)
+		if waited {
+			least = afterQuotas
 		}
 		version, err := c.versions.both(l.address, apiOf(req))
 		if err != nil {
@@ -248,7 +259,7 @@ func (l *link) ask(ctx context.Context, req protocol.Message) (protocol.Message,
 		case f.version != version:
 			return nil, fmt.Errorf("broker %s speaks another version of %s now: %w", l.address, f.api, errUnsent)
 		}
-		answer, err := c.roundTrip(ctx, f)
+		answer, err := c.roundTrip(ctx, f, least)
 		if !errors.Is(err, errUnsent) {
 			return answer, err
 		}

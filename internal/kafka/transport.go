@@ -169,10 +169,18 @@ func (t *transport) sendToAny(ctx context.Context, req protocol.Message) (protoc
 // connection for joins, if nobody joins: both wait for replicas, and a produce
 // request would wait behind each commit and each commit behind a produce request.
 // So does what would come behind a request that takes long; a fifth connection is
-// not made for that.
+// not made for that. Nor does the question where a broker is wait for a quota of
+// bytes: a membership would end for it.
 func (t *transport) ask(ctx context.Context, address string, req protocol.Message) (protocol.Message, error) {
 	l := t.link(address, purposeOf(req))
-	if l.purpose == asking && (req.ApiKey() == protocol.OffsetCommit || l.slow(time.Now())) {
+	round := false
+	switch req.ApiKey() {
+	case protocol.OffsetCommit:
+		round = true
+	case protocol.FindCoordinator, protocol.Metadata:
+		round = l.holds() > 0
+	}
+	if l.purpose == asking && (round || l.slow(time.Now())) {
 		if spare := t.link(address, joining); !spare.joins() {
 			l = spare
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"os"
 	"strings"
@@ -366,6 +367,53 @@ func TestQuotasAreObeyed(t *testing.T) {
 		if len(told) != 1 || told[0] != "0 Produce 4s" {
 			t.Errorf("told: %q", told)
 		}
+	})
+}
+
+// TestQuotasEndNoMembership: what a connection waits for by quotas of bytes holds
+// up neither heartbeats nor the question where to send them, and ends no
+// connection.
+func TestQuotasEndNoMembership(t *testing.T) {
+	inCluster(t, 1, []broker.Topic{{Name: "t", Partitions: 1}}, kafka.Config{}, func(t *testing.T, k *virtual.Kafka, client *kafka.Client) {
+		slow := false
+		k.Cluster().ControlKey(int16(kmsg.Produce), func(req kmsg.Request) (kmsg.Response, error, bool) {
+			k.Cluster().KeepControl()
+			if slow {
+				k.Cluster().SleepControl(func() { time.Sleep(1500 * time.Millisecond) })
+			}
+			slow = true
+			res := req.ResponseKind().(*kmsg.ProduceResponse)
+			res.ThrottleMillis = 4000
+			topic, p := kmsg.NewProduceResponseTopic(), kmsg.NewProduceResponseTopicPartition()
+			topic.Topic, topic.Partitions = "t", append(topic.Partitions, p)
+			res.Topics = append(res.Topics, topic)
+			return res, nil, true
+		})
+		beats := func(when string) {
+			t.Helper()
+			begun := time.Now()
+			if err := beat(t.Context(), client, time.Second); err != nil || time.Since(begun) != 0 {
+				t.Errorf("%s: the heartbeat was answered after %v: %v", when, time.Since(begun), err)
+			}
+		}
+		beats("at first")
+		if err := produce(t.Context(), client, "t", 0); err != nil {
+			t.Fatal(err)
+		}
+		beats("while quotas hold")
+		before := client.Connections()
+		short, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		if err := produce(short, client, "t", 0); !errors.Is(err, os.ErrDeadlineExceeded) && !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("with one second left for a broker that takes 1.5: %v", err)
+		}
+		if left := client.Connections(); !maps.Equal(left, before) {
+			t.Errorf("connections after a request whose time went into quotas: %v, before: %v", left, before)
+		}
+		time.Sleep(2 * time.Second) // it is answered, and again there is to wait
+		k.Broker(0).Cut()           // the coordinator has to be found again
+		synctest.Wait()
+		beats("when its connection was lost")
 	})
 }
 
