@@ -7,8 +7,6 @@ import (
 	"net/http"
 	"sync"
 	"time"
-
-	"github.com/closeorder/closeorder/signing"
 )
 
 // exchange makes one call, and one more for each further key while the
@@ -55,7 +53,7 @@ func (r *run) exchange(call Call) (answer, bool) {
 
 // badSignature reports whether the gateway says that our signature is wrong.
 func badSignature(a answer) bool {
-	return a.failure == "" && a.fields["result_code"] != "SUCCESS" && decide(a).badSign
+	return a.failure == "" && a.fields.get("result_code") != "SUCCESS" && decide(a).badSign
 }
 
 // lostIdle reports whether a call was lost on a connection that had been idle.
@@ -86,11 +84,8 @@ func (r *run) call(call Call, key int, client *http.Client) (answer, bool) {
 		r.pace.deadline = time.Now().Add(r.c.cfg.Budget)
 	}
 
-	fields := requestFields(r.id, r.m.SignType, newNonce())
-	var doc bytes.Buffer
-	doc.Grow(512)
-	sign := signing.Sign(fields, r.m.Keys[key], r.m.SignType)
-	appendXML(&doc, fields, sign)
+	request := appendFields(r.request[:0], &r.id, r.m.SignType, newNonce())
+	doc, sign := appendSigned(r.document[:0], request, r.m.Keys[key], r.m.SignType)
 	buf := replyBuffers.Get().(*bytes.Buffer)
 	defer replyBuffers.Put(buf)
 
@@ -98,12 +93,12 @@ func (r *run) call(call Call, key int, client *http.Client) (answer, bool) {
 	r.lastCall = start
 	ctx, cancel := context.WithTimeout(r.ctx, r.c.cfg.AttemptTimeout)
 	defer cancel()
-	d := post(ctx, client, h.url+"/pay/"+string(call), doc.Bytes(), buf)
+	d := post(ctx, client, h.url+"/pay/"+string(call), doc, buf)
 	var a answer
 	if d.failure != "" {
 		a = answer{failure: d.failure, err: d.err}
 	} else {
-		a = checkReply(d.body, call, r.id, r.m.Keys, r.m.SignType)
+		a = checkReply(r.reply[:0], d.body, call, r.id, r.m.Keys, r.m.SignType)
 	}
 	now := time.Now()
 	took := now.Sub(start)
@@ -113,13 +108,13 @@ func (r *run) call(call Call, key int, client *http.Client) (answer, bool) {
 	// all of them are when it starts anew.
 	h.giveBack(a.failure, interrupted || lostIdle(a, d.reused), took, now)
 	r.gather(call, h.host, a)
-	r.pending = &Attempt{
+	r.attempt = Attempt{
 		Order: r.order, Call: call, Number: r.calls, Host: h.url, Start: start, Duration: took,
-		Reused: d.reused, Status: d.status, Key: key + 1, Reply: shown(a.fields, r.id, sign), Verified: a.verified,
-		Failure: a.failure, Err: a.err, request: fields,
+		Reused: d.reused, Status: d.status, Key: key + 1, Verified: a.verified, Failure: a.failure, Err: a.err,
 	}
-	if len(a.fields) == 0 {
-		r.pending.Body = excerpt(d.body)
+	r.pending = &r.attempt
+	if r.c.cfg.Observe != nil {
+		r.attempt.show(request, a.fields, d.body, r.id, string(sign))
 	}
 	if interrupted {
 		r.pending.Class, r.pending.Code, r.pending.Failure = Interrupted, CodeInterrupted, ""

@@ -52,6 +52,8 @@ type run struct {
 	scope     Scope
 	evidence  Evidence
 	pending   *Attempt // seen by the observer once it is known what follows
+	attempt   Attempt  // what pending points to
+	room
 }
 
 // errAgain makes backoff go on. Its text is never shown.
