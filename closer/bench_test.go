@@ -19,19 +19,12 @@ func BenchmarkCallWithoutNetwork(b *testing.B) {
 		b.Run(string(t), func(b *testing.B) {
 			id := identity{appID: "wx8888888888888888", mchID: "1900000109", outTradeNo: "20260102T1"}
 			keys := []signing.Key{mustKey(b, testKey)}
-			reply := map[string]string{
-				"return_code": "SUCCESS", "return_msg": "OK", "result_code": "SUCCESS", "result_msg": "OK",
-				"appid": id.appID, "mch_id": id.mchID, "nonce_str": "BFK89FC6rxKCOjLX",
-			}
-			var doc bytes.Buffer
-			appendXML(&doc, reply, signing.Sign(reply, keys[0], t))
+			reply, at := usualReply(keys[0], t), new(room)
 			b.ReportAllocs()
 			for b.Loop() {
-				fields := requestFields(id, t, newNonce())
-				var req bytes.Buffer
-				req.Grow(512)
-				appendXML(&req, fields, signing.Sign(fields, keys[0], t))
-				d := decide(checkReply(nil, doc.Bytes(), CallClose, id, keys, t))
+				request := appendFields(at.request[:0], &id, t, newNonce())
+				appendSigned(at.document[:0], request, keys[0], t)
+				d := decide(checkReply(at.reply[:0], reply, CallClose, id, keys, t))
 				if r := weigh(standing{close: d, age: settled, confirm: ConfirmDoubt}); r.class != Closed {
 					b.Fatalf("%+v", d)
 				}
