@@ -1,11 +1,9 @@
 package closer
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"net/http"
-	"sync"
 	"time"
 )
 
@@ -84,21 +82,20 @@ func (r *run) call(call Call, key int, client *http.Client) (answer, bool) {
 		r.pace.deadline = time.Now().Add(r.c.cfg.Budget)
 	}
 
-	request := appendFields(r.request[:0], &r.id, r.m.SignType, newNonce())
-	doc, sign := appendSigned(r.document[:0], request, r.m.Keys[key], r.m.SignType)
-	buf := replyBuffers.Get().(*bytes.Buffer)
-	defer replyBuffers.Put(buf)
+	r.enter()
+	request := appendFields(r.room.request[:0], &r.id, r.m.SignType, newNonce())
+	doc, sign := appendSigned(r.room.document[:0], request, r.m.Keys[key], r.m.SignType)
 
 	start := time.Now()
 	r.lastCall = start
 	ctx, cancel := context.WithTimeout(r.ctx, r.c.cfg.AttemptTimeout)
 	defer cancel()
-	d := post(ctx, client, h.url+"/pay/"+string(call), doc, buf)
+	d := post(ctx, client, h.url+"/pay/"+string(call), doc, &r.room.body)
 	var a answer
 	if d.failure != "" {
 		a = answer{failure: d.failure, err: d.err}
 	} else {
-		a = checkReply(r.reply[:0], d.body, call, r.id, r.m.Keys, r.m.SignType)
+		a = checkReply(r.room.reply[:0], d.body, call, r.id, r.m.Keys, r.m.SignType)
 	}
 	now := time.Now()
 	took := now.Sub(start)
@@ -108,13 +105,13 @@ func (r *run) call(call Call, key int, client *http.Client) (answer, bool) {
 	// all of them are when it starts anew.
 	h.giveBack(a.failure, interrupted || lostIdle(a, d.reused), took, now)
 	r.gather(call, h.host, a)
-	r.attempt = Attempt{
+	r.pending = &r.room.attempt
+	*r.pending = Attempt{
 		Order: r.order, Call: call, Number: r.calls, Host: h.url, Start: start, Duration: took,
 		Reused: d.reused, Status: d.status, Key: key + 1, Verified: a.verified, Failure: a.failure, Err: a.err,
 	}
-	r.pending = &r.attempt
 	if r.c.cfg.Observe != nil {
-		r.attempt.show(request, a.fields, d.body, r.id, string(sign))
+		r.pending.show(request, a.fields, d.body, r.id, string(sign))
 	}
 	if interrupted {
 		r.pending.Class, r.pending.Code, r.pending.Failure = Interrupted, CodeInterrupted, ""
@@ -123,9 +120,6 @@ func (r *run) call(call Call, key int, client *http.Client) (answer, bool) {
 	}
 	return a, true
 }
-
-// replyBuffers spares an allocation of a few KiB per call.
-var replyBuffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 
 // saw completes the pending attempt with what its answer means.
 func (r *run) saw(c Class, code, reason string) {

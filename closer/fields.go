@@ -15,11 +15,3 @@ func (f fields) get(name string) string {
 	}
 	return ""
 }
-
-// room is where a run's calls are made: each is written over the one before, and
-// what is kept of one is copied. What does not fit is allocated.
-type room struct {
-	request  [7]signing.Field // all that there are
-	document [512]byte
-	reply    [16]signing.Field // a close's, and most queries'
-}

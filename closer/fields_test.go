@@ -2,8 +2,10 @@ package closer
 
 import (
 	"bytes"
+	"encoding/xml"
 	"maps"
 	"slices"
+	"testing"
 
 	"github.com/closeorder/closeorder/signing"
 )
@@ -39,4 +41,17 @@ func appendXML(b *bytes.Buffer, m map[string]string, sign string) {
 	}
 	b.Write(document)
 	b.WriteString("</xml>")
+}
+
+// Values are written as encoding/xml writes them.
+func TestValuesAreEscaped(t *testing.T) {
+	for _, value := range []string{"", "T1", "<a>&amp;\"'\t\r\n]]>", "订单&", "&&", "'"} {
+		var want bytes.Buffer
+		if err := xml.EscapeText(&want, []byte(value)); err != nil {
+			t.Fatal(err)
+		}
+		if got := appendEscaped([]byte("x"), value); string(got) != "x"+want.String() {
+			t.Errorf("%q is written as %q, want %q", value, got[1:], want.String())
+		}
+	}
 }

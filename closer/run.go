@@ -52,8 +52,7 @@ type run struct {
 	scope     Scope
 	evidence  Evidence
 	pending   *Attempt // seen by the observer once it is known what follows
-	attempt   Attempt  // what pending points to
-	room
+	room      *room    // from the first call on
 }
 
 // errAgain makes backoff go on. Its text is never shown.
@@ -66,6 +65,7 @@ func (c *Closer) do(ctx context.Context, o Order, round func(*run) (Verdict, boo
 	if r == nil {
 		return v
 	}
+	defer r.leave()
 	later, err := r.account.begin(r.ctx)
 	if later > 0 {
 		return Verdict{
