@@ -479,6 +479,7 @@ const (
 	inName                 // in the name of an element
 	beginsName             // at its beginning
 	blank
+	escaped // written as a reference
 )
 
 var kinds = func() (k [256]uint8) {
@@ -502,6 +503,9 @@ var kinds = func() (k [256]uint8) {
 	}
 	for _, c := range []byte("<&]\r") {
 		k[c] &^= plain
+	}
+	for _, c := range []byte("&<>\"'\t\n\r") {
+		k[c] |= escaped
 	}
 	return k
 }()

@@ -61,28 +61,29 @@ func appendElement(b []byte, name, value string) []byte {
 func appendEscaped(b []byte, value string) []byte {
 	written := 0
 	for i := range len(value) {
-		escaped := ""
-		switch value[i] {
-		case '&':
-			escaped = "&amp;"
-		case '<':
-			escaped = "&lt;"
-		case '>':
-			escaped = "&gt;"
-		case '"':
-			escaped = "&#34;"
-		case '\'':
-			escaped = "&#39;"
-		case '\t':
-			escaped = "&#x9;"
-		case '\n':
-			escaped = "&#xA;"
-		case '\r':
-			escaped = "&#xD;"
-		default:
+		if kinds[value[i]]&escaped == 0 {
 			continue
 		}
-		b = append(append(b, value[written:i]...), escaped...)
+		instead := ""
+		switch value[i] {
+		case '&':
+			instead = "&amp;"
+		case '<':
+			instead = "&lt;"
+		case '>':
+			instead = "&gt;"
+		case '"':
+			instead = "&#34;"
+		case '\'':
+			instead = "&#39;"
+		case '\t':
+			instead = "&#x9;"
+		case '\n':
+			instead = "&#xA;"
+		case '\r':
+			instead = "&#xD;"
+		}
+		b = append(append(b, value[written:i]...), instead...)
 		written = i + 1
 	}
 	return append(b, value[written:]...)

@@ -13,31 +13,31 @@ type Field struct{ Name, Value string }
 // have less than 40.
 const usual = 40
 
-// signed appends to b the fields of which a signature speaks, sorted by name:
-// all but sign and those with an empty value. It reports false when one name is
-// there twice, which can be read in two ways: there is no signature of that.
-func signed(b, fields []Field) ([]Field, bool) {
+// signed appends to order which of the fields a signature speaks of, sorted by
+// name: all but sign and those with an empty value. It reports false when one name
+// is there twice, which can be read in two ways: there is no signature of that.
+func signed(order []int32, fields []Field) ([]int32, bool) {
 	sorted := true
 	for i := range fields {
 		f := &fields[i]
 		if f.Value == "" || f.Name == FieldSign {
 			continue
 		}
-		if n := len(b); n > 0 && b[n-1].Name >= f.Name {
+		if n := len(order); n > 0 && fields[order[n-1]].Name >= f.Name {
 			sorted = false
 		}
-		b = append(b, *f)
+		order = append(order, int32(i))
 	}
 	if sorted {
-		return b, true
+		return order, true
 	}
-	slices.SortFunc(b, func(x, y Field) int { return strings.Compare(x.Name, y.Name) })
-	for i := 1; i < len(b); i++ {
-		if b[i-1].Name == b[i].Name {
+	slices.SortFunc(order, func(x, y int32) int { return strings.Compare(fields[x].Name, fields[y].Name) })
+	for i := 1; i < len(order); i++ {
+		if fields[order[i-1]].Name == fields[order[i]].Name {
 			return nil, false
 		}
 	}
-	return b, true
+	return order, true
 }
 
 // listed appends the fields of a map to b, in any order.
@@ -48,15 +48,15 @@ func listed(b []Field, fields map[string]string) []Field {
 	return b
 }
 
-// appendCanonical appends "a=1&b=2&": the signed string up to the key. It is
-// empty where there can be no signature.
+// appendCanonical appends "a=1&b=2&": the signed string up to the key. It
+// reports false where there can be no signature.
 func appendCanonical(b []byte, fields []Field) ([]byte, bool) {
-	var room [usual]Field
-	sorted, ok := signed(room[:0], fields)
-	for i := range sorted {
-		b = append(b, sorted[i].Name...)
+	var room [usual]int32
+	order, ok := signed(room[:0], fields)
+	for _, i := range order {
+		b = append(b, fields[i].Name...)
 		b = append(b, '=')
-		b = append(b, sorted[i].Value...)
+		b = append(b, fields[i].Value...)
 		b = append(b, '&')
 	}
 	return b, ok
