@@ -333,7 +333,7 @@ func (r *reader) value(name string) (string, error) {
 func (r *reader) add(piece string) {
 	switch {
 	case piece == "":
-	case r.one == "" && len(r.pieces) == 0:
+	case r.one == "":
 		r.one = piece
 	default:
 		if len(r.pieces) == 0 {
@@ -361,6 +361,9 @@ func (r *reader) reference() error {
 		return r.isNot(start, "the character %U is none of XML", char)
 	}
 	r.at = end + 1
+	// Half of a surrogate pair, as some serializers write what is outside of the
+	// basic plane, becomes U+FFFD, as in encoding/xml: an order with such a text
+	// proves nothing, and does not speak against the host.
 	var room [utf8.UTFMax]byte
 	r.add(string(utf8.AppendRune(room[:0], char)))
 	return nil
@@ -405,12 +408,6 @@ func referred(name string) (char rune, ok bool) {
 		if char = char*base + digit; char > utf8.MaxRune {
 			return 0, false
 		}
-	}
-	if 0xD800 <= char && char <= 0xDFFF {
-		// Half of a pair, as some serializers write what is outside of the basic
-		// plane. It is read as encoding/xml reads it, and proves nothing: an order
-		// with such a text must not speak against the host.
-		char = utf8.RuneError
 	}
 	return char, digits != ""
 }

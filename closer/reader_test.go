@@ -3,6 +3,7 @@ package closer
 import (
 	"bytes"
 	"maps"
+	"math/rand/v2"
 	"strings"
 	"testing"
 )
@@ -76,6 +77,7 @@ func TestReadFields(t *testing.T) {
 		"another encoding":                {"<?xml version='1.0' encoding = 'gbk'?><xml/>", none, "declares another encoding than utf-8"},
 		"two encodings":                   {"<?xml encoding='utf-8' encoding='utf-8'?><xml/>", none, "has an XML declaration that is none at line 1, column 1"},
 		"a declaration of other things":   {"<?xml version='1.0' x='y'?><xml/>", none, "has an XML declaration that is none at line 1, column 1"},
+		"a declaration without a blank":   {"<?xml version='1.0'encoding='utf-8'?><xml/>", none, "has an XML declaration that is none at line 1, column 1"},
 		"an open declaration":             {"<?xml version='1.0'", none, "is not XML: it ends too early, at line 1, column 20"},
 		"a wrong end":                     {"<xml><a>1</b></xml>", none, `is not XML: the element "a" is closed by "b" at line 1, column 10`},
 		"the root's end in a field":       {"<xml><a>1</xml>", none, `is not XML: the element "a" is closed by "xml" at line 1, column 10`},
@@ -129,8 +131,8 @@ var stricter = map[string]func(document []byte) bool{
 
 // compare holds the reader against the one over encoding/xml: what is read is
 // read alike, and what is not is refused by it as well or of a class that is
-// named.
-func compare(t *testing.T, document []byte) {
+// named. It reports whether the document was read.
+func compare(t *testing.T, document []byte) bool {
 	t.Helper()
 	got, err := ReadFields(document)
 	want, wrong := referenceFields(document)
@@ -142,10 +144,68 @@ func compare(t *testing.T, document []byte) {
 	case err != nil && wrong == nil:
 		for words, has := range stricter {
 			if strings.Contains(err.Error(), words) && has(document) {
-				return
+				return false
 			}
 		}
 		t.Errorf("%.200q was refused: it %v; encoding/xml read %v", document, err, want)
+	}
+	return err == nil
+}
+
+// Documents of pieces that matter, in any order and with any mistake, are read
+// as encoding/xml reads them.
+func TestReadsLikeEncodingXML(t *testing.T) {
+	inValues := []string{
+		"1", "SUCCESS", " ", "\t", "\n", "\r", "\r\n", "]", "]]", "]]>", ">", "<![CDATA[", "]]>", "<![CDATA[]]>", "<![CDATA[<a>&lt;\r\n]]>", "&amp;", "&lt;",
+		"&apos;", "&#13;", "&#x0a;", "&#0;", "&#xD83D;", "&#xFFFE;", "&nbsp;", "&amp", "&", "&#", ";", "订单", "，", "\uFFFD", "\uFFFE", "\uE000", "😀", "\x01", "\x7f", "\xff", "\xef",
+	}
+	between := []string{
+		"", " ", "\n", "\r\n\t", "\u00a0", "x", "&#32;", "&#x9;", "<![CDATA[ ]]>", "<!-- -->", "<?p ?>", "<!DOCTYPE xml>", "</a>", "<", ">", "\ufeff", "<xml>", "</xml>", "<xml/>",
+	}
+	begins := []string{
+		"", "", "", "\ufeff", " ", "<?xml version=\"1.0\" encoding='UTF-8'?>\n", "<?xml?>", "<?xml version='1.0' standalone='no' ?>", "<?xml version = '1.0'?>",
+		"<?xml encoding='gbk'?>", "<?xml version='1.1'?>", "<?xml version='1.0'encoding='utf-8'?>", "<?xml version='1.0' a='b'?>", "<?xml-x ?>", "<?xml:a ?>", "<?xml>?>", "<?xml version='1.0\"?>",
+	}
+	names := []string{"a", "a", "b", "_c.d-1", "sign", "xml", "1a", "-a", "a:b", ":a", "a:b:c", "单", "a单", "A", "0123456789abcdef0"}
+	opens := []string{">", ">", ">", ">", " >", "\r\n>", " b='c'>", "/>", " />", "/ >", " / >", "", "\u00a0>"}
+	read, refused := 0, 0
+	for seed := range uint64(20000) {
+		random := rand.New(rand.NewPCG(seed, 11))
+		// often is one of the pieces that are right, mostly.
+		often := func(pieces []string, right int) string {
+			if random.IntN(12) > 0 {
+				pieces = pieces[:right]
+			}
+			return pieces[random.IntN(len(pieces))]
+		}
+		document := often(begins, 6) + often([]string{"<xml>", "<xml >", "<xml\n>", "<xml/>", "<html>", "<xml a='b'>", "< xml>"}, 3)
+		for field := range random.IntN(5) {
+			document += often(between, 4)
+			name := often(names, 6)
+			if random.IntN(4) > 0 {
+				name += string(rune('e' + field)) // so that it is there once
+			}
+			open := often(opens, 9)
+			if document += "<" + name + open; strings.HasSuffix(open, "/>") {
+				continue
+			}
+			for range random.IntN(6) {
+				document += often(inValues, 7)
+			}
+			if random.IntN(3) == 0 {
+				document += often([]string{"<![CDATA[]]>", "<![CDATA[<a>&lt;\r\n]]>", "&amp;", "&#13;", "&#x0a;", "订单，", "\uFFFD", "]]"}, 8)
+			}
+			document += "</" + often([]string{name, "b", ""}, 1) + often([]string{">", " >", "\r\n>", "", "/>"}, 3)
+		}
+		document += often(between, 4) + often([]string{"</xml>", "</xml >", "", "</xml", "</ xml>", "</html>"}, 2) + often(between, 4)
+		if compare(t, []byte(document)) {
+			read++
+		} else {
+			refused++
+		}
+	}
+	if read < 1000 || refused < 1000 {
+		t.Errorf("%d were read and %d refused: too little was tried", read, refused)
 	}
 }
 
