@@ -36,12 +36,12 @@ func (r *run) exchange(call Call) (answer, bool) {
 				return answer{}, false
 			}
 		}
-		if badSignature(a) && i < len(keys)-1 {
+		if i < len(keys)-1 && badSignature(a) {
 			d := decide(a)
 			r.saw(d.class, d.code, d.reason+"; trying the next key")
 			continue
 		}
-		if a.verified && a.failure != FailIdentity && !badSignature(a) && n != first {
+		if n != first && a.verified && a.failure != FailIdentity && !badSignature(a) {
 			r.account.key.Store(int64(n))
 		}
 		break
