@@ -147,13 +147,25 @@ func TestTheCodecAllocatesNextToNothing(t *testing.T) {
 func BenchmarkReadReply(b *testing.B) {
 	for _, f := range replyFiles(b) {
 		if f.name == "success" {
-			b.ReportAllocs()
-			b.SetBytes(int64(len(f.body)))
-			for b.Loop() {
-				if _, err := ReadFields(f.body); err != nil {
-					b.Fatal(err)
+			b.Run("fields", func(b *testing.B) {
+				b.ReportAllocs()
+				b.SetBytes(int64(len(f.body)))
+				at := new(room)
+				for b.Loop() {
+					if _, _, err := readFields(at.reply[:0], f.body, asXML); err != nil {
+						b.Fatal(err)
+					}
 				}
-			}
+			})
+			b.Run("map", func(b *testing.B) {
+				b.ReportAllocs()
+				b.SetBytes(int64(len(f.body)))
+				for b.Loop() {
+					if _, err := ReadFields(f.body); err != nil {
+						b.Fatal(err)
+					}
+				}
+			})
 		}
 	}
 }
