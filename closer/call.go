@@ -128,15 +128,15 @@ func (r *run) saw(c Class, code, reason string) {
 	}
 }
 
-// observe hands the pending attempt to the observer.
+// observe hands the pending attempt to the observer, and gives its room back.
 func (r *run) observe(wait time.Duration) {
 	if r.pending == nil {
 		return
 	}
-	a := *r.pending
-	r.pending = nil
-	a.Wait = wait
 	if r.c.cfg.Observe != nil {
+		a := *r.pending
+		a.Wait = wait
 		r.c.cfg.Observe(r.ctx, a)
 	}
+	r.leave()
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 )
 
 // What an observer and a caller have got of one order stays what it was while
@@ -45,4 +46,21 @@ func TestNothingOfARoomIsKept(t *testing.T) {
 			t.Errorf("attempt %d for %s was answered %v", a.Number, no, a.Reply)
 		}
 	}
+}
+
+// Thousands of orders may rest between two calls.
+func TestARunThatWaitsHasNoRoom(t *testing.T) {
+	inBubble(t, func(call, int) reply { return code("SYSTEMERROR") }, nil, func(t *testing.T, c *Closer, _ *gateway) {
+		r, v := c.begin(t.Context(), order())
+		if r == nil {
+			t.Fatal(v)
+		}
+		r.pace.deadline = time.Now().Add(time.Minute)
+		if !r.close() || r.room == nil || r.pending == nil {
+			t.Fatal("nothing is pending after a call")
+		}
+		if r.observe(time.Second); r.room != nil || r.pending != nil {
+			t.Error("the room is kept for the wait")
+		}
+	})
 }

@@ -52,7 +52,7 @@ type run struct {
 	scope     Scope
 	evidence  Evidence
 	pending   *Attempt // seen by the observer once it is known what follows
-	room      *room    // from the first call on
+	room      *room    // while pending is set
 }
 
 // errAgain makes backoff go on. Its text is never shown.
@@ -65,7 +65,6 @@ func (c *Closer) do(ctx context.Context, o Order, round func(*run) (Verdict, boo
 	if r == nil {
 		return v
 	}
-	defer r.leave()
 	later, err := r.account.begin(r.ctx)
 	if later > 0 {
 		return Verdict{
