@@ -1,14 +1,10 @@
 package closer
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"net/http"
-	"sync"
 	"time"
-
-	"github.com/closeorder/closeorder/signing"
 )
 
 // exchange makes one call, and one more for each further key while the
@@ -40,12 +36,12 @@ func (r *run) exchange(call Call) (answer, bool) {
 				return answer{}, false
 			}
 		}
-		if badSignature(a) && i < len(keys)-1 {
+		if i < len(keys)-1 && badSignature(a) {
 			d := decide(a)
 			r.saw(d.class, d.code, d.reason+"; trying the next key")
 			continue
 		}
-		if a.verified && a.failure != FailIdentity && !badSignature(a) && n != first {
+		if n != first && a.verified && a.failure != FailIdentity && !badSignature(a) {
 			r.account.key.Store(int64(n))
 		}
 		break
@@ -55,7 +51,7 @@ func (r *run) exchange(call Call) (answer, bool) {
 
 // badSignature reports whether the gateway says that our signature is wrong.
 func badSignature(a answer) bool {
-	return a.failure == "" && a.fields["result_code"] != "SUCCESS" && decide(a).badSign
+	return a.failure == "" && a.fields.get("result_code") != "SUCCESS" && decide(a).badSign
 }
 
 // lostIdle reports whether a call was lost on a connection that had been idle.
@@ -86,24 +82,20 @@ func (r *run) call(call Call, key int, client *http.Client) (answer, bool) {
 		r.pace.deadline = time.Now().Add(r.c.cfg.Budget)
 	}
 
-	fields := requestFields(r.id, r.m.SignType, newNonce())
-	var doc bytes.Buffer
-	doc.Grow(512)
-	sign := signing.Sign(fields, r.m.Keys[key], r.m.SignType)
-	appendXML(&doc, fields, sign)
-	buf := replyBuffers.Get().(*bytes.Buffer)
-	defer replyBuffers.Put(buf)
+	r.enter()
+	request := appendFields(r.room.request[:0], &r.id, r.m.SignType, newNonce())
+	doc, sign := appendSigned(r.room.document[:0], request, r.m.Keys[key], r.m.SignType)
 
 	start := time.Now()
 	r.lastCall = start
 	ctx, cancel := context.WithTimeout(r.ctx, r.c.cfg.AttemptTimeout)
 	defer cancel()
-	d := post(ctx, client, h.url+"/pay/"+string(call), doc.Bytes(), buf)
+	d := post(ctx, client, h.url+"/pay/"+string(call), doc, &r.room.body)
 	var a answer
 	if d.failure != "" {
 		a = answer{failure: d.failure, err: d.err}
 	} else {
-		a = checkReply(d.body, call, r.id, r.m.Keys, r.m.SignType)
+		a = checkReply(r.room.reply[:0], d.body, call, r.id, r.m.Keys, r.m.SignType)
 	}
 	now := time.Now()
 	took := now.Sub(start)
@@ -113,13 +105,13 @@ func (r *run) call(call Call, key int, client *http.Client) (answer, bool) {
 	// all of them are when it starts anew.
 	h.giveBack(a.failure, interrupted || lostIdle(a, d.reused), took, now)
 	r.gather(call, h.host, a)
-	r.pending = &Attempt{
+	r.pending = &r.room.attempt
+	*r.pending = Attempt{
 		Order: r.order, Call: call, Number: r.calls, Host: h.url, Start: start, Duration: took,
-		Reused: d.reused, Status: d.status, Key: key + 1, Reply: shown(a.fields, r.id, sign), Verified: a.verified,
-		Failure: a.failure, Err: a.err, request: fields,
+		Reused: d.reused, Status: d.status, Key: key + 1, Verified: a.verified, Failure: a.failure, Err: a.err,
 	}
-	if len(a.fields) == 0 {
-		r.pending.Body = excerpt(d.body)
+	if r.c.cfg.Observe != nil {
+		r.pending.show(request, a.fields, d.body, r.id, string(sign))
 	}
 	if interrupted {
 		r.pending.Class, r.pending.Code, r.pending.Failure = Interrupted, CodeInterrupted, ""
@@ -129,9 +121,6 @@ func (r *run) call(call Call, key int, client *http.Client) (answer, bool) {
 	return a, true
 }
 
-// replyBuffers spares an allocation of a few KiB per call.
-var replyBuffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
-
 // saw completes the pending attempt with what its answer means.
 func (r *run) saw(c Class, code, reason string) {
 	if r.pending != nil {
@@ -139,15 +128,15 @@ func (r *run) saw(c Class, code, reason string) {
 	}
 }
 
-// observe hands the pending attempt to the observer.
+// observe hands the pending attempt to the observer, and gives its room back.
 func (r *run) observe(wait time.Duration) {
 	if r.pending == nil {
 		return
 	}
-	a := *r.pending
-	r.pending = nil
-	a.Wait = wait
 	if r.c.cfg.Observe != nil {
+		a := *r.pending
+		a.Wait = wait
 		r.c.cfg.Observe(r.ctx, a)
 	}
+	r.leave()
 }

@@ -52,6 +52,7 @@ type run struct {
 	scope     Scope
 	evidence  Evidence
 	pending   *Attempt // seen by the observer once it is known what follows
+	room      *room    // while pending is set
 }
 
 // errAgain makes backoff go on. Its text is never shown.

@@ -115,8 +115,9 @@ func post(ctx context.Context, client *http.Client, url string, doc []byte, buf 
 		return d
 	}
 
-	// doc is not from a pool: the transport may still be reading it when Do
-	// has returned an error.
+	// The transport may still be reading the document when Do has returned an
+	// error, and the caller writes the next one over this one.
+	doc = bytes.Clone(doc)
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(doc))
 	if err != nil {
 		return fail(err)
