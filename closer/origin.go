@@ -63,9 +63,10 @@ func (o *origin) dial(ctx context.Context, deadline time.Time) (*wire, error) {
 		return nil, err
 	}
 	if o.tls == nil {
-		return newWire(raw, raw), nil
+		return newWire(raw, raw, nil), nil
 	}
-	c := tls.Client(raw, o.tls)
+	beneath := newRecords(raw)
+	c := tls.Client(beneath, o.tls)
 	connecting, cancel = o.connecting(ctx, deadline)
 	defer cancel()
 	if err := c.HandshakeContext(connecting); err != nil {
@@ -78,7 +79,7 @@ func (o *origin) dial(ctx context.Context, deadline time.Time) (*wire, error) {
 		o.http2.Store(true)
 		return nil, errHTTP2
 	}
-	return newWire(c, raw), nil
+	return newWire(c, raw, beneath), nil
 }
 
 // connecting bounds a step of making a connection.

@@ -8,6 +8,9 @@ import (
 	"syscall"
 )
 
+// asksKernel: what has come over a connection that nobody reads can be found out.
+const asksKernel = true
+
 // quietness returns a function that reports whether the other side of an idle
 // connection has sent nothing and not ended it, at the price of one system
 // call that does not block. What it reads is lost: whoever sends something

@@ -54,12 +54,15 @@ func (t *transport) newTarget(at string) *target {
 	if err != nil {
 		return to // net/http says what is wrong with it
 	}
-	u := req.URL
+	if !asksKernel && !t.virtual {
+		return to
+	}
 	if t.proxy != nil {
 		if via, err := t.proxy(req); err != nil || via != nil {
 			return to
 		}
 	}
+	u := req.URL
 	port := map[string]string{"http": "80", "https": "443"}[u.Scheme]
 	host := u.Hostname()
 	if port == "" || host == "" || u.User != nil || strings.ContainsFunc(host, func(r rune) bool { return r >= utf8.RuneSelf }) {

@@ -26,11 +26,13 @@ const maxHead = 64 << 10
 // HTTP/1.1 goes over connections of its own (wire.go), which the goroutine of
 // the call writes and reads itself: that is a third of what net/http's client
 // costs. All else is net/http's (nethttp.go): a proxy, a host that speaks
-// HTTP/2, a URL with something unusual in it.
+// HTTP/2, a URL with something unusual in it, an operating system that does not
+// say what has come over a connection.
 //
 // It is safe for concurrent use.
 type transport struct {
 	dial                           func(ctx context.Context, network, addr string) (net.Conn, error)
+	virtual                        bool                                  // the network is not the kernel's
 	proxy                          func(*http.Request) (*url.URL, error) // nil: none
 	tls                            *tls.Config
 	attemptTimeout, connectTimeout time.Duration
@@ -47,6 +49,7 @@ type transport struct {
 func newTransport(cfg Config) *transport {
 	t := &transport{
 		dial:           cfg.DialContext,
+		virtual:        cfg.DialContext != nil,
 		proxy:          http.ProxyFromEnvironment,
 		attemptTimeout: cfg.AttemptTimeout,
 		connectTimeout: cfg.ConnectTimeout,
@@ -56,7 +59,7 @@ func newTransport(cfg Config) *transport {
 		targets:  make(map[targetKey]*target),
 		origins:  make(map[string]*origin),
 	}
-	if t.dial != nil {
+	if t.virtual {
 		t.proxy = nil
 	} else {
 		t.dial = (&net.Dialer{KeepAlive: 15 * time.Second}).DialContext

@@ -18,6 +18,7 @@ import (
 type wire struct {
 	conn net.Conn // raw, or TLS over it
 	raw  net.Conn
+	tls  *records // nil: plain
 	// quiet reports that the other side has sent nothing and not ended, as far
 	// as the kernel knows; nil where it cannot be asked.
 	quiet func() bool
@@ -25,13 +26,16 @@ type wire struct {
 
 	in    *bufio.Reader // over the wire itself, see Read
 	left  int64         // bytes that may still be read
+	full  bool          // the last Read got all that it had room for
 	out   []byte        // the last request
 	used  bool          // a call has been over it
 	since time.Time     // when it became idle
 }
 
-func newWire(conn, raw net.Conn) *wire {
-	w := &wire{conn: conn, raw: raw, quiet: quietness(raw)}
+// newWire makes a wire of a connection; tls is what lies between it and raw,
+// nil where they are the same.
+func newWire(conn, raw net.Conn, tls *records) *wire {
+	w := &wire{conn: conn, raw: raw, tls: tls, quiet: quietness(raw)}
 	w.cut = func() {
 		raw.SetDeadline(time.Unix(1, 0)) //nolint:errcheck // what is closed needs no cutting
 	}
@@ -97,8 +101,7 @@ func (w *wire) send(ctx context.Context, to *target, doc []byte, buf *bytes.Buff
 	if status != http.StatusOK {
 		d.failure, d.err = FailStatus, fmt.Errorf("HTTP status %d", status)
 	}
-	// What comes behind a reply is no reply to anything.
-	if !whole || fresh || w.in.Buffered() > 0 {
+	if !whole || fresh || !w.empty() {
 		return d, abortWire
 	}
 	return d, keepWire
@@ -156,7 +159,17 @@ func (w *wire) Read(b []byte) (int, error) {
 	b = b[:min(int64(len(b)), w.left)]
 	n, err := w.conn.Read(b)
 	w.left -= int64(n)
+	w.full = n == len(b)
 	return n, err
+}
+
+// empty reports whether nothing is known to have come behind the reply. What
+// does is no reply to anything, and must not be read as one to the next
+// request. It may stand in each of the buffers: that of the wire, that of the
+// records, and the rest of a record within crypto/tls, which shows by a read
+// that had no room for more. What the kernel has, quiet finds.
+func (w *wire) empty() bool {
+	return w.in.Buffered() == 0 && (w.tls == nil || w.tls.between() && !w.full)
 }
 
 // close ends an idle connection in the way of its protocol.

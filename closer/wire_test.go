@@ -214,6 +214,102 @@ func TestHostileReplies(t *testing.T) {
 	}
 }
 
+// What comes behind a reply is never the reply to the next call, wherever it
+// stands when that begins: the reply to a close does not name its order.
+func TestWhatComesBehindAReply(t *testing.T) {
+	plain := func(body string) string {
+		return fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
+	}
+	long := plain("<xml>" + strings.Repeat("a", 9000) + "</xml>")
+	chunked := "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n6\r\n<xml/>\r\n0\r\n\r\n"
+	forged := plain("<forged/>")
+	cert := httptest.NewUnstartedServer(nil)
+	cert.StartTLS()
+	defer cert.Close()
+	for sentence, tt := range map[string]struct {
+		writes []string // each a record of its own with TLS
+		held   int      // bytes of the last that come with the next request
+	}{
+		"in one write":                     {writes: []string{plain("<xml/>") + forged}},
+		"in one write with chunks":         {writes: []string{chunked + forged}},
+		"in one write, a long one":         {writes: []string{long + forged}},
+		"in a second record":               {writes: []string{plain("<xml/>"), forged}},
+		"in a second record, not whole":    {writes: []string{plain("<xml/>"), forged}, held: 20},
+		"of a second record three bytes":   {writes: []string{plain("<xml/>"), forged}, held: recordHead + len(forged) + 17 - 3},
+		"in a second record, a long first": {writes: []string{long, forged}},
+	} {
+		for _, secure := range []bool{false, true} {
+			if !secure && tt.held > len(forged) {
+				continue // there is no record
+			}
+			t.Run(fmt.Sprint(sentence, ", TLS ", secure), func(t *testing.T) {
+				l, err := net.Listen("tcp", "127.0.0.1:0")
+				if err != nil {
+					t.Fatal(err)
+				}
+				base, cfg := "http://"+l.Addr().String(), Config{AttemptTimeout: time.Minute}
+				if secure {
+					base, cfg.CAPEM = "https://"+l.Addr().String(), caOf(cert)
+				}
+				var conns atomic.Int32
+				serveRaw(t, l, func(c net.Conn, in *bufio.Reader, _ int) bool {
+					first := conns.Add(1) == 1
+					held := &holding{Conn: c}
+					c = held
+					if secure {
+						c = tls.Server(c, &tls.Config{Certificates: cert.TLS.Certificates, DynamicRecordSizingDisabled: true})
+						in = bufio.NewReader(c)
+					}
+					for {
+						if _, _, err := readRequest(in); err != nil {
+							return false
+						}
+						held.flush(0)
+						if !first {
+							io.WriteString(c, plain("<second/>"))
+							continue
+						}
+						held.holds = true
+						for _, s := range tt.writes {
+							io.WriteString(c, s)
+						}
+						held.flush(tt.held)
+					}
+				})
+				tr := transportOf(t, cfg)
+				if d := post(t, tr, base); d.failure != "" || !strings.HasPrefix(string(d.body), "<xml") {
+					t.Fatalf("%+v", d)
+				}
+				if d := post(t, tr, base); string(d.body) != "<second/>" || d.reused {
+					t.Errorf("the second call got %.40q, reused %v: %v", d.body, d.reused, d.err)
+				}
+			})
+		}
+	}
+}
+
+// holding is a connection that may hold back what is written to it.
+type holding struct {
+	net.Conn
+	holds bool
+	held  []byte
+}
+
+func (h *holding) Write(b []byte) (int, error) {
+	if !h.holds {
+		return h.Conn.Write(b)
+	}
+	h.held = append(h.held, b...)
+	return len(b), nil
+}
+
+// flush writes all in one piece but the last bytes.
+func (h *holding) flush(but int) {
+	now := max(0, len(h.held)-but)
+	h.Conn.Write(h.held[:now])
+	h.held = h.held[now:]
+}
+
 // Whatever the short way takes http.ReadResponse takes for the same.
 func FuzzPlainHead(f *testing.F) {
 	for _, s := range []string{
