@@ -15,6 +15,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/closeorder/closeorder/signing"
@@ -115,6 +116,78 @@ func TestIdleConnections(t *testing.T) {
 		}
 	}
 }
+
+// What is kept too long is ended by itself, from the one that was used least;
+// and all of it when nobody needs it any more.
+func TestIdleConnectionsAreEnded(t *testing.T) {
+	var mu sync.Mutex
+	open := 0
+	isOpen := func() int {
+		synctest.Wait()
+		mu.Lock()
+		defer mu.Unlock()
+		return open
+	}
+	inBubble(t, script(after(100*time.Millisecond, closeSuccess())), func(cfg *Config, _ *gateway) {
+		dial := cfg.DialContext
+		cfg.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
+			c, err := dial(ctx, network, addr)
+			mu.Lock()
+			defer mu.Unlock()
+			open++
+			return &counted{Conn: c, gone: func() { mu.Lock(); open--; mu.Unlock() }}, err
+		}
+	}, func(t *testing.T, c *Closer, _ *gateway) {
+		calls := func(n int) {
+			var wg sync.WaitGroup
+			for range n {
+				wg.Go(func() { c.Close(t.Context(), order()) })
+			}
+			wg.Wait()
+		}
+		for _, step := range []struct {
+			calls int // at once
+			pause time.Duration
+			open  int
+		}{
+			{calls: 3, pause: 4 * time.Second, open: 3},
+			{calls: 1, pause: 2 * time.Second, open: 3},
+			{pause: time.Second, open: 1}, // two have had their time
+			{pause: 5 * time.Second, open: 0},
+			{calls: 2, pause: time.Second, open: 2},
+		} {
+			calls(step.calls)
+			time.Sleep(step.pause)
+			if n := isOpen(); n != step.open {
+				t.Errorf("%+v: %d are open", step, n)
+			}
+		}
+		c.CloseIdleConnections()
+		if n := isOpen(); n != 0 {
+			t.Errorf("%d are open after CloseIdleConnections", n)
+		}
+		go c.Close(t.Context(), order())
+		time.Sleep(50 * time.Millisecond)
+		c.CloseIdleConnections()
+		time.Sleep(100 * time.Millisecond)
+		if n := isOpen(); n != 0 {
+			t.Errorf("%d are open after a call during which CloseIdleConnections was called", n)
+		}
+		calls(1)
+		if n := isOpen(); n != 1 {
+			t.Errorf("%d are open after one more call", n)
+		}
+	})
+}
+
+// counted tells when it is closed.
+type counted struct {
+	net.Conn
+	once sync.Once
+	gone func()
+}
+
+func (c *counted) Close() error { c.once.Do(c.gone); return c.Conn.Close() }
 
 func TestConnectionsAreKeptForManyCalls(t *testing.T) {
 	var mu sync.Mutex
