@@ -332,6 +332,7 @@ func FuzzPlainHead(f *testing.F) {
 		if err != nil {
 			t.Fatalf("took what net/http does not: %v", err)
 		}
+		defer resp.Body.Close()
 		if resp.StatusCode != http.StatusOK || resp.ContentLength != int64(length) || len(resp.TransferEncoding) > 0 || resp.Close {
 			t.Fatalf("net/http reads %+v, length %d here", resp, length)
 		}
