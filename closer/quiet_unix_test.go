@@ -83,7 +83,10 @@ func TestAConnectionThatTheServerEnded(t *testing.T) {
 				if !w.quiet() {
 					t.Error("a connection that is well is not quiet")
 				}
-				end(raw[0])
+				mu.Lock()
+				first := raw[0]
+				mu.Unlock()
+				end(first)
 				waitForBytes(t, w.raw)
 				o.keep(w)
 				if d := post(t, tr, srv.URL); d.failure != "" || d.reused || requests.Load() != 2 {

@@ -36,6 +36,12 @@ func honest(t testing.TB) http.HandlerFunc {
 // closeOnce makes one attempt and returns it.
 func closeOnce(t *testing.T, cfg Config) Attempt {
 	t.Helper()
+	return closeOnceOver(t, cfg, func(*Closer) {})
+}
+
+// closeOnceOver is closeOnce with a Closer that prepare has had before.
+func closeOnceOver(t *testing.T, cfg Config, prepare func(*Closer)) Attempt {
+	t.Helper()
 	m := direct(t)
 	cfg.Merchants = MerchantMap{m.MchID: m}
 	c, err := New(cfg)
@@ -43,6 +49,7 @@ func closeOnce(t *testing.T, cfg Config) Attempt {
 		t.Fatal(err)
 	}
 	defer c.CloseIdleConnections()
+	prepare(c)
 	r, v := c.begin(t.Context(), order())
 	if r == nil {
 		t.Fatal(v)
@@ -258,8 +265,13 @@ func TestRepliesThatBreakOff(t *testing.T) {
 		t.Run(sentence, func(t *testing.T) {
 			srv := httptest.NewServer(tt.handler)
 			defer srv.Close()
-			if a := closeOnce(t, Config{Hosts: []string{srv.URL}}); a.Failure != tt.want || a.Class != NoAnswer {
-				t.Errorf("got %v %s: %v, want %s", a.Class, a.Failure, a.Err, tt.want)
+			for way, prepare := range map[string]func(*Closer){
+				"ours":     func(*Closer) {},
+				"net/http": func(c *Closer) { leaveToNetHTTP(c.transport, srv.URL) },
+			} {
+				if a := closeOnceOver(t, Config{Hosts: []string{srv.URL}}, prepare); a.Failure != tt.want || a.Class != NoAnswer {
+					t.Errorf("%s: got %v %s: %v, want %s", way, a.Class, a.Failure, a.Err, tt.want)
+				}
 			}
 		})
 	}
@@ -275,6 +287,51 @@ func TestSlowDrip(t *testing.T) {
 			t.Errorf("%v %s after %v", v.Class, v.Code, took)
 		}
 	})
+}
+
+// The connect time-out bounds dialling and the handshake, each; the attempt's
+// all of it together.
+func TestTimeoutsOfAnAttempt(t *testing.T) {
+	for sentence, tt := range map[string]struct {
+		base    string
+		dial    time.Duration
+		silent  bool // the other side never speaks
+		failure Failure
+		took    time.Duration
+	}{
+		"a dial that does not end":                     {base: "http://main.test", dial: time.Hour, failure: FailConnect, took: 5 * time.Second},
+		"a handshake that does not end":                {base: "https://main.test", silent: true, failure: FailConnect, took: 5 * time.Second},
+		"a slow dial, and a handshake without end":     {base: "https://main.test", dial: 4 * time.Second, silent: true, failure: FailConnect, took: 9 * time.Second},
+		"a slow dial, and a reply that does not come":  {base: "http://main.test", dial: 4 * time.Second, failure: FailTimeout, took: 10 * time.Second},
+		"a request that nobody reads, after slow dial": {base: "http://main.test", dial: time.Second, silent: true, failure: FailTimeout, took: 10 * time.Second},
+	} {
+		t.Run(sentence, func(t *testing.T) {
+			var first Attempt
+			inBubble(t, script(after(time.Hour, closeSuccess())), func(cfg *Config, _ *gateway) {
+				cfg.Hosts = []string{tt.base}
+				cfg.Budget = time.Second
+				cfg.Observe = func(_ context.Context, a Attempt) { first = a }
+				dial := cfg.DialContext
+				cfg.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
+					select {
+					case <-time.After(tt.dial):
+					case <-ctx.Done():
+						return nil, ctx.Err()
+					}
+					if tt.silent {
+						c, _ := net.Pipe()
+						return c, nil
+					}
+					return dial(ctx, network, addr)
+				}
+			}, func(t *testing.T, c *Closer, _ *gateway) {
+				c.Close(t.Context(), order())
+				if first.Failure != tt.failure || first.Duration != tt.took {
+					t.Errorf("%s after %v: %v; want %s after %v", first.Failure, first.Duration, first.Err, tt.failure, tt.took)
+				}
+			})
+		})
+	}
 }
 
 func TestNewNamesEveryMistake(t *testing.T) {
