@@ -103,6 +103,9 @@ func (t *transport) post(ctx context.Context, base string, call Call, doc []byte
 		return t.postOverNetHTTP(ctx, deadline, to, doc, buf, fresh)
 	}
 	for {
+		if err := ctx.Err(); err != nil {
+			return to.failed(ctx, err, false)
+		}
 		var w *wire
 		if !fresh {
 			w = to.origin.take()
@@ -123,7 +126,7 @@ func (t *transport) post(ctx context.Context, base string, call Call, doc []byte
 			return d
 		case unusedWire:
 			w.abort()
-			if w.used && ctx.Err() == nil && time.Now().Before(deadline) {
+			if w.used && time.Now().Before(deadline) {
 				continue
 			}
 		default:
