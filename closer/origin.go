@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -31,7 +32,8 @@ type origin struct {
 	spokeHTTP2 atomic.Int64
 
 	mu      sync.Mutex
-	idle    []*wire // oldest first
+	idle    []*wire       // oldest first
+	dialers []*connecting // calls that wait for a connection, first come first served
 	reaper  *time.Timer
 	reaping bool // the reaper will come
 	closing bool // what is given back is closed
@@ -53,11 +55,66 @@ func (t *transport) originOf(scheme, host, addr string) *origin {
 	return o
 }
 
-// dial makes a connection. The error is errHTTP2 where it is not for a wire;
-// nothing has been sent then.
+// wire returns a connection for a call; fresh: one that no other call had. The
+// error is errHTTP2 where the host speaks that; nothing has been sent then.
+func (o *origin) wire(ctx context.Context, deadline time.Time, fresh bool) (*wire, error) {
+	if fresh {
+		return o.dial(ctx, deadline)
+	}
+	if w := o.take(); w != nil {
+		return w, nil
+	}
+	return o.connect(ctx, deadline)
+}
+
+// connecting is a call that waits for a connection.
+type connecting struct {
+	got    chan connected // has room for one
+	served bool           // it has got one, or why there is none; guarded by origin.mu
+}
+
+type connected struct {
+	wire *wire
+	err  error
+}
+
+// connect makes a connection, or takes one that another call gives back before
+// it is made: where new ones hang, calls go on with those there are. What is
+// made too late is kept.
+func (o *origin) connect(ctx context.Context, deadline time.Time) (*wire, error) {
+	c := &connecting{got: make(chan connected, 1)}
+	o.mu.Lock()
+	o.dialers = append(o.dialers, c)
+	o.mu.Unlock()
+	// It ends with ctx, and when the time-outs of the connection are over.
+	go func() {
+		w, err := o.dial(ctx, deadline)
+		o.mu.Lock()
+		served := c.served
+		if !served {
+			o.serve(slices.Index(o.dialers, c), connected{w, err})
+		}
+		o.mu.Unlock()
+		if served && w != nil {
+			o.keep(w)
+		}
+	}()
+	got := <-c.got
+	return got.wire, got.err
+}
+
+// serve gives a connection, or an error, to the i-th of those that wait. o.mu is held.
+func (o *origin) serve(i int, got connected) {
+	c := o.dialers[i]
+	o.dialers = slices.Delete(o.dialers, i, i+1)
+	c.served = true
+	c.got <- got
+}
+
+// dial makes a connection.
 func (o *origin) dial(ctx context.Context, deadline time.Time) (*wire, error) {
-	connecting, cancel := o.connecting(ctx, deadline)
-	raw, err := o.t.dial(connecting, "tcp", o.addr)
+	bounded, cancel := o.bounded(ctx, deadline)
+	raw, err := o.t.dial(bounded, "tcp", o.addr)
 	cancel()
 	if err != nil {
 		return nil, err
@@ -67,9 +124,9 @@ func (o *origin) dial(ctx context.Context, deadline time.Time) (*wire, error) {
 	}
 	beneath := newRecords(raw)
 	c := tls.Client(beneath, o.tls)
-	connecting, cancel = o.connecting(ctx, deadline)
+	bounded, cancel = o.bounded(ctx, deadline)
 	defer cancel()
-	if err := c.HandshakeContext(connecting); err != nil {
+	if err := c.HandshakeContext(bounded); err != nil {
 		raw.Close()
 		return nil, fmt.Errorf("TLS handshake: %w", err)
 	}
@@ -82,8 +139,8 @@ func (o *origin) dial(ctx context.Context, deadline time.Time) (*wire, error) {
 	return newWire(c, raw, beneath), nil
 }
 
-// connecting bounds a step of making a connection.
-func (o *origin) connecting(ctx context.Context, deadline time.Time) (context.Context, context.CancelFunc) {
+// bounded bounds a step of making a connection.
+func (o *origin) bounded(ctx context.Context, deadline time.Time) (context.Context, context.CancelFunc) {
 	if d := time.Now().Add(o.t.connectTimeout); d.Before(deadline) {
 		deadline = d
 	}
@@ -114,16 +171,23 @@ func (o *origin) take() *wire {
 	return w
 }
 
-// keep takes a connection back whose reply has been read to its end.
+// keep takes a connection back whose reply has been read to its end, or one
+// that was made in vain.
 func (o *origin) keep(w *wire) {
 	o.mu.Lock()
+	if len(o.dialers) > 0 {
+		w.kept = true
+		o.serve(0, connected{wire: w})
+		o.mu.Unlock()
+		return
+	}
 	if o.closing || len(o.idle) >= o.t.mostIdle {
 		o.mu.Unlock()
 		w.close()
 		return
 	}
 	defer o.mu.Unlock()
-	w.since = time.Now()
+	w.kept, w.since = true, time.Now()
 	o.idle = append(o.idle, w)
 	if !o.reaping {
 		o.reap(idleTimeout)

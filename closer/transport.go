@@ -106,18 +106,12 @@ func (t *transport) post(ctx context.Context, base string, call Call, doc []byte
 		if err := ctx.Err(); err != nil {
 			return to.failed(ctx, err, false)
 		}
-		var w *wire
-		if !fresh {
-			w = to.origin.take()
-		}
-		if w == nil {
-			var err error
-			if w, err = to.origin.dial(ctx, deadline); err != nil {
-				if errors.Is(err, errHTTP2) {
-					return t.postOverNetHTTP(ctx, deadline, to, doc, buf, fresh)
-				}
-				return to.failed(ctx, err, false)
-			}
+		w, err := to.origin.wire(ctx, deadline, fresh)
+		switch {
+		case errors.Is(err, errHTTP2):
+			return t.postOverNetHTTP(ctx, deadline, to, doc, buf, fresh)
+		case err != nil:
+			return to.failed(ctx, err, false)
 		}
 		d, fate := w.exchange(ctx, deadline, to, doc, buf, fresh)
 		switch fate {
@@ -126,7 +120,7 @@ func (t *transport) post(ctx context.Context, base string, call Call, doc []byte
 			return d
 		case unusedWire:
 			w.abort()
-			if w.used && time.Now().Before(deadline) {
+			if w.kept && time.Now().Before(deadline) {
 				continue
 			}
 		default:

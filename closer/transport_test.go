@@ -187,6 +187,74 @@ func TestIdleConnectionsAreEnded(t *testing.T) {
 	})
 }
 
+// Where new connections hang or come late, calls go on with those that there are.
+func TestCallsGoOnWithTheConnectionsThereAre(t *testing.T) {
+	for sentence, tt := range map[string]struct {
+		late  time.Duration // all connections but two
+		dials int
+		kept  int
+	}{
+		"the gateway takes two connections": {late: time.Hour, dials: 6, kept: 2},
+		"the others come late":              {late: 250 * time.Millisecond, dials: 6, kept: 6},
+	} {
+		t.Run(sentence, func(t *testing.T) {
+			var mu sync.Mutex
+			dials := 0
+			var attempts []Attempt
+			inBubble(t, script(after(100*time.Millisecond, closeSuccess())), func(cfg *Config, _ *gateway) {
+				cfg.Observe = func(_ context.Context, a Attempt) {
+					mu.Lock()
+					defer mu.Unlock()
+					attempts = append(attempts, a)
+				}
+				dial := cfg.DialContext
+				cfg.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
+					mu.Lock()
+					dials++
+					hangs := dials > 2
+					mu.Unlock()
+					if hangs {
+						select {
+						case <-time.After(tt.late):
+						case <-ctx.Done():
+							return nil, ctx.Err()
+						}
+					}
+					return dial(ctx, network, addr)
+				}
+			}, func(t *testing.T, c *Closer, g *gateway) {
+				start := time.Now()
+				var wg sync.WaitGroup
+				for range 6 {
+					wg.Go(func() {
+						if v := c.Close(t.Context(), order()); v.Class != Closed || v.Calls != 1 {
+							t.Errorf("%+v", v)
+						}
+					})
+				}
+				wg.Wait()
+				if took := time.Since(start); took != 300*time.Millisecond || dials != tt.dials || len(attempts) != 6 {
+					t.Errorf("%d dials, %d calls, %v", dials, len(attempts), took)
+				}
+				o := c.transport.target("http://main.test", CallClose).origin
+				synctest.Wait()
+				if n := len(o.idle); n != tt.kept {
+					t.Errorf("%d connections are kept, want %d", n, tt.kept)
+				}
+				reused := 0
+				for _, a := range attempts {
+					if a.Reused {
+						reused++
+					}
+				}
+				if reused != 4 {
+					t.Errorf("%d calls of 6 went over a connection of another one", reused)
+				}
+			})
+		})
+	}
+}
+
 // counted tells when it is closed.
 type counted struct {
 	net.Conn

@@ -29,6 +29,7 @@ type wire struct {
 	full  bool          // the last Read got all that it had room for
 	out   []byte        // the last request
 	used  bool          // a call has been over it
+	kept  bool          // it was given back, so that it may have ended
 	since time.Time     // when it became idle
 }
 
@@ -61,7 +62,7 @@ var (
 // exchange writes one request and reads its whole reply into buf.
 func (w *wire) exchange(ctx context.Context, deadline time.Time, to *target, doc []byte, buf *bytes.Buffer, fresh bool) (delivery, fate) {
 	w.conn.SetDeadline(deadline) //nolint:errcheck // where it fails, so does the write
-	if w.used && w.quiet != nil && !w.quiet() {
+	if w.kept && w.quiet != nil && !w.quiet() {
 		return to.failed(ctx, errNothingSent, true), unusedWire
 	}
 	var stop func() bool
