@@ -111,7 +111,7 @@ func (o *origin) serve(i int, got connected) {
 	c.got <- got
 }
 
-// dial makes a connection.
+// dial makes a connection. Where the host chooses HTTP/2 there is none for us.
 func (o *origin) dial(ctx context.Context, deadline time.Time) (*wire, error) {
 	bounded, cancel := o.bounded(ctx, deadline)
 	raw, err := o.t.dial(bounded, "tcp", o.addr)

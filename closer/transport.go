@@ -112,6 +112,9 @@ func (t *transport) post(ctx context.Context, base string, call Call, doc []byte
 			return t.postOverNetHTTP(ctx, deadline, to, doc, buf, fresh)
 		case err != nil:
 			return to.failed(ctx, err, false)
+		case ctx.Err() != nil: // while it waited
+			w.abort()
+			return to.failed(ctx, ctx.Err(), false)
 		}
 		d, fate := w.exchange(ctx, deadline, to, doc, buf, fresh)
 		switch fate {
