@@ -3,7 +3,6 @@ package closer
 import (
 	"context"
 	"fmt"
-	"net/http"
 	"time"
 )
 
@@ -23,14 +22,14 @@ func (r *run) exchange(call Call) (answer, bool) {
 	for i := range keys {
 		n := (first + i) % len(keys)
 		var ok bool
-		if a, ok = r.call(call, n, r.c.client); !ok {
+		if a, ok = r.call(call, n, false); !ok {
 			return answer{}, false
 		}
 		if !repeated && lostIdle(a, r.pending.Reused) {
 			repeated = true
 			r.lost = r.lost || call == CallClose
 			r.saw(NoAnswer, string(a.failure), fmt.Sprintf("no answer: %v; the connection had been idle: again at once", a.err))
-			if again, ok := r.call(call, n, r.c.fresh); ok {
+			if again, ok := r.call(call, n, true); ok {
 				a = again
 			} else if r.ctx.Err() != nil {
 				return answer{}, false
@@ -57,8 +56,8 @@ func badSignature(a answer) bool {
 // lostIdle reports whether a call was lost on a connection that had been idle.
 func lostIdle(a answer, reused bool) bool { return reused && a.failure == FailLost }
 
-// call makes one call with the given key.
-func (r *run) call(call Call, key int, client *http.Client) (answer, bool) {
+// call makes one call with the given key; fresh: over a new connection.
+func (r *run) call(call Call, key int, fresh bool) (answer, bool) {
 	if r.calls > 0 {
 		r.observe(0)
 		if _, err := r.account.wait(r.ctx, time.Until(r.pace.deadline)); err != nil {
@@ -88,9 +87,7 @@ func (r *run) call(call Call, key int, client *http.Client) (answer, bool) {
 
 	start := time.Now()
 	r.lastCall = start
-	ctx, cancel := context.WithTimeout(r.ctx, r.c.cfg.AttemptTimeout)
-	defer cancel()
-	d := post(ctx, client, h.url+"/pay/"+string(call), doc, &r.room.body)
+	d := r.c.transport.post(r.ctx, h.url, call, doc, &r.room.body, fresh)
 	var a answer
 	if d.failure != "" {
 		a = answer{failure: d.failure, err: d.err}

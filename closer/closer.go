@@ -14,7 +14,6 @@ package closer
 import (
 	"context"
 	"fmt"
-	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -23,9 +22,8 @@ import (
 
 // Closer closes orders. It is safe for concurrent use.
 type Closer struct {
-	cfg    Config
-	client *http.Client // keeps connections
-	fresh  *http.Client // makes a new one for each call
+	cfg       Config
+	transport *transport
 
 	mu       sync.Mutex
 	hosts    map[string]*host    // by URL
@@ -39,11 +37,10 @@ func New(cfg Config) (*Closer, error) {
 		return nil, fmt.Errorf("closer: %w", err)
 	}
 	return &Closer{
-		cfg:      cfg,
-		client:   newHTTPClient(cfg, true),
-		fresh:    newHTTPClient(cfg, false),
-		hosts:    make(map[string]*host),
-		accounts: make(map[string]*account),
+		cfg:       cfg,
+		transport: newTransport(cfg),
+		hosts:     make(map[string]*host),
+		accounts:  make(map[string]*account),
 	}, nil
 }
 
@@ -147,7 +144,4 @@ func (c *Closer) Hosts() []HostHealth {
 
 // CloseIdleConnections closes connections that are not in use now. Call it
 // when the Closer is not needed any more.
-func (c *Closer) CloseIdleConnections() {
-	c.client.CloseIdleConnections()
-	c.fresh.CloseIdleConnections()
-}
+func (c *Closer) CloseIdleConnections() { c.transport.closeIdle() }
