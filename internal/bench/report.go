@@ -1,0 +1,69 @@
+package main
+
+import (
+	"slices"
+)
+
+// Report is all that was measured, as -json has it.
+type Report struct {
+	Runs   []Figures
+	Floors []Floor   `json:",omitempty"`
+	Sweep  []Swept   `json:",omitempty"`
+	Held   []Finding `json:",omitempty"` // to the baseline
+}
+
+// of are the runs of a program in a scenario, by round.
+func (r *Report) of(scenario, over, program string) []Figures {
+	var runs []Figures
+	for _, f := range r.Runs {
+		if f.Scenario == scenario && f.Over == over && f.Program == program {
+			runs = append(runs, f)
+		}
+	}
+	return runs
+}
+
+// programs that were measured in a scenario, in the order of their first run
+// there.
+func (r *Report) programs(scenario, over string) []string {
+	var names []string
+	for _, f := range r.Runs {
+		if f.Scenario == scenario && f.Over == over && !slices.Contains(names, f.Program) {
+			names = append(names, f.Program)
+		}
+	}
+	return names
+}
+
+// each is one figure of all runs.
+func each(runs []Figures, of func(Figures) float64) spread {
+	var values []float64
+	for _, f := range runs {
+		values = append(values, of(f))
+	}
+	return spreadOf(values)
+}
+
+// ratio is one figure of a program over that of another, paired by round: what
+// drifts between rounds cancels out.
+func (r *Report) ratio(scenario, over, program, to string, of func(Figures) float64) spread {
+	var values []float64
+	for _, f := range r.of(scenario, over, program) {
+		for _, g := range r.of(scenario, over, to) {
+			if f.Round == g.Round && of(g) > 0 {
+				values = append(values, of(f)/of(g))
+			}
+		}
+	}
+	return spreadOf(values)
+}
+
+func perSecond(f Figures) float64 { return f.PerSecond }
+func workerCPU(f Figures) float64 { return f.WorkerCPU }
+func brokerCPU(f Figures) float64 { return f.BrokerCPU }
+func peakMiB(f Figures) float64   { return f.PeakMiB }
+func p50(f Figures) float64       { return f.P50 }
+func p99(f Figures) float64       { return f.P99 }
+func ideal(f Figures) float64     { return f.Ideal }
+func others(f Figures) float64    { return f.Others }
+func first(f Figures) float64     { return f.First }
