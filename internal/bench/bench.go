@@ -49,10 +49,13 @@ func parse(args []string) (settings, error) {
 	flags.BoolVar(&s.verbose, "v", false, "say each run when it is done")
 	if err := flags.Parse(args); err != nil {
 		var b strings.Builder
-		fmt.Fprintln(&b, err)
 		flags.SetOutput(&b)
 		flags.PrintDefaults()
-		return s, usageError{b.String()}
+		if errors.Is(err, flag.ErrHelp) {
+			fmt.Fprint(os.Stdout, b.String())
+			return s, flag.ErrHelp
+		}
+		return s, usageError{fmt.Sprintf("%v\n%s", err, b.String())}
 	}
 	if flags.NArg() > 0 {
 		return s, usageError{fmt.Sprintf("%q is no flag", flags.Arg(0))}
@@ -82,7 +85,7 @@ func parse(args []string) (settings, error) {
 	if err := errors.Join(errs...); err != nil {
 		return s, err
 	}
-	s.programs = append(beside, ours...)
+	s.programs = slices.Concat(beside, ours)
 	s.held, s.reference = ours[len(ours)-1].name, s.programs[0].name
 	return s, nil
 }

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -67,12 +66,7 @@ func floors() []floor {
 
 // floor measures one floor.
 func (l *lab) floor(ctx context.Context, fl floor, over string) (Floor, error) {
-	dir, err := os.MkdirTemp("", "closeorder-bench-")
-	if err != nil {
-		return Floor{}, err
-	}
-	defer os.RemoveAll(dir)
-	s, err := newStage(ctx, dir, l.log, over, gateway.Config{})
+	s, err := newStage(ctx, l.log, over, gateway.Config{})
 	if err != nil {
 		return Floor{}, err
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"os"
 	"time"
 )
 
@@ -55,12 +54,7 @@ type lab struct {
 
 // run measures a program in a scenario.
 func (l *lab) run(ctx context.Context, s scenario, over string, p program) (_ Figures, err error) {
-	dir, err := os.MkdirTemp("", "closeorder-bench-")
-	if err != nil {
-		return Figures{}, err
-	}
-	defer os.RemoveAll(dir)
-	stage, err := newStage(ctx, dir, l.log, over, s.gateway)
+	stage, err := newStage(ctx, l.log, over, s.gateway)
 	if err != nil {
 		return Figures{}, err
 	}

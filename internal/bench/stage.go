@@ -23,10 +23,11 @@ const (
 	deadTopic     = "dead-letters"
 	group         = "bench"
 	partitions    = 8
-
-	apiKey v2.Key = "0123456789abcdef0123456789abcdef"
 	appID         = "wx8888888888888888"
 )
+
+// apiKey is that of all merchants.
+const apiKey v2.Key = "0123456789abcdef0123456789abcdef"
 
 // merchants are those that may call: what a flow is of.
 var merchants = [3]string{"1900000109", "1900000110", "1900000111"}
@@ -46,7 +47,12 @@ type stage struct {
 	admin  *kadm.Client
 }
 
-func newStage(ctx context.Context, dir string, log io.Writer, over string, cfg gateway.Config) (_ *stage, err error) {
+// newStage starts them. The caller closes it.
+func newStage(ctx context.Context, log io.Writer, over string, cfg gateway.Config) (_ *stage, err error) {
+	dir, err := os.MkdirTemp("", "closeorder-bench-")
+	if err != nil {
+		return nil, err
+	}
 	s := &stage{dir: dir, log: log}
 	defer func() {
 		if err != nil {
@@ -90,6 +96,7 @@ func (s *stage) close() {
 	}
 	s.gateway.stop()
 	s.broker.stop()
+	_ = os.RemoveAll(s.dir) // a folder that stays behind is no result
 }
 
 // write puts a file beside those of the run.

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"os"
 	"time"
 
 	"github.com/closeorder/closeorder/internal/bench/gateway"
@@ -30,11 +29,6 @@ const (
 
 // sweep measures one point.
 func (l *lab) sweep(ctx context.Context, p program, latencyMs, limit int) (Swept, error) {
-	dir, err := os.MkdirTemp("", "closeorder-bench-")
-	if err != nil {
-		return Swept{}, err
-	}
-	defer os.RemoveAll(dir)
 	n := 8000
 	if latencyMs > 0 {
 		n = min(n, 2*limit*1000/latencyMs) // 2 s
@@ -42,7 +36,7 @@ func (l *lab) sweep(ctx context.Context, p program, latencyMs, limit int) (Swept
 	s := scenario{
 		gateway: gateway.Config{Latency: time.Duration(latencyMs) * time.Millisecond}, inFlight: limit, flows: []flow{{n: n, healthy: true}},
 	}
-	stage, err := newStage(ctx, dir, l.log, httpOver, s.gateway)
+	stage, err := newStage(ctx, l.log, httpOver, s.gateway)
 	if err != nil {
 		return Swept{}, err
 	}

@@ -1,0 +1,320 @@
+package main
+
+import (
+	"bytes"
+	"encoding/xml"
+	"errors"
+	"io"
+	"maps"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// planted is a report of three rounds: closeorder has twice the throughput and half
+// the CPU of franz-go in each, though all figures double from round to round.
+func planted() *Report {
+	r := &Report{}
+	for round, scale := range []float64{1, 2, 4} {
+		for _, over := range []string{httpOver, tlsOver} {
+			r.Runs = append(r.Runs,
+				Figures{Scenario: "burst-0ms", Over: over, Program: reference, Round: round, PerSecond: 1000 * scale, WorkerCPU: 100 * scale, PeakMiB: 40, P99: 20},
+				Figures{Scenario: "burst-0ms", Over: over, Program: "closeorder", Round: round, PerSecond: 2000 * scale, WorkerCPU: 50 * scale, PeakMiB: 80, P99: 30})
+		}
+	}
+	r.Runs = append(r.Runs,
+		Figures{Scenario: "merchants-quiet", Over: httpOver, Program: "closeorder", P99: 30},
+		Figures{Scenario: "merchants-limited", Over: httpOver, Program: "closeorder", P99: 45})
+	return r
+}
+
+func TestRatiosArePairedByRound(t *testing.T) {
+	got := planted().ratio("burst-0ms", httpOver, "closeorder", reference, perSecond)
+	if want := (spread{2, 2, 2, 3}); got != want {
+		t.Errorf("%+v, want %+v: what drifts between rounds must cancel out", got, want)
+	}
+}
+
+func TestSpreads(t *testing.T) {
+	for sentence, c := range map[string]struct {
+		values []float64
+		want   string
+	}{
+		"of nothing":                                       {nil, "-"},
+		"of one value":                                     {[]float64{1.234}, "1.23"},
+		"the middle of three":                              {[]float64{3, 1, 2}, "2.00 (1.00-3.00)"},
+		"between the middle ones of four":                  {[]float64{4, 1, 2, 3}, "2.50 (1.00-4.00)"},
+		"a range that does not show":                       {[]float64{1, 1.001}, "1.00"},
+		"values stay as they are, and an extreme is named": {[]float64{1, 1, 9}, "1.00 (1.00-9.00)"},
+	} {
+		if got := spreadOf(c.values).text(2); got != c.want {
+			t.Errorf("%s: %s, want %s", sentence, got, c.want)
+		}
+	}
+}
+
+// TestARegressionIsMissed makes each kind of figure worse than its bound, in its
+// own direction, and better.
+func TestARegressionIsMissed(t *testing.T) {
+	for sentence, c := range map[string]struct {
+		where, measure string
+		bound          Bound
+		miss           bool
+	}{
+		"throughput as it was":              {"burst-0ms http", "throughput", Bound{2, .1}, false},
+		"throughput within its tolerance":   {"burst-0ms http", "throughput", Bound{2.2, .1}, false},
+		"less throughput":                   {"burst-0ms tls", "throughput", Bound{2.3, .1}, true},
+		"more throughput":                   {"burst-0ms http", "throughput", Bound{1, .1}, false},
+		"more CPU":                          {"burst-0ms http", "cpu", Bound{.4, .1}, true},
+		"less CPU":                          {"burst-0ms http", "cpu", Bound{1, .1}, false},
+		"more memory":                       {"burst-0ms http", "peak", Bound{60, .15}, true},
+		"healthy merchants wait longer":     {"merchants-limited http", "healthy-p99", Bound{.9, .5}, true},
+		"healthy merchants wait as long":    {"merchants-limited http", "healthy-p99", Bound{1.5, .5}, false},
+		"memory within its tolerance holds": {"burst-0ms tls", "peak", Bound{75, .15}, false},
+	} {
+		r := planted()
+		r.Held = Baseline{c.where: {c.measure: c.bound}}.hold(r, "closeorder")
+		if len(r.Held) != 1 || r.Held[0].Miss != c.miss || (r.missed() == 1) != c.miss {
+			t.Errorf("%s: %+v", sentence, r.Held)
+		}
+	}
+	if held := (Baseline{"mix http": {"cpu": {1, .1}}}).hold(planted(), "closeorder"); len(held) != 0 {
+		t.Errorf("what was not measured is held: %+v", held)
+	}
+}
+
+func TestANewBaselineHoldsWhatWasMeasured(t *testing.T) {
+	r := planted()
+	old := Baseline{"burst-0ms http": {"cpu": {9, .33}}, "mix http": {"cpu": {2, .2}}}
+	next := old.with(r, "closeorder")
+	for where, bounds := range map[string]map[string]Bound{
+		"burst-0ms http":         {"cpu": {.5, .33}, "throughput": {2, .1}, "peak": {80, .15}},
+		"mix http":               {"cpu": {2, .2}}, // was not measured
+		"merchants-limited http": {"healthy-p99": {1.5, .5}},
+	} {
+		if !maps.Equal(next[where], bounds) {
+			t.Errorf("%s: %v, want %v", where, next[where], bounds)
+		}
+	}
+	r.Held = next.hold(r, "closeorder")
+	if len(r.Held) == 0 || r.missed() != 0 {
+		t.Errorf("%d held, %d missed", len(r.Held), r.missed())
+	}
+	path := filepath.Join(t.TempDir(), "baseline.json")
+	if err := next.write(path); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := readBaseline(text)
+	if err != nil || !maps.EqualFunc(again, next, maps.Equal) {
+		t.Errorf("read back: %v, %v", again, err)
+	}
+}
+
+func TestTheCommittedBaselineIsOfScenariosThatThereAre(t *testing.T) {
+	b, err := readBaseline(committed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(b) == 0 {
+		t.Fatal("internal/bench/baseline.json is empty: make bench ARGS='-write-baseline internal/bench/baseline.json'")
+	}
+	known := make(map[string]bool)
+	for _, s := range scenarios() {
+		for _, over := range s.over {
+			known[s.name+" "+over] = true
+		}
+	}
+	for where := range b {
+		if !known[where] {
+			t.Errorf("%q is no scenario", where)
+		}
+	}
+	for _, text := range []string{`{"burst-0ms http": {"speed": {"value": 1, "tolerance": 0.1}}}`, `{"burst-0ms http": {"cpu": {"value": 1}}}`, `[]`} {
+		if _, err := readBaseline([]byte(text)); err == nil {
+			t.Errorf("%s was read", text)
+		}
+	}
+}
+
+func TestScenariosAreChosenByTheirBeginnings(t *testing.T) {
+	for list, want := range map[string][]string{
+		"burst":                    {"burst-0ms", "burst-50ms"},
+		"paced,mix":                {"mix", "paced"},
+		"merchants-limited":        {"merchants-quiet", "merchants-limited"},
+		"memory-1":                 {"memory-1000000"},
+		"floors,burst-0ms":         {"burst-0ms"},
+		"floors":                   nil,
+		"merchants-slow,burst-0ms": {"burst-0ms", "merchants-quiet-80", "merchants-slow"},
+	} {
+		got, err := chosen(list)
+		var names []string
+		for _, s := range got {
+			names = append(names, s.name)
+		}
+		if err != nil || !slices.Equal(names, want) {
+			t.Errorf("%s: %v, %v; want %v", list, names, err, want)
+		}
+	}
+	var wrong usageError
+	for _, list := range []string{"", "bursts", "burst,"} {
+		if _, err := chosen(list); !errors.As(err, &wrong) || !strings.Contains(err.Error(), "burst-0ms") {
+			t.Errorf("%q: %v; want an error that says what there is", list, err)
+		}
+	}
+}
+
+func TestScenariosHold(t *testing.T) {
+	all := scenarios()
+	for _, s := range all {
+		if s.quiet != "" && !slices.ContainsFunc(all, func(q scenario) bool { return q.name == s.quiet }) {
+			t.Errorf("%s: there is no %s", s.name, s.quiet)
+		}
+		healthy := 0
+		for _, f := range s.flows {
+			if f.healthy {
+				healthy++
+			}
+		}
+		if healthy == 0 || len(s.flows) > len(letters) || s.what == "" || len(s.over) == 0 {
+			t.Errorf("%s: %+v", s.name, s)
+		}
+	}
+}
+
+// TestEachRequestHasAPlace: numbers differ, and go to the partitions of their flow
+// alone, evenly.
+func TestEachRequestHasAPlace(t *testing.T) {
+	for sentence, c := range map[string]struct {
+		flow flow
+		want []int32
+	}{
+		"on all partitions":              {flow{n: 800}, []int32{0, 1, 2, 3, 4, 5, 6, 7}},
+		"on all but the last one":        {flow{n: 700, to: 7}, []int32{0, 1, 2, 3, 4, 5, 6}},
+		"on one partition":               {flow{n: 100, from: 7, to: 8}, []int32{7}},
+		"on two, and those that went on": {flow{n: 200, from: 3, to: 5}, []int32{3, 4}},
+	} {
+		rs, err := records("A", c.flow, 0, c.flow.n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		numbers, on := make(map[string]bool), make(map[int32]int)
+		for _, r := range rs {
+			numbers[string(r.Key)] = true
+			on[r.Partition]++
+		}
+		if len(numbers) != c.flow.n || !slices.Equal(slices.Sorted(maps.Keys(on)), c.want) {
+			t.Errorf("%s: %d numbers on %v", sentence, len(numbers), on)
+		}
+		for p, n := range on {
+			if n != 100 {
+				t.Errorf("%s: %d on partition %d", sentence, n, p)
+			}
+		}
+	}
+}
+
+func TestTablesLineUp(t *testing.T) {
+	r := planted()
+	r.Held = Baseline{"burst-0ms http": {"throughput": {9, .1}}}.hold(r, "closeorder")
+	var b strings.Builder
+	r.print(&b, reference)
+	width, rows := 0, 0
+	for line := range strings.Lines(b.String()) {
+		line = strings.TrimSuffix(line, "\n")
+		if !strings.HasPrefix(line, "|") {
+			width = 0
+			continue
+		}
+		rows++
+		if width == 0 {
+			width = len([]rune(line))
+		}
+		if len([]rune(line)) != width {
+			t.Errorf("%d characters, those above %d: %s", len([]rune(line)), width, line)
+		}
+	}
+	for _, want := range []string{"2.00", "MISSED", "FREQUENCY_LIMITED"} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("no %q in\n%s", want, b.String())
+		}
+	}
+	if rows < 12 {
+		t.Errorf("only %d lines of tables:\n%s", rows, b.String())
+	}
+}
+
+func TestThePlotIsXMLAndHasEachPoint(t *testing.T) {
+	var points []Swept
+	for _, program := range []string{"franz-go", "<closeorder>"} {
+		for _, ms := range sweptLatencies {
+			for _, limit := range sweptLimits {
+				points = append(points, Swept{program, ms, limit, 1000, float64(ms) + 2})
+			}
+		}
+	}
+	var b bytes.Buffer
+	if err := writePlot(&b, points); err != nil {
+		t.Fatal(err)
+	}
+	circles := 0
+	for d := xml.NewDecoder(&b); ; {
+		token, err := d.Token()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if e, is := token.(xml.StartElement); is && e.Name.Local == "circle" {
+			circles++
+		}
+	}
+	if want := len(points) * len(panels); circles != want {
+		t.Errorf("%d points, want %d", circles, want)
+	}
+	if err := writePlot(&b, nil); err == nil {
+		t.Error("a plot of nothing was written")
+	}
+	a := panels[0].axis
+	if y := a.y(math.Sqrt(a.bottom * a.top)); math.Abs(y-panelTop-panelHeight/2) > .01 {
+		t.Errorf("the middle of the axis is at %v", y)
+	}
+}
+
+func TestMistakesOfTheCommandLineAreNamed(t *testing.T) {
+	for sentence, args := range map[string][]string{
+		"a binary that is not there": {"-binary", "nowhere/closeorder"},
+		"an unknown peer":            {"-binary", os.Args[0], "-peers", "sarama"},
+		"an unknown way":             {"-binary", os.Args[0], "-over", "quic"},
+		"no round":                   {"-binary", os.Args[0], "-rounds", "0"},
+		"an unknown flag":            {"-fast"},
+		"a word too many":            {"-binary", os.Args[0], "burst"},
+	} {
+		var wrong usageError
+		if _, err := parse(args); !errors.As(err, &wrong) {
+			t.Errorf("%s: %v", sentence, err)
+		}
+	}
+	s, err := parse([]string{"-binary", "before=" + os.Args[0] + ",now=" + os.Args[0], "-scenarios", "burst-0ms", "-rounds", "2", "-over", "http"})
+	if err != nil || s.held != "now" || s.reference != reference || len(s.programs) != 4 {
+		t.Fatalf("%+v, %v", s, err)
+	}
+	var order []string
+	for _, r := range s.runs() {
+		order = append(order, r.what)
+	}
+	want := []string{
+		"burst-0ms http franz-go", "burst-0ms http kafka-go", "burst-0ms http before", "burst-0ms http now",
+		"burst-0ms http kafka-go", "burst-0ms http before", "burst-0ms http now", "burst-0ms http franz-go",
+	}
+	if !slices.Equal(order, want) {
+		t.Errorf("%q, want %q: each round begins with another program", order, want)
+	}
+}
