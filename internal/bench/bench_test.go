@@ -148,7 +148,7 @@ func TestScenariosAreChosenByTheirBeginnings(t *testing.T) {
 		"burst":                    {"burst-0ms", "burst-50ms"},
 		"paced,mix":                {"mix", "paced"},
 		"merchants-limited":        {"merchants-quiet", "merchants-limited"},
-		"memory-1":                 {"memory-1000000"},
+		"memory-1":                 {"memory-1000000", "memory-1000000-50"},
 		"floors,burst-0ms":         {"burst-0ms"},
 		"floors":                   nil,
 		"merchants-slow,burst-0ms": {"burst-0ms", "merchants-quiet-80", "merchants-slow"},

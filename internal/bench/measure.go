@@ -54,7 +54,7 @@ type lab struct {
 
 // run measures a program in a scenario.
 func (l *lab) run(ctx context.Context, s scenario, over string, p program) (_ Figures, err error) {
-	stage, err := newStage(ctx, l.log, over, s.gateway)
+	stage, err := newStage(ctx, l.log, over, s.parts(), s.gateway)
 	if err != nil {
 		return Figures{}, err
 	}
@@ -190,13 +190,13 @@ func (m *measurement) until(ctx context.Context, want int, limit time.Duration) 
 	}
 }
 
-// untilHealthy waits for the outcomes of the healthy flows, half of patience at
+// untilHealthy waits for the outcomes of the healthy flows, a third of patience at
 // most.
 func (m *measurement) untilHealthy(ctx context.Context) (err error) {
 	if m.tally, err = newTally(m.stage, len(m.flows)); err != nil {
 		return err
 	}
-	for end := time.Now().Add(patience / 2); ; {
+	for end := time.Now().Add(patience / 3); ; {
 		if err := m.tally.read(ctx); err != nil {
 			return err
 		}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -23,8 +24,10 @@ type scenario struct {
 	what    string
 	gateway gateway.Config
 	flows   []flow
-	// inFlight is the most calls at one time.
+	// inFlight is the most calls at one time, 0 for closeorder's default.
 	inFlight int
+	// partitions of each topic, 0 for [partitions].
+	partitions int32
 	// ideal: throughput is bounded by inFlight and the gateway's latency alone.
 	ideal bool
 	// waiting: all requests stand in the topic before the worker starts, and it
@@ -78,8 +81,12 @@ func scenarios() []scenario {
 	for _, n := range []int{20_000, 60_000, 1_000_000} {
 		s := scenario{name: fmt.Sprintf("memory-%d", n), what: thousands(n) + " waiting", gateway: gateway.Config{Latency: latency},
 			flows: atOnce(n), over: plain, waiting: true, once: true}
-		if n > 100_000 {
-			s.window = 40 * time.Second
+		if n == 1_000_000 {
+			s.window = 30 * time.Second
+			all = append(all, s)
+			s.name, s.what, s.partitions = s.name+"-50", s.what+" on 50 partitions", 50
+			s.flows = atOnce(n)
+			s.flows[0].to = s.partitions
 		}
 		all = append(all, s)
 	}
@@ -112,9 +119,9 @@ func threeMerchants() []scenario {
 	all := []scenario{
 		{name: "merchants-quiet", what: "20/s of each, all healthy", gateway: with(gateway.Trouble{}), flows: three(slow, 15)},
 		{name: "merchants-limited", what: "one gets FREQUENCY_LIMITED, 20/s of each", quiet: "merchants-quiet",
-			gateway: with(gateway.Trouble{Code: "FREQUENCY_LIMITED"}), flows: three(slow, 30)},
+			gateway: with(gateway.Trouble{Code: "FREQUENCY_LIMITED"}), flows: three(slow, 25)},
 		{name: "merchants-systemerror", what: "one gets SYSTEMERROR, 20/s of each", quiet: "merchants-quiet",
-			gateway: with(gateway.Trouble{Code: "SYSTEMERROR"}), flows: three(slow, 30)},
+			gateway: with(gateway.Trouble{Code: "SYSTEMERROR"}), flows: three(slow, 25)},
 		{name: "merchants-backlog", what: "one has a backlog of 100,000, 20/s of the others behind it", quiet: "merchants-quiet",
 			gateway: with(gateway.Trouble{}), flows: backlog(false)},
 		{name: "merchants-backlog-apart", what: "the same, the others on a partition of their own", quiet: "merchants-quiet",
@@ -167,13 +174,11 @@ func names() []string {
 	return append(list, sweepName)
 }
 
+// parts is the number of partitions of each topic.
+func (s scenario) parts() int32 { return cmp.Or(s.partitions, partitions) }
+
 // limit is the most calls at one time.
-func (s scenario) limit() int {
-	if s.inFlight == 0 {
-		return inFlight
-	}
-	return s.inFlight
-}
+func (s scenario) limit() int { return cmp.Or(s.inFlight, inFlight) }
 
 // has reports whether a program is in this round of the scenario.
 func (s scenario) has(p program, over string, round int) bool {

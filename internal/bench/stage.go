@@ -48,7 +48,7 @@ type stage struct {
 }
 
 // newStage starts them. The caller closes it.
-func newStage(ctx context.Context, log io.Writer, over string, cfg gateway.Config) (_ *stage, err error) {
+func newStage(ctx context.Context, log io.Writer, over string, topicPartitions int32, cfg gateway.Config) (_ *stage, err error) {
 	dir, err := os.MkdirTemp("", "closeorder-bench-")
 	if err != nil {
 		return nil, err
@@ -59,7 +59,7 @@ func newStage(ctx context.Context, log io.Writer, over string, cfg gateway.Confi
 			s.close()
 		}
 	}()
-	broker, out, err := startSelf(log, "broker", brokerSettings{requestsTopic: partitions, outcomesTopic: partitions, deadTopic: 1})
+	broker, out, err := startSelf(log, "broker", brokerSettings{requestsTopic: topicPartitions, outcomesTopic: topicPartitions, deadTopic: 1})
 	if err != nil {
 		return nil, err
 	}

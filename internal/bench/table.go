@@ -126,7 +126,7 @@ func (r *Report) printWaiting(w io.Writer) {
 			}
 		}
 	}
-	section(w, "Requests that wait when the worker starts", "8 partitions, 20 ms, over HTTP. Memory in MiB, the first outcome in seconds from the start of the process, outcomes per second from then on.", 2,
+	section(w, "Requests that wait when the worker starts", "8 partitions where nothing else is said, 20 ms, over HTTP. Memory in MiB, the first outcome in seconds from the start of the process, outcomes per second from then on.", 2,
 		[]string{"scenario", "worker", "peak memory", "first outcome", "per second", "CPU", "others' cores"}, rows)
 }
 
