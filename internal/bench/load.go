@@ -126,4 +126,9 @@ func sleep(ctx context.Context, d time.Duration) bool {
 }
 
 // flowOf is the index of an order's flow, -1 for one that warms up.
-func flowOf(outTradeNo string) int { return strings.IndexByte(letters, outTradeNo[0]) }
+func flowOf(outTradeNo string) int {
+	if outTradeNo == "" {
+		return -1
+	}
+	return strings.IndexByte(letters, outTradeNo[0])
+}

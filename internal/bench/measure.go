@@ -181,13 +181,22 @@ func (m *measurement) until(ctx context.Context, want int, limit time.Duration) 
 		case m.answered >= want:
 			return true, nil
 		case m.worker.hasEnded():
-			return false, fmt.Errorf("%s has ended by itself: %w", m.program.name, m.worker.err)
+			return false, m.ended()
 		case time.Now().After(end):
 			return false, nil
 		case !sleep(ctx, 10*time.Millisecond):
 			return false, ctx.Err()
 		}
 	}
+}
+
+// ended is the error of a worker that should not have ended.
+func (m *measurement) ended() error {
+	why := "with status 0"
+	if m.worker.err != nil {
+		why = m.worker.err.Error()
+	}
+	return fmt.Errorf("%s has ended by itself: %s", m.program.name, why)
 }
 
 // untilHealthy waits for the outcomes of the healthy flows, a third of patience at
@@ -205,7 +214,7 @@ func (m *measurement) untilHealthy(ctx context.Context) (err error) {
 		case m.tally.open(m.flows) == 0 || time.Now().After(end):
 			return nil
 		case m.worker.hasEnded():
-			return fmt.Errorf("%s has ended by itself: %w", m.program.name, m.worker.err)
+			return m.ended()
 		case !sleep(ctx, time.Second):
 			return ctx.Err()
 		}
@@ -235,7 +244,7 @@ func (m *measurement) figures(ctx context.Context) (Figures, error) {
 		f.Ideal = f.PerSecond * m.scenario.gateway.Latency.Seconds() / float64(m.scenario.limit())
 	}
 	if m.worker.hasEnded() {
-		return f, fmt.Errorf("%s has ended by itself: %w", m.program.name, m.worker.err)
+		return f, m.ended()
 	}
 	m.worker.stop() // what reads the topics now shall have the machine
 	f.Lost = max(0, f.Requests-answered)
