@@ -12,6 +12,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
 )
 
 // planted is a report of three rounds: closeorder has twice the throughput and half
@@ -216,6 +219,41 @@ func TestEachRequestHasAPlace(t *testing.T) {
 			if n != 100 {
 				t.Errorf("%s: %d on partition %d", sentence, n, p)
 			}
+		}
+	}
+}
+
+// TestRequestsAndOutcomesAreJoined plants what a bad worker would do, two
+// merchants: A in trouble, B healthy.
+func TestRequestsAndOutcomesAreJoined(t *testing.T) {
+	start := time.Date(2026, 11, 27, 12, 0, 0, 0, time.UTC)
+	at := func(ms int, key, value string) *kgo.Record {
+		return &kgo.Record{Key: []byte(key), Value: []byte(value), Timestamp: start.Add(time.Duration(ms) * time.Millisecond)}
+	}
+	tally, flows := emptyTally(2), []flow{{}, {healthy: true}}
+	for _, no := range []string{"W1", "A1", "A2", "B1", "B2", "B3", ""} {
+		tally.ask(at(0, no, ""))
+	}
+	for _, r := range []*kgo.Record{
+		at(1, "W1", `{"outcome":"closed"}`), at(500, "A1", `{"outcome":"failed"}`),
+		at(20, "B1", `{"outcome":"closed"}`), at(25, "B1", `{"outcome":"closed"}`),
+		at(30, "B2", "<html>"), at(31, "B9", `{"outcome":"closed"}`),
+	} {
+		tally.answer(r)
+	}
+	if tally.open(flows) != 1 || tally.repeated != 1 {
+		t.Errorf("%d open, %d repeated; want B3, and B1 once", tally.open(flows), tally.repeated)
+	}
+	if want := map[string]int{"closed": 1, "failed": 1, "unreadable": 1, "of no request": 1}; !maps.Equal(tally.byName, want) {
+		t.Errorf("%v, want %v", tally.byName, want)
+	}
+	waited := tally.waited(flows, start.Add(time.Second))
+	if want := []time.Duration{20 * time.Millisecond, 30 * time.Millisecond, time.Second}; !slices.Equal(waited, want) {
+		t.Errorf("%v, want %v: of the healthy one, and what has no outcome until now", waited, want)
+	}
+	for q, want := range map[float64]time.Duration{0: waited[0], .5: waited[1], .99: waited[2], 1: waited[2]} {
+		if got := quantile(waited, q); got != want {
+			t.Errorf("quantile %v is %v, want %v", q, got, want)
 		}
 	}
 }

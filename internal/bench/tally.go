@@ -13,7 +13,6 @@ import (
 // tally joins requests and outcomes by out_trade_no, which is the key of both. It
 // may be called again while more comes.
 type tally struct {
-	s        *stage
 	requests *follower
 	outcomes *follower
 
@@ -22,7 +21,6 @@ type tally struct {
 	waits    [][]time.Duration // by flow
 	repeated int
 	byName   map[string]int // closed, paid, failed
-	first    time.Time      // of the outcomes that are no warm-up
 }
 
 func newTally(s *stage, flows int) (*tally, error) {
@@ -34,10 +32,13 @@ func newTally(s *stage, flows int) (*tally, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &tally{
-		s: s, requests: requests, outcomes: outcomes,
-		asked: make(map[string]time.Time), answered: make(map[string]bool), waits: make([][]time.Duration, flows), byName: make(map[string]int),
-	}, nil
+	t := emptyTally(flows)
+	t.requests, t.outcomes = requests, outcomes
+	return t, nil
+}
+
+func emptyTally(flows int) *tally {
+	return &tally{asked: make(map[string]time.Time), answered: make(map[string]bool), waits: make([][]time.Duration, flows), byName: make(map[string]int)}
 }
 
 func (t *tally) close() {
@@ -52,36 +53,46 @@ func (t *tally) read(ctx context.Context) error {
 	if err := t.outcomes.read(ctx, func(r *kgo.Record) { came = append(came, r) }); err != nil {
 		return err
 	}
-	err := t.requests.read(ctx, func(r *kgo.Record) {
-		if flowOf(string(r.Key)) >= 0 {
-			t.asked[string(r.Key)] = r.Timestamp
-		}
-	})
+	err := t.requests.read(ctx, t.ask)
 	for _, r := range came {
-		no := string(r.Key)
-		flow := flowOf(no)
-		if flow < 0 {
-			continue
-		}
-		if t.answered[no] {
-			t.repeated++
-			continue
-		}
-		var outcome struct {
-			Outcome string `json:"outcome"`
-		}
-		if json.Unmarshal(r.Value, &outcome) != nil || outcome.Outcome == "" {
-			outcome.Outcome = "unreadable"
-		}
-		t.byName[outcome.Outcome]++
-		t.answered[no] = true
-		t.waits[flow] = append(t.waits[flow], r.Timestamp.Sub(t.asked[no]))
-		delete(t.asked, no)
-		if t.first.IsZero() || r.Timestamp.Before(t.first) {
-			t.first = r.Timestamp
-		}
+		t.answer(r)
 	}
 	return err
+}
+
+// ask takes in a request.
+func (t *tally) ask(r *kgo.Record) {
+	if flowOf(string(r.Key)) >= 0 {
+		t.asked[string(r.Key)] = r.Timestamp
+	}
+}
+
+// answer takes in an outcome, behind its request.
+func (t *tally) answer(r *kgo.Record) {
+	no := string(r.Key)
+	flow := flowOf(no)
+	if flow < 0 {
+		return
+	}
+	if t.answered[no] {
+		t.repeated++
+		return
+	}
+	since, asked := t.asked[no]
+	if !asked {
+		t.byName["of no request"]++
+		return
+	}
+	var outcome struct {
+		Outcome string `json:"outcome"`
+	}
+	if json.Unmarshal(r.Value, &outcome) != nil || outcome.Outcome == "" {
+		outcome.Outcome = "unreadable"
+	}
+	t.byName[outcome.Outcome]++
+	t.answered[no] = true
+	t.waits[flow] = append(t.waits[flow], r.Timestamp.Sub(since))
+	delete(t.asked, no)
 }
 
 // open is the number of requests of the healthy flows that have no outcome.
