@@ -6,6 +6,7 @@ RACE     ?= -race
 SEEDS    ?= 200
 ORDERS   ?= 100000
 FUZZTIME ?= 30s
+BENCHED  ?= ./...
 # What make release builds, and where to.
 VERSION  ?=
 DIST     ?= dist
@@ -109,11 +110,11 @@ fuzz: ## every fuzz target for FUZZTIME=30s each
 bench: build ## beside workers that others would write, 15 min on a quiet machine, and held to internal/bench/baseline.json: ARGS="-scenarios burst -rounds 5 -over http -json FILE -plot FILE -binary before=PATH,now=PATH"
 	@$(GO) build -C internal/bench -trimpath -o ../../bin/bench .
 	@bin/bench $(ARGS)
-	@test -n "$(ARGS)" || $(MAKE) --no-print-directory benchmarks
+	@test -n "$(ARGS)" || $(MAKE) --no-print-directory benchmarks BENCHED="./closer ./events ./signing"
 
-benchmarks: ## go test -bench of all packages; the last part of make bench without ARGS
-	$(GO) test -run '^$$' -bench . -benchmem $(TESTFLAGS) ./...
-	cd internal/bench && $(GO) test -run '^$$' -bench . -benchmem $(TESTFLAGS) ./...
+benchmarks: ## go test -bench of BENCHED=./... and of the lab; make bench without ARGS ends with those of the codec
+	$(GO) test -run '^$$' -bench . -benchmem $(TESTFLAGS) $(BENCHED)
+	cd internal/bench && $(GO) test -run '^$$' -bench . -benchmem $(TESTFLAGS) ./v2 ./exchange
 
 docker: ## an image, closeorder:latest
 	docker build --build-arg REVISION=$$(git rev-parse HEAD) -t closeorder:latest .

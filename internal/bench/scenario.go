@@ -82,7 +82,7 @@ func scenarios() []scenario {
 		s := scenario{name: fmt.Sprintf("memory-%d", n), what: thousands(n) + " waiting", gateway: gateway.Config{Latency: latency},
 			flows: atOnce(n), over: plain, waiting: true, once: true}
 		if n == 1_000_000 {
-			s.window = 30 * time.Second
+			s.window = 20 * time.Second
 			all = append(all, s)
 			s.name, s.what, s.partitions = s.name+"-50", s.what+" on 50 partitions", 50
 			s.flows = atOnce(n)
@@ -119,9 +119,9 @@ func threeMerchants() []scenario {
 	all := []scenario{
 		{name: "merchants-quiet", what: "20/s of each, all healthy", gateway: with(gateway.Trouble{}), flows: three(slow, 15)},
 		{name: "merchants-limited", what: "one gets FREQUENCY_LIMITED, 20/s of each", quiet: "merchants-quiet",
-			gateway: with(gateway.Trouble{Code: "FREQUENCY_LIMITED"}), flows: three(slow, 25)},
+			gateway: with(gateway.Trouble{Code: "FREQUENCY_LIMITED"}), flows: three(slow, 35)},
 		{name: "merchants-systemerror", what: "one gets SYSTEMERROR, 20/s of each", quiet: "merchants-quiet",
-			gateway: with(gateway.Trouble{Code: "SYSTEMERROR"}), flows: three(slow, 25)},
+			gateway: with(gateway.Trouble{Code: "SYSTEMERROR"}), flows: three(slow, 35)},
 		{name: "merchants-backlog", what: "one has a backlog of 100,000, 20/s of the others behind it", quiet: "merchants-quiet",
 			gateway: with(gateway.Trouble{}), flows: backlog(false)},
 		{name: "merchants-backlog-apart", what: "the same, the others on a partition of their own", quiet: "merchants-quiet",
