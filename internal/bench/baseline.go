@@ -31,8 +31,9 @@ type measure struct {
 	what string
 	// more is better; else less is.
 	more bool
-	// tolerance is that of a new bound.
-	tolerance float64
+	// tolerance is that of a new bound, and least its least value: what is
+	// better than that by chance must not become the measure of all others.
+	tolerance, least float64
 	// of reads it from a report; n is 0 where there is nothing of it.
 	of func(r *Report, s scenario, over, program string) spread
 }
@@ -54,15 +55,15 @@ func measures() []measure {
 			return r.ratio(s.name, over, program, reference, figure)
 		}
 	}
-	paced := func(s scenario) bool { return s.flows[0].rate > 0 }
+	paced := scenario.paced
 	three := func(s scenario) bool { return strings.HasPrefix(s.name, "merchants-") }
 	return []measure{
-		{"throughput", "x franz-go's", true, .1, ratio(perSecond, func(s scenario) bool { return !s.waiting && !paced(s) && !three(s) })},
-		{"cpu", "CPU per outcome, x franz-go's", false, .1, ratio(workerCPU, func(s scenario) bool { return !s.waiting && !three(s) })},
-		{"ideal", "share of what latency and limit allow", true, .05, of(ideal, func(s scenario) bool { return s.ideal })},
-		{"p99", "x franz-go's", false, .25, ratio(p99, func(s scenario) bool { return paced(s) && !three(s) })},
-		{"peak", "MiB", false, .15, of(peakMiB, func(s scenario) bool { return !three(s) })},
-		{"healthy-p99", "x theirs without the trouble", false, .5, func(r *Report, s scenario, over, program string) spread {
+		{"throughput", "x franz-go's", true, .15, 0, ratio(perSecond, func(s scenario) bool { return !s.waiting && !paced(s) && !three(s) })},
+		{"cpu", "CPU per outcome, x franz-go's", false, .1, 0, ratio(workerCPU, func(s scenario) bool { return !s.waiting && !three(s) })},
+		{"ideal", "share of what latency and limit allow", true, .05, 0, of(ideal, func(s scenario) bool { return s.ideal })},
+		{"p99", "x franz-go's", false, .4, .8, ratio(p99, func(s scenario) bool { return paced(s) && !three(s) })},
+		{"peak", "MiB", false, .15, 0, of(peakMiB, func(s scenario) bool { return !three(s) })},
+		{"healthy-p99", "x theirs without the trouble", false, .5, 1, func(r *Report, s scenario, over, program string) spread {
 			if s.quiet == "" {
 				return spread{}
 			}
@@ -155,7 +156,7 @@ func (b Baseline) with(r *Report, program string) Baseline {
 				if !there {
 					bound.Tolerance = m.tolerance
 				}
-				bound.Value = round3(now.Median)
+				bound.Value = round3(max(now.Median, m.least))
 				next[where][m.name] = bound
 			}
 		}

@@ -94,13 +94,19 @@ func TestANewBaselineHoldsWhatWasMeasured(t *testing.T) {
 	old := Baseline{"burst-0ms http": {"cpu": {9, .33}}, "mix http": {"cpu": {2, .2}}}
 	next := old.with(r, "closeorder")
 	for where, bounds := range map[string]map[string]Bound{
-		"burst-0ms http":         {"cpu": {.5, .33}, "throughput": {2, .1}, "peak": {80, .15}},
+		"burst-0ms http":         {"cpu": {.5, .33}, "throughput": {2, .15}, "peak": {80, .15}},
 		"mix http":               {"cpu": {2, .2}}, // was not measured
 		"merchants-limited http": {"healthy-p99": {1.5, .5}},
 	} {
 		if !maps.Equal(next[where], bounds) {
 			t.Errorf("%s: %v, want %v", where, next[where], bounds)
 		}
+	}
+	lucky := &Report{Runs: []Figures{
+		{Scenario: "merchants-quiet", Over: httpOver, Program: "closeorder", P99: 50}, {Scenario: "merchants-limited", Over: httpOver, Program: "closeorder", P99: 25},
+	}}
+	if got := old.with(lucky, "closeorder")["merchants-limited http"]["healthy-p99"].Value; got != 1 {
+		t.Errorf("half of the quiet p99 became a bound of %v", got)
 	}
 	r.Held = next.hold(r, "closeorder")
 	if len(r.Held) == 0 || r.missed() != 0 {

@@ -174,6 +174,9 @@ func names() []string {
 	return append(list, sweepName)
 }
 
+// paced: requests come at a rate, and their waiting times are the worker's.
+func (s scenario) paced() bool { return s.flows[0].rate > 0 }
+
 // parts is the number of partitions of each topic.
 func (s scenario) parts() int32 { return cmp.Or(s.partitions, partitions) }
 
