@@ -29,8 +29,8 @@ type settings struct {
 	held      string    // the program that is held to the baseline
 	reference string    // what ratios are to
 
-	json, plot, baseline, logs string
-	verbose                    bool
+	json, with, page, plot, baseline, logs string
+	verbose                                bool
 }
 
 func parse(args []string) (settings, error) {
@@ -43,6 +43,8 @@ func parse(args []string) (settings, error) {
 	peers := flags.String("peers", "franz-go,kafka-go", "workers to measure against, empty for none")
 	flags.IntVar(&s.rounds, "rounds", 3, "how often each run is made, in turn")
 	flags.StringVar(&s.json, "json", "", "write all figures to this file")
+	flags.StringVar(&s.with, "with", "", "take in what such a file has and this run has not")
+	flags.StringVar(&s.page, "page", "", "put the tables into this page, docs/performance.md, between its two marks")
 	flags.StringVar(&s.plot, "plot", "", "write the plot of the sweep to this file, SVG")
 	flags.StringVar(&s.baseline, "write-baseline", "", "write what was measured to this file, as the new baseline")
 	flags.StringVar(&s.logs, "log", "", "keep what the processes log in this file")
@@ -185,6 +187,11 @@ func bench(ctx context.Context, args []string) error {
 		report.print(os.Stdout, s.reference) // as far as it came
 		return err
 	}
+	if s.with != "" {
+		if err := report.takeIn(s.with); err != nil {
+			return err
+		}
+	}
 	if s.reference == reference {
 		report.Held = baseline.hold(report, s.held)
 	}
@@ -240,6 +247,9 @@ func (s settings) write(r *Report, baseline Baseline) error {
 	if s.json != "" {
 		text, err := json.MarshalIndent(r, "", "  ")
 		errs = append(errs, err, os.WriteFile(s.json, append(text, '\n'), 0o644))
+	}
+	if s.page != "" {
+		errs = append(errs, r.writePage(s.page, s.reference))
 	}
 	if s.plot != "" {
 		var b strings.Builder

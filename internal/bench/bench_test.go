@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
 	"encoding/xml"
 	"errors"
 	"io"
@@ -291,6 +292,57 @@ func TestTablesLineUp(t *testing.T) {
 	}
 	if rows < 12 {
 		t.Errorf("only %d lines of tables:\n%s", rows, b.String())
+	}
+}
+
+func TestAPageGetsItsTables(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "page.md")
+	for sentence, c := range map[string]struct {
+		page string
+		ok   bool
+	}{
+		"between the marks":        {"# Title\n" + pageBegin + "stale figures\n" + pageEnd + "rest\n", true},
+		"not without the second":   {"# Title\n" + pageBegin + "stale figures\nrest\n", false},
+		"not with marks in a mess": {"# Title\n" + pageEnd + "stale figures\n" + pageBegin + "rest\n", false},
+	} {
+		if err := os.WriteFile(path, []byte(c.page), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		err := planted().writePage(path, reference)
+		text, readErr := os.ReadFile(path)
+		if (err == nil) != c.ok || readErr != nil {
+			t.Errorf("%s: %v, %v", sentence, err, readErr)
+		}
+		if !c.ok {
+			if string(text) != c.page {
+				t.Errorf("%s: was changed to %s", sentence, text)
+			}
+			continue
+		}
+		if s := string(text); !strings.HasPrefix(s, "# Title\n"+pageBegin) || !strings.HasSuffix(s, pageEnd+"rest\n") || strings.Contains(s, "stale") || !strings.Contains(s, "| 2.00") {
+			t.Errorf("%s: %s", sentence, s)
+		}
+	}
+}
+
+func TestAnEarlierReportFillsWhatIsMissing(t *testing.T) {
+	text, err := json.Marshal(Report{
+		Runs:   []Figures{{Scenario: "burst-0ms", Over: httpOver, Program: "closeorder", PerSecond: 9}, {Scenario: "mix", Over: httpOver, Program: "closeorder", PerSecond: 7}},
+		Floors: []Floor{{Name: "codec", CPU: 5}},
+	})
+	path := filepath.Join(t.TempDir(), "earlier.json")
+	if err := errors.Join(err, os.WriteFile(path, text, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	r := planted()
+	if err := r.takeIn(path); err != nil {
+		t.Fatal(err)
+	}
+	if got := each(r.of("burst-0ms", httpOver, "closeorder"), perSecond); got.N != 3 || got.Least == 9 {
+		t.Errorf("what is there was mixed with what was: %+v", got)
+	}
+	if got := each(r.of("mix", httpOver, "closeorder"), perSecond); got.Median != 7 || len(r.Floors) != 1 {
+		t.Errorf("mix %+v, floors %v", got, r.Floors)
 	}
 }
 

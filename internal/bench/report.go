@@ -1,6 +1,9 @@
 package main
 
 import (
+	"encoding/json"
+	"fmt"
+	"os"
 	"slices"
 )
 
@@ -21,6 +24,32 @@ func (r *Report) of(scenario, over, program string) []Figures {
 		}
 	}
 	return runs
+}
+
+// takeIn adds what an earlier report has measured and this one has not: runs of a
+// program in a scenario, floors, the sweep.
+func (r *Report) takeIn(path string) error {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	var earlier Report
+	if err := json.Unmarshal(text, &earlier); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	now := *r
+	for _, f := range earlier.Runs {
+		if len(now.of(f.Scenario, f.Over, f.Program)) == 0 {
+			r.Runs = append(r.Runs, f)
+		}
+	}
+	if len(r.Floors) == 0 {
+		r.Floors = earlier.Floors
+	}
+	if len(r.Sweep) == 0 {
+		r.Sweep = earlier.Sweep
+	}
+	return nil
 }
 
 // programs that were measured in a scenario, in the order of their first run
