@@ -38,7 +38,7 @@ func parse(args []string) (settings, error) {
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
 	binary := flags.String("binary", "bin/closeorder", "closeorder, as make build makes it; or several, NAME=PATH,NAME=PATH, the last of which is held to the baseline")
-	list := flags.String("scenarios", "floors,burst,mix,paced,memory,merchants", "those whose names begin so: "+strings.Join(names(), ", "))
+	list := flags.String("scenarios", "floors,burst,mix,paced,memory,merchants", "those whose names begin so, or none: "+strings.Join(names(), ", "))
 	over := flags.String("over", httpOver+","+tlsOver, "what calls go over")
 	peers := flags.String("peers", "franz-go,kafka-go", "workers to measure against, empty for none")
 	flags.IntVar(&s.rounds, "rounds", 3, "how often each run is made, in turn")
@@ -70,7 +70,6 @@ func parse(args []string) (settings, error) {
 		s.floors = s.floors || name == floorsName
 		s.sweep = s.sweep || name == sweepName
 	}
-	s.sweep = s.sweep || s.plot != ""
 	for name := range strings.SplitSeq(*over, ",") {
 		if name != httpOver && name != tlsOver {
 			errs = append(errs, usageError{fmt.Sprintf("-over: %q is neither %s nor %s", name, httpOver, tlsOver)})

@@ -161,6 +161,7 @@ func TestScenariosAreChosenByTheirBeginnings(t *testing.T) {
 		"memory-1":                 {"memory-1000000", "memory-1000000-50"},
 		"floors,burst-0ms":         {"burst-0ms"},
 		"floors":                   nil,
+		"none":                     nil,
 		"merchants-slow,burst-0ms": {"burst-0ms", "merchants-quiet-80", "merchants-slow"},
 	} {
 		got, err := chosen(list)

@@ -141,7 +141,7 @@ func threeMerchants() []scenario {
 func chosen(list string) ([]scenario, error) {
 	all, take := scenarios(), make(map[string]bool)
 	for prefix := range strings.SplitSeq(list, ",") {
-		if prefix == floorsName || prefix == sweepName {
+		if prefix == floorsName || prefix == sweepName || prefix == noneName {
 			continue
 		}
 		found := false
@@ -164,6 +164,7 @@ func chosen(list string) ([]scenario, error) {
 const (
 	floorsName = "floors"
 	sweepName  = "sweep"
+	noneName   = "none" // for what -with has alone
 )
 
 func names() []string {
