@@ -163,7 +163,7 @@ func (s settings) runs() []run {
 }
 
 // bench measures, prints the tables and holds the result to the baseline. An error
-// is also a figure that the baseline does not allow.
+// is also a figure that the baseline does not allow, and a request that was lost.
 func bench(ctx context.Context, args []string) error {
 	s, err := parse(args)
 	if err != nil {
@@ -198,10 +198,11 @@ func bench(ctx context.Context, args []string) error {
 	if err := s.write(report, baseline); err != nil {
 		return err
 	}
+	errs := report.faults(s.held)
 	if n := report.missed(); n > 0 {
-		return fmt.Errorf("%d of %d figures are worse than the baseline allows; where that is meant, -write-baseline internal/bench/baseline.json", n, len(report.Held))
+		errs = append(errs, fmt.Errorf("%d of %d figures are worse than the baseline allows; where that is meant, -write-baseline internal/bench/baseline.json", n, len(report.Held)))
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // measure does all runs. One that fails ends the rest: what is left would not be

@@ -90,6 +90,33 @@ func TestARegressionIsMissed(t *testing.T) {
 	}
 }
 
+// TestALostRequestIsAFault whatever the speed, and a repeated or a wrong answer.
+func TestALostRequestIsAFault(t *testing.T) {
+	for sentence, c := range map[string]struct {
+		run    Figures
+		faults int
+	}{
+		"all is well":                            {Figures{Scenario: "mix", Outcomes: map[string]int{"closed": 5, "paid": 1}}, 0},
+		"one is lost":                            {Figures{Scenario: "mix", Lost: 1}, 1},
+		"one is answered twice":                  {Figures{Scenario: "mix", Repeated: 1}, 1},
+		"one cannot be read":                     {Figures{Scenario: "mix", Outcomes: map[string]int{"unreadable": 1}}, 1},
+		"nobody asked for one":                   {Figures{Scenario: "mix", Outcomes: map[string]int{"of no request": 1}}, 1},
+		"one failed where all can be closed":     {Figures{Scenario: "mix", Outcomes: map[string]int{"failed": 1}}, 1},
+		"a merchant in trouble may fail":         {Figures{Scenario: "merchants-limited", Outcomes: map[string]int{"failed": 1}}, 0},
+		"the healthy beside it may not be lost":  {Figures{Scenario: "merchants-limited", Lost: 1}, 1},
+		"where the time is up, the rest is late": {Figures{Scenario: "memory-1000000", Lost: 800_000}, 0},
+	} {
+		c.run.Over, c.run.Program = httpOver, "closeorder"
+		r := &Report{Runs: []Figures{c.run}}
+		if faults := r.faults("closeorder"); len(faults) != c.faults {
+			t.Errorf("%s: %v", sentence, faults)
+		}
+		if faults := r.faults(reference); len(faults) != 0 {
+			t.Errorf("%s, of another program: %v", sentence, faults)
+		}
+	}
+}
+
 func TestANewBaselineHoldsWhatWasMeasured(t *testing.T) {
 	r := planted()
 	old := Baseline{"burst-0ms http": {"cpu": {9, .33}}, "mix http": {"cpu": {2, .2}}}

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"os"
 	"slices"
+
+	"github.com/closeorder/closeorder/internal/bench/gateway"
 )
 
 // Report is all that was measured, as -json has it.
@@ -50,6 +52,30 @@ func (r *Report) takeIn(path string) error {
 		r.Sweep = earlier.Sweep
 	}
 	return nil
+}
+
+// faults are what a program has done that is no matter of speed: an error for each
+// run in which an order of a healthy merchant has no outcome, two, or a wrong one.
+func (r *Report) faults(program string) []error {
+	var faults []error
+	for _, s := range scenarios() {
+		for _, over := range s.over {
+			for _, f := range r.of(s.name, over, program) {
+				wrong := f.Outcomes["unreadable"] + f.Outcomes["of no request"]
+				if s.trouble() == (gateway.Trouble{}) {
+					wrong += f.Outcomes["failed"]
+				}
+				lost := f.Lost
+				if s.window > 0 {
+					lost = 0
+				}
+				if lost+f.Repeated+wrong > 0 {
+					faults = append(faults, fmt.Errorf("%s %s, round %d: %d of %d requests have no outcome, %d have two, %d a wrong one", s.name, over, f.Round+1, lost, f.Requests, f.Repeated, wrong))
+				}
+			}
+		}
+	}
+	return faults
 }
 
 // programs that were measured in a scenario, in the order of their first run

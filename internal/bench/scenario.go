@@ -178,6 +178,9 @@ func names() []string {
 // paced: requests come at a rate, and their waiting times are the worker's.
 func (s scenario) paced() bool { return s.flows[0].rate > 0 }
 
+// trouble is that of the first merchant.
+func (s scenario) trouble() gateway.Trouble { return s.gateway.Merchants[merchants[0]] }
+
 // parts is the number of partitions of each topic.
 func (s scenario) parts() int32 { return cmp.Or(s.partitions, partitions) }
 
