@@ -1,0 +1,140 @@
+package events
+
+import (
+	"bytes"
+	"encoding/json"
+	"strconv"
+	"time"
+	"unicode/utf8"
+)
+
+// An outcome is written for every request, so it is written here, in one pass
+// and without reflection. It is byte for byte what encoding/json makes of the
+// types by their tags, without escapes for HTML: a test holds it to that.
+
+// appendJSON appends o without the brace at the end: its metadata come behind.
+func (o *Outcome) appendJSON(b []byte) []byte {
+	b = appendText(append(b, `{"outcome":`...), string(o.Result))
+	for _, m := range [...]struct{ before, text string }{
+		{`,"out_trade_no":`, o.OutTradeNo},
+		{`,"mch_id":`, o.MchID},
+		{`,"appid":`, o.AppID},
+		{`,"sub_mch_id":`, o.SubMchID},
+		{`,"sub_appid":`, o.SubAppID},
+		{`,"record_key":`, o.RecordKey},
+		{`,"request_id":`, o.RequestID},
+		{`,"replacement_out_trade_no":`, o.ReplacementOutTradeNo},
+		{`,"code":`, o.Code},
+		{`,"message":`, o.Message},
+	} {
+		b = appendMember(b, m.before, m.text)
+	}
+	b = strconv.AppendBool(append(b, `,"safe_to_reissue":`...), o.SafeToReissue)
+	b = appendMember(b, `,"confirmed_by":`, o.ConfirmedBy)
+	if o.Gateway != nil {
+		b = o.Gateway.appendJSON(append(b, `,"gateway":`...))
+	}
+	b = strconv.AppendInt(append(b, `,"attempts":`...), int64(o.Attempts), 10)
+	b = strconv.AppendInt(append(b, `,"replay":`...), int64(o.Replay), 10)
+	if !o.RequestedAt.IsZero() {
+		b = appendTime(append(b, `,"requested_at":`...), o.RequestedAt)
+	}
+	b = appendTime(append(b, `,"completed_at":`...), o.CompletedAt)
+	b = appendText(append(b, `,"source":{"topic":`...), o.Source.Topic)
+	b = strconv.AppendInt(append(b, `,"partition":`...), int64(o.Source.Partition), 10)
+	b = strconv.AppendInt(append(b, `,"offset":`...), o.Source.Offset, 10)
+	return append(b, '}')
+}
+
+func (g *Gateway) appendJSON(b []byte) []byte {
+	b = append(b, '{')
+	begin := len(b)
+	for _, m := range [...]struct{ before, text string }{
+		{`,"host":`, g.Host},
+		{`,"return_code":`, g.ReturnCode},
+		{`,"return_msg":`, g.ReturnMsg},
+		{`,"result_code":`, g.ResultCode},
+		{`,"err_code":`, g.ErrCode},
+		{`,"err_code_des":`, g.ErrCodeDes},
+		{`,"trade_state":`, g.TradeState},
+		{`,"transaction_id":`, g.TransactionID},
+	} {
+		b = appendMember(b, m.before[behindNone(len(b), begin):], m.text)
+	}
+	if g.TotalFee != 0 {
+		const before = `,"total_fee":`
+		b = strconv.AppendInt(append(b, before[behindNone(len(b), begin):]...), g.TotalFee, 10)
+	}
+	const before = `,"time_end":`
+	b = appendMember(b, before[behindNone(len(b), begin):], g.TimeEnd)
+	return append(b, '}')
+}
+
+// behindNone is 1 where nothing was written since begin, and no comma is due.
+func behindNone(at, begin int) int {
+	if at == begin {
+		return 1
+	}
+	return 0
+}
+
+// appendMember appends a member that is left out where it is empty.
+func appendMember(b []byte, before, text string) []byte {
+	if text == "" {
+		return b
+	}
+	return appendText(append(b, before...), text)
+}
+
+// appendText appends a JSON string. What needs an escape is left to encoding/json.
+func appendText(b []byte, s string) []byte {
+	if !isVerbatim(s) {
+		return append(b, escaped(s)...)
+	}
+	b = append(b, '"')
+	b = append(b, s...)
+	return append(b, '"')
+}
+
+// isVerbatim reports whether a text stands in JSON as it is.
+func isVerbatim(s string) bool {
+	for i := 0; i < len(s); {
+		switch c := s[i]; {
+		case c < ' ', c == '"', c == '\\':
+			return false
+		case c < utf8.RuneSelf:
+			i++
+		default:
+			r, n := utf8.DecodeRuneInString(s[i:])
+			if r == utf8.RuneError && n == 1 || r == '\u2028' || r == '\u2029' {
+				return false
+			}
+			i += n
+		}
+	}
+	return true
+}
+
+func escaped(s string) []byte {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	enc.Encode(s) //nolint:errcheck // a string in memory has no error
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n"))
+}
+
+// appendTime appends a time in UTC, of which isWritable holds, as a JSON string.
+func appendTime(b []byte, t time.Time) []byte {
+	b = t.AppendFormat(append(b, '"'), time.RFC3339Nano)
+	return append(b, '"')
+}
+
+// size is about what o takes on the wire, with its headers, and seldom less.
+func (o *Outcome) size() int {
+	n := 900 + len(o.OutTradeNo)*2 + len(o.MchID) + len(o.AppID) + len(o.SubMchID) + len(o.SubAppID) + len(o.RecordKey) +
+		len(o.RequestID) + len(o.ReplacementOutTradeNo) + len(o.Metadata) + len(o.Code) + len(o.Message) + len(o.Source.Topic)
+	if g := o.Gateway; g != nil {
+		n += len(g.Host) + len(g.ReturnMsg) + len(g.ErrCodeDes)
+	}
+	return n
+}
