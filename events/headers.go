@@ -35,7 +35,11 @@ const specVersion = "1.0"
 // that are empty or zero are left out, as an empty attribute is not allowed.
 // Their values are put behind b, where it has room for them.
 func eventHeaders(b []byte, typ, id, source, subject string, at time.Time, traceParent string) []Header {
-	hs := make([]Header, 0, 9)
+	n := 7
+	if traceParent != "" {
+		n++
+	}
+	hs := make([]Header, 0, n)
 	add := func(key, value string) {
 		if value != "" {
 			from := len(b)

@@ -12,10 +12,11 @@ import (
 // and without reflection. It is byte for byte what encoding/json makes of the
 // types by their tags, without escapes for HTML: a test holds it to that.
 
-// appendJSON appends o without the brace at the end: its metadata come behind.
-func (o *Outcome) appendJSON(b []byte) []byte {
-	b = appendText(append(b, `{"outcome":`...), string(o.Result))
-	for _, m := range [...]struct{ before, text string }{
+// member is a member of an object that is left out where its text is empty.
+type member struct{ before, text string }
+
+func (o *Outcome) texts() [10]member {
+	return [...]member{
 		{`,"out_trade_no":`, o.OutTradeNo},
 		{`,"mch_id":`, o.MchID},
 		{`,"appid":`, o.AppID},
@@ -26,11 +27,53 @@ func (o *Outcome) appendJSON(b []byte) []byte {
 		{`,"replacement_out_trade_no":`, o.ReplacementOutTradeNo},
 		{`,"code":`, o.Code},
 		{`,"message":`, o.Message},
-	} {
-		b = appendMember(b, m.before, m.text)
+	}
+}
+
+func (g *Gateway) texts() [8]member {
+	return [...]member{
+		{`,"host":`, g.Host},
+		{`,"return_code":`, g.ReturnCode},
+		{`,"return_msg":`, g.ReturnMsg},
+		{`,"result_code":`, g.ResultCode},
+		{`,"err_code":`, g.ErrCode},
+		{`,"err_code_des":`, g.ErrCodeDes},
+		{`,"trade_state":`, g.TradeState},
+		{`,"transaction_id":`, g.TransactionID},
+	}
+}
+
+// size is how many bytes o takes on the wire, with the values of its headers:
+// seldom less, and not many more.
+func (o *Outcome) size() int {
+	n := 400 + len(o.OutTradeNo) + len(o.TraceParent) + len(o.Source.Topic) + len(o.ConfirmedBy) + len(o.Metadata)
+	for _, m := range o.texts() {
+		n += m.size()
+	}
+	if o.Gateway != nil {
+		n += 60
+		for _, m := range o.Gateway.texts() {
+			n += m.size()
+		}
+	}
+	return n
+}
+
+func (m member) size() int {
+	if m.text == "" {
+		return 0
+	}
+	return len(m.before) + len(m.text) + 2
+}
+
+// appendJSON appends o without the brace at the end: its metadata come behind.
+func (o *Outcome) appendJSON(b []byte) []byte {
+	b = appendText(append(b, `{"outcome":`...), string(o.Result))
+	for _, m := range o.texts() {
+		b = m.appendTo(b)
 	}
 	b = strconv.AppendBool(append(b, `,"safe_to_reissue":`...), o.SafeToReissue)
-	b = appendMember(b, `,"confirmed_by":`, o.ConfirmedBy)
+	b = member{`,"confirmed_by":`, o.ConfirmedBy}.appendTo(b)
 	if o.Gateway != nil {
 		b = o.Gateway.appendJSON(append(b, `,"gateway":`...))
 	}
@@ -47,43 +90,26 @@ func (o *Outcome) appendJSON(b []byte) []byte {
 }
 
 func (g *Gateway) appendJSON(b []byte) []byte {
-	b = append(b, '{')
 	begin := len(b)
-	for _, m := range [...]struct{ before, text string }{
-		{`,"host":`, g.Host},
-		{`,"return_code":`, g.ReturnCode},
-		{`,"return_msg":`, g.ReturnMsg},
-		{`,"result_code":`, g.ResultCode},
-		{`,"err_code":`, g.ErrCode},
-		{`,"err_code_des":`, g.ErrCodeDes},
-		{`,"trade_state":`, g.TradeState},
-		{`,"transaction_id":`, g.TransactionID},
-	} {
-		b = appendMember(b, m.before[behindNone(len(b), begin):], m.text)
+	for _, m := range g.texts() {
+		b = m.appendTo(b)
 	}
 	if g.TotalFee != 0 {
-		const before = `,"total_fee":`
-		b = strconv.AppendInt(append(b, before[behindNone(len(b), begin):]...), g.TotalFee, 10)
+		b = strconv.AppendInt(append(b, `,"total_fee":`...), g.TotalFee, 10)
 	}
-	const before = `,"time_end":`
-	b = appendMember(b, before[behindNone(len(b), begin):], g.TimeEnd)
+	b = member{`,"time_end":`, g.TimeEnd}.appendTo(b)
+	if len(b) == begin {
+		return append(b, `{}`...)
+	}
+	b[begin] = '{' // in the place of the first comma
 	return append(b, '}')
 }
 
-// behindNone is 1 where nothing was written since begin, and no comma is due.
-func behindNone(at, begin int) int {
-	if at == begin {
-		return 1
-	}
-	return 0
-}
-
-// appendMember appends a member that is left out where it is empty.
-func appendMember(b []byte, before, text string) []byte {
-	if text == "" {
+func (m member) appendTo(b []byte) []byte {
+	if m.text == "" {
 		return b
 	}
-	return appendText(append(b, before...), text)
+	return appendText(append(b, m.before...), m.text)
 }
 
 // appendText appends a JSON string. What needs an escape is left to encoding/json.
@@ -127,14 +153,4 @@ func escaped(s string) []byte {
 func appendTime(b []byte, t time.Time) []byte {
 	b = t.AppendFormat(append(b, '"'), time.RFC3339Nano)
 	return append(b, '"')
-}
-
-// size is about what o takes on the wire, with its headers, and seldom less.
-func (o *Outcome) size() int {
-	n := 900 + len(o.OutTradeNo)*2 + len(o.MchID) + len(o.AppID) + len(o.SubMchID) + len(o.SubAppID) + len(o.RecordKey) +
-		len(o.RequestID) + len(o.ReplacementOutTradeNo) + len(o.Metadata) + len(o.Code) + len(o.Message) + len(o.Source.Topic)
-	if g := o.Gateway; g != nil {
-		n += len(g.Host) + len(g.ReturnMsg) + len(g.ErrCodeDes)
-	}
-	return n
 }

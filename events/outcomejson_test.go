@@ -120,6 +120,13 @@ func TestAnOutcomeIsWrittenInTwoPiecesOfMemory(t *testing.T) {
 		if got := testing.AllocsPerRun(100, func() { EncodeOutcome(o) }); got > most { //nolint:errcheck // it was looked at
 			t.Errorf("%s: %v allocations, want at most %v", name, got, most)
 		}
+		size := len(m.Value)
+		for _, h := range m.Headers {
+			size += len(h.Value)
+		}
+		if about := o.size(); about < size || about > size*3/2 {
+			t.Errorf("%s: takes %d bytes, and %d are made for it", name, size, about)
+		}
 		// What a caller appends to one must not reach the next.
 		before := m.Clone()
 		_ = append(m.Value, "xxx"...)
