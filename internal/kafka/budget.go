@@ -14,6 +14,7 @@ import (
 // needs its room: it can be unpacked again, and a reader may stay away for hours.
 type budget struct {
 	batch int64 // the most for one
+	total int64
 	room  *semaphore.Weighted
 
 	mu      sync.Mutex
@@ -24,37 +25,69 @@ type budget struct {
 // unpacked is what a batch unpacks to.
 type unpacked struct {
 	data []byte
-	size int64 // its share of the budget
-	// buffer is what data lies in if that goes back to small.
-	buffer *[smallRoom]byte
+	size int64 // the most that it may unpack to
+	// weight is what it takes of the budget: the memory that it lies in.
+	weight int64
+	// buffer is what data lies in if that goes back to rooms.
+	buffer *[]byte
 }
 
-// small are buffers for most batches, to be used again.
-var small = sync.Pool{New: func() any { return new([smallRoom]byte) }}
+// rooms are buffers for most batches, to be used again, by their size.
+var rooms = [...]struct {
+	size int64
+	pool *sync.Pool
+}{pooled(16 << 10), pooled(192 << 10)}
 
-const smallRoom = 192 << 10
+func pooled(size int64) (r struct {
+	size int64
+	pool *sync.Pool
+}) {
+	r.size, r.pool = size, &sync.Pool{New: func() any { buffer := make([]byte, 0, size); return &buffer }}
+	return r
+}
+
+// weigh is how much memory is taken for a batch of at most size bytes.
+func weigh(size int64) int64 {
+	for _, r := range rooms {
+		if size <= r.size {
+			return r.size
+		}
+	}
+	return size
+}
 
 // room is where a batch may be unpacked to.
 func (u *unpacked) room() []byte {
-	if u.size > smallRoom {
-		return make([]byte, 0, u.size)
+	for _, r := range rooms {
+		if u.size <= r.size {
+			u.buffer = r.pool.Get().(*[]byte)
+			return (*u.buffer)[:0:u.size]
+		}
 	}
-	u.buffer = small.Get().(*[smallRoom]byte)
-	return u.buffer[:0:u.size]
+	return make([]byte, 0, u.size)
 }
 
 // newBudget makes one of the bytes that one batch and all together may take; 0
 // is the default.
 func newBudget(batch, total int64) *budget {
 	batch = cmp.Or(batch, defaultUnpackedBatch)
-	return &budget{batch: batch, room: semaphore.NewWeighted(max(cmp.Or(total, defaultUnpackedTotal), batch))}
+	b := &budget{batch: batch, total: max(cmp.Or(total, defaultUnpackedTotal), batch)}
+	b.room = semaphore.NewWeighted(b.total)
+	return b
+}
+
+// within makes the budget smaller than it would be. A batch that is larger has
+// it alone.
+func (b *budget) within(total int64) {
+	b.total = min(b.total, total)
+	b.room = semaphore.NewWeighted(b.total)
 }
 
 // take gets room for size bytes. Where wait is false it returns nil if there is
 // none at the moment.
 func (b *budget) take(ctx context.Context, size int64, wait bool) (*unpacked, error) {
-	u := &unpacked{size: size}
-	if b.room.TryAcquire(size) {
+	u := &unpacked{size: size, weight: min(weigh(size), b.total)}
+	if b.room.TryAcquire(u.weight) {
 		return u, nil
 	}
 	b.mu.Lock()
@@ -66,14 +99,14 @@ func (b *budget) take(ctx context.Context, size int64, wait bool) (*unpacked, er
 		b.mu.Unlock()
 	}()
 	for b.evict() {
-		if b.room.TryAcquire(size) {
+		if b.room.TryAcquire(u.weight) {
 			return u, nil
 		}
 	}
 	if !wait {
 		return nil, nil
 	}
-	if b.room.Acquire(ctx, size) != nil {
+	if b.room.Acquire(ctx, u.weight) != nil {
 		return nil, context.Cause(ctx)
 	}
 	return u, nil
@@ -99,10 +132,14 @@ func (b *budget) dropIdle(i int) {
 // drop gives the room back of a batch that its reader has.
 func (b *budget) drop(u *unpacked) {
 	if u.buffer != nil {
-		small.Put(u.buffer)
+		for _, r := range rooms {
+			if int64(cap(*u.buffer)) == r.size {
+				r.pool.Put(u.buffer)
+			}
+		}
 	}
 	u.data, u.buffer = nil, nil
-	b.room.Release(u.size)
+	b.room.Release(u.weight)
 }
 
 // park keeps a batch until its reader comes back, if nobody waits for room.
