@@ -28,7 +28,7 @@ const maxOpenBytes = 4 << 20
 
 // openCost is what a request that is open takes of memory beside the bytes of its
 // record: what was decoded of it, its place in a lane, a timer.
-const openCost = 1536
+const openCost = 1152
 
 // partition is one partition that this worker owns, from its assignment until
 // it is taken away. It stays the same over rebalances that give it back.

@@ -118,8 +118,20 @@ func (c *Client) Close() {
 // answered.
 func (c *Client) Renew() { c.transport.each((*conn).retire) }
 
-// Memory is what the client holds of records, and may hold.
+// Memory is what the records that are handed out share in.
 func (c *Client) Memory() *Memory { return c.fetcher.memory }
+
+// Buffered returns how many bytes the client and its readers hold of records at
+// the moment, and how many they may: see [Memory].
+func (c *Client) Buffered() (held, most int64) {
+	f := c.fetcher
+	f.mu.Lock()
+	held = int64(f.packed) + f.budget.taken.Load()
+	f.mu.Unlock()
+	f.memory.mu.Lock()
+	defer f.memory.mu.Unlock()
+	return held + f.memory.held, f.memory.bound
+}
 
 // Connections returns how many connections are open, by the address of the
 // broker.

@@ -36,8 +36,8 @@ const (
 	// which nothing is there while others have all the room.
 	lightFetch = 16 << 10
 	lightTotal = 64 << 10
-	// awayFor is how long a reader may stay away and have more fetched ahead of
-	// it, and dropAfter how long it keeps what others need the room of.
+	// awayFor is for how long more is fetched ahead of a reader that is away, and
+	// dropAfter for how long it keeps what others need the room of.
 	awayFor   = 100 * time.Millisecond
 	dropAfter = time.Second
 )
@@ -71,9 +71,10 @@ type fetcher struct {
 }
 
 func newFetcher(c *Client, cfg Config) *fetcher {
-	part := cmp.Or(cfg.MaxBuffered, defaultMaxBuffered) / 8
+	memory := newMemory(cfg.MaxBuffered)
+	part := memory.bound / 8
 	f := &fetcher{
-		client: c, memory: newMemory(cfg.MaxBuffered), most: int(part),
+		client: c, memory: memory, most: int(part),
 		budget: newBudget(cfg.UnpackedBatch, cfg.UnpackedTotal), brokers: make(map[int32]*fetchedBroker),
 	}
 	f.budget.within(part)
@@ -130,15 +131,14 @@ func (f *fetcher) release(s *Source, bytes int) {
 // admits reports whether a hungry source may be asked for: fully, or where there
 // is no room lightly, as nothing is there for it. The caller has mu.
 func (f *fetcher) admits(s *Source, now time.Time) (fully, lightly bool) {
-	held := s.size + s.inHand
 	switch {
 	case f.most == 0:
 		return true, false
-	case held > 0 && !s.away.IsZero() && now.Sub(s.away) >= awayFor:
-		return false, false // it has enough
+	case s.isAway(now, awayFor):
+		return false, false
 	case f.packed >= f.most:
 		f.thwarted = true
-		return false, held == 0 && s.needs == 0
+		return false, s.size+s.inHand == 0 && s.needs == 0
 	case s.needs == 0 || f.giant == nil || f.packed+s.needs <= 2*f.most:
 		return true, false
 	}
@@ -151,7 +151,7 @@ func (f *fetcher) admits(s *Source, now time.Time) (fully, lightly bool) {
 func (f *fetcher) reclaim(now time.Time) {
 	for _, b := range f.brokers {
 		for _, s := range b.sources {
-			if s.size+s.inHand > 0 && !s.away.IsZero() && now.Sub(s.away) >= dropAfter {
+			if s.size+s.inHand > 0 && s.isAway(now, dropAfter) {
 				s.drop()
 			}
 		}
@@ -493,7 +493,7 @@ func (r *round) read(res *fetchResponse) error {
 	if err := asError(res.ErrorCode); err != nil {
 		return err
 	}
-	left, at := len(r.asked), 0
+	left, at, came := len(r.asked), 0, 0
 	for _, t := range res.Topics {
 		for _, p := range t.Partitions {
 			a := r.find(t.Topic, int(p.Partition), &at)
@@ -507,6 +507,7 @@ func (r *round) read(res *fetchResponse) error {
 			}
 			if a.code == 0 {
 				a.bytes = len(p.Records.bytes)
+				came += a.bytes
 				a.pieces = cut(p.Records.bytes, a.offset, a.end)
 			}
 		}
@@ -519,6 +520,14 @@ func (r *round) read(res *fetchResponse) error {
 		for i := range r.asked {
 			if a := &r.asked[i]; !a.answered && a.held.end >= 0 {
 				a.answered, a.end = true, a.held.end
+			}
+		}
+	case came > 0:
+		// The embedded broker leaves out those for which the answer had no room;
+		// Apache Kafka has them all in it.
+		for i := range r.asked {
+			if a := &r.asked[i]; !a.answered {
+				a.source.starved++
 			}
 		}
 	default:

@@ -25,6 +25,7 @@ const defaultMaxBuffered = 64 << 20
 //
 // It is safe for concurrent use.
 type Memory struct {
+	bound int64
 	limit int64 // of what was handed out
 	chunk int64 // is handed out at one time
 
@@ -34,16 +35,9 @@ type Memory struct {
 }
 
 func newMemory(bound int64) *Memory {
-	limit := cmp.Or(bound, defaultMaxBuffered) * 5 / 8
-	return &Memory{limit: limit, chunk: min(max(limit/128, 8<<10), 64<<10)}
-}
-
-// Held returns how many bytes are held at the moment of records that were handed
-// out, and how many may be.
-func (m *Memory) Held() (held, limit int64) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.held, m.limit
+	bound = cmp.Or(bound, defaultMaxBuffered)
+	limit := bound * 5 / 8
+	return &Memory{bound: bound, limit: limit, chunk: min(max(limit/128, 8<<10), 64<<10)}
 }
 
 // Share is what one partition has of a Memory. It may grow to as much as is

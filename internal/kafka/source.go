@@ -79,7 +79,7 @@ func (c *Client) Source(topic string, partition int, offset int64) *Source {
 func (c *Client) source(topic string, partition int, offset int64, bytes int) *Source {
 	s := &Source{
 		fetcher: c.fetcher, place: place{topic, partition}, bytes: min(bytes, c.fetcher.partMost()), ready: make(chan struct{}, 1),
-		position: offset, offset: offset, tell: true,
+		position: offset, offset: offset, tell: true, away: time.Now(),
 	}
 	s.fetcher.mu.Lock()
 	defer s.fetcher.mu.Unlock()
@@ -112,9 +112,7 @@ func (c *Client) source(topic string, partition int, offset int64, bytes int) *S
 func (s *Source) Next(ctx context.Context) (records []Record, next int64, err error) {
 	f := s.fetcher
 	s.Share.giveBack()
-	f.mu.Lock()
-	s.away = time.Time{}
-	f.mu.Unlock()
+	s.back()
 	defer s.leave()
 	for {
 		from := s.offset
@@ -155,6 +153,23 @@ func (s *Source) Next(ctx context.Context) (records []Record, next int64, err er
 		case <-ctx.Done():
 			return nil, s.offset, context.Cause(ctx)
 		}
+	}
+}
+
+// isAway reports whether the reader has been away for so long. The caller has
+// fetcher.mu.
+func (s *Source) isAway(now time.Time, d time.Duration) bool {
+	return !s.away.IsZero() && now.Sub(s.away) >= d
+}
+
+// back notes that the reader reads.
+func (s *Source) back() {
+	s.fetcher.mu.Lock()
+	defer s.fetcher.mu.Unlock()
+	long := s.isAway(time.Now(), awayFor)
+	s.away = time.Time{}
+	if long {
+		s.fetcher.want(s) // it was left out
 	}
 }
 
@@ -289,9 +304,7 @@ func (s *Source) room(ctx context.Context) (most, each int, err error) {
 		s.away = time.Now()
 		f.mu.Unlock()
 		granted, err = s.Share.wait(ctx, f.life)
-		f.mu.Lock()
-		s.away = time.Time{}
-		f.mu.Unlock()
+		s.back()
 	}
 	return int(granted), int(s.Share.each), err
 }
