@@ -36,8 +36,9 @@ const (
 	// which nothing is there while others have all the room.
 	lightFetch = 16 << 10
 	lightTotal = 64 << 10
-	// awayFor is for how long more is fetched ahead of a reader that is away, and
-	// dropAfter for how long it keeps what others need the room of.
+	// awayFor is for how long more is fetched than one answer ahead of a reader
+	// that is away, and dropAfter for how long it keeps what others need the room
+	// of.
 	awayFor   = 100 * time.Millisecond
 	dropAfter = time.Second
 )
@@ -64,8 +65,9 @@ type fetcher struct {
 	brokers  map[int32]*fetchedBroker
 	homeless []*Source // that want to be fetched
 	homing   bool
-	packed   int     // bytes that wait for their readers
-	giant    *Source // that has a batch for which there is no room, the only one
+	packed   int            // bytes that wait for their readers
+	batches  map[string]int // how large the last batch of a topic was
+	giant    *Source        // that has a batch for which there is no room, the only one
 	// thwarted: a source was not asked for, as there is no room.
 	thwarted bool
 }
@@ -76,6 +78,7 @@ func newFetcher(c *Client, cfg Config) *fetcher {
 	f := &fetcher{
 		client: c, memory: memory, most: int(part),
 		budget: newBudget(cfg.UnpackedBatch, cfg.UnpackedTotal), brokers: make(map[int32]*fetchedBroker),
+		batches: make(map[string]int),
 	}
 	f.budget.within(part)
 	f.life, f.end = context.WithCancel(context.Background())
@@ -134,17 +137,21 @@ func (f *fetcher) admits(s *Source, now time.Time) (fully, lightly bool) {
 	switch {
 	case f.most == 0:
 		return true, false
-	case s.isAway(now, awayFor):
+	case s.isAway(now, awayFor) && (s.dropped || f.packed >= f.most || s.size+s.inHand > 0):
 		return false, false
 	case f.packed >= f.most:
 		f.thwarted = true
-		return false, s.size+s.inHand == 0 && s.needs == 0
-	case s.needs == 0 || f.giant == nil || f.packed+s.needs <= 2*f.most:
+		return false, s.size+s.inHand == 0 && f.needs(s) <= lightFetch
+	case f.giant == nil || f.packed+f.needs(s) <= 2*f.most:
 		return true, false
 	}
 	f.thwarted = true
 	return false, false
 }
+
+// needs is how large the batches of a source are, by those that came last: for it
+// or, where none has come yet, for another of its topic. The caller has mu.
+func (f *fetcher) needs(s *Source) int { return cmp.Or(s.needs, f.batches[s.topic]) }
 
 // reclaim makes room by dropping what waits for readers that are away for long.
 // The caller has mu.
@@ -153,6 +160,7 @@ func (f *fetcher) reclaim(now time.Time) {
 		for _, s := range b.sources {
 			if s.size+s.inHand > 0 && s.isAway(now, dropAfter) {
 				s.drop()
+				s.dropped = true
 			}
 		}
 	}
@@ -485,6 +493,7 @@ func (b *fetchedBroker) fetch(r *round, wait time.Duration) {
 				s.notBefore = time.Now().Add(fetchAgain)
 			}
 		}
+		a.pieces = pieces{} // the round is kept, and they must not be
 	}
 }
 

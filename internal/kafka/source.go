@@ -40,10 +40,12 @@ type Source struct {
 	waiting  []sealed
 	size     int // of what waits, in bytes
 	inHand   int // of what the reader has taken and not read to the end
-	needs    int // bytes that came for it, and for which there was no room
-	// away is since when the reader does not read, zero while it does.
-	away   time.Time
-	failed error // comes behind what waits
+	needs    int // how large the largest batch was that came last
+	// away is since when the reader does not read, zero while it does. dropped:
+	// it was so long that others have got the room of what was fetched for it.
+	away    time.Time
+	dropped bool
+	failed  error // comes behind what waits
 	// stopped: its reader was told of an error and has not come back.
 	stopped bool
 	closed  bool
@@ -167,7 +169,7 @@ func (s *Source) back() {
 	s.fetcher.mu.Lock()
 	defer s.fetcher.mu.Unlock()
 	long := s.isAway(time.Now(), awayFor)
-	s.away = time.Time{}
+	s.away, s.dropped = time.Time{}, false
 	if long {
 		s.fetcher.want(s) // it was left out
 	}
@@ -252,16 +254,20 @@ func (s *Source) fail(err error) {
 
 // deliver hands the reader what a fetch has brought.
 func (s *Source) deliver(a *asked) {
-	if len(a.batches) > 0 && !s.fetcher.keep(s, a.bytes) {
-		// The first of a request gets its batch however large that is.
-		s.needs = a.bytes
-		s.starved++
-		return
-	}
 	if len(a.batches) > 0 {
+		s.needs = 0
+		for _, b := range a.batches {
+			s.needs = max(s.needs, len(b.bytes))
+		}
+		if s.fetcher.batches != nil {
+			s.fetcher.batches[s.topic] = s.needs
+		}
+		if !s.fetcher.keep(s, a.bytes) {
+			s.starved++ // the first of a request gets its batch however large that is
+			return
+		}
 		s.waiting = append(s.waiting, a.batches...)
 		s.size += a.bytes
-		s.needs = 0
 		s.position = a.batches[len(a.batches)-1].last + 1
 		s.tell, s.starved, s.doubted = false, 0, false
 		signal(s.ready)
