@@ -188,7 +188,7 @@ func (s *Source) leave() {
 func (s *Source) letGo() {
 	if len(s.batches) == 0 && s.inHand > 0 {
 		n := s.inHand
-		s.inHand = 0
+		s.inHand, s.batches, s.batch = 0, nil, batch{} // an empty slice still holds all
 		s.fetcher.release(s, n)
 	}
 }
@@ -200,7 +200,7 @@ func (s *Source) drop() {
 	s.epoch++
 	s.position, s.asking = s.offset, false
 	s.waiting, s.size, s.inHand, s.failed = nil, 0, 0, nil
-	s.batches, s.checked = nil, false
+	s.batches, s.batch, s.checked = nil, batch{}, false
 	s.forget()
 	s.fetcher.release(s, n)
 }
