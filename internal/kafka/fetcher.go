@@ -36,9 +36,8 @@ const (
 	// which nothing is there while others have all the room.
 	lightFetch = 16 << 10
 	lightTotal = 64 << 10
-	// awayFor is for how long more is fetched than one answer ahead of a reader
-	// that is away, and dropAfter for how long it keeps what others need the room
-	// of.
+	// awayFor is for how long more than half a fetch comes ahead of a reader that
+	// is away, and dropAfter for how long it keeps what others need the room of.
 	awayFor   = 100 * time.Millisecond
 	dropAfter = time.Second
 )
@@ -137,7 +136,7 @@ func (f *fetcher) admits(s *Source, now time.Time) (fully, lightly bool) {
 	switch {
 	case f.most == 0:
 		return true, false
-	case s.isAway(now, awayFor) && (s.dropped || f.packed >= f.most || s.size+s.inHand > 0):
+	case s.isAway(now, awayFor) && (s.dropped || f.packed >= f.most || s.size+s.inHand >= (s.bytes+1)/2):
 		return false, false
 	case f.packed >= f.most:
 		f.thwarted = true
