@@ -75,7 +75,7 @@ func newFetcher(c *Client, cfg Config) *fetcher {
 	memory := newMemory(cfg.MaxBuffered)
 	part := memory.bound / 8
 	f := &fetcher{
-		client: c, memory: memory, most: int(part),
+		client: c, memory: memory, most: int(min(part, 1<<29)), // an int may have 32 bits
 		budget: newBudget(cfg.UnpackedBatch, cfg.UnpackedTotal), brokers: make(map[int32]*fetchedBroker),
 		batches: make(map[string]int),
 	}
