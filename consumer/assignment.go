@@ -43,6 +43,7 @@ func (a *assignment) Assign(gen group.Generation) {
 				continue
 			}
 			p := newPartition(w.life, at)
+			p.share = w.client.Memory().Share(openCost)
 			a.parts[at] = p
 			fresh = append(fresh, p)
 		}

@@ -249,8 +249,10 @@ func (w *Worker) serve(p *partition, from kafka.Committed) {
 		log.WithError(err).WithField("offset", from.Offset).Warn("commit metadata ignored: what it may have remembered is done again")
 	}
 	p.begin(from.Offset, above)
+	source := w.client.Source(p.topic, p.id, from.Offset)
+	source.Share = p.share
 	f := &fetcher{
-		source: w.client.Source(p.topic, p.id, from.Offset), partition: p,
+		source: source, partition: p,
 		offset: func(ctx context.Context, at int64) (int64, error) { return w.client.Offset(ctx, p.topic, p.id, at) },
 		take:   w.take, moved: w.committer.markDirty, trouble: &w.trouble, log: log,
 	}

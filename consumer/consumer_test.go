@@ -223,6 +223,12 @@ func (c *cluster) outcomesWithin(n int, d time.Duration) []events.Outcome {
 // worker starts a worker and returns what stops it and waits for it.
 func (c *cluster) worker(closer consumer.Closer, change func(*consumer.Config)) (stop func()) {
 	c.t.Helper()
+	_, stop = c.workerOf(closer, change)
+	return stop
+}
+
+func (c *cluster) workerOf(closer consumer.Closer, change func(*consumer.Config)) (w *consumer.Worker, stop func()) {
+	c.t.Helper()
 	log := logrus.New()
 	log.SetOutput(io.Discard)
 	if testing.Verbose() {
@@ -245,7 +251,7 @@ func (c *cluster) worker(closer consumer.Closer, change func(*consumer.Config)) 
 	ctx, cancel := context.WithCancel(c.t.Context())
 	done := make(chan error, 1)
 	go func() { done <- w.Run(ctx) }()
-	return sync.OnceFunc(func() {
+	return w, sync.OnceFunc(func() {
 		cancel()
 		if err := <-done; err != nil {
 			c.t.Errorf("Run: %v", err)
