@@ -7,6 +7,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/closeorder/closeorder/internal/shares"
 )
 
 // serve runs calls through s until done calls have ended, each as outcome
@@ -26,7 +28,7 @@ func serve(s *slots, callers, calls int, outcome func() (down bool, took time.Du
 				}
 				left--
 				mu.Unlock()
-				if s.acquire(context.Background()) != nil {
+				if s.acquire(context.Background(), "m", never()) != nil {
 					return
 				}
 				mu.Lock()
@@ -38,7 +40,7 @@ func serve(s *slots, callers, calls int, outcome func() (down bool, took time.Du
 				mu.Lock()
 				now--
 				mu.Unlock()
-				s.finish(down, took, time.Now())
+				s.finish("m", down, took, time.Now())
 			}
 		})
 	}
@@ -52,8 +54,11 @@ func limitOf(s *slots) int { limit, _ := s.state(); return limit }
 func (s *slots) taken() (inFlight, waiting int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.inFlight, s.waiters.Len()
+	return s.shares.Taken(), s.shares.Waiting(shares.New)
 }
+
+// never is a deadline that no test reaches.
+func never() time.Time { return time.Now().Add(24 * time.Hour) }
 
 func TestSlots(t *testing.T) {
 	good := func() (bool, time.Duration) { return false, 50 * time.Millisecond }
@@ -150,21 +155,21 @@ func TestSlots(t *testing.T) {
 		},
 		"who waits is served in turn": func(t *testing.T, s *slots) {
 			s.limit = 1
-			s.acquire(t.Context())
+			s.acquire(t.Context(), "m", never())
 			var wg sync.WaitGroup
 			var mu sync.Mutex
 			var got []int
 			for i := range 5 {
 				wg.Go(func() {
-					s.acquire(context.Background())
+					s.acquire(context.Background(), "m", never())
 					mu.Lock()
 					got = append(got, i)
 					mu.Unlock()
-					s.giveBack()
+					s.giveBack("m")
 				})
 				synctest.Wait()
 			}
-			s.giveBack()
+			s.giveBack("m")
 			wg.Wait()
 			for i, n := range got {
 				if i != n {
@@ -175,20 +180,20 @@ func TestSlots(t *testing.T) {
 		},
 		"who gives up waiting loses no slot": func(t *testing.T, s *slots) {
 			s.limit = 1
-			s.acquire(t.Context())
+			s.acquire(t.Context(), "m", never())
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 			defer cancel()
-			if err := s.acquire(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			if err := s.acquire(ctx, "m", never()); !errors.Is(err, context.DeadlineExceeded) {
 				t.Errorf("got %v", err)
 			}
-			if s.tryAcquire() {
+			if s.tryAcquire("m") {
 				t.Error("two calls in one slot")
 			}
-			s.giveBack()
-			if !s.tryAcquire() {
+			s.giveBack("m")
+			if !s.tryAcquire("m") {
 				t.Error("the slot is gone")
 			}
-			s.giveBack()
+			s.giveBack("m")
 			if n, w := s.taken(); n != 0 || w != 0 {
 				t.Errorf("%d in flight, %d waiting", n, w)
 			}
@@ -203,10 +208,10 @@ func TestSlots(t *testing.T) {
 func TestSlotsOfOne(t *testing.T) {
 	s := newSlots(1)
 	for range 100 {
-		if err := s.acquire(t.Context()); err != nil {
+		if err := s.acquire(t.Context(), "m", never()); err != nil {
 			t.Fatal(err)
 		}
-		s.finish(true, time.Millisecond, time.Now())
+		s.finish("m", true, time.Millisecond, time.Now())
 	}
 	if got := limitOf(s); got != 1 {
 		t.Errorf("limit %d, ceiling 1", got)

@@ -98,6 +98,13 @@ type permit struct {
 	changes int
 }
 
+// room is how many calls may be in flight at present.
+func (b *gatewayBreaker) room() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.limit
+}
+
 // admit gives a permit for one more call, when there are inFlight already.
 func (b *gatewayBreaker) admit(inFlight int) (permit, bool) {
 	b.mu.Lock()

@@ -268,7 +268,7 @@ type closing struct {
 	most     int
 }
 
-func (c *closing) Close(ctx context.Context, r events.Request, tried bool) consumer.Verdict {
+func (c *closing) Close(ctx context.Context, r events.Request, tried bool, _ consumer.Place) consumer.Verdict {
 	c.mu.Lock()
 	if c.inFlight == nil {
 		c.inFlight, c.tried = make(map[events.Order]int), make(map[string][]bool)
@@ -301,7 +301,7 @@ func (c *closing) Close(ctx context.Context, r events.Request, tried bool) consu
 	return consumer.Verdict{Class: consumer.Closed, Code: "SUCCESS", SafeToReissue: true, ConfirmedBy: "closeorder", Calls: 1}
 }
 
-func (c *closing) Query(ctx context.Context, r events.Request, tried bool) consumer.Verdict {
+func (c *closing) Query(ctx context.Context, r events.Request, tried bool, _ consumer.Place) consumer.Verdict {
 	if c.asked != nil {
 		return c.asked(r)
 	}

@@ -102,11 +102,11 @@ type merchants struct {
 	other byMerchant
 }
 
-func (m merchants) Close(ctx context.Context, r events.Request, tried bool) consumer.Verdict {
+func (m merchants) Close(ctx context.Context, r events.Request, tried bool, place consumer.Place) consumer.Verdict {
 	if f := m.other[r.MchID]; f != nil {
 		return f(ctx, r)
 	}
-	return m.closing.Close(ctx, r, tried)
+	return m.closing.Close(ctx, r, tried, place)
 }
 
 func TestAnOrderThatNeverGetsAnAnswerEndsThoughOneProbeWasLost(t *testing.T) {

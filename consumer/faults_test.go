@@ -283,9 +283,9 @@ type slowFor struct {
 	*closing
 }
 
-func (s slowFor) Close(ctx context.Context, r events.Request, tried bool) consumer.Verdict {
+func (s slowFor) Close(ctx context.Context, r events.Request, tried bool, place consumer.Place) consumer.Verdict {
 	if r.OutTradeNo != s.order {
-		return s.closing.Close(ctx, r, tried)
+		return s.closing.Close(ctx, r, tried, place)
 	}
 	<-ctx.Done()
 	return consumer.Verdict{Class: consumer.Interrupted}

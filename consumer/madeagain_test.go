@@ -70,7 +70,7 @@ func TestACommitOfADeletedTopicDoesNotReachItsHeir(t *testing.T) {
 		c := newCluster(t)
 		slow := &closing{takes: 2 * time.Minute}
 		stop := c.worker(merchants{&closing{}, byMerchant{"slow": func(ctx context.Context, r events.Request) consumer.Verdict {
-			return slow.Close(ctx, r, false)
+			return slow.Close(ctx, r, false, nil)
 		}}}, nil)
 		for i := range 5 {
 			c.publish(to(0, fmt.Sprint("T", i)))

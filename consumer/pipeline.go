@@ -135,7 +135,7 @@ func (w *Worker) call(ctx context.Context, r *request, p permit) circumstances {
 		do = w.cfg.Closer.Query
 	}
 	req := w.aged(r)
-	v := do(ctx, req, r.calls > 0)
+	v := do(ctx, req, r.calls > 0, r.lane)
 	r.calls += v.Calls
 	found := p.giveBack(ctx, req, v.evidence(), v.LastCall)
 	blamed := v.Class == MerchantRefused && w.holds.blames(r, v.Scope)

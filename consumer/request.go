@@ -20,6 +20,7 @@ type topicPartition struct {
 // for; only noCall is looked at by others.
 type request struct {
 	partition *partition
+	lane      *lane // that it stands in, from lanes.add on
 	offset    int64
 	time      time.Time // the record's timestamp
 	msg       events.Message
