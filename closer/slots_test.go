@@ -62,6 +62,7 @@ func never() time.Time { return time.Now().Add(24 * time.Hour) }
 
 func TestSlots(t *testing.T) {
 	good := func() (bool, time.Duration) { return false, 50 * time.Millisecond }
+	slow := func() (bool, time.Duration) { return false, 400 * time.Millisecond }
 	bad := func() (bool, time.Duration) { return true, 50 * time.Millisecond }
 	every := func(n int, f, g func() (bool, time.Duration)) func() (bool, time.Duration) {
 		var mu sync.Mutex
@@ -97,12 +98,64 @@ func TestSlots(t *testing.T) {
 				t.Errorf("%d at once, limit %d, ceiling 512", most, limitOf(s))
 			}
 		},
-		"it does not grow while calls take much longer than they could": func(t *testing.T, s *slots) {
+		"it grows as well where calls take much longer than they could, and none fails": func(t *testing.T, s *slots) {
 			serve(s, 10, 100, good)
-			serve(s, 400, 4000, func() (bool, time.Duration) { return false, 400 * time.Millisecond })
-			if got := limitOf(s); got > firstSlots+5 {
+			serve(s, 400, 4000, slow)
+			if got := limitOf(s); got < 400 {
 				t.Errorf("limit %d at eight times the latency", got)
 			}
+		},
+		"after failures it does not grow while calls take much longer than they could, for some seconds": func(t *testing.T, s *slots) {
+			serve(s, 400, 1000, good)
+			serve(s, 400, 1000, bad)
+			serve(s, 10, 20, slow)
+			if got := limitOf(s); got > fewestSlots {
+				t.Errorf("limit %d after 4 round trips at eight times the latency", got)
+			}
+			time.Sleep(slotCalm)
+			serve(s, 10, 40, slow)
+			if got := limitOf(s); got < 10 {
+				t.Errorf("limit %d when nothing has failed for some seconds", got)
+			}
+		},
+		"after an outage it comes back within some round trips, however slow they are": func(t *testing.T, s *slots) {
+			serve(s, 400, 1000, good)
+			serve(s, 400, 1000, bad)
+			serve(s, 400, 1000, func() (bool, time.Duration) { return false, 2400 * time.Millisecond })
+			if got := limitOf(s); got < 256 {
+				t.Errorf("limit %d after 1000 good calls", got)
+			}
+		},
+		"after an outage it comes back as well where few calls are made": func(t *testing.T, s *slots) {
+			serve(s, 400, 1000, good)
+			serve(s, 400, 1000, bad)
+			serve(s, 2, 100, good)
+			if got := limitOf(s); got < firstSlots {
+				t.Errorf("limit %d after 100 good calls one or two at a time", got)
+			}
+			if got := limitOf(s); got > firstSlots+2 {
+				t.Errorf("limit %d that nobody needed", got)
+			}
+		},
+		"a merchant whose calls take long leaves a slot to another": func(t *testing.T, s *slots) {
+			s.acquire(t.Context(), "brisk", never())
+			s.giveBack("brisk")
+			for range 2 * firstSlots {
+				go func() {
+					if s.acquire(t.Context(), "slow", never()) == nil {
+						time.Sleep(7 * time.Second)
+						s.giveBack("slow")
+					}
+				}()
+			}
+			synctest.Wait()
+			start := time.Now()
+			s.acquire(t.Context(), "brisk", never())
+			s.giveBack("brisk")
+			if took := time.Since(start); took > 0 {
+				t.Errorf("it took %v", took)
+			}
+			time.Sleep(time.Minute)
 		},
 		"nothing but failures bring it down to the least": func(t *testing.T, s *slots) {
 			serve(s, 400, 100, bad)

@@ -57,7 +57,7 @@ type Pool[T any] struct {
 type key[T any] struct {
 	name    string
 	taken   int
-	turn    uint64 // when it had one or came last: among equals the lowest is next
+	turn    uint64 // when it came, had one or gave one back last: among equals the lowest is next
 	held    bool   // nothing new of it, see Pool.Hold
 	waiting [lines]queue[T]
 	at      [lines]int // its place in Pool.lines, counted from 1; 0 for none
@@ -141,6 +141,7 @@ func (p *Pool[T]) Give(name string) {
 	k := p.keys[name]
 	k.taken--
 	p.taken--
+	k.turn = p.nextTurn() // behind those that came meanwhile
 	p.place(k)
 }
 
