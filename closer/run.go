@@ -28,7 +28,7 @@ type run struct {
 	c       *Closer
 	ctx     context.Context
 	order   Order
-	place   Place // nil: nobody uses it otherwise
+	place   Place     // nil: nobody uses it otherwise
 	created time.Time // Order.CreatedAt, on the clock of this process
 	m       Merchant
 	id      identity

@@ -67,10 +67,11 @@ func TestOneMerchantsTroubleIsNobodyElses(t *testing.T) {
 	for sentence, c := range map[string]struct {
 		prefix    string // of its orders
 		perSecond int
+		over      time.Duration
 	}{
-		"it is limited in each of its calls":        {"CODE-FREQUENCY_LIMITED-", 20},
-		"it is answered with SYSTEMERROR each time": {"SYSERR-", 20},
-		"it takes 7 s a call":                       {"SLOW-", 80},
+		"it is limited in each of its calls":        {"CODE-FREQUENCY_LIMITED-", 20, 40 * time.Second},
+		"it is answered with SYSTEMERROR each time": {"SYSERR-", 20, 40 * time.Second},
+		"it takes 7 s a call":                       {"SLOW-", 80, 20 * time.Second},
 	} {
 		t.Run(sentence, func(t *testing.T) {
 			var p99 [2]time.Duration
@@ -80,7 +81,7 @@ func TestOneMerchantsTroubleIsNobodyElses(t *testing.T) {
 					inOneBubble(t, Config{Gateway: brisk}, func(t *testing.T, s *stage) {
 						s.workers(1)
 						s.stays(10 * time.Second)
-						if err := s.shop.Ask(t.Context(), ofThreeMerchants(c.perSecond, 40*time.Second, prefix)); err != nil {
+						if err := s.shop.Ask(t.Context(), ofThreeMerchants(c.perSecond, c.over, prefix)); err != nil {
 							t.Fatal(err)
 						}
 						s.stays(20 * time.Second)
