@@ -56,6 +56,9 @@ func (s *stage) waited() (all []time.Duration) {
 	if len(asked) > 0 {
 		s.t.Errorf("%d requests of merchants without trouble have no outcome", len(asked))
 	}
+	if len(all) == 0 {
+		s.t.Fatal("none has an outcome")
+	}
 	slices.Sort(all)
 	return all
 }
