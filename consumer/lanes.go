@@ -66,6 +66,7 @@ type lane struct {
 	seated   bool                 // it has a call slot
 	uncalled bool                 // it rests before its first call
 	waits    shares.Waiter[*lane] // for one
+	since    time.Time            // when it began to wait for one, with a new turn
 	back     chan struct{}        // of a turn that waits for its slot again: closed when it has it
 }
 
@@ -89,6 +90,7 @@ func newLanes(slots int, leaseValid func(time.Time) bool, probe func(context.Con
 func (l *lanes) add(r *request) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.crowd(r)
 	order := r.order()
 	if ln := l.byOrder[order]; ln != nil {
 		r.lane = ln
@@ -116,6 +118,7 @@ func (l *lanes) queue(ln *lane) {
 	case ln.requests.first().noCall:
 		l.noCall.push(ln)
 	default:
+		ln.since = time.Now()
 		l.seats.Push(shares.New, ln.order.MchID, &ln.waits)
 	}
 }

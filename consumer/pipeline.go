@@ -57,6 +57,10 @@ func (w *Worker) turn(ctx context.Context, r *request, p permit) {
 // needs one: its merchant has become known, say. It waits for no gateway, and
 // the merchants are those of this moment.
 func (w *Worker) withoutCall(r *request) bool {
+	if c, is := w.crowded(r); is {
+		w.carryOut(r, decide(w.circumstances(r, c)))
+		return true
+	}
 	v, refused := w.refuse(r)
 	if !refused {
 		return false

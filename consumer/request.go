@@ -28,7 +28,10 @@ type request struct {
 	rejected  string // why it can never work; empty when it may
 	// noCall says that it can probably be settled without a call, see
 	// Worker.withoutCall. Guarded by lanes.mu once it is in a lane.
-	noCall  bool
+	noCall bool
+	// crowded is set of one that had better wait elsewhere, see crowd.go: for how
+	// long others of its merchant have waited for a slot when it came.
+	crowded time.Duration
 	retries int  // so far, that counted
 	calls   int  // to the gateway, so far
 	expired bool // expires_at had passed when its turn came

@@ -45,12 +45,13 @@ const (
 // matters, and may have become fewer than are taken. In the zero value none is.
 // It is not safe for concurrent use: whoever has it guards it.
 type Pool[T any] struct {
-	keys   map[string]*key[T]
-	taken  int
-	idle   int       // keys that neither have nor want one
-	looked time.Time // when those were forgotten whose time was over
-	turns  uint64
-	lines  [lines]line[T]
+	keys    map[string]*key[T]
+	taken   int
+	idle    int       // keys that neither have nor want one
+	wanting int       // keys for which somebody waits
+	looked  time.Time // when those were forgotten whose time was over
+	turns   uint64
+	lines   [lines]line[T]
 }
 
 // key is one that has slots, or wants one, or did so lately.
@@ -61,6 +62,7 @@ type key[T any] struct {
 	held    bool   // nothing new of it, see Pool.Hold
 	waiting [lines]queue[T]
 	at      [lines]int // its place in Pool.lines, counted from 1; 0 for none
+	wants   bool       // somebody waits
 	idle    bool
 	since   time.Time // when it became idle
 }
@@ -82,6 +84,20 @@ func (p *Pool[T]) Taken() int { return p.taken }
 
 // Waiting is how many keys wait in a line, those not counted that are held.
 func (p *Pool[T]) Waiting(in Line) int { return len(p.lines[in].keys) }
+
+// Front is who waits first of what is new of a key, nil where nobody does.
+func (p *Pool[T]) Front(name string) *Waiter[T] {
+	if k := p.keys[name]; k != nil {
+		return k.waiting[New].front
+	}
+	return nil
+}
+
+// Content is how many keys have a slot, or had one lately, and want no more.
+func (p *Pool[T]) Content() int {
+	p.forget()
+	return len(p.keys) - p.wanting
+}
 
 // Push lets w, who does not wait yet, wait in a line in the name of a key.
 func (p *Pool[T]) Push(in Line, name string, w *Waiter[T]) {
@@ -232,7 +248,15 @@ func (p *Pool[T]) place(k *key[T]) {
 			heap.Remove(l, at-1)
 		}
 	}
-	idle := k.taken == 0 && !k.held && k.waiting[Again].front == nil && k.waiting[New].front == nil
+	wants := k.waiting[Again].front != nil || k.waiting[New].front != nil
+	switch {
+	case wants && !k.wants:
+		p.wanting++
+	case !wants && k.wants:
+		p.wanting--
+	}
+	k.wants = wants
+	idle := k.taken == 0 && !k.held && !wants
 	switch {
 	case idle && !k.idle:
 		k.since = time.Now()

@@ -1,0 +1,54 @@
+package consumer
+
+import (
+	"time"
+)
+
+const (
+	// crowdAfter is how long the requests of a merchant wait for a slot until more
+	// of them are too many: as long as a call may wait for its merchant's rate.
+	crowdAfter = 2 * time.Second
+	// longestCrowded is for how long one of them is put off at the most: its
+	// merchant may be quicker by then.
+	longestCrowded = 5 * time.Minute
+)
+
+// crowd marks a request that had better wait in a retry topic. What waits for a
+// slot takes up memory, and when that is full nothing more is read: the requests
+// of a merchant that is slow for hours, or sends many more than its rate allows,
+// would hold up those of all others that stand behind them in the topic.
+//
+// So one that comes in is put off where all of this is so: memory runs short; the
+// first of its merchant has waited for long; another merchant, which was served
+// lately, waits for nothing; and neither an outage nor the ramp after one is why.
+// A merchant that is alone is never put off, nor is one where all are as busy:
+// then intake waits, as ever, and nothing is written twice. It goes out by the
+// queue of those that need no call, so that nothing of a partition that is given
+// up goes out any more. l.mu is held.
+func (l *lanes) crowd(r *request) {
+	if r.noCall || r.waits != (Scope{}) || r.partition.standing != running || l.seats.Content() == 0 {
+		return
+	}
+	first := l.seats.Front(r.req.MchID)
+	if first == nil {
+		return
+	}
+	waited := time.Since(first.Value.since)
+	if waited > crowdAfter && l.breaker.room() == l.slots && !r.partition.roomy() {
+		r.noCall, r.crowded = true, waited
+	}
+}
+
+// crowded says whether r is put off, and for how long: as it would have had to
+// wait, and twice as long each time, so that a backlog of days is not written over
+// and over. One that has expired is asked about now.
+func (w *Worker) crowded(r *request) (c circumstances, crowded bool) {
+	waited := r.crowded
+	r.crowded = 0
+	if waited == 0 || r.expiredAt(w.cfg.Now()) {
+		return c, false
+	}
+	v := Verdict{Code: "MERCHANT_BUSY", Message: "requests of its merchant wait for a call slot for " + waited.Round(time.Second).String() + ", and others must not wait behind them"}
+	v.RetryAfter = min(max(waited, r.inHand(time.Now())), longestCrowded)
+	return circumstances{turn: crowdedOut, verdict: v}, true
+}
