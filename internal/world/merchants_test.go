@@ -3,6 +3,7 @@ package world
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -130,4 +131,52 @@ func TestABacklogOfOneMerchantHoldsUpNobodyElse(t *testing.T) {
 		}
 		t.Logf("longest %v", all[len(all)-1])
 	})
+}
+
+// One merchant is so slow for minutes that what is asked for in its name would
+// fill the memory: what stands behind it in its partition is served all the same.
+// Where it is alone nothing is put off for it.
+func TestASlowMerchantDoesNotFillTheMemory(t *testing.T) {
+	slow := gatewaysim.Config{Latency: gatewaysim.Latency{Min: 15 * time.Millisecond, Max: 25 * time.Millisecond}, Slow: 7 * time.Second}
+	few := func(c *config.Config) { c.MaxInFlight = 32 }
+	pad := strings.Repeat("x", 4000) // a thousand fill a partition
+	asks := func(mchID, no string, at time.Duration) Publication {
+		return Publication{After: at, Message: Message{Key: []byte(no), Value: fmt.Appendf(nil, `{"mch_id":%q,"out_trade_no":%q,"metadata":{"pad":%q}}`, mchID, no, pad)}}
+	}
+	for sentence, alone := range map[string]bool{"beside another": false, "alone": true} {
+		t.Run(sentence, func(t *testing.T) {
+			inOneBubble(t, Config{Partitions: 1, Gateway: slow, Tune: few}, func(t *testing.T, s *stage) {
+				var all []Publication
+				for i := range 120 * 20 {
+					at := time.Duration(i) * time.Second / 20
+					all = append(all, asks(troubled, fmt.Sprint("SLOW-", i), at))
+					if !alone {
+						all = append(all, asks("1900000109", fmt.Sprint("T-", i), at))
+					}
+				}
+				s.workers(1)
+				s.stays(10 * time.Second)
+				if err := s.shop.Ask(t.Context(), all); err != nil {
+					t.Fatal(err)
+				}
+				s.stays(10 * time.Second)
+				putOff := 0
+				for _, name := range s.Config.Topics.Retries() {
+					putOff += len(s.observer.Records(name))
+				}
+				if alone {
+					if putOff > 0 {
+						t.Errorf("%d were put off, and nobody waits behind them", putOff)
+					}
+					return
+				}
+				waited := s.waited()
+				p99 := waited[len(waited)*99/100]
+				if putOff == 0 || p99 > time.Second {
+					t.Errorf("of the other p99 is %v, and %d were put off", p99, putOff)
+				}
+				t.Logf("p50 %v, p99 %v, longest %v, %d records put off", waited[len(waited)/2], p99, waited[len(waited)-1], putOff)
+			})
+		})
+	}
 }
