@@ -195,7 +195,8 @@ func (b *gatewayBreaker) heardFrom(r events.Request) {
 	b.witnesses[0] = r
 	b.lastAnswer = time.Now()
 	b.limit = min(b.limit+1, b.slots)
-	b.silent, b.deadAt = make(map[events.Order]bool), time.Time{}
+	clear(b.silent)
+	b.deadAt = time.Time{}
 }
 
 // probing is a probe under way; one serves all calls of its merchant.

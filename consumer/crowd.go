@@ -20,7 +20,8 @@ const (
 //
 // So one that comes in is put off where all of this is so: memory runs short; the
 // first of its merchant has waited for long; another merchant, which was served
-// lately, waits for nothing; and neither an outage nor the ramp after one is why.
+// lately, waits for nothing; and neither slow brokers nor an outage of the gateway
+// or the ramp after one is why.
 // A merchant that is alone is never put off, nor is one where all are as busy:
 // then intake waits, as ever, and nothing is written twice. It goes out by the
 // queue of those that need no call, so that nothing of a partition that is given
@@ -34,7 +35,7 @@ func (l *lanes) crowd(r *request) {
 		return
 	}
 	waited := time.Since(first.Value.since)
-	if waited > crowdAfter && l.breaker.room() == l.slots && !r.partition.roomy() {
+	if waited > crowdAfter && 2*l.unpublished < l.maxUnpublished && l.breaker.room() == l.slots && !r.partition.roomy() {
 		r.noCall, r.crowded = true, waited
 	}
 }

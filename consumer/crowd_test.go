@@ -25,6 +25,7 @@ func TestCrowd(t *testing.T) {
 		"its merchant is alone":                                  {func(n *inn, p *partition) { time.Sleep(time.Minute); n.seats.Content(); time.Sleep(time.Second) }, true},
 		"the other waits, too":                                   {func(n *inn, p *partition) { n.fill(p, "brisk"); time.Sleep(3 * time.Second) }, true},
 		"the gateway has just come back":                         {func(n *inn, p *partition) { n.breaker.limit = 3 }, true},
+		"the brokers are slow":                                   {func(n *inn, p *partition) { n.unpublished = n.maxUnpublished / 2 }, true},
 		"its partition is given up":                              {func(n *inn, p *partition) { n.pause([]*partition{p}) }, true},
 		"its merchant rests, and what is new of it is held back": {func(n *inn, p *partition) { n.rest("slow 0", time.Minute, false); time.Sleep(3 * time.Second) }, false},
 	} {
