@@ -2,6 +2,8 @@ package consumer
 
 import (
 	"time"
+
+	"github.com/sirupsen/logrus"
 )
 
 const (
@@ -50,6 +52,11 @@ func (w *Worker) crowded(r *request) (c circumstances, crowded bool) {
 		return c, false
 	}
 	v := Verdict{Code: "MERCHANT_BUSY", Message: "requests of its merchant wait for a call slot for " + waited.Round(time.Second).String() + ", and others must not wait behind them"}
-	v.RetryAfter = min(max(waited, r.inHand(time.Now())), longestCrowded)
+	now := time.Now()
+	v.RetryAfter = min(max(waited, r.inHand(now)), longestCrowded)
+	if w.crowds.due(r.req.MchID, now) {
+		w.cfg.Log.WithFields(logrus.Fields{"mch_id": r.req.MchID, "waited": waited.Round(time.Second), "out_trade_no": r.req.OutTradeNo}).
+			Warn("requests of a merchant wait for a call slot, and memory runs short: they are put off to the retry topics, so that others need not wait behind them")
+	}
 	return circumstances{turn: crowdedOut, verdict: v}, true
 }

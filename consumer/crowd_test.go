@@ -70,7 +70,7 @@ func (n *inn) fill(p *partition, mchID string) {
 
 func TestWhoIsCrowdedOutIsPutOffForLongerEachTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := &Worker{cfg: Config{Now: time.Now}}
+		w := &Worker{cfg: Config{Now: time.Now, Log: silent()}}
 		for sentence, c := range map[string]struct {
 			request request
 			want    time.Duration // 0: not at all

@@ -30,7 +30,7 @@ import (
 type lanes struct {
 	slots          int                                     // calls in flight at the most
 	mostResting    int                                     // turns that rest at the most, see rest.go
-	mostUncalled   int                                     // of one merchant that rest before their first call
+	mostUncalled   int                                     // of a merchant at its rate that have made no call yet
 	maxUnpublished int                                     // decisions not yet acknowledged at the most
 	leaseValid     func(now time.Time) bool                // whether the membership holds, see group.Member
 	breaker        *gatewayBreaker                         // whether the gateway may be called
@@ -46,7 +46,7 @@ type lanes struct {
 	seats       shares.Pool[*lane] // the call slots, by mch_id
 	noCall      queue[*lane]       // ready as well: the first request needs no call
 	resting     shares.Pool[*lane] // turns without a slot, see rest.go
-	uncalled    map[string]int     // of them, those that wait for their first call, by mch_id
+	atRate      map[string]*atRate // merchants whose rate is used up, by mch_id
 	looking     int                // calls of withoutCall that go on
 	unpublished int
 	waiting     int           // drains under way
@@ -65,6 +65,7 @@ type lane struct {
 	rests    *time.Timer          // wakes it; sweep ends the one of a lane that is gone
 	seated   bool                 // it has a call slot
 	uncalled bool                 // it rests before its first call
+	begins   *atRate              // it began while its merchant was at its rate, and has neither rested nor ended since
 	waits    shares.Waiter[*lane] // for one
 	since    time.Time            // when it began to wait for one, with a new turn
 	back     chan struct{}        // of a turn that waits for its slot again: closed when it has it
@@ -78,7 +79,7 @@ func newLanes(slots int, leaseValid func(time.Time) bool, probe func(context.Con
 		maxUnpublished: max(16*slots, 1024),
 		leaseValid:     leaseValid,
 		byOrder:        make(map[events.Order]*lane),
-		uncalled:       make(map[string]int),
+		atRate:         make(map[string]*atRate),
 		changed:        make(chan struct{}),
 	}
 	l.calls.most, l.calls.serve = slots, l.serve
@@ -125,7 +126,7 @@ func (l *lanes) queue(ln *lane) {
 
 // pump starts what can start: what needs no call, then calls.
 func (l *lanes) pump() {
-	starts := l.noCall.len()+l.seats.Waiting(shares.New) > 0 && l.leaseValid(time.Now())
+	starts := l.noCall.len()+l.seats.Wanting() > 0 && l.leaseValid(time.Now())
 	for starts && l.noCall.len() > 0 && l.looking+l.unpublished < l.maxUnpublished {
 		ln := l.noCall.pop()
 		if l.park(ln) {
@@ -154,6 +155,7 @@ func (l *lanes) pump() {
 			}
 			l.seats.Grant(next)
 			next.Value.seated = true
+			l.begins(next.Value)
 			l.start(next.Value, p, true)
 		}
 	}
@@ -200,6 +202,7 @@ func (l *lanes) looked(r *request, settled bool) {
 func (l *lanes) finished(r *request, again bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.begun(r.lane)
 	l.leaveSeat(r.lane) // it has none where it was cut off while it rested
 	l.goOn(r, again)
 }

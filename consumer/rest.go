@@ -26,8 +26,7 @@ type Place interface {
 //
 // How many may rest is bounded, and shared like the slots: whoever is one too many
 // keeps its slot. Those who wait for their first call wait for the rate of their
-// merchant, and new ones would wait behind them: none starts where there are a few.
-// Else a backlog would be called up that then had to be put off to a retry topic.
+// merchant, see atRate.
 func (ln *lane) Rest(ctx context.Context, d time.Duration, called bool) error {
 	l := ln.lanes
 	if d <= 0 || ctx.Err() != nil || !l.giveWay(ln, called) {
@@ -55,9 +54,9 @@ func (l *lanes) giveWay(ln *lane, called bool) bool {
 	if !ln.seated || !l.resting.TryTake(mchID, l.mostResting) {
 		return false
 	}
+	l.begun(ln)
 	if ln.uncalled = !called; ln.uncalled {
-		l.uncalled[mchID]++
-		l.seats.Hold(mchID, l.uncalled[mchID] >= l.mostUncalled)
+		l.waitsForRate(mchID)
 	}
 	l.leaveSeat(ln)
 	l.pump()
@@ -111,10 +110,7 @@ func (l *lanes) rested(ln *lane) {
 	l.resting.Give(mchID)
 	if ln.uncalled {
 		ln.uncalled = false
-		if l.uncalled[mchID]--; l.uncalled[mchID] == 0 {
-			delete(l.uncalled, mchID)
-		}
-		l.seats.Hold(mchID, l.uncalled[mchID] >= l.mostUncalled)
+		l.hasRate(mchID)
 	}
 }
 

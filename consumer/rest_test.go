@@ -190,9 +190,33 @@ func TestRest(t *testing.T) {
 				n.over(fmt.Sprint("A", i))
 			}
 			n.over("B")
-			if len(n.uncalled) != 0 {
-				t.Errorf("still counted: %v", n.uncalled)
+			if len(n.atRate) != 0 {
+				t.Errorf("still counted: %v", n.atRate)
 			}
+		},
+		"when one of them may call, one begins in its place, and not all": func(t *testing.T, n *inn, p, q *partition) {
+			n.widen(8)
+			n.mostUncalled = 3
+			for i := range 3 {
+				n.asks(p, "m", fmt.Sprint("A", i))
+				n.rest(fmt.Sprint("A", i), time.Duration(i+1)*time.Minute, false)
+			}
+			for i := range 10 {
+				n.asks(p, "m", fmt.Sprint("B", i))
+			}
+			n.seatsTaken(t, 0, 3)
+			time.Sleep(61 * time.Second)
+			n.seatsTaken(t, 2, 2) // A0 and B0, which may call or rest
+			n.rest("B0", time.Hour, false)
+			n.seatsTaken(t, 1, 3)
+			n.over("A0")
+			n.seatsTaken(t, 0, 3)
+			time.Sleep(time.Minute)
+			n.seatsTaken(t, 2, 2) // A1 and B1
+			n.over("B1")
+			n.seatsTaken(t, 2, 2) // A1 and B2
+			n.rest("B2", time.Hour, true)
+			n.seatsTaken(t, 2, 3) // A1 and B3
 		},
 		"the breaker, the lease and the standing of its partition keep nobody from coming back": func(t *testing.T, n *inn, p, q *partition) {
 			n.asks(p, "m", "A")

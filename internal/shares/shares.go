@@ -85,6 +85,9 @@ func (p *Pool[T]) Taken() int { return p.taken }
 // Waiting is how many keys wait in a line, those not counted that are held.
 func (p *Pool[T]) Waiting(in Line) int { return len(p.lines[in].keys) }
 
+// Wanting is how many keys wait in any line, and those that are held.
+func (p *Pool[T]) Wanting() int { return p.wanting }
+
 // Front is who waits first of what is new of a key, nil where nobody does.
 func (p *Pool[T]) Front(name string) *Waiter[T] {
 	if k := p.keys[name]; k != nil {

@@ -180,3 +180,33 @@ func TestASlowMerchantDoesNotFillTheMemory(t *testing.T) {
 		})
 	}
 }
+
+// A merchant that is alone and has more to do than its rate allows uses its rate to
+// the full, and nothing of it is written twice: few wait for their first call, so
+// that none waits for so long that it has to be put off.
+func TestABacklogAtItsOwnRateIsNotPutOff(t *testing.T) {
+	brisk := gatewaysim.Config{Latency: gatewaysim.Latency{Min: 15 * time.Millisecond, Max: 25 * time.Millisecond}}
+	slowly := func(c *config.Config) { c.Gateway.Rate = 200 }
+	inVirtualTime(t, Config{Partitions: 1, Gateway: brisk, Tune: slowly}, func(t *testing.T, s *stage) {
+		backlog := make([]Publication, 2000)
+		for i := range backlog {
+			no := fmt.Sprint("B-", i)
+			backlog[i].Message = Message{Key: []byte(no), Value: fmt.Appendf(nil, `{"mch_id":%q,"out_trade_no":%q,"metadata":{"pad":%q}}`, troubled, no, strings.Repeat("x", 4000))}
+		}
+		if err := s.shop.Ask(t.Context(), backlog); err != nil {
+			t.Fatal(err)
+		}
+		s.workers(1)
+		s.answered(10 * time.Minute)
+		for _, name := range s.Config.Topics.Retries() {
+			if n := len(s.observer.Records(name)); n > 0 {
+				t.Errorf("%d records in %s", n, name)
+			}
+		}
+		calls := s.Gateway.Calls()
+		if took := calls[len(calls)-1].Start.Sub(calls[0].Start); took > 21*time.Second {
+			t.Errorf("%d calls took %v at 200 a second", len(calls), took)
+		}
+		s.check(nil)
+	})
+}
