@@ -13,7 +13,16 @@ const (
 	// longestCrowded is for how long one of them is put off at the most: its
 	// merchant may be quicker by then.
 	longestCrowded = 5 * time.Minute
+	// aboutFor is how long another merchant counts as one whose requests may stand
+	// behind those that wait.
+	aboutFor = time.Hour
 )
+
+// asked is a merchant and when a request of it came in.
+type asked struct {
+	mchID string
+	at    time.Time
+}
 
 // crowd marks a request that had better wait in a retry topic. What waits for a
 // slot takes up memory, and when that is full nothing more is read: the requests
@@ -21,25 +30,36 @@ const (
 // would hold up those of all others that stand behind them in the topic.
 //
 // So one that comes in is put off where all of this is so: memory runs short; the
-// first of its merchant has waited for long; another merchant, which was served
-// lately, waits for nothing; and neither slow brokers nor an outage of the gateway
-// or the ramp after one is why.
+// first of its merchant has waited for long; another merchant, which has asked
+// within an hour, waits for nothing; and neither slow brokers nor an outage of the
+// gateway or the ramp after one is why.
 // A merchant that is alone is never put off, nor is one where all are as busy:
 // then intake waits, as ever, and nothing is written twice. It goes out by the
 // queue of those that need no call, so that nothing of a partition that is given
 // up goes out any more. l.mu is held.
 func (l *lanes) crowd(r *request) {
-	if r.noCall || r.waits != (Scope{}) || r.partition.standing != running || l.seats.Content() == 0 {
+	if r.noCall {
 		return
 	}
-	first := l.seats.Front(r.req.MchID)
-	if first == nil {
+	mchID := r.req.MchID
+	if l.latest[0].mchID != mchID {
+		l.latest[1] = l.latest[0]
+	}
+	l.latest[0] = asked{mchID, r.taken}
+	first := l.seats.Front(mchID)
+	if first == nil || r.waits != (Scope{}) || r.partition.standing != running || !l.content(r.taken) {
 		return
 	}
 	waited := time.Since(first.Value.since)
 	if waited > crowdAfter && 2*l.unpublished < l.maxUnpublished && l.breaker.room() == l.slots && !r.partition.roomy() {
 		r.noCall, r.crowded = true, waited
 	}
+}
+
+// content says whether a merchant waits for nothing that may ask any moment.
+func (l *lanes) content(now time.Time) bool {
+	other := l.latest[1]
+	return l.seats.Content() > 0 || other.mchID != "" && now.Sub(other.at) < aboutFor && l.seats.Front(other.mchID) == nil
 }
 
 // crowded says whether r is put off, and for how long: as it would have had to

@@ -22,7 +22,8 @@ func TestCrowd(t *testing.T) {
 			}
 			n.fill(p, "slow")
 		}, true},
-		"its merchant is alone":                                  {func(n *inn, p *partition) { time.Sleep(time.Minute); n.seats.Content(); time.Sleep(time.Second) }, true},
+		"its merchant is alone, for an hour":                     {func(n *inn, p *partition) { time.Sleep(time.Hour) }, true},
+		"nobody else has asked for some minutes":                 {func(n *inn, p *partition) { time.Sleep(10 * time.Minute) }, false},
 		"the other waits, too":                                   {func(n *inn, p *partition) { n.fill(p, "brisk"); time.Sleep(3 * time.Second) }, true},
 		"the gateway has just come back":                         {func(n *inn, p *partition) { n.breaker.limit = 3 }, true},
 		"the brokers are slow":                                   {func(n *inn, p *partition) { n.unpublished = n.maxUnpublished / 2 }, true},

@@ -46,6 +46,7 @@ type lanes struct {
 	seats       shares.Pool[*lane] // the call slots, by mch_id
 	noCall      queue[*lane]       // ready as well: the first request needs no call
 	resting     shares.Pool[*lane] // turns without a slot, see rest.go
+	latest      [2]asked           // merchants of the last requests, two different ones, see crowd.go
 	atRate      map[string]*atRate // merchants whose rate is used up, by mch_id
 	looking     int                // calls of withoutCall that go on
 	unpublished int

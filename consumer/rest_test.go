@@ -82,7 +82,7 @@ func (n *inn) widen(slots int) {
 
 // asks drives a request of an order of a merchant.
 func (n *inn) asks(p *partition, mchID, order string) {
-	n.add(&request{partition: p, req: events.Request{MchID: mchID, OutTradeNo: order}})
+	n.add(&request{partition: p, taken: time.Now(), req: events.Request{MchID: mchID, OutTradeNo: order}})
 	synctest.Wait()
 }
 

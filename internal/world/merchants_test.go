@@ -110,17 +110,24 @@ func TestABacklogOfOneMerchantHoldsUpNobodyElse(t *testing.T) {
 			no := fmt.Sprint("B-", i)
 			backlog[i].Message = Message{Key: []byte(no), Value: fmt.Appendf(nil, `{"mch_id":%q,"out_trade_no":%q}`, troubled, no)}
 		}
-		if err := s.shop.Ask(t.Context(), backlog); err != nil {
-			t.Fatal(err)
-		}
 		s.workers(1)
-		s.stays(5 * time.Second)
-		for i := range 20 {
+		s.stays(10 * time.Second)
+		single := func(i int) {
+			t.Helper()
 			no := fmt.Sprint("A-", i)
 			if err := s.shop.Ask(t.Context(), []Publication{{Message: Message{Key: []byte(no), Value: fmt.Appendf(nil, `{"mch_id":"1900000109","out_trade_no":%q}`, no)}}}); err != nil {
 				t.Fatal(err)
 			}
 			s.stays(time.Second)
+		}
+		single(0)
+		s.stays(10 * time.Minute)
+		if err := s.shop.Ask(t.Context(), backlog); err != nil {
+			t.Fatal(err)
+		}
+		s.stays(5 * time.Second)
+		for i := range 20 {
+			single(i + 1)
 		}
 		if open := s.unanswered(); open < 1000 {
 			t.Fatalf("the backlog is %d: there was none to wait behind", open)
