@@ -301,6 +301,13 @@ func (c *closing) Close(ctx context.Context, r events.Request, tried bool, _ con
 	return consumer.Verdict{Class: consumer.Closed, Code: "SUCCESS", SafeToReissue: true, ConfirmedBy: "closeorder", Calls: 1}
 }
 
+// made are the calls so far, by out_trade_no.
+func (c *closing) made() []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.calls)
+}
+
 func (c *closing) Query(ctx context.Context, r events.Request, tried bool, _ consumer.Place) consumer.Verdict {
 	if c.asked != nil {
 		return c.asked(r)
@@ -339,8 +346,8 @@ func TestEveryRequestGetsItsOutcome(t *testing.T) {
 		if closer.most != 256 {
 			t.Errorf("%d calls at once, want 256", closer.most)
 		}
-		if len(closer.calls) != len(orders) {
-			t.Errorf("%d calls for %d requests", len(closer.calls), len(orders))
+		if len(closer.made()) != len(orders) {
+			t.Errorf("%d calls for %d requests", len(closer.made()), len(orders))
 		}
 	})
 }
@@ -425,8 +432,8 @@ func TestARebalanceLosesNothingAndRepeatsNothing(t *testing.T) {
 		if len(seen) != len(orders) {
 			t.Errorf("outcomes of %d orders, want %d", len(seen), len(orders))
 		}
-		if len(closer.calls) != len(orders) {
-			t.Errorf("%d calls for %d requests: something was done twice", len(closer.calls), len(orders))
+		if len(closer.made()) != len(orders) {
+			t.Errorf("%d calls for %d requests: something was done twice", len(closer.made()), len(orders))
 		}
 	})
 }

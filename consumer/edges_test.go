@@ -455,7 +455,7 @@ func TestAMerchantOverItsRateWaitsInMemory(t *testing.T) {
 		if n := c.end("retry.10s"); n > 0 {
 			t.Errorf("%d retry records", n)
 		}
-		if n := len(closer.calls); n > 3*len(orders) {
+		if n := len(closer.made()); n > 3*len(orders) {
 			t.Errorf("%d attempts for %d requests", n, len(orders))
 		}
 	})
@@ -524,8 +524,8 @@ func TestAStopWithoutGraceCutsOffAtOnceAndLosesNothing(t *testing.T) {
 			t.Errorf("the next owner had to wait %v: the group was not left", took)
 		}
 		time.Sleep(time.Minute)
-		if len(heir.calls) != 10 {
-			t.Errorf("the next owner made %d calls, want 10: what was finished is committed", len(heir.calls))
+		if len(heir.made()) != 10 {
+			t.Errorf("the next owner made %d calls, want 10: what was finished is committed", len(heir.made()))
 		}
 	})
 }
