@@ -13,6 +13,10 @@ const (
 	// longestCrowded is for how long one of them is put off at the most: its
 	// merchant may be quicker by then.
 	longestCrowded = 5 * time.Minute
+	// relieveEvery is how often some are put off that wait already, and relieveMost
+	// how many are looked at.
+	relieveEvery = 50 * time.Millisecond
+	relieveMost  = 64
 	// aboutFor is how long another merchant counts as one whose requests may stand
 	// behind those that wait.
 	aboutFor = time.Hour
@@ -46,13 +50,51 @@ func (l *lanes) crowd(r *request) {
 		l.latest[1] = l.latest[0]
 	}
 	l.latest[0] = asked{mchID, r.taken}
+	if r.waits == (Scope{}) {
+		r.crowded = l.crowds(r.partition, mchID)
+		r.noCall = r.crowded > 0
+	}
+}
+
+// crowds is for how long the first of a merchant has waited, where what is new of
+// it in a partition is to be put off; else 0.
+func (l *lanes) crowds(p *partition, mchID string) time.Duration {
 	first := l.seats.Front(mchID)
-	if first == nil || r.waits != (Scope{}) || r.partition.standing != running || !l.content(r.taken) {
+	if first == nil || p.standing != running {
+		return 0
+	}
+	now := time.Now()
+	waited := now.Sub(first.Value.since)
+	if waited > crowdAfter && l.content(now) && 2*l.unpublished < l.maxUnpublished && l.breaker.room() == l.slots && !p.roomy() {
+		return waited
+	}
+	return 0
+}
+
+// relieve puts some off that wait already, the last ones first: a burst may have
+// filled the memory before its first had waited for long, and then nothing comes
+// in that could be put off. It is asked when a turn of the merchant has ended.
+func (l *lanes) relieve(p *partition, mchID string) {
+	last := l.seats.Back(mchID)
+	if last == nil || time.Since(l.relieved) < relieveEvery {
 		return
 	}
-	waited := time.Since(first.Value.since)
-	if waited > crowdAfter && 2*l.unpublished < l.maxUnpublished && l.breaker.room() == l.slots && !r.partition.roomy() {
-		r.noCall, r.crowded = true, waited
+	waited := l.crowds(p, mchID)
+	if waited == 0 {
+		return
+	}
+	l.relieved = time.Now()
+	for range relieveMost {
+		if last == nil {
+			return
+		}
+		ln, ahead := last.Value, last.Ahead()
+		if r := ln.requests.first(); r.partition == p && ln.requests.len() == 1 && r.waits == (Scope{}) {
+			l.seats.Remove(last)
+			r.noCall, r.crowded = true, waited
+			l.noCall.push(ln)
+		}
+		last = ahead
 	}
 }
 

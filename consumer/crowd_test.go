@@ -1,6 +1,7 @@
 package consumer
 
 import (
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -67,6 +68,33 @@ func (n *inn) fill(p *partition, mchID string) {
 	for _, i := range eight {
 		n.asks(p, mchID, mchID+i)
 	}
+}
+
+// What filled the memory before anybody had waited for long is put off as well, the
+// last first.
+func TestTheLastThatWaitMakeRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPartition(t.Context(), topicPartition{"t", 0})
+		p.begin(0, nil)
+		n := newInn(1)
+		defer n.breaker.stop()
+		defer n.finishAll(p)
+		n.widen(4)
+		n.asks(p, "brisk", "brisk")
+		n.over("brisk")
+		p.bytes = maxOpenBytes
+		n.fill(p, "slow")
+		n.want(t, "brisk", "slow 0", "slow 1", "slow 2")
+		time.Sleep(3 * time.Second)
+		n.over("slow 0")
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		for _, s := range []string{"slow 7/ without a call", "slow 4/ without a call"} {
+			if !slices.Contains(n.started, s) {
+				t.Errorf("started %v, want %s", n.started, s)
+			}
+		}
+	})
 }
 
 func TestWhoIsCrowdedOutIsPutOffForLongerEachTime(t *testing.T) {

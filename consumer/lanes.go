@@ -46,6 +46,7 @@ type lanes struct {
 	seats       shares.Pool[*lane] // the call slots, by mch_id
 	noCall      queue[*lane]       // ready as well: the first request needs no call
 	resting     shares.Pool[*lane] // turns without a slot, see rest.go
+	relieved    time.Time          // when some were put off that waited already
 	latest      [2]asked           // merchants of the last requests, two different ones, see crowd.go
 	atRate      map[string]*atRate // merchants whose rate is used up, by mch_id
 	looking     int                // calls of withoutCall that go on
@@ -205,6 +206,7 @@ func (l *lanes) finished(r *request, again bool) {
 	defer l.mu.Unlock()
 	l.begun(r.lane)
 	l.leaveSeat(r.lane) // it has none where it was cut off while it rested
+	l.relieve(r.partition, r.lane.order.MchID)
 	l.goOn(r, again)
 }
 

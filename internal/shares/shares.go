@@ -96,6 +96,17 @@ func (p *Pool[T]) Front(name string) *Waiter[T] {
 	return nil
 }
 
+// Back is who waits last of what is new of a key, nil where nobody does.
+func (p *Pool[T]) Back(name string) *Waiter[T] {
+	if k := p.keys[name]; k != nil {
+		return k.waiting[New].back
+	}
+	return nil
+}
+
+// Ahead is who waits just before w in the name of the same key, nil for nobody.
+func (w *Waiter[T]) Ahead() *Waiter[T] { return w.prev }
+
 // Content is how many keys have a slot, or had one lately, and want no more.
 func (p *Pool[T]) Content() int {
 	p.forget()
