@@ -50,36 +50,41 @@ func (l *lanes) crowd(r *request) {
 		l.latest[1] = l.latest[0]
 	}
 	l.latest[0] = asked{mchID, r.taken}
-	if r.waits == (Scope{}) {
-		r.crowded = l.crowds(r.partition, mchID)
-		r.noCall = r.crowded > 0
+	if waited := l.crowds(mchID); waited > 0 && r.inTheWay() {
+		r.noCall, r.crowded = true, waited
 	}
 }
 
-// crowds is for how long the first of a merchant has waited, where what is new of
-// it in a partition is to be put off; else 0.
-func (l *lanes) crowds(p *partition, mchID string) time.Duration {
+// crowds is for how long the first of a merchant has waited, where others may have
+// to wait behind what more there is of it; else 0.
+func (l *lanes) crowds(mchID string) time.Duration {
 	first := l.seats.Front(mchID)
-	if first == nil || p.standing != running {
+	if first == nil {
 		return 0
 	}
 	now := time.Now()
 	waited := now.Sub(first.Value.since)
-	if waited > crowdAfter && l.content(now) && 2*l.unpublished < l.maxUnpublished && l.breaker.room() == l.slots && !p.roomy() {
+	if waited > crowdAfter && l.content(now) && 2*l.unpublished < l.maxUnpublished && l.breaker.room() == l.slots {
 		return waited
 	}
 	return 0
 }
 
+// inTheWay says whether r takes up memory of which its partition runs short. One
+// that waits for its merchant to be served again has a way of its own.
+func (r *request) inTheWay() bool {
+	return r.waits == (Scope{}) && r.partition.standing == running && !r.partition.roomy()
+}
+
 // relieve puts some off that wait already, the last ones first: a burst may have
 // filled the memory before its first had waited for long, and then nothing comes
 // in that could be put off. It is asked when a turn of the merchant has ended.
-func (l *lanes) relieve(p *partition, mchID string) {
+func (l *lanes) relieve(mchID string) {
 	last := l.seats.Back(mchID)
 	if last == nil || time.Since(l.relieved) < relieveEvery {
 		return
 	}
-	waited := l.crowds(p, mchID)
+	waited := l.crowds(mchID)
 	if waited == 0 {
 		return
 	}
@@ -89,7 +94,7 @@ func (l *lanes) relieve(p *partition, mchID string) {
 			return
 		}
 		ln, ahead := last.Value, last.Ahead()
-		if r := ln.requests.first(); r.partition == p && ln.requests.len() == 1 && r.waits == (Scope{}) {
+		if r := ln.requests.first(); ln.requests.len() == 1 && r.inTheWay() {
 			l.seats.Remove(last)
 			r.noCall, r.crowded = true, waited
 			l.noCall.push(ln)

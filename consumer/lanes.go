@@ -206,7 +206,7 @@ func (l *lanes) finished(r *request, again bool) {
 	defer l.mu.Unlock()
 	l.begun(r.lane)
 	l.leaveSeat(r.lane) // it has none where it was cut off while it rested
-	l.relieve(r.partition, r.lane.order.MchID)
+	l.relieve(r.lane.order.MchID)
 	l.goOn(r, again)
 }
 
