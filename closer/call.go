@@ -60,14 +60,12 @@ func lostIdle(a answer, reused bool) bool { return reused && a.failure == FailLo
 func (r *run) call(call Call, key int, fresh bool) (answer, bool) {
 	if r.calls > 0 {
 		r.observe(0)
-		if _, err := r.account.wait(r.ctx, time.Until(r.pace.deadline)); err != nil {
+		if _, err := r.account.wait(r.rest, time.Until(r.pace.deadline)); err != nil {
 			r.starved = r.ctx.Err() == nil
 			return answer{}, false
 		}
 	}
-	slotCtx, cancel := context.WithDeadline(r.ctx, r.pace.deadline)
-	h, err := take(slotCtx, r.hosts, r.moves, time.Now())
-	cancel()
+	h, err := take(r.ctx, r.id.mchID, r.pace.deadline, r.hosts, r.moves, time.Now())
 	if err != nil {
 		r.starved = r.ctx.Err() == nil
 		if r.last.class == 0 {

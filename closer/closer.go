@@ -88,7 +88,9 @@ func (c *Closer) identify(o Order) (*run, Verdict) {
 	if err != nil {
 		return nil, Verdict{Class: Failed, Code: CodeInvalidRequest, Message: strings.ReplaceAll(err.Error(), "\n", "; ")}
 	}
-	return &run{c: c, order: o, m: m, id: id, lost: o.Tried}, Verdict{}
+	place := o.Place
+	o.Place = nil // observers keep orders
+	return &run{c: c, order: o, place: place, m: m, id: id, lost: o.Tried}, Verdict{}
 }
 
 // begin prepares a run; where there can be none it returns nil, and why.

@@ -2,6 +2,7 @@ package closer
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"time"
@@ -29,6 +30,17 @@ type Order struct {
 	// Tried: calls for it were made before and came to nothing final. Then the
 	// answer to the next one leaves doubt, see ConfirmDoubt.
 	Tried bool
+	// Place is what a Close or a Query of it takes up at its caller's, who may use
+	// it otherwise while it only waits. nil: nothing. An Observer does not see it.
+	Place Place
+}
+
+// Place is one of a number of places for calls. A Close asks it from one goroutine.
+type Place interface {
+	// Rest waits for d, or until ctx ends, and returns why ctx has ended. It may
+	// take longer: until the place is free again. called says whether the Close
+	// has made a call already; else its merchant's rate lets it wait.
+	Rest(ctx context.Context, d time.Duration, called bool) error
 }
 
 // identity is who a call is about: an Order with the merchant's own values

@@ -10,31 +10,31 @@ import (
 // than what the last answer asked for, and Stop once the pause would end
 // after the deadline. It must not be shared.
 type pace struct {
-	*backoff.ExponentialBackOff
-	jitter   func() float64
-	deadline time.Time // no call is started after it
+	shortest, longest time.Duration
+	growing           *backoff.ExponentialBackOff // from the first pause on: most have none
+	jitter            func() float64
+	deadline          time.Time // no call is started after it
 	// least is the shortest next pause; it holds for one.
 	least time.Duration
 }
 
-func newPace(cfg Config) *pace {
-	return &pace{
-		ExponentialBackOff: backoff.NewExponentialBackOff(
-			backoff.WithInitialInterval(cfg.MinBackoff),
-			backoff.WithMaxInterval(cfg.MaxBackoff),
+func newPace(cfg Config) pace {
+	return pace{shortest: cfg.MinBackoff, longest: cfg.MaxBackoff, jitter: cfg.Jitter, deadline: time.Now().Add(cfg.Budget)}
+}
+
+// NextBackOff is the next pause, or [backoff.Stop].
+func (p *pace) NextBackOff() time.Duration {
+	if p.growing == nil {
+		p.growing = backoff.NewExponentialBackOff(
+			backoff.WithInitialInterval(p.shortest),
+			backoff.WithMaxInterval(p.longest),
 			backoff.WithMultiplier(2),
 			backoff.WithMaxElapsedTime(0), // the deadline says when
 			// Its own randomness cannot be repeated from a seed.
 			backoff.WithRandomizationFactor(0),
-		),
-		jitter:   cfg.Jitter,
-		deadline: time.Now().Add(cfg.Budget),
+		)
 	}
-}
-
-// NextBackOff implements backoff.BackOff.
-func (p *pace) NextBackOff() time.Duration {
-	d := p.ExponentialBackOff.NextBackOff()
+	d := p.growing.NextBackOff()
 	d = time.Duration(float64(d) * (0.5 + p.jitter()))
 	if d < p.least {
 		d = p.least + time.Duration(float64(p.least)*0.2*p.jitter())

@@ -98,6 +98,13 @@ type permit struct {
 	changes int
 }
 
+// room is how many calls may be in flight at present.
+func (b *gatewayBreaker) room() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.limit
+}
+
 // admit gives a permit for one more call, when there are inFlight already.
 func (b *gatewayBreaker) admit(inFlight int) (permit, bool) {
 	b.mu.Lock()
@@ -188,7 +195,8 @@ func (b *gatewayBreaker) heardFrom(r events.Request) {
 	b.witnesses[0] = r
 	b.lastAnswer = time.Now()
 	b.limit = min(b.limit+1, b.slots)
-	b.silent, b.deadAt = make(map[events.Order]bool), time.Time{}
+	clear(b.silent)
+	b.deadAt = time.Time{}
 }
 
 // probing is a probe under way; one serves all calls of its merchant.

@@ -133,6 +133,7 @@ type Worker struct {
 	placed    *placements
 	clockNews news
 	refusals  news
+	crowds    news
 	trouble   trouble
 	life      context.Context         // ends when Run is over; parent of all partitions
 	fail      context.CancelCauseFunc // stops Run, which returns the cause
@@ -169,7 +170,7 @@ func New(cfg Config) (*Worker, error) {
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
-	return &Worker{cfg: cfg, made: time.Now().Truncate(time.Millisecond), clockNews: news{every: time.Minute}, refusals: news{every: refusalsEvery}}, nil
+	return &Worker{cfg: cfg, made: time.Now().Truncate(time.Millisecond), clockNews: news{every: time.Minute}, refusals: news{every: refusalsEvery}, crowds: news{every: time.Minute}}, nil
 }
 
 // Run joins the group and serves requests until ctx ends. Then it starts no
