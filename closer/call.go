@@ -1,7 +1,6 @@
 package closer
 
 import (
-	"context"
 	"fmt"
 	"time"
 )

@@ -121,9 +121,9 @@ type spread struct {
 	n     atomic.Int64
 }
 
-func (s *spread) Close(ctx context.Context, r events.Request, tried bool) consumer.Verdict {
+func (s *spread) Close(ctx context.Context, r events.Request, tried bool, place consumer.Place) consumer.Verdict {
 	time.Sleep(time.Duration(s.n.Add(1)) * s.apart)
-	return s.instant.Close(ctx, r, tried)
+	return s.instant.Close(ctx, r, tried, place)
 }
 
 // The broker answers at once, in virtual time: what goes together has waited for
