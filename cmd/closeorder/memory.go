@@ -6,7 +6,7 @@ import (
 )
 
 // limitMemory has the collector keep what the process takes near to what it
-// needs: max_buffered, half as much again for what is written of it, and 32 MiB
+// needs: max_buffered, half as much again for what is written of it, and 40 MiB
 // for calls, connections and the program. By itself it would let it grow to twice
 // what lives, and more while it is at work. It is a soft limit: with more alive
 // the collector works harder, and nothing fails. Where the operator has set
@@ -16,6 +16,6 @@ func (a *app) limitMemory(maxBuffered int64) {
 		return strings.HasPrefix(v, "GOMEMLIMIT=") || strings.HasPrefix(v, "GOGC=")
 	})
 	if a.setMemoryLimit != nil && !set {
-		a.setMemoryLimit(32<<20 + maxBuffered*3/2)
+		a.setMemoryLimit(40<<20 + maxBuffered*3/2)
 	}
 }

@@ -7,10 +7,10 @@ func TestTheMemoryOfAWorkerFollowsMaxBufferedUnlessTheOperatorSaysOtherwise(t *t
 		env  []string
 		want int64
 	}{
-		"nothing is said":              {nil, 44 << 20},
+		"nothing is said":              {nil, 52 << 20},
 		"a limit is set":               {[]string{"GOMEMLIMIT=100MiB"}, 0},
 		"when to collect is set":       {[]string{"A=b", "GOGC=200"}, 0},
-		"something else looks like it": {[]string{"MY_GOGC=200", "X=GOMEMLIMIT=1"}, 44 << 20},
+		"something else looks like it": {[]string{"MY_GOGC=200", "X=GOMEMLIMIT=1"}, 52 << 20},
 	} {
 		t.Run(sentence, func(t *testing.T) {
 			var got int64

@@ -109,8 +109,8 @@ func (b *budget) take(ctx context.Context, size int64, wait bool) (taken *unpack
 	}
 	b.mu.Lock()
 	b.waiting++
-	for i := len(b.idle) - 1; i >= 0; i-- {
-		b.expire(b.idle[i])
+	for _, u := range slices.Clone(b.idle) {
+		b.expire(u)
 	}
 	b.mu.Unlock()
 	defer func() {

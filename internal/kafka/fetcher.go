@@ -400,7 +400,7 @@ func (b *fetchedBroker) ask(now time.Time) *round {
 		r.session.begin(r.req)
 		for _, s := range some {
 			if h, named, there := r.session.ask(s.place, s.position, r.partMost(s)); !there {
-				r.add(b, s, h, named)
+				r.add(s, h, named)
 			}
 		}
 		r.session.forget(r.req, len(r.asked))
@@ -411,7 +411,7 @@ func (b *fetchedBroker) ask(now time.Time) *round {
 	for _, s := range some {
 		if !there[s.place] { // and not another reader of the same partition
 			there[s.place] = true
-			r.add(b, s, nil, true)
+			r.add(s, nil, true)
 		}
 	}
 	return r
@@ -421,7 +421,7 @@ func (b *fetchedBroker) ask(now time.Time) *round {
 func (r *round) partMost(s *Source) int32 { return int32(min(s.bytes, r.part)) }
 
 // add has a source asked for, and names it in the request where it has to be.
-func (r *round) add(b *fetchedBroker, s *Source, h *held, named bool) {
+func (r *round) add(s *Source, h *held, named bool) {
 	r.asked = append(r.asked, asked{source: s, epoch: s.epoch, offset: s.position, first: h == nil && len(r.asked) == 0, held: h})
 	s.asking = true
 	if !named {

@@ -178,10 +178,11 @@ func TestAClosedSourceKeepsNothing(t *testing.T) {
 
 // What was read to the end is not held by what is left of it.
 func TestASourceLetsGoOfWhatItHasRead(t *testing.T) {
-	raw := batchOf(0, packedRecordsOf(kmsg.Record{Value: bytes.Repeat([]byte("x"), 100_000)}), 1, 0, func(*kmsg.RecordBatch) {})
-	held := weak.Make(&raw[0])
-	s := sourceOf(raw, 0, 1, nil)
-	raw = nil
+	source := func() (*Source, weak.Pointer[byte]) {
+		raw := batchOf(0, packedRecordsOf(kmsg.Record{Value: bytes.Repeat([]byte("x"), 100_000)}), 1, 0, func(*kmsg.RecordBatch) {})
+		return sourceOf(raw, 0, 1, nil), weak.Make(&raw[0])
+	}
+	s, held := source()
 	got, _, err := s.Next(t.Context())
 	if err != nil || len(got) != 1 {
 		t.Fatalf("%d records, %v", len(got), err)
