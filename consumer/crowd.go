@@ -13,10 +13,11 @@ const (
 	// longestCrowded is for how long one of them is put off at the most: its
 	// merchant may be quicker by then.
 	longestCrowded = 5 * time.Minute
-	// relieveEvery is how often some are put off that wait already, and relieveMost
-	// how many are looked at.
+	// relieveEvery is how often some are put off that wait already, relieveMost how
+	// many, and relieveLook how many are looked at.
 	relieveEvery = 50 * time.Millisecond
 	relieveMost  = 64
+	relieveLook  = 4096
 	// aboutFor is how long another merchant counts as one whose requests may stand
 	// behind those that wait.
 	aboutFor = time.Hour
@@ -89,15 +90,13 @@ func (l *lanes) relieve(mchID string) {
 		return
 	}
 	l.relieved = time.Now()
-	for range relieveMost {
-		if last == nil {
-			return
-		}
+	for looked, most := 0, relieveMost; last != nil && looked < relieveLook && most > 0; looked++ {
 		ln, ahead := last.Value, last.Ahead()
 		if r := ln.requests.first(); ln.requests.len() == 1 && r.inTheWay() {
 			l.seats.Remove(last)
 			r.noCall, r.crowded = true, waited
 			l.noCall.push(ln)
+			most--
 		}
 		last = ahead
 	}

@@ -99,7 +99,7 @@ func TestWritesForARequestThatWaitsForItsMerchantAreBounded(t *testing.T) {
 					before += written
 					waiting := int64(n) - k.end("outcomes")
 					closer.mu.Lock()
-					made := len(closer.made()) - calls
+					made := len(closer.calls) - calls
 					closer.mu.Unlock()
 					calls += made
 					t.Logf("hour %d: %.2f writes per request, %d calls, %d wait", hour+1, float64(written)/n, made, waiting)
@@ -129,7 +129,7 @@ func TestRequestsResumeWhenTheirMerchantWorksAgain(t *testing.T) {
 				c.request("OTHER")
 				time.Sleep(time.Until(mended))
 				closer.mu.Lock()
-				calls := len(closer.made())
+				calls := len(closer.calls)
 				closer.mu.Unlock()
 				if probes := calls; probes > int(held/(10*time.Second))+256+10 {
 					t.Errorf("%d calls for a merchant that is refused for %v", probes, held)
@@ -144,7 +144,7 @@ func TestRequestsResumeWhenTheirMerchantWorksAgain(t *testing.T) {
 				}
 				closer.mu.Lock()
 				defer closer.mu.Unlock()
-				if wasted := len(closer.made()) - calls; wasted > 501 {
+				if wasted := len(closer.calls) - calls; wasted > 501 {
 					t.Errorf("%d calls for 500 requests", wasted)
 				}
 			})
@@ -184,7 +184,7 @@ func TestAfterARestartOneRequestFindsOutAboutItsMerchant(t *testing.T) {
 					return
 				}
 				closer.mu.Lock()
-				if n := len(closer.made()); n < 1 || n > 10 { // a prober for each partition's order at most, and its rests
+				if n := len(closer.calls); n < 1 || n > 10 { // a prober for each partition's order at most, and its rests
 					t.Errorf("%d calls in half a minute after the restart, want those of the probers", n)
 				}
 				closer.mu.Unlock()
@@ -455,7 +455,7 @@ func TestAWorkerThatHasLostItsProberHasAnother(t *testing.T) {
 		c.outcomesWithin(4, 30*time.Second)
 		first.mu.Lock()
 		defer first.mu.Unlock()
-		if n := count(first.made(), "R1") + count(first.made(), "R2") + count(first.made(), "R3"); n < 4 {
+		if n := count(first.calls, "R1") + count(first.calls, "R2") + count(first.calls, "R3"); n < 4 {
 			t.Errorf("%d calls of those that stayed: none has probed", n)
 		}
 	})

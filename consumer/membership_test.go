@@ -87,11 +87,11 @@ func TestAMemberThatCannotReachTheCoordinatorStartsNothingAfterItsSession(t *tes
 		h.cut(true)
 		time.Sleep(11 * time.Second)
 		closer.mu.Lock()
-		started := len(closer.made())
+		started := len(closer.calls)
 		closer.mu.Unlock()
 		time.Sleep(5 * time.Minute)
 		closer.mu.Lock()
-		after := len(closer.made())
+		after := len(closer.calls)
 		closer.mu.Unlock()
 		if after != started {
 			t.Errorf("%d calls were started after the session was over", after-started)

@@ -116,7 +116,7 @@ func TestPublishingTroubleHoldsIntake(t *testing.T) {
 		c.request(orders...)
 		time.Sleep(10 * time.Minute)
 		closer.mu.Lock()
-		if n := len(closer.made()); n > 1100 {
+		if n := len(closer.calls); n > 1100 {
 			t.Errorf("%d calls whose outcomes nobody has taken", n)
 		}
 		closer.mu.Unlock()
