@@ -148,6 +148,35 @@ func TestSlots(t *testing.T) {
 				t.Error("still counts as failing")
 			}
 		},
+		"failures of an outage that is over count no more, wherever in a window it ends": func(t *testing.T, s *slots) {
+			const roundTrip = 50 * time.Millisecond
+			for after := range slotWindow / roundTrip {
+				s, now := newSlots(512), time.Now()
+				finish := func(down bool) {
+					now = now.Add(roundTrip)
+					n := limitOf(s)
+					for range n {
+						if !s.tryAcquire() {
+							t.Fatalf("no slot, limit %d", n)
+						}
+					}
+					for range n {
+						s.finish(down, roundTrip, now)
+					}
+				}
+				for range 200 + after {
+					finish(true)
+				}
+				for before := 0; before < firstSlots/2; {
+					finish(false)
+					limit := limitOf(s)
+					if limit <= before {
+						t.Errorf("limit %d behind %d, outage of %v", limit, before, (200+after)*roundTrip)
+					}
+					before = limit
+				}
+			}
+		},
 		"who waits is served in turn": func(t *testing.T, s *slots) {
 			s.limit = 1
 			s.acquire(t.Context())
