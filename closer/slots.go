@@ -133,8 +133,9 @@ func (s *slots) learnGood(latency time.Duration, now time.Time) {
 	s.good++
 	s.goods++
 	s.bads = 0
-	if s.goods >= 3 {
+	if s.failing && s.goods >= 3 {
 		s.failing = false
+		s.newWindow(now) // what failed in the outage says nothing about a host that is back
 	}
 	if s.best == 0 || latency < s.best {
 		s.best = latency
@@ -180,7 +181,7 @@ func (s *slots) weigh(now time.Time) {
 	if s.least > s.best {
 		s.best += (s.least - s.best) / 100
 	}
-	s.start, s.good, s.bad, s.least = now, 0, 0, 0
+	s.newWindow(now)
 	switch {
 	case share >= 0.5:
 		s.shrink(0.5, now)
@@ -191,6 +192,8 @@ func (s *slots) weigh(now time.Time) {
 		s.fastUntil = min(2*s.fastUntil, s.most)
 	}
 }
+
+func (s *slots) newWindow(now time.Time) { s.start, s.good, s.bad, s.least = now, 0, 0, 0 }
 
 func (s *slots) shrink(factor float64, now time.Time) {
 	if !s.failing { // else it is known already, from a better moment

@@ -108,7 +108,7 @@ func TestSlots(t *testing.T) {
 		"after failures it does not grow while calls take much longer than they could, for some seconds": func(t *testing.T, s *slots) {
 			serve(s, 400, 1000, good)
 			serve(s, 400, 1000, bad)
-			serve(s, 10, 20, slow)
+			serve(s, 10, 8, slow)
 			if got := limitOf(s); got > fewestSlots {
 				t.Errorf("limit %d after 4 round trips at eight times the latency", got)
 			}
@@ -204,6 +204,35 @@ func TestSlots(t *testing.T) {
 			}
 			if s.isFailing() {
 				t.Error("still counts as failing")
+			}
+		},
+		"failures of an outage that is over count no more, wherever in a window it ends": func(t *testing.T, s *slots) {
+			const roundTrip = 50 * time.Millisecond
+			for after := range slotWindow / roundTrip {
+				s, now := newSlots(512), time.Now()
+				finish := func(down bool) {
+					now = now.Add(roundTrip)
+					n := limitOf(s)
+					for range n {
+						if !s.tryAcquire("m") {
+							t.Fatalf("no slot, limit %d", n)
+						}
+					}
+					for range n {
+						s.finish("m", down, roundTrip, now)
+					}
+				}
+				for range 200 + after {
+					finish(true)
+				}
+				for before := 0; before < firstSlots/2; {
+					finish(false)
+					limit := limitOf(s)
+					if limit <= before {
+						t.Errorf("limit %d behind %d, outage of %v", limit, before, (200+after)*roundTrip)
+					}
+					before = limit
+				}
 			}
 		},
 		"who waits is served in turn": func(t *testing.T, s *slots) {
