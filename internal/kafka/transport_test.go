@@ -339,11 +339,8 @@ func TestQuotasAreObeyed(t *testing.T) {
 	}}
 	inCluster(t, 1, []broker.Topic{{Name: "t", Partitions: 1}}, cfg, func(t *testing.T, k *virtual.Kafka, client *kafka.Client) {
 		k.Cluster().ControlKey(int16(kmsg.Produce), func(req kmsg.Request) (kmsg.Response, error, bool) {
-			res := req.ResponseKind().(*kmsg.ProduceResponse)
+			res := answer(req.(*kmsg.ProduceRequest), 0)
 			res.ThrottleMillis = 4000
-			topic, p := kmsg.NewProduceResponseTopic(), kmsg.NewProduceResponseTopicPartition()
-			topic.Topic, topic.Partitions = "t", append(topic.Partitions, p)
-			res.Topics = append(res.Topics, topic)
 			return res, nil, true
 		})
 		if err := beat(t.Context(), client, time.Second); err != nil { // the coordinator is known
@@ -382,11 +379,8 @@ func TestQuotasEndNoMembership(t *testing.T) {
 				k.Cluster().SleepControl(func() { time.Sleep(1500 * time.Millisecond) })
 			}
 			slow = true
-			res := req.ResponseKind().(*kmsg.ProduceResponse)
+			res := answer(req.(*kmsg.ProduceRequest), 0)
 			res.ThrottleMillis = 4000
-			topic, p := kmsg.NewProduceResponseTopic(), kmsg.NewProduceResponseTopicPartition()
-			topic.Topic, topic.Partitions = "t", append(topic.Partitions, p)
-			res.Topics = append(res.Topics, topic)
 			return res, nil, true
 		})
 		beats := func(when string) {
