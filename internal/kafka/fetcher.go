@@ -62,7 +62,8 @@ type fetcher struct {
 	// mu guards what is below, and what Source says.
 	mu       sync.Mutex
 	brokers  map[int32]*fetchedBroker
-	homeless []*Source // that want to be fetched
+	sources  map[*Source]struct{} // all that are not closed
+	homeless []*Source            // that want to be fetched
 	homing   bool
 	packed   int            // bytes that wait for their readers
 	batches  map[string]int // how large the last batch of a topic was
@@ -77,7 +78,7 @@ func newFetcher(c *Client, cfg Config) *fetcher {
 	f := &fetcher{
 		client: c, memory: memory, most: int(min(part, 1<<29)), // an int may have 32 bits
 		budget: newBudget(cfg.UnpackedBatch, cfg.UnpackedTotal), brokers: make(map[int32]*fetchedBroker),
-		batches: make(map[string]int),
+		sources: make(map[*Source]struct{}), batches: make(map[string]int),
 	}
 	f.budget.within(part)
 	f.life, f.end = context.WithCancel(context.Background())
@@ -131,7 +132,8 @@ func (f *fetcher) release(s *Source, bytes int) {
 }
 
 // admits reports whether a hungry source may be asked for: fully, or where there
-// is no room lightly, as nothing is there for it. The caller has mu.
+// is no room lightly, as nothing is there for it. What comes must then be kept:
+// else it would be asked for again at once, over and over. The caller has mu.
 func (f *fetcher) admits(s *Source, now time.Time) (fully, lightly bool) {
 	switch {
 	case f.most == 0:
@@ -140,7 +142,7 @@ func (f *fetcher) admits(s *Source, now time.Time) (fully, lightly bool) {
 		return false, false
 	case f.packed >= f.most:
 		f.thwarted = true
-		return false, s.size+s.inHand == 0 && f.needs(s) <= lightFetch
+		return false, s.size+s.inHand == 0 && f.needs(s) <= lightFetch && f.packed+lightFetch <= 2*f.most
 	case f.giant == nil || f.packed+f.needs(s) <= 2*f.most:
 		return true, false
 	}
@@ -152,15 +154,13 @@ func (f *fetcher) admits(s *Source, now time.Time) (fully, lightly bool) {
 // or, where none has come yet, for another of its topic. The caller has mu.
 func (f *fetcher) needs(s *Source) int { return cmp.Or(s.needs, f.batches[s.topic]) }
 
-// reclaim makes room by dropping what waits for readers that are away for long.
-// The caller has mu.
+// reclaim makes room by dropping what waits for readers that are away for long,
+// also of those whose broker has failed. The caller has mu.
 func (f *fetcher) reclaim(now time.Time) {
-	for _, b := range f.brokers {
-		for _, s := range b.sources {
-			if s.size+s.inHand > 0 && s.isAway(now, dropAfter) {
-				s.drop()
-				s.dropped = true
-			}
+	for s := range f.sources {
+		if s.size+s.inHand > 0 && s.isAway(now, dropAfter) {
+			s.drop()
+			s.dropped = true
 		}
 	}
 }

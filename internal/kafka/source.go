@@ -85,17 +85,17 @@ func (c *Client) source(topic string, partition int, offset int64, bytes int) *S
 	}
 	s.fetcher.mu.Lock()
 	defer s.fetcher.mu.Unlock()
+	s.fetcher.sources[s] = struct{}{}
 	s.fetcher.want(s)
 	return s
 }
 
 // Next waits for records and returns them in the order of their offsets: at
 // most about 1 MiB, or what there is room for in Share, or one record that is
-// larger. next is the offset that it
-// goes on at: behind the records and behind what is no record (transaction
-// markers, batches that compaction has emptied), so that it may have moved
-// without a record. It reads uncommitted: records of aborted transactions are
-// among them.
+// larger. next is the offset that it goes on at: behind the records and behind
+// what is no record (transaction markers, batches that compaction has emptied),
+// so that it may have moved without a record. It reads uncommitted: records of
+// aborted transactions are among them.
 //
 // It returns neither records nor an error once after each error, SeekTo and the
 // beginning, when a fetch has worked and brought nothing: the partition is
@@ -222,6 +222,7 @@ func (s *Source) Close() {
 		return
 	}
 	s.closed = true
+	delete(s.fetcher.sources, s)
 	if s.home != nil {
 		s.home.remove(s)
 	}
