@@ -22,9 +22,9 @@ func TestNothingIsAskedForThatCouldNotBeKept(t *testing.T) {
 		packed         int
 		fully, lightly bool
 	}{
-		"there is room":                               {most / 2, true, false},
-		"there is none, but for a little":             {most, false, true},
-		"there is not even room for a little":         {2*most - lightFetch + 1, false, false},
+		"there is room":                                   {most / 2, true, false},
+		"there is none, but for a little":                 {most, false, true},
+		"there is not even room for a little":             {2*most - lightFetch + 1, false, false},
 		"a batch is there that is larger than all may be": {3 * most, false, false},
 	} {
 		t.Run(sentence, func(t *testing.T) {

@@ -99,7 +99,7 @@ func (s *Share) giveBack() {
 	defer m.mu.Unlock()
 	if s.granted > 0 {
 		s.ungrant()
-		m.serve(nil)
+		m.serve(nil, lookAt)
 	}
 }
 
@@ -153,7 +153,7 @@ func (s *Share) wait(ctx, life context.Context) (bytes int64, err error) {
 		default:
 		}
 		s.ungrant()
-		m.serve(nil)
+		m.serve(nil, lookAt)
 	}
 	return s.granted, err
 }
@@ -187,7 +187,7 @@ func (s *Share) Release(n int64) {
 	}
 	s.held -= n
 	m.held -= n
-	m.serve(s)
+	m.serve(s, lookAt)
 }
 
 // Roomy reports whether less than half is held of what may be.
@@ -219,28 +219,33 @@ func (s *Share) Close() {
 	s.ungrant()
 	m.held -= s.held
 	s.held = 0
-	m.serve(nil)
+	m.serve(nil, len(m.waiting)) // much at once, and nobody may give anything back for hours
 }
 
+// lookAt is how many that wait find too little before the others are left for
+// later: there may be hundreds, at each record that is let go of.
+const lookAt = 2
+
 // serve grants what was given back: first to whom it was, then to those who have
-// waited for longest. Who finds too little for what he has goes behind the
-// others. The caller has mu.
-func (m *Memory) serve(first *Share) {
-	const look = 2 // at so many, not at hundreds for each record
+// waited for longest, until so many found too little for what they have. Those go
+// behind the others. The caller has mu.
+func (m *Memory) serve(first *Share, misses int) {
 	if first != nil && first.waits {
 		if n := first.fits(); n > 0 {
 			m.waiting = slices.DeleteFunc(m.waiting, func(s *Share) bool { return s == first })
 			first.wake(n)
 		}
 	}
-	for range min(look, len(m.waiting)) {
+	for misses > 0 && len(m.waiting) > 0 {
 		s := m.waiting[0]
 		copy(m.waiting, m.waiting[1:])
 		if n := s.fits(); n > 0 {
+			m.waiting[len(m.waiting)-1] = nil
 			m.waiting = m.waiting[:len(m.waiting)-1]
 			s.wake(n)
 		} else {
 			m.waiting[len(m.waiting)-1] = s
+			misses--
 		}
 	}
 }

@@ -122,6 +122,38 @@ func TestWhoHoldsHisShareForHoursHoldsUpNobody(t *testing.T) {
 	})
 }
 
+// What is given back at once goes to all who wait for it: they may hold what they
+// have for hours, and then nobody gives anything back.
+func TestWhatOneGivesBackAtOnceIsForAllWhoWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMemory(16 << 20)
+		gone := m.Share(0)
+		gone.Hold(m.limit)
+		var all sync.WaitGroup
+		var shares []*Share
+		for range 12 {
+			s := m.Share(0)
+			s.Hold(1) // so that one more is not its first
+			shares = append(shares, s)
+			all.Go(func() {
+				if n, err := s.wait(t.Context(), t.Context()); n != m.chunk || err != nil {
+					t.Errorf("it got %d bytes, want %d: %v", n, m.chunk, err)
+				}
+			})
+		}
+		synctest.Wait()
+		gone.Close()
+		synctest.Wait()
+		if n := len(m.waiting); n > 0 {
+			t.Errorf("%d of 12 still wait, and %d of %d bytes are held", n, m.held, m.limit)
+		}
+		for _, s := range shares { // or they would wait for ever
+			s.Release(1)
+		}
+		all.Wait()
+	})
+}
+
 // Whatever is held for how long, all go on, and together they stay within the
 // limit, but for one record each.
 func TestReadersThatShareGoOn(t *testing.T) {
