@@ -14,7 +14,8 @@ const defaultMaxBuffered = 64 << 20
 // as it has them: Config.MaxBuffered.
 //
 //	5/8  records that were handed out and are not let go of, with what their
-//	     reader makes of each: see Share
+//	     reader makes of each: see Share. Of that half at most those that wait
+//	     until they are due, see ShareOfDelayed
 //	1/8  batches as they came, that wait for their reader or are being read
 //	1/8  what requests under way may bring of them
 //	1/8  batches unpacked, as far as kafka.unpacked_total allows for it
@@ -31,6 +32,7 @@ type Memory struct {
 
 	mu      sync.Mutex
 	held    int64    // of limit, grants included
+	delayed int64    // of that, by the shares of ShareOfDelayed
 	waiting []*Share // the longest first
 }
 
@@ -48,7 +50,8 @@ func newMemory(bound int64) *Memory {
 type Share struct {
 	memory *Memory
 	// each is what a record takes beside its own bytes.
-	each int64
+	each   int64
+	delays bool // see ShareOfDelayed
 
 	// Guarded by memory.mu.
 	held    int64
@@ -64,28 +67,55 @@ func (m *Memory) Share(each int64) *Share {
 	return &Share{memory: m, each: each, grants: make(chan struct{}, 1)}
 }
 
+// ShareOfDelayed makes one of a partition whose records wait for hours until they
+// are due, as those of retry topics do. All of these together have half of what
+// may be handed out, and beyond that one record each: or a backlog that waits
+// would leave those next to nothing who could be at work.
+func (m *Memory) ShareOfDelayed(each int64) *Share {
+	s := m.Share(each)
+	s.delays = true
+	return s
+}
+
+// count counts n more bytes, granted or held. The caller has memory.mu.
+func (s *Share) count(n int64) {
+	s.memory.held += n
+	if s.delays {
+		s.memory.delayed += n
+	}
+}
+
 // fits returns how much may be handed out next, 0 for nothing. The caller has
 // memory.mu.
 func (s *Share) fits() int64 {
-	m := s.memory
-	switch free := m.limit - m.held; {
-	case s.held+m.chunk <= free:
-		return m.chunk
+	switch chunk := s.memory.chunk; {
+	case s.held+chunk <= s.left():
+		return chunk
 	case s.held == 0:
 		return 1 // one record, whatever it takes
 	}
 	return 0
 }
 
+// left is what may be handed out of the part that is for s. The caller has
+// memory.mu.
+func (s *Share) left() int64 {
+	m := s.memory
+	if s.delays {
+		return min(m.limit-m.held, m.limit/2-m.delayed)
+	}
+	return m.limit - m.held
+}
+
 // grant hands out n bytes. The caller has memory.mu.
 func (s *Share) grant(n int64) {
 	s.granted = n
-	s.memory.held += n
+	s.count(n)
 }
 
 // ungrant takes back what was granted and not held. The caller has memory.mu.
 func (s *Share) ungrant() {
-	s.memory.held -= s.granted
+	s.count(-s.granted)
 	s.granted = 0
 }
 
@@ -171,7 +201,7 @@ func (s *Share) Hold(n int64) {
 	s.held += n
 	of := min(n, s.granted)
 	s.granted -= of
-	s.memory.held += n - of
+	s.count(n - of)
 }
 
 // Release gives back what was held. Those that wait for it go on.
@@ -186,7 +216,7 @@ func (s *Share) Release(n int64) {
 		return
 	}
 	s.held -= n
-	m.held -= n
+	s.count(-n)
 	m.serve(s, lookAt)
 }
 
@@ -197,7 +227,7 @@ func (s *Share) Roomy() bool {
 	}
 	s.memory.mu.Lock()
 	defer s.memory.mu.Unlock()
-	return s.held <= (s.memory.limit-s.memory.held)/2
+	return s.held <= s.left()/2
 }
 
 // Close gives back all. It may be called more than once.
@@ -217,7 +247,7 @@ func (s *Share) Close() {
 		m.waiting = slices.DeleteFunc(m.waiting, func(other *Share) bool { return other == s })
 	}
 	s.ungrant()
-	m.held -= s.held
+	s.count(-s.held)
 	s.held = 0
 	m.serve(nil, len(m.waiting)) // much at once, and nobody may give anything back for hours
 }

@@ -122,6 +122,37 @@ func TestWhoHoldsHisShareForHoursHoldsUpNobody(t *testing.T) {
 	})
 }
 
+// Retry topics hold all that they may, for hours: their partitions are many, and a
+// request that comes in finds half of the memory.
+func TestWhatIsDelayedLeavesHalfToWhoIsAtWork(t *testing.T) {
+	m := newMemory(8 << 20)
+	var delayed []*Share
+	for range 200 {
+		s := m.ShareOfDelayed(0)
+		if s.fill(2000) == 0 {
+			t.Fatal("a partition has not got one record")
+		}
+		s.giveBack()
+		delayed = append(delayed, s)
+	}
+	if m.delayed != m.held || m.delayed < m.limit*4/10 || m.delayed > m.limit/2+200*2000 {
+		t.Errorf("%d of %d bytes are delayed, and %d held", m.delayed, m.limit, m.held)
+	}
+	if delayed[0].Roomy() {
+		t.Error("it says that there is room for more that waits")
+	}
+	atWork := m.Share(0)
+	if got := atWork.fill(2000); got < m.limit/5 {
+		t.Errorf("who is at work got %d of %d bytes", got, m.limit)
+	}
+	for _, s := range delayed {
+		s.Close()
+	}
+	if atWork.giveBack(); m.delayed != 0 || m.held != atWork.held {
+		t.Errorf("%d bytes are delayed by nobody, %d held", m.delayed, m.held-atWork.held)
+	}
+}
+
 // What is given back at once goes to all who wait for it: they may hold what they
 // have for hours, and then nobody gives anything back.
 func TestWhatOneGivesBackAtOnceIsForAllWhoWait(t *testing.T) {
