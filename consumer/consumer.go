@@ -159,6 +159,7 @@ func New(cfg Config) (*Worker, error) {
 	need(cfg.Grace >= 0, "grace is %v, want 0s or more", cfg.Grace)
 	need(slices.Contains([]Start{"", StartEarliest, StartLatest, StartError}, cfg.Start), "start is %q, want earliest, latest or error", cfg.Start)
 	need(cfg.MaxInFlight >= 1, "max in flight is %d, want 1 or more", cfg.MaxInFlight)
+	need(cfg.Kafka.MaxBuffered >= 0, "max buffered is %d bytes, want 0 or more", cfg.Kafka.MaxBuffered)
 	need(cfg.Topics.Requests != "" && cfg.Topics.Outcomes != "" && cfg.Topics.DeadLetters != "", "a topic has no name: %+v", cfg.Topics)
 	need(len(cfg.Topics.Retries) > 0, "no retry topics")
 	for i, r := range cfg.Topics.Retries {

@@ -547,6 +547,7 @@ func TestAConfigurationWithoutWhatAWorkerNeedsIsRefused(t *testing.T) {
 		"session time-out is 0s, want 1s or more":   func(c *consumer.Config) { c.SessionTimeout = 0 },
 		"rebalance time-out is 0s, want 1s or more": func(c *consumer.Config) { c.RebalanceTimeout = 0 },
 		"max in flight is 0, want 1 or more":        func(c *consumer.Config) { c.MaxInFlight = 0 },
+		"max buffered is -1 bytes, want 0 or more":  func(c *consumer.Config) { c.Kafka.MaxBuffered = -1 },
 		"grace is -1s, want 0s or more":             func(c *consumer.Config) { c.Grace = -time.Second },
 	} {
 		cfg := good()
