@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -13,19 +14,21 @@ import (
 	"github.com/closeorder/closeorder/internal/broker"
 	"github.com/closeorder/closeorder/internal/kafka"
 	virtual "github.com/closeorder/closeorder/internal/world"
+	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // backlog is a topic t in virtual time whose partitions hold records, and a
 // client that may hold bound bytes of them.
-func backlog(t *testing.T, bound int64, codec kgo.CompressionCodec, perPartition ...[]*kgo.Record) (end func(), client *kafka.Client) {
+func backlog(t *testing.T, bound int64, codec kgo.CompressionCodec, perPartition ...[]*kgo.Record) (end func(), client *kafka.Client, producer *kgo.Client, cluster *kfake.Cluster) {
 	network := virtual.NewNetwork()
 	k, err := virtual.StartKafka(network, 1, []broker.Topic{{Name: "t", Partitions: len(perPartition), Configs: map[string]string{"max.message.bytes": "9000000"}}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	host := network.Boot("reader")
-	producer, err := kgo.NewClient(kgo.SeedBrokers(k.Addrs()...), kgo.Dialer(host.DialContext), kgo.RecordPartitioner(kgo.ManualPartitioner()),
+	producer, err = kgo.NewClient(kgo.SeedBrokers(k.Addrs()...), kgo.Dialer(host.DialContext), kgo.RecordPartitioner(kgo.ManualPartitioner()),
 		kgo.ProducerBatchMaxBytes(8<<20), kgo.MaxBufferedBytes(100<<20), kgo.BrokerMaxWriteBytes(50<<20), kgo.ProducerBatchCompression(codec))
 	if err != nil {
 		t.Fatal(err)
@@ -38,14 +41,14 @@ func backlog(t *testing.T, bound int64, codec kgo.CompressionCodec, perPartition
 			t.Fatal(err)
 		}
 	}
-	producer.Close()
 	client = kafka.Open(kafka.Config{Brokers: k.Addrs(), Dial: host.DialContext, MaxBuffered: bound})
 	return func() {
+		producer.Close()
 		client.Close()
 		if err := k.Close(); err != nil {
 			t.Error(err)
 		}
-	}, client
+	}, client, producer, k.Cluster()
 }
 
 // values are n records of a size, of which each compresses a little.
@@ -81,7 +84,7 @@ func TestWhatIsHeldStaysWithinTheBound(t *testing.T) {
 				for p := range perPartition {
 					perPartition[p] = values(tt.records, tt.size)
 				}
-				end, client := backlog(t, tt.bound, tt.codec, perPartition...)
+				end, client, _, _ := backlog(t, tt.bound, tt.codec, perPartition...)
 				defer end()
 				// One record of each, and one batch with what it unpacks to, may pass the bound.
 				batch := int64(tt.records * (tt.size + 50))
@@ -153,7 +156,7 @@ func TestWhatIsHeldStaysWithinTheBound(t *testing.T) {
 // misses nothing.
 func TestWhatWaitsForAReaderThatIsAwayMakesRoom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		end, client := backlog(t, 1<<20, kgo.NoCompression(), values(4000, 200), values(4000, 200), values(4000, 200))
+		end, client, _, _ := backlog(t, 1<<20, kgo.NoCompression(), values(4000, 200), values(4000, 200), values(4000, 200))
 		defer end()
 		var sources []*kafka.Source
 		var shares []*kafka.Share
@@ -191,6 +194,49 @@ func TestWhatWaitsForAReaderThatIsAwayMakesRoom(t *testing.T) {
 			for read[p] < 4000 {
 				some(p)
 			}
+		}
+	})
+}
+
+// A batch that is larger than all that may be held waits for a reader that is away:
+// what others have is not fetched and thrown away, over and over, until there is
+// room for it.
+func TestWhatFindsNoRoomIsNotFetchedOverAndOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		end, client, producer, cluster := backlog(t, 1<<20, kgo.NoCompression(), values(1, 900_000), values(40, 240))
+		defer end()
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		small := client.Source("t", 1, 0)
+		defer small.Close()
+		if records, _, err := small.Next(ctx); len(records) != 40 || err != nil {
+			t.Fatalf("%d records: %v", len(records), err)
+		}
+		large := client.Source("t", 0, 0)
+		defer large.Close()
+		time.Sleep(200 * time.Millisecond)
+		if held, _ := client.Buffered(); held < 900_000 {
+			t.Fatalf("%d bytes are held", held)
+		}
+		more := values(40, 240)
+		for _, r := range more {
+			r.Topic, r.Partition = "t", 1
+		}
+		if err := producer.ProduceSync(ctx, more...).FirstErr(); err != nil {
+			t.Fatal(err)
+		}
+		var fetches atomic.Int64
+		cluster.ControlKey(int16(kmsg.Fetch), func(kmsg.Request) (kmsg.Response, error, bool) {
+			cluster.KeepControl()
+			if fetches.Add(1) == 100 {
+				cancel() // time stands still for as long as nobody waits
+				large.Close()
+			}
+			return nil, nil, false
+		})
+		records, _, err := small.Next(ctx)
+		if len(records) != 40 || err != nil || fetches.Load() > 20 {
+			t.Errorf("%d records after %d fetches: %v", len(records), fetches.Load(), err)
 		}
 	})
 }
