@@ -349,6 +349,7 @@ type asked struct {
 	held   *held // by the session, nil without one
 	// What came.
 	answered bool
+	leftOut  bool // there was no room for it in the answer
 	code     int16
 	end      int64
 	bytes    int
@@ -491,6 +492,8 @@ func (b *fetchedBroker) fetch(r *round, wait time.Duration) {
 			if wait == 0 && len(a.batches) == 0 {
 				s.notBefore = time.Now().Add(fetchAgain)
 			}
+		case a.leftOut:
+			s.starved++
 		}
 		a.pieces = pieces{} // the round is kept, and they must not be
 	}
@@ -534,9 +537,8 @@ func (r *round) read(res *fetchResponse) error {
 		// The embedded broker leaves out those for which the answer had no room;
 		// Apache Kafka has them all in it.
 		for i := range r.asked {
-			if a := &r.asked[i]; !a.answered {
-				a.source.starved++
-			}
+			a := &r.asked[i]
+			a.leftOut = !a.answered
 		}
 	default:
 		return fmt.Errorf("the broker's answer to Fetch lacks %d of %d partitions", left, len(r.asked))
