@@ -6,7 +6,8 @@
 //	fetch -> take -> lane of the order -> turn: permit, Closer -> decide -> settle: publish, acks=all -> finish -> commit
 //
 // pipeline.go is that way, request.go what goes it. Beside it stand: lanes.go and
-// partition.go (what waits for what), ledger.go (which offsets are finished),
+// partition.go (what waits for what), rest.go, atrate.go and crowd.go (who makes
+// way for whom), sender.go (what is written together), ledger.go (which offsets are finished),
 // breaker.go (is the gateway there), merchantholds.go and wait.go (is the
 // merchant), age.go (how old an order surely is), placements.go and judgement.go
 // (do the requests stand where their keys belong). decide.go says what becomes of

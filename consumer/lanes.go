@@ -68,8 +68,8 @@ type lane struct {
 	seated   bool                 // it has a call slot
 	uncalled bool                 // it rests before its first call
 	begins   *atRate              // it began while its merchant was at its rate, and has neither rested nor ended since
-	waits    shares.Waiter[*lane] // for one
-	since    time.Time            // when it began to wait for one, with a new turn
+	waits    shares.Waiter[*lane] // for a call slot
+	since    time.Time            // when it began to wait for one, for a new turn
 	back     chan struct{}        // of a turn that waits for its slot again: closed when it has it
 }
 
@@ -181,7 +181,7 @@ func (l *lanes) start(ln *lane, p permit, called bool) {
 	l.calls.do(job{r.partition.calls, r, p, called})
 }
 
-// serve is a turn, on a goroutine of its own.
+// serve is a turn, on a goroutine of callers.
 func (l *lanes) serve(j job) {
 	if j.called {
 		l.turn(j.ctx, j.request, j.permit)

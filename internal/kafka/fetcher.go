@@ -474,6 +474,7 @@ func (b *fetchedBroker) fetch(r *round, wait time.Duration) {
 		a := &r.asked[i]
 		s := a.source
 		if s.epoch != a.epoch {
+			a.pieces = pieces{}
 			continue // it reads elsewhere now
 		}
 		s.asking = false

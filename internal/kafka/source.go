@@ -260,9 +260,7 @@ func (s *Source) deliver(a *asked) {
 		for _, b := range a.batches {
 			s.needs = max(s.needs, len(b.bytes))
 		}
-		if s.fetcher.batches != nil {
-			s.fetcher.batches[s.topic] = s.needs
-		}
+		s.fetcher.batches[s.topic] = s.needs
 		if !s.fetcher.keep(s, a.bytes) {
 			s.starved++ // the first of a request gets its batch however large that is
 			return
