@@ -56,14 +56,14 @@ func TestWhatAFailedBrokerHasBroughtMakesRoom(t *testing.T) {
 	if !f.keep(away, most) {
 		t.Fatal("it is not kept")
 	}
-	away.size = most
+	away.size, away.position, away.doubted = most, 100, true
 	b.remove(away)
 	away.fail(errStalled)
 	f.reclaim(time.Now())
 	if fully, _ := f.admits(hungry, time.Now()); !fully || f.packed != 0 || !away.dropped {
 		t.Errorf("%d bytes wait for a reader that is away; another one is asked for: %v", f.packed, fully)
 	}
-	if away.position != away.offset || !away.hungry() {
+	if away.position != away.offset || away.doubted || !away.hungry() {
 		t.Error("it is not fetched again when its reader comes back")
 	}
 }

@@ -198,7 +198,7 @@ func (s *Source) letGo() {
 func (s *Source) drop() {
 	n := s.size + s.inHand
 	s.epoch++
-	s.position, s.asking = s.offset, false
+	s.position, s.asking, s.doubted = s.offset, false, false
 	s.waiting, s.size, s.inHand, s.failed = nil, 0, 0, nil
 	s.batches, s.batch, s.checked = nil, batch{}, false
 	s.forget()
@@ -237,7 +237,7 @@ func (s *Source) Close() {
 // mu, and is the reader.
 func (s *Source) restart(offset int64) {
 	s.offset, s.needs, s.empty = offset, 0, false
-	s.stopped, s.tell, s.starved, s.doubted = false, true, 0, false
+	s.stopped, s.tell, s.starved = false, true, 0
 	s.drop()
 }
 
