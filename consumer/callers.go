@@ -45,7 +45,6 @@ func (c *callers) run(j job) {
 	jobs := make(chan job, 1)
 	for more := true; more; j, more = <-jobs {
 		c.serve(j)
-		j = job{} // or its request would be kept for as long as nobody calls
 		c.mu.Lock()
 		if c.over || len(c.idle) >= c.most {
 			c.mu.Unlock()

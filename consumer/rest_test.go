@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
+	"weak"
 
 	"github.com/closeorder/closeorder/events"
 )
@@ -358,4 +360,28 @@ func TestCallersAreUsedAgain(t *testing.T) {
 		}
 		c.Wait() // or synctest tells of goroutines that are left
 	})
+}
+
+// Whoever waits for the next turn holds nothing of the one before.
+func TestACallerThatWaitsHoldsNoRequest(t *testing.T) {
+	c := callers{most: 2}
+	defer c.Wait()
+	served := make(chan struct{}, 1)
+	c.serve = func(job) { served <- struct{}{} }
+	var held [3]weak.Pointer[request]
+	for i := range held { // the first with a new goroutine, the others with that one
+		r := new(request)
+		held[i] = weak.Make(r)
+		c.do(job{ctx: t.Context(), request: r})
+		<-served
+		for idle := 0; idle == 0; runtime.Gosched() {
+			c.mu.Lock()
+			idle = len(c.idle)
+			c.mu.Unlock()
+		}
+		runtime.GC()
+		if held[i].Value() != nil {
+			t.Errorf("turn %d: its request is held", i)
+		}
+	}
 }
