@@ -353,6 +353,48 @@ func TestTheRateDoesNotStretchTheBudget(t *testing.T) {
 	})
 }
 
+// nudged is a Place that gives the place back later than it was asked to.
+type nudged struct {
+	late   time.Duration
+	asleep bool
+}
+
+func (n *nudged) Rest(ctx context.Context, d time.Duration, _ bool) error {
+	n.asleep = true
+	return sleep(ctx, d+n.late)
+}
+
+// No call is begun after the budget, however late the caller's place is free again.
+func TestALateRestDoesNotStretchTheBudget(t *testing.T) {
+	for sentence, tt := range map[string]struct {
+		close, query reply
+	}{
+		"between two closes":  {close: code("SYSTEMERROR")},
+		"between two queries": {close: closeSuccess(), query: code("SYSTEMERROR")},
+	} {
+		t.Run(sentence, func(t *testing.T) {
+			answer := func(c call, _ int) reply {
+				if c.call == CallQuery {
+					return tt.query
+				}
+				return tt.close
+			}
+			inBubble(t, answer, func(cfg *Config, _ *gateway) {
+				cfg.Confirm = ConfirmAlways
+			}, func(t *testing.T, c *Closer, g *gateway) {
+				place := &nudged{late: time.Minute}
+				o := order()
+				o.Place = place
+				start := time.Now()
+				v := c.Close(t.Context(), o)
+				if ago := v.LastCall.Sub(start); ago > c.cfg.Budget || !place.asleep || !v.Starved {
+					t.Errorf("%+v, the last call began after %v", v, ago)
+				}
+			})
+		})
+	}
+}
+
 func TestInterrupted(t *testing.T) {
 	for sentence, tt := range map[string]struct {
 		answer func(call, int) reply
