@@ -61,10 +61,11 @@ func (o *origin) wire(ctx context.Context, deadline time.Time, fresh bool) (*wir
 	if fresh {
 		return o.dial(ctx, deadline)
 	}
-	if w := o.take(); w != nil {
+	w, c := o.take()
+	if w != nil {
 		return w, nil
 	}
-	return o.connect(ctx, deadline)
+	return o.connect(ctx, deadline, c)
 }
 
 // connecting is a call that waits for a connection.
@@ -78,14 +79,10 @@ type connected struct {
 	err  error
 }
 
-// connect makes a connection, or takes one that another call gives back before
-// it is made: where new ones hang, calls go on with those there are. What is
-// made too late is kept.
-func (o *origin) connect(ctx context.Context, deadline time.Time) (*wire, error) {
-	c := &connecting{got: make(chan connected, 1)}
-	o.mu.Lock()
-	o.dialers = append(o.dialers, c)
-	o.mu.Unlock()
+// connect makes a connection for c, which waits for one, or takes one that
+// another call gives back before it is made: where new ones hang, calls go on
+// with those there are. What is made too late is kept.
+func (o *origin) connect(ctx context.Context, deadline time.Time, c *connecting) (*wire, error) {
 	// It ends with ctx, and when the time-outs of the connection are over.
 	go func() {
 		w, err := o.dial(ctx, deadline)
@@ -154,21 +151,23 @@ func (o *origin) spokeHTTP1() {
 	}
 }
 
-// take returns the connection that was used last, nil where there is none. It
-// may have ended.
-func (o *origin) take() *wire {
+// take returns the connection that was used last, which may have ended. Where
+// there is none it returns who waits for one from then on.
+func (o *origin) take() (*wire, *connecting) {
 	now := time.Now()
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.closing = false
 	last := len(o.idle) - 1
 	if last < 0 || now.Sub(o.idle[last].since) >= idleTimeout {
-		return nil // all of them are for the reaper
+		c := &connecting{got: make(chan connected, 1)}
+		o.dialers = append(o.dialers, c)
+		return nil, c // all that there are are for the reaper
 	}
 	w := o.idle[last]
 	o.idle[last] = nil
 	o.idle = o.idle[:last]
-	return w
+	return w, nil
 }
 
 // keep takes a connection back whose reply has been read to its end, or one
@@ -176,7 +175,6 @@ func (o *origin) take() *wire {
 func (o *origin) keep(w *wire) {
 	o.mu.Lock()
 	if len(o.dialers) > 0 {
-		w.kept = true
 		o.serve(0, connected{wire: w})
 		o.mu.Unlock()
 		return
@@ -187,7 +185,7 @@ func (o *origin) keep(w *wire) {
 		return
 	}
 	defer o.mu.Unlock()
-	w.kept, w.since = true, time.Now()
+	w.used, w.since = true, time.Now()
 	o.idle = append(o.idle, w)
 	if !o.reaping {
 		o.reap(idleTimeout)
