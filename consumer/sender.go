@@ -17,8 +17,8 @@ const (
 	// records come in that time. A broker that answers within some hundred
 	// microseconds would else get, and answer, a request for one or two records
 	// at a time. Where less comes nothing waits.
-	gather     = 2 * time.Millisecond
-	worthwhile = 4
+	gather     = 5 * time.Millisecond
+	worthwhile = 10
 )
 
 // sender writes the records of all partitions that one broker leads: one request
