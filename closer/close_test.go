@@ -137,9 +137,9 @@ func TestClose(t *testing.T) {
 			closes: replies(lost), queries: replies(state("CLOSED")),
 			want: want{class: Closed, code: "CLOSED", by: "orderquery", safe: true, calls: "close close query"},
 		},
-		"SYSTEMERROR is tried again with the same order": {
+		"SYSTEMERROR is tried again with the same order, soon": {
 			closes: replies(code("SYSTEMERROR"), code("SYSTEM_ERROR"), closeSuccess()), queries: replies(state("NOTPAY")),
-			want: want{class: Closed, code: "SUCCESS", by: "closeorder", safe: true, calls: "close close query close", from: 1500 * ms, to: 1600 * ms},
+			want: want{class: Closed, code: "SUCCESS", by: "closeorder", safe: true, calls: "close close query close", from: 300 * ms, to: 400 * ms},
 		},
 		"a persistent SYSTEMERROR is temporary": {
 			closes: replies(code("SYSTEMERROR")), queries: replies(code("SYSTEMERROR")),
