@@ -34,6 +34,7 @@ type origin struct {
 	mu      sync.Mutex
 	idle    []*wire       // oldest first
 	dialers []*connecting // calls that wait for a connection, first come first served
+	dialing int           // connections that are being made for them, or were begun for others before
 	reaper  *time.Timer
 	reaping bool // the reaper will come
 	closing bool // what is given back is closed
@@ -61,17 +62,20 @@ func (o *origin) wire(ctx context.Context, deadline time.Time, fresh bool) (*wir
 	if fresh {
 		return o.dial(ctx, deadline)
 	}
-	w, c := o.take()
+	w, c := o.take(ctx, deadline)
 	if w != nil {
 		return w, nil
 	}
-	return o.connect(ctx, deadline, c)
+	return o.connect(c)
 }
 
 // connecting is a call that waits for a connection.
 type connecting struct {
-	got    chan connected // has room for one
-	served bool           // it has got one, or why there is none; guarded by origin.mu
+	ctx      context.Context
+	deadline time.Time
+	got      chan connected // has room for one
+	dials    bool           // one has been begun for it
+	served   bool           // it has got one, or why there is none, or waits no more
 }
 
 type connected struct {
@@ -82,22 +86,56 @@ type connected struct {
 // connect makes a connection for c, which waits for one, or takes one that
 // another call gives back before it is made: where new ones hang, calls go on
 // with those there are. What is made too late is kept.
-func (o *origin) connect(ctx context.Context, deadline time.Time, c *connecting) (*wire, error) {
-	// It ends with ctx, and when the time-outs of the connection are over.
-	go func() {
-		w, err := o.dial(ctx, deadline)
-		o.mu.Lock()
-		served := c.served
-		if !served {
-			o.serve(slices.Index(o.dialers, c), connected{w, err})
+func (o *origin) connect(c *connecting) (*wire, error) {
+	o.mu.Lock()
+	o.dialMore()
+	o.mu.Unlock()
+	select {
+	case got := <-c.got:
+		return got.wire, got.err
+	case <-c.ctx.Done():
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if c.served { // at the same moment
+		got := <-c.got
+		return got.wire, got.err
+	}
+	o.serve(slices.Index(o.dialers, c), connected{})
+	return nil, c.ctx.Err()
+}
+
+// dialMore begins connections for those that wait, but no more at once than there
+// may be calls: those that were begun for calls that have got another one
+// meanwhile may all hang. o.mu is held.
+func (o *origin) dialMore() {
+	for _, c := range o.dialers {
+		if o.dialing >= max(o.t.mostIdle, len(o.dialers)) {
+			return
 		}
-		o.mu.Unlock()
-		if served && w != nil {
-			o.keep(w)
+		if !c.dials {
+			c.dials = true
+			o.dialing++
+			go o.dialFor(c)
 		}
-	}()
-	got := <-c.got
-	return got.wire, got.err
+	}
+}
+
+// dialFor makes a connection for c. It ends with its context, and when the
+// time-outs of the connection are over.
+func (o *origin) dialFor(c *connecting) {
+	w, err := o.dial(c.ctx, c.deadline)
+	o.mu.Lock()
+	o.dialing--
+	served := c.served
+	if !served {
+		o.serve(slices.Index(o.dialers, c), connected{w, err})
+	}
+	o.dialMore()
+	o.mu.Unlock()
+	if served && w != nil {
+		o.keep(w)
+	}
 }
 
 // serve gives a connection, or an error, to the i-th of those that wait. o.mu is held.
@@ -153,14 +191,14 @@ func (o *origin) spokeHTTP1() {
 
 // take returns the connection that was used last, which may have ended. Where
 // there is none it returns who waits for one from then on.
-func (o *origin) take() (*wire, *connecting) {
+func (o *origin) take(ctx context.Context, deadline time.Time) (*wire, *connecting) {
 	now := time.Now()
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.closing = false
 	last := len(o.idle) - 1
 	if last < 0 || now.Sub(o.idle[last].since) >= idleTimeout {
-		c := &connecting{got: make(chan connected, 1)}
+		c := &connecting{ctx: ctx, deadline: deadline, got: make(chan connected, 1)}
 		o.dialers = append(o.dialers, c)
 		return nil, c // all that there are are for the reaper
 	}

@@ -461,7 +461,7 @@ func TestACallThatIsCutOff(t *testing.T) {
 				if d := tr.post(ctx, base, CallClose, []byte("<xml></xml>"), &buf, false); !errors.Is(d.err, cause) || d.failure != want {
 					t.Errorf("%s: %v", d.failure, d.err)
 				}
-				if w, _ := tr.target(base, CallClose).origin.take(); w != nil {
+				if w, _ := tr.target(base, CallClose).origin.take(t.Context(), time.Time{}); w != nil {
 					t.Error("the connection was kept")
 				}
 			})
@@ -508,11 +508,11 @@ func TestAConnectionMadeInVain(t *testing.T) {
 		}
 		if idle {
 			to.origin.keep(w)
-			if got, c := to.origin.take(); got != w || c != nil {
+			if got, c := to.origin.take(t.Context(), time.Time{}); got != w || c != nil {
 				t.Fatal("the connection that is kept was not taken, or is waited for as well")
 			}
 		} else {
-			_, c := to.origin.take()
+			_, c := to.origin.take(t.Context(), time.Time{})
 			to.origin.keep(w)
 			if got := <-c.got; got.wire != w {
 				t.Fatalf("got %+v", got)
@@ -664,7 +664,7 @@ func TestAReplyBeforeTheWholeRequest(t *testing.T) {
 	if d := tr.post(t.Context(), base, CallClose, doc, &buf, false); d.failure != FailStatus || d.status != http.StatusBadRequest {
 		t.Errorf("%+v", d)
 	}
-	if w, _ := tr.target(base, CallClose).origin.take(); w != nil {
+	if w, _ := tr.target(base, CallClose).origin.take(t.Context(), time.Time{}); w != nil {
 		t.Error("the connection was kept")
 	}
 }
