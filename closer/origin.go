@@ -34,7 +34,7 @@ type origin struct {
 	mu      sync.Mutex
 	idle    []*wire       // oldest first
 	dialers []*connecting // calls that wait for a connection, first come first served
-	dialing int           // connections that are being made for them, or were begun for others before
+	dialing int           // connections that are being made, for them or for others before
 	reaper  *time.Timer
 	reaping bool // the reaper will come
 	closing bool // what is given back is closed
@@ -74,8 +74,10 @@ type connecting struct {
 	ctx      context.Context
 	deadline time.Time
 	got      chan connected // has room for one
-	dials    bool           // one has been begun for it
-	served   bool           // it has got one, or why there is none, or waits no more
+
+	// guarded by origin.mu
+	dials  bool // one has been begun for it
+	served bool // it has got one, or why there is none, or waits no more
 }
 
 type connected struct {
@@ -131,11 +133,13 @@ func (o *origin) dialFor(c *connecting) {
 	if !served {
 		o.serve(slices.Index(o.dialers, c), connected{w, err})
 	}
-	o.dialMore()
 	o.mu.Unlock()
 	if served && w != nil {
 		o.keep(w)
 	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.dialMore()
 }
 
 // serve gives a connection, or an error, to the i-th of those that wait. o.mu is held.
