@@ -45,7 +45,7 @@ type run struct {
 	paid      bool      // a close was answered with paid
 	closedAt  time.Time // when the last answered close was made
 	queriedAt time.Time // when the query was made that lastTrade is from
-	starved   bool      // the last call that was wanted found no free slot in time
+	starved   bool      // the last call that was wanted found no free slot or place in time
 	last      decision
 	lastTrade trade
 	tradeCode string
