@@ -527,6 +527,34 @@ func TestAConnectionMadeInVain(t *testing.T) {
 	}
 }
 
+// A connection that is about to be cut off, as its call's context has ended, is
+// not for another call, also where the whole reply came before: the cut would end that one.
+func TestAConnectionThatIsAboutToBeCutOff(t *testing.T) {
+	srv := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	defer srv.Close()
+	tr := transportOf(t, Config{})
+	to := tr.target(srv.URL, CallClose)
+	deadline := time.Now().Add(time.Minute)
+	for _, ends := range []bool{false, true} {
+		w, err := to.origin.dial(t.Context(), deadline)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.cut = func() {} // later than all that follows
+		ctx, cancel := context.WithCancel(t.Context())
+		if ends {
+			cancel()
+		}
+		var buf bytes.Buffer
+		d, fate := w.exchange(ctx, deadline, to, []byte("<xml></xml>"), &buf, false)
+		cancel()
+		w.abort()
+		if kept := fate == keepWire; d.failure != "" || kept == ends {
+			t.Errorf("the context ends: %v: %+v, kept %v", ends, d, kept)
+		}
+	}
+}
+
 // A call whose time is over when it gets a connection has timed out; that
 // connection is not what has ended.
 func TestACallThatGetsAConnectionTooLate(t *testing.T) {
