@@ -571,6 +571,39 @@ func TestACallThatGetsAConnectionTooLate(t *testing.T) {
 	}
 }
 
+// Nothing is sent for a call that gets a connection when its context has ended.
+func TestAConnectionForACallThatHasEnded(t *testing.T) {
+	var requests atomic.Int32
+	srv := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { requests.Add(1) }))
+	defer srv.Close()
+	tr := transportOf(t, Config{})
+	o := tr.target(srv.URL, CallClose).origin
+	w, err := o.dial(t.Context(), time.Now().Add(time.Minute))
+	if err != nil {
+		t.Fatal(err)
+	}
+	hangs := make(chan struct{})
+	tr.dial = func(ctx context.Context, _, _ string) (net.Conn, error) {
+		close(hangs)
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan delivery)
+	go func() {
+		var buf bytes.Buffer
+		done <- tr.post(ctx, srv.URL, CallClose, []byte("<xml></xml>"), &buf, false)
+	}()
+	<-hangs
+	o.mu.Lock()
+	cancel()
+	o.serve(0, connected{wire: w})
+	o.mu.Unlock()
+	if d := <-done; d.failure != FailConnect || !errors.Is(d.err, context.Canceled) || requests.Load() != 0 {
+		t.Errorf("%+v after %d requests", d, requests.Load())
+	}
+}
+
 // A connection that is kept costs no goroutine.
 func TestAKeptConnectionHasNoGoroutine(t *testing.T) {
 	base := rawServer(t, func(c net.Conn, in *bufio.Reader, _ int) bool {
