@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -355,13 +356,30 @@ func TestTheRateDoesNotStretchTheBudget(t *testing.T) {
 
 // nudged is a Place that gives the place back later than it was asked to.
 type nudged struct {
-	late   time.Duration
-	asleep bool
+	late  time.Duration
+	rests []bool // for each, whether a call was made before
 }
 
-func (n *nudged) Rest(ctx context.Context, d time.Duration, _ bool) error {
-	n.asleep = true
+func (n *nudged) Rest(ctx context.Context, d time.Duration, called bool) error {
+	n.rests = append(n.rests, called)
 	return sleep(ctx, d+n.late)
+}
+
+// A rest says what for: the first call, which the merchant's rate lets wait, or another one.
+func TestARestSaysWhetherACallWasMade(t *testing.T) {
+	inBubble(t, script(code("SYSTEMERROR"), closeSuccess()), func(c *Config, g *gateway) {
+		g.m.Rate, c.Confirm = 1, ConfirmNever
+	}, func(t *testing.T, c *Closer, g *gateway) {
+		place := new(nudged)
+		o := order()
+		c.Close(t.Context(), o) // uses the rate up
+		o.Place = place
+		v := c.Close(t.Context(), o)
+		o.Place = nil
+		if v.Class != Closed || !slices.Equal(place.rests, []bool{false}) {
+			t.Errorf("%v %s after the rests %v", v.Class, v.Code, place.rests)
+		}
+	})
 }
 
 // No call is begun after the budget, however late the caller's place is free again.
@@ -387,7 +405,7 @@ func TestALateRestDoesNotStretchTheBudget(t *testing.T) {
 				o.Place = place
 				start := time.Now()
 				v := c.Close(t.Context(), o)
-				if ago := v.LastCall.Sub(start); ago > c.cfg.Budget || !place.asleep || !v.Starved {
+				if ago := v.LastCall.Sub(start); ago > c.cfg.Budget || !slices.Equal(place.rests, []bool{true}) || !v.Starved {
 					t.Errorf("%+v, the last call began after %v", v, ago)
 				}
 			})
