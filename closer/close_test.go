@@ -369,6 +369,11 @@ func (n *nudged) Rest(ctx context.Context, d time.Duration, called bool) error {
 func TestARestSaysWhetherACallWasMade(t *testing.T) {
 	inBubble(t, script(code("SYSTEMERROR"), closeSuccess()), func(c *Config, g *gateway) {
 		g.m.Rate, c.Confirm = 1, ConfirmNever
+		c.Observe = func(_ context.Context, a Attempt) {
+			if a.Order.Place != nil {
+				t.Error("an observer gets the caller's place")
+			}
+		}
 	}, func(t *testing.T, c *Closer, g *gateway) {
 		place := new(nudged)
 		o := order()

@@ -70,5 +70,8 @@ func TestShortPausesGrowAsWell(t *testing.T) {
 		if got := p.NextBackOff(); got != next.want*time.Millisecond {
 			t.Errorf("pause %d: %v, want %v", i+1, got, next.want*time.Millisecond)
 		}
+		if p.soon {
+			t.Errorf("pause %d: the next one is short as well", i+1)
+		}
 	}
 }
