@@ -300,9 +300,11 @@ func TestConnectionsThatHangAreNotPiledUp(t *testing.T) {
 		for range 20 {
 			calls()
 		}
+		mu.Lock()
 		if mostHanging > most || mostHanging < most-well {
 			t.Errorf("%d connections were tried at once, want at most %d", mostHanging, most)
 		}
+		mu.Unlock()
 		o := c.transport.target("http://main.test", CallClose).origin
 		time.Sleep(time.Minute)
 		mu.Lock()
@@ -310,6 +312,8 @@ func TestConnectionsThatHangAreNotPiledUp(t *testing.T) {
 		mu.Unlock()
 		calls()
 		synctest.Wait()
+		mu.Lock()
+		defer mu.Unlock()
 		if made != most || hanging != 0 || o.dialing != 0 || len(o.dialers) != 0 {
 			t.Errorf("later on %d are made, %d hang, %d counted, %d calls wait", made, hanging, o.dialing, len(o.dialers))
 		}
