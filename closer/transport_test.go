@@ -370,7 +370,7 @@ func TestACallThatWaitsForOthersConnections(t *testing.T) {
 			t.Errorf("%d connections, %d calls wait", made, len(o.dialers))
 		}
 		call(t.Context(), Closed)
-		time.Sleep(start.Add(time.Second + 150*time.Millisecond).Sub(time.Now()))
+		time.Sleep(time.Until(start.Add(time.Second + 150*time.Millisecond)))
 		synctest.Wait()
 		if made != 4 || len(g.seen()) != 6 {
 			t.Errorf("%d connections, %d calls", made, len(g.seen()))
