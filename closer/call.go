@@ -59,7 +59,8 @@ func lostIdle(a answer, reused bool) bool { return reused && a.failure == FailLo
 func (r *run) call(call Call, key int, fresh bool) (answer, bool) {
 	if r.calls > 0 {
 		r.observe(0)
-		if _, err := r.account.wait(r.rest, time.Until(r.pace.deadline)); err != nil {
+		// A rest may have taken longer than it was to take.
+		if _, err := r.account.wait(r.rest, time.Until(r.pace.deadline)); err != nil || !time.Now().Before(r.pace.deadline) {
 			r.starved = r.ctx.Err() == nil
 			return answer{}, false
 		}

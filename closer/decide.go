@@ -67,9 +67,11 @@ type decision struct {
 	code string
 	// said is code without underscores in upper case, for comparing.
 	said string
-	// queryFirst: query before closing again. wait: the least pause before that.
+	// queryFirst: query before closing again. wait: the least pause before that;
+	// soon: a short one will do.
 	queryFirst bool
 	wait       time.Duration
+	soon       bool
 	// limit is how many times in a row the answer is worth a new attempt
 	// within one Close; 0: as long as the budget lasts.
 	limit int
@@ -134,7 +136,7 @@ func decide(a answer) decision {
 	case saidNotExist:
 		d.class, d.reason = Closed, "the gateway does not know the order: there is nothing to close"
 	case "SYSTEMERROR":
-		d.class, d.reason = Temporary, "the gateway had an error of its own: same order again"
+		d.class, d.soon, d.reason = Temporary, true, "the gateway had an error of its own: same order again"
 	case "FREQUENCYLIMITED", "USERPAYING", "TRADESTATEERROR", "BANKERROR",
 		"BIZERRNEEDRETRY", "RULELIMIT", "RATELIMIT":
 		d.class, d.queryFirst, d.wait = Temporary, true, limitedWait

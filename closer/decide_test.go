@@ -176,7 +176,7 @@ func TestBlame(t *testing.T) {
 		"other classes blame nobody":                                {"SYSTEMERROR", own, m, Temporary, Scope{}},
 	} {
 		t.Run(sentence, func(t *testing.T) {
-			id, err := identify(tt.order, tt.m)
+			id, err := identify(&tt.order, &tt.m)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -99,7 +99,7 @@ func FuzzRequestReadsBack(f *testing.F) {
 	f.Add("a_-|*@<&>\"'", "中文")
 	f.Add("line\nbreak", "\U0001F600")
 	f.Fuzz(func(t *testing.T, outTradeNo, appID string) {
-		id, err := identify(Order{MchID: "M", AppID: appID, OutTradeNo: outTradeNo}, Merchant{MchID: "M"})
+		id, err := identify(&Order{MchID: "M", AppID: appID, OutTradeNo: outTradeNo}, &Merchant{MchID: "M"})
 		if err != nil {
 			return
 		}

@@ -91,10 +91,10 @@ func (h *host) badness() int {
 	return h.connectErrors + 5*h.dnsErrors
 }
 
-// take chooses the host for the next call and waits for one of its call
-// slots for a merchant, until ctx ends or the deadline is over. moves is the number of times that this Close was let
-// down by a host: the first call goes to the first host in use, each move to
-// the next one, round and round.
+// take chooses the host for the next call and waits for one of its call slots
+// for a merchant, until ctx ends or the deadline is over. moves is the number of
+// times that this Close was let down by a host: the first call goes to the first
+// host in use, each move to the next one, round and round.
 //
 // A host in use at which most calls fail has few slots. Calls do not queue up
 // for them while another host is well.

@@ -84,7 +84,7 @@ func (id *identity) sent(name string) (value string, ok bool) {
 // identify fills in the merchant's values and says what cannot be sent. It
 // does not judge what the gateway can judge: an over-strict check here makes
 // a real order unclosable.
-func identify(o Order, m Merchant) (identity, error) {
+func identify(o *Order, m *Merchant) (identity, error) {
 	id := identity{
 		appID:      cmp.Or(o.AppID, m.AppID),
 		mchID:      o.MchID,

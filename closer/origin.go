@@ -34,6 +34,7 @@ type origin struct {
 	mu      sync.Mutex
 	idle    []*wire       // oldest first
 	dialers []*connecting // calls that wait for a connection, first come first served
+	dialing int           // connections that are being made, for them or for others before
 	reaper  *time.Timer
 	reaping bool // the reaper will come
 	closing bool // what is given back is closed
@@ -61,16 +62,22 @@ func (o *origin) wire(ctx context.Context, deadline time.Time, fresh bool) (*wir
 	if fresh {
 		return o.dial(ctx, deadline)
 	}
-	if w := o.take(); w != nil {
+	w, c := o.take(ctx, deadline)
+	if w != nil {
 		return w, nil
 	}
-	return o.connect(ctx, deadline)
+	return o.connect(c)
 }
 
 // connecting is a call that waits for a connection.
 type connecting struct {
-	got    chan connected // has room for one
-	served bool           // it has got one, or why there is none; guarded by origin.mu
+	ctx      context.Context
+	deadline time.Time
+	got      chan connected // has room for one
+
+	// guarded by origin.mu
+	dials  bool // one has been begun for it
+	served bool // it has got one, or why there is none, or waits no more
 }
 
 type connected struct {
@@ -78,29 +85,61 @@ type connected struct {
 	err  error
 }
 
-// connect makes a connection, or takes one that another call gives back before
-// it is made: where new ones hang, calls go on with those there are. What is
-// made too late is kept.
-func (o *origin) connect(ctx context.Context, deadline time.Time) (*wire, error) {
-	c := &connecting{got: make(chan connected, 1)}
+// connect makes a connection for c, which waits for one, or takes one that
+// another call gives back before it is made: where new ones hang, calls go on
+// with those there are. What is made too late is kept.
+func (o *origin) connect(c *connecting) (*wire, error) {
 	o.mu.Lock()
-	o.dialers = append(o.dialers, c)
+	o.dialMore()
 	o.mu.Unlock()
-	// It ends with ctx, and when the time-outs of the connection are over.
-	go func() {
-		w, err := o.dial(ctx, deadline)
-		o.mu.Lock()
-		served := c.served
-		if !served {
-			o.serve(slices.Index(o.dialers, c), connected{w, err})
+	select {
+	case got := <-c.got:
+		return got.wire, got.err
+	case <-c.ctx.Done():
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if c.served { // at the same moment
+		got := <-c.got
+		return got.wire, got.err
+	}
+	o.serve(slices.Index(o.dialers, c), connected{})
+	return nil, c.ctx.Err()
+}
+
+// dialMore begins connections for those that wait, but no more at once than there
+// may be calls: those that were begun for calls that have got another one
+// meanwhile may all hang. o.mu is held.
+func (o *origin) dialMore() {
+	for _, c := range o.dialers {
+		if o.dialing >= max(o.t.mostIdle, len(o.dialers)) {
+			return
 		}
-		o.mu.Unlock()
-		if served && w != nil {
-			o.keep(w)
+		if !c.dials {
+			c.dials = true
+			o.dialing++
+			go o.dialFor(c)
 		}
-	}()
-	got := <-c.got
-	return got.wire, got.err
+	}
+}
+
+// dialFor makes a connection for c. It ends with its context, and when the
+// time-outs of the connection are over.
+func (o *origin) dialFor(c *connecting) {
+	w, err := o.dial(c.ctx, c.deadline)
+	o.mu.Lock()
+	o.dialing--
+	served := c.served
+	if !served {
+		o.serve(slices.Index(o.dialers, c), connected{w, err})
+	}
+	o.mu.Unlock()
+	if served && w != nil {
+		o.keep(w)
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.dialMore()
 }
 
 // serve gives a connection, or an error, to the i-th of those that wait. o.mu is held.
@@ -154,21 +193,23 @@ func (o *origin) spokeHTTP1() {
 	}
 }
 
-// take returns the connection that was used last, nil where there is none. It
-// may have ended.
-func (o *origin) take() *wire {
+// take returns the connection that was used last, which may have ended. Where
+// there is none it returns who waits for one from then on.
+func (o *origin) take(ctx context.Context, deadline time.Time) (*wire, *connecting) {
 	now := time.Now()
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.closing = false
 	last := len(o.idle) - 1
 	if last < 0 || now.Sub(o.idle[last].since) >= idleTimeout {
-		return nil // all of them are for the reaper
+		c := &connecting{ctx: ctx, deadline: deadline, got: make(chan connected, 1)}
+		o.dialers = append(o.dialers, c)
+		return nil, c // all that there are are for the reaper
 	}
 	w := o.idle[last]
 	o.idle[last] = nil
 	o.idle = o.idle[:last]
-	return w
+	return w, nil
 }
 
 // keep takes a connection back whose reply has been read to its end, or one
@@ -176,7 +217,6 @@ func (o *origin) take() *wire {
 func (o *origin) keep(w *wire) {
 	o.mu.Lock()
 	if len(o.dialers) > 0 {
-		w.kept = true
 		o.serve(0, connected{wire: w})
 		o.mu.Unlock()
 		return
@@ -187,7 +227,7 @@ func (o *origin) keep(w *wire) {
 		return
 	}
 	defer o.mu.Unlock()
-	w.kept, w.since = true, time.Now()
+	w.used, w.since = true, time.Now()
 	o.idle = append(o.idle, w)
 	if !o.reaping {
 		o.reap(idleTimeout)

@@ -29,7 +29,7 @@ func quietness(c net.Conn) func() bool {
 	one := make([]byte, 1)
 	ask := func(fd uintptr) bool {
 		_, err := syscall.Read(int(fd), one) // sockets of Go do not block
-		quiet = errors.Is(err, syscall.EAGAIN) || errors.Is(err, syscall.EINTR)
+		quiet = errors.Is(err, syscall.EAGAIN)
 		return true
 	}
 	return func() bool {

@@ -75,7 +75,7 @@ func TestAConnectionThatTheServerEnded(t *testing.T) {
 					t.Fatalf("%+v", d)
 				}
 				o := tr.target(srv.URL, CallClose).origin
-				w := o.take()
+				w, _ := o.take(t.Context(), time.Time{})
 				if w == nil {
 					t.Fatal("no connection is kept")
 				}

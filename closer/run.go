@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
@@ -44,7 +45,7 @@ type run struct {
 	paid      bool      // a close was answered with paid
 	closedAt  time.Time // when the last answered close was made
 	queriedAt time.Time // when the query was made that lastTrade is from
-	starved   bool      // the last call that was wanted found no free slot in time
+	starved   bool      // the last call that was wanted found no free slot or place in time
 	last      decision
 	lastTrade trade
 	tradeCode string
@@ -54,6 +55,16 @@ type run struct {
 	evidence  Evidence
 	pending   *Attempt // seen by the observer once it is known what follows
 	room      *room    // while pending is set
+}
+
+// runs are those that are over, to be used again.
+var runs = sync.Pool{New: func() any { return new(run) }}
+
+// end is the end of a run: nothing of it may be used any more.
+func (r *run) end() {
+	clear(r.hosts)
+	*r = run{hosts: r.hosts[:0]}
+	runs.Put(r)
 }
 
 // errSpent says that the budget is over. Its text is never shown.
@@ -66,6 +77,7 @@ func (c *Closer) do(ctx context.Context, o Order, round func(*run) (Verdict, boo
 	if r == nil {
 		return v
 	}
+	defer r.end()
 	later, err := r.account.begin(r.rest)
 	if later > 0 {
 		return Verdict{
@@ -198,7 +210,7 @@ func (r *run) heard(d decision) {
 	}
 	r.last = d
 	r.lastTrade, r.tradeCode = notQueried, ""
-	r.pace.least = d.wait
+	r.pace.least, r.pace.soon = d.wait, d.soon
 	if d.class == NoAnswer {
 		r.moves++ // closing again on another host is safe
 	}

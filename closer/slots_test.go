@@ -157,6 +157,40 @@ func TestSlots(t *testing.T) {
 			}
 			time.Sleep(time.Minute)
 		},
+		"above half of where it shrank it grows fast again when there was no trouble for some seconds": func(t *testing.T, s *slots) {
+			s.limit = 200
+			s.shrink(0.5, time.Now())
+			serve(s, 400, 20000, good)
+			if got := limitOf(s); got < 380 {
+				t.Errorf("limit %d after 20000 good calls of 400 callers", got)
+			}
+		},
+		"a slot that comes just when its caller gives up is another's": func(t *testing.T, s *slots) {
+			s.limit = 1
+			gaveUp := 0
+			for range 200 {
+				s.acquire(t.Context(), "m", never())
+				ctx, cancel := context.WithCancel(t.Context())
+				got := make(chan error)
+				go func() { got <- s.acquire(ctx, "m", never()) }()
+				synctest.Wait()
+				s.mu.Lock()
+				cancel()
+				s.giveOn("m")
+				s.mu.Unlock()
+				if <-got == nil {
+					s.giveBack("m")
+				} else {
+					gaveUp++
+				}
+				if n, w := s.taken(); n != 0 || w != 0 {
+					t.Fatalf("%d in flight, %d waiting", n, w)
+				}
+			}
+			if gaveUp == 0 {
+				t.Error("nobody gave up")
+			}
+		},
 		"nothing but failures bring it down to the least": func(t *testing.T, s *slots) {
 			serve(s, 400, 100, bad)
 			if got := limitOf(s); got != fewestSlots || !s.isFailing() {

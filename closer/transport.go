@@ -123,7 +123,7 @@ func (t *transport) post(ctx context.Context, base string, call Call, doc []byte
 			return d
 		case unusedWire:
 			w.abort()
-			if w.kept && time.Now().Before(deadline) {
+			if w.used && time.Now().Before(deadline) {
 				continue
 			}
 		default:

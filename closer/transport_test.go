@@ -7,6 +7,7 @@ import (
 	"encoding/pem"
 	"io"
 	"log"
+	"math"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -253,6 +254,129 @@ func TestCallsGoOnWithTheConnectionsThereAre(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Where new connections hang, no more of them are tried than there may be calls,
+// however many calls go over the others meanwhile, and the next ones are made
+// when those have been given up.
+func TestConnectionsThatHangAreNotPiledUp(t *testing.T) {
+	const most = 6
+	var mu sync.Mutex
+	made, hanging, mostHanging := 0, 0, 0
+	well := 2 // how many do not hang
+	inBubble(t, script(after(100*time.Millisecond, closeSuccess())), func(cfg *Config, _ *gateway) {
+		cfg.MaxConcurrency, cfg.Rate = most, -1
+		dial := cfg.DialContext
+		cfg.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
+			mu.Lock()
+			made++
+			hangs := made > well
+			if hangs {
+				hanging++
+				mostHanging = max(mostHanging, hanging)
+			}
+			mu.Unlock()
+			if hangs {
+				<-ctx.Done()
+				mu.Lock()
+				hanging--
+				mu.Unlock()
+				return nil, ctx.Err()
+			}
+			return dial(ctx, network, addr)
+		}
+	}, func(t *testing.T, c *Closer, g *gateway) {
+		calls := func() {
+			var wg sync.WaitGroup
+			for range most {
+				wg.Go(func() {
+					if v := c.Close(t.Context(), order()); v.Class != Closed || v.Calls != 1 {
+						t.Errorf("%+v", v)
+					}
+				})
+			}
+			wg.Wait()
+		}
+		for range 20 {
+			calls()
+		}
+		mu.Lock()
+		if mostHanging > most || mostHanging < most-well {
+			t.Errorf("%d connections were tried at once, want at most %d", mostHanging, most)
+		}
+		mu.Unlock()
+		o := c.transport.target("http://main.test", CallClose).origin
+		time.Sleep(time.Minute)
+		mu.Lock()
+		well, made = math.MaxInt, 0
+		mu.Unlock()
+		calls()
+		synctest.Wait()
+		mu.Lock()
+		defer mu.Unlock()
+		if made != most || hanging != 0 || o.dialing != 0 || len(o.dialers) != 0 {
+			t.Errorf("later on %d are made, %d hang, %d counted, %d calls wait", made, hanging, o.dialing, len(o.dialers))
+		}
+	})
+}
+
+// A call for which no connection was begun, as too many hang, ends with its
+// context, and gets one of its own when another is given up.
+func TestACallThatWaitsForOthersConnections(t *testing.T) {
+	var mu sync.Mutex
+	made := 0
+	answer := func(_ call, n int) reply {
+		if n == 5 {
+			return after(5*time.Second, closeSuccess())
+		}
+		return after(100*time.Millisecond, closeSuccess())
+	}
+	inBubble(t, answer, func(cfg *Config, _ *gateway) {
+		cfg.MaxConcurrency, cfg.ConnectTimeout, cfg.Rate = 2, time.Second, -1
+		dial := cfg.DialContext
+		cfg.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
+			mu.Lock()
+			made++
+			hangs := made == 2 || made == 3
+			mu.Unlock()
+			if hangs {
+				<-ctx.Done()
+				return nil, ctx.Err()
+			}
+			return dial(ctx, network, addr)
+		}
+	}, func(t *testing.T, c *Closer, g *gateway) {
+		var wg sync.WaitGroup
+		call := func(ctx context.Context, want Class) {
+			wg.Go(func() {
+				if v := c.Close(ctx, order()); v.Class != want || v.Calls != 1 {
+					t.Errorf("want %v, got %+v", want, v)
+				}
+			})
+			synctest.Wait()
+		}
+		start := time.Now()
+		for range 2 { // the second of two calls has one begun that hangs, and waits for the first's
+			call(t.Context(), Closed)
+			call(t.Context(), Closed)
+			wg.Wait()
+		}
+		call(t.Context(), Closed) // for five seconds
+		ctx, cancel := context.WithCancel(t.Context())
+		call(ctx, Interrupted)
+		cancel()
+		synctest.Wait()
+		if o := c.transport.target("http://main.test", CallClose).origin; made != 3 || len(o.dialers) != 0 {
+			t.Errorf("%d connections, %d calls wait", made, len(o.dialers))
+		}
+		call(t.Context(), Closed)
+		time.Sleep(time.Until(start.Add(time.Second + 150*time.Millisecond)))
+		synctest.Wait()
+		if made != 4 || len(g.seen()) != 6 {
+			t.Errorf("%d connections, %d calls", made, len(g.seen()))
+		}
+		wg.Wait()
+	})
 }
 
 // counted tells when it is closed.

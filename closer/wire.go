@@ -10,6 +10,7 @@ import (
 	"math"
 	"net"
 	"net/http"
+	"os"
 	"time"
 )
 
@@ -28,8 +29,7 @@ type wire struct {
 	left  int64         // bytes that may still be read
 	full  bool          // the last Read got all that it had room for
 	out   []byte        // the last request
-	used  bool          // a call has been over it
-	kept  bool          // it was given back, so that it may have ended
+	used  bool          // a call has been over it, or it was idle: it may have ended
 	since time.Time     // when it became idle
 }
 
@@ -62,8 +62,12 @@ var (
 // exchange writes one request and reads its whole reply into buf.
 func (w *wire) exchange(ctx context.Context, deadline time.Time, to *target, doc []byte, buf *bytes.Buffer, fresh bool) (delivery, fate) {
 	w.conn.SetDeadline(deadline) //nolint:errcheck // where it fails, so does the write
-	if w.kept && w.quiet != nil && !w.quiet() {
-		return to.failed(ctx, errNothingSent, true), unusedWire
+	if w.used && w.quiet != nil && !w.quiet() {
+		err := errNothingSent
+		if !time.Now().Before(deadline) { // then nobody is told what the kernel has
+			err = os.ErrDeadlineExceeded
+		}
+		return to.failed(ctx, err, true), unusedWire
 	}
 	var stop func() bool
 	if ctx.Done() != nil {
@@ -140,7 +144,7 @@ func (w *wire) receive(buf *bytes.Buffer) (status int, whole bool, err error) {
 			return 0, false, err
 		}
 		status = resp.StatusCode
-		if status < 200 && status != http.StatusSwitchingProtocols {
+		if status >= 100 && status < 200 && status != http.StatusSwitchingProtocols {
 			continue // informational; the reply is still to come
 		}
 		w.left = math.MaxInt64

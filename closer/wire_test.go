@@ -127,6 +127,7 @@ func TestHostileReplies(t *testing.T) {
 		"lines that end with a line feed alone":       {reply: strings.ReplaceAll(ok+body, "\r", ""), status: 200, body: "<xml/>", kept: true},
 		"100 before it":                               {reply: "HTTP/1.1 100 Continue\r\n\r\n" + ok + body, status: 200, body: "<xml/>", kept: true},
 		"103 before it, twice":                        {reply: strings.Repeat("HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n", 2) + ok + body, status: 200, body: "<xml/>", kept: true},
+		"a status below 100":                          {reply: "HTTP/1.1 099 Early\r\n" + body, failure: FailStatus, status: 99, body: "<xml/>"},
 		"103 without end":                             {reply: strings.Repeat("HTTP/1.1 103 Early Hints\r\nLink: "+long+"\r\n\r\n", 100), failure: FailLost},
 		"another protocol":                            {reply: "HTTP/1.1 101 Switching Protocols\r\n\r\n", failure: FailStatus, status: 101},
 		"chunks":                                      {reply: chunked + "\r\n3\r\n<xm\r\n3;x=y\r\nl/>\r\n0\r\n\r\n", status: 200, body: "<xml/>", kept: true},
@@ -460,7 +461,7 @@ func TestACallThatIsCutOff(t *testing.T) {
 				if d := tr.post(ctx, base, CallClose, []byte("<xml></xml>"), &buf, false); !errors.Is(d.err, cause) || d.failure != want {
 					t.Errorf("%s: %v", d.failure, d.err)
 				}
-				if w := tr.target(base, CallClose).origin.take(); w != nil {
+				if w, _ := tr.target(base, CallClose).origin.take(t.Context(), time.Time{}); w != nil {
 					t.Error("the connection was kept")
 				}
 			})
@@ -486,6 +487,119 @@ func TestACallWhoseContextHasEnded(t *testing.T) {
 		}
 	}
 	if d := post(t, tr, srv.URL); !d.reused || requests.Load() != 2 {
+		t.Errorf("%+v after %d requests", d, requests.Load())
+	}
+}
+
+// A connection that was made in vain and then idle may have ended like any
+// other that had been idle. One that is handed on at once is new.
+func TestAConnectionMadeInVain(t *testing.T) {
+	base := rawServer(t, func(_ net.Conn, in *bufio.Reader, _ int) bool {
+		readRequest(in)
+		return false
+	})
+	tr := transportOf(t, Config{AttemptTimeout: time.Minute})
+	to := tr.target(base, CallClose)
+	deadline := time.Now().Add(time.Minute)
+	for _, idle := range []bool{false, true} {
+		w, err := to.origin.dial(t.Context(), deadline)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if idle {
+			to.origin.keep(w)
+			if got, c := to.origin.take(t.Context(), time.Time{}); got != w || c != nil {
+				t.Fatal("the connection that is kept was not taken, or is waited for as well")
+			}
+		} else {
+			_, c := to.origin.take(t.Context(), time.Time{})
+			to.origin.keep(w)
+			if got := <-c.got; got.wire != w {
+				t.Fatalf("got %+v", got)
+			}
+		}
+		var buf bytes.Buffer
+		d, fate := w.exchange(t.Context(), deadline, to, []byte("<xml></xml>"), &buf, false)
+		w.abort()
+		if d.failure != FailLost || d.reused != idle || fate != abortWire {
+			t.Errorf("idle %v: %+v, fate %d", idle, d, fate)
+		}
+	}
+}
+
+// A connection that is about to be cut off, as its call's context has ended, is
+// not for another call, also where the whole reply came before: the cut would end that one.
+func TestAConnectionThatIsAboutToBeCutOff(t *testing.T) {
+	srv := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	defer srv.Close()
+	tr := transportOf(t, Config{})
+	to := tr.target(srv.URL, CallClose)
+	deadline := time.Now().Add(time.Minute)
+	for _, ends := range []bool{false, true} {
+		w, err := to.origin.dial(t.Context(), deadline)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.cut = func() {} // later than all that follows
+		ctx, cancel := context.WithCancel(t.Context())
+		if ends {
+			cancel()
+		}
+		var buf bytes.Buffer
+		d, fate := w.exchange(ctx, deadline, to, []byte("<xml></xml>"), &buf, false)
+		cancel()
+		w.abort()
+		if kept := fate == keepWire; d.failure != "" || kept == ends {
+			t.Errorf("the context ends: %v: %+v, kept %v", ends, d, kept)
+		}
+	}
+}
+
+// A call whose time is over when it gets a connection has timed out; that
+// connection is not what has ended.
+func TestACallThatGetsAConnectionTooLate(t *testing.T) {
+	var requests atomic.Int32
+	srv := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { requests.Add(1) }))
+	defer srv.Close()
+	tr := transportOf(t, Config{})
+	if d := post(t, tr, srv.URL); d.failure != "" {
+		t.Fatal(d.err)
+	}
+	tr.attemptTimeout = -time.Second
+	if d := post(t, tr, srv.URL); d.failure != FailTimeout || d.reused || requests.Load() != 1 {
+		t.Errorf("%+v after %d requests", d, requests.Load())
+	}
+}
+
+// Nothing is sent for a call that gets a connection when its context has ended.
+func TestAConnectionForACallThatHasEnded(t *testing.T) {
+	var requests atomic.Int32
+	srv := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { requests.Add(1) }))
+	defer srv.Close()
+	tr := transportOf(t, Config{})
+	o := tr.target(srv.URL, CallClose).origin
+	w, err := o.dial(t.Context(), time.Now().Add(time.Minute))
+	if err != nil {
+		t.Fatal(err)
+	}
+	hangs := make(chan struct{})
+	tr.dial = func(ctx context.Context, _, _ string) (net.Conn, error) {
+		close(hangs)
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan delivery)
+	go func() {
+		var buf bytes.Buffer
+		done <- tr.post(ctx, srv.URL, CallClose, []byte("<xml></xml>"), &buf, false)
+	}()
+	<-hangs
+	o.mu.Lock()
+	cancel()
+	o.serve(0, connected{wire: w})
+	o.mu.Unlock()
+	if d := <-done; d.failure != FailConnect || !errors.Is(d.err, context.Canceled) || requests.Load() != 0 {
 		t.Errorf("%+v after %d requests", d, requests.Load())
 	}
 }
@@ -611,7 +725,7 @@ func TestAReplyBeforeTheWholeRequest(t *testing.T) {
 	if d := tr.post(t.Context(), base, CallClose, doc, &buf, false); d.failure != FailStatus || d.status != http.StatusBadRequest {
 		t.Errorf("%+v", d)
 	}
-	if w := tr.target(base, CallClose).origin.take(); w != nil {
+	if w, _ := tr.target(base, CallClose).origin.take(t.Context(), time.Time{}); w != nil {
 		t.Error("the connection was kept")
 	}
 }

@@ -194,16 +194,18 @@ func (l *lanes) serve(j job) {
 func (l *lanes) looked(r *request, settled bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.calls.ending()
 	l.looking--
 	r.noCall = false
 	l.goOn(r, !settled)
 }
 
-// finished gives the slot of r's turn back. With again it has another one, after
-// r.rest; otherwise it was settled, or waits elsewhere.
+// finished ends r's turn and gives its slot back. With again it has another one,
+// after r.rest; otherwise it was settled, or waits elsewhere.
 func (l *lanes) finished(r *request, again bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.calls.ending()
 	l.begun(r.lane)
 	l.leaveSeat(r.lane) // it has none where it was cut off while it rested
 	l.relieve(r.lane.order.MchID)
@@ -259,9 +261,10 @@ func (l *lanes) publishing(p *partition) {
 func (l *lanes) published(p *partition) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.unpublished--
+	if l.unpublished--; l.looking+l.unpublished+1 >= l.maxUnpublished {
+		l.pump() // what waited for that
+	}
 	p.unpublished--
-	l.pump()
 	l.notify()
 }
 

@@ -12,7 +12,8 @@ func TestPace(t *testing.T) {
 		n      int           // so many at a time
 		answer time.Duration // the broker answers within that
 		waits  bool
-		fills  int // records of a request in the end, at least
+		fills  int // records of a request in the mean, at least
+		swarm  int // so many times, and then nothing for 50 ms
 	}{
 		"500 a second wait for nothing": {every: 2000 * us, n: 1, answer: 300 * us, fills: 1},
 		"nor do 1,500":                  {every: 666 * us, n: 1, answer: 300 * us, fills: 1},
@@ -21,17 +22,21 @@ func TestPace(t *testing.T) {
 		"a slow broker fills its requests by itself":              {every: 125 * us, n: 1, answer: 5000 * us, fills: 40},
 		"a few at a time fill a request as well":                  {every: 500 * us, n: 4, answer: 300 * us, waits: true, fills: 14},
 		"2,500 a second are worth the wait":                       {every: 400 * us, n: 1, answer: 300 * us, waits: true, fills: 4},
+		"many answers at one time, and then none, fill requests":  {every: 40 * us, n: 1, swarm: 256, answer: 300 * us, waits: true, fills: 50},
 		"50,000 a second are written as often as 8,000, and more": {every: 20 * us, n: 1, answer: 300 * us, waits: true, fills: 90},
 	} {
 		t.Run(sentence, func(t *testing.T) {
 			start := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 			p := pace{gap: gather}
 			queued, next, free := 0, start, start
-			waited, last := false, 0
+			waited, records, requests, swarm := false, 0, 0, 0
 			for now := start; now.Before(start.Add(time.Second)); now = now.Add(10 * us) {
 				for !next.After(now) {
 					queued += c.n
 					next = next.Add(c.every)
+					if swarm++; swarm == c.swarm {
+						next, swarm = next.Add(50*time.Millisecond), 0
+					}
 				}
 				if queued == 0 || now.Before(free) {
 					continue
@@ -45,10 +50,13 @@ func TestPace(t *testing.T) {
 					continue
 				}
 				p.begins(now, queued)
-				last, queued, free = queued, 0, now.Add(c.answer)
+				if now.After(start.Add(100 * time.Millisecond)) {
+					records, requests = records+queued, requests+1
+				}
+				queued, free = 0, now.Add(c.answer)
 			}
-			if waited != c.waits || last < c.fills {
-				t.Errorf("waits: %v, want %v; %d records in a request, want %d", waited, c.waits, last, c.fills)
+			if waited != c.waits || records < requests*c.fills {
+				t.Errorf("waits: %v, want %v; %d records in %d requests, want %d in each", waited, c.waits, records, requests, c.fills)
 			}
 		})
 	}

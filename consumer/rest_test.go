@@ -340,7 +340,7 @@ func TestCallersAreUsedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := callers{most: 2}
 		begun, end := make(chan int), make(chan struct{})
-		c.serve = func(j job) { begun <- j.request.retries; <-end }
+		c.serve = func(j job) { begun <- j.request.retries; <-end; c.ending() }
 		for range 3 {
 			for i := range 5 {
 				c.do(job{request: &request{retries: i}})

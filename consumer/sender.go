@@ -17,8 +17,11 @@ const (
 	// records come in that time. A broker that answers within some hundred
 	// microseconds would else get, and answer, a request for one or two records
 	// at a time. Where less comes nothing waits.
-	gather     = 2 * time.Millisecond
-	worthwhile = 4
+	gather     = 5 * time.Millisecond
+	worthwhile = 10
+	// lately is how far pace looks back: further than a gateway takes for a call,
+	// after which many answers come at one time and none for a while.
+	lately = 200 * time.Millisecond
 )
 
 // sender writes the records of all partitions that one broker leads: one request
@@ -41,16 +44,24 @@ type sender struct {
 // pace says when the next request may begin.
 type pace struct {
 	begun time.Time // the last request
-	// gap is about how much time lies between two records.
-	gap time.Duration
+	// gap is about how much time lies between two of the last records, recent how
+	// many there were lately, when the last request began. The one soon tells of a
+	// load, the other remembers it.
+	gap    time.Duration
+	recent float64
 }
 
 // wait is for how long a request has to wait for more records.
 func (p *pace) wait(now time.Time) time.Duration {
-	if p.gap > gather/worthwhile {
+	if p.gap > gather/worthwhile && p.since(now)*float64(gather) < worthwhile*float64(lately) {
 		return 0
 	}
 	return p.begun.Add(gather).Sub(now)
+}
+
+// since is how many records there were lately, as seen from now.
+func (p *pace) since(now time.Time) float64 {
+	return p.recent * float64(lately) / float64(lately+now.Sub(p.begun))
 }
 
 // begins is told of a request with so many records. Each changes the gap by a
@@ -59,6 +70,7 @@ func (p *pace) wait(now time.Time) time.Duration {
 func (p *pace) begins(now time.Time, records int) {
 	gap := min(now.Sub(p.begun), 4*gather) / time.Duration(max(records, 1))
 	p.gap += (gap - p.gap) / 4
+	p.recent = p.since(now) + float64(records)*float64(lately)/float64(lately+now.Sub(p.begun))
 	p.begun = now
 }
 

@@ -26,9 +26,9 @@ type app struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
 	env            []string
-	// setMemoryLimit is debug.SetMemoryLimit; nil where the process is not this
+	// setGCPercent is debug.SetGCPercent; nil where the process is not this
 	// command's alone.
-	setMemoryLimit func(int64) int64
+	setGCPercent func(int) int
 }
 
 // run is the program. It returns the exit code, and when ctx ends it stops

@@ -23,6 +23,6 @@ func main() {
 		signal.Stop(signals)
 		stop(stopped{})
 	}()
-	a := &app{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, env: os.Environ(), setMemoryLimit: debug.SetMemoryLimit}
+	a := &app{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, env: os.Environ(), setGCPercent: debug.SetGCPercent}
 	os.Exit(a.run(ctx, os.Args[1:]))
 }
