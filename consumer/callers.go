@@ -74,7 +74,6 @@ func (c *callers) run(j job) {
 		}
 		c.idle = append(c.idle, jobs)
 		c.mu.Unlock()
-		j = job{} // or its request would be kept for as long as nobody calls
 		j, more = <-jobs
 	}
 }

@@ -367,7 +367,7 @@ func TestACallerThatWaitsHoldsNoRequest(t *testing.T) {
 	c := callers{most: 2}
 	defer c.Wait()
 	served := make(chan struct{}, 1)
-	c.serve = func(job) { served <- struct{}{} }
+	c.serve = func(job) { served <- struct{}{}; c.ending() }
 	var held [3]weak.Pointer[request]
 	for i := range held { // the first with a new goroutine, the others with that one
 		r := new(request)
