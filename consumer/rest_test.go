@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"runtime"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -383,5 +385,30 @@ func TestACallerThatWaitsHoldsNoRequest(t *testing.T) {
 		if held[i].Value() != nil {
 			t.Errorf("turn %d: its request is held", i)
 		}
+	}
+}
+
+// Whoever has a turn served, one that ends or another, it is served once.
+func TestNoTurnIsLost(t *testing.T) {
+	const chains, each = 50, 200
+	c := callers{most: 3}
+	var all sync.WaitGroup
+	all.Add(chains * each)
+	var served atomic.Int64
+	c.serve = func(j job) {
+		served.Add(1)
+		c.ending()
+		if j.request.retries > 0 {
+			c.do(job{request: &request{retries: j.request.retries - 1}})
+		}
+		all.Done()
+	}
+	for range chains {
+		go c.do(job{request: &request{retries: each - 1}})
+	}
+	all.Wait()
+	c.Wait()
+	if n := served.Load(); n != chains*each || c.ends != 0 || c.next.len() != 0 {
+		t.Errorf("%d turns were served, want %d; %d are about to end, %d are next", n, chains*each, c.ends, c.next.len())
 	}
 }
