@@ -74,17 +74,17 @@ func (r *run) call(call Call, key int, fresh bool) (answer, bool) {
 		}
 		return answer{}, false
 	}
+	start := time.Now()
+	r.lastCall = start
 	if r.calls++; r.calls == 1 {
 		// The wait for a free slot was no try.
-		r.pace.deadline = time.Now().Add(r.c.cfg.Budget)
+		r.pace.deadline = start.Add(r.c.cfg.Budget)
 	}
 
 	r.enter()
 	request := appendFields(r.room.request[:0], &r.id, r.m.SignType, newNonce())
 	doc, sign := appendSigned(r.room.document[:0], request, r.m.Keys[key], r.m.SignType)
 
-	start := time.Now()
-	r.lastCall = start
 	d := r.c.transport.post(r.ctx, h.url, call, doc, &r.room.body, fresh)
 	var a answer
 	if d.failure != "" {

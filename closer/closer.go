@@ -101,7 +101,8 @@ func (c *Closer) begin(ctx context.Context, o Order) (*run, Verdict) {
 	r := runs.Get().(*run)
 	r.c, r.ctx, r.order, r.place, r.m, r.id, r.lost = c, ctx, o, o.Place, m, id, o.Tried
 	r.order.Place = nil // observers keep orders
-	r.created, r.pace = onOurClock(o.CreatedAt, time.Now()), newPace(c.cfg)
+	now := time.Now()
+	r.created, r.pace = onOurClock(o.CreatedAt, now), newPace(&c.cfg, now)
 	r.hosts, r.account = c.hostsOf(r.hosts, &m), c.accountOf(m)
 	if len(r.hosts) == 0 || len(m.Keys) == 0 {
 		r.end()

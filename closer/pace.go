@@ -27,8 +27,8 @@ type pace struct {
 // soonest is the first pause after an error of the gateway's own.
 const soonest = 100 * time.Millisecond
 
-func newPace(cfg Config) pace {
-	return pace{shortest: cfg.MinBackoff, longest: cfg.MaxBackoff, jitter: cfg.Jitter, deadline: time.Now().Add(cfg.Budget)}
+func newPace(cfg *Config, now time.Time) pace {
+	return pace{shortest: cfg.MinBackoff, longest: cfg.MaxBackoff, jitter: cfg.Jitter, deadline: now.Add(cfg.Budget)}
 }
 
 // NextBackOff is the next pause, or [backoff.Stop].

@@ -32,7 +32,7 @@ func TestPace(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				c := cfg
 				c.Jitter = func() float64 { return tt.jitter }
-				p := newPace(c)
+				p := newPace(&c, time.Now())
 				time.Sleep(tt.elapsed)
 				p.least, p.soon = tt.least, tt.soon
 				if got := p.NextBackOff(); got != tt.want {
@@ -44,10 +44,10 @@ func TestPace(t *testing.T) {
 }
 
 func TestPaceGrowsToItsBound(t *testing.T) {
-	p := newPace(Config{
+	p := newPace(&Config{
 		Budget: time.Hour, MinBackoff: time.Second, MaxBackoff: 10 * time.Second,
 		Jitter: func() float64 { return 0.5 },
-	})
+	}, time.Now())
 	p.least = 3 * time.Second // for one pause
 	for i, want := range []time.Duration{3300, 2000, 4000, 8000, 10000, 10000} {
 		if got := p.NextBackOff(); got != want*time.Millisecond {
@@ -58,10 +58,10 @@ func TestPaceGrowsToItsBound(t *testing.T) {
 
 // Errors of the gateway's own that go on are tried again as seldom as anything else.
 func TestShortPausesGrowAsWell(t *testing.T) {
-	p := newPace(Config{
+	p := newPace(&Config{
 		Budget: time.Hour, MinBackoff: 500 * time.Millisecond, MaxBackoff: 2 * time.Second,
 		Jitter: func() float64 { return 0.5 },
-	})
+	}, time.Now())
 	for i, next := range []struct {
 		soon bool
 		want time.Duration

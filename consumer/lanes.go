@@ -128,8 +128,14 @@ func (l *lanes) queue(ln *lane) {
 
 // pump starts what can start: what needs no call, then calls.
 func (l *lanes) pump() {
-	starts := l.noCall.len()+l.seats.Wanting() > 0 && l.leaseValid(time.Now())
-	for starts && l.noCall.len() > 0 && l.looking+l.unpublished < l.maxUnpublished {
+	starts, asked := true, false
+	valid := func() bool { // is asked where something could start, and not each time
+		if !asked {
+			starts, asked = l.leaseValid(time.Now()), true
+		}
+		return starts
+	}
+	for l.noCall.len() > 0 && l.looking+l.unpublished < l.maxUnpublished && valid() {
 		ln := l.noCall.pop()
 		if l.park(ln) {
 			continue
@@ -141,6 +147,9 @@ func (l *lanes) pump() {
 		again, next := l.seats.First(shares.Again, l.slots), (*shares.Waiter[*lane])(nil)
 		if starts && l.unpublished < l.maxUnpublished {
 			next = l.seats.First(shares.New, min(l.slots, l.breaker.room()))
+		}
+		if next != nil && !valid() {
+			next = nil
 		}
 		switch {
 		case again != nil && (next == nil || again.Before(next)):

@@ -46,7 +46,7 @@ func (g *Gateway) texts() [8]member {
 // size is how many bytes o takes on the wire, with the values of its headers:
 // seldom less, and not many more.
 func (o *Outcome) size() int {
-	n := 400 + len(o.OutTradeNo) + len(o.TraceParent) + len(o.Source.Topic) + len(o.ConfirmedBy) + len(o.Metadata)
+	n := 345 + len(o.OutTradeNo) + len(o.TraceParent) + len(o.Source.Topic) + len(o.ConfirmedBy) + len(o.Metadata)
 	for _, m := range o.texts() {
 		n += m.size()
 	}

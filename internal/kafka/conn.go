@@ -103,15 +103,18 @@ type frame struct {
 	answered bool // some are not
 }
 
-// buffers are for frames.
-var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+// buffers are for frames, large ones for those with records.
+var buffers, largeBuffers = sync.Pool{New: newBuffer}, sync.Pool{New: newBuffer}
+
+func newBuffer() any { return new(bytes.Buffer) }
 
 // keptBuffer is the size up to which a buffer is kept for other frames.
 const keptBuffer = 1 << 20
 
 // encode renders a request in a version. Who asks for a frame frees it.
 func encode(req protocol.Message, version int16, clientID string) (*frame, error) {
-	f := &frame{api: apiOf(req), version: version, buffer: buffers.Get().(*bytes.Buffer), answered: true}
+	f := &frame{api: apiOf(req), version: version, answered: true}
+	f.buffer = f.buffers().Get().(*bytes.Buffer)
 	if silent, ok := req.(interface{ HasResponse() bool }); ok {
 		f.answered = silent.HasResponse()
 	}
@@ -140,10 +143,18 @@ func (f *frame) render(req protocol.Message, clientID string) error {
 	return nil
 }
 
+// buffers are those that its buffer is of.
+func (f *frame) buffers() *sync.Pool {
+	if f.api == protocol.Produce {
+		return &largeBuffers
+	}
+	return &buffers
+}
+
 func (f *frame) free() {
 	if f.buffer.Cap() <= keptBuffer {
 		f.buffer.Reset()
-		buffers.Put(f.buffer)
+		f.buffers().Put(f.buffer)
 	}
 	f.buffer = nil
 }
