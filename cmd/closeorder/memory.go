@@ -8,7 +8,7 @@ import (
 // collectAt is how much the heap of a worker grows by, in percent of what lives,
 // until it is collected. What lives is bounded, by max_buffered and max_in_flight,
 // and most of what is made for a request is soon dead: Go's own 100 would make the
-// process a fifth larger, for two or three percent of its CPU time.
+// process a tenth larger, for one or two percent of its CPU time.
 const collectAt = 75
 
 // collect says when memory is collected. Where the operator has set GOMEMLIMIT or
