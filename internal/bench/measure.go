@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 )
 
@@ -108,12 +109,18 @@ func (m *measurement) requests() int {
 	return n
 }
 
+// healthy is the first merchant that nothing is wrong with.
+func (m *measurement) healthy() int {
+	i := slices.IndexFunc(m.flows, func(f flow) bool { return f.healthy })
+	return m.flows[i].merchant
+}
+
 // loaded: the worker is there and warm before the load comes.
 func (m *measurement) loaded(ctx context.Context) (err error) {
 	if m.worker, err = m.program.start(m.stage, m.scenario.limit()); err != nil {
 		return err
 	}
-	if err := m.stage.burst(ctx, warmUp, flow{merchant: 1, n: warm}); err != nil {
+	if err := m.stage.burst(ctx, warmUp, flow{merchant: m.healthy(), n: warm}); err != nil {
 		return err
 	}
 	done, err := m.until(ctx, warm, 40*time.Second)

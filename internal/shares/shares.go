@@ -7,8 +7,10 @@
 // more only as long as it has less than [alpha] times what is free: the dynamic
 // threshold of the buffers that ports of a switch share (A. Choudhury, E. Hahne:
 // Dynamic Queue Length Thresholds for Shared-Memory Packet Switches, IEEE/ACM
-// Transactions on Networking 6, 1998). So one greedy key has 7/8 of the slots,
-// and whoever comes finds one at once. What is free goes to the key that has
+// Transactions on Networking 6, 1998). So greedy keys leave some slots free, one
+// of them an eighth, and whoever comes finds one at once. More than [enough] are
+// not kept free: of many slots one comes back all the time, and goes to whoever
+// has fewest. What is free goes to the key that has
 // fewest, to each in turn among equals, and within a key in the order of arrival.
 // Nothing is set aside for anybody: what one does not use others have.
 package shares
@@ -23,6 +25,8 @@ import (
 const (
 	// alpha is how many times what is free one key may have.
 	alpha = 7
+	// enough free slots are kept for those who may come.
+	enough = 12
 	// lately is for how long a key that neither has nor wants a slot still counts
 	// as one that may come any moment.
 	lately = time.Minute
@@ -217,7 +221,7 @@ func (p *Pool[T]) may(k *key[T], limit int) bool {
 		return true
 	}
 	// Where there are few, the last one is for who was here lately and has none.
-	return k.taken < alpha*free && (free > 1 || p.idle == 0)
+	return (free > enough || k.taken < alpha*free) && (free > 1 || p.idle == 0)
 }
 
 // take counts one more slot of a key, which goes behind its equals.

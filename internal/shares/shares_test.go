@@ -66,6 +66,27 @@ func TestShares(t *testing.T) {
 				t.Errorf("a minute later: %v", p.has)
 			}
 		},
+		"of many slots a dozen is kept free": func(t *testing.T, p *pool) {
+			p.limit = 256
+			p.wait("B", 1)
+			p.over("B", 1)
+			p.wait("A", 1000)
+			if p.has["A"] != 244 {
+				t.Errorf("has %v", p.has)
+			}
+			p.wait("C", 1000) // greedy as well
+			if p.has["C"] < 5 {
+				t.Errorf("has %v", p.has)
+			}
+			p.over("A", 60)
+			if p.has["C"] < 60 {
+				t.Errorf("what comes free is not for who has fewest: %v", p.has)
+			}
+			p.wait("B", 1)
+			if p.has["B"] != 1 {
+				t.Errorf("waits beside two greedy ones: %v", p.has)
+			}
+		},
 		"beside a greedy one whoever comes gets a slot at once": func(t *testing.T, p *pool) {
 			p.wait("B", 1)
 			p.over("B", 1)
