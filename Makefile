@@ -6,6 +6,7 @@ RACE     ?= -race
 SEEDS    ?= 200
 ORDERS   ?= 100000
 FUZZTIME ?= 30s
+BENCHED  ?= ./...
 # What make release builds, and where to.
 VERSION  ?=
 DIST     ?= dist
@@ -23,7 +24,7 @@ GOTEST = GO=$(GO) .ci/gotest $(RACE) -timeout 20m $(TESTFLAGS)
 ALL_TAGS = apachekafka,chaos
 
 .DEFAULT_GOAL := help
-.PHONY: help build test test-apache-kafka test-chaos rebalances sim test-money check lint cross fmt fuzz bench docker release release-check clean
+.PHONY: help build test test-apache-kafka test-chaos rebalances sim test-money check lint cross bench-check fmt fuzz bench benchmarks docker release release-check clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -73,13 +74,17 @@ test-money: ## ORDERS=100000 with every fault of the gateway, against its order 
 	CLOSEORDER_SIM_ORDERS=$(ORDERS) \
 		$(GO) test -timeout 2h -count=1 -v $(TESTFLAGS) -run '^TestNoOutcomeDisagreesWithTheOrderBook$$' ./internal/world
 
-check: ## gofmt, go mod tidy, lint and cross: all must have nothing to say
+check: ## gofmt, go mod tidy, lint, cross and bench-check: all must have nothing to say
 	@unformatted=$$(gofmt -l .) && test -z "$$unformatted" || { echo "make fmt would change:"; echo "$$unformatted"; exit 1; }
 	$(GO) mod tidy -diff
-	@$(MAKE) --no-print-directory lint cross
+	@$(MAKE) --no-print-directory lint cross bench-check
+
+bench-check: ## the lab of make bench, a module of its own: go mod tidy, vet, build and its tests
+	cd internal/bench && $(GO) mod tidy -diff && $(GO) vet ./... && GOOS=darwin GOARCH=arm64 $(GO) vet . && $(GO) build -o /dev/null . && $(GO) test ./...
 
 lint: ## golangci-lint, as .golangci.yml says: go vet and staticcheck, more of the kind, and who may import what
 	$(GOLANGCI_LINT) run ./...
+	cd internal/bench && $(GOLANGCI_LINT) run ./...
 
 cross: ## builds for Linux, macOS, Windows and 32 bits, and vets, tests too, where lint has not: CROSS="linux/386 ..."
 	@set -e; for target in $(CROSS); do \
@@ -102,8 +107,14 @@ fuzz: ## every fuzz target for FUZZTIME=30s each
 	done; \
 	test -n "$$found" || { echo "no fuzz target found"; exit 1; }
 
-bench: ## all benchmarks
-	$(GO) test -run '^$$' -bench . -benchmem $(TESTFLAGS) ./...
+bench: build ## beside workers that others would write, 15 min on a quiet machine, and held to internal/bench/baseline.json: ARGS="-scenarios burst -rounds 5 -over http -json FILE -plot FILE -binary before=PATH,now=PATH"
+	@$(GO) build -C internal/bench -trimpath -o ../../bin/bench .
+	@bin/bench $(ARGS)
+	@test -n "$(ARGS)" || $(MAKE) --no-print-directory benchmarks BENCHED="./closer ./events ./signing"
+
+benchmarks: ## go test -bench of BENCHED=./... and of the lab; make bench without ARGS ends with those of the codec
+	$(GO) test -run '^$$' -bench . -benchmem $(TESTFLAGS) $(BENCHED)
+	cd internal/bench && $(GO) test -run '^$$' -bench . -benchmem $(TESTFLAGS) ./v2 ./exchange
 
 docker: ## an image, closeorder:latest
 	docker build --build-arg REVISION=$$(git rev-parse HEAD) -t closeorder:latest .

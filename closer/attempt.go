@@ -2,6 +2,7 @@ package closer
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/closeorder/closeorder/signing"
@@ -81,7 +82,8 @@ type Attempt struct {
 	Status int
 	// Key says which of the merchant's keys signed the request, from 1.
 	Key int
-	// Reply has the fields of the reply, verified or not, without sign.
+	// Reply has the fields of the reply, verified or not, without sign. It is
+	// made for the observer.
 	Reply map[string]string
 	// Verified: the reply has a signature that is right under one of the
 	// merchant's keys, and one reading. What else is wrong with it, see Failure,
@@ -104,11 +106,22 @@ type Attempt struct {
 	// Wait is the pause before the next call of this Close; 0 when there is none.
 	Wait time.Duration
 
-	request map[string]string
+	request fields
 }
 
 // Signed returns the exact string that was signed, the key masked.
-func (a Attempt) Signed() string { return signing.Explain(a.request) }
+func (a Attempt) Signed() string { return signing.ExplainFields(a.request) }
+
+// show adds what an observer gets to see of a call: its request, and the
+// reply's fields or what came in the place of a reply.
+func (a *Attempt) show(request, reply fields, body []byte, id identity, sign string) {
+	a.request = slices.Clone(request)
+	if len(reply) > 0 {
+		a.Reply = shown(reply, id, sign)
+	} else {
+		a.Body = excerpt(body)
+	}
+}
 
 // Observer is called after each attempt, from the goroutine of its Close,
 // once it is known what follows and before the wait. It gets the context of

@@ -1,14 +1,8 @@
 package closer
 
 import (
-	"bytes"
-	"context"
 	"fmt"
-	"net/http"
-	"sync"
 	"time"
-
-	"github.com/closeorder/closeorder/signing"
 )
 
 // exchange makes one call, and one more for each further key while the
@@ -27,25 +21,25 @@ func (r *run) exchange(call Call) (answer, bool) {
 	for i := range keys {
 		n := (first + i) % len(keys)
 		var ok bool
-		if a, ok = r.call(call, n, r.c.client); !ok {
+		if a, ok = r.call(call, n, false); !ok {
 			return answer{}, false
 		}
 		if !repeated && lostIdle(a, r.pending.Reused) {
 			repeated = true
 			r.lost = r.lost || call == CallClose
 			r.saw(NoAnswer, string(a.failure), fmt.Sprintf("no answer: %v; the connection had been idle: again at once", a.err))
-			if again, ok := r.call(call, n, r.c.fresh); ok {
+			if again, ok := r.call(call, n, true); ok {
 				a = again
 			} else if r.ctx.Err() != nil {
 				return answer{}, false
 			}
 		}
-		if badSignature(a) && i < len(keys)-1 {
+		if i < len(keys)-1 && badSignature(a) {
 			d := decide(a)
 			r.saw(d.class, d.code, d.reason+"; trying the next key")
 			continue
 		}
-		if a.verified && a.failure != FailIdentity && !badSignature(a) && n != first {
+		if n != first && a.verified && a.failure != FailIdentity && !badSignature(a) {
 			r.account.key.Store(int64(n))
 		}
 		break
@@ -55,24 +49,23 @@ func (r *run) exchange(call Call) (answer, bool) {
 
 // badSignature reports whether the gateway says that our signature is wrong.
 func badSignature(a answer) bool {
-	return a.failure == "" && a.fields["result_code"] != "SUCCESS" && decide(a).badSign
+	return a.failure == "" && a.fields.get("result_code") != "SUCCESS" && decide(a).badSign
 }
 
 // lostIdle reports whether a call was lost on a connection that had been idle.
 func lostIdle(a answer, reused bool) bool { return reused && a.failure == FailLost }
 
-// call makes one call with the given key.
-func (r *run) call(call Call, key int, client *http.Client) (answer, bool) {
+// call makes one call with the given key; fresh: over a new connection.
+func (r *run) call(call Call, key int, fresh bool) (answer, bool) {
 	if r.calls > 0 {
 		r.observe(0)
-		if _, err := r.account.wait(r.ctx, time.Until(r.pace.deadline)); err != nil {
+		// A rest may have taken longer than it was to take.
+		if _, err := r.account.wait(r.rest, time.Until(r.pace.deadline)); err != nil || !time.Now().Before(r.pace.deadline) {
 			r.starved = r.ctx.Err() == nil
 			return answer{}, false
 		}
 	}
-	slotCtx, cancel := context.WithDeadline(r.ctx, r.pace.deadline)
-	h, err := take(slotCtx, r.hosts, r.moves, time.Now())
-	cancel()
+	h, err := take(r.ctx, r.id.mchID, r.pace.deadline, r.hosts, r.moves, time.Now())
 	if err != nil {
 		r.starved = r.ctx.Err() == nil
 		if r.last.class == 0 {
@@ -81,29 +74,23 @@ func (r *run) call(call Call, key int, client *http.Client) (answer, bool) {
 		}
 		return answer{}, false
 	}
-	if r.calls++; r.calls == 1 {
-		// The wait for a free slot was no try.
-		r.pace.deadline = time.Now().Add(r.c.cfg.Budget)
-	}
-
-	fields := requestFields(r.id, r.m.SignType, newNonce())
-	var doc bytes.Buffer
-	doc.Grow(512)
-	sign := signing.Sign(fields, r.m.Keys[key], r.m.SignType)
-	appendXML(&doc, fields, sign)
-	buf := replyBuffers.Get().(*bytes.Buffer)
-	defer replyBuffers.Put(buf)
-
 	start := time.Now()
 	r.lastCall = start
-	ctx, cancel := context.WithTimeout(r.ctx, r.c.cfg.AttemptTimeout)
-	defer cancel()
-	d := post(ctx, client, h.url+"/pay/"+string(call), doc.Bytes(), buf)
+	if r.calls++; r.calls == 1 {
+		// The wait for a free slot was no try.
+		r.pace.deadline = start.Add(r.c.cfg.Budget)
+	}
+
+	r.enter()
+	request := appendFields(r.room.request[:0], &r.id, r.m.SignType, newNonce())
+	doc, sign := appendSigned(r.room.document[:0], request, r.m.Keys[key], r.m.SignType)
+
+	d := r.c.transport.post(r.ctx, h.url, call, doc, &r.room.body, fresh)
 	var a answer
 	if d.failure != "" {
 		a = answer{failure: d.failure, err: d.err}
 	} else {
-		a = checkReply(d.body, call, r.id, r.m.Keys, r.m.SignType)
+		a = checkReply(r.room.reply[:0], d.body, call, r.id, r.m.Keys, r.m.SignType)
 	}
 	now := time.Now()
 	took := now.Sub(start)
@@ -113,13 +100,13 @@ func (r *run) call(call Call, key int, client *http.Client) (answer, bool) {
 	// all of them are when it starts anew.
 	h.giveBack(a.failure, interrupted || lostIdle(a, d.reused), took, now)
 	r.gather(call, h.host, a)
-	r.pending = &Attempt{
+	r.pending = &r.room.attempt
+	*r.pending = Attempt{
 		Order: r.order, Call: call, Number: r.calls, Host: h.url, Start: start, Duration: took,
-		Reused: d.reused, Status: d.status, Key: key + 1, Reply: shown(a.fields, r.id, sign), Verified: a.verified,
-		Failure: a.failure, Err: a.err, request: fields,
+		Reused: d.reused, Status: d.status, Key: key + 1, Verified: a.verified, Failure: a.failure, Err: a.err,
 	}
-	if len(a.fields) == 0 {
-		r.pending.Body = excerpt(d.body)
+	if r.c.cfg.Observe != nil {
+		r.pending.show(request, a.fields, d.body, r.id, string(sign))
 	}
 	if interrupted {
 		r.pending.Class, r.pending.Code, r.pending.Failure = Interrupted, CodeInterrupted, ""
@@ -129,9 +116,6 @@ func (r *run) call(call Call, key int, client *http.Client) (answer, bool) {
 	return a, true
 }
 
-// replyBuffers spares an allocation of a few KiB per call.
-var replyBuffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
-
 // saw completes the pending attempt with what its answer means.
 func (r *run) saw(c Class, code, reason string) {
 	if r.pending != nil {
@@ -139,15 +123,15 @@ func (r *run) saw(c Class, code, reason string) {
 	}
 }
 
-// observe hands the pending attempt to the observer.
+// observe hands the pending attempt to the observer, and gives its room back.
 func (r *run) observe(wait time.Duration) {
 	if r.pending == nil {
 		return
 	}
-	a := *r.pending
-	r.pending = nil
-	a.Wait = wait
 	if r.c.cfg.Observe != nil {
+		a := *r.pending
+		a.Wait = wait
 		r.c.cfg.Observe(r.ctx, a)
 	}
+	r.leave()
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -137,9 +138,9 @@ func TestClose(t *testing.T) {
 			closes: replies(lost), queries: replies(state("CLOSED")),
 			want: want{class: Closed, code: "CLOSED", by: "orderquery", safe: true, calls: "close close query"},
 		},
-		"SYSTEMERROR is tried again with the same order": {
+		"SYSTEMERROR is tried again with the same order, soon": {
 			closes: replies(code("SYSTEMERROR"), code("SYSTEM_ERROR"), closeSuccess()), queries: replies(state("NOTPAY")),
-			want: want{class: Closed, code: "SUCCESS", by: "closeorder", safe: true, calls: "close close query close", from: 1500 * ms, to: 1600 * ms},
+			want: want{class: Closed, code: "SUCCESS", by: "closeorder", safe: true, calls: "close close query close", from: 300 * ms, to: 400 * ms},
 		},
 		"a persistent SYSTEMERROR is temporary": {
 			closes: replies(code("SYSTEMERROR")), queries: replies(code("SYSTEMERROR")),
@@ -351,6 +352,70 @@ func TestTheRateDoesNotStretchTheBudget(t *testing.T) {
 			t.Errorf("%+v after %v", v, took)
 		}
 	})
+}
+
+// nudged is a Place that gives the place back later than it was asked to.
+type nudged struct {
+	late  time.Duration
+	rests []bool // for each, whether a call was made before
+}
+
+func (n *nudged) Rest(ctx context.Context, d time.Duration, called bool) error {
+	n.rests = append(n.rests, called)
+	return sleep(ctx, d+n.late)
+}
+
+// A rest says what for: the first call, which the merchant's rate lets wait, or another one.
+func TestARestSaysWhetherACallWasMade(t *testing.T) {
+	inBubble(t, script(code("SYSTEMERROR"), closeSuccess()), func(c *Config, g *gateway) {
+		g.m.Rate, c.Confirm = 1, ConfirmNever
+		c.Observe = func(_ context.Context, a Attempt) {
+			if a.Order.Place != nil {
+				t.Error("an observer gets the caller's place")
+			}
+		}
+	}, func(t *testing.T, c *Closer, g *gateway) {
+		place := new(nudged)
+		o := order()
+		c.Close(t.Context(), o) // uses the rate up
+		o.Place = place
+		v := c.Close(t.Context(), o)
+		o.Place = nil
+		if v.Class != Closed || !slices.Equal(place.rests, []bool{false}) {
+			t.Errorf("%v %s after the rests %v", v.Class, v.Code, place.rests)
+		}
+	})
+}
+
+// No call is begun after the budget, however late the caller's place is free again.
+func TestALateRestDoesNotStretchTheBudget(t *testing.T) {
+	for sentence, tt := range map[string]struct {
+		close, query reply
+	}{
+		"between two closes":  {close: code("SYSTEMERROR")},
+		"between two queries": {close: closeSuccess(), query: code("SYSTEMERROR")},
+	} {
+		t.Run(sentence, func(t *testing.T) {
+			answer := func(c call, _ int) reply {
+				if c.call == CallQuery {
+					return tt.query
+				}
+				return tt.close
+			}
+			inBubble(t, answer, func(cfg *Config, _ *gateway) {
+				cfg.Confirm = ConfirmAlways
+			}, func(t *testing.T, c *Closer, g *gateway) {
+				place := &nudged{late: time.Minute}
+				o := order()
+				o.Place = place
+				start := time.Now()
+				v := c.Close(t.Context(), o)
+				if ago := v.LastCall.Sub(start); ago > c.cfg.Budget || !slices.Equal(place.rests, []bool{true}) || !v.Starved {
+					t.Errorf("%+v, the last call began after %v", v, ago)
+				}
+			})
+		})
+	}
 }
 
 func TestInterrupted(t *testing.T) {

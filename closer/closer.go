@@ -14,7 +14,6 @@ package closer
 import (
 	"context"
 	"fmt"
-	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -23,9 +22,8 @@ import (
 
 // Closer closes orders. It is safe for concurrent use.
 type Closer struct {
-	cfg    Config
-	client *http.Client // keeps connections
-	fresh  *http.Client // makes a new one for each call
+	cfg       Config
+	transport *transport
 
 	mu       sync.Mutex
 	hosts    map[string]*host    // by URL
@@ -39,11 +37,10 @@ func New(cfg Config) (*Closer, error) {
 		return nil, fmt.Errorf("closer: %w", err)
 	}
 	return &Closer{
-		cfg:      cfg,
-		client:   newHTTPClient(cfg, true),
-		fresh:    newHTTPClient(cfg, false),
-		hosts:    make(map[string]*host),
-		accounts: make(map[string]*account),
+		cfg:       cfg,
+		transport: newTransport(cfg),
+		hosts:     make(map[string]*host),
+		accounts:  make(map[string]*account),
 	}, nil
 }
 
@@ -76,33 +73,39 @@ func (c *Closer) Query(ctx context.Context, o Order) Verdict {
 // every other order. It calls nobody, so that it need not wait for a gateway
 // that is away; the merchants are those of this moment.
 func (c *Closer) Refuse(o Order) (v Verdict, ok bool) {
-	r, v := c.identify(o)
-	return v, r == nil
+	_, _, v, ok = c.identify(&o)
+	return v, !ok
 }
 
-// identify begins a run with the order's merchant and identity; for an order
-// about which no call can be made it returns nil, and why.
-func (c *Closer) identify(o Order) (*run, Verdict) {
+// identify returns the order's merchant and identity; for an order about which
+// no call can be made ok is false, and v says why.
+func (c *Closer) identify(o *Order) (m Merchant, id identity, v Verdict, ok bool) {
 	m, known := c.cfg.Merchants.Merchant(o.MchID)
 	if !known {
-		return nil, Verdict{Class: Failed, Code: CodeUnknownMerchant, Message: fmt.Sprintf("no merchant %q is configured", o.MchID)}
+		return m, id, Verdict{Class: Failed, Code: CodeUnknownMerchant, Message: fmt.Sprintf("no merchant %q is configured", o.MchID)}, false
 	}
-	id, err := identify(o, m)
+	id, err := identify(o, &m)
 	if err != nil {
-		return nil, Verdict{Class: Failed, Code: CodeInvalidRequest, Message: strings.ReplaceAll(err.Error(), "\n", "; ")}
+		return m, id, Verdict{Class: Failed, Code: CodeInvalidRequest, Message: strings.ReplaceAll(err.Error(), "\n", "; ")}, false
 	}
-	return &run{c: c, order: o, m: m, id: id, lost: o.Tried}, Verdict{}
+	return m, id, v, true
 }
 
-// begin prepares a run; where there can be none it returns nil, and why.
+// begin prepares a run, which ends with end; where there can be none it returns
+// nil, and why.
 func (c *Closer) begin(ctx context.Context, o Order) (*run, Verdict) {
-	r, v := c.identify(o)
-	if r == nil {
+	m, id, v, ok := c.identify(&o)
+	if !ok {
 		return nil, v
 	}
-	r.ctx, r.created, r.pace = ctx, onOurClock(o.CreatedAt, time.Now()), newPace(c.cfg)
-	r.hosts, r.account = c.hostsOf(r.m), c.accountOf(r.m)
-	if len(r.hosts) == 0 || len(r.m.Keys) == 0 {
+	r := runs.Get().(*run)
+	r.c, r.ctx, r.order, r.place, r.m, r.id, r.lost = c, ctx, o, o.Place, m, id, o.Tried
+	r.order.Place = nil // observers keep orders
+	now := time.Now()
+	r.created, r.pace = onOurClock(o.CreatedAt, now), newPace(&c.cfg, now)
+	r.hosts, r.account = c.hostsOf(r.hosts, &m), c.accountOf(m)
+	if len(r.hosts) == 0 || len(m.Keys) == 0 {
+		r.end()
 		return nil, Verdict{
 			Class: MerchantRefused, Code: CodeMerchantIncomplete,
 			Message: fmt.Sprintf("merchant %q has no key, or there is no host for it", o.MchID),
@@ -112,15 +115,14 @@ func (c *Closer) begin(ctx context.Context, o Order) (*run, Verdict) {
 	return r, Verdict{}
 }
 
-// hostsOf returns the hosts for a merchant, in order.
-func (c *Closer) hostsOf(m Merchant) []*host {
+// hostsOf appends the hosts for a merchant, in order.
+func (c *Closer) hostsOf(hosts []*host, m *Merchant) []*host {
 	urls := m.Hosts
 	if len(urls) == 0 {
 		urls = c.cfg.Hosts
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	hosts := make([]*host, 0, len(urls))
 	for _, u := range urls {
 		u = strings.TrimRight(u, "/")
 		h := c.hosts[u]
@@ -147,7 +149,4 @@ func (c *Closer) Hosts() []HostHealth {
 
 // CloseIdleConnections closes connections that are not in use now. Call it
 // when the Closer is not needed any more.
-func (c *Closer) CloseIdleConnections() {
-	c.client.CloseIdleConnections()
-	c.fresh.CloseIdleConnections()
-}
+func (c *Closer) CloseIdleConnections() { c.transport.closeIdle() }

@@ -21,15 +21,15 @@ func (r *run) gather(call Call, h *host, a answer) {
 	f := a.fields
 	if call == CallClose || e.ReturnCode == "" {
 		e.Host = h.url
-		e.ReturnCode, e.ReturnMsg = r.id.said(f["return_code"]), r.id.said(cmp.Or(f["return_msg"], f["retmsg"]))
-		e.ResultCode, e.ErrCode, e.ErrCodeDes = r.id.said(f["result_code"]), r.id.said(f["err_code"]), r.id.said(f["err_code_des"])
+		e.ReturnCode, e.ReturnMsg = r.id.said(f.get("return_code")), r.id.said(cmp.Or(f.get("return_msg"), f.get("retmsg")))
+		e.ResultCode, e.ErrCode, e.ErrCodeDes = r.id.said(f.get("result_code")), r.id.said(f.get("err_code")), r.id.said(f.get("err_code_des"))
 	}
 	if call != CallQuery || !a.verified {
 		return
 	}
-	e.TradeState, e.TransactionID, e.TimeEnd = f["trade_state"], f["transaction_id"], f["time_end"]
+	e.TradeState, e.TransactionID, e.TimeEnd = f.get("trade_state"), f.get("transaction_id"), f.get("time_end")
 	e.TotalFee = 0
-	if fee, err := strconv.ParseInt(f["total_fee"], 10, 64); err == nil && fee > 0 {
+	if fee, err := strconv.ParseInt(f.get("total_fee"), 10, 64); err == nil && fee > 0 {
 		e.TotalFee = fee
 	}
 }

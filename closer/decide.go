@@ -67,9 +67,11 @@ type decision struct {
 	code string
 	// said is code without underscores in upper case, for comparing.
 	said string
-	// queryFirst: query before closing again. wait: the least pause before that.
+	// queryFirst: query before closing again. wait: the least pause before that;
+	// soon: a short one will do.
 	queryFirst bool
 	wait       time.Duration
+	soon       bool
 	// limit is how many times in a row the answer is worth a new attempt
 	// within one Close; 0: as long as the budget lasts.
 	limit int
@@ -111,7 +113,7 @@ func decide(a answer) decision {
 		return d
 	}
 
-	result, code := a.fields["result_code"], a.fields["err_code"]
+	result, code := a.fields.get("result_code"), a.fields.get("err_code")
 	d := decision{code: code, said: canonical(code)}
 	switch {
 	case result == "SUCCESS" && code == "":
@@ -134,7 +136,7 @@ func decide(a answer) decision {
 	case saidNotExist:
 		d.class, d.reason = Closed, "the gateway does not know the order: there is nothing to close"
 	case "SYSTEMERROR":
-		d.class, d.reason = Temporary, "the gateway had an error of its own: same order again"
+		d.class, d.soon, d.reason = Temporary, true, "the gateway had an error of its own: same order again"
 	case "FREQUENCYLIMITED", "USERPAYING", "TRADESTATEERROR", "BANKERROR",
 		"BIZERRNEEDRETRY", "RULELIMIT", "RATELIMIT":
 		d.class, d.queryFirst, d.wait = Temporary, true, limitedWait
@@ -153,7 +155,7 @@ func decide(a answer) decision {
 		d.reason = fmt.Sprintf("result_code is %.40q and err_code %.40q, which is in no table", result, code)
 	}
 	if d.class != Closed && d.class != Paid {
-		d.reason += a.words(a.fields["err_code_des"])
+		d.reason += a.words(a.fields.get("err_code_des"))
 	}
 	return d
 }
@@ -210,7 +212,7 @@ func decideUnsigned(msg string) decision {
 func (a answer) refusal() string {
 	var said []string
 	for _, name := range [...]string{"return_msg", "retmsg", "err_code", "err_code_des", "error_code", "error_msg"} {
-		if text := a.fields[name]; text != "" && !slices.Contains(said, text) {
+		if text := a.fields.get(name); text != "" && !slices.Contains(said, text) {
 			said = append(said, text)
 		}
 	}
@@ -246,14 +248,14 @@ func decideQuery(a answer) (t trade, code, reason string) {
 		return unanswered, string(a.failure), fmt.Sprintf("no answer: %v", a.err)
 	case !a.verified:
 		return unanswered, CodeUnsignedFail, "an unsigned refusal proves nothing" + a.words(a.refusal())
-	case a.fields["result_code"] != "SUCCESS":
-		code = a.fields["err_code"]
+	case a.fields.get("result_code") != "SUCCESS":
+		code = a.fields.get("err_code")
 		if canonical(code) == saidNotExist {
 			return tradeUnknown, code, "the gateway does not know the order"
 		}
-		return unanswered, cmp.Or(code, a.fields["result_code"]), "the query was refused" + a.words(a.fields["err_code_des"])
+		return unanswered, cmp.Or(code, a.fields.get("result_code")), "the query was refused" + a.words(a.fields.get("err_code_des"))
 	}
-	state := a.fields["trade_state"]
+	state := a.fields.get("trade_state")
 	switch canonical(state) {
 	case "SUCCESS", "REFUND":
 		return tradePaid, state, "the order is paid"

@@ -4,17 +4,19 @@ import (
 	"errors"
 	"testing"
 	"time"
+
+	"github.com/closeorder/closeorder/signing"
 )
 
 // signedAnswer is an answer that passed every check.
 func signedAnswer(result, code string) answer {
-	return answer{verified: true, fields: map[string]string{"return_code": "SUCCESS", "result_code": result, "err_code": code}}
+	return answer{verified: true, fields: fieldsOf(map[string]string{"return_code": "SUCCESS", "result_code": result, "err_code": code})}
 }
 
 func TestDecide(t *testing.T) {
 	ok := func(code string) answer { return signedAnswer("FAIL", code) }
 	fail := func(msg string) answer {
-		return answer{fields: map[string]string{"return_code": "FAIL", "return_msg": msg}}
+		return answer{fields: fieldsOf(map[string]string{"return_code": "FAIL", "return_msg": msg})}
 	}
 	none := func(f Failure) answer { return answer{failure: f, err: errors.New("detail")} }
 	type want struct {
@@ -94,10 +96,10 @@ func TestDecide(t *testing.T) {
 		"unsigned anything concludes nothing":                      {fail("whatever"), want{class: Temporary}},
 		"unsigned ORDERCLOSED in words does not close":             {fail("ORDERCLOSED"), want{class: Temporary}},
 		"unsigned FAIL without words concludes nothing":            {fail(""), want{class: Temporary}},
-		"unsigned FAIL with a paid code in it is not paid":         {answer{fields: map[string]string{"return_code": "FAIL", "result_code": "FAIL", "err_code": "ORDERPAID"}}, want{class: Temporary}},
-		"the sandbox's words stand in retmsg":                      {answer{fields: map[string]string{"return_code": "FAIL", "retmsg": "appid不存在", "retcode": "1"}}, want{class: MerchantRefused, limit: 2}},
-		"others' in fields of other names":                         {answer{fields: map[string]string{"return_code": "FAIL", "return_msg": "FAIL", "error_code": "SIGN_ERROR"}}, want{class: MerchantRefused, limit: 2}},
-		"unsigned FAIL with result_code SUCCESS is no closed":      {answer{fields: map[string]string{"return_code": "FAIL", "result_code": "SUCCESS"}}, want{class: Temporary}},
+		"unsigned FAIL with a paid code in it is not paid":         {answer{fields: fieldsOf(map[string]string{"return_code": "FAIL", "result_code": "FAIL", "err_code": "ORDERPAID"})}, want{class: Temporary}},
+		"the sandbox's words stand in retmsg":                      {answer{fields: fieldsOf(map[string]string{"return_code": "FAIL", "retmsg": "appid不存在", "retcode": "1"})}, want{class: MerchantRefused, limit: 2}},
+		"others' in fields of other names":                         {answer{fields: fieldsOf(map[string]string{"return_code": "FAIL", "return_msg": "FAIL", "error_code": "SIGN_ERROR"})}, want{class: MerchantRefused, limit: 2}},
+		"unsigned FAIL with result_code SUCCESS is no closed":      {answer{fields: fieldsOf(map[string]string{"return_code": "FAIL", "result_code": "SUCCESS"})}, want{class: Temporary}},
 	} {
 		t.Run(sentence, func(t *testing.T) {
 			d := decide(tt.in)
@@ -118,7 +120,7 @@ func TestDecide(t *testing.T) {
 func TestDecideQuery(t *testing.T) {
 	found := func(state string) answer {
 		a := signedAnswer("SUCCESS", "")
-		a.fields["trade_state"] = state
+		a.fields = append(a.fields, signing.Field{Name: "trade_state", Value: state})
 		return a
 	}
 	for sentence, tt := range map[string]struct {
@@ -139,9 +141,9 @@ func TestDecideQuery(t *testing.T) {
 		"SYSTEMERROR is no answer":                    {signedAnswer("FAIL", "SYSTEMERROR"), unanswered},
 		"NOAUTH is no answer: the close decides that": {signedAnswer("FAIL", "NOAUTH"), unanswered},
 		"a failed query with a state in it says nothing": {
-			answer{verified: true, fields: map[string]string{"result_code": "FAIL", "trade_state": "CLOSED"}}, unanswered},
+			answer{verified: true, fields: fieldsOf(map[string]string{"result_code": "FAIL", "trade_state": "CLOSED"})}, unanswered},
 		"an unsigned FAIL is no answer": {
-			answer{fields: map[string]string{"return_code": "FAIL", "trade_state": "CLOSED", "result_code": "SUCCESS"}}, unanswered},
+			answer{fields: fieldsOf(map[string]string{"return_code": "FAIL", "trade_state": "CLOSED", "result_code": "SUCCESS"})}, unanswered},
 		"a time-out is no answer": {answer{failure: FailTimeout, err: errors.New("t")}, unanswered},
 	} {
 		t.Run(sentence, func(t *testing.T) {
@@ -174,7 +176,7 @@ func TestBlame(t *testing.T) {
 		"other classes blame nobody":                                {"SYSTEMERROR", own, m, Temporary, Scope{}},
 	} {
 		t.Run(sentence, func(t *testing.T) {
-			id, err := identify(tt.order, tt.m)
+			id, err := identify(&tt.order, &tt.m)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -82,11 +82,11 @@ func FuzzNoConclusionWithoutTheKey(f *testing.F) {
 		if hmac {
 			st = signing.HMACSHA256
 		}
-		d := decide(checkReply(body, CallClose, id, []signing.Key{secret}, st))
+		d := decide(checkReply(nil, body, CallClose, id, []signing.Key{secret}, st))
 		if d.class == Closed || d.class == Paid || d.class == Failed || d.class == Unknown || !d.unsigned && d.class != NoAnswer {
 			t.Fatalf("close came to %+v", d)
 		}
-		if got, code, _ := decideQuery(checkReply(body, CallQuery, id, []signing.Key{secret}, st)); got != unanswered {
+		if got, code, _ := decideQuery(checkReply(nil, body, CallQuery, id, []signing.Key{secret}, st)); got != unanswered {
 			t.Fatalf("query came to %v %s", got, code)
 		}
 	})
@@ -99,7 +99,7 @@ func FuzzRequestReadsBack(f *testing.F) {
 	f.Add("a_-|*@<&>\"'", "中文")
 	f.Add("line\nbreak", "\U0001F600")
 	f.Fuzz(func(t *testing.T, outTradeNo, appID string) {
-		id, err := identify(Order{MchID: "M", AppID: appID, OutTradeNo: outTradeNo}, Merchant{MchID: "M"})
+		id, err := identify(&Order{MchID: "M", AppID: appID, OutTradeNo: outTradeNo}, &Merchant{MchID: "M"})
 		if err != nil {
 			return
 		}

@@ -91,10 +91,10 @@ func (h *host) badness() int {
 	return h.connectErrors + 5*h.dnsErrors
 }
 
-// take chooses the host for the next call and waits for one of its call
-// slots until ctx ends. moves is the number of times that this Close was let
-// down by a host: the first call goes to the first host in use, each move to
-// the next one, round and round.
+// take chooses the host for the next call and waits for one of its call slots
+// for a merchant, until ctx ends or the deadline is over. moves is the number of
+// times that this Close was let down by a host: the first call goes to the first
+// host in use, each move to the next one, round and round.
 //
 // A host in use at which most calls fail has few slots. Calls do not queue up
 // for them while another host is well.
@@ -105,48 +105,50 @@ func (h *host) badness() int {
 // call that a host has let down.
 //
 // The caller gives the slot back with [hostSlot.giveBack].
-func take(ctx context.Context, hosts []*host, moves int, now time.Time) (hostSlot, error) {
-	inUse := make([]*host, 0, len(hosts))
+func take(ctx context.Context, mchID string, deadline time.Time, hosts []*host, moves int, now time.Time) (hostSlot, error) {
+	var few [4]*host
+	inUse := few[:0]
 	for _, h := range hosts {
 		switch used, trial := h.try(moves > 0 || len(inUse) == 0, now); {
 		case used:
 			inUse = append(inUse, h)
 		case trial:
-			return h.take(ctx, true)
+			return h.take(ctx, mchID, deadline, true)
 		}
 	}
 	if len(inUse) == 0 {
 		if moves > 0 {
-			return hosts[moves%len(hosts)].take(ctx, false)
+			return hosts[moves%len(hosts)].take(ctx, mchID, deadline, false)
 		}
 		best := slices.MinFunc(hosts, func(a, b *host) int { return a.badness() - b.badness() })
-		return best.take(ctx, false)
+		return best.take(ctx, mchID, deadline, false)
 	}
 	first := moves % len(inUse)
 	for i := range inUse {
 		h := inUse[(first+i)%len(inUse)]
 		if !h.slots.isFailing() {
-			return h.take(ctx, false)
+			return h.take(ctx, mchID, deadline, false)
 		}
-		if h.slots.tryAcquire() {
-			return hostSlot{host: h}, nil
+		if h.slots.tryAcquire(mchID) {
+			return hostSlot{host: h, mchID: mchID}, nil
 		}
 	}
-	return inUse[first].take(ctx, false)
+	return inUse[first].take(ctx, mchID, deadline, false)
 }
 
 // hostSlot is the call slot of one call at a host.
 type hostSlot struct {
 	*host
-	trial bool // the call tries whether the host is back
+	mchID string // whose call it is
+	trial bool   // the call tries whether the host is back
 }
 
-func (h *host) take(ctx context.Context, trial bool) (hostSlot, error) {
-	err := h.slots.acquire(ctx)
+func (h *host) take(ctx context.Context, mchID string, deadline time.Time, trial bool) (hostSlot, error) {
+	err := h.slots.acquire(ctx, mchID, deadline)
 	if err != nil && trial {
 		h.tried()
 	}
-	return hostSlot{h, trial}, err
+	return hostSlot{h, mchID, trial}, err
 }
 
 // giveBack returns the slot and takes in how the call ended; interrupted
@@ -156,11 +158,11 @@ func (s hostSlot) giveBack(f Failure, interrupted bool, took time.Duration, now 
 		s.tried()
 	}
 	if interrupted {
-		s.slots.giveBack()
+		s.slots.giveBack(s.mchID)
 		return
 	}
 	s.report(f, now)
-	s.slots.finish(f.hostDown(), took, now)
+	s.slots.finish(s.mchID, f.hostDown(), took, now)
 }
 
 // HostHealth is how a host does at this moment.

@@ -305,3 +305,20 @@ func TestABackupThatWasLeftComesBack(t *testing.T) {
 		}
 	})
 }
+
+// Whoever was to find out whether a host is back and got no slot for it leaves
+// that to the next one.
+func TestATrialThatFindsNoSlot(t *testing.T) {
+	now := time.Now()
+	h := &host{slots: newSlots(1), leftUntil: now}
+	if !h.slots.tryAcquire("other") {
+		t.Fatal("no slot")
+	}
+	if _, err := take(t.Context(), "m", now, []*host{h}, 1, now); err == nil {
+		t.Fatal("got a slot that is taken")
+	}
+	h.slots.giveBack("other")
+	if s, err := take(t.Context(), "m", now.Add(time.Minute), []*host{h}, 1, now); err != nil || !s.trial {
+		t.Errorf("the next call is no trial: %+v, %v", s, err)
+	}
+}

@@ -2,10 +2,13 @@ package closer
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"time"
 	"unicode/utf8"
+
+	"github.com/closeorder/closeorder/signing"
 )
 
 // Order names the order to close.
@@ -27,6 +30,17 @@ type Order struct {
 	// Tried: calls for it were made before and came to nothing final. Then the
 	// answer to the next one leaves doubt, see ConfirmDoubt.
 	Tried bool
+	// Place is what a Close or a Query of it takes up at its caller's, who may use
+	// it otherwise while it only waits. nil: nothing. An Observer does not see it.
+	Place Place
+}
+
+// Place is one of a number of places for calls. A Close asks it from one goroutine.
+type Place interface {
+	// Rest waits for d, or until ctx ends, and returns why ctx has ended. It may
+	// take longer: until the place is free again. called says whether the Close
+	// has made a call already; else its merchant's rate lets it wait.
+	Rest(ctx context.Context, d time.Duration, called bool) error
 }
 
 // identity is who a call is about: an Order with the merchant's own values
@@ -41,31 +55,36 @@ type identity struct {
 	foreignAppID                       bool
 }
 
-// field is one field of an identity by its name on the wire.
-type field struct{ name, value string }
-
 // fields are what is sent of id. An empty one is not.
-func (id identity) fields() [5]field {
-	return [...]field{
-		{"appid", id.appID}, {"mch_id", id.mchID}, {"sub_appid", id.subAppID}, {"sub_mch_id", id.subMchID}, {"out_trade_no", id.outTradeNo},
+func (id identity) fields() [5]signing.Field {
+	return [...]signing.Field{
+		{Name: "appid", Value: id.appID}, {Name: "mch_id", Value: id.mchID}, {Name: "sub_appid", Value: id.subAppID},
+		{Name: "sub_mch_id", Value: id.subMchID}, {Name: "out_trade_no", Value: id.outTradeNo},
 	}
 }
 
 // sent returns the identity that was sent under a field's name; ok is false
 // where the field is none or was left empty.
-func (id identity) sent(name string) (value string, ok bool) {
-	for _, f := range id.fields() {
-		if f.name == name {
-			return f.value, f.value != ""
-		}
+func (id *identity) sent(name string) (value string, ok bool) {
+	switch name {
+	case "appid":
+		value = id.appID
+	case "mch_id":
+		value = id.mchID
+	case "sub_appid":
+		value = id.subAppID
+	case "sub_mch_id":
+		value = id.subMchID
+	case "out_trade_no":
+		value = id.outTradeNo
 	}
-	return "", false
+	return value, value != ""
 }
 
 // identify fills in the merchant's values and says what cannot be sent. It
 // does not judge what the gateway can judge: an over-strict check here makes
 // a real order unclosable.
-func identify(o Order, m Merchant) (identity, error) {
+func identify(o *Order, m *Merchant) (identity, error) {
 	id := identity{
 		appID:      cmp.Or(o.AppID, m.AppID),
 		mchID:      o.MchID,
@@ -84,11 +103,11 @@ func identify(o Order, m Merchant) (identity, error) {
 	}
 	var errs []error
 	for _, f := range id.fields() {
-		optional := f.name == "sub_appid" || f.name == "sub_mch_id" && !m.Institution
-		if err := sendable(f.value); err != nil {
-			errs = append(errs, fmt.Errorf("%s %w", f.name, err))
-		} else if f.value == "" && !optional {
-			errs = append(errs, fmt.Errorf("%s is missing", f.name))
+		optional := f.Name == "sub_appid" || f.Name == "sub_mch_id" && !m.Institution
+		if err := sendable(f.Value); err != nil {
+			errs = append(errs, fmt.Errorf("%s %w", f.Name, err))
+		} else if f.Value == "" && !optional {
+			errs = append(errs, fmt.Errorf("%s is missing", f.Name))
 		}
 	}
 	return id, errors.Join(errs...)

@@ -29,7 +29,7 @@ func TestIdentify(t *testing.T) {
 		"every mistake is named":                               {Order{MchID: "M\x00", OutTradeNo: "\xff"}, institution, "mch_id has the control character U+0000\nsub_mch_id is missing\nout_trade_no is not"},
 	} {
 		t.Run(sentence, func(t *testing.T) {
-			_, err := identify(tt.o, tt.m)
+			_, err := identify(&tt.o, &tt.m)
 			if (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("got %v, want %q", err, tt.want)
 			}

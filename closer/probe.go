@@ -21,6 +21,7 @@ func (c *Closer) Probe(ctx context.Context, o Order) bool {
 	if r == nil {
 		return false
 	}
+	defer r.end()
 	r.pace.deadline = time.Now().Add(c.cfg.AttemptTimeout)
 	a, ok := r.exchange(CallClose)
 	if ok {

@@ -60,23 +60,26 @@ const longestComeBack = time.Minute
 
 // begin waits until the first call of a Close may be made. Where that would
 // take longer than longestRateWait it returns at once when to come back.
-func (a *account) begin(ctx context.Context) (later time.Duration, err error) {
-	d, err := a.wait(ctx, longestRateWait)
+func (a *account) begin(rest func(time.Duration) error) (later time.Duration, err error) {
+	d, err := a.wait(rest, longestRateWait)
 	if d > longestRateWait {
 		return a.later(d), nil
 	}
 	return 0, err
 }
 
-// wait waits until the merchant may make one more call, first come first
-// served, or until ctx ends. Where that would take longer than most it returns
-// context.DeadlineExceeded at once, and in any case how long it takes.
-func (a *account) wait(ctx context.Context, most time.Duration) (d time.Duration, err error) {
+// wait rests until the merchant may make one more call, first come first
+// served, and returns what rest does. Where that would take longer than most it
+// returns context.DeadlineExceeded at once, and in any case how long it takes.
+func (a *account) wait(rest func(time.Duration) error, most time.Duration) (d time.Duration, err error) {
+	if a.limiter.Allow() {
+		return 0, rest(0)
+	}
 	r := a.limiter.Reserve()
 	if d = r.Delay(); d > most {
 		err = context.DeadlineExceeded
 	} else {
-		err = sleep(ctx, d)
+		err = rest(d)
 	}
 	if err != nil {
 		r.Cancel()

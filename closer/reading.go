@@ -2,7 +2,6 @@ package closer
 
 import (
 	"cmp"
-	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -77,12 +76,13 @@ type token struct {
 	presented   bool   // it begins one of the presented fields
 }
 
-// tokensOf cuts the signed string of fields into its tokens. ok is false when
+// tokensOf cuts the signed string of a reply into its tokens. ok is false when
 // there are too many of them to be looked at.
-func tokensOf(fields map[string]string) (tokens []token, ok bool) {
+func tokensOf(read fields) (tokens []token, ok bool) {
+	sorted := slices.SortedFunc(slices.Values(read), func(a, b signing.Field) int { return strings.Compare(a.Name, b.Name) })
 	texts := 0
-	for _, name := range slices.Sorted(maps.Keys(fields)) {
-		value := fields[name]
+	for _, f := range sorted {
+		name, value := f.Name, f.Value
 		if value == "" || name == signing.FieldSign {
 			continue
 		}
@@ -121,15 +121,11 @@ type outcome struct {
 
 // otherReading says what differs in another reading of the signed string of a
 // verified reply, such as "another err_code"; "" when there is none.
-func otherReading(fields map[string]string, call Call, id identity) string {
-	melted := false
-	for _, value := range fields {
-		melted = melted || strings.IndexByte(value, '&') >= 0
-	}
-	if !melted {
+func otherReading(read fields, call Call, id identity) string {
+	if !slices.ContainsFunc(read, func(f signing.Field) bool { return strings.IndexByte(f.Value, '&') >= 0 }) {
 		return ""
 	}
-	tokens, ok := tokensOf(fields)
+	tokens, ok := tokensOf(read)
 	if !ok {
 		return "more fields than can be looked at"
 	}
@@ -138,7 +134,7 @@ func otherReading(fields map[string]string, call Call, id identity) string {
 	from := make([]map[outcome]string, len(tokens))
 	for i := len(tokens) - 1; i >= 0; i-- {
 		t := tokens[i]
-		self, plausible := t.says(fields, id)
+		self, plausible := t.says(read, id)
 		if !plausible {
 			continue
 		}
@@ -208,11 +204,11 @@ func (t token) mayHold(documented bool) bool {
 // the gateway can have sent, and whether it is another than the presented one.
 // Only what t ends in the string counts, never what it lacks: that a field is
 // missing in a reading only means that somebody could have written its text.
-func (t token) says(fields map[string]string, id identity) (o outcome, plausible bool) {
+func (t token) says(read fields, id identity) (o outcome, plausible bool) {
 	if t.value == "" {
 		return o, kindOf(t.name) != codeField
 	}
-	other := t.value != fields[t.name]
+	other := t.value != read.get(t.name)
 	switch t.name {
 	case "return_code":
 		o.returned = t.value == "SUCCESS"

@@ -94,7 +94,7 @@ func TestOtherReadings(t *testing.T) {
 		"just as much as can be":          {CallQuery, open + "attach=x" + strings.Repeat("&a=1", maxTokens), ""},
 	} {
 		t.Run(sentence, func(t *testing.T) {
-			got := otherReading(fieldsIn(t, tt.fields), tt.call, readingID)
+			got := otherReading(fieldsOf(fieldsIn(t, tt.fields)), tt.call, readingID)
 			if (got == "") != (tt.want == "") || !strings.HasSuffix(got, tt.want) {
 				t.Errorf("got %q, want %q", got, tt.want)
 			}
@@ -114,7 +114,7 @@ func TestReadingTakesNoTime(t *testing.T) {
 		fields[fmt.Sprintf("zz%03d", i)] = "1&a"
 	}
 	start := time.Now()
-	otherReading(fields, CallClose, readingID)
+	otherReading(fieldsOf(fields), CallClose, readingID)
 	if took := time.Since(start); took > time.Second {
 		t.Errorf("took %v", took)
 	}
@@ -170,7 +170,7 @@ func genuine(t *rapid.T, call Call) map[string]string {
 
 // meaning is all that a reply is believed for.
 func meaning(fields map[string]string, call Call) string {
-	a := answer{fields: fields, verified: true}
+	a := answer{fields: fieldsOf(fields), verified: true}
 	if call == CallClose {
 		d := decide(a)
 		return fmt.Sprint(d.class, d.code)
@@ -186,7 +186,7 @@ func meaning(fields map[string]string, call Call) string {
 func checked(fields map[string]string, call Call, key signing.Key) answer {
 	var b bytes.Buffer
 	appendXML(&b, fields, signing.Sign(fields, key, signing.MD5))
-	return checkReply(b.Bytes(), call, readingID, []signing.Key{key}, signing.MD5)
+	return checkReply(nil, b.Bytes(), call, readingID, []signing.Key{key}, signing.MD5)
 }
 
 var bothCalls = rapid.SampledFrom([]Call{CallClose, CallQuery})
@@ -218,8 +218,8 @@ func TestMeltedFieldsChangeNoMeaning(t *testing.T) {
 		case !a.verified, a.failure != "":
 		case real["mch_id"] != "M":
 			t.Fatalf("%v was believed, which is about another merchant", melted)
-		case meaning(a.fields, call) != meaning(real, call):
-			t.Fatalf("%v was believed as %s, and is %s", melted, meaning(a.fields, call), meaning(real, call))
+		case meaning(byName(a.fields), call) != meaning(real, call):
+			t.Fatalf("%v was believed as %s, and is %s", melted, meaning(byName(a.fields), call), meaning(real, call))
 		}
 	})
 }
@@ -301,8 +301,8 @@ func TestFieldsMadeOfTextChangeNoMeaning(t *testing.T) {
 			refused++
 			return
 		}
-		if meaning(a.fields, CallQuery) != meaning(real, CallQuery) {
-			t.Fatalf("%v was believed as %s, and is %s", made, meaning(a.fields, CallQuery), meaning(real, CallQuery))
+		if meaning(byName(a.fields), CallQuery) != meaning(real, CallQuery) {
+			t.Fatalf("%v was believed as %s, and is %s", made, meaning(byName(a.fields), CallQuery), meaning(real, CallQuery))
 		}
 	})
 	if cut == 0 || refused == 0 {

@@ -1,18 +1,44 @@
 package closer
 
 import (
-	"regexp"
 	"strings"
 	"unicode"
 
 	"github.com/closeorder/closeorder/signing"
 )
 
-// hexRun is what may be a signature, whole or cut.
-var hexRun = regexp.MustCompile(`[0-9A-Fa-f]{16,}`)
+// mayBeSign is from how many hex digits in a row on a text may be a signature,
+// whole or cut.
+const mayBeSign = 16
 
 // maskHex hides what may be a signature in a text that others have written.
-func maskHex(s string) string { return hexRun.ReplaceAllString(s, "******") }
+func maskHex(s string) string { return maskRuns(s, nil) }
+
+// maskRuns puts a mask in the place of each run of hex digits that may be a
+// signature and that nobody keeps.
+func maskRuns(s string, keep func(run string) bool) string {
+	var masked []byte
+	behind := 0 // of what is copied
+	for start := 0; start < len(s); start++ {
+		end := start
+		for end < len(s) && isHex(s[end]) {
+			end++
+		}
+		if end-start >= mayBeSign && (keep == nil || !keep(s[start:end])) {
+			masked = append(append(masked, s[behind:start]...), "******"...)
+			behind = end
+		}
+		start = end
+	}
+	if masked == nil {
+		return s
+	}
+	return string(append(masked, s[behind:]...))
+}
+
+func isHex(c byte) bool {
+	return '0' <= c && c <= '9' || 'a' <= c && c <= 'f' || 'A' <= c && c <= 'F'
+}
 
 // ours are the fields whose values we know, or that may well be long numbers.
 var ours = map[string]bool{
@@ -20,18 +46,21 @@ var ours = map[string]bool{
 	"nonce_str": true, "transaction_id": true,
 }
 
-// shown drops the signature from what observers see, and whatever may be one
-// in a text: a hostile or curious gateway can send back the one that was sent.
-func shown(fields map[string]string, id identity, sent string) map[string]string {
-	for name, value := range fields {
+// shown is a reply as observers see it: without the signature, and without
+// whatever may be one in a text: a hostile or curious gateway can send back the
+// one that was sent.
+func shown(read fields, id identity, sent string) map[string]string {
+	seen := make(map[string]string, len(read))
+	for _, f := range read {
 		switch {
-		case strings.EqualFold(name, signing.FieldSign), hexRun.MatchString(name):
-			delete(fields, name)
-		case !ours[name] || strings.Contains(strings.ToUpper(value), sent):
-			fields[name] = id.mask(value)
+		case strings.EqualFold(f.Name, signing.FieldSign), maskHex(f.Name) != f.Name:
+		case !ours[f.Name] || strings.Contains(strings.ToUpper(f.Value), sent):
+			seen[f.Name] = id.mask(f.Value)
+		default:
+			seen[f.Name] = f.Value
 		}
 	}
-	return fields
+	return seen
 }
 
 // excerpt is the beginning of a body that could not be read, fit to be
@@ -54,13 +83,16 @@ func (id identity) said(text string) string {
 // mask is maskHex, but for the identities that were sent: an appid is long
 // enough to be one half of a signature.
 func (id identity) mask(text string) string {
-	return hexRun.ReplaceAllStringFunc(text, func(run string) string {
+	if len(text) < mayBeSign {
+		return text
+	}
+	return maskRuns(text, func(run string) bool {
 		for _, ours := range id.fields() {
-			if strings.Contains(ours.value, run) {
-				return run
+			if strings.Contains(ours.Value, run) {
+				return true
 			}
 		}
-		return maskHex(run)
+		return false
 	})
 }
 

@@ -12,7 +12,7 @@ import (
 // check, the fields of an unsigned FAIL, or a failure.
 type answer struct {
 	// fields is what was read, also when failure is set; nil when nothing was.
-	fields map[string]string
+	fields fields
 	// id is who the call was about.
 	id identity
 	// verified: the signature holds, and the signed string has one reading.
@@ -29,6 +29,8 @@ type answer struct {
 //     over every non-empty field, unknown ones included, with the algorithm of
 //     the request: its length must be that algorithm's, so there is no
 //     downgrade (WeChat Pay V2, "Signature Algorithm");
+//   - line ends may have been signed as XML reads them or as they stand: V2 SDKs
+//     do both. What was verified is what counts; nothing is trimmed;
 //   - the string that was signed has no other reading, see otherReading;
 //   - appid, mch_id, sub_appid, sub_mch_id and out_trade_no, where they are not
 //     empty and were sent, are the ones that were sent, and so is an echoed
@@ -38,47 +40,58 @@ type answer struct {
 //
 // A reply with return_code FAIL is never signed. It is handed on as it is, to
 // be read as a hint; anything else is no answer.
-func checkReply(body []byte, call Call, id identity, keys []signing.Key, t signing.Type) answer {
-	fields, err := ReadFields(body)
+//
+// The answer's fields are in room, which is overwritten.
+func checkReply(room fields, body []byte, call Call, id identity, keys []signing.Key, t signing.Type) answer {
+	read, returns, err := readFields(room, body, asXML)
 	if err != nil {
 		return answer{failure: FailFormat, err: fmt.Errorf("the reply %w", err)}
 	}
-	a := answer{fields: fields, id: id}
+	a := answer{fields: read, id: id}
 	fail := func(f Failure, err error) answer {
 		a.failure, a.err = f, err
 		return a
 	}
-	switch fields["return_code"] {
+	switch code := read.get("return_code"); code {
 	case "SUCCESS":
 	case "FAIL":
 		return a
 	default:
-		return fail(FailIncomplete, fmt.Errorf("return_code is %.40q", maskHex(fields["return_code"])))
+		return fail(FailIncomplete, fmt.Errorf("return_code is %.40q", maskHex(code)))
 	}
 
-	if err := verify(fields, keys, t); err != nil {
+	err = verify(read, keys, t)
+	if err != nil && returns {
+		// What was signed may be the text as it stands. Then that is what was
+		// said, here and below.
+		if raw, _, _ := readFields(nil, body, asTheyStand); verify(raw, keys, t) == nil {
+			read, err = raw, nil
+			a.fields = raw
+		}
+	}
+	if err != nil {
 		if errors.Is(err, signing.ErrMissing) {
 			return fail(FailUnsigned, err)
 		}
 		return fail(FailSignature, err)
 	}
-	if other := otherReading(fields, call, id); other != "" {
+	if other := otherReading(read, call, id); other != "" {
 		return fail(FailSignature, fmt.Errorf("what was signed can be read in another way, with %.40s", other))
 	}
 	a.verified = true
 	for _, name := range [...]string{"mch_id", "appid", "sub_mch_id", "sub_appid", "out_trade_no"} {
 		ours, sent := id.sent(name)
-		if got := fields[name]; got != "" && sent && got != ours {
+		if got := read.get(name); got != "" && sent && got != ours {
 			return fail(FailIdentity, fmt.Errorf("%s is %.40q, not %q", name, maskHex(got), ours))
 		}
 	}
-	if got, ours := fields["sign_type"], cmp.Or(string(t), string(signing.MD5)); got != "" && got != ours {
+	if got, ours := read.get("sign_type"), cmp.Or(string(t), string(signing.MD5)); got != "" && got != ours {
 		return fail(FailIdentity, fmt.Errorf("sign_type is %.40q, not %q", maskHex(got), ours))
 	}
-	switch result := fields["result_code"]; {
+	switch result := read.get("result_code"); {
 	case result == "":
 		return fail(FailIncomplete, errors.New("result_code is missing"))
-	case call == CallQuery && result == "SUCCESS" && fields["out_trade_no"] == "":
+	case call == CallQuery && result == "SUCCESS" && read.get("out_trade_no") == "":
 		return fail(FailIncomplete, errors.New("the query's reply names no out_trade_no"))
 	}
 	return a
@@ -86,10 +99,10 @@ func checkReply(body []byte, call Call, id identity, keys []signing.Key, t signi
 
 // verify tries the keys in turn: while a key is being changed the gateway may
 // sign with either.
-func verify(fields map[string]string, keys []signing.Key, t signing.Type) error {
+func verify(read fields, keys []signing.Key, t signing.Type) error {
 	err := signing.ErrMissing
 	for _, k := range keys {
-		if err = signing.Verify(fields, k, t); err == nil {
+		if err = signing.VerifyFields(read, k, t); err == nil {
 			return nil
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
@@ -28,12 +29,13 @@ type run struct {
 	c       *Closer
 	ctx     context.Context
 	order   Order
+	place   Place     // nil: nobody uses it otherwise
 	created time.Time // Order.CreatedAt, on the clock of this process
 	m       Merchant
 	id      identity
 	hosts   []*host
 	account *account
-	pace    *pace
+	pace    pace
 
 	calls     int
 	lastCall  time.Time // when it began
@@ -43,7 +45,7 @@ type run struct {
 	paid      bool      // a close was answered with paid
 	closedAt  time.Time // when the last answered close was made
 	queriedAt time.Time // when the query was made that lastTrade is from
-	starved   bool      // the last call that was wanted found no free slot in time
+	starved   bool      // the last call that was wanted found no free slot or place in time
 	last      decision
 	lastTrade trade
 	tradeCode string
@@ -52,10 +54,21 @@ type run struct {
 	scope     Scope
 	evidence  Evidence
 	pending   *Attempt // seen by the observer once it is known what follows
+	room      *room    // while pending is set
 }
 
-// errAgain makes backoff go on. Its text is never shown.
-var errAgain = errors.New("again")
+// runs are those that are over, to be used again.
+var runs = sync.Pool{New: func() any { return new(run) }}
+
+// end is the end of a run: nothing of it may be used any more.
+func (r *run) end() {
+	clear(r.hosts)
+	*r = run{hosts: r.hosts[:0]}
+	runs.Put(r)
+}
+
+// errSpent says that the budget is over. Its text is never shown.
+var errSpent = errors.New("the budget is spent")
 
 // do makes rounds about an order until one concludes, the budget is over, or
 // ctx ends. A round reports false when another one must follow after a pause.
@@ -64,7 +77,8 @@ func (c *Closer) do(ctx context.Context, o Order, round func(*run) (Verdict, boo
 	if r == nil {
 		return v
 	}
-	later, err := r.account.begin(r.ctx)
+	defer r.end()
+	later, err := r.account.begin(r.rest)
 	if later > 0 {
 		return Verdict{
 			Class: Temporary, Code: CodeOwnRate, RetryAfter: later,
@@ -73,17 +87,7 @@ func (c *Closer) do(ctx context.Context, o Order, round func(*run) (Verdict, boo
 	}
 	if err == nil {
 		r.pace.deadline = time.Now().Add(r.c.cfg.Budget)
-		v, err = backoff.RetryNotifyWithData(
-			func() (Verdict, error) {
-				got, done := round(r)
-				if !done {
-					return got, errAgain
-				}
-				return got, nil
-			},
-			backoff.WithContext(r.pace, r.ctx),
-			func(_ error, wait time.Duration) { r.observe(wait) },
-		)
+		v, err = r.repeat(round)
 	}
 	r.observe(0)
 	switch {
@@ -96,6 +100,35 @@ func (c *Closer) do(ctx context.Context, o Order, round func(*run) (Verdict, boo
 	v.Calls, v.LastCall, v.Gateway = r.calls, r.lastCall, r.evidence
 	v.Starved = r.starved && (v.Class == Temporary || v.Class == NoAnswer)
 	return v
+}
+
+// repeat makes rounds until one concludes. It does what backoff.Retry does, but
+// that the pauses are rests, and that a first round that concludes costs nothing.
+func (r *run) repeat(round func(*run) (Verdict, bool)) (Verdict, error) {
+	for {
+		if v, done := round(r); done {
+			return v, nil
+		}
+		if err := r.ctx.Err(); err != nil {
+			return Verdict{}, err
+		}
+		pause := r.pace.NextBackOff()
+		if pause == backoff.Stop {
+			return Verdict{}, errSpent
+		}
+		r.observe(pause)
+		if err := r.rest(pause); err != nil {
+			return Verdict{}, err
+		}
+	}
+}
+
+// rest waits for d, or until ctx ends, and returns why it ended.
+func (r *run) rest(d time.Duration) error {
+	if r.place == nil || d <= 0 {
+		return sleep(r.ctx, d)
+	}
+	return r.place.Rest(r.ctx, d, r.calls > 0)
 }
 
 // closeRound is one close with the queries that go before and after it. It
@@ -177,7 +210,7 @@ func (r *run) heard(d decision) {
 	}
 	r.last = d
 	r.lastTrade, r.tradeCode = notQueried, ""
-	r.pace.least = d.wait
+	r.pace.least, r.pace.soon = d.wait, d.soon
 	if d.class == NoAnswer {
 		r.moves++ // closing again on another host is safe
 	}
@@ -194,7 +227,7 @@ func (r *run) query(times int) (Verdict, bool) {
 				return Verdict{}, false
 			}
 			r.observe(wait)
-			if sleep(r.ctx, wait) != nil {
+			if r.rest(wait) != nil {
 				return Verdict{}, false
 			}
 		}

@@ -1,34 +1,41 @@
 package closer
 
 import (
-	"container/list"
 	"context"
 	"sync"
 	"time"
+
+	"github.com/closeorder/closeorder/internal/shares"
 )
 
 // Bounds and steps of the adaptive limit.
 const (
-	firstSlots  = 64          // at the start
-	fewestSlots = 2           // never below: somebody must find out that a host is back
-	slotWindow  = time.Second // how often failures are weighed
-	slotSamples = 10          // fewer calls than that in a window say nothing
+	firstSlots  = 64              // at the start
+	fewestSlots = 2               // never below: somebody must find out that a host is back
+	slotWindow  = time.Second     // how often failures are weighed
+	slotSamples = 10              // fewer calls than that in a window say nothing
+	slotCalm    = 3 * time.Second // without trouble, and the limit grows as if there had been none
 )
 
-// slots are the calls that may be under way to one host at once. Their number
-// follows the host: it grows by one per good answer up to where it last had
-// to shrink, by about one per round trip after that, and only while slots are
-// short and latency stays near the best seen; it shrinks when a share of the
-// calls fails, and falls to the least when nothing but failures come back.
-// After an outage the load so doubles with each round trip from two calls up,
-// however many requests have piled up behind it: no herd.
+// slots are the calls that may be under way to one host at once, divided among
+// merchants (package shares). Their number follows the host. It shrinks when a
+// share of the calls fails, and falls to the least when nothing but failures come
+// back. It grows by one per good answer, so that after an outage the load doubles
+// with each round trip from two calls up, however many requests have piled up
+// behind it: no herd. Above half of where it had to shrink it grows by about one
+// per round trip, until there was no trouble for some seconds: then that mark
+// doubles every second. Up to firstSlots it grows though nobody waits, or an outage
+// would leave it low for as long as little is asked for; above that only while
+// slots are short.
 //
 // The share counts, not the single failure: a few orders that always time out
-// must not choke the others.
+// must not choke the others. Latency counts only after trouble, where it is the
+// first sign that there is too much again. A host that is slow and fails nothing
+// gets as many calls as it takes: else whoever waits for one slow merchant would
+// wait for ever.
 type slots struct {
-	mu       sync.Mutex
-	inFlight int
-	waiters  list.List // of chan struct{}, first come first served
+	mu     sync.Mutex
+	shares shares.Pool[chan struct{}] // by mch_id
 
 	limit, most float64
 	fastUntil   float64 // grow by one per answer below this
@@ -39,84 +46,87 @@ type slots struct {
 	start       time.Time     // of the window
 	good, bad   int           // in the window
 	least       time.Duration // latency in the window
+	trouble     time.Time     // when it had to shrink last
 }
 
 func newSlots(most int) *slots {
 	return &slots{limit: float64(min(firstSlots, most)), most: float64(most), fastUntil: float64(most)}
 }
 
-// acquire waits for a slot until ctx ends.
-func (s *slots) acquire(ctx context.Context) error {
+// acquire waits for a slot for a merchant, until ctx ends or the deadline is over.
+func (s *slots) acquire(ctx context.Context, mchID string, deadline time.Time) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 	s.mu.Lock()
-	if s.free() {
-		s.inFlight++
+	if s.shares.TryTake(mchID, int(s.limit)) {
 		s.mu.Unlock()
 		return nil
 	}
 	granted := make(chan struct{})
-	e := s.waiters.PushBack(granted)
+	waiter := &shares.Waiter[chan struct{}]{Value: granted}
+	s.shares.Push(shares.New, mchID, waiter)
 	s.mu.Unlock()
 
+	timer := time.NewTimer(time.Until(deadline))
+	defer timer.Stop()
+	err := context.DeadlineExceeded
 	select {
 	case <-granted:
 		return nil
+	case <-timer.C:
 	case <-ctx.Done():
+		err = ctx.Err()
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	select {
 	case <-granted: // at the same moment: pass it on
-		s.inFlight--
-		s.grant()
+		s.giveOn(mchID)
 	default:
-		s.waiters.Remove(e)
+		s.shares.Remove(waiter)
 	}
-	return ctx.Err()
+	return err
 }
 
-// tryAcquire takes a slot if one is free now.
-func (s *slots) tryAcquire() bool {
+// tryAcquire takes a slot for a merchant if one is free for it now.
+func (s *slots) tryAcquire(mchID string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.free() {
-		return false
-	}
-	s.inFlight++
-	return true
+	return s.shares.TryTake(mchID, int(s.limit))
 }
 
-func (s *slots) free() bool { return s.waiters.Len() == 0 && float64(s.inFlight+1) <= s.limit }
-
-func (s *slots) grant() {
-	for s.waiters.Len() > 0 && float64(s.inFlight+1) <= s.limit {
-		s.inFlight++
-		close(s.waiters.Remove(s.waiters.Front()).(chan struct{}))
+// giveOn gives a slot back, and what is free to those who wait.
+func (s *slots) giveOn(mchID string) {
+	s.shares.Give(mchID)
+	for {
+		next := s.shares.First(shares.New, int(s.limit))
+		if next == nil {
+			return
+		}
+		s.shares.Grant(next)
+		close(next.Value)
 	}
 }
 
 // giveBack returns a slot whose call says nothing about the host.
-func (s *slots) giveBack() {
+func (s *slots) giveBack(mchID string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.inFlight--
-	s.grant()
+	s.giveOn(mchID)
 }
 
 // finish returns a slot and learns from its call.
-func (s *slots) finish(down bool, latency time.Duration, now time.Time) {
+func (s *slots) finish(mchID string, down bool, latency time.Duration, now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if down {
-		s.learnBad()
+		s.learnBad(now)
 	} else {
 		s.learnGood(latency, now)
 	}
 	s.weigh(now)
-	s.inFlight--
-	s.grant()
+	s.giveOn(mchID)
 }
 
 func (s *slots) learnGood(latency time.Duration, now time.Time) {
@@ -133,8 +143,8 @@ func (s *slots) learnGood(latency time.Duration, now time.Time) {
 	if s.least == 0 || latency < s.least {
 		s.least = latency
 	}
-	short := s.waiters.Len() > 0 || float64(s.inFlight) > s.limit*3/4
-	if !short || latency > 3*s.best+20*time.Millisecond {
+	short := s.shares.Waiting(shares.New) > 0 || float64(s.shares.Taken()) > s.limit*3/4
+	if !short && s.limit >= firstSlots || !s.calm(now) && latency > 3*s.best+20*time.Millisecond {
 		return
 	}
 	if s.limit < s.fastUntil {
@@ -145,12 +155,15 @@ func (s *slots) learnGood(latency time.Duration, now time.Time) {
 	s.limit = min(s.limit, s.most)
 }
 
-func (s *slots) learnBad() {
+// calm says whether there was no trouble for long enough.
+func (s *slots) calm(now time.Time) bool { return now.Sub(s.trouble) >= slotCalm }
+
+func (s *slots) learnBad(now time.Time) {
 	s.bad++
 	s.bads++
 	s.goods = 0
 	if float64(s.bads) >= max(slotSamples, s.limit/4) && s.limit > fewestSlots {
-		s.shrink(0)
+		s.shrink(0, now)
 		s.failing = true
 	}
 }
@@ -171,20 +184,23 @@ func (s *slots) weigh(now time.Time) {
 	s.newWindow(now)
 	switch {
 	case share >= 0.5:
-		s.shrink(0.5)
+		s.shrink(0.5, now)
 		s.failing = true
 	case share >= 0.2:
-		s.shrink(0.8)
+		s.shrink(0.8, now)
+	case s.calm(now):
+		s.fastUntil = min(2*s.fastUntil, s.most)
 	}
 }
 
 func (s *slots) newWindow(now time.Time) { s.start, s.good, s.bad, s.least = now, 0, 0, 0 }
 
-func (s *slots) shrink(factor float64) {
+func (s *slots) shrink(factor float64, now time.Time) {
 	if !s.failing { // else it is known already, from a better moment
 		s.fastUntil = max(s.limit/2, 8)
 	}
 	s.limit = max(s.limit*factor, min(fewestSlots, s.most))
+	s.trouble = now
 }
 
 // isFailing reports whether most calls fail at present.

@@ -7,6 +7,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/closeorder/closeorder/internal/shares"
 )
 
 // serve runs calls through s until done calls have ended, each as outcome
@@ -26,7 +28,7 @@ func serve(s *slots, callers, calls int, outcome func() (down bool, took time.Du
 				}
 				left--
 				mu.Unlock()
-				if s.acquire(context.Background()) != nil {
+				if s.acquire(context.Background(), "m", never()) != nil {
 					return
 				}
 				mu.Lock()
@@ -38,7 +40,7 @@ func serve(s *slots, callers, calls int, outcome func() (down bool, took time.Du
 				mu.Lock()
 				now--
 				mu.Unlock()
-				s.finish(down, took, time.Now())
+				s.finish("m", down, took, time.Now())
 			}
 		})
 	}
@@ -52,11 +54,15 @@ func limitOf(s *slots) int { limit, _ := s.state(); return limit }
 func (s *slots) taken() (inFlight, waiting int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.inFlight, s.waiters.Len()
+	return s.shares.Taken(), s.shares.Waiting(shares.New)
 }
+
+// never is a deadline that no test reaches.
+func never() time.Time { return time.Now().Add(24 * time.Hour) }
 
 func TestSlots(t *testing.T) {
 	good := func() (bool, time.Duration) { return false, 50 * time.Millisecond }
+	slow := func() (bool, time.Duration) { return false, 400 * time.Millisecond }
 	bad := func() (bool, time.Duration) { return true, 50 * time.Millisecond }
 	every := func(n int, f, g func() (bool, time.Duration)) func() (bool, time.Duration) {
 		var mu sync.Mutex
@@ -92,11 +98,97 @@ func TestSlots(t *testing.T) {
 				t.Errorf("%d at once, limit %d, ceiling 512", most, limitOf(s))
 			}
 		},
-		"it does not grow while calls take much longer than they could": func(t *testing.T, s *slots) {
+		"it grows as well where calls take much longer than they could, and none fails": func(t *testing.T, s *slots) {
 			serve(s, 10, 100, good)
-			serve(s, 400, 4000, func() (bool, time.Duration) { return false, 400 * time.Millisecond })
-			if got := limitOf(s); got > firstSlots+5 {
+			serve(s, 400, 4000, slow)
+			if got := limitOf(s); got < 400 {
 				t.Errorf("limit %d at eight times the latency", got)
+			}
+		},
+		"after failures it does not grow while calls take much longer than they could, for some seconds": func(t *testing.T, s *slots) {
+			serve(s, 400, 1000, good)
+			serve(s, 400, 1000, bad)
+			serve(s, 10, 8, slow)
+			if got := limitOf(s); got > fewestSlots {
+				t.Errorf("limit %d after 4 round trips at eight times the latency", got)
+			}
+			time.Sleep(slotCalm)
+			serve(s, 10, 40, slow)
+			if got := limitOf(s); got < 10 {
+				t.Errorf("limit %d when nothing has failed for some seconds", got)
+			}
+		},
+		"after an outage it comes back within some round trips, however slow they are": func(t *testing.T, s *slots) {
+			serve(s, 400, 1000, good)
+			serve(s, 400, 1000, bad)
+			serve(s, 400, 1000, func() (bool, time.Duration) { return false, 2400 * time.Millisecond })
+			if got := limitOf(s); got < 256 {
+				t.Errorf("limit %d after 1000 good calls", got)
+			}
+		},
+		"after an outage it comes back as well where few calls are made": func(t *testing.T, s *slots) {
+			serve(s, 400, 1000, good)
+			serve(s, 400, 1000, bad)
+			serve(s, 2, 100, good)
+			if got := limitOf(s); got < firstSlots {
+				t.Errorf("limit %d after 100 good calls one or two at a time", got)
+			}
+			if got := limitOf(s); got > firstSlots+2 {
+				t.Errorf("limit %d that nobody needed", got)
+			}
+		},
+		"a merchant whose calls take long leaves a slot to another": func(t *testing.T, s *slots) {
+			s.acquire(t.Context(), "brisk", never())
+			s.giveBack("brisk")
+			for range 2 * firstSlots {
+				go func() {
+					if s.acquire(t.Context(), "slow", never()) == nil {
+						time.Sleep(7 * time.Second)
+						s.giveBack("slow")
+					}
+				}()
+			}
+			synctest.Wait()
+			start := time.Now()
+			s.acquire(t.Context(), "brisk", never())
+			s.giveBack("brisk")
+			if took := time.Since(start); took > 0 {
+				t.Errorf("it took %v", took)
+			}
+			time.Sleep(time.Minute)
+		},
+		"above half of where it shrank it grows fast again when there was no trouble for some seconds": func(t *testing.T, s *slots) {
+			s.limit = 200
+			s.shrink(0.5, time.Now())
+			serve(s, 400, 20000, good)
+			if got := limitOf(s); got < 380 {
+				t.Errorf("limit %d after 20000 good calls of 400 callers", got)
+			}
+		},
+		"a slot that comes just when its caller gives up is another's": func(t *testing.T, s *slots) {
+			s.limit = 1
+			gaveUp := 0
+			for range 200 {
+				s.acquire(t.Context(), "m", never())
+				ctx, cancel := context.WithCancel(t.Context())
+				got := make(chan error)
+				go func() { got <- s.acquire(ctx, "m", never()) }()
+				synctest.Wait()
+				s.mu.Lock()
+				cancel()
+				s.giveOn("m")
+				s.mu.Unlock()
+				if <-got == nil {
+					s.giveBack("m")
+				} else {
+					gaveUp++
+				}
+				if n, w := s.taken(); n != 0 || w != 0 {
+					t.Fatalf("%d in flight, %d waiting", n, w)
+				}
+			}
+			if gaveUp == 0 {
+				t.Error("nobody gave up")
 			}
 		},
 		"nothing but failures bring it down to the least": func(t *testing.T, s *slots) {
@@ -156,12 +248,12 @@ func TestSlots(t *testing.T) {
 					now = now.Add(roundTrip)
 					n := limitOf(s)
 					for range n {
-						if !s.tryAcquire() {
+						if !s.tryAcquire("m") {
 							t.Fatalf("no slot, limit %d", n)
 						}
 					}
 					for range n {
-						s.finish(down, roundTrip, now)
+						s.finish("m", down, roundTrip, now)
 					}
 				}
 				for range 200 + after {
@@ -179,21 +271,21 @@ func TestSlots(t *testing.T) {
 		},
 		"who waits is served in turn": func(t *testing.T, s *slots) {
 			s.limit = 1
-			s.acquire(t.Context())
+			s.acquire(t.Context(), "m", never())
 			var wg sync.WaitGroup
 			var mu sync.Mutex
 			var got []int
 			for i := range 5 {
 				wg.Go(func() {
-					s.acquire(context.Background())
+					s.acquire(context.Background(), "m", never())
 					mu.Lock()
 					got = append(got, i)
 					mu.Unlock()
-					s.giveBack()
+					s.giveBack("m")
 				})
 				synctest.Wait()
 			}
-			s.giveBack()
+			s.giveBack("m")
 			wg.Wait()
 			for i, n := range got {
 				if i != n {
@@ -204,20 +296,20 @@ func TestSlots(t *testing.T) {
 		},
 		"who gives up waiting loses no slot": func(t *testing.T, s *slots) {
 			s.limit = 1
-			s.acquire(t.Context())
+			s.acquire(t.Context(), "m", never())
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 			defer cancel()
-			if err := s.acquire(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			if err := s.acquire(ctx, "m", never()); !errors.Is(err, context.DeadlineExceeded) {
 				t.Errorf("got %v", err)
 			}
-			if s.tryAcquire() {
+			if s.tryAcquire("m") {
 				t.Error("two calls in one slot")
 			}
-			s.giveBack()
-			if !s.tryAcquire() {
+			s.giveBack("m")
+			if !s.tryAcquire("m") {
 				t.Error("the slot is gone")
 			}
-			s.giveBack()
+			s.giveBack("m")
 			if n, w := s.taken(); n != 0 || w != 0 {
 				t.Errorf("%d in flight, %d waiting", n, w)
 			}
@@ -232,10 +324,10 @@ func TestSlots(t *testing.T) {
 func TestSlotsOfOne(t *testing.T) {
 	s := newSlots(1)
 	for range 100 {
-		if err := s.acquire(t.Context()); err != nil {
+		if err := s.acquire(t.Context(), "m", never()); err != nil {
 			t.Fatal(err)
 		}
-		s.finish(true, time.Millisecond, time.Now())
+		s.finish("m", true, time.Millisecond, time.Now())
 	}
 	if got := limitOf(s); got != 1 {
 		t.Errorf("limit %d, ceiling 1", got)

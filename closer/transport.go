@@ -6,11 +6,9 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
-	"fmt"
-	"io"
 	"net"
 	"net/http"
-	"net/http/httptrace"
+	"net/url"
 	"sync"
 	"time"
 )
@@ -19,140 +17,132 @@ import (
 // connections. Go's default of 90 s gives an EOF now and then.
 const idleTimeout = 7 * time.Second
 
-// newHTTPClient is made for many calls at once to few hosts. keep: connections
-// are used again.
-func newHTTPClient(cfg Config, keep bool) *http.Client {
-	dial := cfg.DialContext
-	proxy := http.ProxyFromEnvironment
-	if dial != nil {
-		proxy = nil
+// maxHead is the most that the heads of one reply may have, the informational
+// ones before it included, in bytes.
+const maxHead = 64 << 10
+
+// transport takes documents to the gateway and brings back what it answers.
+//
+// HTTP/1.1 goes over connections of its own (wire.go), which the goroutine of
+// the call writes and reads itself: that is a third of what net/http's client
+// costs. All else is net/http's (nethttp.go): a proxy, a host that speaks
+// HTTP/2, a URL with something unusual in it, an operating system that does not
+// say what has come over a connection.
+//
+// It is safe for concurrent use.
+type transport struct {
+	dial                           func(ctx context.Context, network, addr string) (net.Conn, error)
+	virtual                        bool                                  // the network is not the kernel's
+	proxy                          func(*http.Request) (*url.URL, error) // nil: none
+	tls                            *tls.Config
+	attemptTimeout, connectTimeout time.Duration
+	mostIdle                       int // connections of one origin
+
+	kept  *http.Client // keeps connections
+	fresh *http.Client // makes a new one for each call
+
+	mu      sync.RWMutex
+	targets map[targetKey]*target
+	origins map[string]*origin // by scheme and address
+}
+
+func newTransport(cfg Config) *transport {
+	t := &transport{
+		dial:           cfg.DialContext,
+		virtual:        cfg.DialContext != nil,
+		proxy:          http.ProxyFromEnvironment,
+		attemptTimeout: cfg.AttemptTimeout,
+		connectTimeout: cfg.ConnectTimeout,
+		// As many idle connections as there may be calls: fewer would mean a
+		// TLS handshake for most calls under load.
+		mostIdle: cfg.MaxConcurrency,
+		targets:  make(map[targetKey]*target),
+		origins:  make(map[string]*origin),
+	}
+	if t.virtual {
+		t.proxy = nil
 	} else {
-		dial = (&net.Dialer{KeepAlive: 15 * time.Second}).DialContext
+		t.dial = (&net.Dialer{KeepAlive: 15 * time.Second}).DialContext
 	}
 	if cfg.Proxy != nil {
-		proxy = http.ProxyURL(cfg.Proxy)
+		t.proxy = http.ProxyURL(cfg.Proxy)
 	}
-	tlsConfig := &tls.Config{MinVersion: tls.VersionTLS12}
+	t.tls = &tls.Config{MinVersion: tls.VersionTLS12, ClientSessionCache: tls.NewLRUClientSessionCache(0)}
 	if len(cfg.CAPEM) > 0 {
-		tlsConfig.RootCAs = x509.NewCertPool()
-		tlsConfig.RootCAs.AppendCertsFromPEM(cfg.CAPEM)
+		t.tls.RootCAs = x509.NewCertPool()
+		t.tls.RootCAs.AppendCertsFromPEM(cfg.CAPEM)
 	}
-	return &http.Client{
-		// The gateway does not redirect. Whoever does is not the gateway.
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		Transport: &http.Transport{
-			Proxy: proxy,
-			DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
-				ctx, cancel := context.WithTimeout(ctx, cfg.ConnectTimeout)
-				defer cancel()
-				return dial(ctx, network, addr)
-			},
-			TLSClientConfig:     tlsConfig,
-			TLSHandshakeTimeout: cfg.ConnectTimeout,
-			ForceAttemptHTTP2:   true,
-			// An HTTP/2 connection outlives the time-outs of its calls: without
-			// pings one that hangs would be kept until the kernel gives it up.
-			HTTP2: &http.HTTP2Config{SendPingTimeout: cfg.AttemptTimeout / 2, PingTimeout: cfg.AttemptTimeout / 2},
-			// As many idle connections as there may be calls: fewer would
-			// mean a TLS handshake for most calls under load.
-			MaxIdleConnsPerHost:    cfg.MaxConcurrency,
-			DisableKeepAlives:      !keep,
-			IdleConnTimeout:        idleTimeout,
-			DisableCompression:     true, // replies are below 2 KiB
-			MaxResponseHeaderBytes: 64 << 10,
-		},
-	}
+	t.kept, t.fresh = t.newHTTPClient(true), t.newHTTPClient(false)
+	return t
 }
 
 // delivery is what came back from one POST.
 type delivery struct {
 	status  int
 	body    []byte // valid until the next use of its buffer
-	reused  bool
+	reused  bool   // over a connection that had been idle
 	failure Failure
 	err     error
 }
 
-// errLeft ends a call that net/http would send once more by itself.
-var errLeft = errors.New("the connection gave the call up after it had been sent")
-
-// post sends one document and reads the whole reply into buf. It does not
-// look into the reply.
+// post sends one document to the call of a host, base being its URL, and reads
+// the whole reply into buf. It does not look into the reply. When it returns,
+// nobody reads doc any more. fresh: over a new connection that is not kept.
 //
 // It sends the document at most once: a call that may have left the process is
 // repeated by the run alone, signed anew, counted, and with the doubt that it
-// leaves. On HTTP/1 net/http repeats a POST only where it has written nothing
-// of it to the connection. On HTTP/2 it repeats whatever the server says that it
-// has not handled (GOAWAY, REFUSED_STREAM): that is stopped here.
-func post(ctx context.Context, client *http.Client, url string, doc []byte, buf *bytes.Buffer) delivery {
-	var (
-		d  delivery
-		mu sync.Mutex // the hooks may still run when Do has returned early
-		// connected: a connection was there, so that a failure is not one to
-		// connect. left: the call was written to an HTTP/2 connection.
-		connected, reused, http2, left bool
-	)
-	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-		GotConn: func(i httptrace.GotConnInfo) {
-			mu.Lock()
-			defer mu.Unlock()
-			connected, reused = true, i.Reused
-			c, secure := i.Conn.(*tls.Conn)
-			http2 = secure && c.ConnectionState().NegotiatedProtocol == "h2"
-		},
-		// On HTTP/1 the headers are then in a buffer, and nothing has been sent.
-		WroteHeaders: func() {
-			mu.Lock()
-			defer mu.Unlock()
-			left = left || http2
-		},
-	})
-	fail := func(err error) delivery {
-		mu.Lock()
-		defer mu.Unlock()
-		d.reused = reused
-		d.failure, d.err = classify(err, connected), err
+// leaves. Only where nothing was written to a connection that had been idle it
+// takes another one.
+//
+// The attempt's time-out bounds all of it from dialling to the last byte. When
+// ctx ends it returns at once, and the error is that of ctx.
+func (t *transport) post(ctx context.Context, base string, call Call, doc []byte, buf *bytes.Buffer, fresh bool) delivery {
+	deadline := time.Now().Add(t.attemptTimeout)
+	to := t.target(base, call)
+	if to.origin == nil || to.origin.http2.Load() {
+		return t.postOverNetHTTP(ctx, deadline, to, doc, buf, fresh)
+	}
+	for {
+		if err := ctx.Err(); err != nil {
+			return to.failed(ctx, err, false)
+		}
+		w, err := to.origin.wire(ctx, deadline, fresh)
+		switch {
+		case errors.Is(err, errHTTP2):
+			return t.postOverNetHTTP(ctx, deadline, to, doc, buf, fresh)
+		case err != nil:
+			return to.failed(ctx, err, false)
+		case ctx.Err() != nil: // while it waited
+			w.abort()
+			return to.failed(ctx, ctx.Err(), false)
+		}
+		d, fate := w.exchange(ctx, deadline, to, doc, buf, fresh)
+		switch fate {
+		case keepWire:
+			to.origin.keep(w)
+			return d
+		case unusedWire:
+			w.abort()
+			if w.used && time.Now().Before(deadline) {
+				continue
+			}
+		default:
+			w.abort()
+		}
 		return d
 	}
+}
 
-	// doc is not from a pool: the transport may still be reading it when Do
-	// has returned an error.
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(doc))
-	if err != nil {
-		return fail(err)
+// closeIdle closes connections that are not in use now, and those that are
+// when their call is over, unless another one begins before.
+func (t *transport) closeIdle() {
+	t.kept.CloseIdleConnections()
+	t.fresh.CloseIdleConnections()
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	for _, o := range t.origins {
+		o.closeIdle()
 	}
-	// What is asked for the document once more is about to be sent once more.
-	req.GetBody = func() (io.ReadCloser, error) {
-		mu.Lock()
-		defer mu.Unlock()
-		if left {
-			return nil, errLeft
-		}
-		return io.NopCloser(bytes.NewReader(doc)), nil
-	}
-	req.Header["Content-Type"] = []string{"text/xml; charset=utf-8"}
-	req.Header["User-Agent"] = []string{"closeorder"}
-
-	resp, err := client.Do(req)
-	if err != nil {
-		return fail(err)
-	}
-	defer resp.Body.Close()
-	d.status = resp.StatusCode
-	// One byte more than is allowed, to tell a reply that is too long. Reading
-	// to the end lets the connection be used again.
-	buf.Reset()
-	if _, err := buf.ReadFrom(io.LimitReader(resp.Body, MaxDocument+1)); err != nil {
-		return fail(err)
-	}
-	mu.Lock()
-	d.reused = reused
-	mu.Unlock()
-	d.body = buf.Bytes()
-	if resp.StatusCode != http.StatusOK {
-		d.failure, d.err = FailStatus, fmt.Errorf("HTTP status %d", resp.StatusCode)
-	}
-	return d
 }
 
 // classify says how a call failed that brought no whole reply.

@@ -56,9 +56,9 @@ type Verdict struct {
 	// stands cannot work. They conclude nothing, but many more calls are in
 	// vain. Only with Temporary.
 	Unworkable bool
-	// Starved: a call that would have settled more was not made, because no
-	// call slot of the host became free within the budget. It says nothing of
-	// the order. Only with Temporary and NoAnswer.
+	// Starved: a call that would have settled more was not made, because no call
+	// slot of the host, or no place at the caller's, became free within the
+	// budget. It says nothing of the order. Only with Temporary and NoAnswer.
 	Starved bool
 	// Calls is the number of calls made, closes and queries; LastCall is when
 	// the last one began.

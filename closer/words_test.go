@@ -330,7 +330,7 @@ func TestBlameOfWords(t *testing.T) {
 		if tt.own&ownSubApp != 0 {
 			o.SubAppID = "wxs2"
 		}
-		id, err := identify(o, m)
+		id, err := identify(&o, &m)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -43,6 +43,11 @@ func (a *assignment) Assign(gen group.Generation) {
 				continue
 			}
 			p := newPartition(w.life, at)
+			if tiers(w.cfg.Topics.Retries).index(topic) >= 0 {
+				p.share = w.client.Memory().ShareOfDelayed(openCost)
+			} else {
+				p.share = w.client.Memory().Share(openCost)
+			}
 			a.parts[at] = p
 			fresh = append(fresh, p)
 		}

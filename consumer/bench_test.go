@@ -18,9 +18,11 @@ import (
 // through Kafka.
 type instant struct{}
 
-func (instant) Close(context.Context, events.Request, bool) consumer.Verdict { return closedAnswer }
-func (i instant) Query(ctx context.Context, r events.Request, tried bool) consumer.Verdict {
-	return i.Close(ctx, r, tried)
+func (instant) Close(context.Context, events.Request, bool, consumer.Place) consumer.Verdict {
+	return closedAnswer
+}
+func (i instant) Query(ctx context.Context, r events.Request, tried bool, place consumer.Place) consumer.Verdict {
+	return i.Close(ctx, r, tried, place)
 }
 func (instant) Refuse(events.Request) (consumer.Verdict, bool) { return consumer.Verdict{}, false }
 func (instant) Probe(context.Context, events.Request) bool     { return true }

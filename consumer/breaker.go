@@ -61,7 +61,7 @@ type gatewayBreaker struct {
 
 	limit      int // calls in flight at the most, at present
 	lastAnswer time.Time
-	// witnesses are the last requests that were answered, of two merchants, the
+	// witnesses are requests that were answered, of the last two merchants, the
 	// later one first: in their names is asked who else is answered.
 	witnesses [2]events.Request
 	silent    map[events.Order]bool // orders without an answer since then, at most enough
@@ -96,6 +96,13 @@ type permit struct {
 	breaker *gatewayBreaker
 	began   time.Time
 	changes int
+}
+
+// room is how many calls may be in flight at present.
+func (b *gatewayBreaker) room() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.limit
 }
 
 // admit gives a permit for one more call, when there are inFlight already.
@@ -182,13 +189,16 @@ func (b *gatewayBreaker) change(to state) {
 func (b *gatewayBreaker) heardFrom(r events.Request) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.witnesses[0].MchID != r.MchID {
-		b.witnesses[1] = b.witnesses[0]
+	switch w := &b.witnesses[0]; {
+	case w.MchID != r.MchID:
+		b.witnesses[1], b.witnesses[0] = *w, r
+	case w.AppID != r.AppID || w.SubMchID != r.SubMchID || w.SubAppID != r.SubAppID:
+		*w = r
 	}
-	b.witnesses[0] = r
 	b.lastAnswer = time.Now()
 	b.limit = min(b.limit+1, b.slots)
-	b.silent, b.deadAt = make(map[events.Order]bool), time.Time{}
+	clear(b.silent)
+	b.deadAt = time.Time{}
 }
 
 // probing is a probe under way; one serves all calls of its merchant.
@@ -257,7 +267,7 @@ func (b *gatewayBreaker) find(ctx context.Context, since time.Time, r events.Req
 	return p.found
 }
 
-// witness is the last request of another merchant that was answered.
+// witness is a request of another merchant, the last one that was answered.
 func (b *gatewayBreaker) witness(mchID string) (r events.Request, ok bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

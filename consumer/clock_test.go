@@ -34,14 +34,14 @@ func (a *ageing) note(r events.Request) {
 	a.ages = append(a.ages, age)
 }
 
-func (a *ageing) Close(ctx context.Context, r events.Request, tried bool) consumer.Verdict {
+func (a *ageing) Close(ctx context.Context, r events.Request, tried bool, place consumer.Place) consumer.Verdict {
 	a.note(r)
-	return a.closing.Close(ctx, r, tried)
+	return a.closing.Close(ctx, r, tried, place)
 }
 
-func (a *ageing) Query(ctx context.Context, r events.Request, tried bool) consumer.Verdict {
+func (a *ageing) Query(ctx context.Context, r events.Request, tried bool, place consumer.Place) consumer.Verdict {
 	a.note(r)
-	return a.closing.Query(ctx, r, tried)
+	return a.closing.Query(ctx, r, tried, place)
 }
 
 // orderAt is a request of an order that was created at a time and asked to be

@@ -14,9 +14,9 @@ import (
 	"github.com/sirupsen/logrus"
 )
 
-// committer commits the watermarks of partitions: as soon as one has
-// something new and the request before has been answered, all that have
-// something new go into one request. It is safe for concurrent use.
+// committer commits the watermarks of partitions: as soon as one has something
+// new, all that have go into one request, and the next one begins commitEvery
+// after it was answered. It is safe for concurrent use.
 type committer struct {
 	client *kafka.Client
 	group  string
@@ -39,6 +39,11 @@ type committer struct {
 	turn       chan struct{}
 	noMetadata bool // the holder's: the broker takes less metadata than we write
 }
+
+// commitEvery is how long what is new is gathered after a commit. After a crash
+// so much more is repeated: what was finished within that time. Who gives
+// partitions up does not wait for it (flush).
+const commitEvery = 50 * time.Millisecond
 
 // settleTime is within what a broker that answers again has read all that was
 // sent to it before.
@@ -85,6 +90,9 @@ func (c *committer) run(ctx context.Context) {
 			continue
 		}
 		retry.Reset()
+		if kafka.Sleep(ctx, commitEvery) != nil {
+			return
+		}
 	}
 }
 

@@ -6,7 +6,8 @@
 //	fetch -> take -> lane of the order -> turn: permit, Closer -> decide -> settle: publish, acks=all -> finish -> commit
 //
 // pipeline.go is that way, request.go what goes it. Beside it stand: lanes.go and
-// partition.go (what waits for what), ledger.go (which offsets are finished),
+// partition.go (what waits for what), rest.go, atrate.go and crowd.go (who makes
+// way for whom), sender.go (what is written together), ledger.go (which offsets are finished),
 // breaker.go (is the gateway there), merchantholds.go and wait.go (is the
 // merchant), age.go (how old an order surely is), placements.go and judgement.go
 // (do the requests stand where their keys belong). decide.go says what becomes of
@@ -133,6 +134,7 @@ type Worker struct {
 	placed    *placements
 	clockNews news
 	refusals  news
+	crowds    news
 	trouble   trouble
 	life      context.Context         // ends when Run is over; parent of all partitions
 	fail      context.CancelCauseFunc // stops Run, which returns the cause
@@ -158,6 +160,7 @@ func New(cfg Config) (*Worker, error) {
 	need(cfg.Grace >= 0, "grace is %v, want 0s or more", cfg.Grace)
 	need(slices.Contains([]Start{"", StartEarliest, StartLatest, StartError}, cfg.Start), "start is %q, want earliest, latest or error", cfg.Start)
 	need(cfg.MaxInFlight >= 1, "max in flight is %d, want 1 or more", cfg.MaxInFlight)
+	need(cfg.Kafka.MaxBuffered >= 0, "max buffered is %d bytes, want 0 or more", cfg.Kafka.MaxBuffered)
 	need(cfg.Topics.Requests != "" && cfg.Topics.Outcomes != "" && cfg.Topics.DeadLetters != "", "a topic has no name: %+v", cfg.Topics)
 	need(len(cfg.Topics.Retries) > 0, "no retry topics")
 	for i, r := range cfg.Topics.Retries {
@@ -169,7 +172,7 @@ func New(cfg Config) (*Worker, error) {
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
-	return &Worker{cfg: cfg, made: time.Now().Truncate(time.Millisecond), clockNews: news{every: time.Minute}, refusals: news{every: refusalsEvery}}, nil
+	return &Worker{cfg: cfg, made: time.Now().Truncate(time.Millisecond), clockNews: news{every: time.Minute}, refusals: news{every: refusalsEvery}, crowds: news{every: time.Minute}}, nil
 }
 
 // Run joins the group and serves requests until ctx ends. Then it starts no
@@ -249,8 +252,10 @@ func (w *Worker) serve(p *partition, from kafka.Committed) {
 		log.WithError(err).WithField("offset", from.Offset).Warn("commit metadata ignored: what it may have remembered is done again")
 	}
 	p.begin(from.Offset, above)
+	source := w.client.Source(p.topic, p.id, from.Offset)
+	source.Share = p.share
 	f := &fetcher{
-		source: w.client.Source(p.topic, p.id, from.Offset), partition: p,
+		source: source, partition: p,
 		offset: func(ctx context.Context, at int64) (int64, error) { return w.client.Offset(ctx, p.topic, p.id, at) },
 		take:   w.take, moved: w.committer.markDirty, trouble: &w.trouble, log: log,
 	}

@@ -223,6 +223,12 @@ func (c *cluster) outcomesWithin(n int, d time.Duration) []events.Outcome {
 // worker starts a worker and returns what stops it and waits for it.
 func (c *cluster) worker(closer consumer.Closer, change func(*consumer.Config)) (stop func()) {
 	c.t.Helper()
+	_, stop = c.workerOf(closer, change)
+	return stop
+}
+
+func (c *cluster) workerOf(closer consumer.Closer, change func(*consumer.Config)) (w *consumer.Worker, stop func()) {
+	c.t.Helper()
 	log := logrus.New()
 	log.SetOutput(io.Discard)
 	if testing.Verbose() {
@@ -245,7 +251,7 @@ func (c *cluster) worker(closer consumer.Closer, change func(*consumer.Config)) 
 	ctx, cancel := context.WithCancel(c.t.Context())
 	done := make(chan error, 1)
 	go func() { done <- w.Run(ctx) }()
-	return sync.OnceFunc(func() {
+	return w, sync.OnceFunc(func() {
 		cancel()
 		if err := <-done; err != nil {
 			c.t.Errorf("Run: %v", err)
@@ -268,7 +274,7 @@ type closing struct {
 	most     int
 }
 
-func (c *closing) Close(ctx context.Context, r events.Request, tried bool) consumer.Verdict {
+func (c *closing) Close(ctx context.Context, r events.Request, tried bool, _ consumer.Place) consumer.Verdict {
 	c.mu.Lock()
 	if c.inFlight == nil {
 		c.inFlight, c.tried = make(map[events.Order]int), make(map[string][]bool)
@@ -301,7 +307,14 @@ func (c *closing) Close(ctx context.Context, r events.Request, tried bool) consu
 	return consumer.Verdict{Class: consumer.Closed, Code: "SUCCESS", SafeToReissue: true, ConfirmedBy: "closeorder", Calls: 1}
 }
 
-func (c *closing) Query(ctx context.Context, r events.Request, tried bool) consumer.Verdict {
+// made are the calls so far, by out_trade_no.
+func (c *closing) made() []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.calls)
+}
+
+func (c *closing) Query(ctx context.Context, r events.Request, tried bool, _ consumer.Place) consumer.Verdict {
 	if c.asked != nil {
 		return c.asked(r)
 	}
@@ -339,8 +352,8 @@ func TestEveryRequestGetsItsOutcome(t *testing.T) {
 		if closer.most != 256 {
 			t.Errorf("%d calls at once, want 256", closer.most)
 		}
-		if len(closer.calls) != len(orders) {
-			t.Errorf("%d calls for %d requests", len(closer.calls), len(orders))
+		if len(closer.made()) != len(orders) {
+			t.Errorf("%d calls for %d requests", len(closer.made()), len(orders))
 		}
 	})
 }
@@ -425,8 +438,8 @@ func TestARebalanceLosesNothingAndRepeatsNothing(t *testing.T) {
 		if len(seen) != len(orders) {
 			t.Errorf("outcomes of %d orders, want %d", len(seen), len(orders))
 		}
-		if len(closer.calls) != len(orders) {
-			t.Errorf("%d calls for %d requests: something was done twice", len(closer.calls), len(orders))
+		if len(closer.made()) != len(orders) {
+			t.Errorf("%d calls for %d requests: something was done twice", len(closer.made()), len(orders))
 		}
 	})
 }

@@ -102,6 +102,7 @@ const (
 	proven     turn = iota + 1 // closed or paid
 	hopeless                   // it cannot work as it stands
 	notDue                     // not called: not_before lies ahead, or its order is too young
+	crowdedOut                 // not called: others of its merchant wait for a slot, and it would take up the memory that others need
 	handedOver                 // not called: another order probes its merchant
 	held                       // not called: its merchant is held
 	away                       // its merchant is refused, or does not answer
@@ -221,6 +222,8 @@ func decide(c circumstances) decision {
 		return d.fail(c)
 	case notDue:
 		return d.putOff(c, c.until)
+	case crowdedOut:
+		return d.putOff(c, c.now.Add(least))
 	case handedOver:
 		d.next, d.pause = restInPlace, c.soonest(2*probeEvery)
 	case held, away:

@@ -19,7 +19,7 @@ var (
 	newsWords     = map[merchantNews]string{noNews: "nothing", isServed: "served", isHeard: "heard", isRefused: "refused", isSilent: "silent", isUnclear: "unclear"}
 	turnWords     = map[turn]string{
 		proven: "proven", hopeless: "hopeless", notDue: "not due", handedOver: "handed over", held: "held", away: "away",
-		cutShort: "cut short", uncalled: "uncalled", starved: "starved", tried: "tried",
+		crowdedOut: "crowded out", cutShort: "cut short", uncalled: "uncalled", starved: "starved", tried: "tried",
 	}
 )
 
@@ -132,6 +132,9 @@ func TestDecide(t *testing.T) {
 		{"in a year", circumstances{turn: notDue, until: in(8760 * time.Hour), verdict: busy}, "retry record in 2h, due in 2h0m0s, free"},
 		{"in an hour, and it expires in a minute: to say so then", circumstances{turn: notDue, until: in(time.Hour), expires: in(time.Minute), verdict: busy}, "retry record in 30m, due in 1m0s, free"},
 		{"after its last retry: it has not lost that", circumstances{turn: notDue, until: in(time.Minute), retries: 5, verdict: busy}, "retry record in 1m, due in 1m0s, free"},
+
+		{"its merchant's requests have waited for 3s", circumstances{turn: crowdedOut, verdict: after(busy, 3*time.Second), roomy: true, retries: 5}, "retry record in 10s, due in 3s, free"},
+		{"for 70s", circumstances{turn: crowdedOut, verdict: after(busy, 70*time.Second)}, "retry record in 1m, due in 1m0s, free"},
 
 		{"another order finds out about its merchant", circumstances{turn: handedOver}, "keeps its place for 10s"},
 		{"and it expires in 3s", circumstances{turn: handedOver, expires: in(3 * time.Second)}, "keeps its place for 3s"},

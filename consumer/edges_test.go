@@ -102,11 +102,11 @@ type merchants struct {
 	other byMerchant
 }
 
-func (m merchants) Close(ctx context.Context, r events.Request, tried bool) consumer.Verdict {
+func (m merchants) Close(ctx context.Context, r events.Request, tried bool, place consumer.Place) consumer.Verdict {
 	if f := m.other[r.MchID]; f != nil {
 		return f(ctx, r)
 	}
-	return m.closing.Close(ctx, r, tried)
+	return m.closing.Close(ctx, r, tried, place)
 }
 
 func TestAnOrderThatNeverGetsAnAnswerEndsThoughOneProbeWasLost(t *testing.T) {
@@ -455,7 +455,7 @@ func TestAMerchantOverItsRateWaitsInMemory(t *testing.T) {
 		if n := c.end("retry.10s"); n > 0 {
 			t.Errorf("%d retry records", n)
 		}
-		if n := len(closer.calls); n > 3*len(orders) {
+		if n := len(closer.made()); n > 3*len(orders) {
 			t.Errorf("%d attempts for %d requests", n, len(orders))
 		}
 	})
@@ -524,8 +524,8 @@ func TestAStopWithoutGraceCutsOffAtOnceAndLosesNothing(t *testing.T) {
 			t.Errorf("the next owner had to wait %v: the group was not left", took)
 		}
 		time.Sleep(time.Minute)
-		if len(heir.calls) != 10 {
-			t.Errorf("the next owner made %d calls, want 10: what was finished is committed", len(heir.calls))
+		if len(heir.made()) != 10 {
+			t.Errorf("the next owner made %d calls, want 10: what was finished is committed", len(heir.made()))
 		}
 	})
 }
@@ -547,6 +547,7 @@ func TestAConfigurationWithoutWhatAWorkerNeedsIsRefused(t *testing.T) {
 		"session time-out is 0s, want 1s or more":   func(c *consumer.Config) { c.SessionTimeout = 0 },
 		"rebalance time-out is 0s, want 1s or more": func(c *consumer.Config) { c.RebalanceTimeout = 0 },
 		"max in flight is 0, want 1 or more":        func(c *consumer.Config) { c.MaxInFlight = 0 },
+		"max buffered is -1 bytes, want 0 or more":  func(c *consumer.Config) { c.Kafka.MaxBuffered = -1 },
 		"grace is -1s, want 0s or more":             func(c *consumer.Config) { c.Grace = -time.Second },
 	} {
 		cfg := good()

@@ -16,12 +16,12 @@ import (
 // till closes orders of a gateway that always agrees.
 type till struct{}
 
-func (till) Close(context.Context, events.Request, bool) consumer.Verdict {
+func (till) Close(context.Context, events.Request, bool, consumer.Place) consumer.Verdict {
 	return consumer.Verdict{Class: consumer.Closed, Code: "SUCCESS", SafeToReissue: true, ConfirmedBy: events.ConfirmedByCloseOrder, Calls: 1}
 }
 
 // Query is asked about requests that have expired.
-func (till) Query(context.Context, events.Request, bool) consumer.Verdict {
+func (till) Query(context.Context, events.Request, bool, consumer.Place) consumer.Verdict {
 	return consumer.Verdict{Class: consumer.Failed, Code: "NOTPAY", Calls: 1}
 }
 

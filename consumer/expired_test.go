@@ -90,8 +90,8 @@ func TestAnExpiredRequestSaysWhatBecameOfItsOrder(t *testing.T) {
 				if took := time.Since(began); took < c.after || took > c.after+time.Minute {
 					t.Errorf("after %v, want %v", took, c.after)
 				}
-				if len(closer.calls) > 0 {
-					t.Errorf("closed: %v", closer.calls)
+				if len(closer.made()) > 0 {
+					t.Errorf("closed: %v", closer.made())
 				}
 				if n := k.end("dead"); n != 0 {
 					t.Errorf("%d dead letters", n)

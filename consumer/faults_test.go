@@ -147,8 +147,8 @@ func TestACommittedOffsetBeyondTheEndStopsThePartitionAndIsNeverReset(t *testing
 		c.outcomes(1)
 		time.Sleep(time.Minute)
 		stop()
-		if !slices.Equal(closer.calls, []string{"SERVED"}) {
-			t.Errorf("calls for %v", closer.calls)
+		if !slices.Equal(closer.made(), []string{"SERVED"}) {
+			t.Errorf("calls for %v", closer.made())
 		}
 		if got := c.committed()[0].At; got != 1000 {
 			t.Errorf("committed offset is now %d", got)
@@ -252,8 +252,8 @@ func TestWhatWasFinishedAboveTheWatermarkIsNotDoneAgainAfterACrash(t *testing.T)
 		c.outcomes(200)
 		time.Sleep(time.Minute)
 		stop()
-		if !slices.Equal(heir.calls, []string{"T000"}) {
-			t.Errorf("the next owner called for %d orders: %v", len(heir.calls), heir.calls)
+		if !slices.Equal(heir.made(), []string{"T000"}) {
+			t.Errorf("the next owner called for %d orders: %v", len(heir.made()), heir.made())
 		}
 		if at := c.committed()[0]; at.At != 200 || at.Metadata != "" {
 			t.Errorf("committed %+v", at)
@@ -283,9 +283,9 @@ type slowFor struct {
 	*closing
 }
 
-func (s slowFor) Close(ctx context.Context, r events.Request, tried bool) consumer.Verdict {
+func (s slowFor) Close(ctx context.Context, r events.Request, tried bool, place consumer.Place) consumer.Verdict {
 	if r.OutTradeNo != s.order {
-		return s.closing.Close(ctx, r, tried)
+		return s.closing.Close(ctx, r, tried, place)
 	}
 	<-ctx.Done()
 	return consumer.Verdict{Class: consumer.Interrupted}

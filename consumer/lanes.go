@@ -6,15 +6,18 @@ import (
 	"time"
 
 	"github.com/closeorder/closeorder/events"
+	"github.com/closeorder/closeorder/internal/shares"
 	"github.com/sirupsen/logrus"
 )
 
 // lanes starts calls: one lane per order, in which requests wait for each other,
 // and a number of call slots for all lanes together (G4, G7).
 //
-// A lane with something to do waits in a queue for a slot and goes to the end
-// of the queue after each call, so that a hot order cannot starve the others
-// and a slow one holds up nobody else.
+// A lane with something to do waits for a slot behind the others of its merchant
+// and goes to their end after each call, so that a hot order cannot starve the
+// others and a slow one holds up nobody else. The slots are divided among the
+// merchants, see package shares. A turn that only waits, for its merchant's rate or
+// between two calls, has none: see rest.go.
 //
 // A lane whose first request needs no call (request.noCall) waits in a queue of
 // its own, for neither a slot nor the gateway: only for room among the decisions
@@ -26,6 +29,8 @@ import (
 // for that partition. Lanes are safe for concurrent use.
 type lanes struct {
 	slots          int                                     // calls in flight at the most
+	mostResting    int                                     // turns that rest at the most, see rest.go
+	mostUncalled   int                                     // of a merchant at its rate that have made no call yet
 	maxUnpublished int                                     // decisions not yet acknowledged at the most
 	leaseValid     func(now time.Time) bool                // whether the membership holds, see group.Member
 	breaker        *gatewayBreaker                         // whether the gateway may be called
@@ -38,34 +43,48 @@ type lanes struct {
 	// counted there. gatewayBreaker.mu and partition.mu may be taken under it.
 	mu          sync.Mutex
 	byOrder     map[events.Order]*lane
-	ready       queue[*lane]
-	noCall      queue[*lane] // ready as well: the first request needs no call
-	inFlight    int
-	looking     int // calls of withoutCall that go on
+	seats       shares.Pool[*lane] // the call slots, by mch_id
+	noCall      queue[*lane]       // ready as well: the first request needs no call
+	resting     shares.Pool[*lane] // turns without a slot, see rest.go
+	relieved    time.Time          // when some were put off that waited already
+	latest      [2]asked           // merchants of the last requests, two different ones, see crowd.go
+	atRate      map[string]*atRate // merchants whose rate is used up, by mch_id
+	looking     int                // calls of withoutCall that go on
 	unpublished int
 	waiting     int           // drains under way
 	changed     chan struct{} // closed and renewed for them when a call or a settlement ends
-	calls       sync.WaitGroup
+	calls       callers
 }
 
 // lane holds the requests of one order in the order of their arrival. The first
-// one is in flight, or the lane rests, or it stands in lanes.ready, in
+// one is in flight, or the lane rests, or it waits in lanes.seats, in
 // lanes.noCall or in partition.parked, exactly once.
 type lane struct {
+	lanes    *lanes
 	order    events.Order
 	requests queue[*request]
-	busy     bool        // the first request is in flight, or looked at
-	rests    *time.Timer // wakes it; sweep ends the one of a lane that is gone
+	busy     bool                 // the first request is in flight, or looked at
+	rests    *time.Timer          // wakes it; sweep ends the one of a lane that is gone
+	seated   bool                 // it has a call slot
+	uncalled bool                 // it rests before its first call
+	begins   *atRate              // it began while its merchant was at its rate, and has neither rested nor ended since
+	waits    shares.Waiter[*lane] // for a call slot
+	since    time.Time            // when it began to wait for one, for a new turn
+	back     chan struct{}        // of a turn that waits for its slot again: closed when it has it
 }
 
 func newLanes(slots int, leaseValid func(time.Time) bool, probe func(context.Context, events.Request) bool, log logrus.FieldLogger) *lanes {
 	l := &lanes{
 		slots:          slots,
+		mostResting:    4 * slots,
+		mostUncalled:   max(slots/4, 1),
 		maxUnpublished: max(16*slots, 1024),
 		leaseValid:     leaseValid,
 		byOrder:        make(map[events.Order]*lane),
+		atRate:         make(map[string]*atRate),
 		changed:        make(chan struct{}),
 	}
+	l.calls.most, l.calls.serve = slots, l.serve
 	l.breaker = newGatewayBreaker(slots, l.poke, probe, log)
 	return l
 }
@@ -74,12 +93,16 @@ func newLanes(slots int, leaseValid func(time.Time) bool, probe func(context.Con
 func (l *lanes) add(r *request) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.crowd(r)
 	order := r.order()
 	if ln := l.byOrder[order]; ln != nil {
+		r.lane = ln
 		ln.requests.push(r)
 		return
 	}
-	ln := &lane{order: order}
+	ln := &lane{lanes: l, order: order}
+	ln.waits.Value = ln
+	r.lane = ln
 	ln.requests.push(r)
 	l.byOrder[order] = ln
 	l.queue(ln)
@@ -98,76 +121,110 @@ func (l *lanes) queue(ln *lane) {
 	case ln.requests.first().noCall:
 		l.noCall.push(ln)
 	default:
-		l.ready.push(ln)
+		ln.since = time.Now()
+		l.seats.Push(shares.New, ln.order.MchID, &ln.waits)
 	}
 }
 
 // pump starts what can start: what needs no call, then calls.
 func (l *lanes) pump() {
-	if l.noCall.len()+l.ready.len() == 0 || !l.leaseValid(time.Now()) {
+	starts, asked := true, false
+	valid := func() bool { // is asked where something could start, and not each time
+		if !asked {
+			starts, asked = l.leaseValid(time.Now()), true
+		}
+		return starts
+	}
+	for l.noCall.len() > 0 && l.looking+l.unpublished < l.maxUnpublished && valid() {
+		ln := l.noCall.pop()
+		if l.park(ln) {
+			continue
+		}
+		l.looking++
+		l.start(ln, permit{}, false)
+	}
+	for {
+		again, next := l.seats.First(shares.Again, l.slots), (*shares.Waiter[*lane])(nil)
+		if starts && l.unpublished < l.maxUnpublished {
+			next = l.seats.First(shares.New, min(l.slots, l.breaker.room()))
+		}
+		if next != nil && !valid() {
+			next = nil
+		}
+		switch {
+		case again != nil && (next == nil || again.Before(next)):
+			l.goBack(again.Value)
+		case next == nil:
+			return
+		case l.park(next.Value):
+			l.seats.Remove(next)
+		default:
+			p, admitted := l.breaker.admit(l.seats.Taken())
+			if !admitted {
+				starts = false // but who comes back is no new call
+				continue
+			}
+			l.seats.Grant(next)
+			next.Value.seated = true
+			l.begins(next.Value)
+			l.start(next.Value, p, true)
+		}
+	}
+}
+
+// park parks a lane whose first request is of a partition that is paused, and
+// returns true.
+func (l *lanes) park(ln *lane) bool {
+	p := ln.requests.first().partition
+	if p.standing == paused {
+		p.parked = append(p.parked, ln)
+	}
+	return p.standing == paused
+}
+
+// start gives the first request of a lane its turn.
+func (l *lanes) start(ln *lane, p permit, called bool) {
+	ln.busy = true
+	r := ln.requests.first()
+	r.partition.inFlight++
+	l.calls.do(job{r.partition.calls, r, p, called})
+}
+
+// serve is a turn, on a goroutine of callers.
+func (l *lanes) serve(j job) {
+	if j.called {
+		l.turn(j.ctx, j.request, j.permit)
 		return
 	}
-	for l.noCall.len() > 0 && l.looking+l.unpublished < l.maxUnpublished {
-		if r, ok := l.first(&l.noCall); ok {
-			l.looking++
-			l.start(&l.noCall, func(context.Context) { l.looked(r, l.withoutCall(r)) })
-		}
-	}
-	for l.ready.len() > 0 && l.inFlight < l.slots && l.unpublished < l.maxUnpublished {
-		if r, ok := l.first(&l.ready); ok {
-			p, admitted := l.breaker.admit(l.inFlight)
-			if !admitted {
-				return
-			}
-			l.inFlight++
-			l.start(&l.ready, func(ctx context.Context) { l.turn(ctx, r, p) })
-		}
-	}
-}
-
-// first is the request whose turn it is in a queue. Where its partition is paused
-// its lane is parked, and there is none.
-func (l *lanes) first(q *queue[*lane]) (r *request, ok bool) {
-	r = q.first().requests.first()
-	if r.partition.standing == paused {
-		r.partition.parked = append(r.partition.parked, q.pop())
-		return nil, false
-	}
-	return r, true
-}
-
-// start gives the first request of a queue its turn.
-func (l *lanes) start(q *queue[*lane], turn func(context.Context)) {
-	ln := q.pop()
-	ln.busy = true
-	p := ln.requests.first().partition
-	p.inFlight++
-	ctx := p.calls
-	l.calls.Go(func() { turn(ctx) })
+	l.looked(j.request, l.withoutCall(j.request))
 }
 
 // looked ends a call of withoutCall.
 func (l *lanes) looked(r *request, settled bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.calls.ending()
 	l.looking--
 	r.noCall = false
 	l.goOn(r, !settled)
 }
 
-// finished gives the slot of r's turn back. With again it has another one, after
-// r.rest; otherwise it was settled, or waits elsewhere.
+// finished ends r's turn and gives its slot back. With again it has another one,
+// after r.rest; otherwise it was settled, or waits elsewhere.
 func (l *lanes) finished(r *request, again bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.inFlight--
+	l.calls.ending()
+	l.begun(r.lane)
+	l.leaveSeat(r.lane) // it has none where it was cut off while it rested
+	l.relieve(r.lane.order.MchID)
 	l.goOn(r, again)
 }
 
 // goOn lets the lane of r go on: with r again, or with what stands behind it.
 func (l *lanes) goOn(r *request, again bool) {
 	r.partition.inFlight--
-	ln := l.byOrder[r.order()]
+	ln := r.lane
 	ln.busy = false
 	switch {
 	case !again:
@@ -198,7 +255,7 @@ func (l *lanes) wake(ln *lane) {
 func (l *lanes) alone(r *request) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.byOrder[r.order()].requests.len() == 1
+	return r.lane.requests.len() == 1
 }
 
 // publishing counts a decision on its way out; published ends it. Between them
@@ -213,9 +270,10 @@ func (l *lanes) publishing(p *partition) {
 func (l *lanes) published(p *partition) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.unpublished--
+	if l.unpublished--; l.looking+l.unpublished+1 >= l.maxUnpublished {
+		l.pump() // what waited for that
+	}
 	p.unpublished--
-	l.pump()
 	l.notify()
 }
 
@@ -275,12 +333,13 @@ func (l *lanes) sweep() {
 		}
 	}
 	// Who is first in a lane may be another now, and wait for something else.
-	ready, noCall := l.ready, l.noCall
-	l.ready, l.noCall = queue[*lane]{}, queue[*lane]{}
-	for _, q := range []queue[*lane]{ready, noCall} {
-		for q.len() > 0 {
-			l.queue(q.pop())
-		}
+	ready, noCall := l.seats.Clear(shares.New), l.noCall
+	l.noCall = queue[*lane]{}
+	for noCall.len() > 0 {
+		ready = append(ready, noCall.pop())
+	}
+	for _, ln := range ready {
+		l.queue(ln)
 	}
 }
 

@@ -56,7 +56,7 @@ func TestARequestAtThePlaceOfAnOldOneIsNotItsCopy(t *testing.T) {
 		defer c.worker(closer, nil)()
 		c.outcomesWithin(2, 3*time.Hour)
 		for _, order := range []string{"OLD", "NEW"} {
-			if n := count(closer.calls, order); n != 1 {
+			if n := count(closer.made(), order); n != 1 {
 				t.Errorf("%d calls for %s", n, order)
 			}
 		}
@@ -70,7 +70,7 @@ func TestACommitOfADeletedTopicDoesNotReachItsHeir(t *testing.T) {
 		c := newCluster(t)
 		slow := &closing{takes: 2 * time.Minute}
 		stop := c.worker(merchants{&closing{}, byMerchant{"slow": func(ctx context.Context, r events.Request) consumer.Verdict {
-			return slow.Close(ctx, r, false)
+			return slow.Close(ctx, r, false, nil)
 		}}}, nil)
 		for i := range 5 {
 			c.publish(to(0, fmt.Sprint("T", i)))
@@ -93,8 +93,8 @@ func TestACommitOfADeletedTopicDoesNotReachItsHeir(t *testing.T) {
 		after := &closing{}
 		defer c.worker(after, nil)()
 		time.Sleep(5 * time.Minute)
-		if len(after.calls) != n {
-			t.Errorf("%d of %d requests of the new topic are served: %v", len(after.calls), n, after.calls)
+		if len(after.made()) != n {
+			t.Errorf("%d of %d requests of the new topic are served: %v", len(after.made()), n, after.made())
 		}
 	})
 }
@@ -151,7 +151,7 @@ func TestALogMadeAgainThatIsLongerThanThePositionIsReadFromThere(t *testing.T) {
 		h.cut(false)
 		time.Sleep(5 * time.Minute)
 		stop()
-		if got := slices.Sorted(slices.Values(closer.calls[5:])); !slices.Equal(got, []string{"U5", "U6", "U7", "U8", "U9"}) {
+		if got := slices.Sorted(slices.Values(closer.made()[5:])); !slices.Equal(got, []string{"U5", "U6", "U7", "U8", "U9"}) {
 			t.Errorf("served %v", got)
 		}
 	})

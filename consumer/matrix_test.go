@@ -91,7 +91,7 @@ func TestAWorkerThatDies(t *testing.T) {
 				time.Sleep(5 * time.Minute)
 
 				order := string(moment.record.Key)
-				if dead, made := count(first.calls, order), count(heir.calls, order); dead != moment.dead || made != moment.heir {
+				if dead, made := count(first.made(), order), count(heir.made(), order); dead != moment.dead || made != moment.heir {
 					t.Errorf("the dead worker made %d calls and its heir %d, want %d and %d", dead, made, moment.dead, moment.heir)
 				}
 				ids := make(map[string]int)
@@ -140,15 +140,15 @@ func TestAStopLetsCallsFinishAndCommitsThem(t *testing.T) {
 		if took := time.Since(began); took < 7*time.Second || took > 9*time.Second {
 			t.Errorf("the stop took %v, the calls in flight 8s", took)
 		}
-		if calls, outcomes := len(closer.calls), c.end("outcomes"); calls != 20 || outcomes != 20 {
+		if calls, outcomes := len(closer.made()), c.end("outcomes"); calls != 20 || outcomes != 20 {
 			t.Errorf("%d calls and %d outcomes, want those of the 20 in flight", calls, outcomes)
 		}
 		heir := &closing{}
 		defer c.worker(heir, nil)()
 		c.outcomes(30)
 		time.Sleep(time.Minute)
-		if len(heir.calls) != 10 {
-			t.Errorf("the next owner made %d calls, want 10: what was finished is committed", len(heir.calls))
+		if len(heir.made()) != 10 {
+			t.Errorf("the next owner made %d calls, want 10: what was finished is committed", len(heir.made()))
 		}
 	})
 }
@@ -241,8 +241,8 @@ func TestTheSameRequestTwiceHasTwoOutcomesOneAfterTheOther(t *testing.T) {
 		if a, b := outcomes[0], outcomes[1]; a.ID == b.ID || a.RequestID != b.RequestID || a.Source == b.Source {
 			t.Errorf("outcomes %+v and %+v", a, b)
 		}
-		if len(closer.calls) != 2 || len(closer.clashes) > 0 {
-			t.Errorf("%d calls, side by side: %v", len(closer.calls), closer.clashes)
+		if len(closer.made()) != 2 || len(closer.clashes) > 0 {
+			t.Errorf("%d calls, side by side: %v", len(closer.made()), closer.clashes)
 		}
 	})
 }
@@ -316,8 +316,8 @@ func TestARecordInARetryTopicThatIsNoRetryBecomesADeadLetter(t *testing.T) {
 			t.Errorf("outcome %s %s", o.Result, o.Code)
 		}
 		c.read("dead", 1)
-		if len(closer.calls) > 0 {
-			t.Errorf("calls for %v", closer.calls)
+		if len(closer.made()) > 0 {
+			t.Errorf("calls for %v", closer.made())
 		}
 	})
 }
@@ -396,7 +396,7 @@ func TestARequestsTopicThatIsMadeAgainStopsItsPartitionsUntilARestart(t *testing
 				}
 				time.Sleep(time.Minute)
 				stop()
-				if got := slices.Sorted(slices.Values(before.calls[30:])); !slices.Equal(got, fresh) {
+				if got := slices.Sorted(slices.Values(before.made()[30:])); !slices.Equal(got, fresh) {
 					t.Errorf("calls for %v, want those of new partitions alone: %v", got, fresh)
 				}
 				if n := logged(hook, "ALARM: the committed offset lies beyond the end"); n < int(min(partitions, 3)) {
@@ -405,7 +405,7 @@ func TestARequestsTopicThatIsMadeAgainStopsItsPartitionsUntilARestart(t *testing
 				after := &closing{}
 				defer c.worker(after, nil)()
 				c.outcomes(30 + len(all))
-				if got := slices.Sorted(slices.Values(append(before.calls[30:], after.calls...))); !slices.Equal(got, all) {
+				if got := slices.Sorted(slices.Values(append(before.made()[30:], after.made()...))); !slices.Equal(got, all) {
 					t.Errorf("after a restart: calls for %v, want %v", got, all)
 				}
 			})
@@ -431,7 +431,7 @@ func TestWhatCompactionHasTakenIsSteppedOver(t *testing.T) {
 		defer c.worker(closer, nil)()
 		c.outcomes(2)
 		time.Sleep(time.Minute)
-		if n := len(closer.calls); n > 5 {
+		if n := len(closer.made()); n > 5 {
 			t.Errorf("%d calls: the topic was not compacted", n)
 		}
 		if at := c.committed()[0]; at.At != 50 {

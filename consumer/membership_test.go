@@ -39,8 +39,8 @@ func TestAMemberThatDrainsForLongerThanASessionKeepsItsPartitionsAndCommits(t *t
 		time.Sleep(30 * time.Second)
 		stop1()
 		stop2()
-		if len(closer.calls) != len(orders) {
-			t.Errorf("%d calls for %d requests", len(closer.calls), len(orders))
+		if len(closer.made()) != len(orders) {
+			t.Errorf("%d calls for %d requests", len(closer.made()), len(orders))
 		}
 	})
 }
@@ -66,8 +66,8 @@ func TestLostConnectionsAreNotALostMembership(t *testing.T) {
 		if n := logged(hook, "partitions assigned"); n != 1 {
 			t.Errorf("%d generations, want 1", n)
 		}
-		if len(closer.calls) != len(orders) {
-			t.Errorf("%d calls for %d requests", len(closer.calls), len(orders))
+		if len(closer.made()) != len(orders) {
+			t.Errorf("%d calls for %d requests", len(closer.made()), len(orders))
 		}
 	})
 }
@@ -189,8 +189,8 @@ func TestARestartedStaticMemberMovesNothing(t *testing.T) {
 		for _, stop := range stops {
 			stop()
 		}
-		if len(closer.calls) != len(orders) {
-			t.Errorf("%d calls for %d requests: something was started twice", len(closer.calls), len(orders))
+		if len(closer.made()) != len(orders) {
+			t.Errorf("%d calls for %d requests: something was started twice", len(closer.made()), len(orders))
 		}
 	})
 }
@@ -272,10 +272,10 @@ func TestAMemberOfAnotherLibrarySharesTheGroup(t *testing.T) {
 				c.request(orders...)
 				time.Sleep(time.Minute)
 				mu.Lock()
-				got := append(slices.Clone(theirs), closer.calls...)
+				got := append(slices.Clone(theirs), closer.made()...)
 				// Another library's leader may think the retries alone a fair share.
-				if len(theirs) == 0 || len(closer.calls) == 0 && order == "ours leads" {
-					t.Errorf("theirs got %d, ours %d", len(theirs), len(closer.calls))
+				if len(theirs) == 0 || len(closer.made()) == 0 && order == "ours leads" {
+					t.Errorf("theirs got %d, ours %d", len(theirs), len(closer.made()))
 				}
 				mu.Unlock()
 				if n := logged(hook, "ALARM: the group gives this worker retries without the requests of that number"); n != 1 {
@@ -445,7 +445,7 @@ func TestAStopWhilePartitionsAreGivenUp(t *testing.T) {
 		if took := time.Since(began); took > 13*time.Second {
 			t.Errorf("the stop took %v, with a grace period of 10s", took)
 		}
-		if slices.Contains(closer.calls, "LATE") {
+		if slices.Contains(closer.made(), "LATE") {
 			t.Error("a call was started after the stop")
 		}
 		c.outcomes(4)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/closeorder/closeorder/events"
+	"github.com/closeorder/closeorder/internal/kafka"
 )
 
 // standing says what may happen to the requests of a partition.
@@ -21,9 +22,13 @@ const (
 	revoked                 // another member may own it: what is not finished is forgotten
 )
 
-// maxOpenBytes bounds the memory of the unfinished records of one partition;
-// one fetch may pass it.
+// maxOpenBytes bounds the unfinished records of one partition, whatever the
+// process may hold: one record may pass it.
 const maxOpenBytes = 4 << 20
+
+// openCost is what a request that is open takes of memory beside the bytes of its
+// record: what was decoded of it, its place in a lane, a timer.
+const openCost = 1152
 
 // partition is one partition that this worker owns, from its assignment until
 // it is taken away. It stays the same over rebalances that give it back.
@@ -36,6 +41,10 @@ type partition struct {
 	// intake ends when no more records are wanted; owned may go on.
 	intake     context.Context
 	stopIntake context.CancelFunc
+
+	// share is what it has of the memory of the process: its open requests count
+	// there. nil in tests.
+	share *kafka.Share
 
 	// Guarded by lanes.mu.
 	standing    standing
@@ -86,6 +95,7 @@ func (p *partition) open(r *request) (bool, error) {
 		return false, nil
 	}
 	p.bytes += r.size
+	p.share.Hold(openCost + r.size)
 	return true, nil
 }
 
@@ -123,6 +133,7 @@ func (p *partition) finish(r *request) {
 	p.ledger.finish(r.offset)
 	p.bytes -= r.size
 	p.mu.Unlock()
+	p.share.Release(openCost + r.size)
 	signal(p.freed)
 }
 
@@ -169,7 +180,7 @@ func (p *partition) position() (watermark int64, metadata string, ok bool) {
 func (p *partition) roomy() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.bytes < maxOpenBytes/2 && p.ledger.next-p.ledger.watermark < window/2
+	return p.share.Roomy() && p.bytes < maxOpenBytes/2 && p.ledger.next-p.ledger.watermark < window/2
 }
 
 // after calls f with r when wait is over, unless the partition is taken away before.
@@ -207,8 +218,10 @@ func (p *partition) wake(wanted func(*request) bool) []*request {
 	return woken
 }
 
-// forget lets go of the requests that wait for their time.
+// forget lets go of the requests that wait for their time, and of the memory of
+// all.
 func (p *partition) forget() {
+	p.share.Close()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, timer := range p.timers {

@@ -57,6 +57,10 @@ func (w *Worker) turn(ctx context.Context, r *request, p permit) {
 // needs one: its merchant has become known, say. It waits for no gateway, and
 // the merchants are those of this moment.
 func (w *Worker) withoutCall(r *request) bool {
+	if c, is := w.crowded(r); is {
+		w.carryOut(r, decide(w.circumstances(r, c)))
+		return true
+	}
 	v, refused := w.refuse(r)
 	if !refused {
 		return false
@@ -135,7 +139,7 @@ func (w *Worker) call(ctx context.Context, r *request, p permit) circumstances {
 		do = w.cfg.Closer.Query
 	}
 	req := w.aged(r)
-	v := do(ctx, req, r.calls > 0)
+	v := do(ctx, req, r.calls > 0, r.lane)
 	r.calls += v.Calls
 	found := p.giveBack(ctx, req, v.evidence(), v.LastCall)
 	blamed := v.Class == MerchantRefused && w.holds.blames(r, v.Scope)

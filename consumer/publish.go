@@ -36,9 +36,9 @@ var errFencedOff = errors.New("not published: the partition was lost or the work
 // batch under way at a time, so that records of one request's partition keep
 // their order, and a sender per broker, which has one request under way. A sender
 // takes what has queued up for all partitions of its broker while the request
-// before was under way: latency when there is little, batches when there is much,
-// and nothing to wait for. What is refused of one partition, or fails, that
-// batcher tries again by itself, apart from the others.
+// before was under way, and under load within two milliseconds: latency when
+// there is little, batches when there is much. What is refused of one partition,
+// or fails, that batcher tries again by itself, apart from the others.
 //
 // It never gives up: a broker that is away holds up the publications, those
 // hold up the ledger, and that holds up intake. There is no idempotent

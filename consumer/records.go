@@ -12,41 +12,88 @@ import (
 type record struct {
 	topic string
 	to    int // see publication
+	what  what
 	msg   events.Message
-	// smaller are tried one after the other while the broker refuses msg for
-	// its size.
-	smaller []func() events.Message
-	// withKey, if set, is tried when the broker takes no record without a key,
-	// and msg has none.
-	withKey func() events.Message
-	// instead, if set, is the verdict on the request when nothing is small
-	// enough.
-	instead *Verdict
 	// fault is why msg says less than it should.
 	fault error
 }
 
-// records makes the records of a decision about r; now is the process's time.
+// what a record is.
+type what int
+
+const (
+	anOutcome what = iota + 1
+	aDeadLetter
+	aRetry
+)
+
+// records appends the records of a decision about r; now is the process's time.
 //
 //	conclude    outcome
 //	deadLetter  dead letter, outcome
 //	retryLater  retry record
-func (ts Topics) records(r *request, d decision, now time.Time) []record {
+func (ts *Topics) records(all []record, r *request, d *decision, now time.Time) []record {
 	switch d.next {
 	case conclude:
-		return []record{ts.outcome(r, d.verdict, now)}
+		return append(all, ts.outcome(r, &d.verdict, now))
 	case deadLetter:
-		return []record{ts.deadLetter(r, d.verdict, now), ts.outcome(r, d.verdict, now)}
+		return append(all, ts.deadLetter(r, &d.verdict, now), ts.outcome(r, &d.verdict, now))
 	case retryLater:
-		return []record{ts.retry(r, d, now)}
+		return append(all, ts.retry(r, d, now))
 	}
 	panic("consumer: no records for a request that waits in memory")
+}
+
+// The forms of a record. Brokers refuse few, so nothing is kept for them: a
+// record in another form is made of the record itself.
+
+// smaller is a record with less in it, for a broker that refuses rec for its size;
+// false where there is nothing to leave out.
+func (rec record) smaller() (record, bool) {
+	switch rec.what {
+	case anOutcome:
+		return rec.smallerOutcome()
+	case aDeadLetter:
+		return rec.smallerDeadLetter()
+	}
+	return rec, false
+}
+
+// withKey is a record with a stand-in key, for a broker that takes none without;
+// false where rec cannot have one.
+func (rec record) withKey() (record, bool) {
+	switch rec.what {
+	case aDeadLetter:
+		d, err := records.DecodeDeadLetter(rec.msg)
+		d.StandInKey = true
+		rec.msg = records.EncodeDeadLetter(d)
+		return rec, err == nil
+	case aRetry:
+		retry, err := records.DecodeRetry(rec.msg)
+		retry.StandInKey = true
+		rec.msg = records.EncodeRetry(retry)
+		return rec, err == nil
+	}
+	return rec, false
+}
+
+// instead is the verdict on the request of a record that is too large and has no
+// smaller form; false where rec has to wait for somebody to change the topic.
+func (rec record) instead() (v Verdict, ok bool) {
+	if rec.what != aRetry {
+		return v, false
+	}
+	retry, err := records.DecodeRetry(rec.msg)
+	return Verdict{
+		Class: Failed, Code: events.CodeRecordTooLarge,
+		Message: "too large to wait in " + rec.topic + " (" + retry.Code + "): raise its max.message.bytes",
+	}, err == nil
 }
 
 // outcome makes the outcome of a verdict. Its key is the request's, and its
 // partition the one with the number of the request's, so that the outcomes of
 // one order stay in order wherever its order service puts them.
-func (ts Topics) outcome(r *request, v Verdict, now time.Time) record {
+func (ts *Topics) outcome(r *request, v *Verdict, now time.Time) record {
 	o := events.NewOutcome(r.req, r.msg.Key, r.source)
 	switch v.Class {
 	case Closed:
@@ -66,22 +113,28 @@ func (ts Topics) outcome(r *request, v Verdict, now time.Time) record {
 	if len(o.Key) == 0 && o.OutTradeNo == "" {
 		o.Key = []byte(o.ID) // the topic may be compacted, which takes no record without a key
 	}
-	rec := record{topic: ts.Outcomes, to: r.source.Partition}
+	rec := record{topic: ts.Outcomes, to: r.source.Partition, what: anOutcome}
 	rec.msg, rec.fault = encodeOutcome(o)
-	smaller := func(change func()) {
-		rec.smaller = append(rec.smaller, func() events.Message {
-			change()
-			msg, _ := encodeOutcome(o)
-			return msg
-		})
-	}
-	if o.Metadata != nil || o.Message != "" {
-		smaller(func() { o.Metadata, o.Message = nil, "shortened: the broker refused the whole outcome for its size" })
-	}
-	if len(o.Key) > longKey {
-		smaller(func() { o.Key = []byte(cmp.Or(o.OutTradeNo, o.ID)) })
-	}
 	return rec
+}
+
+// shortened is the message of an outcome that a broker did not take as it was.
+const shortened = "shortened: the broker refused the whole outcome for its size"
+
+func (rec record) smallerOutcome() (record, bool) {
+	o, err := events.DecodeOutcome(rec.msg)
+	switch {
+	case err != nil:
+		return rec, false
+	case o.Metadata != nil || o.Message != "" && o.Message != shortened:
+		o.Metadata, o.Message = nil, shortened
+	case len(o.Key) > longKey:
+		o.Key = []byte(cmp.Or(o.OutTradeNo, o.ID))
+	default:
+		return rec, false
+	}
+	rec.msg, _ = encodeOutcome(o)
+	return rec, true
 }
 
 // longKey is the length from which on a key may be what makes a record too
@@ -107,55 +160,41 @@ func encodeOutcome(o events.Outcome) (events.Message, error) {
 	return msg, err
 }
 
-// deadLetter keeps the request as it came. A broker that refuses it for its
-// size gets it without its value, then without its headers, and at last without
-// its key: where they stand is in our headers.
-func (ts Topics) deadLetter(r *request, v Verdict, now time.Time) record {
-	d := records.DeadLetter{
+// deadLetter keeps the request as it came.
+func (ts *Topics) deadLetter(r *request, v *Verdict, now time.Time) record {
+	return record{topic: ts.DeadLetters, to: r.source.Partition, what: aDeadLetter, msg: records.EncodeDeadLetter(records.DeadLetter{
 		Original: r.msg, ErrorCode: v.Code, ErrorMessage: v.Message, FailedAt: now, Calls: r.calls,
 		Replay: r.req.Replay, Source: r.source, SourceTimestamp: r.time,
+	})}
+}
+
+// A broker that refuses a dead letter for its size gets it without its value, then
+// without its headers, and at last without its key: where they stand is in our
+// headers.
+func (rec record) smallerDeadLetter() (record, bool) {
+	d, err := records.DecodeDeadLetter(rec.msg)
+	switch {
+	case err != nil || d.KeyOmitted():
+		return rec, false
+	case d.HeadersOmitted():
+		d.Original.Key, d.ValueOmitted = nil, records.OmittedKey
+	case d.ValueOmitted != "":
+		d.Original.Headers, d.ValueOmitted = nil, records.OmittedHeaders
+	default:
+		d.Original.Value, d.ValueOmitted = nil, records.OmittedValue
 	}
-	without := func(what string, drop func()) func() events.Message {
-		return func() events.Message {
-			drop()
-			d.ValueOmitted = what
-			return records.EncodeDeadLetter(d)
-		}
-	}
-	return record{
-		topic: ts.DeadLetters, to: r.source.Partition, msg: records.EncodeDeadLetter(d),
-		smaller: []func() events.Message{
-			without(records.OmittedValue, func() { d.Original.Value = nil }),
-			without(records.OmittedHeaders, func() { d.Original.Headers = nil }),
-			without(records.OmittedKey, func() { d.Original.Key = nil }),
-		},
-		withKey: func() events.Message {
-			d.StandInKey = true
-			return records.EncodeDeadLetter(d)
-		},
-	}
+	rec.msg = records.EncodeDeadLetter(d)
+	return rec, true
 }
 
 // retry makes the record that brings r back later. It goes to the partition
 // with the number of its source, which belongs to the same member as long as
 // the retry topics have as many partitions as the requests topic.
-func (ts Topics) retry(r *request, d decision, now time.Time) record {
-	retry := records.Retry{
+func (ts *Topics) retry(r *request, d *decision, now time.Time) record {
+	return record{topic: d.tier.Topic, to: r.source.Partition, what: aRetry, msg: records.EncodeRetry(records.Retry{
 		Original: r.msg, DueAt: d.due, Retries: d.retries, Calls: r.calls,
 		Code: d.verdict.Code, Reason: d.verdict.Message, FirstRequestedAt: r.req.RequestedAt,
 		Replay: r.req.Replay, Source: r.source, SourceTimestamp: r.time,
 		Held: r.inHand(now), WaitsFor: d.scope.waitsFor(),
-	}
-	return record{
-		topic: d.tier.Topic, to: r.source.Partition,
-		msg: records.EncodeRetry(retry),
-		withKey: func() events.Message {
-			retry.StandInKey = true
-			return records.EncodeRetry(retry)
-		},
-		instead: &Verdict{
-			Class: Failed, Code: events.CodeRecordTooLarge,
-			Message: "too large to wait in " + d.tier.Topic + " (" + d.verdict.Code + "): raise its max.message.bytes",
-		},
-	}
+	})}
 }

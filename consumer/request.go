@@ -20,6 +20,7 @@ type topicPartition struct {
 // for; only noCall is looked at by others.
 type request struct {
 	partition *partition
+	lane      *lane // that it stands in, from lanes.add on
 	offset    int64
 	time      time.Time // the record's timestamp
 	msg       events.Message
@@ -27,7 +28,10 @@ type request struct {
 	rejected  string // why it can never work; empty when it may
 	// noCall says that it can probably be settled without a call, see
 	// Worker.withoutCall. Guarded by lanes.mu once it is in a lane.
-	noCall  bool
+	noCall bool
+	// crowded is set of one that had better wait elsewhere, see crowd.go: for how
+	// long others of its merchant have waited for a slot when it came.
+	crowded time.Duration
 	retries int  // so far, that counted
 	calls   int  // to the gateway, so far
 	expired bool // expires_at had passed when its turn came

@@ -215,7 +215,7 @@ func TestAnOutageOfAnHourFailsNothingAndIsToldOnce(t *testing.T) {
 				t.Errorf("%d retries burnt in %s", n, tier.Topic)
 			}
 		}
-		if probes := len(closer.calls) - len(orders); probes > 350 {
+		if probes := len(closer.made()) - len(orders); probes > 350 {
 			t.Errorf("%d calls into the outage", probes)
 		}
 	})
@@ -313,7 +313,7 @@ func TestAMerchantThatIsRefusedWaitsAndTheOthersGoOn(t *testing.T) {
 		if n := logged(hook, "accepts this merchant again"); n != 1 {
 			t.Errorf("told %d times that it works again", n)
 		}
-		if wasted := len(closer.calls) - refused - served; wasted > 250 {
+		if wasted := len(closer.made()) - refused - served; wasted > 250 {
 			t.Errorf("%d calls for a merchant that is refused", wasted)
 		}
 		if n := c.end("dead"); n != 0 {

@@ -8,18 +8,80 @@ import (
 	"github.com/closeorder/closeorder/internal/kafka"
 )
 
-// slowRequest is after how long a request under way no longer holds up the
-// partitions that are not in it: one follower that does not answer keeps a
-// request until the broker's time-out.
-const slowRequest = 500 * time.Millisecond
+const (
+	// slowRequest is after how long a request under way no longer holds up the
+	// partitions that are not in it: one follower that does not answer keeps a
+	// request until the broker's time-out.
+	slowRequest = 500 * time.Millisecond
+	// gather is how far apart requests begin under load: when at least worthwhile
+	// records come in that time. A broker that answers within some hundred
+	// microseconds would else get, and answer, a request for one or two records
+	// at a time. Where less comes nothing waits.
+	gather     = 5 * time.Millisecond
+	worthwhile = 10
+	// lately is how far pace looks back: further than a gateway takes for a call,
+	// after which many answers come at one time and none for a while.
+	lately = 200 * time.Millisecond
+)
 
 // sender writes the records of all partitions that one broker leads: one request
 // with a batch of each one that has something to write, then the next. That of
 // kafka.NoLeader finds out where its partitions belong.
+//
+// One goroutine, a [courier], does that. While its request is slow another one
+// takes its place; there are two at the most.
 type sender struct {
 	publisher *publisher
 	wake      chan struct{}
-	ready     queue[*batcher] // what has something to write; publisher.mu guards it
+
+	// publisher.mu guards what is below.
+	ready    queue[*batcher] // what has something to write
+	couriers int             // goroutines
+	stuck    int             // those whose request is slow
+	pace     pace
+}
+
+// pace says when the next request may begin.
+type pace struct {
+	begun time.Time // the last request
+	// gap is about how much time lies between two of the last records, recent how
+	// many there were lately, when the last request began. The one soon tells of a
+	// load, the other remembers it.
+	gap    time.Duration
+	recent float64
+}
+
+// wait is for how long a request has to wait for more records.
+func (p *pace) wait(now time.Time) time.Duration {
+	if p.gap > gather/worthwhile && p.since(now)*float64(gather) < worthwhile*float64(lately) {
+		return 0
+	}
+	return p.begun.Add(gather).Sub(now)
+}
+
+// since is how many records there were lately, as seen from now.
+func (p *pace) since(now time.Time) float64 {
+	return p.recent * float64(lately) / float64(lately+now.Sub(p.begun))
+}
+
+// begins is told of a request with so many records. Each changes the gap by a
+// quarter of what it differs; a rest counts for not more than a few records at
+// a slow pace.
+func (p *pace) begins(now time.Time, records int) {
+	gap := min(now.Sub(p.begun), 4*gather) / time.Duration(max(records, 1))
+	p.gap += (gap - p.gap) / 4
+	p.recent = p.since(now) + float64(records)*float64(lately)/float64(lately+now.Sub(p.begun))
+	p.begun = now
+}
+
+// courier is a goroutine of a sender.
+type courier struct {
+	*sender
+	timer *time.Timer // for relieve
+
+	// publisher.mu guards what is below.
+	left time.Time // when the request that is under way began; zero without one
+	slow bool
 }
 
 // parcel is a batch on its way.
@@ -33,69 +95,118 @@ type parcel struct {
 func (p *publisher) list(b *batcher) {
 	s := p.senders[b.leader]
 	if s == nil {
-		s = &sender{publisher: p, wake: make(chan struct{}, 1)}
+		s = &sender{publisher: p, wake: make(chan struct{}, 1), pace: pace{gap: gather}}
 		p.senders[b.leader] = s
 		if b.leader == kafka.NoLeader {
 			p.wg.Go(s.findLeaders)
 		} else {
-			p.wg.Go(s.run)
+			s.hire()
 		}
 	}
 	s.ready.push(b)
 	signal(s.wake)
 }
 
-// run sends until the publisher is closed. One request is under way, and a
-// second while that is slow.
-func (s *sender) run() {
-	ctx := s.publisher.ctx
-	patience := time.NewTimer(slowRequest)
-	defer patience.Stop()
-	var slow chan struct{} // closed when the slow one is done; nil without one
+// hire starts a courier. publisher.mu is held.
+func (s *sender) hire() {
+	s.couriers++
+	c := &courier{sender: s}
+	s.publisher.wg.Go(c.run)
+}
+
+// run sends until the publisher is closed, or another courier goes on instead.
+func (c *courier) run() {
+	ctx := c.publisher.ctx
+	c.timer = time.AfterFunc(slowRequest, c.relieve)
+	c.timer.Stop()
+	rest := time.NewTimer(gather)
+	defer rest.Stop()
 	for ctx.Err() == nil {
-		parcels := s.take()
-		if len(parcels) == 0 {
+		parcels, wait := c.begin()
+		if wait > 0 {
+			rest.Reset(wait)
 			select {
-			case <-s.wake:
+			case <-rest.C:
 			case <-ctx.Done():
 			}
 			continue
 		}
-		done := make(chan struct{})
-		s.publisher.wg.Go(func() {
-			defer close(done)
-			s.send(parcels)
-		})
-		patience.Reset(slowRequest)
-		select {
-		case <-done:
-			continue
-		case <-patience.C:
-		}
-		if slow == nil {
-			slow = done
+		if len(parcels) == 0 {
+			select {
+			case <-c.wake:
+			case <-ctx.Done():
+			}
 			continue
 		}
-		select {
-		case <-done:
-		case <-slow:
-			slow = done
+		c.timer.Reset(slowRequest)
+		c.send(parcels)
+		c.timer.Stop()
+		if c.end() {
+			return
 		}
 	}
 }
 
+// begin takes what goes with the next request, or says how long to wait for it.
+func (c *courier) begin() (parcels []parcel, wait time.Duration) {
+	c.publisher.mu.Lock()
+	defer c.publisher.mu.Unlock()
+	if c.ready.len() == 0 {
+		return nil, 0
+	}
+	now := time.Now()
+	if wait := c.pace.wait(now); wait > 0 {
+		return nil, wait
+	}
+	parcels, records := c.take()
+	c.pace.begins(now, records)
+	c.left = now
+	return parcels, 0
+}
+
+// relieve lets another courier go on when a request is slow.
+func (c *courier) relieve() {
+	c.publisher.mu.Lock()
+	defer c.publisher.mu.Unlock()
+	if c.left.IsZero() || time.Since(c.left) < slowRequest {
+		return // of a request before
+	}
+	c.slow = true
+	if c.stuck++; c.couriers < 2 {
+		c.hire()
+	}
+}
+
+// end is told that a request is over. It returns true where another courier goes
+// on.
+func (c *courier) end() bool {
+	c.publisher.mu.Lock()
+	defer c.publisher.mu.Unlock()
+	c.left = time.Time{}
+	if !c.slow {
+		return false
+	}
+	c.slow = false
+	c.stuck--
+	if c.couriers-c.stuck < 2 {
+		return false
+	}
+	c.couriers--
+	return true
+}
+
 // take takes a batch of each partition that has something to write, up to a
-// request.
-func (s *sender) take() (parcels []parcel) {
-	s.publisher.mu.Lock()
-	defer s.publisher.mu.Unlock()
+// request, and says how many records they are. publisher.mu is held.
+func (s *sender) take() (parcels []parcel, records int) {
+	parcels = make([]parcel, 0, s.ready.len())
 	for bytes := 0; s.ready.len() > 0 && bytes+kafka.BatchBytes <= kafka.RequestBytes; {
 		b := s.ready.pop()
 		batch, size := b.take()
 		bytes += size
+		records += len(batch)
 		parcels = append(parcels, parcel{b, batch})
 	}
-	return parcels
+	return parcels, records
 }
 
 // send writes one request if the fences stand and the membership holds, and

@@ -1,6 +1,7 @@
 package consumer_test
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"sync/atomic"
@@ -8,6 +9,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/closeorder/closeorder/consumer"
+	"github.com/closeorder/closeorder/events"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -109,4 +112,43 @@ func TestAPartitionInTroubleHoldsUpNoOther(t *testing.T) {
 			t.Errorf("committed %v", at)
 		}
 	})
+}
+
+// spread closes orders one after the other, so far apart.
+type spread struct {
+	instant
+	apart time.Duration
+	n     atomic.Int64
+}
+
+func (s *spread) Close(ctx context.Context, r events.Request, tried bool, place consumer.Place) consumer.Verdict {
+	time.Sleep(time.Duration(s.n.Add(1)) * s.apart)
+	return s.instant.Close(ctx, r, tried, place)
+}
+
+// The broker answers at once, in virtual time: what goes together has waited for
+// each other, but for what comes at the same moment.
+func TestRecordsWaitForEachOtherUnderLoadAlone(t *testing.T) {
+	for sentence, c := range map[string]struct {
+		apart       time.Duration
+		least, most int32 // requests
+	}{
+		"at 500 a second each goes by itself":           {2 * time.Millisecond, 490, 500},
+		"at 10,000 a second twenty go together":         {100 * time.Microsecond, 20, 45},
+		"at 1,000 a second each goes by itself as well": {time.Millisecond, 490, 500},
+	} {
+		t.Run(sentence, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				cl := newCluster(t)
+				requests := cl.slow("outcomes", 0)
+				defer cl.worker(&spread{apart: c.apart}, func(cfg *consumer.Config) { cfg.MaxInFlight = 500 })()
+				time.Sleep(time.Second)
+				cl.request(numbered("T", 500)...)
+				cl.outcomes(500)
+				if n := requests.Load(); n < c.least || n > c.most {
+					t.Errorf("%d requests for 500 outcomes, want %d to %d", n, c.least, c.most)
+				}
+			})
+		})
+	}
 }

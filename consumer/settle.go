@@ -18,13 +18,29 @@ func (w *Worker) settle(r *request, d decision) {
 	if d.next == retryLater {
 		log().WithField("due", d.due).WithField("code", d.verdict.Code).Debug("put off")
 	}
-	records := w.cfg.Topics.records(r, d, time.Now())
-	for _, rec := range records {
-		if rec.fault != nil {
-			log().WithError(rec.fault).Error("outcome shortened: what the request carried cannot be written")
+	var some [2]record
+	records := w.cfg.Topics.records(some[:0], r, &d, time.Now())
+	for i := range records {
+		if fault := records[i].fault; fault != nil {
+			log().WithError(fault).Error("outcome shortened: what the request carried cannot be written")
 		}
 	}
 	w.write(r, records...)
+}
+
+// delivery is one of the records of a request on its way to its topic.
+type delivery struct {
+	worker  *Worker
+	request *request
+	record  record
+	of      *deliveries
+	all     deliveries // of those of the first one
+}
+
+// deliveries are those of one decision.
+type deliveries struct {
+	left    atomic.Int32 // that are not acknowledged
+	dropped atomic.Bool  // one that never will be
 }
 
 // write publishes the records of a request and finishes it when all are
@@ -33,77 +49,87 @@ func (w *Worker) settle(r *request, d decision) {
 // counts as one on its way; settle has counted the first.
 func (w *Worker) write(r *request, records ...record) {
 	r.partition.unclaim(r)
-	left := new(atomic.Int32)
-	dropped := new(atomic.Bool)
-	left.Store(int32(len(records)))
-	one := func(err error) {
-		if err != nil {
-			dropped.Store(true)
-		}
-		if left.Add(-1) == 0 && !dropped.Load() {
-			w.finish(r)
-		}
-		w.lanes.published(r.partition)
-	}
 	for range len(records) - 1 {
 		w.lanes.publishing(r.partition)
 	}
-	for _, rec := range records {
-		w.publish(r, rec, one)
+	var all *deliveries
+	for i := range records {
+		d := &delivery{worker: w, request: r, record: records[i]}
+		if all == nil {
+			all = &d.all
+			all.left.Store(int32(len(records)))
+		}
+		d.of = all
+		d.publish()
 	}
 }
 
-// publish publishes one record of a request, in another form if it must be, and
-// calls done once it is acknowledged or cannot be any more.
-func (w *Worker) publish(r *request, rec record, done func(error)) {
-	w.publisher.publish(publication{
-		topic: rec.topic, to: rec.to, msg: rec.msg, fence: r.partition.owned,
-		done: func(err error) {
-			if refused, is := errors.AsType[*kafka.RefusedError](err); is {
-				w.refused(r, rec, refused, done)
-				return
-			}
-			done(err)
-		},
+// publish publishes the record, in another form if it must be.
+func (d *delivery) publish() {
+	d.worker.publisher.publish(publication{
+		topic: d.record.topic, to: d.record.to, msg: d.record.msg, fence: d.request.partition.owned, done: d.done,
 	})
+}
+
+// done is called once it is acknowledged or cannot be any more.
+func (d *delivery) done(err error) {
+	if err != nil {
+		if refused, is := errors.AsType[*kafka.RefusedError](err); is {
+			d.refused(refused)
+			return
+		}
+		d.of.dropped.Store(true)
+	}
+	if d.of.left.Add(-1) == 0 && !d.of.dropped.Load() {
+		d.worker.finish(d.request)
+	}
+	d.worker.lanes.published(d.request.partition)
 }
 
 // refused publishes in another form what the broker does not take as it is. What
 // has no other form waits for somebody to change the topic: it must not be
 // dropped, so its offset stays open, and it is tried again from time to time.
 // While it rests it holds up nobody: not its partition, nor a drain.
-func (w *Worker) refused(r *request, rec record, err *kafka.RefusedError, done func(error)) {
-	log := w.cfg.Log.WithFields(r.fields()).WithField("to", rec.topic).WithError(err)
-	switch {
-	case err.Invalid() && rec.msg.Key == nil && rec.withKey != nil:
-		if w.refusals.due("key "+rec.topic, time.Now()) {
-			log.Warn("a record without a key gets a stand-in key: the topic takes none without; more of them are not told of for an hour")
-		}
-		rec.msg, rec.withKey = rec.withKey(), nil
-		w.publish(r, rec, done)
-	case err.TooLarge() && len(rec.smaller) > 0:
-		log.Warn("publishing a shortened record")
-		rec.msg, rec.smaller = rec.smaller[0](), rec.smaller[1:]
-		w.publish(r, rec, done)
-	case err.TooLarge() && rec.instead != nil:
-		log.Warn("the record cannot wait in a retry topic: it fails")
-		w.settle(r, decide(w.circumstances(r, circumstances{turn: hopeless, verdict: *rec.instead})))
-		done(errReplaced)
-	default:
-		if w.refusals.due(fmt.Sprint(err.Topic, " ", err.Partition, " ", err.Code()), time.Now()) {
-			log.WithField("to_partition", err.Partition).Error("ALARM: the topic does not take a record: its request stays uncommitted and is tried again each minute, the others go on; more of the kind are not told of for an hour")
-		}
-		w.lanes.published(r.partition)
-		w.wg.Go(func() {
-			err := kafka.Sleep(r.partition.owned, refusedRest)
-			w.lanes.publishing(r.partition)
-			if err != nil {
-				done(errFencedOff)
-				return
+func (d *delivery) refused(err *kafka.RefusedError) {
+	w, r, topic := d.worker, d.request, d.record.topic
+	log := w.cfg.Log.WithFields(r.fields()).WithField("to", topic).WithError(err)
+	if err.Invalid() && d.record.msg.Key == nil {
+		if keyed, ok := d.record.withKey(); ok {
+			if w.refusals.due("key "+topic, time.Now()) {
+				log.Warn("a record without a key gets a stand-in key: the topic takes none without; more of them are not told of for an hour")
 			}
-			w.publish(r, rec, done)
-		})
+			d.record = keyed
+			d.publish()
+			return
+		}
 	}
+	if err.TooLarge() {
+		if smaller, ok := d.record.smaller(); ok {
+			log.Warn("publishing a shortened record")
+			d.record = smaller
+			d.publish()
+			return
+		}
+		if v, ok := d.record.instead(); ok {
+			log.Warn("the record cannot wait in a retry topic: it fails")
+			w.settle(r, decide(w.circumstances(r, circumstances{turn: hopeless, verdict: v})))
+			d.done(errReplaced)
+			return
+		}
+	}
+	if w.refusals.due(fmt.Sprint(err.Topic, " ", err.Partition, " ", err.Code()), time.Now()) {
+		log.WithField("to_partition", err.Partition).Error("ALARM: the topic does not take a record: its request stays uncommitted and is tried again each minute, the others go on; more of the kind are not told of for an hour")
+	}
+	w.lanes.published(r.partition)
+	w.wg.Go(func() {
+		err := kafka.Sleep(r.partition.owned, refusedRest)
+		w.lanes.publishing(r.partition)
+		if err != nil {
+			d.done(errFencedOff)
+			return
+		}
+		d.publish()
+	})
 }
 
 const (

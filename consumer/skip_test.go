@@ -53,13 +53,13 @@ func TestABatchThatUnpacksToTooMuchStopsItsPartitionUntilItIsGivenUpOrAllowed(t 
 		c.request("STILL1", "STILL2", "STILL3")
 		time.Sleep(time.Minute)
 		stop()
-		for _, order := range closer.calls {
+		for _, order := range closer.made() {
 			if strings.HasPrefix(order, "LARGE") || order == "BEHIND" {
 				t.Errorf("%s was called for", order)
 			}
 		}
-		if !slices.Contains(closer.calls, "BEFORE") || !slices.Contains(closer.calls, "BESIDE") {
-			t.Errorf("calls for %v", closer.calls)
+		if !slices.Contains(closer.made(), "BEFORE") || !slices.Contains(closer.made(), "BESIDE") {
+			t.Errorf("calls for %v", closer.made())
 		}
 		found := lines(hook, "ALARM: ")
 		if len(found) != 1 || !strings.HasPrefix(found[0].Message, stopped) || !strings.Contains(found[0].Message, "kafka.skip requests[0]@1-3") ||
@@ -73,8 +73,8 @@ func TestABatchThatUnpacksToTooMuchStopsItsPartitionUntilItIsGivenUpOrAllowed(t 
 		stop = c.worker(closer, limited(kafka.Span{Topic: "requests", Partition: 0, First: 1, Last: 3}))
 		time.Sleep(time.Minute)
 		stop()
-		if n := logged(hook, skipped); n != 1 || logged(hook, stopped) != 0 || !slices.Contains(closer.calls, "BEHIND") || slices.Contains(closer.calls, "LARGE0") {
-			t.Errorf("given up: told %d times, calls for %v", n, closer.calls)
+		if n := logged(hook, skipped); n != 1 || logged(hook, stopped) != 0 || !slices.Contains(closer.made(), "BEHIND") || slices.Contains(closer.made(), "LARGE0") {
+			t.Errorf("given up: told %d times, calls for %v", n, closer.made())
 		}
 		if at := c.committed()[0].At; at < 5 {
 			t.Errorf("given up: committed %d", at)
@@ -84,8 +84,8 @@ func TestABatchThatUnpacksToTooMuchStopsItsPartitionUntilItIsGivenUpOrAllowed(t 
 		stop = c.worker(closer, heard(&hook))
 		time.Sleep(time.Minute)
 		stop()
-		if !slices.Contains(closer.calls, "LARGE0") || !slices.Contains(closer.calls, "LARGE2") || logged(hook, "ALARM") != 0 {
-			t.Errorf("with a higher limit: calls for %v", closer.calls)
+		if !slices.Contains(closer.made(), "LARGE0") || !slices.Contains(closer.made(), "LARGE2") || logged(hook, "ALARM") != 0 {
+			t.Errorf("with a higher limit: calls for %v", closer.made())
 		}
 	})
 }

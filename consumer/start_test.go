@@ -184,8 +184,8 @@ func TestWhereAGroupWithoutPositionsBegins(t *testing.T) {
 		time.Sleep(time.Minute)
 		c.request("NEW")
 		c.outcomes(1)
-		if !slices.Equal(closer.calls, []string{"NEW"}) {
-			t.Errorf("with latest: calls for %v", closer.calls)
+		if !slices.Equal(closer.made(), []string{"NEW"}) {
+			t.Errorf("with latest: calls for %v", closer.made())
 		}
 		alarms := lines(hook, neverServed)
 		if len(alarms) != 1 || alarms[0].Level != logrus.ErrorLevel || !strings.Contains(alarms[0].Message, "closeorder audit") ||
@@ -197,8 +197,8 @@ func TestWhereAGroupWithoutPositionsBegins(t *testing.T) {
 			stop = c.worker(closer, begins(&hook, start))
 			time.Sleep(time.Minute)
 			stop()
-			if n := len(lines(hook, withoutPosition)); n != 0 || len(closer.calls) != 1 {
-				t.Errorf("%s, with positions: told %d times, %d calls", start, n, len(closer.calls))
+			if n := len(lines(hook, withoutPosition)); n != 0 || len(closer.made()) != 1 {
+				t.Errorf("%s, with positions: told %d times, %d calls", start, n, len(closer.made()))
 			}
 		}
 
@@ -298,8 +298,8 @@ func TestAMemberThatComesLaterBeginsWhereTheFirstOneDid(t *testing.T) {
 		for _, stop := range stops {
 			stop()
 		}
-		if !slices.Equal(closer.calls, []string{"NEW"}) {
-			t.Errorf("calls for %v", closer.calls)
+		if !slices.Equal(closer.made(), []string{"NEW"}) {
+			t.Errorf("calls for %v", closer.made())
 		}
 		if a, b := len(lines(hooks[0], withoutPosition)), len(lines(hooks[1], withoutPosition)); a != 1 || b != 0 {
 			t.Errorf("told %d times by the first and %d times by the second", a, b)
@@ -324,8 +324,8 @@ func TestNoMemberBeginsWhereOneMustNot(t *testing.T) {
 					t.Errorf("start %d: a worker has not refused", round)
 				}
 			}
-			if len(closer.calls) != 0 || len(c.committed()) != 0 {
-				t.Errorf("start %d: calls for %v, commits %v", round, closer.calls, c.committed())
+			if len(closer.made()) != 0 || len(c.committed()) != 0 {
+				t.Errorf("start %d: calls for %v, commits %v", round, closer.made(), c.committed())
 			}
 		}
 	})

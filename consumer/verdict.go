@@ -14,7 +14,8 @@ import (
 // with [Interrupted] unless it has a verdict already. tried says that calls for
 // the request were made before. It may be called again for a request that has
 // its verdict: after a crash, and after Interrupted. A worker never calls it for
-// two requests of one order at the same time.
+// two requests of one order at the same time. Whatever Close waits for but a call,
+// it should wait for in place.
 //
 // Query finds out what became of the order of a request that has expired, and
 // closes nothing. What holds for Close holds for it, but that Failed means: the
@@ -30,8 +31,8 @@ import (
 // seconds. It is made when a request got no answer while no other call was
 // answered either.
 type Closer interface {
-	Close(ctx context.Context, r events.Request, tried bool) Verdict
-	Query(ctx context.Context, r events.Request, tried bool) Verdict
+	Close(ctx context.Context, r events.Request, tried bool, place Place) Verdict
+	Query(ctx context.Context, r events.Request, tried bool, place Place) Verdict
 	Refuse(r events.Request) (v Verdict, ok bool)
 	Probe(ctx context.Context, r events.Request) bool
 }

@@ -239,7 +239,7 @@ func nothingElse(string, []byte) string { return "" }
 
 // checkVersion refuses an event that is not of version 1: 1, 1.0, 1.0.2.
 func checkVersion(version attribute, p *problems) {
-	if len(version.value) > 0 && !version1.Match(version.value) {
+	if len(version.value) > 0 && string(version.value) != specVersion && !version1.Match(version.value) {
 		p.add(version.field, "is %s, want 1.x", quote(string(version.value)))
 	}
 }

@@ -47,7 +47,7 @@ func EncodeRequest(r Request, source string, at time.Time) (Message, error) {
 	m := Message{
 		Key:     []byte(r.OutTradeNo),
 		Value:   value,
-		Headers: eventHeaders(typeRequested, id, source, r.OutTradeNo, at, r.TraceParent),
+		Headers: eventHeaders(nil, typeRequested, id, source, r.OutTradeNo, at, r.TraceParent),
 	}
 	if r.Replay > 0 {
 		m.Headers = append(m.Headers, Header{HeaderReplay, strconv.AppendInt(nil, int64(r.Replay), 10)})

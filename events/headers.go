@@ -1,7 +1,6 @@
 package events
 
 import (
-	"regexp"
 	"strings"
 	"time"
 )
@@ -34,11 +33,18 @@ const specVersion = "1.0"
 
 // eventHeaders returns the headers of an event in binary mode. Attributes
 // that are empty or zero are left out, as an empty attribute is not allowed.
-func eventHeaders(typ, id, source, subject string, at time.Time, traceParent string) []Header {
-	hs := make([]Header, 0, 9)
+// Their values are put behind b, where it has room for them.
+func eventHeaders(b []byte, typ, id, source, subject string, at time.Time, traceParent string) []Header {
+	n := 7
+	if traceParent != "" {
+		n++
+	}
+	hs := make([]Header, 0, n)
 	add := func(key, value string) {
 		if value != "" {
-			hs = append(hs, Header{key, []byte(value)})
+			from := len(b)
+			b = append(b, value...)
+			hs = append(hs, Header{key, b[from:len(b):len(b)]})
 		}
 	}
 	add(headerSpecVersion, specVersion)
@@ -46,7 +52,9 @@ func eventHeaders(typ, id, source, subject string, at time.Time, traceParent str
 	add(headerSource, source)
 	add(headerType, typ)
 	if !at.IsZero() {
-		add(headerTime, formatTime(at))
+		from := len(b)
+		b = at.UTC().AppendFormat(b, time.RFC3339Nano)
+		hs = append(hs, Header{headerTime, b[from:len(b):len(b)]})
 	}
 	add(HeaderSubject, subject)
 	add(headerContentType, contentTypeJSON)
@@ -61,12 +69,17 @@ func eventHeaders(typ, id, source, subject string, at time.Time, traceParent str
 // version may have more after a dash. An invalid one is to be ignored, not
 // refused.
 func validTraceParent(s string) bool {
-	if len(s) > 256 || !traceParentForm.MatchString(s) {
+	if len(s) < 55 || len(s) > 256 || len(s) > 55 && s[55] != '-' {
 		return false
+	}
+	for i, c := range []byte(s[:55]) {
+		if dash := i == 2 || i == 35 || i == 52; dash != (c == '-') || !dash && !isLowerHex(c) {
+			return false
+		}
 	}
 	version, trace, parent := s[:2], s[3:35], s[36:52]
 	return version != "ff" && (version != "00" || len(s) == 55) && isPrintable(s[55:]) &&
 		strings.Trim(trace, "0") != "" && strings.Trim(parent, "0") != ""
 }
 
-var traceParentForm = regexp.MustCompile(`^[\da-f]{2}-[\da-f]{32}-[\da-f]{16}-[\da-f]{2}(-|$)`)
+func isLowerHex(c byte) bool { return '0' <= c && c <= '9' || 'a' <= c && c <= 'f' }

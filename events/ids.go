@@ -73,7 +73,7 @@ func checkNamed(s string, max int, marks string) error {
 // as text where there is no value. WeChat Pay knows no order of such a number,
 // and its ORDERNOTEXIST would answer for the one that was meant.
 func isNoName(s string) bool {
-	return slices.ContainsFunc([]string{"null", "undefined", "none", "nil", "nan"}, func(nothing string) bool {
+	return len(s) <= len("undefined") && slices.ContainsFunc([]string{"null", "undefined", "none", "nil", "nan"}, func(nothing string) bool {
 		return strings.EqualFold(s, nothing)
 	})
 }

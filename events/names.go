@@ -18,6 +18,7 @@ import (
 type vocabulary struct {
 	names    []string
 	required int // how many of them, the first ones, must be there
+	ofLength [][]int
 	folded   []folded
 	limits   []int // edits; 0 is another case or other separators alone
 	at       []int // where each one stands in its type, if it has one
@@ -35,6 +36,10 @@ func newVocabulary(names []string, required int, limit func(letters int) int) *v
 			most = 2
 		}
 		v.folded, v.limits = append(v.folded, f), append(v.limits, most)
+		for len(v.ofLength) <= len(name) {
+			v.ofLength = append(v.ofLength, nil)
+		}
+		v.ofLength[len(name)] = append(v.ofLength[len(name)], i)
 	}
 	return v
 }
@@ -72,7 +77,15 @@ func exact(int) int { return -1 }
 
 // index returns the position of a name, -1 if it is not known.
 func (v *vocabulary) index(name []byte) int {
-	return slices.IndexFunc(v.names, func(known string) bool { return string(name) == known })
+	if len(name) >= len(v.ofLength) {
+		return -1
+	}
+	for _, i := range v.ofLength[len(name)] {
+		if v.names[i] == string(name) {
+			return i
+		}
+	}
+	return -1
 }
 
 // nearest returns the position of the name that is nearest to name among those

@@ -2,7 +2,7 @@ package events
 
 import (
 	"bytes"
-	"fmt"
+	"slices"
 	"time"
 )
 
@@ -51,18 +51,18 @@ func EncodeOutcome(o Outcome) (Message, error) {
 	if len(key) == 0 && o.OutTradeNo != "" {
 		key = []byte(o.OutTradeNo)
 	}
-	headers := eventHeaders(o.eventType(), id, outcomeSource, o.OutTradeNo, o.CompletedAt, o.TraceParent)
-	metadata := o.Metadata
-	o.Metadata = nil
 	o.RequestedAt, o.CompletedAt = o.RequestedAt.UTC(), o.CompletedAt.UTC()
 	if !isWritable(o.RequestedAt) {
 		o.RequestedAt = time.Time{}
 	}
-	value, err := marshal(o, metadata)
-	if err != nil {
-		return Message{}, fmt.Errorf("encode outcome: %w", err)
+	// One piece of memory for the value and those of the headers.
+	value := o.appendJSON(make([]byte, 0, o.size()))
+	if len(o.Metadata) > 0 {
+		value = append(append(value, `,"metadata":`...), o.Metadata...)
 	}
-	return Message{Key: key, Value: value, Headers: headers}, nil
+	value = append(value, '}')
+	headers := eventHeaders(value, o.eventType(), id, outcomeSource, o.OutTradeNo, o.CompletedAt, o.TraceParent)
+	return Message{Key: key, Value: slices.Clip(value), Headers: headers}, nil
 }
 
 // check adds what contradicts itself in o.

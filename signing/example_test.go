@@ -54,3 +54,17 @@ func ExampleVerify_twoKeys() {
 	// signature does not match
 	// <nil>
 }
+
+// Who signs and checks many documents needs no map.
+func ExampleVerifyFields() {
+	key, _ := signing.NewKey("192006250b4c09247ec02edce69f6a2d")
+	reply := []signing.Field{{Name: "return_code", Value: "SUCCESS"}, {Name: "mch_id", Value: "10000100"}}
+	sign := signing.AppendSign(nil, reply, key, signing.MD5)
+	reply = append(reply, signing.Field{Name: signing.FieldSign, Value: string(sign)})
+
+	fmt.Println(signing.VerifyFields(reply, key, signing.MD5))
+	fmt.Println(signing.VerifyFields(append(reply, reply[1]), key, signing.MD5))
+	// Output:
+	// <nil>
+	// signature does not match: a field is there twice
+}

@@ -1,11 +1,15 @@
 package signing
 
 import (
+	"crypto/hmac"
+	"crypto/sha256"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 	"log/slog"
 	"strings"
+	"sync"
 	"unicode"
 	"unicode/utf8"
 )
@@ -22,6 +26,15 @@ type Key struct {
 	// that stands in an unexported field, and follow pointers (fmt does with
 	// %s); of a function they can show the address alone.
 	secret func() string
+	// macs are states of HMAC-SHA256 with the key in them, each used by one at
+	// a time: to begin with a key costs as much as the rest of a signature.
+	macs func() *sync.Pool
+}
+
+// mac is one such state, and room for the text that is signed.
+type mac struct {
+	hash.Hash
+	text []byte
 }
 
 // NewKey takes the API key exactly as set at the merchant platform. A key that
@@ -53,7 +66,10 @@ func NewKey(text string) (Key, error) {
 			return Key{}, fmt.Errorf("API key has a character that cannot be printed at byte %d of %d: %U, type or copy it without", i+1, len(text), r)
 		}
 	}
-	return Key{func() string { return text }}, nil
+	macs := &sync.Pool{New: func() any {
+		return &mac{Hash: hmac.New(sha256.New, []byte(text)), text: make([]byte, 0, 1024)}
+	}}
+	return Key{func() string { return text }, func() *sync.Pool { return macs }}, nil
 }
 
 // ReadKey is NewKey for the content of a file that holds one key. A byte order

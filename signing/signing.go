@@ -15,14 +15,11 @@
 package signing
 
 import (
-	"crypto/hmac"
 	"crypto/md5"
 	"crypto/sha256"
 	"crypto/subtle"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"slices"
 )
 
 // FieldSign is the field that holds the signature. It is never signed.
@@ -46,10 +43,17 @@ var (
 // The zero Type is MD5, as in the protocol. For a zero [Key] or an unknown
 // Type there is no signature: Sign returns "", which [Verify] never accepts.
 func Sign(fields map[string]string, key Key, t Type) string {
-	var sum [sha256.Size]byte
-	n := digest(&sum, fields, key, t)
+	var room [usual]Field
 	var out [2 * sha256.Size]byte
-	return string(upperHex(&out, sum[:n]))
+	return string(AppendSign(out[:0], listed(room[:0], fields), key, t))
+}
+
+// AppendSign appends to b what [Sign] returns, of fields in any order. Where a
+// name is there twice there is no signature either. It allocates nothing for
+// the fields of a close.
+func AppendSign(b []byte, fields []Field, key Key, t Type) []byte {
+	var sum [sha256.Size]byte
+	return appendUpperHex(b, sum[:digest(&sum, fields, key, t)])
 }
 
 // Verify reports whether fields carry a valid signature in their field sign,
@@ -63,7 +67,24 @@ func Sign(fields map[string]string, key Key, t Type) string {
 // form that the protocol documents and that the official SDKs accept.
 // A zero Key verifies nothing.
 func Verify(fields map[string]string, key Key, t Type) error {
-	got := fields[FieldSign]
+	var room [usual]Field
+	return VerifyFields(listed(room[:0], fields), key, t)
+}
+
+// VerifyFields is [Verify] of fields in any order. A name that is there twice
+// is ErrMismatch: nobody can tell which of the two was meant. It allocates
+// nothing for the reply to a close that is valid.
+func VerifyFields(fields []Field, key Key, t Type) error {
+	got := ""
+	for i := range fields {
+		if fields[i].Name != FieldSign {
+			continue
+		}
+		if got != "" {
+			return errTwice
+		}
+		got = fields[i].Value
+	}
 	if got == "" {
 		return ErrMissing
 	}
@@ -80,11 +101,15 @@ func Verify(fields map[string]string, key Key, t Type) error {
 	}
 	var sum [sha256.Size]byte
 	n := digest(&sum, fields, key, t)
-	if n == 0 {
+	switch {
+	case n == 0 && key.IsZero():
 		return fmt.Errorf("%w: there is no key", ErrMismatch)
+	case n == 0:
+		return errTwice
 	}
-	var out [2 * sha256.Size]byte
-	if subtle.ConstantTimeCompare([]byte(got), upperHex(&out, sum[:n])) == 1 {
+	var is, shown [2 * sha256.Size]byte
+	// Both have the length that was asked for.
+	if subtle.ConstantTimeCompare(append(shown[:0], got...), appendUpperHex(is[:0], sum[:n])) == 1 {
 		return nil
 	}
 	if hasLowerHex(got) {
@@ -93,17 +118,22 @@ func Verify(fields map[string]string, key Key, t Type) error {
 	return ErrMismatch
 }
 
+var errTwice = fmt.Errorf("%w: a field is there twice", ErrMismatch)
+
 // Explain returns the exact string that is signed, with the key masked: what
 // to compare when two sides do not agree on a signature. It shows all signed
 // values; what must not be seen in a value must not be given to it.
-func Explain(fields map[string]string) string {
-	b := appendCanonical(nil, fields)
+func Explain(fields map[string]string) string { return ExplainFields(listed(nil, fields)) }
+
+// ExplainFields is [Explain] of fields in any order, each name once.
+func ExplainFields(fields []Field) string {
+	b, _ := appendCanonical(nil, fields)
 	return string(append(b, "key="+mask...))
 }
 
 // digest puts the raw signature into sum and returns its length, 0 when there
 // can be none.
-func digest(sum *[sha256.Size]byte, fields map[string]string, key Key, t Type) int {
+func digest(sum *[sha256.Size]byte, fields []Field, key Key, t Type) int {
 	if key.IsZero() {
 		return 0
 	}
@@ -111,50 +141,37 @@ func digest(sum *[sha256.Size]byte, fields map[string]string, key Key, t Type) i
 	case MD5:
 		// Room for a close or a query and its reply, on the stack.
 		var room [1024]byte
-		b := appendCanonical(room[:0], fields)
+		b, ok := appendCanonical(room[:0], fields)
+		if !ok {
+			return 0
+		}
 		b = append(b, "key="...)
 		b = append(b, key.secret()...)
 		md5sum := md5.Sum(b)
 		return copy(sum[:], md5sum[:])
 	case HMACSHA256:
-		secret := key.secret()
-		b := appendCanonical(make([]byte, 0, 512), fields)
-		b = append(b, "key="...)
-		b = append(b, secret...)
-		mac := hmac.New(sha256.New, []byte(secret))
-		mac.Write(b)
-		return copy(sum[:], mac.Sum(nil))
+		m := key.macs().Get().(*mac)
+		defer key.macs().Put(m)
+		var ok bool
+		if m.text, ok = appendCanonical(m.text[:0], fields); !ok {
+			return 0
+		}
+		m.text = append(m.text, "key="...)
+		m.text = append(m.text, key.secret()...)
+		m.Reset()
+		m.Write(m.text)
+		m.text = m.Sum(m.text[:0])
+		return copy(sum[:], m.text)
 	}
 	return 0
 }
 
-// appendCanonical appends "a=1&b=2&": the signed string up to the key.
-func appendCanonical(b []byte, fields map[string]string) []byte {
-	var stack [32]string
-	names := stack[:0]
-	for name, value := range fields {
-		if value != "" && name != FieldSign {
-			names = append(names, name)
-		}
-	}
-	slices.Sort(names)
-	for _, name := range names {
-		b = append(b, name...)
-		b = append(b, '=')
-		b = append(b, fields[name]...)
-		b = append(b, '&')
+func appendUpperHex(b, raw []byte) []byte {
+	const digits = "0123456789ABCDEF"
+	for _, c := range raw {
+		b = append(b, digits[c>>4], digits[c&15])
 	}
 	return b
-}
-
-func upperHex(out *[2 * sha256.Size]byte, raw []byte) []byte {
-	hexed := out[:hex.Encode(out[:], raw)]
-	for i, c := range hexed {
-		if 'a' <= c && c <= 'f' {
-			hexed[i] = c - 'a' + 'A'
-		}
-	}
-	return hexed
 }
 
 func hasLowerHex(s string) bool {

@@ -26,13 +26,21 @@ type app struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
 	env            []string
+	// setGCPercent is debug.SetGCPercent; nil where the process is not this
+	// command's alone.
+	setGCPercent func(int) int
 }
 
 // run is the program. It returns the exit code, and when ctx ends it stops
 // what it does in good order.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer, env []string) int {
-	out := &output{Writer: stdout}
-	a := &app{stdin: stdin, stdout: out, stderr: stderr, env: env}
+	a := &app{stdin: stdin, stdout: stdout, stderr: stderr, env: env}
+	return a.run(ctx, args)
+}
+
+func (a *app) run(ctx context.Context, args []string) int {
+	out := &output{Writer: a.stdout}
+	a.stdout = out
 	root := a.root()
 	if args == nil {
 		args = []string{} // cobra takes nil for os.Args

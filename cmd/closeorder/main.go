@@ -7,6 +7,7 @@ import (
 	"context"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 )
 
@@ -22,5 +23,6 @@ func main() {
 		signal.Stop(signals)
 		stop(stopped{})
 	}()
-	os.Exit(run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr, os.Environ()))
+	a := &app{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, env: os.Environ(), setGCPercent: debug.SetGCPercent}
+	os.Exit(a.run(ctx, os.Args[1:]))
 }

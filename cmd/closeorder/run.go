@@ -60,6 +60,7 @@ closeorder run --config closeorder.yaml`,
 		if cfg.AdminAddr != "" {
 			log.Warn("admin_addr is set, but this version serves neither health nor metrics")
 		}
+		a.collect()
 		atHangup := func() { log.Info("SIGHUP: there is no merchants file to read again") }
 		ctx, cancel := context.WithCancel(cmd.Context())
 		var following sync.WaitGroup

@@ -67,8 +67,11 @@ type Kafka struct {
 	// UnpackedTotal the most of all that are unpacked at one time.
 	UnpackedBatch int64
 	UnpackedTotal int64
-	TLS           TLS
-	SASL          SASL
+	// MaxBuffered is the most bytes of records and of requests that are not
+	// finished, the setting max_buffered; 0 for commands that do not ask for it.
+	MaxBuffered int64
+	TLS         TLS
+	SASL        SASL
 }
 
 // TLS of the connections to the brokers.

@@ -77,7 +77,7 @@ func sourceOf(raw []byte, offset, end int64, budget *budget) *Source {
 	if budget == nil {
 		budget = newBudget(0, 0)
 	}
-	f := &fetcher{budget: budget, brokers: make(map[int32]*fetchedBroker)}
+	f := &fetcher{budget: budget, brokers: make(map[int32]*fetchedBroker), batches: make(map[string]int)}
 	f.life, f.end = context.WithCancel(context.Background())
 	f.homing = true // nobody looks for its home
 	s := &Source{fetcher: f, place: place{"t", 3}, bytes: 1 << 20, ready: make(chan struct{}, 1), position: offset, offset: offset}

@@ -33,9 +33,12 @@ type Config struct {
 	UnpackedBatch int64
 	// UnpackedTotal is the most bytes that all fetched batches of the client may
 	// take unpacked at one time, 0 for 256 MiB, and never less than one batch
-	// may: who needs more waits for others. What is fetched and not unpacked yet
-	// is bounded by partition.
+	// may: who needs more waits for others. More than an eighth of MaxBuffered
+	// none takes but one that is larger, alone.
 	UnpackedTotal int64
+	// MaxBuffered bounds what the client holds of records, in bytes, 0 for 64
+	// MiB: see [Memory].
+	MaxBuffered int64
 	// OnRetry, if set, is told of each failure that [Client.Persist] tries
 	// again. partition is -1 where the whole topic is asked about. Calls may be
 	// concurrent.
@@ -114,6 +117,21 @@ func (c *Client) Close() {
 // Config.SASL return then, and each old one closes when its requests are
 // answered.
 func (c *Client) Renew() { c.transport.each((*conn).retire) }
+
+// Memory is what the records that are handed out share in.
+func (c *Client) Memory() *Memory { return c.fetcher.memory }
+
+// Buffered returns how many bytes the client and its readers hold of records at
+// the moment, and how many they may: see [Memory].
+func (c *Client) Buffered() (held, most int64) {
+	f := c.fetcher
+	f.mu.Lock()
+	held = int64(f.packed) + f.budget.taken.Load()
+	f.mu.Unlock()
+	f.memory.mu.Lock()
+	defer f.memory.mu.Unlock()
+	return held + f.memory.held, f.memory.bound
+}
 
 // Connections returns how many connections are open, by the address of the
 // broker.

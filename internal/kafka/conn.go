@@ -103,32 +103,58 @@ type frame struct {
 	answered bool // some are not
 }
 
-// buffers are for frames.
-var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+// buffers are for frames, large ones for those with records.
+var buffers, largeBuffers = sync.Pool{New: newBuffer}, sync.Pool{New: newBuffer}
+
+func newBuffer() any { return new(bytes.Buffer) }
 
 // keptBuffer is the size up to which a buffer is kept for other frames.
 const keptBuffer = 1 << 20
 
 // encode renders a request in a version. Who asks for a frame frees it.
 func encode(req protocol.Message, version int16, clientID string) (*frame, error) {
-	if p, ok := req.(protocol.PreparedMessage); ok {
-		p.Prepare(version)
+	f := &frame{api: apiOf(req), version: version, answered: true}
+	f.buffer = f.buffers().Get().(*bytes.Buffer)
+	if silent, ok := req.(interface{ HasResponse() bool }); ok {
+		f.answered = silent.HasResponse()
 	}
-	silent, ok := req.(interface{ HasResponse() bool })
-	f := &frame{api: apiOf(req), version: version, buffer: buffers.Get().(*bytes.Buffer), answered: !ok || silent.HasResponse()}
-	if err := protocol.WriteRequest(f.buffer, version, 0, clientID, req); err != nil {
+	if err := f.render(req, clientID); err != nil {
 		f.free()
 		return nil, fmt.Errorf("%s: %w", f.api, err)
 	}
+	return f, nil
+}
+
+func (f *frame) render(req protocol.Message, clientID string) error {
+	if p, ok := req.(*produceRequest); ok {
+		f.buffer.Grow(p.size())
+		out, err := p.appendTo(f.buffer.AvailableBuffer(), f.version, clientID)
+		f.buffer.Write(out) // where it stands already, if there was room
+		return err
+	}
+	if p, ok := req.(protocol.PreparedMessage); ok {
+		p.Prepare(f.version)
+	}
+	if err := protocol.WriteRequest(f.buffer, f.version, 0, clientID, req); err != nil {
+		return err
+	}
 	// It follows the size (Kafka's protocol guide, request header).
 	binary.BigEndian.PutUint16(f.buffer.Bytes()[4:], uint16(f.api))
-	return f, nil
+	return nil
+}
+
+// buffers are those that its buffer is of.
+func (f *frame) buffers() *sync.Pool {
+	if f.api == protocol.Produce {
+		return &largeBuffers
+	}
+	return &buffers
 }
 
 func (f *frame) free() {
 	if f.buffer.Cap() <= keptBuffer {
 		f.buffer.Reset()
-		buffers.Put(f.buffer)
+		f.buffers().Put(f.buffer)
 	}
 	f.buffer = nil
 }

@@ -21,9 +21,9 @@ const (
 	// broker must not hold up its partitions for longer than their leader takes
 	// to move.
 	fetchPatience = 5 * time.Second
-	// defaultFetchBytes is about what one fetch brings of one partition, and
-	// fetchTotal of all of a broker, packed. A first batch that is larger comes
-	// whole.
+	// defaultFetchBytes is about what one fetch brings of one partition at most,
+	// and fetchTotal of all of a broker, packed: less where Config.MaxBuffered has
+	// no room for that. A first batch that is larger comes whole.
 	defaultFetchBytes = 1 << 20
 	fetchTotal        = 8 << 20
 	// leastFetch is what a fetch brings at least that is made smaller because
@@ -32,6 +32,14 @@ const (
 	// fetchAgain is how often a partition is asked for that the long poll under
 	// way has left out.
 	fetchAgain = 50 * time.Millisecond
+	// lightFetch is what a fetch brings of a partition, and lightTotal of all, of
+	// which nothing is there while others have all the room.
+	lightFetch = 16 << 10
+	lightTotal = 64 << 10
+	// awayFor is for how long more than half a fetch comes ahead of a reader that
+	// is away, and dropAfter for how long it keeps what others need the room of.
+	awayFor   = 100 * time.Millisecond
+	dropAfter = time.Second
 )
 
 // fetcher fetches for all sources of a client: for each broker one long poll at
@@ -41,8 +49,11 @@ const (
 //	Source, homeless --metadata--> fetchedBroker: poll, hurry --batches--> Source
 type fetcher struct {
 	client *Client
+	memory *Memory
 	budget *budget
 	zstds  zstdDecoder
+	// most is what may wait for its readers, in bytes; 0 in tests: all.
+	most int
 
 	life context.Context
 	end  context.CancelFunc
@@ -51,12 +62,25 @@ type fetcher struct {
 	// mu guards what is below, and what Source says.
 	mu       sync.Mutex
 	brokers  map[int32]*fetchedBroker
-	homeless []*Source // that want to be fetched
+	sources  map[*Source]struct{} // all that are not closed
+	homeless []*Source            // that want to be fetched
 	homing   bool
+	packed   int            // bytes that wait for their readers
+	batches  map[string]int // how large the last batch of a topic was
+	giant    *Source        // that has a batch for which there is no room, the only one
+	// thwarted: a source was not asked for, as there is no room.
+	thwarted bool
 }
 
 func newFetcher(c *Client, cfg Config) *fetcher {
-	f := &fetcher{client: c, budget: newBudget(cfg.UnpackedBatch, cfg.UnpackedTotal), brokers: make(map[int32]*fetchedBroker)}
+	memory := newMemory(cfg.MaxBuffered)
+	part := memory.bound / 8
+	f := &fetcher{
+		client: c, memory: memory, most: int(min(part, 1<<29)), // an int may have 32 bits
+		budget: newBudget(cfg.UnpackedBatch, cfg.UnpackedTotal), brokers: make(map[int32]*fetchedBroker),
+		sources: make(map[*Source]struct{}), batches: make(map[string]int),
+	}
+	f.budget.within(part)
 	f.life, f.end = context.WithCancel(context.Background())
 	return f
 }
@@ -67,6 +91,78 @@ func (f *fetcher) close() {
 	f.end()
 	f.mu.Unlock()
 	f.wg.Wait()
+}
+
+// partMost is what a fetch brings at most of one partition.
+func (f *fetcher) partMost() int { return min(max(f.most/8, lightFetch), defaultFetchBytes) }
+
+// roundMost is what a fetch brings at most of all: a long poll and what goes
+// beside it may be under way at each broker. The caller has mu.
+func (f *fetcher) roundMost() int {
+	return min(max(f.most/(2*max(1, len(f.brokers))), lightTotal), fetchTotal)
+}
+
+// keep reports whether there is room for bytes that have come for a source, and
+// counts them. One that could never fit in is taken where nobody else has such
+// a one. The caller has mu.
+func (f *fetcher) keep(s *Source, bytes int) bool {
+	if f.most > 0 && f.packed > 0 && f.packed+bytes > 2*f.most {
+		if f.giant != nil || f.packed >= f.most {
+			return false
+		}
+		f.giant = s
+	}
+	f.packed += bytes
+	return true
+}
+
+// release gives the room of bytes back that a source had. The caller has mu.
+func (f *fetcher) release(s *Source, bytes int) {
+	f.packed -= bytes
+	if f.giant == s && s.size+s.inHand == 0 {
+		f.giant = nil
+	}
+	if f.thwarted && f.packed < f.most {
+		f.thwarted = false
+		for _, b := range f.brokers {
+			signal(b.wake)
+			signal(b.hurried)
+		}
+	}
+}
+
+// admits reports whether a hungry source may be asked for: fully, or where there
+// is no room lightly, as nothing is there for it. What comes must then be kept:
+// else it would be asked for again at once, over and over. The caller has mu.
+func (f *fetcher) admits(s *Source, now time.Time) (fully, lightly bool) {
+	switch {
+	case f.most == 0:
+		return true, false
+	case s.isAway(now, awayFor) && (s.dropped || f.packed >= f.most || s.size+s.inHand >= (s.bytes+1)/2):
+		return false, false
+	case f.packed >= f.most:
+		f.thwarted = true
+		return false, s.size+s.inHand == 0 && f.needs(s) <= lightFetch && f.packed+lightFetch <= 2*f.most
+	case f.giant == nil || f.packed+f.needs(s) <= 2*f.most:
+		return true, false
+	}
+	f.thwarted = true
+	return false, false
+}
+
+// needs is how large the batches of a source are, by those that came last: for it
+// or, where none has come yet, for another of its topic. The caller has mu.
+func (f *fetcher) needs(s *Source) int { return cmp.Or(s.needs, f.batches[s.topic]) }
+
+// reclaim makes room by dropping what waits for readers that are away for long,
+// also of those whose broker has failed. The caller has mu.
+func (f *fetcher) reclaim(now time.Time) {
+	for s := range f.sources {
+		if s.size+s.inHand > 0 && s.isAway(now, dropAfter) {
+			s.drop()
+			s.dropped = true
+		}
+	}
 }
 
 // want has a source fetched, if it has to be. The caller has mu.
@@ -176,6 +272,8 @@ func (b *fetchedBroker) remove(s *Source) {
 
 // poll makes one long poll after the other.
 func (b *fetchedBroker) poll() {
+	again := time.NewTimer(0)
+	defer again.Stop()
 	for {
 		b.mu.Lock()
 		if len(b.sources) == 0 || b.life.Err() != nil {
@@ -186,6 +284,9 @@ func (b *fetchedBroker) poll() {
 		}
 		r := b.ask(time.Time{})
 		b.polling = r != nil
+		if r == nil && b.thwarted {
+			again.Reset(fetchAgain) // then somebody may have been away for long
+		}
 		b.mu.Unlock()
 		if r != nil {
 			b.fetch(r, fetchWait)
@@ -193,6 +294,7 @@ func (b *fetchedBroker) poll() {
 		}
 		select {
 		case <-b.wake:
+		case <-again.C:
 		case <-b.life.Done():
 		}
 	}
@@ -206,7 +308,10 @@ func (b *fetchedBroker) hurry() {
 		b.mu.Lock()
 		var r *round
 		if now := time.Now(); b.polling {
-			if r = b.ask(now); r == nil && slices.ContainsFunc(b.sources, (*Source).hungry) {
+			if r = b.ask(now); r == nil && slices.ContainsFunc(b.sources, func(s *Source) bool {
+				fully, lightly := b.admits(s, now)
+				return s.hungry() && (fully || lightly || b.thwarted)
+			}) {
 				again.Reset(fetchAgain)
 			}
 		}
@@ -228,7 +333,8 @@ func (b *fetchedBroker) hurry() {
 type round struct {
 	req   *fetchRequest
 	asked []asked // in the order of the request, where that names them all
-	most  int
+	most  int     // bytes of all
+	part  int     // bytes of one partition
 	// session, if not nil, is what the broker remembers: it says nothing of those
 	// of which there is nothing new.
 	session *session
@@ -243,6 +349,7 @@ type asked struct {
 	held   *held // by the session, nil without one
 	// What came.
 	answered bool
+	leftOut  bool // there was no room for it in the answer
 	code     int16
 	end      int64
 	bytes    int
@@ -256,12 +363,21 @@ type asked struct {
 // now is who polls.
 func (b *fetchedBroker) ask(now time.Time) *round {
 	b.turn++
-	some, starved := b.some[:0], false
+	at := time.Now()
+	if b.thwarted {
+		b.thwarted = false
+		b.reclaim(at)
+	}
+	some, starved, light := b.some[:0], false, false
 	for i := range b.sources {
 		s := b.sources[(b.turn+i)%len(b.sources)]
-		if s.hungry() && (now.IsZero() || !now.Before(s.notBefore)) {
+		if !s.hungry() || !now.IsZero() && now.Before(s.notBefore) {
+			continue
+		}
+		if fully, lightly := b.admits(s, at); fully || lightly {
 			some = append(some, s)
 			starved = starved || s.starved > 0
+			light = light || lightly
 		}
 	}
 	b.some = some
@@ -275,14 +391,17 @@ func (b *fetchedBroker) ask(now time.Time) *round {
 		clear(r.asked)
 		*r = round{asked: r.asked[:0]}
 	}
-	r.most = b.most
-	r.req = &fetchRequest{broker: b.id, ReplicaID: -1, MinBytes: 1, MaxBytes: int32(b.most), SessionEpoch: -1}
-	if now.IsZero() && !starved {
+	r.most, r.part = min(b.most, b.roundMost()), b.most
+	if light {
+		r.most, r.part = lightTotal, lightFetch
+	}
+	r.req = &fetchRequest{broker: b.id, ReplicaID: -1, MinBytes: 1, MaxBytes: int32(r.most), SessionEpoch: -1}
+	if now.IsZero() && !starved && !light {
 		r.session = &b.session
 		r.session.begin(r.req)
 		for _, s := range some {
-			if h, named, there := r.session.ask(s.place, s.position, s.most(b)); !there {
-				r.add(b, s, h, named)
+			if h, named, there := r.session.ask(s.place, s.position, r.partMost(s)); !there {
+				r.add(s, h, named)
 			}
 		}
 		r.session.forget(r.req, len(r.asked))
@@ -293,17 +412,17 @@ func (b *fetchedBroker) ask(now time.Time) *round {
 	for _, s := range some {
 		if !there[s.place] { // and not another reader of the same partition
 			there[s.place] = true
-			r.add(b, s, nil, true)
+			r.add(s, nil, true)
 		}
 	}
 	return r
 }
 
-// most is how many bytes a source is asked for.
-func (s *Source) most(b *fetchedBroker) int32 { return int32(min(s.bytes, b.most)) }
+// partMost is how many bytes a source is asked for.
+func (r *round) partMost(s *Source) int32 { return int32(min(s.bytes, r.part)) }
 
 // add has a source asked for, and names it in the request where it has to be.
-func (r *round) add(b *fetchedBroker, s *Source, h *held, named bool) {
+func (r *round) add(s *Source, h *held, named bool) {
 	r.asked = append(r.asked, asked{source: s, epoch: s.epoch, offset: s.position, first: h == nil && len(r.asked) == 0, held: h})
 	s.asking = true
 	if !named {
@@ -317,7 +436,7 @@ func (r *round) add(b *fetchedBroker, s *Source, h *held, named bool) {
 	t := &r.req.Topics[i]
 	t.Partitions = append(t.Partitions, fetch.RequestPartition{
 		Partition: int32(s.partition), CurrentLeaderEpoch: -1, FetchOffset: s.position, LogStartOffset: -1,
-		PartitionMaxBytes: s.most(b),
+		PartitionMaxBytes: r.partMost(s),
 	})
 }
 
@@ -355,6 +474,7 @@ func (b *fetchedBroker) fetch(r *round, wait time.Duration) {
 		a := &r.asked[i]
 		s := a.source
 		if s.epoch != a.epoch {
+			a.pieces = pieces{}
 			continue // it reads elsewhere now
 		}
 		s.asking = false
@@ -373,7 +493,10 @@ func (b *fetchedBroker) fetch(r *round, wait time.Duration) {
 			if wait == 0 && len(a.batches) == 0 {
 				s.notBefore = time.Now().Add(fetchAgain)
 			}
+		case a.leftOut:
+			s.starved++
 		}
+		a.pieces = pieces{} // the round is kept, and they must not be
 	}
 }
 
@@ -382,7 +505,7 @@ func (r *round) read(res *fetchResponse) error {
 	if err := asError(res.ErrorCode); err != nil {
 		return err
 	}
-	left, at := len(r.asked), 0
+	left, at, came := len(r.asked), 0, 0
 	for _, t := range res.Topics {
 		for _, p := range t.Partitions {
 			a := r.find(t.Topic, int(p.Partition), &at)
@@ -396,6 +519,7 @@ func (r *round) read(res *fetchResponse) error {
 			}
 			if a.code == 0 {
 				a.bytes = len(p.Records.bytes)
+				came += a.bytes
 				a.pieces = cut(p.Records.bytes, a.offset, a.end)
 			}
 		}
@@ -409,6 +533,13 @@ func (r *round) read(res *fetchResponse) error {
 			if a := &r.asked[i]; !a.answered && a.held.end >= 0 {
 				a.answered, a.end = true, a.held.end
 			}
+		}
+	case came > 0:
+		// The embedded broker leaves out those for which the answer had no room;
+		// Apache Kafka has them all in it.
+		for i := range r.asked {
+			a := &r.asked[i]
+			a.leftOut = !a.answered
 		}
 	default:
 		return fmt.Errorf("the broker's answer to Fetch lacks %d of %d partitions", left, len(r.asked))

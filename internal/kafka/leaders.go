@@ -94,6 +94,18 @@ func LeaderOf(leaders map[string][]int, topic string, partition int) int {
 	return NoLeader
 }
 
+// leader is the broker that leads a partition by the metadata, NoLeader where
+// none does, or there are none.
+func (v *view) leader(topic string, partition int) int {
+	if v == nil {
+		return NoLeader
+	}
+	if p, known := v.layout.Topics[topic].Partitions[int32(partition)]; known && p.Leader >= 0 {
+		return int(p.Leader)
+	}
+	return NoLeader
+}
+
 // brokerIn is a broker of the cluster by its number, for requests that say to
 // which one they go.
 func brokerIn(cluster protocol.Cluster, id int32) (protocol.Broker, error) {

@@ -1,19 +1,16 @@
 package kafka
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"time"
 
 	"github.com/closeorder/closeorder/events"
 	kafkago "github.com/segmentio/kafka-go"
 	"github.com/segmentio/kafka-go/compress"
-	"github.com/segmentio/kafka-go/protocol"
 	"github.com/segmentio/kafka-go/protocol/produce"
 )
 
@@ -105,25 +102,18 @@ func (c *Client) ProduceMany(ctx context.Context, batches []Batch) []Produced {
 // byLeader divides batches, by their indices, by the broker that leads their
 // partition, and writes it down. Those of which no leader is known are each
 // on their own: finding out is for who sends them, and so is its error.
-func (c *Client) byLeader(ctx context.Context, batches []Batch, done []Produced) [][]int {
-	var topics []string
-	for _, b := range batches {
-		if !slices.Contains(topics, b.Topic) {
-			topics = append(topics, b.Topic)
-		}
-	}
-	leaders, _ := c.Leaders(ctx, topics...) // none are known then
-	of := map[int]int{}
-	var parts [][]int
+func (c *Client) byLeader(ctx context.Context, batches []Batch, done []Produced) (parts [][]int) {
+	v, _ := c.transport.view(ctx, asker) // none is known then
 	for i, b := range batches {
-		leader := LeaderOf(leaders, b.Topic, b.Partition)
-		at, there := of[leader]
-		if !there || leader == NoLeader {
+		leader := v.leader(b.Topic, b.Partition)
+		done[i].Leader = leader
+		// They are few.
+		at := slices.IndexFunc(parts, func(part []int) bool { return leader != NoLeader && done[part[0]].Leader == leader })
+		if at < 0 {
 			at = len(parts)
-			of[leader] = at
-			parts = append(parts, nil)
+			parts = append(parts, make([]int, 0, len(batches)-i))
 		}
-		done[i].Leader, parts[at] = leader, append(parts[at], i)
+		parts[at] = append(parts[at], i)
 	}
 	return parts
 }
@@ -150,72 +140,35 @@ func (c *Client) produce(ctx context.Context, batches []Batch, part []int, done 
 var errUnanswered = errors.New("the broker's answer leaves the partition out")
 
 func (c *Client) send(ctx context.Context, batches []Batch, part []int, done []Produced) error {
-	req := &produce.Request{Acks: int16(kafkago.RequireAll), Timeout: int32(acksTimeout.Milliseconds())}
-	at := make(map[place]int, len(part))
-	topics := map[string]int{}
+	req := &produceRequest{now: time.Now(), Request: produce.Request{Acks: int16(kafkago.RequireAll), Timeout: int32(acksTimeout.Milliseconds())}}
 	for _, i := range part {
-		b := batches[i]
-		t, seen := topics[b.Topic]
-		if !seen {
-			t = len(req.Topics)
-			topics[b.Topic] = t
-			req.Topics = append(req.Topics, produce.RequestTopic{Topic: b.Topic})
-		}
-		p := produce.RequestPartition{Partition: int32(b.Partition)}
-		p.RecordSet = protocol.RecordSet{Attributes: protocol.Attributes(b.Compression), Records: &writtenRecords{messages: b.Messages, now: time.Now()}}
-		req.Topics[t].Partitions = append(req.Topics[t].Partitions, p)
-		at[place{b.Topic, b.Partition}] = i
+		req.add(&batches[i])
 		done[i].Err = errUnanswered
 	}
-	res, err := c.RoundTrip(ctx, produceTimeout, req)
+	res, err := c.transport.RoundTrip(ctx, nil, req) // ctx is bounded by ProduceMany
 	if err != nil {
 		return fmt.Errorf("produce: %w", err)
 	}
+	next := 0 // in most answers the partitions stand as they were asked for
 	for _, t := range res.(*produce.Response).Topics {
 		for _, p := range t.Partitions {
-			if i, asked := at[place{t.Topic, int(p.Partition)}]; asked {
-				done[i].Base, done[i].Err = p.BaseOffset, Explain(batchError(&p), "Produce", "topic "+t.Topic)
+			is := func(i int) bool { return batches[i].Partition == int(p.Partition) && batches[i].Topic == t.Topic }
+			at := next
+			if at >= len(part) || !is(part[at]) {
+				if at = slices.IndexFunc(part, is); at < 0 {
+					continue
+				}
+			}
+			next = at + 1
+			one := &done[part[at]]
+			one.Base, one.Err = p.BaseOffset, nil
+			if p.ErrorCode != 0 {
+				one.Err = Explain(batchError(&p), "Produce", "topic "+t.Topic)
 			}
 		}
 	}
 	return nil
 }
-
-// writtenRecords are messages as kafka-go reads them, once and in order: one
-// record serves for all.
-type writtenRecords struct {
-	messages   []events.Message
-	now        time.Time
-	record     kafkago.Record
-	key, value content
-}
-
-// ReadRecord returns the next record, which is good until the next call.
-func (w *writtenRecords) ReadRecord() (*kafkago.Record, error) {
-	if len(w.messages) == 0 {
-		return nil, io.EOF
-	}
-	m := w.messages[0]
-	w.messages = w.messages[1:]
-	w.record = kafkago.Record{Time: w.now, Headers: w.record.Headers[:0]}
-	if m.Key != nil {
-		w.key.Reset(m.Key)
-		w.record.Key = &w.key
-	}
-	if m.Value != nil {
-		w.value.Reset(m.Value)
-		w.record.Value = &w.value
-	}
-	for _, h := range m.Headers {
-		w.record.Headers = append(w.record.Headers, kafkago.Header(h))
-	}
-	return &w.record, nil
-}
-
-// content is a key or a value.
-type content struct{ bytes.Reader }
-
-func (*content) Close() error { return nil }
 
 // Halve writes a batch whose records a broker may refuse. It refuses the batch
 // as a whole: the records that it names, see [BatchError], are left out, and

@@ -44,9 +44,8 @@ type Gap struct {
 // concurrent use.
 type Reader struct {
 	Client *Client
-	// FetchBytes is about what one fetch of one partition brings, 0 for 1 MiB.
-	// A partition never holds more than two fetches in memory, and what one
-	// batch unpacks to, of which Config.UnpackedTotal bounds the sum.
+	// FetchBytes is about what one fetch of one partition brings at most, 0 for
+	// 1 MiB. What all of them hold is bounded by Config.MaxBuffered.
 	FetchBytes int
 	// Parallel is the most partitions that are fetched at one time when the
 	// end of the reading is known, 0 for 8. Following fetches all.

@@ -17,14 +17,18 @@ const (
 )
 
 // Source reads one partition from an offset on. All sources of a client are
-// fetched by one request to each broker, ahead of their readers: of each
-// partition about two fetches wait in memory at most, packed.
+// fetched by one request to each broker, ahead of their readers, as far as
+// [Memory] has room. What waits for a reader that stays away is dropped when
+// others need its room, and fetched again.
 //
 // One goroutine may use a Source at a time; Close may be called by any.
 type Source struct {
 	fetcher *fetcher
 	place
 	bytes int // of one fetch
+	// Share, if set, bounds what Next hands out: by the bytes of each record, and
+	// what its reader needs for one beside them. Set it before the first Next.
+	Share *Share
 
 	ready chan struct{} // something has come, or it is closed
 
@@ -34,8 +38,14 @@ type Source struct {
 	position int64 // of the next fetch
 	asking   bool  // a request is under way
 	waiting  []sealed
-	size     int   // of what waits, in bytes
-	failed   error // comes behind what waits
+	size     int // of what waits, in bytes
+	inHand   int // of what the reader has taken and not read to the end
+	needs    int // how large the largest batch was that came last
+	// away is since when the reader does not read, zero while it does. dropped:
+	// it was so long that others have got the room of what was fetched for it.
+	away    time.Time
+	dropped bool
+	failed  error // comes behind what waits
 	// stopped: its reader was told of an error and has not come back.
 	stopped bool
 	closed  bool
@@ -70,21 +80,22 @@ func (c *Client) Source(topic string, partition int, offset int64) *Source {
 
 func (c *Client) source(topic string, partition int, offset int64, bytes int) *Source {
 	s := &Source{
-		fetcher: c.fetcher, place: place{topic, partition}, bytes: bytes, ready: make(chan struct{}, 1),
-		position: offset, offset: offset, tell: true,
+		fetcher: c.fetcher, place: place{topic, partition}, bytes: min(bytes, c.fetcher.partMost()), ready: make(chan struct{}, 1),
+		position: offset, offset: offset, tell: true, away: time.Now(),
 	}
 	s.fetcher.mu.Lock()
 	defer s.fetcher.mu.Unlock()
+	s.fetcher.sources[s] = struct{}{}
 	s.fetcher.want(s)
 	return s
 }
 
-// Next waits for records and returns them in the order of their offsets, at
-// most about 1 MiB or one record that is larger. next is the offset that it
-// goes on at: behind the records and behind what is no record (transaction
-// markers, batches that compaction has emptied), so that it may have moved
-// without a record. It reads uncommitted: records of aborted transactions are
-// among them.
+// Next waits for records and returns them in the order of their offsets: at
+// most about 1 MiB, or what there is room for in Share, or one record that is
+// larger. next is the offset that it goes on at: behind the records and behind
+// what is no record (transaction markers, batches that compaction has emptied),
+// so that it may have moved without a record. It reads uncommitted: records of
+// aborted transactions are among them.
 //
 // It returns neither records nor an error once after each error, SeekTo and the
 // beginning, when a fetch has worked and brought nothing: the partition is
@@ -102,19 +113,23 @@ func (c *Client) source(topic string, partition int, offset int64, bytes int) *S
 //   - any other: brokers that are away, leaders that move. See [Lasting].
 func (s *Source) Next(ctx context.Context) (records []Record, next int64, err error) {
 	f := s.fetcher
+	s.Share.giveBack()
+	s.back()
+	defer s.leave()
 	for {
 		from := s.offset
 		if records, err = s.read(ctx); err != nil || len(records) > 0 || s.offset != from {
 			return records, s.offset, err
 		}
 		f.mu.Lock()
+		s.letGo()
 		switch {
 		case s.closed:
 			err = errSourceClosed
 		case f.life.Err() != nil:
 			err = fmt.Errorf("topic %s, partition %d: %w", s.topic, s.partition, net.ErrClosed)
 		case len(s.waiting) > 0:
-			s.batches, s.waiting, s.size = s.waiting, nil, 0
+			s.batches, s.inHand, s.waiting, s.size = s.waiting, s.size, nil, 0
 		case s.failed != nil:
 			err, s.failed = s.failed, nil
 			s.stopped, s.tell = true, true
@@ -143,6 +158,53 @@ func (s *Source) Next(ctx context.Context) (records []Record, next int64, err er
 	}
 }
 
+// isAway reports whether the reader has been away for so long. The caller has
+// fetcher.mu.
+func (s *Source) isAway(now time.Time, d time.Duration) bool {
+	return !s.away.IsZero() && now.Sub(s.away) >= d
+}
+
+// back notes that the reader reads.
+func (s *Source) back() {
+	s.fetcher.mu.Lock()
+	defer s.fetcher.mu.Unlock()
+	long := s.isAway(time.Now(), awayFor)
+	s.away, s.dropped = time.Time{}, false
+	if long {
+		s.fetcher.want(s) // it was left out
+	}
+}
+
+// leave notes that the reader is away from here on.
+func (s *Source) leave() {
+	s.fetcher.mu.Lock()
+	defer s.fetcher.mu.Unlock()
+	s.letGo()
+	s.away = time.Now()
+}
+
+// letGo gives the room back of what the reader has read to the end. The caller
+// has fetcher.mu, and is the reader.
+func (s *Source) letGo() {
+	if len(s.batches) == 0 && s.inHand > 0 {
+		n := s.inHand
+		s.inHand, s.batches, s.batch = 0, nil, batch{} // an empty slice still holds all
+		s.fetcher.release(s, n)
+	}
+}
+
+// drop lets go of all that was fetched and not handed out: it is fetched again
+// when the reader comes back. The caller has fetcher.mu, and the reader is away.
+func (s *Source) drop() {
+	n := s.size + s.inHand
+	s.epoch++
+	s.position, s.asking, s.doubted = s.offset, false, false
+	s.waiting, s.size, s.inHand, s.failed = nil, 0, 0, nil
+	s.batches, s.batch, s.checked = nil, batch{}, false
+	s.forget()
+	s.fetcher.release(s, n)
+}
+
 // SeekTo goes on at an offset: what was fetched is dropped.
 func (s *Source) SeekTo(offset int64) {
 	s.fetcher.mu.Lock()
@@ -156,23 +218,27 @@ func (s *Source) SeekTo(offset int64) {
 func (s *Source) Close() {
 	s.fetcher.mu.Lock()
 	defer s.fetcher.mu.Unlock()
+	if s.closed {
+		return
+	}
 	s.closed = true
+	delete(s.fetcher.sources, s)
 	if s.home != nil {
 		s.home.remove(s)
 	}
 	s.forget()
+	n := s.size + s.inHand
+	s.waiting, s.size, s.inHand = nil, 0, 0
+	s.fetcher.release(s, n)
 	signal(s.ready)
 }
 
 // restart drops all that was fetched and goes on at an offset. The caller has
 // mu, and is the reader.
 func (s *Source) restart(offset int64) {
-	s.epoch++
-	s.position, s.asking = offset, false
-	s.waiting, s.size, s.failed, s.empty = nil, 0, nil, false
-	s.stopped, s.tell, s.starved, s.doubted = false, true, 0, false
-	s.offset, s.batches, s.checked = offset, nil, false
-	s.forget()
+	s.offset, s.needs, s.empty = offset, 0, false
+	s.stopped, s.tell, s.starved = false, true, 0
+	s.drop()
 }
 
 // hungry reports whether it may be asked for. Half a fetch may wait, so that one
@@ -190,6 +256,15 @@ func (s *Source) fail(err error) {
 // deliver hands the reader what a fetch has brought.
 func (s *Source) deliver(a *asked) {
 	if len(a.batches) > 0 {
+		s.needs = 0
+		for _, b := range a.batches {
+			s.needs = max(s.needs, len(b.bytes))
+		}
+		s.fetcher.batches[s.topic] = s.needs
+		if !s.fetcher.keep(s, a.bytes) {
+			s.starved++ // the first of a request gets its batch however large that is
+			return
+		}
 		s.waiting = append(s.waiting, a.batches...)
 		s.size += a.bytes
 		s.position = a.batches[len(a.batches)-1].last + 1
@@ -220,11 +295,34 @@ func (s *Source) unreadable(first, last int64, reason string) *UnreadableError {
 	return &UnreadableError{Topic: s.topic, Partition: s.partition, First: first, Last: last, Reason: reason}
 }
 
+// room returns how many bytes may be handed out, and what counts for a record
+// beside its own. Where it has to wait for that, what was fetched may be gone
+// when it returns.
+func (s *Source) room(ctx context.Context) (most, each int, err error) {
+	if s.Share == nil || len(s.batches) == 0 {
+		return nextBytes, 0, nil
+	}
+	granted := s.Share.ask()
+	if granted == 0 {
+		f := s.fetcher
+		f.mu.Lock()
+		s.away = time.Now()
+		f.mu.Unlock()
+		granted, err = s.Share.wait(ctx, f.life)
+		s.back()
+	}
+	return int(granted), int(s.Share.each), err
+}
+
 // read returns the next records of the batches that the reader has taken.
 func (s *Source) read(ctx context.Context) (records []Record, err error) {
 	size := 0
 	var like []events.Header
-	for size < nextBytes && len(records) < nextRecords && len(s.batches) > 0 {
+	most, each, err := s.room(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for size < most && len(records) < nextRecords && len(s.batches) > 0 {
 		data, u, err := s.unpack(ctx, len(records) == 0)
 		if data == nil {
 			if len(records) > 0 {
@@ -239,10 +337,10 @@ func (s *Source) read(ctx context.Context) (records []Record, err error) {
 			return nil, err
 		}
 		if records == nil && s.left > 0 {
-			records = make([]Record, 0, min(s.left, nextRecords))
+			records = make([]Record, 0, min(s.left, nextRecords, most/(each+leastRecord)+1))
 		}
 		b := &s.batch
-		for s.left != 0 && s.at < len(data) && size < nextBytes && len(records) < nextRecords {
+		for s.left != 0 && s.at < len(data) && size < most && len(records) < nextRecords {
 			e, length, _ := b.at(data[s.at:]) // it was checked
 			s.at += length
 			s.left--
@@ -253,7 +351,7 @@ func (s *Source) read(ctx context.Context) (records []Record, err error) {
 			like = m.Headers
 			records = append(records, Record{Topic: s.topic, Partition: s.partition, Offset: e.offset, Time: time.UnixMilli(e.time), Message: m})
 			s.offset = e.offset + 1
-			size += length
+			size += length + each
 		}
 		if s.left == 0 || s.at >= len(data) {
 			s.offset = max(s.offset, b.last+1)

@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"strings"
 	"testing"
+	"weak"
 
 	"github.com/segmentio/kafka-go/compress"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -172,4 +174,22 @@ func TestAClosedSourceKeepsNothing(t *testing.T) {
 	if !budget.room.TryAcquire(4 << 20) {
 		t.Error("something is kept")
 	}
+}
+
+// What was read to the end is not held by what is left of it.
+func TestASourceLetsGoOfWhatItHasRead(t *testing.T) {
+	source := func() (*Source, weak.Pointer[byte]) {
+		raw := batchOf(0, packedRecordsOf(kmsg.Record{Value: bytes.Repeat([]byte("x"), 100_000)}), 1, 0, func(*kmsg.RecordBatch) {})
+		return sourceOf(raw, 0, 1, nil), weak.Make(&raw[0])
+	}
+	s, held := source()
+	got, _, err := s.Next(t.Context())
+	if err != nil || len(got) != 1 {
+		t.Fatalf("%d records, %v", len(got), err)
+	}
+	runtime.GC()
+	if held.Value() != nil {
+		t.Error("it holds the batch")
+	}
+	runtime.KeepAlive(s)
 }

@@ -13,30 +13,30 @@ import (
 type adapter struct{ closer *closer.Closer }
 
 // Close implements consumer.Closer.
-func (a adapter) Close(ctx context.Context, r events.Request, tried bool) consumer.Verdict {
-	return verdict(a.closer.Close(ctx, order(r, tried)))
+func (a adapter) Close(ctx context.Context, r events.Request, tried bool, place consumer.Place) consumer.Verdict {
+	return verdict(a.closer.Close(ctx, order(r, tried, place)))
 }
 
 // Query implements consumer.Closer.
-func (a adapter) Query(ctx context.Context, r events.Request, tried bool) consumer.Verdict {
-	return verdict(a.closer.Query(ctx, order(r, tried)))
+func (a adapter) Query(ctx context.Context, r events.Request, tried bool, place consumer.Place) consumer.Verdict {
+	return verdict(a.closer.Query(ctx, order(r, tried, place)))
 }
 
 // Refuse implements consumer.Closer.
 func (a adapter) Refuse(r events.Request) (consumer.Verdict, bool) {
-	v, refused := a.closer.Refuse(order(r, false))
+	v, refused := a.closer.Refuse(order(r, false, nil))
 	return verdict(v), refused
 }
 
 // Probe implements consumer.Closer.
 func (a adapter) Probe(ctx context.Context, r events.Request) bool {
-	return a.closer.Probe(ctx, order(r, false))
+	return a.closer.Probe(ctx, order(r, false, nil))
 }
 
-func order(r events.Request, tried bool) closer.Order {
+func order(r events.Request, tried bool, place consumer.Place) closer.Order {
 	return closer.Order{
 		MchID: r.MchID, AppID: r.AppID, SubMchID: r.SubMchID, SubAppID: r.SubAppID,
-		OutTradeNo: r.OutTradeNo, CreatedAt: r.OrderCreatedAt, Tried: tried,
+		OutTradeNo: r.OutTradeNo, CreatedAt: r.OrderCreatedAt, Tried: tried, Place: place,
 	}
 }
 

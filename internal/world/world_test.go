@@ -30,6 +30,12 @@ func inVirtualTime(t *testing.T, cfg Config, test func(t *testing.T, s *stage)) 
 	if cfg.Log == nil {
 		t.Parallel() // logs of several worlds nobody can read
 	}
+	inOneBubble(t, cfg, test)
+}
+
+// inOneBubble is inVirtualTime for a part of a test, which waits for it.
+func inOneBubble(t *testing.T, cfg Config, test func(t *testing.T, s *stage)) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		tune := cfg.Tune
 		cfg.Tune = func(c *config.Config) {

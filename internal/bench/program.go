@@ -1,0 +1,134 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/closeorder/closeorder/internal/bench/peers"
+)
+
+// program is a worker that is measured.
+type program struct {
+	name string
+	// binary is that of closeorder, empty for a peer.
+	binary string
+	// oneByOne: it serves one request at a time, and is in few scenarios.
+	oneByOne bool
+}
+
+// reference is the peer that closeorder is held to.
+const reference = "franz-go"
+
+// closeorders reads "before=PATH,now=PATH" or a single path.
+func closeorders(text string) ([]program, error) {
+	var programs []program
+	for entry := range strings.SplitSeq(text, ",") {
+		name, path, named := strings.Cut(entry, "=")
+		if !named {
+			name, path = "closeorder", entry
+		}
+		path, err := filepath.Abs(path)
+		if err != nil {
+			return nil, err
+		}
+		if _, err := os.Stat(path); err != nil {
+			return nil, usageError{fmt.Sprintf("-binary %s: %v; make build makes bin/closeorder", text, err)}
+		}
+		programs = append(programs, program{name: name, binary: path})
+	}
+	return programs, nil
+}
+
+// peersNamed reads a list of peers, which may be empty.
+func peersNamed(text string) ([]program, error) {
+	var programs []program
+	for name := range strings.SplitSeq(text, ",") {
+		if name == "" {
+			continue
+		}
+		if peers.Peers[name] == nil {
+			return nil, usageError{fmt.Sprintf("-peers: there is no %q, only franz-go and kafka-go", name)}
+		}
+		programs = append(programs, program{name: name, oneByOne: name == "kafka-go"})
+	}
+	return programs, nil
+}
+
+// prepare does what has to be done once before a worker starts: closeorder's
+// topics of retries.
+func (p program) prepare(ctx context.Context, s *stage, inFlight int) error {
+	if p.binary == "" {
+		return nil
+	}
+	cmd := exec.CommandContext(ctx, p.binary, "topics", "create")
+	env, err := closeorderEnv(s, inFlight)
+	if err != nil {
+		return err
+	}
+	cmd.Env, cmd.Stdout, cmd.Stderr = env, s.log, s.log
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("%s topics create: %w", p.name, err)
+	}
+	return nil
+}
+
+// start starts the worker.
+func (p program) start(s *stage, inFlight int) (*process, error) {
+	if p.binary == "" {
+		worker, _, err := startSelf(s.log, "peer", peerSettings{Peer: p.name, Config: peers.Config{
+			Brokers: []string{s.address}, Requests: requestsTopic, Outcomes: outcomesTopic, Group: group,
+			Gateway: s.url, Roots: s.roots, Key: apiKey, MaxInFlight: inFlight,
+		}})
+		return worker, err
+	}
+	env, err := closeorderEnv(s, inFlight)
+	if err != nil {
+		return nil, err
+	}
+	cmd := exec.Command(p.binary, "run") //nolint:noctx // it is ended by stop
+	cmd.Env, cmd.Stdout, cmd.Stderr = env, s.log, s.log
+	worker, err := startProcess(cmd)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", p.name, err)
+	}
+	return worker, nil
+}
+
+// closeorderEnv are the settings of closeorder: its defaults, but for terms that
+// the peers have too. They know no rate for each merchant and no youngest order,
+// their session is 10 s, and a limit of calls is one for the process.
+func closeorderEnv(s *stage, inFlight int) ([]string, error) {
+	file, err := s.write("merchants.yaml", merchantsFile())
+	if err != nil {
+		return nil, err
+	}
+	env := environ(
+		"BENCH_KEY="+string(apiKey),
+		"CLOSEORDER_MERCHANTS_FILE="+file,
+		"CLOSEORDER_KAFKA_BROKERS="+s.address,
+		"CLOSEORDER_KAFKA_GROUP="+group,
+		"CLOSEORDER_KAFKA_SESSION_TIMEOUT=10s",
+		"CLOSEORDER_TOPICS_REQUESTS="+requestsTopic,
+		"CLOSEORDER_TOPICS_OUTCOMES="+outcomesTopic,
+		"CLOSEORDER_TOPICS_DEAD_LETTERS="+deadTopic,
+		"CLOSEORDER_GATEWAY_URLS="+s.url,
+		"CLOSEORDER_GATEWAY_RATE=100000",
+		"CLOSEORDER_GATEWAY_MAX_CONCURRENCY="+strconv.Itoa(max(512, inFlight)),
+		"CLOSEORDER_MAX_IN_FLIGHT="+strconv.Itoa(inFlight),
+		"CLOSEORDER_MIN_ORDER_AGE=0",
+		"CLOSEORDER_LOG_LEVEL=warn",
+	)
+	if len(s.roots) > 0 {
+		file, err := s.write("roots.pem", string(s.roots))
+		if err != nil {
+			return nil, err
+		}
+		env = append(env, "CLOSEORDER_GATEWAY_CA_FILE="+file)
+	}
+	return env, nil
+}
