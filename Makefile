@@ -24,7 +24,7 @@ GOTEST = GO=$(GO) .ci/gotest $(RACE) -timeout 20m $(TESTFLAGS)
 ALL_TAGS = apachekafka,chaos
 
 .DEFAULT_GOAL := help
-.PHONY: help build test test-apache-kafka test-chaos rebalances sim test-money check lint cross bench-check fmt fuzz bench benchmarks docker release release-check clean
+.PHONY: help build test test-allocations test-apache-kafka test-chaos rebalances sim test-money check lint cross bench-check fmt fuzz bench benchmarks docker release release-check clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -47,6 +47,11 @@ test: ## all tests, those on a real Apache Kafka too where Java 17 and Maven are
 		esac; \
 		exit $$status; \
 	fi
+
+test-allocations: ## the packages that count what they allocate, without the race detector, which allocates itself
+	@packages=$$(for file in $$(grep -rlE '^//go:build !race$$' --include='*_test.go' .); do dirname $$file; done | sort -u); \
+	test -n "$$packages" || { echo "no test has the build tag !race"; exit 1; }; \
+	$(GO) test -count=1 -timeout 20m $(TESTFLAGS) $$packages
 
 test-apache-kafka: ## only the packages with tests on a real Apache Kafka; fails where there is none
 	@$(GO) run ./internal/apachekafka/available fetch
