@@ -106,6 +106,14 @@ type Config struct {
 	Skip []kafka.Span
 	// MaxInFlight is the number of calls at the same time, at least 1.
 	MaxInFlight int
+	// ExactlyOnce: what requests lead to and their offsets are one transaction. A
+	// Kafka.ReadUncommitted does not go with it.
+	ExactlyOnce bool
+	// TransactionInterval is how far apart transactions begin under load, at least
+	// 1 ms; TransactionTimeout is after how long the brokers abort one that is
+	// still open, at least 1 s. Both are for ExactlyOnce.
+	TransactionInterval time.Duration
+	TransactionTimeout  time.Duration
 	// MinOrderAge is how old an order must be before it is closed, when the
 	// request says when it was created. 0 switches it off.
 	MinOrderAge time.Duration
@@ -159,6 +167,11 @@ func New(cfg Config) (*Worker, error) {
 	need(cfg.RebalanceTimeout >= time.Second, "rebalance time-out is %v, want 1s or more", cfg.RebalanceTimeout)
 	need(cfg.Grace >= 0, "grace is %v, want 0s or more", cfg.Grace)
 	need(slices.Contains([]Start{"", StartEarliest, StartLatest, StartError}, cfg.Start), "start is %q, want earliest, latest or error", cfg.Start)
+	if cfg.ExactlyOnce {
+		need(!cfg.Kafka.ReadUncommitted, "exactly once and read uncommitted")
+		need(cfg.TransactionInterval >= time.Millisecond, "transaction interval is %v, want 1ms or more", cfg.TransactionInterval)
+		need(cfg.TransactionTimeout >= time.Second, "transaction time-out is %v, want 1s or more", cfg.TransactionTimeout)
+	}
 	need(cfg.MaxInFlight >= 1, "max in flight is %d, want 1 or more", cfg.MaxInFlight)
 	need(cfg.Kafka.MaxBuffered >= 0, "max buffered is %d bytes, want 0 or more", cfg.Kafka.MaxBuffered)
 	need(cfg.Topics.Requests != "" && cfg.Topics.Outcomes != "" && cfg.Topics.DeadLetters != "", "a topic has no name: %+v", cfg.Topics)

@@ -27,6 +27,15 @@ func (l *loader) checkKafka() {
 		l.wrong("kafka.unpacked_total", "%s is less than kafka.unpacked_batch (%s): such a batch would never be read; make one of them fit",
 			shortSize(k.UnpackedTotal), shortSize(k.UnpackedBatch))
 	}
+	if l.config.ProcessingGuarantee == ExactlyOnce {
+		if k.Isolation == ReadUncommitted {
+			l.wrong("kafka.isolation", "is %s, and processing_guarantee %s: retry records of aborted transactions would be served; leave one of them out", ReadUncommitted, ExactlyOnce)
+		}
+		if k.TransactionTimeout > 0 && l.config.TransactionInterval > k.TransactionTimeout/2 {
+			l.wrong("transaction_interval", "%s is more than half of kafka.transaction_timeout (%s): the brokers would abort transactions of a worker that is well; make one of them fit",
+				ShortDuration(l.config.TransactionInterval), ShortDuration(k.TransactionTimeout))
+		}
+	}
 	read := append(l.config.Topics.Retries(), l.config.Topics.Requests)
 	for _, s := range k.Skip {
 		// Where the names of the topics are wrong that is said already.

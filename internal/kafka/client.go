@@ -39,6 +39,10 @@ type Config struct {
 	// MaxBuffered bounds what the client holds of records, in bytes, 0 for 64
 	// MiB: see [Memory].
 	MaxBuffered int64
+	// ReadUncommitted reads records of transactions that are open or were aborted
+	// too, and takes the high watermark for the end of a log. Otherwise the end is
+	// the last stable offset.
+	ReadUncommitted bool
 	// OnRetry, if set, is told of each failure that [Client.Persist] tries
 	// again. partition is -1 where the whole topic is asked about. Calls may be
 	// concurrent.

@@ -69,6 +69,7 @@ func New(cfg config.Config, deps Deps) (*Worker, error) {
 		Start: consumer.Start(cfg.Kafka.Start), Skip: cfg.Kafka.Skip,
 		Grace: cfg.ShutdownGrace, MaxInFlight: cfg.MaxInFlight,
 		MinOrderAge: cfg.MinOrderAge,
+		ExactlyOnce: cfg.ProcessingGuarantee == config.ExactlyOnce, TransactionInterval: cfg.TransactionInterval, TransactionTimeout: cfg.Kafka.TransactionTimeout,
 		Topics:      topics,
 		Closer:      adapter{c},
 		Log:         deps.Log,
