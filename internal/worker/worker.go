@@ -70,11 +70,11 @@ func New(cfg config.Config, deps Deps) (*Worker, error) {
 		Grace: cfg.ShutdownGrace, MaxInFlight: cfg.MaxInFlight,
 		MinOrderAge: cfg.MinOrderAge,
 		ExactlyOnce: cfg.ProcessingGuarantee == config.ExactlyOnce, TransactionInterval: cfg.TransactionInterval, TransactionTimeout: cfg.Kafka.TransactionTimeout,
-		Topics:      topics,
-		Closer:      adapter{c},
-		Log:         deps.Log,
-		Now:         deps.Now,
-		Proof:       deps.Proof,
+		Topics: topics,
+		Closer: adapter{c},
+		Log:    deps.Log,
+		Now:    deps.Now,
+		Proof:  deps.Proof,
 	})
 	if err != nil {
 		return nil, err
