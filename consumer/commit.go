@@ -328,7 +328,7 @@ func (c *committer) endTransaction(ctx context.Context, gen *group.Generation, d
 		err = errFencedOff
 	}
 	if err == nil {
-		err = c.tx.producer.Commit(ctx)
+		err = c.tx.commit(ctx)
 	}
 	unsure, is := errors.AsType[*kafka.UnsureError](err)
 	switch {
@@ -357,6 +357,8 @@ func (c *committer) offsets(ctx context.Context, gen *group.Generation, sent []*
 	if len(sent) == 0 {
 		return nil
 	}
+	ctx, cancel := context.WithTimeout(ctx, c.tx.patience)
+	defer cancel()
 	failed, err := c.tx.producer.Offsets(ctx, gen.Membership, commits)
 	if err != nil {
 		return fmt.Errorf("offsets of group %s: %w", c.group, err)

@@ -98,6 +98,7 @@ func TestWithExactlyOnceAllOfARequestIsOneTransaction(t *testing.T) {
 		failed, retried, closed := numbered("F", 20), numbered("R", 20), numbered("T", 200)
 		all := slices.Concat(failed, retried, closed)
 		c.request(all...)
+		time.Sleep(10 * time.Minute) // all retries
 		c.once("outcomes", all)
 		c.once("dead", slices.Concat(failed, retried))
 		c.once("retry.10s", retried)
@@ -217,7 +218,8 @@ func TestAWorkerThatDiesInATransactionLeavesNothingOfIt(t *testing.T) {
 					}
 					return nil, nil, false
 				})
-				c.worker(closer, func(cfg *consumer.Config) { exactly(cfg); cfg.InstanceID = tt.instance; cfg.Kafka.Dial = h.dial })
+				dead := c.worker(closer, func(cfg *consumer.Config) { exactly(cfg); cfg.InstanceID, cfg.Kafka.Dial, cfg.Grace = tt.instance, h.dial, 0 })
+				defer dead()
 				orders := numbered("T", 100)
 				c.request(orders...)
 				<-dying

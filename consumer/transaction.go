@@ -112,7 +112,7 @@ func (t *transaction) produce(ctx context.Context, batches []kafka.Batch) []kafk
 	t.publisher.mu.Unlock()
 	done := t.producer.ProduceMany(ctx, batches, soon)
 	for _, one := range done {
-		if one.Err != nil && kafka.Spoils(one.Err) {
+		if one.Err != nil && kafka.Fenced(one.Err) {
 			t.spoil(one.Err)
 			break
 		}
@@ -253,6 +253,17 @@ func (t *transaction) stands() bool {
 	_, err := t.whole()
 	return err == nil
 }
+
+// commit makes all of it seen. See [kafka.Transactions.Commit].
+func (t *transaction) commit(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, commitWithin)
+	defer cancel()
+	return t.producer.Commit(ctx)
+}
+
+// commitWithin is how long a coordinator may leave open whether a transaction is
+// committed, when another one has to take over from it, say.
+const commitWithin = time.Minute
 
 // goOn lets more into the transaction that was cut, as there is nothing to end.
 func (t *transaction) goOn() {
