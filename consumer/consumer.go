@@ -208,6 +208,13 @@ func (w *Worker) Run(ctx context.Context) error {
 	sinks := []string{w.cfg.Topics.Outcomes, w.cfg.Topics.DeadLetters}
 	to := w.cfg.Kafka
 	to.OnThrottle = newQuotas(w.cfg.Log).throttled
+	to.OnNotIdempotent = func(err error) {
+		w.cfg.Log.WithError(err).Warn("publishing without idempotence: a record whose write is not answered may be written twice, with the same event id")
+	}
+	to.OnRepeat = func(topic string, partition int, err error) {
+		w.cfg.Log.WithFields(logrus.Fields{"topic": topic, "partition": partition}).WithError(err).
+			Warn("a broker does not know any more whether it has written a batch: it is sent again, and may be there twice, with the same event ids")
+	}
 	w.client = kafka.Open(to, slices.Concat(sinks, sources)...)
 	w.renewed.Store(w.client)
 	proof := w.cfg.Proof
@@ -230,11 +237,10 @@ func (w *Worker) Run(ctx context.Context) error {
 	w.lanes.turn, w.lanes.withoutCall = w.turn, w.withoutCall
 	w.publisher = newPublisher(w.client, m.LeaseValid, w.cfg.Log)
 	w.committer = newCommitter(w.client, w.cfg.Group, w.cfg.Log)
+	err := w.beginTransactions(running)
 	var committing sync.WaitGroup
 	committing.Go(func() { w.committer.run(life) })
 	w.wg.Go(func() { w.succeedProbers(life) })
-
-	err := w.beginTransactions(running)
 	if err == nil {
 		err = m.Run(running, newAssignment(w))
 	}

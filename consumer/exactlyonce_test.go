@@ -218,7 +218,10 @@ func TestAWorkerThatDiesInATransactionLeavesNothingOfIt(t *testing.T) {
 					}
 					return nil, nil, false
 				})
-				dead := c.worker(closer, func(cfg *consumer.Config) { exactly(cfg); cfg.InstanceID, cfg.Kafka.Dial, cfg.Grace = tt.instance, h.dial, 0 })
+				dead := c.worker(closer, func(cfg *consumer.Config) {
+					exactly(cfg)
+					cfg.InstanceID, cfg.Kafka.Dial, cfg.Grace = tt.instance, h.dial, 0
+				})
 				defer dead()
 				orders := numbered("T", 100)
 				c.request(orders...)
@@ -300,6 +303,46 @@ func TestWhatIsTakenAwayInTheMiddleOfATransactionIsTheNextOwners(t *testing.T) {
 		c.once("outcomes", orders)
 		stop()
 		stop2()
+		c.allCommitted("requests")
+	})
+}
+
+// One partition of the outcomes cannot be written for half an hour: those that go
+// to others come, and so does a request behind one that waits, in its turn.
+func TestWithExactlyOnceAPartitionInTroubleHoldsUpNoOther(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		defer c.worker(&closing{}, exactly)()
+		c.publish(to(0, "BEFORE"))
+		time.Sleep(time.Minute)
+		fault := c.broker.Cluster().Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: "outcomes", Partitions: []int32{1}, Err: kerr.NotEnoughReplicas, Count: -1})
+		var others []string
+		for i := range 60 {
+			order := fmt.Sprint("T", i)
+			others = append(others, order)
+			c.publish(to(2*int32(i%2), order), to(1, fmt.Sprint("U", i)))
+			time.Sleep(20 * time.Second)
+			if got := c.seen("outcomes", 10*time.Second); len(got) != 2+i {
+				t.Errorf("after %d: %d outcomes of %d are seen", i, len(got), 2+i)
+			}
+		}
+		c.once("outcomes", append(others, "BEFORE"))
+		fault.Remove()
+		time.Sleep(2 * time.Minute)
+		var of1 []string
+		for _, key := range c.seen("outcomes", time.Minute) {
+			if key[0] == 'U' {
+				of1 = append(of1, key)
+			}
+		}
+		for i, key := range of1 {
+			if key != fmt.Sprint("U", i) {
+				t.Errorf("outcome %d of the partition is of %s", i, key)
+			}
+		}
+		if len(of1) != 60 {
+			t.Errorf("%d outcomes of the partition, want 60", len(of1))
+		}
 		c.allCommitted("requests")
 	})
 }
