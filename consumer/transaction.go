@@ -1,0 +1,470 @@
+package consumer
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/closeorder/closeorder/events"
+	"github.com/closeorder/closeorder/internal/kafka"
+	"github.com/sirupsen/logrus"
+)
+
+// transaction is what is written with exactly once: the records that requests
+// lead to and, when the committer ends it, the offsets of these requests. Readers
+// of committed records see all of it or nothing. There is one at a time:
+//
+//	begin: what waited is routed -> takes: more comes -> cut: no more, all acknowledged -> offsets -> committed, or aborted
+//
+// What comes while one is being ended waits for the next. The records of an
+// aborted one are written again in the next, in their order, unless their
+// partition was taken away: then their request is its next owner's. A request
+// whose partition goes while its records stand in the open transaction has it
+// aborted, as nobody may see them without its offset.
+//
+// A partition that cannot be written holds up the transaction, and with it all
+// others. So what goes to it is set aside when a transaction has failed for that,
+// in its order, and tried again from time to time: see troublesome.
+//
+// takes, settle, spoil, refuse, touch and produce are for the publisher and may be
+// called concurrently; the others are for who holds committer.turn.
+type transaction struct {
+	publisher *publisher
+	producer  *kafka.Transactions
+	// patience is how long records may take to be acknowledged: less than the
+	// brokers leave it open.
+	patience time.Duration
+	log      logrus.FieldLogger
+	wake     chan struct{} // the committer's
+	full     chan struct{} // it is large enough to be ended
+	settled  chan struct{} // nothing of it is under way
+
+	// ready: the producer has an epoch in which nothing is open. Of the holder of
+	// committer.turn.
+	ready bool
+
+	// publisher.mu guards what is below.
+	ctx     context.Context // ends with it, or when it cannot be committed any more
+	cancel  context.CancelCauseFunc
+	admits  bool
+	records []publication
+	bytes   int
+	waiting []publication          // for the next one
+	unsure  int                    // records that are neither acknowledged, refused nor dropped
+	pending map[topicPartition]int // the same by partition
+	trouble map[topicPartition]*troublesome
+	// aside is what goes to those, with all else of its requests and all of later
+	// requests of their orders (G4), which are in held.
+	aside   []publication
+	held    map[events.Order]struct{}
+	refused map[*deliveries]refusal
+	soon    []kafka.Place // partitions that the coordinator has not been told of
+	touched map[topicPartition]struct{}
+}
+
+// troublesome is a partition for which a transaction had to be aborted.
+type troublesome struct {
+	until time.Time // when it is tried again
+	pause time.Duration
+	trial bool // it is in the transaction
+}
+
+const (
+	// firstTrial is when a partition that could not be written is tried again the
+	// first time; each pause is twice the one before, up to lastTrial.
+	firstTrial, lastTrial = 5 * time.Second, time.Minute
+	// trialPatience is how long a trial may hold up what goes to other partitions.
+	trialPatience = time.Second
+)
+
+// refusal is a record that the broker does not take as it is.
+type refusal struct {
+	publication
+	err error
+}
+
+// A transaction that is as large as this is ended, however short its time was.
+const (
+	transactionRecords = 4 * kafka.BatchRecords
+	transactionBytes   = 2 << 20
+)
+
+var (
+	errSlowTransaction = errors.New("not all records were acknowledged in time")
+	errTorn            = errors.New("a topic does not take one of the records of a request")
+	errNoGeneration    = errors.New("the membership is lost")
+)
+
+func newTransaction(p *publisher, producer *kafka.Transactions, timeout time.Duration, wake chan struct{}, log logrus.FieldLogger) *transaction {
+	return &transaction{
+		publisher: p, producer: producer, patience: timeout / 2, log: log, wake: wake,
+		trouble: make(map[topicPartition]*troublesome),
+		full:    make(chan struct{}, 1), settled: make(chan struct{}, 1), ctx: p.ctx, cancel: func(error) {},
+	}
+}
+
+// takes puts the records of one decision into the transaction, to be routed.
+// False: it is being ended, or one of them cannot be written at present, and they
+// wait. publisher.mu is held.
+func (t *transaction) takes(pubs []publication) bool {
+	signal(t.wake)
+	if !t.admits {
+		t.waiting = append(t.waiting, pubs...)
+		return false
+	}
+	if t.inTrouble(pubs) {
+		t.aside = append(t.aside, pubs...)
+		t.held[pubs[0].request.order()] = struct{}{}
+		return false
+	}
+	t.records = append(t.records, pubs...)
+	t.unsure += len(pubs)
+	for _, pub := range pubs {
+		t.bytes += kafka.Size(pub.msg)
+	}
+	if len(t.records) >= transactionRecords || t.bytes >= transactionBytes {
+		signal(t.full)
+	}
+	return true
+}
+
+// inTrouble reports whether one of the records of a request goes where none can be
+// written, or must stay behind one that does. publisher.mu is held.
+func (t *transaction) inTrouble(pubs []publication) bool {
+	if len(t.trouble) == 0 {
+		return false
+	}
+	if _, behind := t.held[pubs[0].request.order()]; behind {
+		return true
+	}
+	return slices.ContainsFunc(pubs, func(pub publication) bool {
+		p := t.trouble[t.publisher.placeOf(pub)]
+		return p != nil && !p.trial
+	})
+}
+
+// touch notes a partition that a record is routed to. publisher.mu is held.
+func (t *transaction) touch(at topicPartition) {
+	t.pending[at]++
+	if _, known := t.touched[at]; !known {
+		t.touched[at] = struct{}{}
+		t.soon = append(t.soon, kafka.Place{Topic: at.topic, Partition: at.id})
+	}
+}
+
+// produce writes batches in the transaction. An error that no other try heals
+// spoils it.
+func (t *transaction) produce(ctx context.Context, batches []kafka.Batch) []kafka.Produced {
+	t.publisher.mu.Lock()
+	soon := t.soon
+	t.soon = nil
+	t.publisher.mu.Unlock()
+	done := t.producer.ProduceMany(ctx, batches, soon)
+	for _, one := range done {
+		if one.Err != nil && kafka.Fenced(one.Err) {
+			t.spoil(one.Err)
+			break
+		}
+	}
+	return done
+}
+
+// settle counts records of a partition that need no more waiting for.
+func (t *transaction) settle(at topicPartition, n int) {
+	t.publisher.mu.Lock()
+	defer t.publisher.mu.Unlock()
+	t.settleLocked(at, n)
+}
+
+func (t *transaction) settleLocked(at topicPartition, n int) {
+	t.pending[at] -= n
+	if t.unsure -= n; t.unsure == 0 {
+		signal(t.settled)
+	}
+}
+
+// refuse sets a record aside that the broker does not take, with those that are
+// never written without it.
+func (t *transaction) refuse(at topicPartition, pub publication, err error) {
+	t.publisher.mu.Lock()
+	defer t.publisher.mu.Unlock()
+	if _, is := t.refused[pub.of]; !is {
+		t.refused[pub.of] = refusal{pub, err}
+	}
+	t.settleLocked(at, 1)
+}
+
+// spoil says that the transaction cannot be committed: nothing more of it is
+// sent. Only the first reason counts.
+func (t *transaction) spoil(why error) {
+	t.publisher.mu.Lock()
+	defer t.publisher.mu.Unlock()
+	t.cancel(why)
+	if n := len(t.publisher.unsent()); n > 0 {
+		if t.unsure -= n; t.unsure == 0 {
+			signal(t.settled)
+		}
+	}
+}
+
+// late is called when the transaction has waited for its records for long: it
+// cannot be committed, and what goes to the partitions in question is set aside.
+// Those that are only tried may hold it up for less long.
+func (t *transaction) late(trials bool) {
+	t.publisher.mu.Lock()
+	now, any := time.Now(), false
+	for topic, q := range t.publisher.topics {
+		if len(q.unrouted) > 0 {
+			t.pending[topicPartition{topic, -1}] = len(q.unrouted)
+		}
+	}
+	for at, n := range t.pending {
+		p := t.trouble[at]
+		if n == 0 || trials && (p == nil || !p.trial) {
+			continue
+		}
+		any = true
+		if p == nil {
+			p = &troublesome{pause: firstTrial}
+			t.trouble[at] = p
+			t.log.WithFields(logrus.Fields{"topic": at.topic, "partition": at.id}).
+				Warn("a partition cannot be written: requests that lead to it wait, the others go on")
+		} else {
+			p.pause = min(2*p.pause, lastTrial)
+		}
+		p.trial, p.until = false, now.Add(p.pause)
+		time.AfterFunc(p.pause, func() { signal(t.wake) })
+	}
+	t.publisher.mu.Unlock()
+	if any || !trials {
+		t.spoil(errSlowTransaction)
+	}
+}
+
+// begin makes ready for a transaction, and lets what waits into it.
+func (t *transaction) begin(ctx context.Context) error {
+	if !t.ready {
+		if err := t.producer.Begin(ctx); err != nil {
+			return err
+		}
+		t.ready = true
+	}
+	t.publisher.mu.Lock()
+	var over []publication
+	switch {
+	case t.publisher.ctx.Err() != nil:
+	case !t.admits:
+		t.ctx, t.cancel = context.WithCancelCause(t.publisher.ctx)
+		t.refused, t.touched, t.pending = make(map[*deliveries]refusal), make(map[topicPartition]struct{}), make(map[topicPartition]int)
+		over = t.admit()
+	case len(t.aside) > 0:
+		over = t.admit()
+	}
+	t.publisher.mu.Unlock()
+	finishAll(over, errFencedOff)
+	return nil
+}
+
+// admit lets what waits into the transaction, but for what lost its partition
+// meanwhile, and for what goes to partitions whose time has not come. publisher.mu
+// is held.
+func (t *transaction) admit() (over []publication) {
+	t.admits = true
+	now := time.Now()
+	for _, p := range t.trouble {
+		p.trial = !now.Before(p.until)
+	}
+	waiting := append(t.aside, t.waiting...)
+	t.aside, t.waiting, t.held = nil, nil, make(map[events.Order]struct{})
+	for len(waiting) > 0 {
+		n := 1 // those of one decision stand together
+		for n < len(waiting) && waiting[n].of == waiting[0].of {
+			n++
+		}
+		some := waiting[:n]
+		if waiting = waiting[n:]; some[0].fence.Err() != nil {
+			over = append(over, some...)
+		} else if t.takes(some) {
+			for _, pub := range some {
+				t.publisher.route(pub)
+			}
+		}
+	}
+	return over
+}
+
+// cut lets nothing more into the transaction, waits until all of it is
+// acknowledged, and returns its records but for those of requests of which one
+// was refused. An error says why it cannot be committed; interrupted, that ctx
+// ended first and it goes on.
+func (t *transaction) cut(ctx context.Context) (records []publication, interrupted bool, err error) {
+	p := t.publisher
+	p.mu.Lock()
+	t.admits = false
+	p.mu.Unlock()
+	trials, late := time.NewTimer(min(trialPatience, t.patience)), time.NewTimer(t.patience)
+	defer trials.Stop()
+	defer late.Stop()
+	for {
+		p.mu.Lock()
+		if t.unsure == 0 {
+			records, err = t.whole()
+			p.mu.Unlock()
+			return records, false, err
+		}
+		p.mu.Unlock()
+		select {
+		case <-t.settled:
+		case <-trials.C:
+			t.late(true)
+		case <-late.C:
+			t.late(false)
+		case <-ctx.Done():
+			p.mu.Lock()
+			over := t.admit()
+			p.mu.Unlock()
+			finishAll(over, errFencedOff)
+			return nil, true, context.Cause(ctx)
+		}
+	}
+}
+
+// whole returns the records of the transaction if it can be committed with them.
+// publisher.mu is held.
+func (t *transaction) whole() ([]publication, error) {
+	if t.ctx.Err() != nil {
+		return nil, context.Cause(t.ctx)
+	}
+	records := make([]publication, 0, len(t.records))
+	for _, pub := range t.records {
+		if pub.fence.Err() != nil {
+			return nil, errFencedOff
+		}
+		if _, refused := t.refused[pub.of]; !refused {
+			records = append(records, pub)
+		} else if len(pub.of.together) > 1 {
+			return nil, errTorn // another one of the request may be written
+		}
+	}
+	return records, nil
+}
+
+// stands reports whether all requests of the transaction are still ours.
+func (t *transaction) stands() bool {
+	t.publisher.mu.Lock()
+	defer t.publisher.mu.Unlock()
+	_, err := t.whole()
+	return err == nil
+}
+
+// commit makes all of it seen. See [kafka.Transactions.Commit].
+func (t *transaction) commit(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, commitWithin)
+	defer cancel()
+	return t.producer.Commit(ctx)
+}
+
+// commitWithin is how long a coordinator may leave open whether a transaction is
+// committed, when another one has to take over from it, say.
+const commitWithin = time.Minute
+
+// goOn lets more into the transaction that was cut, as there is nothing to end.
+func (t *transaction) goOn() {
+	t.publisher.mu.Lock()
+	over := t.admit()
+	t.publisher.mu.Unlock()
+	finishAll(over, errFencedOff)
+}
+
+// end answers the records of the transaction: it is committed, or they wait for
+// the next one.
+func (t *transaction) end(committed bool) {
+	p := t.publisher
+	p.mu.Lock()
+	records, refused := t.records, t.refused
+	t.records, t.bytes, t.refused, t.soon = nil, 0, nil, nil
+	t.cancel(nil)
+	if committed { // what was tried is well
+		maps.DeleteFunc(t.trouble, func(at topicPartition, p *troublesome) bool { return p.trial })
+	}
+	var done, over, again []publication
+	for _, pub := range records {
+		_, aside := refused[pub.of]
+		switch {
+		case aside: // all of its request, below
+		case committed:
+			done = append(done, pub)
+		case pub.fence.Err() != nil:
+			over = append(over, pub)
+		default:
+			again = append(again, pub)
+		}
+	}
+	t.waiting = append(again, t.waiting...)
+	p.mu.Unlock()
+	finishAll(done, nil)
+	finishAll(over, errFencedOff)
+	for _, one := range refused {
+		one.done(one.err)
+	}
+}
+
+// abort lets nobody see what was written. Where that is not sure, begin asks
+// again.
+func (t *transaction) abort(ctx context.Context, why error) error {
+	t.spoil(why)
+	for {
+		t.publisher.mu.Lock()
+		t.admits = false
+		unsure := t.unsure
+		t.publisher.mu.Unlock()
+		if unsure == 0 {
+			break
+		}
+		<-t.settled // what is under way ends with t.ctx
+	}
+	t.end(false)
+	t.ready = false
+	if err := t.producer.Abort(ctx); err != nil {
+		return err
+	}
+	t.ready = true
+	return nil
+}
+
+// rest waits for the next one to be ended: for d, or until it is large.
+func (t *transaction) rest(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-t.full:
+	case <-ctx.Done():
+	}
+}
+
+// empty reports whether nothing is in the transaction.
+func (t *transaction) empty() bool {
+	t.publisher.mu.Lock()
+	defer t.publisher.mu.Unlock()
+	return len(t.records) == 0
+}
+
+// goodbye bounds the end of what a worker leaves open that stops.
+const goodbye = 2 * time.Second
+
+// close answers all that it has. The publisher is closed.
+func (t *transaction) close() {
+	finishAll(slices.Concat(t.records, t.aside, t.waiting), errFencedOff)
+	if len(t.records) > 0 || !t.ready {
+		// Readers would be held until the brokers abort it.
+		ctx, cancel := context.WithTimeout(context.Background(), goodbye)
+		defer cancel()
+		if err := t.producer.Abort(ctx); err != nil {
+			t.log.WithError(err).Warn("the last transaction is left to the brokers: readers of committed records are held up for kafka.transaction_timeout at most")
+		}
+	}
+	t.records, t.aside, t.waiting = nil, nil, nil
+}
