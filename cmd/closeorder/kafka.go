@@ -23,6 +23,8 @@ type cluster struct {
 	client *kafka.Client
 	topics config.Topics
 	group  string
+	// exactlyOnce is how the workers are set to answer, by processing_guarantee.
+	exactlyOnce bool
 }
 
 // cluster makes one; nothing is dialled. close it to end its goroutines.
@@ -32,7 +34,15 @@ func (a *app) cluster(cfg config.Config) (*cluster, error) {
 		return nil, err
 	}
 	to.OnRetry = a.notifier(strings.Join(to.Brokers, ","))
-	return &cluster{kafka.Open(to, cfg.Topics.All()...), cfg.Topics, cfg.Kafka.Group}, nil
+	return newCluster(to, cfg), nil
+}
+
+// newCluster is the way to where to points.
+func newCluster(to kafka.Config, cfg config.Config) *cluster {
+	return &cluster{
+		client: kafka.Open(to, cfg.Topics.All()...), topics: cfg.Topics, group: cfg.Kafka.Group,
+		exactlyOnce: cfg.ProcessingGuarantee == config.ExactlyOnce,
+	}
 }
 
 // connect makes the cluster of the settings, when nothing is wrong with them

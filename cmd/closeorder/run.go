@@ -13,7 +13,6 @@ import (
 
 	"github.com/closeorder/closeorder/closer"
 	"github.com/closeorder/closeorder/internal/config"
-	"github.com/closeorder/closeorder/internal/kafka"
 	"github.com/closeorder/closeorder/internal/merchants"
 	"github.com/closeorder/closeorder/internal/topics"
 	"github.com/closeorder/closeorder/internal/worker"
@@ -199,7 +198,7 @@ func (a *app) warnOfTopics(ctx context.Context, cfg config.Config, log logrus.Fi
 	if err != nil {
 		return // nor does the worker start
 	}
-	c := &cluster{kafka.Open(to, cfg.Topics.All()...), cfg.Topics, cfg.Kafka.Group}
+	c := newCluster(to, cfg)
 	defer c.close()
 	all := cfg.Topics.All()
 	settings, err := c.settings(ctx, all)
