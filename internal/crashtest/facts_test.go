@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"testing"
 	"time"
 
@@ -182,8 +183,9 @@ func header(m events.Message, key string) string {
 	return string(value)
 }
 
-// transactions publishes requests in transactions of franz-go, so that markers
-// stand between them and behind the last one of each partition.
+// transactions publishes requests in transactions of franz-go, one of them
+// aborted, so that markers stand between them and behind the last one of each
+// partition.
 func (s *stage) transactions() {
 	client, err := kgo.NewClient(kgo.SeedBrokers(s.kafka.Addrs()...), kgo.DefaultProduceTopic(requests),
 		kgo.TransactionalID("order-service"), kgo.RecordPartitioner(kgo.ManualPartitioner()))
@@ -194,16 +196,14 @@ func (s *stage) transactions() {
 	defer manual.Close()
 	ctx, cancel := s.context()
 	defer cancel()
-	const rounds = 5
+	const rounds, aborted = 5, 2
 	for round := range rounds {
 		s.must(client.BeginTransaction())
 		for partition := range int32(2) {
 			m := plain(fmt.Sprintf("TX-%d-%d", round, partition), "")
 			s.must(client.ProduceSync(ctx, &kgo.Record{Key: m.Key, Value: m.Value, Partition: partition}).FirstErr())
 		}
-		// An aborted one is served all the same: its records may have been
-		// read before it was aborted.
-		s.must(client.EndTransaction(ctx, kgo.TransactionEndTry(round != 2)))
+		s.must(client.EndTransaction(ctx, kgo.TransactionEndTry(round != aborted)))
 	}
 	ends, err := s.admin.ListEndOffsets(ctx, requests)
 	s.must(err)
@@ -227,5 +227,10 @@ func (s *stage) transactions() {
 		m := plain(fmt.Sprintf("TX-last-%d", partition), "")
 		s.must(manual.ProduceSync(ctx, &kgo.Record{Topic: requests, Key: m.Key, Value: m.Value, Partition: partition}).FirstErr())
 	}
-	s.shop.sent += 2*rounds + 2
+	for _, entry := range s.sim.Book() {
+		if strings.HasPrefix(entry.OutTradeNo, fmt.Sprintf("TX-%d-", aborted)) {
+			s.t.Errorf("order %s was rolled back, and the gateway was called for it", entry.OutTradeNo)
+		}
+	}
+	s.shop.sent += 2*(rounds-1) + 2
 }
