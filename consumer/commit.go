@@ -38,6 +38,9 @@ type committer struct {
 	// overtake. A channel, because the holder waits for the network.
 	turn       chan struct{}
 	noMetadata bool // the holder's: the broker takes less metadata than we write
+	told       kafka.Told
+	tx         *transaction // in which commits are made; nil: each for itself
+	every      time.Duration
 }
 
 // commitEvery is how long what is new is gathered after a commit. After a crash
@@ -51,8 +54,11 @@ const settleTime = 5 * time.Second
 
 func newCommitter(c *kafka.Client, group string, log logrus.FieldLogger) *committer {
 	return &committer{client: c, group: group, log: log, wake: make(chan struct{}, 1), turn: make(chan struct{}, 1),
-		dirty: make(map[*partition]struct{}), unsure: make(map[*partition]struct{}), again: make(map[*partition]struct{})}
+		every: commitEvery, dirty: make(map[*partition]struct{}), unsure: make(map[*partition]struct{}), again: make(map[*partition]struct{})}
 }
+
+// in has all commits made in transactions, which begin so far apart under load.
+func (c *committer) in(tx *transaction, every time.Duration) { c.tx, c.every = tx, every }
 
 // under sets the generation that commits are made under, nil for none.
 func (c *committer) under(gen *group.Generation) {
@@ -79,8 +85,9 @@ func (c *committer) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
+		began := time.Now()
 		if err := c.commit(ctx); err != nil && ctx.Err() == nil {
-			if !errors.Is(err, errBetween) {
+			if !errors.Is(err, errBetween) && c.told.Due("", err) {
 				c.log.WithError(err).Warn("commit failed: trying again")
 			}
 			if retry.Wait(ctx) != nil {
@@ -90,7 +97,9 @@ func (c *committer) run(ctx context.Context) {
 			continue
 		}
 		retry.Reset()
-		if kafka.Sleep(ctx, commitEvery) != nil {
+		if c.tx != nil {
+			c.tx.rest(ctx, c.every-time.Since(began))
+		} else if kafka.Sleep(ctx, c.every) != nil {
 			return
 		}
 	}
@@ -171,6 +180,9 @@ func (c *committer) commit(ctx context.Context) error {
 		return context.Cause(ctx)
 	}
 	defer func() { <-c.turn }()
+	if c.tx != nil {
+		return c.transact(ctx)
+	}
 	c.mu.Lock()
 	gen := c.gen
 	if gen == nil || len(c.dirty) == 0 {
@@ -182,19 +194,7 @@ func (c *committer) commit(ctx context.Context) error {
 	maps.DeleteFunc(c.unsure, func(p *partition, _ struct{}) bool { return p.owned.Err() != nil })
 	c.mu.Unlock()
 
-	var sent []*partition
-	var commits []kafka.Commit
-	for p := range dirty {
-		watermark, metadata, ok := p.position()
-		if !ok || p.owned.Err() != nil {
-			continue
-		}
-		if c.noMetadata {
-			metadata = ""
-		}
-		sent = append(sent, p)
-		commits = append(commits, kafka.Commit{Topic: p.topic, Partition: p.id, Committed: kafka.Committed{Offset: watermark, Metadata: metadata}})
-	}
+	sent, commits := c.positionsOf(dirty, nil)
 	if len(sent) == 0 {
 		return nil
 	}
@@ -204,6 +204,33 @@ func (c *committer) commit(ctx context.Context) error {
 		signal(c.wake)
 		return fmt.Errorf("commit offsets of group %s: %w", c.group, err)
 	}
+	return c.answered(gen, sent, failed)
+}
+
+// positionsOf is what is to be committed for partitions, with requests counted as
+// finished that are when it is committed.
+func (c *committer) positionsOf(dirty map[*partition]struct{}, finished map[*partition][]int64) (sent []*partition, commits []kafka.Commit) {
+	for p := range dirty {
+		watermark, metadata, ok := p.position(finished[p]...)
+		if !ok || p.owned.Err() != nil {
+			continue
+		}
+		if c.noMetadata {
+			metadata = ""
+		}
+		position := kafka.Committed{Offset: watermark, Metadata: metadata}
+		if c.tx != nil && p.committed == position {
+			continue // what was finished in a transaction is in it
+		}
+		sent = append(sent, p)
+		commits = append(commits, kafka.Commit{Topic: p.topic, Partition: p.id, Committed: position})
+	}
+	return sent, commits
+}
+
+// answered takes what the coordinator says of each partition that was sent. What
+// it has refused is dirty again.
+func (c *committer) answered(gen *group.Generation, sent []*partition, failed []error) error {
 	var errs []error
 	for i, p := range sent {
 		err := failed[i]
@@ -221,21 +248,122 @@ func (c *committer) commit(ctx context.Context) error {
 			errs = append(errs, errBetween)
 		case errors.Is(err, kafka.UnknownMember), errors.Is(err, kafka.FencedInstance):
 			// Not ours to commit any more.
-			c.mu.Lock()
-			if c.gen == gen {
-				c.gen = nil
-			}
-			c.mu.Unlock()
-			gen.End(err)
+			c.leave(gen, err)
+			errs = append(errs, errBetween)
 		case errors.Is(err, kafka.MetadataTooLarge):
 			c.noMetadata = true
 			c.log.Warn("the broker takes less commit metadata than closeorder writes (offset.metadata.max.bytes): after a crash more requests are repeated")
 			errs = append(errs, err)
 		default:
+			if c.tx != nil && errors.Is(err, kafka.UnknownTopic) {
+				p.doubt.Store(true) // it would hold up all others
+			}
 			errs = append(errs, fmt.Errorf("commit offset of %s[%d]: %w", p.topic, p.id, err))
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// leave has the membership given up: the partitions are another's, or what is
+// committed of them has to be read again.
+func (c *committer) leave(gen *group.Generation, why error) {
+	c.mu.Lock()
+	if c.gen == gen {
+		c.gen = nil
+	}
+	c.mu.Unlock()
+	gen.End(why)
+}
+
+// transact ends the transaction: with the positions of all that is dirty and of
+// the requests whose records are in it, or not at all.
+func (c *committer) transact(ctx context.Context) error {
+	c.mu.Lock()
+	gen := c.gen
+	if gen == nil {
+		c.mu.Unlock()
+		if c.tx.empty() {
+			return nil
+		}
+		return c.tx.abort(ctx, errNoGeneration)
+	}
+	dirty := c.dirty
+	c.dirty = make(map[*partition]struct{})
+	c.mu.Unlock()
+	err := c.tx.begin(ctx)
+	if err == nil {
+		err = c.endTransaction(ctx, gen, dirty)
+	}
+	if err != nil {
+		c.mu.Lock()
+		maps.Copy(c.dirty, dirty)
+		c.mu.Unlock()
+	}
+	return err
+}
+
+func (c *committer) endTransaction(ctx context.Context, gen *group.Generation, dirty map[*partition]struct{}) error {
+	records, interrupted, err := c.tx.cut(ctx)
+	if interrupted {
+		return err
+	}
+	finished := make(map[*partition][]int64)
+	for _, pub := range records {
+		p := pub.request.partition
+		if at := finished[p]; len(at) == 0 || at[len(at)-1] != pub.request.offset {
+			finished[p] = append(at, pub.request.offset)
+		}
+		dirty[p] = struct{}{}
+	}
+	var sent []*partition
+	var commits []kafka.Commit
+	if err == nil {
+		if sent, commits = c.positionsOf(dirty, finished); len(sent) == 0 && c.tx.empty() {
+			c.tx.goOn()
+			return nil
+		}
+		err = c.offsets(ctx, gen, sent, commits)
+	}
+	if err == nil && !c.tx.stands() {
+		err = errFencedOff
+	}
+	if err == nil {
+		err = c.tx.commit(ctx)
+	}
+	unsure, is := errors.AsType[*kafka.UnsureError](err)
+	switch {
+	case err == nil:
+		for i, p := range sent {
+			p.committed = commits[i].Committed
+		}
+		c.tx.end(true)
+		return c.tx.begin(ctx)
+	case is:
+		// The positions of the group tell, and they are read anew.
+		c.log.WithError(err).Warn("nobody knows whether a transaction was committed: the membership is given up, and the group's positions are read again")
+		c.tx.ready = false
+		c.leave(gen, unsure)
+		c.tx.end(false)
+		return nil
+	}
+	if aborting := c.tx.abort(ctx, err); aborting != nil {
+		err = fmt.Errorf("%w; abort: %w", err, aborting)
+	}
+	return fmt.Errorf("transaction of %d records is aborted, they are written again: %w", len(records), err)
+}
+
+// offsets puts positions into the transaction.
+func (c *committer) offsets(ctx context.Context, gen *group.Generation, sent []*partition, commits []kafka.Commit) error {
+	if len(sent) == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, c.tx.patience)
+	defer cancel()
+	failed, err := c.tx.producer.Offsets(ctx, gen.Membership, commits)
+	if err != nil {
+		return fmt.Errorf("offsets of group %s: %w", c.group, err)
+	}
+	return c.answered(gen, sent, failed)
 }
 
 // errBetween says that the group is between two generations.

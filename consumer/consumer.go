@@ -45,7 +45,9 @@
 package consumer
 
 import (
+	"cmp"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"slices"
@@ -228,10 +230,14 @@ func (w *Worker) Run(ctx context.Context) error {
 	w.lanes.turn, w.lanes.withoutCall = w.turn, w.withoutCall
 	w.publisher = newPublisher(w.client, m.LeaseValid, w.cfg.Log)
 	w.committer = newCommitter(w.client, w.cfg.Group, w.cfg.Log)
-	w.wg.Go(func() { w.committer.run(life) })
+	var committing sync.WaitGroup
+	committing.Go(func() { w.committer.run(life) })
 	w.wg.Go(func() { w.succeedProbers(life) })
 
-	err := m.Run(running, newAssignment(w))
+	err := w.beginTransactions(running)
+	if err == nil {
+		err = m.Run(running, newAssignment(w))
+	}
 	if refused, ok := errors.AsType[*NoPositionError](context.Cause(running)); ok {
 		err = refused
 	}
@@ -241,11 +247,49 @@ func (w *Worker) Run(ctx context.Context) error {
 	end(errStopped)
 	w.lanes.calls.Wait()
 	w.lanes.breaker.stop()
+	committing.Wait()
 	w.publisher.close()
 	w.client.Close()
 	w.wg.Wait()
 	return err
 }
+
+// beginTransactions makes sure that there can be transactions, before anything is
+// served: it tries until they can begin, ctx ends, or no try will heal what is
+// wrong. It does nothing where there are to be none.
+func (w *Worker) beginTransactions(ctx context.Context) error {
+	if !w.cfg.ExactlyOnce {
+		return nil
+	}
+	id := w.cfg.Group + "-" + cmp.Or(w.cfg.InstanceID, rand.Text())
+	tx := newTransaction(w.publisher, w.client.Transactions(id, w.cfg.TransactionTimeout), w.cfg.TransactionTimeout, w.committer.wake, w.cfg.Log)
+	retry := kafka.NewPause(100*time.Millisecond, 5*time.Second)
+	var told kafka.Told
+	for {
+		once, cancel := context.WithTimeout(ctx, beginWithin)
+		err := tx.begin(once)
+		cancel()
+		switch {
+		case err == nil:
+			w.publisher.tx = tx
+			w.committer.in(tx, w.cfg.TransactionInterval)
+			w.cfg.Log.WithFields(logrus.Fields{"transactional_id": id, "transaction_timeout": w.cfg.TransactionTimeout}).Info("exactly once: outcomes and offsets are written in transactions")
+			return nil
+		case ctx.Err() != nil:
+			return nil // asked to stop; so the group is not joined
+		case kafka.Lasting(err):
+			return fmt.Errorf("processing_guarantee exactly_once: %w", err)
+		case told.Due("", err):
+			w.cfg.Log.WithError(err).Warn("cannot begin transactions: trying again, nothing is served before that")
+		}
+		if retry.Wait(ctx) != nil {
+			return nil
+		}
+	}
+}
+
+// beginWithin is how long one try to begin transactions may take.
+const beginWithin = 15 * time.Second
 
 // Renew has all connections to Kafka made anew, with certificates and passwords
 // as they are now; each old one closes when its requests are answered. It does

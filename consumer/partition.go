@@ -58,6 +58,9 @@ type partition struct {
 	// deleted. Nothing is committed, or a topic made anew would begin at the
 	// offset of the old one.
 	doubt atomic.Bool
+	// committed is what the last transaction said of it. Of the holder of
+	// committer.turn.
+	committed kafka.Committed
 
 	// mu guards what is below. merchantHolds.mu may be taken under it.
 	mu     sync.Mutex
@@ -167,13 +170,22 @@ func (p *partition) unclaim(r *request) {
 
 // position returns what to commit: the watermark and the metadata that says
 // what is finished above it. ok is false when nothing is known yet.
-func (p *partition) position() (watermark int64, metadata string, ok bool) {
+// Offsets that are finished with the commit count already.
+func (p *partition) position(finished ...int64) (watermark int64, metadata string, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.ledger == nil || p.doubt.Load() {
 		return 0, "", false
 	}
-	return p.ledger.watermark, encodeMetadata(p.topic, p.id, p.ledger.watermark, p.ledger.above()), true
+	l := p.ledger
+	if len(finished) > 0 {
+		then := *l
+		for _, offset := range finished {
+			then.finish(offset)
+		}
+		l = &then
+	}
+	return l.watermark, encodeMetadata(p.topic, p.id, l.watermark, l.above()), true
 }
 
 // roomy says whether a request may wait in memory without holding up intake.

@@ -21,12 +21,16 @@ type publication struct {
 	// partition, so stands in one partition too, whatever partitioner the
 	// order service has.
 	to int
+	// request is what it came of, and of what it belongs to: for transactions.
+	request *request
+	of      *deliveries
 	// fence: when it has ended, the record is not sent (any more).
 	fence context.Context
 	// done is called once, from a goroutine of the publisher: with nil when
-	// all in-sync replicas have the record, with a *kafka.RefusedError when the
-	// broker does not take it as it is, with errFencedOff when fence or the
-	// publisher ended first. It must not block.
+	// all in-sync replicas have the record (with transactions, when it is
+	// committed), with a *kafka.RefusedError when the broker does not take it as
+	// it is, with errFencedOff when fence or the publisher ended first. It must
+	// not block.
 	done func(error)
 }
 
@@ -41,11 +45,11 @@ var errFencedOff = errors.New("not published: the partition was lost or the work
 // or fails, that batcher tries again by itself, apart from the others.
 //
 // It never gives up: a broker that is away holds up the publications, those
-// hold up the ledger, and that holds up intake. There is no idempotent
-// producer in kafka-go: a retry after a lost answer writes twice, which is
-// why event ids are derived.
+// hold up the ledger, and that holds up intake.
 type publisher struct {
 	client *kafka.Client
+	// tx is nil where records are not written in transactions.
+	tx *transaction
 	// leaseValid reports whether the membership holds, see group.Member. While it
 	// does not nothing is sent: the partitions may be another's, who publishes
 	// for them.
@@ -62,8 +66,9 @@ type publisher struct {
 
 // topicQueue holds records until the number of partitions is known.
 type topicQueue struct {
-	batchers []*batcher
-	unrouted []publication // resolve is under way while there are any
+	batchers  []*batcher
+	unrouted  []publication
+	resolving bool
 }
 
 func newPublisher(c *kafka.Client, leaseValid func(time.Time) bool, log logrus.FieldLogger) *publisher {
@@ -78,27 +83,83 @@ func (p *publisher) close() {
 	p.cancel()
 	p.mu.Unlock()
 	p.wg.Wait() // from here on nobody queues or routes
-	for _, q := range p.topics {
-		finishAll(q.unrouted, errFencedOff)
-		for _, b := range q.batchers {
-			for b.queue.len() > 0 {
-				b.queue.pop().done(errFencedOff)
-			}
-		}
+	for _, pub := range p.unsent() {
+		p.drop(pub)
+	}
+	if p.tx != nil {
+		p.tx.close()
 	}
 }
 
-// publish queues a record. It does not block: what is under way is bounded by
-// the ledgers.
-func (p *publisher) publish(pub publication) {
+// unsent takes what is queued and not in a batch yet. p.mu is held, or the
+// publisher is closed.
+func (p *publisher) unsent() (all []publication) {
+	for _, q := range p.topics {
+		all = append(all, q.unrouted...)
+		q.unrouted = nil
+		for _, b := range q.batchers {
+			for b.queue.len() > 0 {
+				all = append(all, b.queue.pop())
+			}
+		}
+	}
+	return all
+}
+
+// publish queues the records of one decision. It does not block: what is under
+// way is bounded by the ledgers.
+func (p *publisher) publish(pubs ...publication) {
 	p.mu.Lock()
 	if p.ctx.Err() != nil {
 		p.mu.Unlock()
-		pub.done(errFencedOff)
+		finishAll(pubs, errFencedOff)
 		return
 	}
 	defer p.mu.Unlock()
-	p.route(pub)
+	if p.tx != nil && !p.tx.takes(pubs) {
+		return // the next one does
+	}
+	for _, pub := range pubs {
+		p.route(pub)
+	}
+}
+
+// under is what records that are sent now go under: it ends with the
+// transaction, or the publisher.
+func (p *publisher) under() context.Context {
+	if p.tx == nil {
+		return p.ctx
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.tx.ctx
+}
+
+// acknowledged is told of records that all in-sync replicas have.
+func (p *publisher) acknowledged(batch []publication) {
+	if p.tx != nil {
+		p.tx.settle(len(batch))
+		return
+	}
+	finishAll(batch, nil)
+}
+
+// drop is told of a record that may not be sent any more.
+func (p *publisher) drop(pub publication) {
+	if p.tx != nil {
+		p.tx.spoil(errFencedOff)
+		p.tx.settle(1)
+		return
+	}
+	pub.done(errFencedOff)
+}
+
+// produce writes batches, see [kafka.Client.ProduceMany].
+func (p *publisher) produce(ctx context.Context, batches []kafka.Batch) []kafka.Produced {
+	if p.tx != nil {
+		return p.tx.produce(ctx, batches)
+	}
+	return p.client.ProduceMany(ctx, batches)
 }
 
 func (p *publisher) route(pub publication) {
@@ -108,13 +169,18 @@ func (p *publisher) route(pub publication) {
 		p.topics[pub.topic] = q
 	}
 	if len(q.batchers) == 0 {
-		if len(q.unrouted) == 0 {
+		if !q.resolving {
+			q.resolving = true
 			p.wg.Go(func() { p.resolve(pub.topic) })
 		}
 		q.unrouted = append(q.unrouted, pub)
 		return
 	}
-	q.batchers[pub.to%len(q.batchers)].add(pub)
+	b := q.batchers[pub.to%len(q.batchers)]
+	if p.tx != nil {
+		p.tx.touch(b.topicPartition)
+	}
+	b.add(pub)
 }
 
 // leaseLook is how often it is looked at whether the membership holds again.
@@ -132,7 +198,7 @@ func (p *publisher) resolve(topic string) {
 			q := p.topics[topic]
 			p.extend(topic, q, counts[topic])
 			unrouted := q.unrouted
-			q.unrouted = nil
+			q.unrouted, q.resolving = nil, false
 			for _, pub := range unrouted {
 				p.route(pub)
 			}
@@ -218,7 +284,7 @@ func (b *batcher) take() (batch []publication, bytes int) {
 // became of its first try, if there was one.
 func (b *batcher) alone(batch []publication, err error) {
 	b.publisher.wg.Go(func() {
-		b.send(b.publisher.ctx, batch, err)
+		b.send(b.publisher.under(), batch, err)
 		b.next(kafka.NoLeader)
 	})
 }
@@ -241,7 +307,12 @@ func (b *batcher) send(ctx context.Context, batch []publication, first error) {
 		return err
 	}
 	refuse := func(pub publication, err error) {
-		pub.done(&kafka.RefusedError{Topic: b.topic, Partition: b.id, Bytes: kafka.Size(pub.msg), Err: err})
+		refused := &kafka.RefusedError{Topic: b.topic, Partition: b.id, Bytes: kafka.Size(pub.msg), Err: err}
+		if b.publisher.tx != nil {
+			b.publisher.tx.refuse(pub, refused)
+			return
+		}
+		pub.done(refused)
 	}
 	for {
 		var err error
@@ -264,17 +335,17 @@ func (b *batcher) send(ctx context.Context, batch []publication, first error) {
 			}
 			_ = retry.Wait(ctx)
 		}
-		if batch = slices.DeleteFunc(batch, func(pub publication) bool { return fencedOff(ctx, pub) }); len(batch) == 0 {
+		if batch = slices.DeleteFunc(batch, func(pub publication) bool { return b.publisher.fencedOff(ctx, pub) }); len(batch) == 0 {
 			return
 		}
 	}
 }
 
-// fencedOff says whether a record may not be sent any more, and answers it then.
-func fencedOff(ctx context.Context, pub publication) bool {
+// fencedOff says whether a record may not be sent any more, and drops it then.
+func (p *publisher) fencedOff(ctx context.Context, pub publication) bool {
 	over := ctx.Err() != nil || pub.fence.Err() != nil
 	if over {
-		pub.done(errFencedOff)
+		p.drop(pub)
 	}
 	return over
 }
@@ -322,10 +393,10 @@ func (b *batcher) produce(ctx context.Context, batch []publication, compression 
 	if !b.publisher.leaseValid(time.Now()) {
 		return errLeaseOver
 	}
-	if _, err := b.publisher.client.Produce(ctx, b.topic, b.id, messages, compression); err != nil {
+	if err := b.publisher.produce(ctx, []kafka.Batch{{Topic: b.topic, Partition: b.id, Messages: messages, Compression: compression}})[0].Err; err != nil {
 		return err
 	}
-	finishAll(batch, nil)
+	b.publisher.acknowledged(batch)
 	return nil
 }
 

@@ -54,7 +54,7 @@ func Explain(err error, operation, resource string) error {
 	}
 	e := &ExplainedError{Operation: operation, Resource: resource, Err: err}
 	switch {
-	case e.acl():
+	case e.acl() || e.timeout():
 	case e.connection():
 		if !strings.HasPrefix(resource, "broker ") {
 			e.Operation, e.Resource = "", "" // whatever it was for, it did not come so far
@@ -69,7 +69,7 @@ func Explain(err error, operation, resource string) error {
 // not Read.
 var acls = map[string]string{
 	"Metadata": "Describe", "ListOffsets": "Describe", "FindCoordinator": "Describe", "DescribeGroups": "Describe",
-	"Produce": "Write", "CreateTopics": "Create", "DescribeConfigs": "DescribeConfigs",
+	"Produce": "Write", "AddPartitionsToTxn": "Write", "InitProducerId": "IdempotentWrite", "CreateTopics": "Create", "DescribeConfigs": "DescribeConfigs",
 }
 
 // acl explains that an ACL is missing.
@@ -86,16 +86,17 @@ func (e *ExplainedError) acl() bool {
 		kind = "group"
 	case kafkago.ClusterAuthorizationFailed:
 		kind = "cluster"
+	case kafkago.TransactionalIDAuthorizationFailed:
+		kind = "transactional id"
 	default:
 		return false
 	}
-	flag := "--" + kind
+	flag := "--" + strings.ReplaceAll(kind, " ", "-")
 	e.Problem = fmt.Sprintf("[%d] %s", int(code), code.Title())
 	name := "NAME"
-	switch is, of, _ := strings.Cut(e.Resource, " "); is {
-	case kind:
+	if of, is := strings.CutPrefix(e.Resource, kind+" "); is {
 		name = of
-	case kind + "s":
+	} else if of, is := strings.CutPrefix(e.Resource, kind+"s "); is {
 		name = strings.ReplaceAll(of, ", ", " "+flag+" ")
 	}
 	allow, known := acls[e.Operation]
@@ -104,6 +105,9 @@ func (e *ExplainedError) acl() bool {
 		if kind == "cluster" {
 			allow = "ClusterAction"
 		}
+	}
+	if kind == "transactional id" {
+		allow = "Write" // Describe, which finding the coordinator asks for, comes with it
 	}
 	rule := "--operation " + allow + " " + flag
 	if kind != "cluster" {
@@ -117,6 +121,33 @@ func (e *ExplainedError) acl() bool {
 	}
 	e.Remedy = "add the ACL: kafka-acls.sh --add --allow-principal User:... " + rule // who this client is for it only the broker knows
 	return true
+}
+
+// timeout explains that a transaction may not take as long.
+func (e *ExplainedError) timeout() bool {
+	if !errors.Is(e.Err, kafkago.InvalidTransactionTimeout) {
+		return false
+	}
+	e.Problem = "the brokers let no transaction be open for as long as kafka.transaction_timeout says"
+	e.Remedy = "set it to no more than transaction.max.timeout.ms of the brokers, or raise that"
+	return true
+}
+
+// notIdempotent explains why a client gets no producer id.
+func notIdempotent(why error) error {
+	var before *ExplainedError
+	e := &ExplainedError{Operation: "InitProducerId", Resource: "idempotent producing", Err: why}
+	switch {
+	case errors.As(why, &before):
+		return before
+	case errors.Is(why, kafkago.ClusterAuthorizationFailed):
+		e.acl()
+		e.Remedy += " (Kafka 2.8 and later take Write on any topic for it), and restart; until then a batch that is tried again can be written twice"
+	default:
+		e.Problem = "the brokers, or what is in front of them, give no producer ids (" + why.Error() + ")"
+		e.Remedy = "upgrade them to Kafka 0.11 or later, and restart; until then a batch that is tried again can be written twice"
+	}
+	return e
 }
 
 // connection explains why a connection cannot be made ready.

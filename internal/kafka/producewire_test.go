@@ -67,7 +67,7 @@ func TestAProduceRequestIsTheSameAsKafkaGosByteForByte(t *testing.T) {
 		r := &produceRequest{now: time.UnixMilli(random.Int64N(1 << 42)), Request: produce.Request{Acks: -1, Timeout: random.Int32()}}
 		for range 1 + random.IntN(3) {
 			n := []int{1, 2, 63, 64, 65, 130}[random.IntN(6)]
-			r.add(&Batch{Topic: fmt.Sprint("topic", random.IntN(3)), Partition: random.IntN(70), Messages: someMessages(random, n)})
+			r.add(&Batch{Topic: fmt.Sprint("topic", random.IntN(3)), Partition: random.IntN(70), Messages: someMessages(random, n)}, unstamped)
 		}
 		for version := int16(produceHeaders); version <= 8; version++ {
 			ours, err := encode(r, version, "closeorder")
@@ -93,7 +93,7 @@ func TestAProduceRequestIsTheSameAsKafkaGosByteForByte(t *testing.T) {
 func TestACompressedBatchIsReadByKafkaGoAndByUs(t *testing.T) {
 	want := someMessages(rand.New(rand.NewPCG(5, 6)), 50)
 	r := &produceRequest{now: time.UnixMilli(1764158400123), Request: produce.Request{Acks: -1}}
-	r.add(&Batch{Topic: "t", Partition: 7, Messages: want, Compression: Gzip})
+	r.add(&Batch{Topic: "t", Partition: 7, Messages: want, Compression: Gzip}, unstamped)
 	f, err := encode(r, 8, "closeorder")
 	if err != nil {
 		t.Fatal(err)
@@ -134,7 +134,7 @@ func TestACompressedBatchIsReadByKafkaGoAndByUs(t *testing.T) {
 
 func TestAProduceRequestIsWrittenInNoVersionThatDropsHeaders(t *testing.T) {
 	r := &produceRequest{Request: produce.Request{Acks: -1}}
-	r.add(&Batch{Topic: "t", Messages: []events.Message{{}}})
+	r.add(&Batch{Topic: "t", Messages: []events.Message{{}}}, unstamped)
 	for _, version := range []int16{0, 2, 9} {
 		if _, err := encode(r, version, "c"); !errors.Is(err, kafkago.UnsupportedVersion) {
 			t.Errorf("version %d: %v", version, err)
@@ -145,7 +145,7 @@ func TestAProduceRequestIsWrittenInNoVersionThatDropsHeaders(t *testing.T) {
 // A buffer of a request before is used again: the request lies in it as it is.
 func TestAProduceRequestIsRenderedInPlace(t *testing.T) {
 	r := &produceRequest{now: time.UnixMilli(1), Request: produce.Request{Acks: -1}}
-	r.add(&Batch{Topic: "t", Messages: someMessages(rand.New(rand.NewPCG(7, 8)), 20)})
+	r.add(&Batch{Topic: "t", Messages: someMessages(rand.New(rand.NewPCG(7, 8)), 20)}, unstamped)
 	out := make([]byte, 0, r.size())
 	if got := testing.AllocsPerRun(100, func() {
 		if _, err := r.appendTo(out, 8, "closeorder"); err != nil {
@@ -169,7 +169,7 @@ func BenchmarkProduceRequest(b *testing.B) {
 	}
 	r := &produceRequest{now: time.UnixMilli(1), Request: produce.Request{Acks: -1}}
 	for p := range 2 {
-		r.add(&Batch{Topic: "t", Partition: p, Messages: slices.Repeat([]events.Message{message}, 8)})
+		r.add(&Batch{Topic: "t", Partition: p, Messages: slices.Repeat([]events.Message{message}, 8)}, unstamped)
 	}
 	for name, req := range map[string]func() protocol.Message{
 		"ours":     func() protocol.Message { return r },

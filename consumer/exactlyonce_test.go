@@ -1,0 +1,305 @@
+package consumer_test
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/closeorder/closeorder/consumer"
+	"github.com/closeorder/closeorder/events"
+	"github.com/sirupsen/logrus/hooks/test"
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// exactly has a worker write in transactions.
+func exactly(cfg *consumer.Config) {
+	cfg.ExactlyOnce, cfg.TransactionInterval, cfg.TransactionTimeout = true, 100*time.Millisecond, 10*time.Second
+}
+
+// seen returns the out_trade_no of all outcomes that a reader of committed
+// records has seen when quiet has passed without another one.
+func (c *cluster) seen(topic string, quiet time.Duration) (keys []string) {
+	c.t.Helper()
+	client, err := kgo.NewClient(kgo.SeedBrokers(c.broker.Addr()), kgo.Dialer(c.net.dial), kgo.ConsumeTopics(topic), kgo.FetchIsolationLevel(kgo.ReadCommitted()))
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	defer client.Close()
+	for {
+		ctx, cancel := context.WithTimeout(c.t.Context(), quiet)
+		fetches := client.PollFetches(ctx)
+		cancel()
+		if fetches.NumRecords() == 0 && ctx.Err() != nil {
+			return keys
+		}
+		fetches.EachRecord(func(r *kgo.Record) { keys = append(keys, string(r.Key)) })
+	}
+}
+
+// open lists the transactional ids of transactions that are open.
+func (c *cluster) open() []string {
+	c.t.Helper()
+	listed, err := c.admin().ListTransactions(c.t.Context(), nil, []string{"Ongoing"})
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return listed.TransactionalIDs()
+}
+
+// once checks that a reader of committed records sees each order once.
+func (c *cluster) once(topic string, orders []string) {
+	c.t.Helper()
+	got := c.seen(topic, time.Minute)
+	slices.Sort(got)
+	want := slices.Sorted(slices.Values(orders))
+	if !slices.Equal(got, want) {
+		c.t.Errorf("%s: a reader of committed records sees %d, want each of %d once: %v", topic, len(got), len(want), diff(got, want))
+	}
+}
+
+func diff(got, want []string) (lines []string) {
+	count := make(map[string]int)
+	for _, g := range got {
+		count[g]++
+	}
+	for _, w := range want {
+		count[w]--
+	}
+	for key, n := range count {
+		if n != 0 {
+			lines = append(lines, fmt.Sprintf("%s %+d", key, n))
+		}
+	}
+	return lines
+}
+
+func TestWithExactlyOnceAllOfARequestIsOneTransaction(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		// What fails has a dead letter, and what is temporary goes through a retry topic.
+		closer := &closing{takes: 50 * time.Millisecond, answer: func(r events.Request) consumer.Verdict {
+			switch r.OutTradeNo[0] {
+			case 'F':
+				return consumer.Verdict{Class: consumer.Failed, Code: "PARAM_ERROR", Message: "no", Calls: 1}
+			case 'R':
+				return consumer.Verdict{Class: consumer.Temporary, Code: "SYSTEMERROR", Calls: 1}
+			}
+			return consumer.Verdict{Class: consumer.Closed, Code: "SUCCESS", Calls: 1}
+		}}
+		stop := c.worker(closer, exactly)
+		failed, retried, closed := numbered("F", 20), numbered("R", 20), numbered("T", 200)
+		all := slices.Concat(failed, retried, closed)
+		c.request(all...)
+		time.Sleep(10 * time.Minute) // all retries
+		c.once("outcomes", all)
+		c.once("dead", slices.Concat(failed, retried))
+		c.once("retry.10s", retried)
+		c.once("retry.5m", retried)
+		if ids := c.open(); len(ids) > 0 {
+			t.Errorf("an idle worker has open transactions: %v", ids)
+		}
+		stop()
+		for topic := range map[string]bool{"requests": true, "retry.10s": true, "retry.5m": true} {
+			c.allCommitted(topic)
+		}
+		c.worker(closer, exactly)()
+		if n := len(closer.made()); n != len(all)+3*len(retried) {
+			t.Errorf("%d calls for %d requests, %d of which are retried 3 times", n, len(all), len(retried))
+		}
+	})
+}
+
+// allCommitted checks that the group is at the end of all partitions of a topic.
+func (c *cluster) allCommitted(topic string) {
+	c.t.Helper()
+	ends, err := c.admin().ListEndOffsets(c.t.Context(), topic)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	committed, err := c.admin().FetchOffsets(c.t.Context(), "g")
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	ends.Each(func(end kadm.ListedOffset) {
+		if at, ok := committed.Lookup(topic, end.Partition); end.Offset > 0 && (!ok || at.At != end.Offset) {
+			c.t.Errorf("%s[%d]: committed %d of %d", topic, end.Partition, at.At, end.Offset)
+		}
+	})
+}
+
+// Whatever a broker answers in the middle of a transaction: a reader of
+// committed records sees each outcome once.
+func TestExactlyOnceThroughFaults(t *testing.T) {
+	for _, tt := range []struct {
+		sentence string
+		fault    kfake.Fault
+		lasts    time.Duration
+	}{
+		{"outcomes cannot be written for longer than a transaction may take", kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: "outcomes", Err: kerr.NotEnoughReplicas, Count: -1}, time.Minute},
+		{"outcomes are written, and the answer says that they may not be", kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: "outcomes", Err: kerr.NotEnoughReplicasAfterAppend, Count: 5}, 0},
+		{"a write is answered too late", kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: "outcomes", Err: kerr.RequestTimedOut, Count: 5}, 0},
+		{"the producer is fenced as it writes", kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: "outcomes", Err: kerr.InvalidProducerEpoch, Count: 3}, 0},
+		{"the broker has lost the sequence", kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: "outcomes", Err: kerr.OutOfOrderSequenceNumber, Count: 3}, 0},
+		{"it does not know the producer", kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: "outcomes", Err: kerr.UnknownProducerID, Count: 3}, 0},
+		{"partitions cannot be added", kfake.Fault{Keys: []kmsg.Key{kmsg.AddPartitionsToTxn}, Err: kerr.ConcurrentTransactions, Count: 20}, 0},
+		{"the coordinator is fenced off for partitions", kfake.Fault{Keys: []kmsg.Key{kmsg.AddPartitionsToTxn}, Err: kerr.ProducerFenced, Count: 2}, 0},
+		{"the coordinator of transactions is away", kfake.Fault{Keys: []kmsg.Key{kmsg.AddPartitionsToTxn, kmsg.AddOffsetsToTxn, kmsg.EndTxn, kmsg.InitProducerID}, Err: kerr.CoordinatorNotAvailable, Count: -1}, 30 * time.Second},
+		{"offsets cannot be added", kfake.Fault{Keys: []kmsg.Key{kmsg.AddOffsetsToTxn}, Err: kerr.InvalidProducerEpoch, Count: 2}, 0},
+		{"the group does not take the offsets", kfake.Fault{Keys: []kmsg.Key{kmsg.TxnOffsetCommit}, Err: kerr.CoordinatorLoadInProgress, Count: -1}, 20 * time.Second},
+		{"the group rebalances, it says", kfake.Fault{Keys: []kmsg.Key{kmsg.TxnOffsetCommit}, Err: kerr.RebalanceInProgress, Count: 3}, 0},
+		{"the generation is over", kfake.Fault{Keys: []kmsg.Key{kmsg.TxnOffsetCommit}, Err: kerr.IllegalGeneration, Count: 1}, 0},
+		{"the member is unknown", kfake.Fault{Keys: []kmsg.Key{kmsg.TxnOffsetCommit}, Err: kerr.UnknownMemberID, Count: 1}, 0},
+		{"the end is refused", kfake.Fault{Keys: []kmsg.Key{kmsg.EndTxn}, Err: kerr.InvalidTxnState, Count: 2}, 0},
+		{"the producer is fenced at the end", kfake.Fault{Keys: []kmsg.Key{kmsg.EndTxn}, Err: kerr.ProducerFenced, Count: 2}, 0},
+		{"the end is not answered, and was done", kfake.Fault{Keys: []kmsg.Key{kmsg.EndTxn}, Err: kerr.RequestTimedOut, Count: 2}, 0},
+	} {
+		t.Run(tt.sentence, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := newCluster(t)
+				stop := c.worker(&closing{takes: 20 * time.Millisecond}, exactly)
+				defer stop()
+				var all []string
+				send := func(prefix string) {
+					orders := numbered(prefix, 50)
+					all = append(all, orders...)
+					c.request(orders...)
+				}
+				send("A")
+				time.Sleep(time.Minute)
+				fault := c.broker.Cluster().Fault(tt.fault)
+				send("B")
+				if tt.lasts > 0 {
+					time.Sleep(tt.lasts)
+					fault.Remove()
+				}
+				send("C")
+				time.Sleep(5 * time.Minute)
+				if fault.Hits() == 0 {
+					t.Error("the fault was never met")
+				}
+				c.once("outcomes", all)
+				c.allCommitted("requests")
+			})
+		})
+	}
+}
+
+// A worker dies in the middle of its transaction. Its successor with the same
+// static id ends that at once; one with another id waits for the brokers to.
+func TestAWorkerThatDiesInATransactionLeavesNothingOfIt(t *testing.T) {
+	for _, tt := range []struct {
+		sentence string
+		instance string
+		readable time.Duration // from the start of the successor on
+	}{
+		{"static: at once", "a", 2 * time.Second},
+		{"dynamic: when its time is over", "", time.Minute},
+	} {
+		t.Run(tt.sentence, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := newCluster(t)
+				h := &host{net: c.net}
+				closer := &closing{takes: 10 * time.Millisecond}
+				dying := make(chan struct{})
+				var once atomic.Bool
+				// The end of the transaction does not reach the coordinator.
+				c.broker.Cluster().ControlKey(int16(kmsg.EndTxn), func(kmsg.Request) (kmsg.Response, error, bool) {
+					if once.CompareAndSwap(false, true) {
+						close(dying)
+						return nil, fmt.Errorf("gone"), true
+					}
+					return nil, nil, false
+				})
+				dead := c.worker(closer, func(cfg *consumer.Config) { exactly(cfg); cfg.InstanceID, cfg.Kafka.Dial, cfg.Grace = tt.instance, h.dial, 0 })
+				defer dead()
+				orders := numbered("T", 100)
+				c.request(orders...)
+				<-dying
+				h.cut(true)
+				if got := c.seen("outcomes", time.Second); len(got) != 0 {
+					t.Errorf("%d outcomes of an open transaction are seen", len(got))
+				}
+				stop := c.worker(closer, func(cfg *consumer.Config) { exactly(cfg); cfg.InstanceID = tt.instance })
+				defer stop()
+				time.Sleep(tt.readable)
+				if ids := c.open(); len(ids) != 0 {
+					t.Errorf("still open: %v", ids)
+				}
+				time.Sleep(time.Minute)
+				c.once("outcomes", orders)
+				c.allCommitted("requests")
+			})
+		})
+	}
+}
+
+// A record that its topic does not take is left out of the transactions of the
+// others, and so is all else of its request.
+func TestARefusedRecordIsSeenWithItsOutcomeOrNotAtAll(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		var allowed atomic.Bool
+		c.validate(kerr.InvalidRecord.Code, func(topic string, r kmsg.Record) string {
+			if topic == "dead" && string(r.Key) == "F007" && !allowed.Load() {
+				return "the schema knows no F007"
+			}
+			return ""
+		})
+		var hook *test.Hook
+		stop := c.worker(&closing{answer: func(events.Request) consumer.Verdict {
+			return consumer.Verdict{Class: consumer.Failed, Code: "PARAM_ERROR", Message: "no", Calls: 1}
+		}}, func(cfg *consumer.Config) { heard(&hook)(cfg); exactly(cfg) })
+		defer stop()
+		var orders, others []string
+		for i := range 50 {
+			orders = append(orders, fmt.Sprintf("F%03d", i))
+		}
+		others = slices.DeleteFunc(slices.Clone(orders), func(o string) bool { return o == "F007" })
+		c.request(orders...)
+		c.once("dead", others)
+		c.once("outcomes", others)
+		if n := logged(hook, "ALARM: the topic does not take a record"); n != 1 {
+			t.Errorf("%d alarms, want 1", n)
+		}
+		allowed.Store(true)
+		time.Sleep(2 * time.Minute)
+		c.once("dead", orders)
+		c.once("outcomes", orders)
+		c.allCommitted("requests")
+	})
+}
+
+// Partitions move while their outcomes stand in an open transaction that does
+// not come to its end: nobody sees them, and the next owner answers.
+func TestWhatIsTakenAwayInTheMiddleOfATransactionIsTheNextOwners(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		closer := &closing{takes: 20 * time.Millisecond}
+		short := func(cfg *consumer.Config) {
+			exactly(cfg)
+			cfg.SessionTimeout, cfg.RebalanceTimeout = 6*time.Second, 8*time.Second
+		}
+		stop := c.worker(closer, short)
+		time.Sleep(10 * time.Second)
+		fault := c.broker.Cluster().Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.TxnOffsetCommit}, Err: kerr.CoordinatorLoadInProgress, Count: -1})
+		orders := numbered("T", 300)
+		c.request(orders...)
+		time.Sleep(2 * time.Second)
+		stop2 := c.worker(closer, short)
+		time.Sleep(time.Minute)
+		fault.Remove()
+		time.Sleep(2 * time.Minute)
+		c.once("outcomes", orders)
+		stop()
+		stop2()
+		c.allCommitted("requests")
+	})
+}
