@@ -74,6 +74,7 @@ type stage struct {
 	env      []string // of the workers, and of the other commands
 
 	maxInFlight int // of each worker
+	exactlyOnce bool
 
 	answered map[events.Source]bool
 	readTo   int // of the outcomes
@@ -92,7 +93,7 @@ func newStage(t *testing.T, set settings) *stage {
 		t.Fatal(err)
 	}
 	s := &stage{t: t, kafka: apachekafka.ForTest(t, set.kafka), sim: sim, answered: make(map[events.Source]bool),
-		maxInFlight: cmp.Or(set.inFlight, defaultInFlight)}
+		maxInFlight: cmp.Or(set.inFlight, defaultInFlight), exactlyOnce: set.guarantee == exactlyOnce}
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Logf("what was done:\n%s", strings.Join(s.notes, "\n"))
@@ -352,10 +353,16 @@ func (s *stage) evidence() world.Evidence {
 	for _, w := range s.workers {
 		callers[w.host.addr] = w.name
 	}
+	ctx, cancel := s.context()
+	defer cancel()
+	aborted, err := s.observer.Aborted(ctx, requests)
+	s.must(err)
 	e := world.Evidence{
 		Requests:    s.observer.Records(requests),
 		Outcomes:    s.observer.Records(outcomes),
 		DeadLetters: s.observer.Records(deadLetters),
+		Aborted:     aborted,
+		ExactlyOnce: s.exactlyOnce,
 		Looks:       s.looks,
 		Settled:     true,
 		Book:        s.sim.Book(),
