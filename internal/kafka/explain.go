@@ -119,6 +119,9 @@ func (e *ExplainedError) acl() bool {
 	if e.Operation == "Metadata" {
 		rule += " (Read and Write imply it)"
 	}
+	if kind == "transactional id" {
+		rule += " (for all ids of a group at once: closeorder topics acls prints it)" // part of an id may be drawn at each start
+	}
 	e.Remedy = "add the ACL: kafka-acls.sh --add --allow-principal User:... " + rule // who this client is for it only the broker knows
 	return true
 }
