@@ -117,14 +117,13 @@ func guarantees() []scenario {
 // paced load, for each.
 func intervals() []scenario {
 	var all []scenario
-	for _, interval := range []time.Duration{10, 20, 50, 100, 200, 500} {
-		interval *= time.Millisecond
+	for _, ms := range []int{10, 20, 50, 100, 200, 500} {
 		for _, s := range guarantees() {
 			if s.name != "exactly-once-burst-0ms" && s.name != "exactly-once-paced" {
 				continue
 			}
-			s.name = fmt.Sprintf("%s-%s-%d", intervalsName, strings.TrimPrefix(s.name, "exactly-once-"), interval.Milliseconds())
-			s.interval = interval
+			s.name = fmt.Sprintf("%s-%s-%d", intervalsName, strings.TrimPrefix(s.name, "exactly-once-"), ms)
+			s.interval = time.Duration(ms) * time.Millisecond
 			all = append(all, s)
 		}
 	}
