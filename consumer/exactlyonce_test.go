@@ -3,6 +3,7 @@ package consumer_test
 import (
 	"context"
 	"fmt"
+	"net"
 	"slices"
 	"sync/atomic"
 	"testing"
@@ -192,16 +193,28 @@ func TestExactlyOnceThroughFaults(t *testing.T) {
 	}
 }
 
+// graveyard is what the processes of a machine know of each other.
+type graveyard struct {
+	record string
+	dead   bool // all others are
+}
+
+func (g graveyard) Record() []byte          { return []byte(g.record) }
+func (g graveyard) Dead(record []byte) bool { return g.dead && string(record) != g.record }
+
 // A worker dies in the middle of its transaction. Its successor with the same
-// static id ends that at once; one with another id waits for the brokers to.
+// static id ends that at once, and so does one that knows it to be dead; any
+// other one waits for the brokers to.
 func TestAWorkerThatDiesInATransactionLeavesNothingOfIt(t *testing.T) {
 	for _, tt := range []struct {
 		sentence string
 		instance string
+		proof    bool
 		readable time.Duration // from the start of the successor on
 	}{
-		{"static: at once", "a", 2 * time.Second},
-		{"dynamic: when its time is over", "", time.Minute},
+		{"static: at once", "a", false, 2 * time.Second},
+		{"dynamic, on the same machine: at once", "", true, 2 * time.Second},
+		{"dynamic: when its time is over", "", false, time.Minute},
 	} {
 		t.Run(tt.sentence, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -218,10 +231,14 @@ func TestAWorkerThatDiesInATransactionLeavesNothingOfIt(t *testing.T) {
 					}
 					return nil, nil, false
 				})
-				dead := c.worker(closer, func(cfg *consumer.Config) {
-					exactly(cfg)
-					cfg.InstanceID, cfg.Kafka.Dial, cfg.Grace = tt.instance, h.dial, 0
-				})
+				with := func(name string, dial func(context.Context, string, string) (net.Conn, error)) func(*consumer.Config) {
+					return func(cfg *consumer.Config) {
+						exactly(cfg)
+						cfg.InstanceID, cfg.Kafka.Dial, cfg.Grace = tt.instance, dial, 0
+						cfg.Proof = graveyard{name, tt.proof && name == "second"}
+					}
+				}
+				dead := c.worker(closer, with("first", h.dial))
 				defer dead()
 				orders := numbered("T", 100)
 				c.request(orders...)
@@ -230,7 +247,7 @@ func TestAWorkerThatDiesInATransactionLeavesNothingOfIt(t *testing.T) {
 				if got := c.seen("outcomes", time.Second); len(got) != 0 {
 					t.Errorf("%d outcomes of an open transaction are seen", len(got))
 				}
-				stop := c.worker(closer, func(cfg *consumer.Config) { exactly(cfg); cfg.InstanceID = tt.instance })
+				stop := c.worker(closer, with("second", c.net.dial))
 				defer stop()
 				time.Sleep(tt.readable)
 				if ids := c.open(); len(ids) != 0 {

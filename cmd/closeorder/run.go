@@ -13,7 +13,6 @@ import (
 
 	"github.com/closeorder/closeorder/closer"
 	"github.com/closeorder/closeorder/internal/config"
-	"github.com/closeorder/closeorder/internal/kafka"
 	"github.com/closeorder/closeorder/internal/merchants"
 	"github.com/closeorder/closeorder/internal/topics"
 	"github.com/closeorder/closeorder/internal/worker"
@@ -199,10 +198,10 @@ func (a *app) warnOfTopics(ctx context.Context, cfg config.Config, log logrus.Fi
 	if err != nil {
 		return // nor does the worker start
 	}
-	c := &cluster{kafka.Open(to, cfg.Topics.All()...), cfg.Topics, cfg.Kafka.Group}
+	c := newCluster(to, cfg)
 	defer c.close()
 	all := cfg.Topics.All()
-	settings, err := c.settings(ctx, all)
+	settings, err := c.settings(ctx, all, topics.Looked())
 	if err != nil && ctx.Err() == nil {
 		log.WithError(err).Info("the settings of the topics were not looked at")
 	}
@@ -210,5 +209,22 @@ func (a *app) warnOfTopics(ctx context.Context, cfg config.Config, log logrus.Fi
 		if risk := topics.Risk(cfg.Topics, name, settings[name]); risk != "" {
 			log.WithField("topic", name).Error("ALARM: the settings of a topic lose what is in it: " + risk)
 		}
+	}
+	if c.exactlyOnce {
+		c.warnOfTransactions(ctx, log)
+	}
+}
+
+// warnOfTransactions looks once at what exactly_once needs of the brokers, and
+// warns of what is not there.
+func (c *cluster) warnOfTransactions(ctx context.Context, log logrus.FieldLogger) {
+	is, err := c.stateLog(ctx, func(err error) {
+		log.WithError(err).Info("what transactions need of the brokers was not looked at")
+	})
+	switch {
+	case err != nil && ctx.Err() == nil:
+		log.WithError(err).Info("what transactions need of the brokers was not looked at")
+	case err == nil && is.State == topics.Wrong:
+		log.WithField("topic", is.Name).Error("ALARM: the brokers are not fit for exactly_once: " + is.Note)
 	}
 }

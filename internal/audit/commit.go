@@ -31,7 +31,7 @@ func (s *Snapshot) finished(topic string, partition int, offset int64) bool {
 // speaks of another log and says nothing about this one.
 func (s *Snapshot) cutOff(topic string, partition int) bool {
 	c, ok := s.commits[topic][partition]
-	return ok && c.offset > s.to[topic][partition]
+	return ok && c.offset > s.end[topic][partition]
 }
 
 // readCommits asks the group's coordinator, until it answers or ctx ends.

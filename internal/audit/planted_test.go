@@ -40,6 +40,7 @@ type planted struct {
 	now      time.Time
 	scope    audit.Scope
 	limit    int
+	once     bool // exactly
 }
 
 func plant(t *testing.T) *planted {
@@ -228,7 +229,7 @@ func (p *planted) audit() *audit.Report {
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	r, err := s.Audit(p.ctx, audit.Options{Limit: p.limit})
+	r, err := s.Audit(p.ctx, audit.Options{Limit: p.limit, ExactlyOnce: p.once})
 	if err != nil {
 		p.t.Fatal(err)
 	}
