@@ -149,15 +149,18 @@ func (b *bench) log() string {
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	c := b.reader(kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{"t": {0: kgo.NewOffset().AtStart()}}), kgo.FetchMaxWait(100*time.Millisecond))
+	c := b.reader(kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{"t": {0: kgo.NewOffset().AtStart()}}), kgo.FetchMaxWait(100*time.Millisecond), kgo.KeepControlRecords())
 	defer c.Close()
 	var all []string
-	for int64(len(all)) < ends["t"][0] {
+	for next := int64(0); next < ends["t"][0]; {
 		fetches := c.PollFetches(b.t.Context())
 		if err := fetches.Err(); err != nil {
 			b.t.Fatal(err)
 		}
 		for r := range fetches.RecordsAll() {
+			if next = r.Offset + 1; r.Attrs.IsControl() {
+				continue
+			}
 			b.mu.Lock()
 			all = append(all, fmt.Sprintf("%s/%s.%d", r.Value, b.name(r.ProducerID), r.ProducerEpoch))
 			b.mu.Unlock()
