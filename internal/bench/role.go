@@ -63,7 +63,7 @@ func brokerRole(ctx context.Context, settings []byte) error {
 	if err != nil {
 		return err
 	}
-	defer cluster.Close()
+	defer cluster.Close() // its files are in Dir, which goes
 	if err := say(ready{Address: cluster.ListenAddrs()[0]}); err != nil {
 		return err
 	}
@@ -81,7 +81,7 @@ func apacheRole(ctx context.Context, s brokerSettings) error {
 	if err != nil {
 		return err
 	}
-	defer cluster.Close() //nolint:errcheck // its files are in Dir, which goes
+	defer cluster.Close() // its files are in Dir, which goes
 	client, err := kgo.NewClient(kgo.SeedBrokers(cluster.Addrs()...))
 	if err != nil {
 		return err
