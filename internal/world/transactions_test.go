@@ -254,6 +254,28 @@ func TestTroubleWithTransactions(t *testing.T) {
 				s.stays(3 * time.Second)
 			}
 		},
+		"the answers to EndTxn are lost for so long that nobody can tell": func(s *stage) {
+			some := s.Network.Requests("worker-0", kmsg.EndTxn.Int16())
+			some.FreezeAnswers()
+			s.stays(80 * time.Second)
+			some.Cut()
+			some.Heal()
+		},
+		"a transaction is committed, the answer is lost, and the producer is fenced before it can ask again": func(s *stage) {
+			for range 5 {
+				some := s.Network.Requests("worker-0", kmsg.EndTxn.Int16())
+				done := make(chan struct{})
+				disarm := s.arrives(some, kmsg.EndTxn, func() { some.Freeze(); close(done) })
+				<-done
+				for _, id := range s.producers.ids() {
+					s.observer.fence(id)
+				}
+				some.Cut()
+				some.Heal()
+				disarm()
+				s.stays(5 * time.Second)
+			}
+		},
 		"the transactional ids of all workers are taken over every two seconds": func(s *stage) {
 			for range 10 {
 				for _, id := range s.producers.ids() {
@@ -298,6 +320,40 @@ func TestTroubleWithTransactions(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A member that is declared dead has a transaction on its way to be committed.
+// Who gets its partitions waits for the end of that: what is in it is not done
+// again (KIP-447).
+func TestWhoTakesOverWaitsForTheTransactionThatIsOpen(t *testing.T) {
+	tune := func(c *config.Config) {
+		exactly(c)
+		c.Kafka.SessionTimeout, c.Kafka.TransactionTimeout = 6*time.Second, 40*time.Second
+	}
+	inVirtualTime(t, Config{Gateway: unhurried, Tune: tune}, func(t *testing.T, s *stage) {
+		s.workers(2)
+		s.stays(20 * time.Second)
+		wait := s.asks(Traffic{Seed: 52, Requests: 200, Over: time.Minute})
+		s.stays(10 * time.Second)
+		// Its EndTxn stands before a broker that does not read.
+		end := s.Network.Requests("worker-0", kmsg.EndTxn.Int16())
+		group := s.Network.Requests("worker-0", kmsg.Heartbeat.Int16(), kmsg.JoinGroup.Int16(), kmsg.SyncGroup.Int16())
+		end.Stall()
+		time.Sleep(time.Second)
+		group.Freeze()
+		generation := s.generation()
+		s.stays(18 * time.Second)
+		if s.generation() == generation {
+			t.Error("the member was not declared dead")
+		}
+		end.Heal()
+		s.stays(5 * time.Second)
+		group.Cut()
+		group.Heal()
+		wait()
+		s.answered(2 * time.Minute)
+		s.check(nil)
+	})
 }
 
 // What the coordinator answers to each request of a transaction, for a while.
