@@ -322,40 +322,6 @@ func TestTroubleWithTransactions(t *testing.T) {
 	}
 }
 
-// A member that is declared dead has a transaction on its way to be committed.
-// Who gets its partitions waits for the end of that: what is in it is not done
-// again (KIP-447).
-func TestWhoTakesOverWaitsForTheTransactionThatIsOpen(t *testing.T) {
-	tune := func(c *config.Config) {
-		exactly(c)
-		c.Kafka.SessionTimeout, c.Kafka.TransactionTimeout = 6*time.Second, 40*time.Second
-	}
-	inVirtualTime(t, Config{Gateway: unhurried, Tune: tune}, func(t *testing.T, s *stage) {
-		s.workers(2)
-		s.stays(20 * time.Second)
-		wait := s.asks(Traffic{Seed: 52, Requests: 200, Over: time.Minute})
-		s.stays(10 * time.Second)
-		// Its EndTxn stands before a broker that does not read.
-		end := s.Network.Requests("worker-0", kmsg.EndTxn.Int16())
-		group := s.Network.Requests("worker-0", kmsg.Heartbeat.Int16(), kmsg.JoinGroup.Int16(), kmsg.SyncGroup.Int16())
-		end.Stall()
-		time.Sleep(time.Second)
-		group.Freeze()
-		generation := s.generation()
-		s.stays(18 * time.Second)
-		if s.generation() == generation {
-			t.Error("the member was not declared dead")
-		}
-		end.Heal()
-		s.stays(5 * time.Second)
-		group.Cut()
-		group.Heal()
-		wait()
-		s.answered(2 * time.Minute)
-		s.check(nil)
-	})
-}
-
 // What the coordinator answers to each request of a transaction, for a while.
 func TestErrorsInTransactions(t *testing.T) {
 	all := transactional
