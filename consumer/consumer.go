@@ -45,9 +45,10 @@
 package consumer
 
 import (
-	"cmp"
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
@@ -208,6 +209,13 @@ func (w *Worker) Run(ctx context.Context) error {
 	sinks := []string{w.cfg.Topics.Outcomes, w.cfg.Topics.DeadLetters}
 	to := w.cfg.Kafka
 	to.OnThrottle = newQuotas(w.cfg.Log).throttled
+	to.OnNotIdempotent = func(err error) {
+		w.cfg.Log.WithError(err).Warn("publishing without idempotence: a record whose write is not answered may be written twice, with the same event id")
+	}
+	to.OnRepeat = func(topic string, partition int, err error) {
+		w.cfg.Log.WithFields(logrus.Fields{"topic": topic, "partition": partition}).WithError(err).
+			Warn("a broker does not know any more whether it has written a batch: it is sent again, and may be there twice, with the same event ids")
+	}
 	w.client = kafka.Open(to, slices.Concat(sinks, sources)...)
 	w.renewed.Store(w.client)
 	proof := w.cfg.Proof
@@ -222,7 +230,7 @@ func (w *Worker) Run(ctx context.Context) error {
 		Topics: sources, Needs: sinks,
 		Session: w.cfg.SessionTimeout, Rebalance: w.cfg.RebalanceTimeout,
 		Renewed: func() { w.lanes.poke() }, Doubted: func() { w.lanes.interrupt(errDoubted) }, Under: func(gen *group.Generation) { w.committer.under(gen) },
-		Proof: proof, Log: w.cfg.Log,
+		Proof: proof, Buried: w.buried, Log: w.cfg.Log,
 	})
 	w.lanes = newLanes(w.cfg.MaxInFlight, m.LeaseValid, w.cfg.Closer.Probe, w.cfg.Log)
 	w.holds = newMerchantHolds(w.cfg.Log)
@@ -230,11 +238,14 @@ func (w *Worker) Run(ctx context.Context) error {
 	w.lanes.turn, w.lanes.withoutCall = w.turn, w.withoutCall
 	w.publisher = newPublisher(w.client, m.LeaseValid, w.cfg.Log)
 	w.committer = newCommitter(w.client, w.cfg.Group, w.cfg.Log)
+	var record []byte
+	if proof != nil {
+		record = proof.Record()
+	}
+	err := w.beginTransactions(running, record)
 	var committing sync.WaitGroup
 	committing.Go(func() { w.committer.run(life) })
 	w.wg.Go(func() { w.succeedProbers(life) })
-
-	err := w.beginTransactions(running)
 	if err == nil {
 		err = m.Run(running, newAssignment(w))
 	}
@@ -254,14 +265,42 @@ func (w *Worker) Run(ctx context.Context) error {
 	return err
 }
 
+// transactionalID is that of a worker: of its instance id, or of where its process
+// can be found, so that whoever knows one to be dead knows it.
+func transactionalID(group, instance string, record []byte) string {
+	switch {
+	case instance != "":
+		return group + "-" + instance
+	case len(record) > 0:
+		sum := sha256.Sum256(record)
+		return group + "-" + hex.EncodeToString(sum[:16])
+	}
+	return group + "-" + rand.Text()
+}
+
+// buried ends the transaction that a dead member may have left open: the brokers
+// would, after its time-out.
+func (w *Worker) buried(ctx context.Context, record []byte) {
+	if !w.cfg.ExactlyOnce {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, beginWithin)
+	defer cancel()
+	id := transactionalID(w.cfg.Group, "", record)
+	if err := w.client.Transactions(id, w.cfg.TransactionTimeout).Abort(ctx); err != nil {
+		w.cfg.Log.WithField("transactional_id", id).WithError(err).Warn("a transaction of a dead worker is left to the brokers: readers of committed records may be held up for kafka.transaction_timeout")
+	}
+}
+
 // beginTransactions makes sure that there can be transactions, before anything is
 // served: it tries until they can begin, ctx ends, or no try will heal what is
-// wrong. It does nothing where there are to be none.
-func (w *Worker) beginTransactions(ctx context.Context) error {
+// wrong. It does nothing where there are to be none. record is where this process
+// can be found.
+func (w *Worker) beginTransactions(ctx context.Context, record []byte) error {
 	if !w.cfg.ExactlyOnce {
 		return nil
 	}
-	id := w.cfg.Group + "-" + cmp.Or(w.cfg.InstanceID, rand.Text())
+	id := transactionalID(w.cfg.Group, w.cfg.InstanceID, record)
 	tx := newTransaction(w.publisher, w.client.Transactions(id, w.cfg.TransactionTimeout), w.cfg.TransactionTimeout, w.committer.wake, w.cfg.Log)
 	retry := kafka.NewPause(100*time.Millisecond, 5*time.Second)
 	var told kafka.Told

@@ -3,6 +3,7 @@ package consumer_test
 import (
 	"context"
 	"fmt"
+	"net"
 	"slices"
 	"sync/atomic"
 	"testing"
@@ -117,7 +118,8 @@ func TestWithExactlyOnceAllOfARequestIsOneTransaction(t *testing.T) {
 	})
 }
 
-// allCommitted checks that the group is at the end of all partitions of a topic.
+// allCommitted checks that the group has finished all that the log of each
+// partition of a topic holds, markers included: to other clients it has no lag.
 func (c *cluster) allCommitted(topic string) {
 	c.t.Helper()
 	ends, err := c.admin().ListEndOffsets(c.t.Context(), topic)
@@ -192,16 +194,28 @@ func TestExactlyOnceThroughFaults(t *testing.T) {
 	}
 }
 
+// graveyard is what the processes of a machine know of each other.
+type graveyard struct {
+	record string
+	dead   bool // all others are
+}
+
+func (g graveyard) Record() []byte          { return []byte(g.record) }
+func (g graveyard) Dead(record []byte) bool { return g.dead && string(record) != g.record }
+
 // A worker dies in the middle of its transaction. Its successor with the same
-// static id ends that at once; one with another id waits for the brokers to.
+// static id ends that at once, and so does one that knows it to be dead; any
+// other one waits for the brokers to.
 func TestAWorkerThatDiesInATransactionLeavesNothingOfIt(t *testing.T) {
 	for _, tt := range []struct {
 		sentence string
 		instance string
+		proof    bool
 		readable time.Duration // from the start of the successor on
 	}{
-		{"static: at once", "a", 2 * time.Second},
-		{"dynamic: when its time is over", "", time.Minute},
+		{"static: at once", "a", false, 2 * time.Second},
+		{"dynamic, on the same machine: at once", "", true, 2 * time.Second},
+		{"dynamic: when its time is over", "", false, time.Minute},
 	} {
 		t.Run(tt.sentence, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -218,7 +232,14 @@ func TestAWorkerThatDiesInATransactionLeavesNothingOfIt(t *testing.T) {
 					}
 					return nil, nil, false
 				})
-				dead := c.worker(closer, func(cfg *consumer.Config) { exactly(cfg); cfg.InstanceID, cfg.Kafka.Dial, cfg.Grace = tt.instance, h.dial, 0 })
+				with := func(name string, dial func(context.Context, string, string) (net.Conn, error)) func(*consumer.Config) {
+					return func(cfg *consumer.Config) {
+						exactly(cfg)
+						cfg.InstanceID, cfg.Kafka.Dial, cfg.Grace = tt.instance, dial, 0
+						cfg.Proof = graveyard{name, tt.proof && name == "second"}
+					}
+				}
+				dead := c.worker(closer, with("first", h.dial))
 				defer dead()
 				orders := numbered("T", 100)
 				c.request(orders...)
@@ -227,7 +248,7 @@ func TestAWorkerThatDiesInATransactionLeavesNothingOfIt(t *testing.T) {
 				if got := c.seen("outcomes", time.Second); len(got) != 0 {
 					t.Errorf("%d outcomes of an open transaction are seen", len(got))
 				}
-				stop := c.worker(closer, func(cfg *consumer.Config) { exactly(cfg); cfg.InstanceID = tt.instance })
+				stop := c.worker(closer, with("second", c.net.dial))
 				defer stop()
 				time.Sleep(tt.readable)
 				if ids := c.open(); len(ids) != 0 {
@@ -300,6 +321,46 @@ func TestWhatIsTakenAwayInTheMiddleOfATransactionIsTheNextOwners(t *testing.T) {
 		c.once("outcomes", orders)
 		stop()
 		stop2()
+		c.allCommitted("requests")
+	})
+}
+
+// One partition of the outcomes cannot be written for half an hour: those that go
+// to others come, and so does a request behind one that waits, in its turn.
+func TestWithExactlyOnceAPartitionInTroubleHoldsUpNoOther(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		defer c.worker(&closing{}, exactly)()
+		c.publish(to(0, "BEFORE"))
+		time.Sleep(time.Minute)
+		fault := c.broker.Cluster().Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: "outcomes", Partitions: []int32{1}, Err: kerr.NotEnoughReplicas, Count: -1})
+		var others []string
+		for i := range 60 {
+			order := fmt.Sprint("T", i)
+			others = append(others, order)
+			c.publish(to(2*int32(i%2), order), to(1, fmt.Sprint("U", i)))
+			time.Sleep(20 * time.Second)
+			if got := c.seen("outcomes", 10*time.Second); len(got) != 2+i {
+				t.Errorf("after %d: %d outcomes of %d are seen", i, len(got), 2+i)
+			}
+		}
+		c.once("outcomes", append(others, "BEFORE"))
+		fault.Remove()
+		time.Sleep(2 * time.Minute)
+		var of1 []string
+		for _, key := range c.seen("outcomes", time.Minute) {
+			if key[0] == 'U' {
+				of1 = append(of1, key)
+			}
+		}
+		for i, key := range of1 {
+			if key != fmt.Sprint("U", i) {
+				t.Errorf("outcome %d of the partition is of %s", i, key)
+			}
+		}
+		if len(of1) != 60 {
+			t.Errorf("%d outcomes of the partition, want 60", len(of1))
+		}
 		c.allCommitted("requests")
 	})
 }

@@ -83,10 +83,9 @@ func (p *publisher) close() {
 	p.cancel()
 	p.mu.Unlock()
 	p.wg.Wait() // from here on nobody queues or routes
-	for _, pub := range p.unsent() {
-		p.drop(pub)
-	}
-	if p.tx != nil {
+	if unsent := p.unsent(); p.tx == nil {
+		finishAll(unsent, errFencedOff)
+	} else {
 		p.tx.close()
 	}
 }
@@ -136,22 +135,12 @@ func (p *publisher) under() context.Context {
 }
 
 // acknowledged is told of records that all in-sync replicas have.
-func (p *publisher) acknowledged(batch []publication) {
-	if p.tx != nil {
-		p.tx.settle(len(batch))
+func (b *batcher) acknowledged(batch []publication) {
+	if tx := b.publisher.tx; tx != nil {
+		tx.acknowledged(b.topicPartition, len(batch))
 		return
 	}
 	finishAll(batch, nil)
-}
-
-// drop is told of a record that may not be sent any more.
-func (p *publisher) drop(pub publication) {
-	if p.tx != nil {
-		p.tx.spoil(errFencedOff)
-		p.tx.settle(1)
-		return
-	}
-	pub.done(errFencedOff)
 }
 
 // produce writes batches, see [kafka.Client.ProduceMany].
@@ -181,6 +170,15 @@ func (p *publisher) route(pub publication) {
 		p.tx.touch(b.topicPartition)
 	}
 	b.add(pub)
+}
+
+// placeOf is the partition that a record goes to, with the number -1 while it is
+// not known how many the topic has. p.mu is held.
+func (p *publisher) placeOf(pub publication) topicPartition {
+	if q := p.topics[pub.topic]; q != nil && len(q.batchers) > 0 {
+		return q.batchers[pub.to%len(q.batchers)].topicPartition
+	}
+	return topicPartition{pub.topic, -1}
 }
 
 // leaseLook is how often it is looked at whether the membership holds again.
@@ -308,8 +306,8 @@ func (b *batcher) send(ctx context.Context, batch []publication, first error) {
 	}
 	refuse := func(pub publication, err error) {
 		refused := &kafka.RefusedError{Topic: b.topic, Partition: b.id, Bytes: kafka.Size(pub.msg), Err: err}
-		if b.publisher.tx != nil {
-			b.publisher.tx.refuse(pub, refused)
+		if tx := b.publisher.tx; tx != nil {
+			tx.refuse(b.topicPartition, pub, refused)
 			return
 		}
 		pub.done(refused)
@@ -326,7 +324,7 @@ func (b *batcher) send(ctx context.Context, batch []publication, first error) {
 		case ctx.Err() != nil, errors.Is(err, errFencedOff):
 		case errors.Is(err, errLeaseOver):
 			_ = kafka.Sleep(ctx, leaseLook)
-		case b.retired(batch):
+		case b.retired(ctx, batch):
 			return
 		default:
 			if !failing {
@@ -335,27 +333,32 @@ func (b *batcher) send(ctx context.Context, batch []publication, first error) {
 			}
 			_ = retry.Wait(ctx)
 		}
-		if batch = slices.DeleteFunc(batch, func(pub publication) bool { return b.publisher.fencedOff(ctx, pub) }); len(batch) == 0 {
+		if batch = slices.DeleteFunc(batch, func(pub publication) bool { return b.fencedOff(ctx, pub) }); len(batch) == 0 {
 			return
 		}
 	}
 }
 
 // fencedOff says whether a record may not be sent any more, and drops it then.
-func (p *publisher) fencedOff(ctx context.Context, pub publication) bool {
-	over := ctx.Err() != nil || pub.fence.Err() != nil
-	if over {
-		p.drop(pub)
+func (b *batcher) fencedOff(ctx context.Context, pub publication) bool {
+	if ctx.Err() == nil && pub.fence.Err() == nil {
+		return false
 	}
-	return over
+	if tx := b.publisher.tx; tx != nil {
+		tx.spoil(errFencedOff)
+		tx.settle(b.topicPartition, 1)
+	} else {
+		pub.done(errFencedOff)
+	}
+	return true
 }
 
 // retired says whether the partition is gone: the topic was made again with
 // fewer. Then the batch and the queue have been handed to the partitions that
 // there are.
-func (b *batcher) retired(batch []publication) bool {
+func (b *batcher) retired(ctx context.Context, batch []publication) bool {
 	p := b.publisher
-	counts, err := p.client.Partitions(p.ctx, b.topic)
+	counts, err := p.client.Partitions(ctx, b.topic)
 	if err != nil || b.id < counts[b.topic] {
 		return false
 	}
@@ -364,6 +367,9 @@ func (b *batcher) retired(batch []publication) bool {
 	defer p.mu.Unlock()
 	q := p.topics[b.topic]
 	q.batchers = q.batchers[:min(counts[b.topic], len(q.batchers))]
+	if p.tx != nil {
+		p.tx.pending[b.topicPartition] = 0 // all that it has is routed anew
+	}
 	for _, pub := range batch { // route does not know this batcher any more
 		p.route(pub)
 	}
@@ -396,7 +402,7 @@ func (b *batcher) produce(ctx context.Context, batch []publication, compression 
 	if err := b.publisher.produce(ctx, []kafka.Batch{{Topic: b.topic, Partition: b.id, Messages: messages, Compression: compression}})[0].Err; err != nil {
 		return err
 	}
-	b.publisher.acknowledged(batch)
+	b.acknowledged(batch)
 	return nil
 }
 

@@ -219,7 +219,7 @@ func (s *sender) send(parcels []parcel) {
 	ctx := p.under()
 	for {
 		for i := range parcels {
-			parcels[i].batch = slices.DeleteFunc(parcels[i].batch, func(pub publication) bool { return p.fencedOff(ctx, pub) })
+			parcels[i].batch = slices.DeleteFunc(parcels[i].batch, func(pub publication) bool { return parcels[i].fencedOff(ctx, pub) })
 		}
 		parcels = slices.DeleteFunc(parcels, func(one parcel) bool {
 			if len(one.batch) > 0 {
@@ -250,7 +250,7 @@ func (s *sender) send(parcels []parcel) {
 			one.alone(one.batch, done.Err)
 			continue
 		}
-		p.acknowledged(one.batch)
+		one.acknowledged(one.batch)
 		one.next(done.Leader)
 	}
 }

@@ -247,8 +247,9 @@ func (l line) what() string {
 	return "requests"
 }
 
-// extent is what the log of a partition holds: offsets from start up to, not
-// including, end.
+// extent is what can be read of the log of a partition: offsets from start up
+// to, not including, end. What an open transaction holds back comes later, and is
+// not in it.
 type extent struct {
 	topicPartition
 	start, end int64
@@ -290,18 +291,19 @@ func (w *Worker) ask(at []topicPartition) (map[topicPartition]extent, error) {
 	for _, one := range at {
 		partitions[one.topic] = append(partitions[one.topic], one.id)
 	}
-	// The start first: what comes in between is behind it.
+	// The start first: what comes in between is behind it. Records may be deleted
+	// beyond the last stable offset.
 	starts, err := w.client.Offsets(w.life, partitions, kafka.LogStart)
 	if err != nil {
 		return nil, err
 	}
-	ends, err := w.client.Offsets(w.life, partitions, kafka.LogEnd)
+	ends, err := w.client.Offsets(w.life, partitions, w.client.End())
 	if err != nil {
 		return nil, err
 	}
 	known := make(map[topicPartition]extent, len(at))
 	for _, one := range at {
-		known[one] = extent{topicPartition: one, start: starts[one.topic][one.id], end: ends[one.topic][one.id]}
+		known[one] = extent{topicPartition: one, start: starts[one.topic][one.id], end: max(starts[one.topic][one.id], ends[one.topic][one.id])}
 	}
 	return known, nil
 }

@@ -3,8 +3,11 @@ package consumer
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"time"
 
+	"github.com/closeorder/closeorder/events"
 	"github.com/closeorder/closeorder/internal/kafka"
 	"github.com/sirupsen/logrus"
 )
@@ -20,6 +23,10 @@ import (
 // partition was taken away: then their request is its next owner's. A request
 // whose partition goes while its records stand in the open transaction has it
 // aborted, as nobody may see them without its offset.
+//
+// A partition that cannot be written holds up the transaction, and with it all
+// others. So what goes to it is set aside when a transaction has failed for that,
+// in its order, and tried again from time to time: see troublesome.
 //
 // takes, settle, spoil, refuse, touch and produce are for the publisher and may be
 // called concurrently; the others are for who holds committer.turn.
@@ -44,12 +51,34 @@ type transaction struct {
 	admits  bool
 	records []publication
 	bytes   int
-	waiting []publication // for the next one
-	unsure  int           // records that are neither acknowledged, refused nor dropped
+	waiting []publication          // for the next one
+	written int                    // records that are acknowledged
+	unsure  int                    // records that are neither acknowledged, refused nor dropped
+	pending map[topicPartition]int // the same by partition
+	trouble map[topicPartition]*troublesome
+	// aside is what goes to those, with all else of its requests and all of later
+	// requests of their orders (G4), which are in held.
+	aside   []publication
+	held    map[events.Order]struct{}
 	refused map[*deliveries]refusal
 	soon    []kafka.Place // partitions that the coordinator has not been told of
 	touched map[topicPartition]struct{}
 }
+
+// troublesome is a partition for which a transaction had to be aborted.
+type troublesome struct {
+	until time.Time // when it is tried again
+	pause time.Duration
+	trial bool // it is in the transaction
+}
+
+const (
+	// firstTrial is when a partition that could not be written is tried again the
+	// first time; each pause is twice the one before, up to lastTrial.
+	firstTrial, lastTrial = 5 * time.Second, time.Minute
+	// trialPatience is how long a trial may hold up what goes to other partitions.
+	trialPatience = time.Second
+)
 
 // refusal is a record that the broker does not take as it is.
 type refusal struct {
@@ -72,16 +101,23 @@ var (
 func newTransaction(p *publisher, producer *kafka.Transactions, timeout time.Duration, wake chan struct{}, log logrus.FieldLogger) *transaction {
 	return &transaction{
 		publisher: p, producer: producer, patience: timeout / 2, log: log, wake: wake,
-		full: make(chan struct{}, 1), settled: make(chan struct{}, 1), ctx: p.ctx, cancel: func(error) {},
+		trouble: make(map[topicPartition]*troublesome),
+		full:    make(chan struct{}, 1), settled: make(chan struct{}, 1), ctx: p.ctx, cancel: func(error) {},
 	}
 }
 
 // takes puts the records of one decision into the transaction, to be routed.
-// False: it is being ended, and they wait for the next one. publisher.mu is held.
+// False: it is being ended, or one of them cannot be written at present, and they
+// wait. publisher.mu is held.
 func (t *transaction) takes(pubs []publication) bool {
 	signal(t.wake)
 	if !t.admits {
 		t.waiting = append(t.waiting, pubs...)
+		return false
+	}
+	if t.inTrouble(pubs) {
+		t.aside = append(t.aside, pubs...)
+		t.held[pubs[0].request.order()] = struct{}{}
 		return false
 	}
 	t.records = append(t.records, pubs...)
@@ -95,8 +131,24 @@ func (t *transaction) takes(pubs []publication) bool {
 	return true
 }
 
-// touch notes a partition that will be written. publisher.mu is held.
+// inTrouble reports whether one of the records of a request goes where none can be
+// written, or must stay behind one that does. publisher.mu is held.
+func (t *transaction) inTrouble(pubs []publication) bool {
+	if len(t.trouble) == 0 {
+		return false
+	}
+	if _, behind := t.held[pubs[0].request.order()]; behind {
+		return true
+	}
+	return slices.ContainsFunc(pubs, func(pub publication) bool {
+		p := t.trouble[t.publisher.placeOf(pub)]
+		return p != nil && !p.trial
+	})
+}
+
+// touch notes a partition that a record is routed to. publisher.mu is held.
 func (t *transaction) touch(at topicPartition) {
+	t.pending[at]++
 	if _, known := t.touched[at]; !known {
 		t.touched[at] = struct{}{}
 		t.soon = append(t.soon, kafka.Place{Topic: at.topic, Partition: at.id})
@@ -120,14 +172,23 @@ func (t *transaction) produce(ctx context.Context, batches []kafka.Batch) []kafk
 	return done
 }
 
-// settle counts records that need no more waiting for.
-func (t *transaction) settle(n int) {
+// acknowledged counts records that all in-sync replicas have.
+func (t *transaction) acknowledged(at topicPartition, n int) {
 	t.publisher.mu.Lock()
 	defer t.publisher.mu.Unlock()
-	t.settleLocked(n)
+	t.written += n
+	t.settleLocked(at, n)
 }
 
-func (t *transaction) settleLocked(n int) {
+// settle counts records of a partition that need no more waiting for.
+func (t *transaction) settle(at topicPartition, n int) {
+	t.publisher.mu.Lock()
+	defer t.publisher.mu.Unlock()
+	t.settleLocked(at, n)
+}
+
+func (t *transaction) settleLocked(at topicPartition, n int) {
+	t.pending[at] -= n
 	if t.unsure -= n; t.unsure == 0 {
 		signal(t.settled)
 	}
@@ -135,13 +196,13 @@ func (t *transaction) settleLocked(n int) {
 
 // refuse sets a record aside that the broker does not take, with those that are
 // never written without it.
-func (t *transaction) refuse(pub publication, err error) {
+func (t *transaction) refuse(at topicPartition, pub publication, err error) {
 	t.publisher.mu.Lock()
 	defer t.publisher.mu.Unlock()
 	if _, is := t.refused[pub.of]; !is {
 		t.refused[pub.of] = refusal{pub, err}
 	}
-	t.settleLocked(1)
+	t.settleLocked(at, 1)
 }
 
 // spoil says that the transaction cannot be committed: nothing more of it is
@@ -151,7 +212,44 @@ func (t *transaction) spoil(why error) {
 	defer t.publisher.mu.Unlock()
 	t.cancel(why)
 	if n := len(t.publisher.unsent()); n > 0 {
-		t.settleLocked(n)
+		if t.unsure -= n; t.unsure == 0 {
+			signal(t.settled)
+		}
+	}
+}
+
+// late is called when the transaction has waited for its records for long: it
+// cannot be committed. What goes to the partitions in question is set aside if
+// others could be written: else it is the coordinator, or the membership, that is
+// waited for. Partitions that are only tried may hold it up for less long.
+func (t *transaction) late(trials bool) {
+	t.publisher.mu.Lock()
+	now, any := time.Now(), false
+	for topic, q := range t.publisher.topics {
+		if len(q.unrouted) > 0 {
+			t.pending[topicPartition{topic, -1}] = len(q.unrouted)
+		}
+	}
+	for at, n := range t.pending {
+		p := t.trouble[at]
+		if n == 0 || t.written == 0 || trials && (p == nil || !p.trial) {
+			continue
+		}
+		any = true
+		if p == nil {
+			p = &troublesome{pause: firstTrial}
+			t.trouble[at] = p
+			t.log.WithFields(logrus.Fields{"topic": at.topic, "partition": at.id}).
+				Warn("a partition cannot be written: requests that lead to it wait, the others go on")
+		} else {
+			p.pause = min(2*p.pause, lastTrial)
+		}
+		p.trial, p.until = false, now.Add(p.pause)
+		time.AfterFunc(p.pause, func() { signal(t.wake) })
+	}
+	t.publisher.mu.Unlock()
+	if any || !trials {
+		t.spoil(errSlowTransaction)
 	}
 }
 
@@ -164,33 +262,48 @@ func (t *transaction) begin(ctx context.Context) error {
 		t.ready = true
 	}
 	t.publisher.mu.Lock()
-	if t.admits || t.publisher.ctx.Err() != nil {
-		t.publisher.mu.Unlock()
-		return nil
+	var over []publication
+	switch {
+	case t.publisher.ctx.Err() != nil:
+	case !t.admits:
+		t.ctx, t.cancel = context.WithCancelCause(t.publisher.ctx)
+		t.written = 0
+		t.refused, t.touched, t.pending = make(map[*deliveries]refusal), make(map[topicPartition]struct{}), make(map[topicPartition]int)
+		over = t.admit()
+	case len(t.aside) > 0:
+		over = t.admit()
 	}
-	t.ctx, t.cancel = context.WithCancelCause(t.publisher.ctx)
-	t.refused, t.touched = make(map[*deliveries]refusal), make(map[topicPartition]struct{})
-	late := t.admit()
 	t.publisher.mu.Unlock()
-	finishAll(late, errFencedOff)
+	finishAll(over, errFencedOff)
 	return nil
 }
 
 // admit lets what waits into the transaction, but for what lost its partition
-// meanwhile. publisher.mu is held.
-func (t *transaction) admit() (late []publication) {
+// meanwhile, and for what goes to partitions whose time has not come. publisher.mu
+// is held.
+func (t *transaction) admit() (over []publication) {
 	t.admits = true
-	waiting := t.waiting
-	t.waiting = nil
-	for _, pub := range waiting {
-		if pub.fence.Err() != nil {
-			late = append(late, pub)
-			continue
-		}
-		t.takes([]publication{pub})
-		t.publisher.route(pub)
+	now := time.Now()
+	for _, p := range t.trouble {
+		p.trial = !now.Before(p.until)
 	}
-	return late
+	waiting := append(t.aside, t.waiting...)
+	t.aside, t.waiting, t.held = nil, nil, make(map[events.Order]struct{})
+	for len(waiting) > 0 {
+		n := 1 // those of one decision stand together
+		for n < len(waiting) && waiting[n].of == waiting[0].of {
+			n++
+		}
+		some := waiting[:n]
+		if waiting = waiting[n:]; some[0].fence.Err() != nil {
+			over = append(over, some...)
+		} else if t.takes(some) {
+			for _, pub := range some {
+				t.publisher.route(pub)
+			}
+		}
+	}
+	return over
 }
 
 // cut lets nothing more into the transaction, waits until all of it is
@@ -202,7 +315,8 @@ func (t *transaction) cut(ctx context.Context) (records []publication, interrupt
 	p.mu.Lock()
 	t.admits = false
 	p.mu.Unlock()
-	late := time.NewTimer(t.patience)
+	trials, late := time.NewTimer(min(trialPatience, t.patience)), time.NewTimer(t.patience)
+	defer trials.Stop()
 	defer late.Stop()
 	for {
 		p.mu.Lock()
@@ -214,8 +328,10 @@ func (t *transaction) cut(ctx context.Context) (records []publication, interrupt
 		p.mu.Unlock()
 		select {
 		case <-t.settled:
+		case <-trials.C:
+			t.late(true)
 		case <-late.C:
-			t.spoil(errSlowTransaction)
+			t.late(false)
 		case <-ctx.Done():
 			p.mu.Lock()
 			over := t.admit()
@@ -281,6 +397,9 @@ func (t *transaction) end(committed bool) {
 	records, refused := t.records, t.refused
 	t.records, t.bytes, t.refused, t.soon = nil, 0, nil, nil
 	t.cancel(nil)
+	if committed { // what was tried is well
+		maps.DeleteFunc(t.trouble, func(at topicPartition, p *troublesome) bool { return p.trial })
+	}
 	var done, over, again []publication
 	for _, pub := range records {
 		_, aside := refused[pub.of]
@@ -349,9 +468,7 @@ const goodbye = 2 * time.Second
 
 // close answers all that it has. The publisher is closed.
 func (t *transaction) close() {
-	for _, pub := range append(t.records, t.waiting...) {
-		pub.done(errFencedOff)
-	}
+	finishAll(slices.Concat(t.records, t.aside, t.waiting), errFencedOff)
 	if len(t.records) > 0 || !t.ready {
 		// Readers would be held until the brokers abort it.
 		ctx, cancel := context.WithTimeout(context.Background(), goodbye)
@@ -360,5 +477,5 @@ func (t *transaction) close() {
 			t.log.WithError(err).Warn("the last transaction is left to the brokers: readers of committed records are held up for kafka.transaction_timeout at most")
 		}
 	}
-	t.records, t.waiting = nil, nil
+	t.records, t.aside, t.waiting = nil, nil, nil
 }

@@ -27,8 +27,11 @@ type session struct {
 type held struct {
 	offset int64
 	bytes  int32
-	round  int   // that last asked for it
-	end    int64 // the high watermark, -1 until it has told it
+	round  int // that last asked for it
+	// end is asked.end as it was told last, -1 before that. An answer leaves the
+	// partition out where its high watermark has not moved; the last stable offset
+	// may have, but not beyond what can be read: with records it is named.
+	end int64
 }
 
 // begin starts a request.

@@ -54,6 +54,9 @@ type Config struct {
 	Under func(*Generation)
 	// Proof tells dead members from silent ones; nil: their sessions do.
 	Proof Proof
+	// Buried, if set, is told of the record of each member that was let go because
+	// it is dead, before the group is joined.
+	Buried func(ctx context.Context, record []byte)
 	// JoinVersion says which version of JoinGroup is spoken with the
 	// coordinator, for brokers that know no static members; nil: the client does.
 	JoinVersion func(context.Context) (int16, error)
