@@ -6,9 +6,12 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/closeorder/closeorder/events"
 	"github.com/closeorder/closeorder/internal/config"
 	"github.com/closeorder/closeorder/internal/gatewaysim"
+	"github.com/closeorder/closeorder/internal/records"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
@@ -306,5 +309,65 @@ func TestTwoWorkersOfOneInstanceIDAreOneMessage(t *testing.T) {
 				t.Errorf("exit code %d, %s\n%s", code, stderr, stdout)
 			}
 		})
+	}
+}
+
+// TestTheCommandsReadCommitted, all that look at topics: what was aborted is not
+// there, and nobody waits for what is open.
+func TestTheCommandsReadCommitted(t *testing.T) {
+	b, env := shop(t)
+	names := config.Default().Topics
+	producer, err := kgo.NewClient(kgo.SeedBrokers(b.Addr()), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.TransactionalID("x"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(producer.Close)
+	write := func(order string) {
+		t.Helper()
+		m := events.Message{Key: []byte(order), Value: []byte(`{"mch_id":"1900000109","out_trade_no":"` + order + `"}`)}
+		req, err := events.DecodeRequest(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		at := events.Source{Topic: names.Requests}
+		o := events.NewOutcome(req, m.Key, at)
+		o.Result, o.Code, o.CompletedAt = events.Failed, "PARAM_ERROR", time.Now()
+		outcome, err := events.EncodeOutcome(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		dead := records.EncodeDeadLetter(records.DeadLetter{Original: m, ErrorCode: "PARAM_ERROR", FailedAt: time.Now(), Source: at, SourceTimestamp: time.Now()})
+		for topic, m := range map[string]events.Message{names.Outcomes: outcome, names.DeadLetters: dead} {
+			r := &kgo.Record{Topic: topic, Key: m.Key, Value: m.Value}
+			for _, h := range m.Headers {
+				r.Headers = append(r.Headers, kgo.RecordHeader{Key: h.Key, Value: h.Value})
+			}
+			if err := producer.ProduceSync(t.Context(), r).FirstErr(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for order, how := range map[string]kgo.TransactionEndTry{"ABORTED": kgo.TryAbort, "COMMITTED": kgo.TryCommit} {
+		if err := producer.BeginTransaction(); err != nil {
+			t.Fatal(err)
+		}
+		write(order)
+		if err := producer.EndTransaction(t.Context(), how); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := producer.BeginTransaction(); err != nil {
+		t.Fatal(err)
+	}
+	write("OPEN")
+	for _, args := range []string{"outcomes --from beginning --no-follow", "deadletters list"} {
+		code, stdout, stderr := call(t, env, "", strings.Fields(args)...)
+		if code != exitDone || stderr != "" || !strings.Contains(stdout, "COMMITTED") || strings.Contains(stdout, "ABORTED") || strings.Contains(stdout, "OPEN") {
+			t.Errorf("%s: exit code %d, %s\n%s", args, code, stderr, stdout)
+		}
+		code, stdout, stderr = call(t, env, "", append(strings.Fields(args), "--kafka-isolation", "read_uncommitted")...)
+		if code != exitDone || stderr != "" || !strings.Contains(stdout, "COMMITTED") || !strings.Contains(stdout, "ABORTED") || !strings.Contains(stdout, "OPEN") {
+			t.Errorf("%s, uncommitted: exit code %d, %s\n%s", args, code, stderr, stdout)
+		}
 	}
 }
