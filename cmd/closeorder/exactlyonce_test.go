@@ -371,3 +371,20 @@ func TestTheCommandsReadCommitted(t *testing.T) {
 		}
 	}
 }
+
+// TestACommandThatMayWriteTwiceSaysSo, once, with what mends it.
+func TestACommandThatMayWriteTwiceSaysSo(t *testing.T) {
+	b, env := shop(t)
+	c := b.Cluster()
+	c.ControlKey(int16(kmsg.InitProducerID), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		c.KeepControl()
+		res := req.ResponseKind().(*kmsg.InitProducerIDResponse)
+		res.ErrorCode = kerr.ClusterAuthorizationFailed.Code
+		return res, nil, true
+	})
+	code, _, stderr := call(t, env, "mch_id,out_trade_no\n"+lines("T", 30), "request", "--file", "-")
+	const want = "closeorder: warning: InitProducerId: [31] Cluster Authorization Failed; add the ACL: kafka-acls.sh --add --allow-principal User:... --operation IdempotentWrite --cluster "
+	if code != exitDone || strings.Count(stderr, "warning") != 1 || !strings.HasPrefix(stderr, want) {
+		t.Errorf("exit code %d, %s", code, stderr)
+	}
+}
