@@ -43,7 +43,7 @@ func telling(t *testing.T, settings map[string]string) (c *kfake.Cluster, env []
 		}
 		for _, name := range slices.Sorted(maps.Keys(settings)) {
 			one := kmsg.NewDescribeConfigsResponseResourceConfig()
-			one.Name, one.Value = name, kmsg.StringPtr(settings[name])
+			one.Name, one.Value = name, new(settings[name])
 			is.Configs = append(is.Configs, one)
 		}
 		res := req.ResponseKind().(*kmsg.DescribeConfigsResponse)
