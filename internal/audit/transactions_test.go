@@ -1,6 +1,7 @@
 package audit_test
 
 import (
+	"context"
 	"slices"
 	"strings"
 	"testing"
@@ -9,6 +10,8 @@ import (
 	"github.com/closeorder/closeorder/events"
 	"github.com/closeorder/closeorder/internal/audit"
 	"github.com/closeorder/closeorder/internal/kafka"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
@@ -173,5 +176,39 @@ func TestAnAuditOfAllThereIsWaitsForNoTransaction(t *testing.T) {
 	p.answers(p.request(0, "A"), "A", events.Closed)
 	if r := p.audit(); r.Requests != 1 || r.Closed != 1 || len(r.Notes) != 1 { // that nothing is committed
 		t.Errorf("%+v", *r)
+	}
+}
+
+// A worker that is just ending a transaction is as usual as can be.
+func TestCommitsThatChangeAreWaitedForInSilence(t *testing.T) {
+	p := plant(t)
+	client := kafka.Open(kafka.Config{Brokers: p.broker.Addrs(), OnRetry: func(topic string, _ int, err error) { t.Errorf("told: %s: %v", topic, err) }})
+	defer client.Close()
+	p.scope.Reader = &kafka.Reader{Client: client}
+	p.answers(p.request(0, "A"), "A", events.Closed)
+	p.commits("requests", 0, 1)
+	fault := p.broker.Cluster().Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.OffsetFetch}, Err: kerr.UnstableOffsetCommit, Count: 5})
+	if r := p.audit(); !r.Balanced || r.Closed != 1 {
+		t.Errorf("%+v", *r)
+	}
+	if err := fault.Wait(p.ctx, 5); err != nil {
+		t.Error(err)
+	}
+}
+
+// One whose transaction stays open has a name for it.
+func TestCommitsThatNeverSettleAreExplained(t *testing.T) {
+	p := plant(t)
+	p.request(0, "A")
+	p.commits("requests", 0, 0)
+	fault := p.broker.Cluster().Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.OffsetFetch}, Err: kerr.UnstableOffsetCommit, Count: -1})
+	ctx, enough := context.WithCancel(p.ctx)
+	go func() {
+		fault.Wait(p.ctx, 3) //nolint:errcheck // then the audit waits in vain, too
+		enough()
+	}()
+	_, err := audit.Take(ctx, p.scope)
+	if err == nil || !strings.Contains(err.Error(), "committed offsets of group workers: the transaction of a worker is open, which may have died in it: the brokers end it after kafka.transaction_timeout, and then audit again: ") {
+		t.Error(err)
 	}
 }
