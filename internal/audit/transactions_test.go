@@ -204,7 +204,7 @@ func TestCommitsThatNeverSettleAreExplained(t *testing.T) {
 	fault := p.broker.Cluster().Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.OffsetFetch}, Err: kerr.UnstableOffsetCommit, Count: -1})
 	ctx, enough := context.WithCancel(p.ctx)
 	go func() {
-		fault.Wait(p.ctx, 3) //nolint:errcheck // then the audit waits in vain, too
+		_ = fault.Wait(p.ctx, 3) // or the audit waits in vain, too
 		enough()
 	}()
 	_, err := audit.Take(ctx, p.scope)
