@@ -40,7 +40,10 @@ type committer struct {
 	noMetadata bool // the holder's: the broker takes less metadata than we write
 	told       kafka.Told
 	tx         *transaction // in which commits are made; nil: each for itself
-	every      time.Duration
+	// forsaken are partitions, the holder's, of which nobody knows what is
+	// committed: until they are lost nothing is written and nothing committed.
+	forsaken []*partition
+	every    time.Duration
 }
 
 // commitEvery is how long what is new is gathered after a commit. After a crash
@@ -86,7 +89,8 @@ func (c *committer) run(ctx context.Context) {
 			return
 		}
 		began := time.Now()
-		if err := c.commit(ctx); err != nil && ctx.Err() == nil {
+		did, err := c.commit(ctx)
+		if err != nil && ctx.Err() == nil {
 			if !errors.Is(err, errBetween) && c.told.Due("", err) {
 				c.log.WithError(err).Warn("commit failed: trying again")
 			}
@@ -97,10 +101,15 @@ func (c *committer) run(ctx context.Context) {
 			continue
 		}
 		retry.Reset()
-		if c.tx != nil {
-			c.tx.rest(ctx, c.every-time.Since(began))
-		} else if kafka.Sleep(ctx, c.every) != nil {
-			return
+		switch {
+		case c.tx == nil:
+			if kafka.Sleep(ctx, c.every) != nil {
+				return
+			}
+		case did:
+			// What comes now is seen when the next one has been ended, which takes
+			// as long as this one.
+			c.tx.rest(ctx, c.every-2*time.Since(began))
 		}
 	}
 }
@@ -111,7 +120,7 @@ func (c *committer) flush(ctx context.Context, ps []*partition) error {
 	retry := kafka.NewPause(20*time.Millisecond, time.Second)
 	for {
 		c.hasten(ps)
-		err := c.commit(ctx)
+		_, err := c.commit(ctx)
 		switch {
 		case !c.unfinished(ps):
 			return nil
@@ -171,13 +180,14 @@ func (c *committer) settle(sent []*partition, answered bool) {
 	}
 }
 
-// commit sends one request for all that is dirty. What could not be committed
-// is dirty again; what is of a partition that was taken away is forgotten.
-func (c *committer) commit(ctx context.Context) error {
+// commit sends one request for all that is dirty, or ends the transaction with
+// it. What could not be committed is dirty again; what is of a partition that was
+// taken away is forgotten. did: there was something to commit.
+func (c *committer) commit(ctx context.Context) (did bool, err error) {
 	select {
 	case c.turn <- struct{}{}:
 	case <-ctx.Done():
-		return context.Cause(ctx)
+		return false, context.Cause(ctx)
 	}
 	defer func() { <-c.turn }()
 	if c.tx != nil {
@@ -187,7 +197,7 @@ func (c *committer) commit(ctx context.Context) error {
 	gen := c.gen
 	if gen == nil || len(c.dirty) == 0 {
 		c.mu.Unlock()
-		return nil
+		return false, nil
 	}
 	dirty := c.dirty
 	c.dirty = make(map[*partition]struct{})
@@ -196,15 +206,15 @@ func (c *committer) commit(ctx context.Context) error {
 
 	sent, commits := c.positionsOf(dirty, nil)
 	if len(sent) == 0 {
-		return nil
+		return false, nil
 	}
 	failed, err := c.client.Commit(ctx, gen.Membership, commits)
 	c.settle(sent, err == nil)
 	if err != nil {
 		signal(c.wake)
-		return fmt.Errorf("commit offsets of group %s: %w", c.group, err)
+		return true, fmt.Errorf("commit offsets of group %s: %w", c.group, err)
 	}
-	return c.answered(gen, sent, failed)
+	return true, c.answered(gen, sent, failed)
 }
 
 // positionsOf is what is to be committed for partitions, with requests counted as
@@ -277,35 +287,35 @@ func (c *committer) leave(gen *group.Generation, why error) {
 
 // transact ends the transaction: with the positions of all that is dirty and of
 // the requests whose records are in it, or not at all.
-func (c *committer) transact(ctx context.Context) error {
+func (c *committer) transact(ctx context.Context) (did bool, err error) {
+	c.forsaken = slices.DeleteFunc(c.forsaken, func(p *partition) bool { return p.owned.Err() != nil })
 	c.mu.Lock()
 	gen := c.gen
-	if gen == nil {
+	if gen == nil || len(c.forsaken) > 0 {
 		c.mu.Unlock()
 		if c.tx.empty() {
-			return nil
+			return false, nil
 		}
-		return c.tx.abort(ctx, errNoGeneration)
+		return true, c.tx.abort(ctx, errNoGeneration)
 	}
 	dirty := c.dirty
 	c.dirty = make(map[*partition]struct{})
 	c.mu.Unlock()
-	err := c.tx.begin(ctx)
-	if err == nil {
-		err = c.endTransaction(ctx, gen, dirty)
+	if err = c.tx.begin(ctx); err == nil {
+		did, err = c.endTransaction(ctx, gen, dirty)
 	}
 	if err != nil {
 		c.mu.Lock()
 		maps.Copy(c.dirty, dirty)
 		c.mu.Unlock()
 	}
-	return err
+	return did, err
 }
 
-func (c *committer) endTransaction(ctx context.Context, gen *group.Generation, dirty map[*partition]struct{}) error {
+func (c *committer) endTransaction(ctx context.Context, gen *group.Generation, dirty map[*partition]struct{}) (did bool, err error) {
 	records, interrupted, err := c.tx.cut(ctx)
 	if interrupted {
-		return err
+		return false, err
 	}
 	finished := make(map[*partition][]int64)
 	for _, pub := range records {
@@ -320,7 +330,7 @@ func (c *committer) endTransaction(ctx context.Context, gen *group.Generation, d
 	if err == nil {
 		if sent, commits = c.positionsOf(dirty, finished); len(sent) == 0 && c.tx.empty() {
 			c.tx.goOn()
-			return nil
+			return false, nil
 		}
 		err = c.offsets(ctx, gen, sent, commits)
 	}
@@ -337,19 +347,21 @@ func (c *committer) endTransaction(ctx context.Context, gen *group.Generation, d
 			p.committed = commits[i].Committed
 		}
 		c.tx.end(true)
-		return c.tx.begin(ctx)
+		return true, c.tx.begin(ctx)
 	case is:
-		// The positions of the group tell, and they are read anew.
+		// The positions of the group tell, and they are read anew. The generation
+		// may be another one by now: that of the same ledgers.
 		c.log.WithError(err).Warn("nobody knows whether a transaction was committed: the membership is given up, and the group's positions are read again")
 		c.tx.ready = false
+		c.forsaken = slices.Collect(maps.Keys(dirty))
 		c.leave(gen, unsure)
 		c.tx.end(false)
-		return nil
+		return true, nil
 	}
 	if aborting := c.tx.abort(ctx, err); aborting != nil {
 		err = fmt.Errorf("%w; abort: %w", err, aborting)
 	}
-	return fmt.Errorf("transaction of %d records is aborted, they are written again: %w", len(records), err)
+	return true, fmt.Errorf("transaction of %d records is aborted, they are written again: %w", len(records), err)
 }
 
 // offsets puts positions into the transaction.

@@ -364,3 +364,39 @@ func TestWithExactlyOnceAPartitionInTroubleHoldsUpNoOther(t *testing.T) {
 		c.allCommitted("requests")
 	})
 }
+
+// Whether a transaction was committed stays unknown, and meanwhile the group has
+// gone on to another generation: the positions of the group tell, not what the
+// worker has in hand.
+func TestATransactionOfWhichNobodyKnowsWhetherItWasCommittedIsNotWrittenAgain(t *testing.T) {
+	for _, done := range []bool{true, false} {
+		t.Run(fmt.Sprint("it was: ", done), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := newCluster(t)
+				kafka := c.broker.Cluster()
+				closer := &closing{takes: 20 * time.Millisecond}
+				defer c.worker(closer, exactly)()
+				c.request(numbered("A", 50)...)
+				time.Sleep(10 * time.Second)
+				lost := kerr.RequestTimedOut // kfake does the work
+				if !done {
+					lost = kerr.CoordinatorLoadInProgress
+				}
+				first := kafka.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.EndTxn}, Err: lost, Count: 1})
+				c.request(numbered("B", 50)...)
+				for first.Hits() == 0 {
+					time.Sleep(time.Millisecond)
+				}
+				asked := kafka.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.EndTxn}, Err: kerr.CoordinatorLoadInProgress, Count: -1})
+				defer c.worker(closer, exactly)() // another generation
+				time.Sleep(8 * time.Second)
+				asked.Remove()
+				kafka.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.EndTxn}, Err: kerr.ProducerFenced, Count: 1})
+				c.request(numbered("C", 50)...)
+				time.Sleep(2 * time.Minute)
+				c.once("outcomes", slices.Concat(numbered("A", 50), numbered("B", 50), numbered("C", 50)))
+				c.allCommitted("requests")
+			})
+		})
+	}
+}

@@ -33,6 +33,9 @@ import (
 type transaction struct {
 	publisher *publisher
 	producer  *kafka.Transactions
+	// memory is how much its requests may have of the process's, in bytes, before
+	// it is ended: what they have is let go of then, and the next ones need some.
+	memory int64
 	// patience is how long records may take to be acknowledged: less than the
 	// brokers leave it open.
 	patience time.Duration
@@ -51,6 +54,7 @@ type transaction struct {
 	admits  bool
 	records []publication
 	bytes   int
+	has     int64                  // of memory
 	waiting []publication          // for the next one
 	written int                    // records that are acknowledged
 	unsure  int                    // records that are neither acknowledged, refused nor dropped
@@ -98,9 +102,9 @@ var (
 	errNoGeneration    = errors.New("the membership is lost")
 )
 
-func newTransaction(p *publisher, producer *kafka.Transactions, timeout time.Duration, wake chan struct{}, log logrus.FieldLogger) *transaction {
+func newTransaction(p *publisher, producer *kafka.Transactions, memory int64, timeout time.Duration, wake chan struct{}, log logrus.FieldLogger) *transaction {
 	return &transaction{
-		publisher: p, producer: producer, patience: timeout / 2, log: log, wake: wake,
+		publisher: p, producer: producer, memory: memory, patience: timeout / 2, log: log, wake: wake,
 		trouble: make(map[topicPartition]*troublesome),
 		full:    make(chan struct{}, 1), settled: make(chan struct{}, 1), ctx: p.ctx, cancel: func(error) {},
 	}
@@ -110,8 +114,8 @@ func newTransaction(p *publisher, producer *kafka.Transactions, timeout time.Dur
 // False: it is being ended, or one of them cannot be written at present, and they
 // wait. publisher.mu is held.
 func (t *transaction) takes(pubs []publication) bool {
-	signal(t.wake)
 	if !t.admits {
+		signal(t.wake) // it may be that nobody has anything else to do
 		t.waiting = append(t.waiting, pubs...)
 		return false
 	}
@@ -120,12 +124,14 @@ func (t *transaction) takes(pubs []publication) bool {
 		t.held[pubs[0].request.order()] = struct{}{}
 		return false
 	}
+	signal(t.wake)
 	t.records = append(t.records, pubs...)
 	t.unsure += len(pubs)
 	for _, pub := range pubs {
 		t.bytes += kafka.Size(pub.msg)
 	}
-	if len(t.records) >= transactionRecords || t.bytes >= transactionBytes {
+	t.has += openCost + pubs[0].request.size
+	if len(t.records) >= transactionRecords || t.bytes >= transactionBytes || t.has >= t.memory {
 		signal(t.full)
 	}
 	return true
@@ -395,7 +401,7 @@ func (t *transaction) end(committed bool) {
 	p := t.publisher
 	p.mu.Lock()
 	records, refused := t.records, t.refused
-	t.records, t.bytes, t.refused, t.soon = nil, 0, nil, nil
+	t.records, t.bytes, t.has, t.refused, t.soon = nil, 0, 0, nil, nil
 	t.cancel(nil)
 	if committed { // what was tried is well
 		maps.DeleteFunc(t.trouble, func(at topicPartition, p *troublesome) bool { return p.trial })
@@ -445,7 +451,7 @@ func (t *transaction) abort(ctx context.Context, why error) error {
 	return nil
 }
 
-// rest waits for the next one to be ended: for d, or until it is large.
+// rest waits until the next one is to be ended: for d, or until it is large.
 func (t *transaction) rest(ctx context.Context, d time.Duration) {
 	timer := time.NewTimer(d)
 	defer timer.Stop()

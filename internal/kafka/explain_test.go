@@ -43,7 +43,7 @@ func TestWhatSomebodyHasToMendIsExplained(t *testing.T) {
 		"a topic behind a group": {kafkago.TopicAuthorizationFailed, "OffsetCommit", "group g", "... --operation Read --topic NAME"},
 		"the cluster":            {kafkago.ClusterAuthorizationFailed, "CreateTopics", "topic t", "... --operation Create --cluster"},
 		"a transactional id": {kafkago.TransactionalIDAuthorizationFailed, "EndTxn", "transactional id g-1",
-			"EndTxn, transactional id g-1: [53] Transactional ID Authorization Failed; add the ACL: kafka-acls.sh --add --allow-principal User:... --operation Write --transactional-id g-1"},
+			"EndTxn, transactional id g-1: [53] Transactional ID Authorization Failed; add the ACL: kafka-acls.sh --add --allow-principal User:... --operation Write --transactional-id g-1 (for all ids of a group at once: closeorder topics acls prints it)"},
 		"a topic in a transaction": {kafkago.TopicAuthorizationFailed, "AddPartitionsToTxn", "topic t", "... --operation Write --topic t"},
 		"offsets in a transaction": {kafkago.TopicAuthorizationFailed, "TxnOffsetCommit", "topic t", "... --operation Read --topic t"},
 		"a group in a transaction": {kafkago.GroupAuthorizationFailed, "AddOffsetsToTxn", "group g", "... --operation Read --group g"},
