@@ -38,7 +38,7 @@ func parse(args []string) (settings, error) {
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
 	binary := flags.String("binary", "bin/closeorder", "closeorder, as make build makes it; or several, NAME=PATH,NAME=PATH, the last of which is held to the baseline")
-	list := flags.String("scenarios", "floors,burst,mix,paced,memory,merchants", "those whose names begin so, or none: "+strings.Join(names(), ", "))
+	list := flags.String("scenarios", "floors,burst,mix,paced,memory,merchants,exactly-once", "those whose names begin so, or none: "+strings.Join(names(), ", "))
 	over := flags.String("over", httpOver+","+tlsOver, "what calls go over")
 	peers := flags.String("peers", "franz-go,kafka-go", "workers to measure against, empty for none")
 	flags.IntVar(&s.rounds, "rounds", 3, "how often each run is made, in turn")
@@ -97,6 +97,11 @@ type run struct {
 	do   func(context.Context, *lab, *Report) error
 }
 
+// withTwin are all programs, and the one that is held with the other guarantee.
+func (s settings) withTwin() []program {
+	return append(slices.Clone(s.programs), s.programs[len(s.programs)-1].twin())
+}
+
 // runs is all that has to be done, a round after the other: each round begins with
 // another program, so that none is always first.
 func (s settings) runs() []run {
@@ -123,11 +128,9 @@ func (s settings) runs() []run {
 				if !slices.Contains(s.over, over) {
 					continue
 				}
-				for i := range s.programs {
-					p := s.programs[(i+round)%len(s.programs)]
-					if !sc.has(p, over, round) {
-						continue
-					}
+				programs := slices.DeleteFunc(s.withTwin(), func(p program) bool { return !sc.has(p, over, round) })
+				for i := range programs {
+					p := programs[(i+round)%len(programs)]
 					add(fmt.Sprintf("%s %s %s", sc.name, over, p.name), func(ctx context.Context, l *lab, r *Report) error {
 						f, err := l.run(ctx, sc, over, p)
 						f.Round = round
@@ -198,7 +201,7 @@ func bench(ctx context.Context, args []string) error {
 	if err := s.write(report, baseline); err != nil {
 		return err
 	}
-	errs := report.faults(s.held)
+	errs := append(report.faults(s.held), report.faults(exactly(s.held))...)
 	if n := report.missed(); n > 0 {
 		errs = append(errs, fmt.Errorf("%d of %d figures are worse than the baseline allows; where that is meant, -write-baseline internal/bench/baseline.json", n, len(report.Held)))
 	}

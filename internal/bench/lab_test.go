@@ -4,10 +4,13 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"testing"
 	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/closeorder/closeorder/internal/bench/gateway"
 )
@@ -59,6 +62,78 @@ func TestTheLabMeasuresAPeer(t *testing.T) {
 		if c.scenario.ideal != (f.Ideal > 0) || c.scenario.waiting != (f.First > 0) {
 			t.Errorf("%s: %+v", sentence, f)
 		}
+	}
+}
+
+// TestWhatWasAbortedIsNoOutcome: the lab reads committed, to the last stable
+// offset, past markers.
+func TestWhatWasAbortedIsNoOutcome(t *testing.T) {
+	log, err := openLog("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	ctx := t.Context()
+	s, err := newStage(ctx, log, httpOver, partitions, gateway.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.close()
+	r, err := newReader(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.close()
+	flows := []flow{{n: 40, healthy: true}}
+	if err := s.load(ctx, flows); err != nil {
+		t.Fatal(err)
+	}
+	writer, err := kgo.NewClient(kgo.SeedBrokers(s.address), kgo.TransactionalID("t"), kgo.DefaultProduceTopic(outcomesTopic))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer writer.Close()
+	begin := func(from, to int) error {
+		if err := writer.BeginTransaction(); err != nil {
+			return err
+		}
+		var rs []*kgo.Record
+		for i := from; i < to; i++ {
+			rs = append(rs, &kgo.Record{Key: fmt.Appendf(nil, "A%011d", i), Value: []byte(`{"outcome":"closed"}`)})
+		}
+		return writer.ProduceSync(ctx, rs...).FirstErr()
+	}
+	commit := func() error { return writer.EndTransaction(ctx, kgo.TryCommit) }
+	tally, err := newTally(s, len(flows))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tally.close()
+	for _, c := range []struct {
+		sentence       string
+		do             func() error
+		open, repeated int
+	}{
+		{"aborted, and more than there are requests", func() error { return errors.Join(begin(0, 50), writer.EndTransaction(ctx, kgo.TryAbort)) }, 40, 0},
+		{"committed", func() error { return errors.Join(begin(0, 20), commit()) }, 20, 0},
+		{"still open", func() error { return begin(20, 40) }, 20, 0},
+		{"committed at last", commit, 0, 0},
+		{"written again", func() error { return errors.Join(begin(0, 5), commit()) }, 0, 5},
+	} {
+		if err := errors.Join(c.do(), tally.read(ctx)); err != nil {
+			t.Fatal(c.sentence, err)
+		}
+		if tally.open(flows) != c.open || tally.repeated != c.repeated || tally.byName["of no request"] != 0 {
+			t.Errorf("%s: %d requests open, %d repeated, %v; want %d and %d", c.sentence, tally.open(flows), tally.repeated, tally.byName, c.open, c.repeated)
+		}
+	}
+	for r.outcomes() < 45 && sleep(ctx, time.Millisecond) {
+	}
+	if n := len(r.times()); n != 40 {
+		t.Errorf("the reader had outcomes of %d orders, want 40", n)
+	}
+	if seen := tally.seen(flows, r.times(), time.Time{}); len(seen) != 40 || seen[0] < 0 {
+		t.Errorf("%v", seen)
 	}
 }
 

@@ -41,7 +41,7 @@ func (l *lab) sweep(ctx context.Context, p program, latencyMs, limit int) (Swept
 		return Swept{}, err
 	}
 	defer stage.close()
-	if err := p.prepare(ctx, stage, limit); err != nil {
+	if err := p.prepare(ctx, stage, s); err != nil {
 		return Swept{}, err
 	}
 	m := &measurement{stage: stage, scenario: s, flows: s.flows, program: p}

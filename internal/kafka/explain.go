@@ -69,7 +69,7 @@ func Explain(err error, operation, resource string) error {
 // not Read.
 var acls = map[string]string{
 	"Metadata": "Describe", "ListOffsets": "Describe", "FindCoordinator": "Describe", "DescribeGroups": "Describe",
-	"Produce": "Write", "AddPartitionsToTxn": "Write", "InitProducerId": "IdempotentWrite", "CreateTopics": "Create", "DescribeConfigs": "DescribeConfigs",
+	"Produce": "Write", "AddPartitionsToTxn": "Write", "CreateTopics": "Create", "DescribeConfigs": "DescribeConfigs",
 }
 
 // acl explains that an ACL is missing.
@@ -106,8 +106,11 @@ func (e *ExplainedError) acl() bool {
 			allow = "ClusterAction"
 		}
 	}
-	if kind == "transactional id" {
+	switch {
+	case kind == "transactional id":
 		allow = "Write" // Describe, which finding the coordinator asks for, comes with it
+	case kind == "cluster" && (e.Operation == "InitProducerId" || e.Operation == "Produce"):
+		allow = "IdempotentWrite"
 	}
 	rule := "--operation " + allow + " " + flag
 	if kind != "cluster" {
@@ -136,20 +139,16 @@ func (e *ExplainedError) timeout() bool {
 	return true
 }
 
-// notIdempotent explains why a client gets no producer id.
+// notIdempotent explains why a client writes without a producer id.
 func notIdempotent(why error) error {
-	var before *ExplainedError
-	e := &ExplainedError{Operation: "InitProducerId", Resource: "idempotent producing", Err: why}
-	switch {
-	case errors.As(why, &before):
-		return before
-	case errors.Is(why, kafkago.ClusterAuthorizationFailed):
-		e.acl()
-		e.Remedy += " (Kafka 2.8 and later take Write on any topic for it), and restart; until then a batch that is tried again can be written twice"
-	default:
+	e := &ExplainedError{Operation: "InitProducerId", Err: why}
+	if e.acl() {
+		e.Remedy += " (or --operation Write for any topic, from Kafka 2.8 on)"
+	} else {
 		e.Problem = "the brokers, or what is in front of them, give no producer ids (" + why.Error() + ")"
-		e.Remedy = "upgrade them to Kafka 0.11 or later, and restart; until then a batch that is tried again can be written twice"
+		e.Remedy = "upgrade them to Kafka 0.11 or later"
 	}
+	e.Remedy += "; then restart: until then a batch that is tried again can be written twice"
 	return e
 }
 

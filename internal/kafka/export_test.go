@@ -31,3 +31,9 @@ func (c *Client) LongPoll(ctx context.Context, topics, partitions int, wait time
 	_, err = c.RoundTrip(ctx, time.Minute, req)
 	return err
 }
+
+// SetLine sets where the line of a partition stands, which must have one.
+func (c *Client) SetLine(topic string, partition int, epoch int16, next int32) {
+	l := c.lines.line(Place{topic, partition})
+	l.producer.epoch, l.next = epoch, next
+}

@@ -176,7 +176,7 @@ func (t *transport) ask(ctx context.Context, address string, req protocol.Messag
 	l := t.link(address, purposeOf(req))
 	round := false
 	switch req.ApiKey() {
-	case protocol.OffsetCommit, protocol.InitProducerId, protocol.AddPartitionsToTxn, protocol.AddOffsetsToTxn, protocol.TxnOffsetCommit, protocol.EndTxn:
+	case protocol.OffsetCommit, protocol.AddPartitionsToTxn, protocol.AddOffsetsToTxn, protocol.TxnOffsetCommit, protocol.EndTxn:
 		round = true
 	case protocol.FindCoordinator, protocol.Metadata:
 		round = l.holds() > 0

@@ -223,7 +223,7 @@ func (c *checker) overtaken(first, again answer) bool {
 	then, now := entry.StateAt(first.CompletedAt), entry.StateAt(again.CompletedAt)
 	switch {
 	case first.Result == events.Closed && !first.SafeToReissue:
-		return isClosed(then) && (again.Result == events.Paid && now.WasPaid() || again.Code == "EXPIRED" && now.Payable())
+		return (isClosed(then) || isClosed(asked)) && (again.Result == events.Paid && now.WasPaid() || again.Code == "EXPIRED" && now.Payable())
 	case first.Code == "EXPIRED":
 		return asked.Payable() && again.Result != events.Failed && !now.Payable()
 	}

@@ -192,6 +192,19 @@ var planted = map[string]struct {
 		}
 		again(e, 0, func(o *events.Outcome) { o.Result, o.CompletedAt = events.Paid, at(17) })
 	}, nil},
+	"closed as nobody knew it when the gateway was asked, and created while it answered, is no finding": {func(e *Evidence) {
+		e.Book[0].Events = []gatewaysim.Event{
+			{At: at(7), What: gatewaysim.Found, State: gatewaysim.Unknown}, {At: at(9), What: gatewaysim.Created, State: gatewaysim.NotPay}, {At: at(16), What: gatewaysim.PaidByBuyer, State: gatewaysim.Paid},
+		}
+		e.Calls[0].End = at(10)
+		e.Calls[4].Start = at(10)
+		e.Outcomes = slices.Delete(e.Outcomes, 3, 4)
+		e.Requests[3] = requestRecord(3, "")
+		e.Requests[3].Value = []byte("neither")
+		e.Outcomes = slices.Insert(e.Outcomes, 3, outcomeRecord(3, 3, "", events.Failed, "INVALID_REQUEST"))
+		e.DeadLetters = append(e.DeadLetters, copyRecord("dead", 2, e.Requests[3]))
+		again(e, 0, func(o *events.Outcome) { o.Result, o.CompletedAt = events.Paid, at(17) })
+	}, nil},
 	"G2: closed and safe, then paid in between": {func(e *Evidence) {
 		edit(e, 0, func(o *events.Outcome) { o.SafeToReissue = true })
 		e.Book[0].Events = append(e.Book[0].Events, gatewaysim.Event{At: at(16), What: gatewaysim.PaidByBuyer, State: gatewaysim.Paid})
