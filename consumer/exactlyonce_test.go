@@ -118,7 +118,8 @@ func TestWithExactlyOnceAllOfARequestIsOneTransaction(t *testing.T) {
 	})
 }
 
-// allCommitted checks that the group is at the end of all partitions of a topic.
+// allCommitted checks that the group has finished all that the log of each
+// partition of a topic holds, markers included: to other clients it has no lag.
 func (c *cluster) allCommitted(topic string) {
 	c.t.Helper()
 	ends, err := c.admin().ListEndOffsets(c.t.Context(), topic)

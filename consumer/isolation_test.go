@@ -44,22 +44,6 @@ func (s *shop) ends(commit kgo.TransactionEndTry) {
 	}
 }
 
-// allCommitted checks that the group has finished all that the log of each
-// partition of the requests holds: to other clients it has no lag.
-func (c *cluster) allCommitted() {
-	c.t.Helper()
-	ends, err := c.admin().ListEndOffsets(c.t.Context(), "requests")
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	committed := c.committed()
-	for id, end := range ends["requests"] {
-		if got := committed[id].At; got != end.Offset {
-			c.t.Errorf("partition %d: committed %d, and the log ends at %d", id, got, end.Offset)
-		}
-	}
-}
-
 func TestARequestOfAnAbortedTransactionIsNeverCalled(t *testing.T) {
 	for sentence, uncommitted := range map[string]bool{"read committed": false, "read uncommitted it is": true} {
 		t.Run(sentence, func(t *testing.T) {
@@ -95,7 +79,7 @@ func TestARequestOfAnAbortedTransactionIsNeverCalled(t *testing.T) {
 				if n := c.end("outcomes"); n != int64(len(want)) {
 					t.Errorf("%d outcomes, want %d", n, len(want))
 				}
-				c.allCommitted()
+				c.allCommitted("requests")
 			})
 		})
 	}
@@ -124,7 +108,7 @@ func TestARequestOfAnOpenTransactionIsCalledWhenItIsCommitted(t *testing.T) {
 		if got := closer.made()[2:]; !slices.Contains(got, "open") || !slices.Contains(got, "behind") || len(got) != 2 {
 			t.Errorf("when it is committed: calls for %v", got)
 		}
-		c.allCommitted()
+		c.allCommitted("requests")
 	})
 }
 
@@ -162,7 +146,7 @@ func TestTheLatestIsWhatIsCommittedAfterTheStart(t *testing.T) {
 		if len(told) != 1 || !slices.Equal(told[0].Data["left_out"].([]string), []string{"requests[0]@0-0"}) {
 			t.Errorf("told as left out: %v", told[0].Data["left_out"])
 		}
-		c.allCommitted()
+		c.allCommitted("requests")
 	})
 }
 
@@ -192,6 +176,6 @@ func TestAPositionBehindTheLastStableOffsetIsKept(t *testing.T) {
 		if n := logged(hook, "ALARM"); n != 0 {
 			t.Errorf("%d alarms", n)
 		}
-		c.allCommitted()
+		c.allCommitted("requests")
 	})
 }

@@ -137,7 +137,7 @@ func (p *publisher) under() context.Context {
 // acknowledged is told of records that all in-sync replicas have.
 func (b *batcher) acknowledged(batch []publication) {
 	if tx := b.publisher.tx; tx != nil {
-		tx.settle(b.topicPartition, len(batch))
+		tx.acknowledged(b.topicPartition, len(batch))
 		return
 	}
 	finishAll(batch, nil)
@@ -324,7 +324,7 @@ func (b *batcher) send(ctx context.Context, batch []publication, first error) {
 		case ctx.Err() != nil, errors.Is(err, errFencedOff):
 		case errors.Is(err, errLeaseOver):
 			_ = kafka.Sleep(ctx, leaseLook)
-		case b.retired(batch):
+		case b.retired(ctx, batch):
 			return
 		default:
 			if !failing {
@@ -356,9 +356,9 @@ func (b *batcher) fencedOff(ctx context.Context, pub publication) bool {
 // retired says whether the partition is gone: the topic was made again with
 // fewer. Then the batch and the queue have been handed to the partitions that
 // there are.
-func (b *batcher) retired(batch []publication) bool {
+func (b *batcher) retired(ctx context.Context, batch []publication) bool {
 	p := b.publisher
-	counts, err := p.client.Partitions(p.ctx, b.topic)
+	counts, err := p.client.Partitions(ctx, b.topic)
 	if err != nil || b.id < counts[b.topic] {
 		return false
 	}

@@ -52,6 +52,7 @@ type transaction struct {
 	records []publication
 	bytes   int
 	waiting []publication          // for the next one
+	written int                    // records that are acknowledged
 	unsure  int                    // records that are neither acknowledged, refused nor dropped
 	pending map[topicPartition]int // the same by partition
 	trouble map[topicPartition]*troublesome
@@ -171,6 +172,14 @@ func (t *transaction) produce(ctx context.Context, batches []kafka.Batch) []kafk
 	return done
 }
 
+// acknowledged counts records that all in-sync replicas have.
+func (t *transaction) acknowledged(at topicPartition, n int) {
+	t.publisher.mu.Lock()
+	defer t.publisher.mu.Unlock()
+	t.written += n
+	t.settleLocked(at, n)
+}
+
 // settle counts records of a partition that need no more waiting for.
 func (t *transaction) settle(at topicPartition, n int) {
 	t.publisher.mu.Lock()
@@ -210,8 +219,9 @@ func (t *transaction) spoil(why error) {
 }
 
 // late is called when the transaction has waited for its records for long: it
-// cannot be committed, and what goes to the partitions in question is set aside.
-// Those that are only tried may hold it up for less long.
+// cannot be committed. What goes to the partitions in question is set aside if
+// others could be written: else it is the coordinator, or the membership, that is
+// waited for. Partitions that are only tried may hold it up for less long.
 func (t *transaction) late(trials bool) {
 	t.publisher.mu.Lock()
 	now, any := time.Now(), false
@@ -222,7 +232,7 @@ func (t *transaction) late(trials bool) {
 	}
 	for at, n := range t.pending {
 		p := t.trouble[at]
-		if n == 0 || trials && (p == nil || !p.trial) {
+		if n == 0 || t.written == 0 || trials && (p == nil || !p.trial) {
 			continue
 		}
 		any = true
@@ -257,6 +267,7 @@ func (t *transaction) begin(ctx context.Context) error {
 	case t.publisher.ctx.Err() != nil:
 	case !t.admits:
 		t.ctx, t.cancel = context.WithCancelCause(t.publisher.ctx)
+		t.written = 0
 		t.refused, t.touched, t.pending = make(map[*deliveries]refusal), make(map[topicPartition]struct{}), make(map[topicPartition]int)
 		over = t.admit()
 	case len(t.aside) > 0:
