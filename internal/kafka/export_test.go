@@ -32,8 +32,9 @@ func (c *Client) LongPoll(ctx context.Context, topics, partitions int, wait time
 	return err
 }
 
-// SetLine sets where the line of a partition stands, which must have one.
+// SetLine sets where the line of a partition stands, of the producer that the
+// client has already.
 func (c *Client) SetLine(topic string, partition int, epoch int16, next int32) {
 	l := c.lines.line(Place{topic, partition})
-	l.producer.epoch, l.next = epoch, next
+	l.producer, l.next = producer{c.lines.current.id, epoch}, next
 }

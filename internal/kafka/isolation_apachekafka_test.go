@@ -19,7 +19,7 @@ import (
 // On Apache Kafka: random logs of several producers are read as franz-go reads
 // them, and an open transaction holds back what is behind it until it ends.
 func TestApacheKafkasTransactionsAreReadCommitted(t *testing.T) {
-	const logs = 30
+	const logs = 100
 	cluster := apachekafka.ForTest(t, apachekafka.Config{})
 	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
 	defer cancel()
@@ -34,7 +34,7 @@ func TestApacheKafkasTransactionsAreReadCommitted(t *testing.T) {
 	client := kafka.Open(kafka.Config{Brokers: cluster.Addrs()})
 	t.Cleanup(client.Close)
 
-	log := newScribe(t, ctx, cluster.Addrs(), "t", logs)
+	log := newScribe(ctx, t, cluster.Addrs(), "t", logs)
 	log.write("n1", "a1", "n2", "b1", "b-")
 	s := client.Source("t", logs, 0)
 	defer s.Close()
@@ -56,7 +56,7 @@ func TestApacheKafkasTransactionsAreReadCommitted(t *testing.T) {
 	partition := -1
 	rapid.Check(t, func(rt *rapid.T) {
 		if partition++; partition < logs {
-			sameAsFranzGo(rt, t, ctx, cluster.Addrs(), client, partition)
+			sameAsFranzGo(ctx, rt, t, cluster.Addrs(), client, partition)
 		}
 	})
 }

@@ -34,7 +34,7 @@ type scribe struct {
 	open      map[byte]bool
 }
 
-func newScribe(tb testing.TB, ctx context.Context, addrs []string, topic string, partition int) *scribe {
+func newScribe(ctx context.Context, tb testing.TB, addrs []string, topic string, partition int) *scribe {
 	s := &scribe{tb: tb, ctx: ctx, addrs: addrs, topic: topic, partition: partition, producers: make(map[byte]*kgo.Client), open: make(map[byte]bool)}
 	tb.Cleanup(s.close)
 	return s
@@ -159,7 +159,7 @@ func TestRequestsAreReadCommitted(t *testing.T) {
 		partition++
 		words := strings.Fields(text)
 		t.Run(sentence, func(t *testing.T) {
-			newScribe(t, w.ctx, w.broker.Addrs(), "t", partition).write(words...)
+			newScribe(w.ctx, t, w.broker.Addrs(), "t", partition).write(words...)
 			values, at, stable := committedOf(words)
 			client := w.reader.Client
 			if end, err := client.Offset(w.ctx, "t", partition, client.End()); end != stable || err != nil {
@@ -215,7 +215,7 @@ func TestAnOpenTransactionDelaysAndLosesNothing(t *testing.T) {
 	} {
 		t.Run(sentence, func(t *testing.T) {
 			w := start(t, broker.Topic{Name: "t", Partitions: 2})
-			log := newScribe(t, w.ctx, w.broker.Addrs(), "t", 0)
+			log := newScribe(w.ctx, t, w.broker.Addrs(), "t", 0)
 			log.write(strings.Fields(c.first)...)
 			s := w.reader.Client.Source("t", 0, 0)
 			defer s.Close()
@@ -227,7 +227,7 @@ func TestAnOpenTransactionDelaysAndLosesNothing(t *testing.T) {
 				t.Fatalf("while it is open: %v, go on at %d, %v", records, at, err)
 			}
 			// Of the other partition a record comes in between, in the same long polls.
-			newScribe(t, w.ctx, w.broker.Addrs(), "t", 1).write("n1")
+			newScribe(w.ctx, t, w.broker.Addrs(), "t", 1).write("n1")
 			other := w.reader.Client.Source("t", 1, 0)
 			defer other.Close()
 			next(t, other, 1)
@@ -288,7 +288,7 @@ func TestReadingUncommittedSeesAllThatIsWritten(t *testing.T) {
 	t.Cleanup(client.Close)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	t.Cleanup(cancel)
-	newScribe(t, ctx, b.Addrs(), "t", 0).write("a1", "a-", "n1", "b1", "n2")
+	newScribe(ctx, t, b.Addrs(), "t", 0).write("a1", "a-", "n1", "b1", "n2")
 	r := kafka.Reader{Client: client}
 	end, err := r.End(ctx, "t")
 	if err != nil || end[0] != 5 {
@@ -309,13 +309,13 @@ func TestWhatIsReadIsWhatFranzGoReads(t *testing.T) {
 		if partition++; partition >= logs {
 			w, partition = start(t, broker.Topic{Name: "t", Partitions: logs}), 0
 		}
-		sameAsFranzGo(rt, t, w.ctx, w.broker.Addrs(), w.reader.Client, partition)
+		sameAsFranzGo(w.ctx, rt, t, w.broker.Addrs(), w.reader.Client, partition)
 	})
 }
 
 // sameAsFranzGo writes a random log and reads it twice.
-func sameAsFranzGo(rt *rapid.T, t *testing.T, ctx context.Context, addrs []string, client *kafka.Client, partition int) {
-	log := newScribe(t, ctx, addrs, "t", partition)
+func sameAsFranzGo(ctx context.Context, rt *rapid.T, t *testing.T, addrs []string, client *kafka.Client, partition int) {
+	log := newScribe(ctx, t, addrs, "t", partition)
 	defer log.close()
 	written := 0
 	for _, op := range rapid.SliceOfN(rapid.IntRange(0, 99), 1, 25).Draw(rt, "log") {
@@ -350,7 +350,7 @@ func sameAsFranzGo(rt *rapid.T, t *testing.T, ctx context.Context, addrs []strin
 		log.end(string(letter) + rapid.SampledFrom([]string{"+", "-"}).Draw(rt, "end"))
 	}
 	log.batch("n-end")
-	want, below := franzGo(rt, ctx, addrs, partition, from, to)
+	want, below := franzGo(ctx, rt, addrs, partition, from, to)
 	if !slices.Equal(open, want[:below]) {
 		rt.Errorf("from offset %d to %d, %d bytes at a time: %v; franz-go reads %v", from, to, bytes, open, want[:below])
 	}
@@ -365,7 +365,7 @@ func sameAsFranzGo(rt *rapid.T, t *testing.T, ctx context.Context, addrs []strin
 
 // franzGo is what franz-go reads, committed, up to the record n-end, and how many
 // of these stand below an offset.
-func franzGo(rt *rapid.T, ctx context.Context, addrs []string, partition int, from, to int64) (values []string, below int) {
+func franzGo(ctx context.Context, rt *rapid.T, addrs []string, partition int, from, to int64) (values []string, below int) {
 	c, err := kgo.NewClient(kgo.SeedBrokers(addrs...), kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{"t": {int32(partition): kgo.NewOffset().At(from)}}))
 	if err != nil {

@@ -145,19 +145,23 @@ func (b *bench) reader(opts ...kgo.Opt) *kgo.Client {
 // log is what t has: value, producer, epoch.
 func (b *bench) log() string {
 	b.t.Helper()
-	ends, err := b.client.Offsets(b.t.Context(), map[string][]int{"t": {0}}, kafka.LogEnd)
+	c := b.reader(kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{"t": {0: kgo.NewOffset().AtStart()}}), kgo.FetchMaxWait(100*time.Millisecond), kgo.KeepControlRecords())
+	defer c.Close()
+	ends, err := kadm.NewClient(c).ListEndOffsets(b.t.Context(), "t")
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	c := b.reader(kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{"t": {0: kgo.NewOffset().AtStart()}}), kgo.FetchMaxWait(100*time.Millisecond))
-	defer c.Close()
+	end, _ := ends.Lookup("t", 0)
 	var all []string
-	for int64(len(all)) < ends["t"][0] {
+	for next := int64(0); next < end.Offset; {
 		fetches := c.PollFetches(b.t.Context())
 		if err := fetches.Err(); err != nil {
 			b.t.Fatal(err)
 		}
 		for r := range fetches.RecordsAll() {
+			if next = r.Offset + 1; r.Attrs.IsControl() {
+				continue
+			}
 			b.mu.Lock()
 			all = append(all, fmt.Sprintf("%s/%s.%d", r.Value, b.name(r.ProducerID), r.ProducerEpoch))
 			b.mu.Unlock()

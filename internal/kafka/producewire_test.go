@@ -14,6 +14,7 @@ import (
 	kafkago "github.com/segmentio/kafka-go"
 	"github.com/segmentio/kafka-go/protocol"
 	"github.com/segmentio/kafka-go/protocol/produce"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // theirs is the request as kafka-go has it.
@@ -129,6 +130,46 @@ func TestACompressedBatchIsReadByKafkaGoAndByUs(t *testing.T) {
 	}
 	if b, reason := found.batches[0].open(); reason != "" || b.count != len(want) || b.codec != int8(Gzip) || b.time != r.now.UnixMilli() {
 		t.Errorf("%+v, %s", b, reason)
+	}
+}
+
+// kafka-go writes no producer, so that franz-go's messages, which are made from
+// Kafka's own definition, say what is right: only what a stamp says differs.
+func TestAStampIsWhereKafkaReadsIt(t *testing.T) {
+	messages := someMessages(rand.New(rand.NewPCG(9, 10)), 3)
+	for _, c := range []struct {
+		stamp       stamp
+		transaction string
+		attributes  int16
+	}{
+		{unstamped, "", int16(Gzip)},
+		{stamp{producer{1<<62 + 5, 7}, 1<<31 - 1, false}, "", int16(Gzip)},
+		{stamp{producer{42, 1<<15 - 1}, 3, true}, "g-instance", int16(Gzip) | 1<<4},
+	} {
+		r := &produceRequest{now: time.UnixMilli(1764158400123), Request: produce.Request{Acks: -1, Timeout: 9, TransactionalID: c.transaction}}
+		r.add(&Batch{Topic: "t", Partition: 7, Messages: messages, Compression: Gzip}, c.stamp)
+		for version := int16(produceHeaders); version <= 8; version++ {
+			f, err := encode(r, version, "closeorder")
+			if err != nil {
+				t.Fatal(err)
+			}
+			read := kmsg.ProduceRequest{Version: version}
+			header := 4 + 2 + 2 + 4 + 2 + len("closeorder")
+			if err := read.ReadFrom(f.buffer.Bytes()[header:]); err != nil {
+				t.Fatal(err)
+			}
+			var batch kmsg.RecordBatch
+			if err := batch.ReadFrom(read.Topics[0].Partitions[0].Records); err != nil {
+				t.Fatal(err)
+			}
+			if id := read.TransactionID; (id == nil) != (c.transaction == "") || id != nil && *id != c.transaction || read.Acks != -1 || read.TimeoutMillis != 9 {
+				t.Errorf("version %d: %+v", version, read)
+			}
+			if got := (stamp{producer{batch.ProducerID, batch.ProducerEpoch}, batch.FirstSequence, batch.Attributes&transactionalBatch != 0}); got != c.stamp || batch.Attributes != c.attributes || batch.NumRecords != 3 {
+				t.Errorf("version %d: %+v, attributes %b, want %+v", version, got, batch.Attributes, c.stamp)
+			}
+			f.free()
+		}
 	}
 }
 

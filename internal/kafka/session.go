@@ -28,9 +28,9 @@ type held struct {
 	offset int64
 	bytes  int32
 	round  int // that last asked for it
-	// end is asked.end as it was told last, -1 before that. An answer leaves the
-	// partition out where its high watermark has not moved; the last stable offset
-	// may have, but not beyond what can be read: with records it is named.
+	// end is asked.end as it was told last, -1 before that. It may be too low: an
+	// answer leaves out a partition whose last stable offset alone has moved. What
+	// can be read up to that comes with the answer, and so names it.
 	end int64
 }
 

@@ -19,6 +19,14 @@ import (
 // first partition of a topic up to the last stable offset, as of now.
 func committed(t *testing.T, addrs []string, topic string, opts ...kgo.Opt) (values []string) {
 	t.Helper()
+	for _, r := range committedRecords(t, addrs, topic, opts...) {
+		values = append(values, string(r.Value))
+	}
+	return values
+}
+
+func committedRecords(t *testing.T, addrs []string, topic string, opts ...kgo.Opt) (records []*kgo.Record) {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	opts = append(opts, kgo.SeedBrokers(addrs...), kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.FetchMaxWait(100*time.Millisecond), kgo.KeepControlRecords(),
@@ -41,11 +49,11 @@ func committed(t *testing.T, addrs []string, topic string, opts ...kgo.Opt) (val
 		for r := range fetches.RecordsAll() {
 			next = r.Offset + 1
 			if !r.Attrs.IsControl() {
-				values = append(values, string(r.Value))
+				records = append(records, r)
 			}
 		}
 	}
-	return values
+	return records
 }
 
 // one is a batch for the first partition of a topic.

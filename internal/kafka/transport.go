@@ -178,6 +178,8 @@ func (t *transport) ask(ctx context.Context, address string, req protocol.Messag
 	switch req.ApiKey() {
 	case protocol.OffsetCommit, protocol.AddPartitionsToTxn, protocol.AddOffsetsToTxn, protocol.TxnOffsetCommit, protocol.EndTxn:
 		round = true
+	case protocol.InitProducerId:
+		_, round = req.(protocol.TransactionalMessage) // what ends a transaction must not wait for what it ends
 	case protocol.FindCoordinator, protocol.Metadata:
 		round = l.holds() > 0
 	}
