@@ -112,7 +112,7 @@ fuzz: ## every fuzz target for FUZZTIME=30s each
 	done; \
 	test -n "$$found" || { echo "no fuzz target found"; exit 1; }
 
-bench: build ## beside workers that others would write, 15 min on a quiet machine, and held to internal/bench/baseline.json: ARGS="-scenarios burst -rounds 5 -over http -json FILE -plot FILE -binary before=PATH,now=PATH"
+bench: build ## beside workers that others would write, 18 min on a quiet machine, and held to internal/bench/baseline.json: ARGS="-scenarios burst -rounds 5 -over http -json FILE -plot FILE -binary before=PATH,now=PATH"
 	@$(GO) build -C internal/bench -trimpath -o ../../bin/bench .
 	@bin/bench $(ARGS)
 	@test -n "$(ARGS)" || $(MAKE) --no-print-directory benchmarks BENCHED="./closer ./events ./signing"

@@ -6,9 +6,12 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/closeorder/closeorder/events"
 	"github.com/closeorder/closeorder/internal/config"
 	"github.com/closeorder/closeorder/internal/gatewaysim"
+	"github.com/closeorder/closeorder/internal/records"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
@@ -40,7 +43,7 @@ func telling(t *testing.T, settings map[string]string) (c *kfake.Cluster, env []
 		}
 		for _, name := range slices.Sorted(maps.Keys(settings)) {
 			one := kmsg.NewDescribeConfigsResponseResourceConfig()
-			one.Name, one.Value = name, kmsg.StringPtr(settings[name])
+			one.Name, one.Value = name, new(settings[name])
 			is.Configs = append(is.Configs, one)
 		}
 		res := req.ResponseKind().(*kmsg.DescribeConfigsResponse)
@@ -302,9 +305,86 @@ func TestTwoWorkersOfOneInstanceIDAreOneMessage(t *testing.T) {
 			if code := second.end(t); code != exitDone {
 				t.Errorf("the second one ends with %d: %s", code, second.stderr)
 			}
-			if code, stdout, stderr := call(t, env, "", "audit"); code != exitDone || !strings.Contains(stdout, "  duplicates             0  ") || !strings.Contains(stdout, "40 = 40 closed") {
+			if code, stdout, stderr := call(t, env, "", "audit"); code != exitDone || !strings.Contains(stdout, "40 = 40 closed") {
 				t.Errorf("exit code %d, %s\n%s", code, stderr, stdout)
 			}
 		})
+	}
+}
+
+// TestTheCommandsReadCommitted, all that look at topics: what was aborted is not
+// there, and nobody waits for what is open.
+func TestTheCommandsReadCommitted(t *testing.T) {
+	b, env := shop(t)
+	names := config.Default().Topics
+	producer, err := kgo.NewClient(kgo.SeedBrokers(b.Addr()), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.TransactionalID("x"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(producer.Close)
+	write := func(order string) {
+		t.Helper()
+		m := events.Message{Key: []byte(order), Value: []byte(`{"mch_id":"1900000109","out_trade_no":"` + order + `"}`)}
+		req, err := events.DecodeRequest(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		at := events.Source{Topic: names.Requests}
+		o := events.NewOutcome(req, m.Key, at)
+		o.Result, o.Code, o.CompletedAt = events.Failed, "PARAM_ERROR", time.Now()
+		outcome, err := events.EncodeOutcome(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		dead := records.EncodeDeadLetter(records.DeadLetter{Original: m, ErrorCode: "PARAM_ERROR", FailedAt: time.Now(), Source: at, SourceTimestamp: time.Now()})
+		for topic, m := range map[string]events.Message{names.Outcomes: outcome, names.DeadLetters: dead} {
+			r := &kgo.Record{Topic: topic, Key: m.Key, Value: m.Value}
+			for _, h := range m.Headers {
+				r.Headers = append(r.Headers, kgo.RecordHeader{Key: h.Key, Value: h.Value})
+			}
+			if err := producer.ProduceSync(t.Context(), r).FirstErr(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for order, how := range map[string]kgo.TransactionEndTry{"ABORTED": kgo.TryAbort, "COMMITTED": kgo.TryCommit} {
+		if err := producer.BeginTransaction(); err != nil {
+			t.Fatal(err)
+		}
+		write(order)
+		if err := producer.EndTransaction(t.Context(), how); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := producer.BeginTransaction(); err != nil {
+		t.Fatal(err)
+	}
+	write("OPEN")
+	for _, args := range []string{"outcomes --from beginning --no-follow", "deadletters list"} {
+		code, stdout, stderr := call(t, env, "", strings.Fields(args)...)
+		if code != exitDone || stderr != "" || !strings.Contains(stdout, "COMMITTED") || strings.Contains(stdout, "ABORTED") || strings.Contains(stdout, "OPEN") {
+			t.Errorf("%s: exit code %d, %s\n%s", args, code, stderr, stdout)
+		}
+		code, stdout, stderr = call(t, env, "", append(strings.Fields(args), "--kafka-isolation", "read_uncommitted")...)
+		if code != exitDone || stderr != "" || !strings.Contains(stdout, "COMMITTED") || !strings.Contains(stdout, "ABORTED") || !strings.Contains(stdout, "OPEN") {
+			t.Errorf("%s, uncommitted: exit code %d, %s\n%s", args, code, stderr, stdout)
+		}
+	}
+}
+
+// TestACommandThatMayWriteTwiceSaysSo, once, with what mends it.
+func TestACommandThatMayWriteTwiceSaysSo(t *testing.T) {
+	b, env := shop(t)
+	c := b.Cluster()
+	c.ControlKey(int16(kmsg.InitProducerID), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		c.KeepControl()
+		res := req.ResponseKind().(*kmsg.InitProducerIDResponse)
+		res.ErrorCode = kerr.ClusterAuthorizationFailed.Code
+		return res, nil, true
+	})
+	code, _, stderr := call(t, env, "mch_id,out_trade_no\n"+lines("T", 30), "request", "--file", "-")
+	const want = "closeorder: warning: InitProducerId: [31] Cluster Authorization Failed; add the ACL: kafka-acls.sh --add --allow-principal User:... --operation IdempotentWrite --cluster "
+	if code != exitDone || strings.Count(stderr, "warning") != 1 || !strings.HasPrefix(stderr, want) {
+		t.Errorf("exit code %d, %s", code, stderr)
 	}
 }

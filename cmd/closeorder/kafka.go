@@ -36,6 +36,7 @@ func (a *app) cluster(cfg config.Config) (*cluster, error) {
 		return nil, err
 	}
 	to.OnRetry = a.notifier(strings.Join(to.Brokers, ","))
+	to.OnNotIdempotent = func(err error) { fmt.Fprintf(a.stderr, "closeorder: warning: %s\n", plain(err)) }
 	return newCluster(to, cfg), nil
 }
 

@@ -28,6 +28,10 @@ those in flight get --shutdown-grace to finish, their outcomes are published and
 committed, and the group is left at once. A second signal ends it on the spot:
 nothing is lost by that, only done again.
 
+With processing_guarantee exactly_once outcomes and offsets are written in
+transactions. What the brokers or the ACLs lack for that ends it before it joins
+its group; see closeorder topics create and closeorder topics acls.
+
 A merchants file is read again when it changes, and on SIGHUP. One with a
 mistake in it is refused, and the merchants stay as they were. The files of
 kafka.tls and kafka.sasl are read for each new connection; on SIGHUP they are
@@ -51,7 +55,7 @@ closeorder run --config closeorder.yaml`,
 		log.WithFields(logrus.Fields{
 			"brokers": cfg.Kafka.Brokers, "group": cfg.Kafka.Group, "requests": cfg.Topics.Requests,
 			"outcomes": cfg.Topics.Outcomes, "merchants": len(cfg.Merchants),
-			"max_in_flight": cfg.MaxInFlight, "version": builtFrom().Version,
+			"max_in_flight": cfg.MaxInFlight, "processing_guarantee": cfg.ProcessingGuarantee, "version": builtFrom().Version,
 		}).Info("starting: " + callsTo(cfg))
 		for _, warning := range cfg.Warnings {
 			log.Warn(warning)

@@ -102,7 +102,7 @@ func (l *logs) mayBeGone(rec kafka.Record, req events.Request) bool {
 		if begins.IsZero() {
 			begins = l.snapshot.At
 		}
-		if rec.Time.Before(begins.Add(clockSlack)) && isHome(partition, len(l.snapshot.to[l.snapshot.scope.Topics.Outcomes]), rec, req) {
+		if rec.Time.Before(begins.Add(clockSlack)) && l.isHome(partition, rec, req) {
 			return true
 		}
 	}
@@ -113,14 +113,13 @@ func (l *logs) mayBeGone(rec kafka.Record, req events.Request) bool {
 // one with the number of the request's, as workers write it, and those of its
 // key, or of out_trade_no where it has none, as earlier ones did; any of them
 // where it had neither. Both go by how many partitions the topic has, and it may
-// have had any number up to today's, partitions, when the outcome was written. The
-// same holds for retry records.
-func isHome(partition, partitions int, rec kafka.Record, req events.Request) bool {
+// have had any number up to today's when the outcome was written.
+func (l *logs) isHome(partition int, rec kafka.Record, req events.Request) bool {
 	key := rec.Key
 	if len(key) == 0 {
 		key = []byte(req.OutTradeNo)
 	}
-	for n := range partitions {
+	for n := range len(l.snapshot.to[l.snapshot.scope.Topics.Outcomes]) {
 		if len(key) == 0 || partition == rec.Partition%(n+1) || partition == kafka.PartitionOf(key, n+1) {
 			return true
 		}

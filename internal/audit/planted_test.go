@@ -35,7 +35,8 @@ type planted struct {
 	t        *testing.T
 	ctx      context.Context
 	broker   *broker.Broker
-	producer *kgo.Client
+	producer *kgo.Client // what writes now
+	plain    *kgo.Client // what writes without a transaction
 	admin    *kadm.Client
 	now      time.Time
 	scope    audit.Scope
@@ -65,7 +66,7 @@ func plant(t *testing.T) *planted {
 		}
 	})
 	return &planted{
-		t: t, ctx: ctx, broker: b, producer: producer, admin: kadm.NewClient(producer), now: noon,
+		t: t, ctx: ctx, broker: b, producer: producer, plain: producer, admin: kadm.NewClient(producer), now: noon,
 		scope: audit.Scope{Reader: &kafka.Reader{Client: client}, Group: group, Topics: topics},
 	}
 }

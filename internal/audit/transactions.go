@@ -8,7 +8,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/closeorder/closeorder/events"
 	"github.com/closeorder/closeorder/internal/kafka"
 )
 
@@ -83,11 +82,12 @@ func (s *Snapshot) heldBack(topic string) []int {
 }
 
 // mayStandBehind reports whether the outcome of a request, or a retry record of
-// it, may stand behind an open transaction.
-func (s *Snapshot) mayStandBehind(rec kafka.Record, req events.Request) bool {
+// it, may stand behind an open transaction: workers write them to the partition
+// with the number of the request's.
+func (s *Snapshot) mayStandBehind(request int) bool {
 	t := s.scope.Topics
 	for _, topic := range append([]string{t.Outcomes}, t.Retries()...) {
-		if slices.ContainsFunc(s.heldBack(topic), func(partition int) bool { return isHome(partition, len(s.end[topic]), rec, req) }) {
+		if n := len(s.end[topic]); n > 0 && slices.Contains(s.heldBack(topic), request%n) {
 			return true
 		}
 	}

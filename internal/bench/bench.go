@@ -24,6 +24,7 @@ type settings struct {
 	floors    bool
 	sweep     bool
 	over      []string
+	broker    string
 	rounds    int
 	programs  []program // peers first
 	held      string    // the program that is held to the baseline
@@ -40,6 +41,7 @@ func parse(args []string) (settings, error) {
 	binary := flags.String("binary", "bin/closeorder", "closeorder, as make build makes it; or several, NAME=PATH,NAME=PATH, the last of which is held to the baseline")
 	list := flags.String("scenarios", "floors,burst,mix,paced,memory,merchants,exactly-once", "those whose names begin so, or none: "+strings.Join(names(), ", "))
 	over := flags.String("over", httpOver+","+tlsOver, "what calls go over")
+	flags.StringVar(&s.broker, "broker", kfakeBroker, kfakeBroker+", in memory; or "+apacheKafka+", of one node, which takes Java and is held to no baseline")
 	peers := flags.String("peers", "franz-go,kafka-go", "workers to measure against, empty for none")
 	flags.IntVar(&s.rounds, "rounds", 3, "how often each run is made, in turn")
 	flags.StringVar(&s.json, "json", "", "write all figures to this file")
@@ -75,6 +77,12 @@ func parse(args []string) (settings, error) {
 			errs = append(errs, usageError{fmt.Sprintf("-over: %q is neither %s nor %s", name, httpOver, tlsOver)})
 		}
 		s.over = append(s.over, name)
+	}
+	switch {
+	case s.broker != kfakeBroker && s.broker != apacheKafka:
+		errs = append(errs, usageError{fmt.Sprintf("-broker: %q is neither %s nor %s", s.broker, kfakeBroker, apacheKafka)})
+	case s.broker == apacheKafka && s.page+s.baseline != "":
+		errs = append(errs, usageError{"-broker " + apacheKafka + ": -page and -write-baseline are for figures with " + kfakeBroker})
 	}
 	if s.rounds < 1 {
 		errs = append(errs, usageError{fmt.Sprintf("-rounds %d: at least 1", s.rounds)})
@@ -194,7 +202,7 @@ func bench(ctx context.Context, args []string) error {
 			return err
 		}
 	}
-	if s.reference == reference {
+	if s.reference == reference && s.broker == kfakeBroker {
 		report.Held = baseline.hold(report, s.held)
 	}
 	report.print(os.Stdout, s.reference)
@@ -211,7 +219,7 @@ func bench(ctx context.Context, args []string) error {
 // measure does all runs. One that fails ends the rest: what is left would not be
 // comparable.
 func (s settings) measure(ctx context.Context, log *os.File) (*Report, error) {
-	report, l := &Report{}, &lab{log: log}
+	report, l := &Report{}, &lab{log: log, broker: s.broker}
 	runs := s.runs()
 	bar := newProgress(os.Stderr, len(runs))
 	defer bar.finish()

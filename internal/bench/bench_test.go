@@ -550,6 +550,8 @@ func TestMistakesOfTheCommandLineAreNamed(t *testing.T) {
 		"a binary that is not there": {"-binary", "nowhere/closeorder"},
 		"an unknown peer":            {"-binary", os.Args[0], "-peers", "sarama"},
 		"an unknown way":             {"-binary", os.Args[0], "-over", "quic"},
+		"an unknown broker":          {"-binary", os.Args[0], "-broker", "redpanda"},
+		"a page of another broker":   {"-binary", os.Args[0], "-broker", "apache-kafka", "-page", "docs/performance.md"},
 		"no round":                   {"-binary", os.Args[0], "-rounds", "0"},
 		"an unknown flag":            {"-fast"},
 		"a word too many":            {"-binary", os.Args[0], "burst"},

@@ -3,10 +3,13 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
+	"strconv"
 	"testing"
 	"time"
 
@@ -74,7 +77,7 @@ func TestWhatWasAbortedIsNoOutcome(t *testing.T) {
 	}
 	defer log.Close()
 	ctx := t.Context()
-	s, err := newStage(ctx, log, httpOver, partitions, gateway.Config{})
+	s, err := (&lab{log: log}).stage(ctx, httpOver, partitions, gateway.Config{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -135,6 +138,31 @@ func TestWhatWasAbortedIsNoOutcome(t *testing.T) {
 	if seen := tally.seen(flows, r.times(), time.Time{}); len(seen) != 40 || seen[0] < 0 {
 		t.Errorf("%v", seen)
 	}
+}
+
+// TestTheCPUOfAChildCounts: an Apache Kafka is the child of what the lab starts.
+func TestTheCPUOfAChildCounts(t *testing.T) {
+	cmd := exec.CommandContext(t.Context(), "sh", "-c", `exec 3<&0; (i=0; while [ $i -lt 500000 ]; do i=$((i+1)); done; echo done; read line <&3) & wait`)
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := startProcess(cmd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := bufio.NewReader(out).ReadString('\n'); err != nil {
+		t.Fatal(err)
+	}
+	if all, own := p.cpu(), cpuOf(strconv.Itoa(cmd.Process.Pid)); all <= own {
+		t.Errorf("%v with its child, %v without", all, own)
+	}
+	in.Close()
+	<-p.ended
 }
 
 func TestAWorkerThatEndsIsNoResult(t *testing.T) {

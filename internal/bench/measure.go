@@ -55,11 +55,19 @@ const patience = 90 * time.Second
 // lab runs one thing after the other.
 type lab struct {
 	log io.Writer
+	// broker is kfakeBroker, also where it is empty, or apacheKafka.
+	broker string
 }
+
+// The brokers that a lab knows.
+const (
+	kfakeBroker = "kfake"
+	apacheKafka = "apache-kafka"
+)
 
 // run measures a program in a scenario.
 func (l *lab) run(ctx context.Context, s scenario, over string, p program) (_ Figures, err error) {
-	stage, err := newStage(ctx, l.log, over, s.parts(), s.gateway)
+	stage, err := l.stage(ctx, over, s.parts(), s.gateway)
 	if err != nil {
 		return Figures{}, err
 	}

@@ -105,7 +105,7 @@ func guarantees() []scenario {
 		{name: "exactly-once-burst-0ms", what: "20,000 at once, a gateway that answers at once", flows: atOnce(20_000)},
 		{name: "exactly-once-burst-50ms", what: "20,000 at once, the gateway takes 50 ms", gateway: gateway.Config{Latency: 50 * time.Millisecond}, flows: atOnce(20_000)},
 		{name: "exactly-once-paced", what: "500/s for 8 s, 20 ms", gateway: gateway.Config{Latency: latency}, flows: []flow{{n: 4000, rate: 500, healthy: true}}},
-		{name: "exactly-once-light", what: "20/s for 10 s, 20 ms", gateway: gateway.Config{Latency: latency}, flows: []flow{{n: 200, rate: 20, healthy: true}}},
+		{name: "exactly-once-light", what: "5/s for 16 s, 20 ms", gateway: gateway.Config{Latency: latency}, flows: []flow{{n: 80, rate: 5, healthy: true}}},
 	}
 	for i := range all {
 		all[i].over, all[i].guarantees, all[i].once = []string{httpOver}, true, all[i].name == "exactly-once-light"

@@ -61,8 +61,12 @@ const transactionAbortable kafkago.Error = 120
 
 // Fenced reports whether a transaction can only be aborted: another producer has
 // begun with its id, the coordinator has aborted it, or the brokers have lost
-// what was written in it. Nothing of it is or will be committed.
+// what was written in it. Nothing of it is or will be committed: an
+// *[UnsureError] is none of these.
 func Fenced(err error) bool {
+	if _, unsure := errors.AsType[*UnsureError](err); unsure {
+		return false
+	}
 	if errors.Is(err, errForked) {
 		return true
 	}

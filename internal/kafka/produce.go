@@ -167,8 +167,8 @@ func (p *production) stamp(ctx context.Context, todo []int) []int {
 func (p *production) settle(todo []int, more bool) []int {
 	left := todo[:0]
 	for _, i := range todo {
-		again := false
-		if p.done[i], again = p.held[i].settled(p.lines, &p.batches[i], p.stamps[i], p.done[i]); again && more {
+		done, again := p.held[i].settled(p.lines, &p.batches[i], p.stamps[i], p.done[i])
+		if p.done[i] = done; again && more {
 			left = append(left, i)
 		}
 	}

@@ -143,12 +143,15 @@ func (t *Transactions) supported(ctx context.Context) error {
 
 // fences returns an error that lasts where a coordinator is older than Kafka 2.5.
 func (c *Client) fences(ctx context.Context, g group) error {
-	for api, least := range map[protocol.ApiKey]int16{protocol.TxnOffsetCommit: commitFences, protocol.OffsetFetch: fetchIsStable} {
-		if version, err := c.transport.versionAt(ctx, g, api); err != nil {
+	for _, need := range []struct {
+		api   protocol.ApiKey
+		least int16
+	}{{protocol.TxnOffsetCommit, commitFences}, {protocol.OffsetFetch, fetchIsStable}} {
+		if version, err := c.transport.versionAt(ctx, g, need.api); err != nil {
 			return err
-		} else if version < least {
+		} else if version < need.least {
 			return &ExplainedError{
-				Operation: api.String(), Problem: fmt.Sprintf("the broker speaks it up to version %d, and exactly_once needs %d (Kafka 2.5)", version, least),
+				Operation: need.api.String(), Problem: fmt.Sprintf("the broker speaks it up to version %d, and exactly_once needs %d (Kafka 2.5)", version, need.least),
 				Remedy: "upgrade the brokers, or set processing_guarantee to at_least_once", Err: kafkago.UnsupportedVersion,
 			}
 		}

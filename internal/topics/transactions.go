@@ -44,7 +44,9 @@ type Transactions struct {
 // with exactly_once whose transactions have that time-out.
 func (t Transactions) Plan(timeout time.Duration) Topic {
 	p := Topic{Name: StateLog, State: Exists}
-	inSync, inSyncBy, known := 0, minInSync, false
+	var inSync int
+	var known bool
+	inSyncBy := minInSync
 	if t.Log != nil {
 		p.Partitions, p.Replication = t.Log.Partitions, t.Log.Replication
 		inSync, _ = strconv.Atoi(t.Log.Settings[minInSync])

@@ -263,16 +263,16 @@ func (m *Member) belong(ctx context.Context, own Assignee) (over bool, err error
 		why := context.Cause(t.alive)
 		m.cfg.Log.WithError(why).Warn("membership lost: partitions dropped")
 		own.Lose(why)
-		return errors.Is(why, errFenced) || ctx.Err() != nil, lasting(why)
+		if errors.Is(why, errFenced) {
+			return true, m.fenced()
+		}
+		return ctx.Err() != nil, nil
 	}
 }
 
-// lasting is the error to end with, nil for what has another tenure.
-func lasting(why error) error {
-	if errors.Is(why, errFenced) {
-		return why
-	}
-	return nil
+// fenced is what a member ends with whose id another one has.
+func (m *Member) fenced() error {
+	return fmt.Errorf("kafka.instance_id %q: %w; give each worker its own", m.cfg.InstanceID, errFenced)
 }
 
 func (m *Member) tell(gen Generation) {
