@@ -74,11 +74,14 @@ func (s *Shop) leavesOpen(f Fault, ended <-chan struct{}) error {
 		time.Sleep(time.Until(begun.Add(timeout + time.Minute)))
 		return nil
 	case err == nil && f.Choice%3 == 1:
-		err = t.End(ctx, true)
+		_ = t.End(ctx, true) // else it is aborted, below
 	}
 	// What is not committed is aborted by the next of that id, in which nothing
 	// is written.
-	for t, err = s.Begin(ctx, id, timeout); err != nil; t, err = s.Begin(ctx, id, timeout) {
+	for {
+		if _, err := s.Begin(ctx, id, timeout); err == nil {
+			break
+		}
 		time.Sleep(time.Second)
 	}
 	return nil
