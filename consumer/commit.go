@@ -342,6 +342,11 @@ func (c *committer) endTransaction(ctx context.Context, gen *group.Generation, d
 		// The positions of the group tell, and they are read anew.
 		c.log.WithError(err).Warn("nobody knows whether a transaction was committed: the membership is given up, and the group's positions are read again")
 		c.tx.ready = false
+		// By their fences, too: when the group has gone on meanwhile, it may be a
+		// moment until it knows, and they must not be written again.
+		for _, pub := range records {
+			pub.request.partition.revoke(unsure)
+		}
 		c.leave(gen, unsure)
 		c.tx.end(false)
 		return nil
