@@ -12,6 +12,7 @@ import (
 	"github.com/closeorder/closeorder/internal/broker"
 	"github.com/closeorder/closeorder/internal/kafka"
 	"github.com/closeorder/closeorder/internal/kafka/group"
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -88,64 +89,197 @@ func TestWhatIsSetAsideStaysBehindWhatIsWrittenAgain(t *testing.T) {
 	})
 }
 
-// Nobody knows whether a transaction was committed, and the group has gone on
-// meanwhile: nothing of it is written again under the new generation, however
-// soon, as it was committed.
-func TestWhatMayBeCommittedIsNotWrittenAgainInTheNextGeneration(t *testing.T) {
+// transacting is a committer with a transaction, on a real broker, under a
+// generation that it does not fence: only our own fences are left.
+type transacting struct {
+	t *testing.T
+	*committer
+	publisher *publisher
+	broker    *broker.Broker
+}
+
+func newTransacting(t *testing.T) *transacting {
+	t.Helper()
 	b, err := broker.Start(broker.Config{Topics: []broker.Topic{{Name: "t", Partitions: 2}}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	client := kafka.Open(kafka.Config{Brokers: b.Addrs()}, "t")
 	t.Cleanup(func() { client.Close(); b.Close() })
-	p, c := newPublisher(client, always, silent()), newCommitter(client, "g", silent())
-	tx := newTransaction(p, client.Transactions("g-a", 10*time.Second), 10*time.Second, c.wake, silent())
-	p.tx = tx
-	c.in(tx, time.Millisecond)
-	generation := func() *group.Generation {
-		return &group.Generation{Membership: kafka.Membership{Group: "g", Generation: -1}}
-	}
-	c.under(generation())
+	c := &transacting{t: t, committer: newCommitter(client, "g", silent()), publisher: newPublisher(client, always, silent()), broker: b}
+	c.publisher.tx = newTransaction(c.publisher, client.Transactions("g-a", 10*time.Second), 10*time.Second, c.wake, silent())
+	c.in(c.publisher.tx, time.Millisecond)
+	c.regenerate()
 	if err := c.commit(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	ends := 0
-	for i, err := range []*kerr.Error{kerr.RequestTimedOut, kerr.ProducerFenced} {
-		b.Cluster().Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.EndTxn}, Err: err, Count: 1, When: func(kmsg.Request) bool {
-			if ends != i {
-				return false
+	return c
+}
+
+// regenerate goes on with another generation.
+func (c *transacting) regenerate() {
+	c.under(&group.Generation{Membership: kafka.Membership{Group: "g", Generation: -1}})
+}
+
+// meets has a broker answer a request so once, or as ever with nil, and do
+// something before.
+func (c *transacting) meets(key kmsg.Key, err *kerr.Error, do func()) {
+	met := false
+	c.broker.Cluster().Fault(kfake.Fault{Keys: []kmsg.Key{key}, Err: err, Count: 1, When: func(kmsg.Request) bool {
+		if !met {
+			met = true
+			do()
+			return err != nil
+		}
+		return false
+	}})
+}
+
+// publish writes what a request of a partition leads to.
+func (c *transacting) publish(p *partition, name string) (answer chan error) {
+	c.t.Helper()
+	r := &request{partition: p, offset: 1, size: 1}
+	if _, err := p.open(r); err != nil {
+		c.t.Fatal(err)
+	}
+	answer = make(chan error, 9)
+	c.publisher.publish(publication{
+		topic: "t", to: p.id, msg: events.Message{Key: []byte(name), Value: []byte(name)}, request: r,
+		of: &deliveries{together: make([]*delivery, 1)}, fence: p.owned, done: func(err error) { answer <- err },
+	})
+	return answer
+}
+
+// read returns what stands in the topic in the end.
+func (c *transacting) read(isolation kgo.IsolationLevel) (values []string) {
+	c.t.Helper()
+	reader, err := kgo.NewClient(kgo.SeedBrokers(c.broker.Addr()), kgo.ConsumeTopics("t"), kgo.FetchIsolationLevel(isolation), kgo.KeepControlRecords())
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	defer reader.Close()
+	ends, err := kadm.NewClient(reader).ListEndOffsets(c.t.Context(), "t")
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	for at := make(map[int32]int64); ; {
+		behind := false
+		ends.Each(func(end kadm.ListedOffset) { behind = behind || at[end.Partition] < end.Offset })
+		if !behind {
+			return values
+		}
+		reader.PollFetches(c.t.Context()).EachRecord(func(r *kgo.Record) {
+			if at[r.Partition] = r.Offset + 1; !r.Attrs.IsControl() {
+				values = append(values, string(r.Value))
 			}
-			ends++
-			c.under(generation())
-			return true
-		}})
+		})
 	}
-	answers := make(chan error, 9)
-	of := begun(0)
-	r := &request{partition: of, offset: 1, size: 1}
-	if _, err := of.open(r); err != nil {
-		t.Fatal(err)
-	}
-	unit := &deliveries{together: make([]*delivery, 1)}
-	p.publish(publication{topic: "t", msg: events.Message{Key: []byte("k"), Value: []byte("v")}, request: r, of: unit, fence: of.owned, done: func(err error) { answers <- err }})
+}
+
+// Nobody knows whether a transaction was committed, and the group has gone on
+// meanwhile: nothing of it is written again under the new generation, however
+// soon, as it was committed.
+func TestWhatMayBeCommittedIsNotWrittenAgainInTheNextGeneration(t *testing.T) {
+	c := newTransacting(t)
+	c.meets(kmsg.EndTxn, kerr.RequestTimedOut, func() {
+		c.regenerate()
+		c.meets(kmsg.EndTxn, kerr.ProducerFenced, c.regenerate)
+	})
+	answer := c.publish(begun(0), "a")
 	for range 3 {
 		if err := c.commit(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if ends != 2 {
-		t.Fatalf("%d ends", ends)
+	c.publisher.close()
+	if err := <-answer; !errors.Is(err, errFencedOff) || len(answer) > 0 {
+		t.Errorf("answered with %v, and %d more", err, len(answer))
 	}
-	p.close()
-	if err := <-answers; !errors.Is(err, errFencedOff) || len(answers) > 0 {
-		t.Errorf("answered with %v, and %d more", err, len(answers))
+	if got := c.read(kgo.ReadUncommitted()); !slices.Equal(got, []string{"a"}) {
+		t.Errorf("written: %v", got)
 	}
-	reader, err := kgo.NewClient(kgo.SeedBrokers(b.Addr()), kgo.ConsumeTopics("t"), kgo.FetchIsolationLevel(kgo.ReadUncommitted()))
-	if err != nil {
-		t.Fatal(err)
+}
+
+// A partition goes while a record of it stands in the transaction, and the group
+// has not said so yet: nobody sees the record, its offset is not committed, and
+// what stands beside it is seen once.
+func TestNothingOfATransactionIsSeenWhosePartitionGoes(t *testing.T) {
+	for _, tt := range []struct {
+		sentence string
+		when     func(c *transacting, lose func())
+	}{
+		{"before its offset is told", func(_ *transacting, lose func()) { lose() }},
+		{"as its offset is told", func(c *transacting, lose func()) { c.meets(kmsg.TxnOffsetCommit, nil, lose) }},
+	} {
+		t.Run(tt.sentence, func(t *testing.T) {
+			c := newTransacting(t)
+			lost, kept := begun(0), begun(1)
+			answers := []chan error{c.publish(lost, "lost"), c.publish(kept, "kept")}
+			tx := c.publisher.tx
+			if _, interrupted, err := tx.cut(t.Context()); interrupted || err != nil { // both are written
+				t.Fatal(interrupted, err)
+			}
+			tx.goOn()
+			tt.when(c, func() { lost.revoke(errReassigned) })
+			if err := c.commit(t.Context()); err == nil {
+				t.Error("it was committed")
+			}
+			if err := c.commit(t.Context()); err != nil {
+				t.Error(err)
+			}
+			c.publisher.close()
+			if err := <-answers[0]; !errors.Is(err, errFencedOff) {
+				t.Errorf("what was lost is answered with %v", err)
+			}
+			if err := <-answers[1]; err != nil {
+				t.Errorf("what was kept is answered with %v", err)
+			}
+			if got := c.read(kgo.ReadCommitted()); !slices.Equal(got, []string{"kept"}) {
+				t.Errorf("seen: %v", got)
+			}
+			committed, err := c.positions(t.Context(), map[string][]int{"t": {0, 1}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if at, ok := committed["t"][0]; ok || committed["t"][1].Offset != 2 {
+				t.Errorf("committed %v (%v) of what was lost, %v of what was kept", at, ok, committed["t"][1])
+			}
+		})
 	}
-	defer reader.Close()
-	if n := reader.PollFetches(t.Context()).NumRecords(); n != 1 {
-		t.Errorf("written %d times", n)
+}
+
+// What comes while a transaction is being ended is in the next one: it is not
+// answered with this one, in which it may never have been written.
+func TestWhatComesWhileATransactionIsEndedWaitsForTheNext(t *testing.T) {
+	for _, key := range []kmsg.Key{kmsg.AddOffsetsToTxn, kmsg.TxnOffsetCommit, kmsg.EndTxn} {
+		t.Run(key.Name(), func(t *testing.T) {
+			c := newTransacting(t)
+			first, second := begun(0), begun(1)
+			var late chan error
+			c.meets(key, nil, func() { late = c.publish(second, "late") })
+			answer := c.publish(first, "first")
+			if err := c.commit(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if err := <-answer; err != nil || len(late) != 0 {
+				t.Errorf("the first is answered with %v, and the late one %d times", err, len(late))
+			}
+			committed, err := c.positions(t.Context(), map[string][]int{"t": {0, 1}})
+			if _, early := committed["t"][1]; err != nil || early || committed["t"][0].Offset != 2 {
+				t.Errorf("committed %v, %v", committed, err)
+			}
+			if err := c.commit(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if err := <-late; err != nil {
+				t.Errorf("the late one is answered with %v", err)
+			}
+			c.publisher.close()
+			got := c.read(kgo.ReadCommitted())
+			slices.Sort(got)
+			if !slices.Equal(got, []string{"first", "late"}) {
+				t.Errorf("seen: %v", got)
+			}
+		})
 	}
 }
