@@ -40,9 +40,6 @@ type committer struct {
 	noMetadata bool // the holder's: the broker takes less metadata than we write
 	told       kafka.Told
 	tx         *transaction // in which commits are made; nil: each for itself
-	// forsaken are partitions, the holder's, of which nobody knows what is
-	// committed: until they are lost nothing is written and nothing committed.
-	forsaken []*partition
 	every    time.Duration
 }
 
@@ -288,10 +285,9 @@ func (c *committer) leave(gen *group.Generation, why error) {
 // transact ends the transaction: with the positions of all that is dirty and of
 // the requests whose records are in it, or not at all.
 func (c *committer) transact(ctx context.Context) (did bool, err error) {
-	c.forsaken = slices.DeleteFunc(c.forsaken, func(p *partition) bool { return p.owned.Err() != nil })
 	c.mu.Lock()
 	gen := c.gen
-	if gen == nil || len(c.forsaken) > 0 {
+	if gen == nil {
 		c.mu.Unlock()
 		if c.tx.empty() {
 			return false, nil
@@ -349,11 +345,14 @@ func (c *committer) endTransaction(ctx context.Context, gen *group.Generation, d
 		c.tx.end(true)
 		return true, c.tx.begin(ctx)
 	case is:
-		// The positions of the group tell, and they are read anew. The generation
-		// may be another one by now: that of the same ledgers.
+		// The positions of the group tell, and they are read anew.
 		c.log.WithError(err).Warn("nobody knows whether a transaction was committed: the membership is given up, and the group's positions are read again")
 		c.tx.ready = false
-		c.forsaken = slices.Collect(maps.Keys(dirty))
+		// By their fences, too: when the group has gone on meanwhile, it may be a
+		// moment until it knows, and they must not be written again.
+		for _, pub := range records {
+			pub.request.partition.revoke(unsure)
+		}
 		c.leave(gen, unsure)
 		c.tx.end(false)
 		return true, nil

@@ -246,7 +246,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	var committing sync.WaitGroup
 	committing.Go(func() { w.committer.run(life) })
 	w.wg.Go(func() { w.succeedProbers(life) })
-	if err == nil {
+	if err == nil && (!w.cfg.ExactlyOnce || w.publisher.tx != nil) {
 		err = m.Run(running, newAssignment(w))
 	}
 	if refused, ok := errors.AsType[*NoPositionError](context.Cause(running)); ok {

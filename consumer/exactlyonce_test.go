@@ -400,3 +400,51 @@ func TestATransactionOfWhichNobodyKnowsWhetherItWasCommittedIsNotWrittenAgain(t 
 		})
 	}
 }
+
+// The dead letters of requests that keep coming are refused: what leads to none
+// goes on.
+func TestWithExactlyOnceManyRefusedRecordsHoldUpNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		c.validate(kerr.InvalidRecord.Code, func(topic string, r kmsg.Record) string {
+			if topic == "dead" && r.Key[0] == 'B' {
+				return "the schema knows none"
+			}
+			return ""
+		})
+		defer c.worker(&closing{takes: time.Millisecond, answer: func(r events.Request) consumer.Verdict {
+			if r.OutTradeNo[0] == 'T' {
+				return consumer.Verdict{Class: consumer.Closed, Code: "SUCCESS", Calls: 1}
+			}
+			return consumer.Verdict{Class: consumer.Failed, Code: "PARAM_ERROR", Message: "no", Calls: 1}
+		}}, exactly)()
+		time.Sleep(10 * time.Second)
+		for i := range 3000 {
+			c.publish(to(int32(i%3), fmt.Sprintf("B%04d", i)))
+			if i%100 == 0 {
+				c.publish(to(int32(i/100%3), fmt.Sprintf("T%04d", i/100)))
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+		if got := c.seen("outcomes", time.Second); len(got) < 25 {
+			t.Errorf("%d outcomes of 30 are seen", len(got))
+		}
+	})
+}
+
+// A partition that is empty when it is begun with has a position from then on:
+// what comes after that is served after a crash as well, although kafka.start
+// says latest.
+func TestWithExactlyOnceAnEmptyPartitionHasAPosition(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		defer c.worker(&closing{}, func(cfg *consumer.Config) { exactly(cfg); cfg.Start = consumer.StartLatest })()
+		time.Sleep(time.Minute)
+		committed := c.committed()
+		for partition := range int32(3) {
+			if at, ok := committed[partition]; !ok || at.At != 0 {
+				t.Errorf("partition %d: committed %+v, want 0", partition, at)
+			}
+		}
+	})
+}

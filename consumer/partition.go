@@ -58,8 +58,8 @@ type partition struct {
 	// deleted. Nothing is committed, or a topic made anew would begin at the
 	// offset of the old one.
 	doubt atomic.Bool
-	// committed is what the last transaction said of it. Of the holder of
-	// committer.turn.
+	// committed is what the last transaction said of it, offset -1 before there was
+	// one. Of the holder of committer.turn.
 	committed kafka.Committed
 
 	// mu guards what is below. merchantHolds.mu may be taken under it.
@@ -72,7 +72,7 @@ type partition struct {
 }
 
 func newPartition(ctx context.Context, at topicPartition) *partition {
-	p := &partition{topicPartition: at, freed: make(chan struct{}, 1), timers: make(map[*request]*time.Timer), claims: make(map[events.Source]*request)}
+	p := &partition{topicPartition: at, committed: kafka.Committed{Offset: -1}, freed: make(chan struct{}, 1), timers: make(map[*request]*time.Timer), claims: make(map[events.Source]*request)}
 	p.owned, p.revoke = context.WithCancelCause(ctx)
 	p.intake, p.stopIntake = context.WithCancel(p.owned)
 	p.calls, p.cutCalls = context.WithCancelCause(p.owned)

@@ -44,6 +44,9 @@ type deliveries struct {
 	// together are all of them where they are written in one transaction, or in
 	// none; nil without transactions.
 	together []*delivery
+	// taken: no topic has refused one of them in the last transaction, which was
+	// aborted as it was torn. publisher.mu guards it.
+	taken bool
 }
 
 // write publishes the records of a request and finishes it when all are

@@ -143,8 +143,8 @@ func (t *transaction) inTrouble(pubs []publication) bool {
 	if len(t.trouble) == 0 {
 		return false
 	}
-	if _, behind := t.held[pubs[0].request.order()]; behind {
-		return true
+	if _, behind := t.held[pubs[0].request.order()]; behind || pubs[0].of.taken {
+		return behind
 	}
 	return slices.ContainsFunc(pubs, func(pub publication) bool {
 		p := t.trouble[t.publisher.placeOf(pub)]
@@ -230,7 +230,7 @@ func (t *transaction) spoil(why error) {
 // waited for. Partitions that are only tried may hold it up for less long.
 func (t *transaction) late(trials bool) {
 	t.publisher.mu.Lock()
-	now, any := time.Now(), false
+	any, others := false, t.written > 0 && t.publisher.leaseValid(time.Now())
 	for topic, q := range t.publisher.topics {
 		if len(q.unrouted) > 0 {
 			t.pending[topicPartition{topic, -1}] = len(q.unrouted)
@@ -238,20 +238,18 @@ func (t *transaction) late(trials bool) {
 	}
 	for at, n := range t.pending {
 		p := t.trouble[at]
-		if n == 0 || t.written == 0 || trials && (p == nil || !p.trial) {
+		if n == 0 || !others || trials && (p == nil || !p.trial) {
 			continue
 		}
 		any = true
+		pause := firstTrial
 		if p == nil {
-			p = &troublesome{pause: firstTrial}
-			t.trouble[at] = p
 			t.log.WithFields(logrus.Fields{"topic": at.topic, "partition": at.id}).
 				Warn("a partition cannot be written: requests that lead to it wait, the others go on")
 		} else {
-			p.pause = min(2*p.pause, lastTrial)
+			pause = min(2*p.pause, lastTrial)
 		}
-		p.trial, p.until = false, now.Add(p.pause)
-		time.AfterFunc(p.pause, func() { signal(t.wake) })
+		t.setAside(at, pause)
 	}
 	t.publisher.mu.Unlock()
 	if any || !trials {
@@ -406,6 +404,7 @@ func (t *transaction) end(committed bool) {
 	p := t.publisher
 	p.mu.Lock()
 	records, refused := t.records, t.refused
+	torn := t.tear(committed)
 	t.records, t.bytes, t.has, t.refused, t.soon = nil, 0, 0, nil, nil
 	t.cancel(nil)
 	if committed { // what was tried is well
@@ -421,10 +420,12 @@ func (t *transaction) end(committed bool) {
 		case pub.fence.Err() != nil:
 			over = append(over, pub)
 		default:
+			pub.of.taken = torn
 			again = append(again, pub)
 		}
 	}
-	t.waiting = append(again, t.waiting...)
+	// What was set aside stands behind what was let in, of its orders at least.
+	t.waiting, t.aside = slices.Concat(again, t.aside, t.waiting), nil
 	p.mu.Unlock()
 	finishAll(done, nil)
 	finishAll(over, errFencedOff)
@@ -433,13 +434,38 @@ func (t *transaction) end(committed bool) {
 	}
 }
 
+// tear reports whether the transaction is aborted because it is torn, and sets
+// aside what goes to where a record was refused: else each one that comes would
+// tear the next. What was taken in this transaction need not wait for that.
+// publisher.mu is held.
+func (t *transaction) tear(committed bool) (torn bool) {
+	if committed || t.unsure > 0 || t.ctx.Err() != nil && !errors.Is(context.Cause(t.ctx), errTorn) {
+		return false
+	}
+	for of, one := range t.refused {
+		if len(of.together) > 1 {
+			torn = true
+			t.setAside(t.publisher.placeOf(one.publication), firstTrial)
+		}
+	}
+	return torn
+}
+
+// setAside has nothing written to a partition for a while. publisher.mu is held.
+func (t *transaction) setAside(at topicPartition, pause time.Duration) {
+	t.trouble[at] = &troublesome{until: time.Now().Add(pause), pause: pause}
+	time.AfterFunc(pause, func() { signal(t.wake) })
+}
+
 // abort lets nobody see what was written. Where that is not sure, begin asks
 // again.
 func (t *transaction) abort(ctx context.Context, why error) error {
+	t.publisher.mu.Lock()
+	t.admits = false // before spoil: what came behind it, for a topic that is not found, would be waited for
+	t.publisher.mu.Unlock()
 	t.spoil(why)
 	for {
 		t.publisher.mu.Lock()
-		t.admits = false
 		unsure := t.unsure
 		t.publisher.mu.Unlock()
 		if unsure == 0 {

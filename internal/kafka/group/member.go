@@ -126,9 +126,11 @@ type Generation struct {
 }
 
 // End tells that the coordinator has refused a request made under the
-// generation; why is its code. Safe for concurrent use. While the group is
-// joined again it has no consequence, as another generation follows: then it is
-// no word about the partitions. A Generation that no member made has no end.
+// generation; why is its code, or another reason to give the membership up. Safe
+// for concurrent use. That the generation is over has no consequence while the
+// group is joined again, as another one follows: then it is no word about the
+// partitions. Anything else ends the membership, in whichever generation it is. A
+// Generation that no member made has no end.
 func (g *Generation) End(why error) {
 	if g.refused != nil {
 		g.refused(why)
