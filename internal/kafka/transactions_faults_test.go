@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"strings"
 	"testing"
@@ -171,6 +172,17 @@ func TestATransactionGoesThroughTrouble(t *testing.T) {
 			b.put(tx, "b")
 			b.commit(tx)
 		}, "a b"}, // it had been
+		"the broker ends the connection for good in place of an answer: unsure": {func(b *bench) {
+			tx := b.tx("x")
+			b.put(tx, "a")
+			b.loss.says = &net.OpError{Op: "remote error", Err: errors.New("tls: certificate expired")}
+			b.loss.Lose(ended, 1)
+			var unsure *kafka.UnsureError
+			if err := tx.Commit(b.within(time.Minute)); !errors.As(err, &unsure) {
+				b.t.Errorf("%v", err)
+			}
+			b.loss.says = nil
+		}, "a"}, // it had been committed
 		"it is lost, and a successor has begun meanwhile: unsure": {func(b *bench) {
 			tx := b.tx("x")
 			b.put(tx, "a")
@@ -338,6 +350,82 @@ func TestATransactionGoesThroughTrouble(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A request that was given up and tried again comes to the coordinator behind the
+// transaction that it was for: the next one must not be touched by it.
+func TestWhatArrivesLateDoesNotTouchTheNextTransaction(t *testing.T) {
+	for sentence, c := range map[string]struct {
+		api  kmsg.Key
+		code func(kmsg.Response) int16
+	}{
+		"its end": {kmsg.EndTxn, func(res kmsg.Response) int16 { return res.(*kmsg.EndTxnResponse).ErrorCode }},
+		"a partition of it": {kmsg.AddPartitionsToTxn, func(res kmsg.Response) int16 {
+			return res.(*kmsg.AddPartitionsToTxnResponse).Topics[0].Partitions[0].ErrorCode
+		}},
+		"its group": {kmsg.AddOffsetsToTxn, func(res kmsg.Response) int16 { return res.(*kmsg.AddOffsetsToTxnResponse).ErrorCode }},
+	} {
+		t.Run(sentence, func(t *testing.T) {
+			onBench(t, 1, func(b *bench) {
+				tx := b.tx("x")
+				var late kmsg.Request
+				b.kafka.Cluster().ControlKey(int16(c.api), func(req kmsg.Request) (kmsg.Response, error, bool) {
+					b.kafka.Cluster().KeepControl()
+					if late == nil {
+						late = req
+					}
+					return nil, nil, false
+				})
+				b.loss.Lose(int16(c.api), 1)
+				ends := func(values ...string) {
+					b.put(tx, values...)
+					if each, err := tx.Offsets(b.within(time.Minute), outside, at(5)); errors.Join(append(each, err)...) != nil {
+						b.t.Errorf("%v, %v", each, err)
+					}
+				}
+				ends("a")
+				b.commit(tx)
+				b.put(tx, "b")
+				r := b.reader()
+				defer r.Close()
+				res, err := r.Request(b.t.Context(), late)
+				if err != nil {
+					b.t.Fatal(err)
+				}
+				if err := kerr.ErrorForCode(c.code(res)); err == nil || errors.Is(err, kerr.ConcurrentTransactions) {
+					b.t.Errorf("the coordinator has taken it: %v", err)
+				}
+				b.abort(tx)
+				ends("c")
+				b.commit(tx)
+				if got := b.committed(); got != "a c" {
+					b.t.Errorf("who reads committed sees %q", got)
+				}
+			})
+		})
+	}
+}
+
+// Without anything that was given up no epoch is spent.
+func TestTransactionsInPeaceHaveOneEpoch(t *testing.T) {
+	onBench(t, 1, func(b *bench) {
+		begun := 0
+		b.kafka.Cluster().ControlKey(int16(kmsg.InitProducerID), func(kmsg.Request) (kmsg.Response, error, bool) {
+			b.kafka.Cluster().KeepControl()
+			begun++
+			return nil, nil, false
+		})
+		tx := b.tx("x")
+		b.fault(kmsg.AddPartitionsToTxn, kerr.ConcurrentTransactions, 2)
+		b.fault(kmsg.EndTxn, kerr.NotCoordinator, 2)
+		for _, v := range []string{"a", "b", "c"} {
+			b.put(tx, v)
+			b.commit(tx)
+		}
+		if begun != 1 || b.committed() != "a b c" {
+			b.t.Errorf("%d epochs for %q", begun, b.committed())
+		}
+	})
 }
 
 // What was under way when it was aborted must not get into the next one.
