@@ -46,14 +46,25 @@ func (s *Snapshot) readCommits(ctx context.Context, topics []string) (map[string
 	err := client.Persist(ctx, s.scope.Topics.Requests, -1, func(ctx context.Context) (err error) {
 		// While a worker ends a transaction it has none for some partitions: that
 		// is as usual as it is short, and nothing to tell of.
-		var unstable error
-		for {
-			committed, err = client.Committed(ctx, s.scope.Group, partitions)
-			if errors.Is(err, kafka.UnstableOffset) {
-				unstable = err
+		// Under load one partition or another always is: each is asked for until it
+		// has one.
+		var unstable *kafka.UnstableError
+		committed = make(map[string]map[int]kafka.Committed, len(partitions))
+		for left := partitions; ; {
+			var some map[string]map[int]kafka.Committed
+			some, err = client.Committed(ctx, s.scope.Group, left)
+			for topic, of := range some {
+				if committed[topic] == nil {
+					committed[topic] = make(map[int]kafka.Committed, len(of))
+				}
+				maps.Copy(committed[topic], of)
 			}
-			if !errors.Is(err, kafka.UnstableOffset) || kafka.Sleep(ctx, unstablePause) != nil {
+			if !errors.As(err, &unstable) || kafka.Sleep(ctx, unstablePause) != nil {
 				break
+			}
+			left = make(map[string][]int)
+			for _, at := range unstable.Places {
+				left[at.Topic] = append(left[at.Topic], at.Partition)
 			}
 		}
 		if err != nil && ctx.Err() != nil && unstable != nil {

@@ -596,6 +596,42 @@ func TestOffsetsOfAnotherClientsTransactionAreWaitedFor(t *testing.T) {
 	})
 }
 
+// Where another worker commits all the time, the others' offsets are known all the
+// same.
+func TestAnUnstableOffsetHidesNoOther(t *testing.T) {
+	onBench(t, 1, func(b *bench) {
+		// As Apache Kafka answers; kfake says so of the whole group.
+		b.kafka.Cluster().ControlKey(int16(kmsg.OffsetFetch), func(kreq kmsg.Request) (kmsg.Response, error, bool) {
+			req, res := kreq.(*kmsg.OffsetFetchRequest), kreq.ResponseKind().(*kmsg.OffsetFetchResponse)
+			for _, asked := range req.Topics {
+				topic := kmsg.NewOffsetFetchResponseTopic()
+				topic.Topic = asked.Topic
+				for _, id := range asked.Partitions {
+					p := kmsg.NewOffsetFetchResponseTopicPartition()
+					p.Partition, p.Offset = id, -1
+					switch {
+					case topic.Topic == "t":
+						p.ErrorCode = kerr.UnstableOffsetCommit.Code
+					case id == 1:
+						p.Offset = 3
+					}
+					topic.Partitions = append(topic.Partitions, p)
+				}
+				res.Topics = append(res.Topics, topic)
+			}
+			return res, nil, true
+		})
+		got, err := b.client.Committed(b.t.Context(), "g", map[string][]int{"t": {0}, "u": {0, 1}})
+		unstable, _ := errors.AsType[*kafka.UnstableError](err)
+		if unstable == nil || !errors.Is(err, kafka.UnstableOffset) || !slices.Equal(unstable.Places, []kafka.Place{{Topic: "t"}}) || !strings.Contains(err.Error(), "t, partition 0") {
+			b.t.Errorf("%v", err)
+		}
+		if _, there := got["t"][0]; there || len(got["u"]) != 1 || got["u"][1].Offset != 3 {
+			b.t.Errorf("%v", got)
+		}
+	})
+}
+
 func TestPartitionsAreAddedOnce(t *testing.T) {
 	onBench(t, 1, func(b *bench) {
 		var added []string
