@@ -45,10 +45,9 @@ func (s *Snapshot) readCommits(ctx context.Context, topics []string) (map[string
 	var committed map[string]map[int]kafka.Committed
 	err := client.Persist(ctx, s.scope.Topics.Requests, -1, func(ctx context.Context) (err error) {
 		// While a worker ends a transaction it has none for some partitions: that
-		// is as usual as it is short, and nothing to tell of.
-		// Under load one partition or another always is: each is asked for until it
-		// has one.
-		var unstable *kafka.UnstableError
+		// is as usual as it is short, and nothing to tell of. Under load one or another
+		// always lacks it: each is asked for until it has one.
+		var unstable error
 		committed = make(map[string]map[int]kafka.Committed, len(partitions))
 		for left := partitions; ; {
 			var some map[string]map[int]kafka.Committed
@@ -59,12 +58,17 @@ func (s *Snapshot) readCommits(ctx context.Context, topics []string) (map[string
 				}
 				maps.Copy(committed[topic], of)
 			}
-			if !errors.As(err, &unstable) || kafka.Sleep(ctx, unstablePause) != nil {
+			if errors.Is(err, kafka.UnstableOffset) {
+				unstable = err
+			}
+			if !errors.Is(err, kafka.UnstableOffset) || kafka.Sleep(ctx, unstablePause) != nil {
 				break
 			}
-			left = make(map[string][]int)
-			for _, at := range unstable.Places {
-				left[at.Topic] = append(left[at.Topic], at.Partition)
+			if some, is := errors.AsType[*kafka.UnstableError](err); is { // else of all
+				left = make(map[string][]int)
+				for _, at := range some.Places {
+					left[at.Topic] = append(left[at.Topic], at.Partition)
+				}
 			}
 		}
 		if err != nil && ctx.Err() != nil && unstable != nil {
