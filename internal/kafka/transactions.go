@@ -77,7 +77,9 @@ var errNotBegun = errors.New("no transaction has begun")
 // is fenced. It is tried until ctx ends, but for what lasts (see [Lasting]): no
 // ACL for the transactional id, a timeout above the brokers'
 // transaction.max.timeout.ms, brokers before Kafka 2.5. When the producer is
-// ready, as after Commit, nothing is asked.
+// ready, as after Commit, nothing is asked; so it is not if a request was given up
+// that may still arrive: the next transaction has another epoch then, which
+// ProduceMany and Offsets begin, too.
 func (t *Transactions) Begin(ctx context.Context) error {
 	t.mu.Lock()
 	ready := t.lines != nil && t.failed == nil && !t.worn
@@ -205,6 +207,10 @@ func unanswered(err error) bool {
 func (t *Transactions) explain(err error, operation, resource string) error {
 	if errors.Is(err, kafkago.TransactionalIDAuthorizationFailed) || errors.Is(err, kafkago.InvalidTransactionTimeout) {
 		resource = "transactional id " + t.id
+	}
+	if operation == "FindCoordinator" && errors.Is(err, kafkago.GroupCoordinatorNotAvailable) {
+		// On a new cluster that is so for a moment.
+		err = fmt.Errorf("%w (if it stays so, the topic __transaction_state cannot be made: transaction.state.log.replication.factor of the brokers, 3 by default, must not be more than the cluster has brokers)", err)
 	}
 	explained := Explain(err, operation, resource)
 	if _, is := errors.AsType[*ExplainedError](explained); is || err == nil {
@@ -377,6 +383,9 @@ func (t *Transactions) add(ctx context.Context, ls *lines, batches []Batch, soon
 				}
 				refused[at] = err
 			}
+		}
+		if len(left) == len(places) {
+			return nil, errors.New("the broker's answer to AddPartitionsToTxn is about partitions that were not asked for")
 		}
 		places = left
 	}

@@ -517,6 +517,17 @@ func TestWhatLastsEndsATransactionAtOnceAndNamesTheRemedy(t *testing.T) {
 	}
 }
 
+// The topic of the transactions needs more brokers than there are.
+func TestACoordinatorThatIsNeverThereNamesTheRemedy(t *testing.T) {
+	onBench(t, 1, func(b *bench) {
+		b.fault(kmsg.FindCoordinator, kerr.CoordinatorNotAvailable, -1)
+		err := b.client.Transactions("g-1", 10*time.Second).Begin(b.within(5 * time.Second))
+		if err == nil || kafka.Lasting(err) || !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "transaction.state.log.replication.factor") {
+			b.t.Errorf("%v", err)
+		}
+	})
+}
+
 // The real limit, not a fault.
 func TestATimeoutBeyondTheBrokersIsRefused(t *testing.T) {
 	onBench(t, 1, func(b *bench) {
