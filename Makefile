@@ -72,7 +72,7 @@ rebalances: ## what a death, a join, a leave and a rolling restart cost, 10 min 
 sim: ## a world in virtual time with faults from seeds: SEEDS=200, or SEED=N for one
 	@$(GO) test -list '^TestSeeds$$' ./internal/world | grep -qx TestSeeds || { echo "internal/world has no TestSeeds"; exit 1; }
 	CLOSEORDER_SIM_SEEDS=$(SEEDS) CLOSEORDER_SIM_SEED=$(SEED) \
-		GO=$(GO) .ci/gotest $(RACE) -timeout 2h -count=1 -v $(TESTFLAGS) -run '^Test(Harsh)?Seeds$$' ./internal/world
+		GO=$(GO) .ci/gotest $(RACE) -timeout 2h -count=1 -v $(TESTFLAGS) -run '^Test(Harsh)?Seeds(ExactlyOnce)?$$' ./internal/world
 
 test-money: ## ORDERS=100000 with every fault of the gateway, against its order book; without the race detector, which makes it take hours
 	@$(GO) test -list '^TestNoOutcomeDisagreesWithTheOrderBook$$' ./internal/world | grep -q TestNo || { echo "internal/world has no such test"; exit 1; }

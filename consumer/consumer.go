@@ -315,15 +315,13 @@ func (w *Worker) beginTransactions(ctx context.Context, record []byte) error {
 			w.cfg.Log.WithFields(logrus.Fields{"transactional_id": id, "transaction_timeout": w.cfg.TransactionTimeout}).Info("exactly once: outcomes and offsets are written in transactions")
 			return nil
 		case ctx.Err() != nil:
-			return nil // asked to stop; so the group is not joined
+			return nil //nolint:nilerr // asked to stop: Run does that
 		case kafka.Lasting(err):
 			return fmt.Errorf("processing_guarantee exactly_once: %w", err)
 		case told.Due("", err):
 			w.cfg.Log.WithError(err).Warn("cannot begin transactions: trying again, nothing is served before that")
 		}
-		if retry.Wait(ctx) != nil {
-			return nil
-		}
+		_ = retry.Wait(ctx) // when it has ended Begin says so
 	}
 }
 

@@ -267,6 +267,12 @@ func (t *transaction) begin(ctx context.Context) error {
 		}
 		t.ready = true
 	}
+	t.open()
+	return nil
+}
+
+// open lets what waits into the transaction.
+func (t *transaction) open() {
 	t.publisher.mu.Lock()
 	var over []publication
 	switch {
@@ -281,7 +287,6 @@ func (t *transaction) begin(ctx context.Context) error {
 	}
 	t.publisher.mu.Unlock()
 	finishAll(over, errFencedOff)
-	return nil
 }
 
 // admit lets what waits into the transaction, but for what lost its partition
@@ -293,7 +298,7 @@ func (t *transaction) admit() (over []publication) {
 	for _, p := range t.trouble {
 		p.trial = !now.Before(p.until)
 	}
-	waiting := append(t.aside, t.waiting...)
+	waiting := slices.Concat(t.aside, t.waiting)
 	t.aside, t.waiting, t.held = nil, nil, make(map[events.Order]struct{})
 	for len(waiting) > 0 {
 		n := 1 // those of one decision stand together

@@ -15,6 +15,7 @@ import (
 
 	"github.com/closeorder/closeorder/events"
 	"github.com/closeorder/closeorder/internal/broker"
+	"github.com/closeorder/closeorder/internal/config"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
@@ -70,21 +71,23 @@ func TestRequestsThatAnOrderServiceRolledBackAreNotServed(t *testing.T) {
 			"Apache Kafka":        func(*testing.T) []string { return cluster.Addrs() },
 			"the embedded broker": embedded,
 		} {
-			t.Run(client+" and "+where, func(t *testing.T) {
-				s := newStandAt(t, brokers(t), 3, nil, time.Second)
-				s.worker(nil)
-				ctx, cancel := s.context()
-				defer cancel()
-				publish(ctx, t, strings.Join(s.cfg.Kafka.Brokers, ","), s.cfg.Topics.Requests, "TX", rounds, each)
-				s.awaitCommitted() // the last of all is a marker of an abort
-				for _, o := range s.awaitAnswers(rounds / 2 * each) {
-					if o.Result != events.Closed || !strings.HasPrefix(o.OutTradeNo, "TX-kept-") {
-						t.Errorf("%s is %s: %s", o.OutTradeNo, o.Result, o.Message)
+			for _, guarantee := range []string{config.AtLeastOnce, config.ExactlyOnce} {
+				t.Run(client+" and "+where+" "+guarantee, func(t *testing.T) {
+					s := newStandAt(t, brokers(t), 3, nil, time.Second)
+					s.worker(func(cfg *config.Config) { cfg.ProcessingGuarantee = guarantee })
+					ctx, cancel := s.context()
+					defer cancel()
+					publish(ctx, t, strings.Join(s.cfg.Kafka.Brokers, ","), s.cfg.Topics.Requests, "TX", rounds, each)
+					s.awaitCommitted() // the last of all is a marker of an abort
+					for _, o := range s.awaitAnswers(rounds / 2 * each) {
+						if o.Result != events.Closed || !strings.HasPrefix(o.OutTradeNo, "TX-kept-") {
+							t.Errorf("%s is %s: %s", o.OutTradeNo, o.Result, o.Message)
+						}
 					}
-				}
-				s.onlyKept(rounds / 2 * each)
-				s.balanced()
-			})
+					s.onlyKept(rounds / 2 * each)
+					s.balanced()
+				})
+			}
 		}
 	}
 }

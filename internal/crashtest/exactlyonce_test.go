@@ -48,6 +48,10 @@ func TestExactlyOnceCrash(t *testing.T) {
 			report, e := s.conclude(sent, done, began)
 			close(stop)
 			held := <-watched
+			if held.longest > 0 {
+				t.Logf("readers were held for %s at most, until %s; around that:\n%s", seconds(held.longest), held.until.UTC().Format("15:04:05.000"),
+					strings.Join(s.notesBetween(held.until.Add(-held.longest-2*time.Second), held.until), "\n"))
+			}
 			lost := sent - report.Requests + report.Waiting + report.Open + report.Count(world.Hole)
 			if lost != 0 {
 				t.Errorf("%d of %d requests are lost: %v", lost, sent, report)

@@ -15,6 +15,7 @@ import (
 type holds struct {
 	admin   *kadm.Client
 	longest time.Duration
+	until   time.Time // the end of the longest, as far as it was seen
 	held    map[int32]hold
 }
 
@@ -55,8 +56,8 @@ func (h *holds) look(ctx context.Context) error {
 			delete(h.held, at.Partition)
 		case !held || was.stable != at.Offset:
 			h.held[at.Partition] = hold{stable: at.Offset, since: now}
-		default:
-			h.longest = max(h.longest, now.Sub(was.since))
+		case now.Sub(was.since) > h.longest:
+			h.longest, h.until = now.Sub(was.since), now
 		}
 	})
 	return nil

@@ -179,11 +179,25 @@ func (s *stage) run(args ...string) string {
 	return string(out)
 }
 
+const noteTime = "15:04:05.000 "
+
 // note remembers what was done to the stage, for the log of a test that fails.
 func (s *stage) note(format string, args ...any) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.notes = append(s.notes, time.Now().UTC().Format("15:04:05.000 ")+fmt.Sprintf(format, args...))
+	s.notes = append(s.notes, time.Now().UTC().Format(noteTime)+fmt.Sprintf(format, args...))
+}
+
+// notesBetween are those of a span of time.
+func (s *stage) notesBetween(from, to time.Time) (notes []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, n := range s.notes {
+		if n >= from.UTC().Format(noteTime) && n <= to.UTC().Format(noteTime) {
+			notes = append(notes, n)
+		}
+	}
+	return notes
 }
 
 // step runs a part of a test as a test of its own.

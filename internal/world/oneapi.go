@@ -70,7 +70,8 @@ func (r *Requests) Heal() {
 }
 
 // Before runs do once, when the next of these requests is about to be sent: what
-// do cuts or crashes takes the request along. disarm takes it back.
+// do cuts or crashes takes the request along. disarm takes it back. There is one
+// such thing at a time to be done before them.
 func (r *Requests) Before(do func()) (disarm func()) {
 	n := r.network
 	n.mu.Lock()
