@@ -381,11 +381,12 @@ func (c *committer) offsets(ctx context.Context, gen *group.Generation, sent []*
 var errBetween = errors.New("the group is joined again")
 
 // positions returns what the group has committed for partitions, by topic and
-// number; without a commit there is none.
+// number; without a commit there is none. With a *kafka.UnstableError it returns
+// those of the others.
 func (c *committer) positions(ctx context.Context, partitions map[string][]int) (map[string]map[int]kafka.Committed, error) {
 	committed, err := c.client.Committed(ctx, c.group, partitions)
 	if err != nil {
-		return nil, fmt.Errorf("fetch committed offsets of group %s: %w", c.group, err)
+		return committed, fmt.Errorf("fetch committed offsets of group %s: %w", c.group, err)
 	}
 	return committed, nil
 }

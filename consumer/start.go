@@ -102,7 +102,7 @@ func (w *Worker) positions(fresh []*partition, counts map[string]int) ([]*partit
 			return nil, nil
 		}
 		positions, err := w.committer.positions(w.life, allOf(fresh, counts))
-		if err == nil {
+		if err == nil || onlyOthersUnstable(err, fresh, positions) {
 			return fresh, positions
 		}
 		if !failing && w.life.Err() == nil {
@@ -113,6 +113,25 @@ func (w *Worker) positions(fresh []*partition, counts map[string]int) ([]*partit
 			return nil, nil
 		}
 	}
+}
+
+// onlyOthersUnstable reports whether an error says no more than that transactions
+// of other workers are about to commit positions: under load one of them always
+// is. Such a partition has a position, whichever.
+func onlyOthersUnstable(err error, fresh []*partition, positions map[string]map[int]kafka.Committed) bool {
+	unstable, is := errors.AsType[*kafka.UnstableError](err)
+	if !is {
+		return false
+	}
+	for _, at := range unstable.Places {
+		if slices.ContainsFunc(fresh, func(p *partition) bool { return p.topic == at.Topic && p.id == at.Partition }) {
+			return false
+		}
+	}
+	for _, at := range unstable.Places {
+		positions[at.Topic][at.Partition] = kafka.Committed{}
+	}
+	return true
 }
 
 // beginWithout begins with partitions for which the group has no position,

@@ -45,15 +45,30 @@ func (s *Snapshot) readCommits(ctx context.Context, topics []string) (map[string
 	var committed map[string]map[int]kafka.Committed
 	err := client.Persist(ctx, s.scope.Topics.Requests, -1, func(ctx context.Context) (err error) {
 		// While a worker ends a transaction it has none for some partitions: that
-		// is as usual as it is short, and nothing to tell of.
+		// is as usual as it is short, and nothing to tell of. Under load one or another
+		// always lacks it: each is asked for until it has one.
 		var unstable error
-		for {
-			committed, err = client.Committed(ctx, s.scope.Group, partitions)
+		committed = make(map[string]map[int]kafka.Committed, len(partitions))
+		for left := partitions; ; {
+			var some map[string]map[int]kafka.Committed
+			some, err = client.Committed(ctx, s.scope.Group, left)
+			for topic, of := range some {
+				if committed[topic] == nil {
+					committed[topic] = make(map[int]kafka.Committed, len(of))
+				}
+				maps.Copy(committed[topic], of)
+			}
 			if errors.Is(err, kafka.UnstableOffset) {
 				unstable = err
 			}
 			if !errors.Is(err, kafka.UnstableOffset) || kafka.Sleep(ctx, unstablePause) != nil {
 				break
+			}
+			if some, is := errors.AsType[*kafka.UnstableError](err); is { // else of all
+				left = make(map[string][]int)
+				for _, at := range some.Places {
+					left[at.Topic] = append(left[at.Topic], at.Partition)
+				}
 			}
 		}
 		if err != nil && ctx.Err() != nil && unstable != nil {

@@ -73,12 +73,23 @@ type Committed struct {
 // again.
 const UnstableOffset = kafkago.UnstableOffsetCommit
 
+// UnstableError names the partitions that UnstableOffset is said of, in the order
+// of the answer. It wraps that.
+type UnstableError struct{ Places []Place }
+
+func (e *UnstableError) Error() string {
+	at := e.Places[0]
+	return fmt.Sprintf("%s, partition %d: %v (%d partitions)", at.Topic, at.Partition, UnstableOffset, len(e.Places))
+}
+func (e *UnstableError) Unwrap() error { return UnstableOffset }
+
 // Committed asks the group's coordinator what the group has committed for
 // partitions, by topic and number. Those without a commit are left out. An
-// error of one partition is the error of all; it is UnstableOffset while a
-// transaction is open that has an offset of the group, or what a dead member has
-// written would be written again (KIP-447; brokers before Kafka 2.5 give the
-// offset before it).
+// error of one partition is the error of all, but for an *UnstableError: the
+// partitions that it names have an offset in a transaction that is open, and are
+// left out; what is returned of the others holds. With the offset before it, what
+// a dead member has written would be written again (KIP-447; brokers before Kafka
+// 2.5 give that).
 func (c *Client) Committed(ctx context.Context, group string, partitions map[string][]int) (map[string]map[int]Committed, error) {
 	req := &offsetFetchRequest{GroupID: group, RequireStable: true}
 	for topic, ids := range partitions {
@@ -98,9 +109,14 @@ func (c *Client) Committed(ctx context.Context, group string, partitions map[str
 		return nil, Explain(err, "OffsetFetch", "group "+group)
 	}
 	all := make(map[string]map[int]Committed, len(partitions))
+	var unstable UnstableError
 	for _, t := range fetched.Topics {
 		all[t.Name] = make(map[int]Committed, len(t.Partitions))
 		for _, p := range t.Partitions {
+			if kafkago.Error(p.ErrorCode) == UnstableOffset {
+				unstable.Places = append(unstable.Places, Place{t.Name, int(p.PartitionIndex)})
+				continue
+			}
 			if err := Explain(asError(p.ErrorCode), "OffsetFetch", "topic "+t.Name); err != nil {
 				return nil, fmt.Errorf("%s, partition %d: %w", t.Name, p.PartitionIndex, err)
 			}
@@ -108,6 +124,9 @@ func (c *Client) Committed(ctx context.Context, group string, partitions map[str
 				all[t.Name][int(p.PartitionIndex)] = Committed{p.CommittedOffset, p.Metadata}
 			}
 		}
+	}
+	if len(unstable.Places) > 0 {
+		return all, &unstable
 	}
 	return all, nil
 }

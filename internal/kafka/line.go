@@ -163,6 +163,9 @@ func (l *line) stamp(ctx context.Context, ls *lines, b *Batch) (stamp, error) {
 		if err != nil {
 			return stamp{}, err
 		}
+		if p == nobody { // it has just been learned
+			return unstamped, nil
+		}
 		l.producer, l.next = p, 0
 	}
 	return stamp{l.producer, l.next, ls.transaction != ""}, nil

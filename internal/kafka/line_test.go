@@ -423,6 +423,21 @@ func TestWithoutProducerIDsItIsToldOnceWhatMendsThat(t *testing.T) {
 	}
 }
 
+// A producer that may not go on gets another id; where there is none any more the
+// same call writes without.
+func TestALineThatGetsNoOtherProducerGoesOnWithout(t *testing.T) {
+	onBench(t, 1, func(b *bench) {
+		b.write("a")
+		b.fault(kmsg.Produce, kerr.InvalidProducerEpoch, 1)
+		b.fault(kmsg.InitProducerID, kerr.ClusterAuthorizationFailed, -1)
+		b.write("b")
+		b.write("c")
+		if want := []string{"A.0:0", "A.0:1", "-.-1:-1", "-.-1:-1"}; !slices.Equal(b.sent, want) || b.retried != 0 || len(b.without) != 1 {
+			b.t.Errorf("sent %q, want %q; told %v", b.sent, want, b.without)
+		}
+	})
+}
+
 // Halves of a batch that was refused have the sequences that it had.
 func TestWhatIsLeftOfARefusedBatchHasItsSequences(t *testing.T) {
 	onBench(t, 1, func(b *bench) {

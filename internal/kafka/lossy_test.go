@@ -1,6 +1,7 @@
 package kafka_test
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"io"
@@ -14,6 +15,7 @@ type lossy struct {
 	dial func(ctx context.Context, network, address string) (net.Conn, error)
 	mu   sync.Mutex
 	lose map[int16]int // how many answers, by API
+	says error         // what is read in place of them, nil for the end
 }
 
 // Lose lets the next n answers to an API be lost, and their connections with
@@ -57,7 +59,7 @@ func (c *lossyConn) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
 	if c.hit.Load() {
 		c.Close()
-		return 0, io.ErrUnexpectedEOF
+		return 0, cmp.Or[error](c.lossy.says, io.ErrUnexpectedEOF)
 	}
 	return n, err
 }

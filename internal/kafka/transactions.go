@@ -41,7 +41,12 @@ type Transactions struct {
 	added    map[Place]bool
 	group    string // whose offsets are part of the transaction
 	open     bool   // the coordinator knows of the transaction
-	failed   error  // it can only be aborted
+	// strays: a request of this epoch was given up, and may still come to a
+	// coordinator. worn: it would come to the next transaction now, and end that
+	// before its time, or begin one that nobody ends: the next one has another
+	// epoch.
+	strays, worn bool
+	failed       error // it can only be aborted
 }
 
 // Transactions returns a transactional producer for a transactional id. A
@@ -72,14 +77,14 @@ var errNotBegun = errors.New("no transaction has begun")
 // is fenced. It is tried until ctx ends, but for what lasts (see [Lasting]): no
 // ACL for the transactional id, a timeout above the brokers'
 // transaction.max.timeout.ms, brokers before Kafka 2.5. When the producer is
-// ready, as after Commit, nothing is asked.
+// ready, as after Commit, nothing is asked; so it is not if a request was given up
+// that may still arrive: the next transaction has another epoch then, which
+// ProduceMany and Offsets begin, too.
 func (t *Transactions) Begin(ctx context.Context) error {
 	t.mu.Lock()
-	ready, failed := t.lines != nil, t.failed
+	ready := t.lines != nil && t.failed == nil && !t.worn
 	t.mu.Unlock()
-	switch {
-	case failed != nil:
-	case ready:
+	if ready {
 		return nil
 	}
 	return t.init(ctx)
@@ -98,6 +103,7 @@ func (t *Transactions) Abort(ctx context.Context) error {
 // end lets the producer go. t.mu is held.
 func (t *Transactions) end(why error) {
 	t.lines, t.open, t.added, t.group, t.failed = nil, false, nil, "", why
+	t.strays, t.worn = false, false
 }
 
 func (t *Transactions) init(ctx context.Context) error {
@@ -176,6 +182,11 @@ func (t *Transactions) persist(ctx context.Context, operation, resource string, 
 		if err == nil {
 			return nil
 		}
+		if unanswered(err) {
+			t.mu.Lock()
+			t.strays = true
+			t.mu.Unlock()
+		}
 		err = t.explain(err, operation, resource)
 		switch {
 		case Lasting(err) || Fenced(err) && operation != "InitProducerId": // who begins at the same time may fence
@@ -186,9 +197,20 @@ func (t *Transactions) persist(ctx context.Context, operation, resource string, 
 	}
 }
 
+// unanswered reports whether an error is none that a broker has answered: what
+// was asked may have been done, or be done yet.
+func unanswered(err error) bool {
+	_, answered := errors.AsType[kafkago.Error](err)
+	return err != nil && !answered
+}
+
 func (t *Transactions) explain(err error, operation, resource string) error {
 	if errors.Is(err, kafkago.TransactionalIDAuthorizationFailed) || errors.Is(err, kafkago.InvalidTransactionTimeout) {
 		resource = "transactional id " + t.id
+	}
+	if operation == "FindCoordinator" && errors.Is(err, kafkago.GroupCoordinatorNotAvailable) {
+		// On a new cluster that is so for a moment.
+		err = fmt.Errorf("%w (if it stays so, the topic __transaction_state cannot be made: transaction.state.log.replication.factor of the brokers, 3 by default, must not be more than the cluster has brokers)", err)
 	}
 	explained := Explain(err, operation, resource)
 	if _, is := errors.AsType[*ExplainedError](explained); is || err == nil {
@@ -221,6 +243,32 @@ func (t *Transactions) running() (*lines, error) {
 	return t.lines, nil
 }
 
+// ready is running, in another epoch where that of before must not go on.
+func (t *Transactions) ready(ctx context.Context) (*lines, error) {
+	ls, err := t.running()
+	if err != nil || !t.isWorn() {
+		return ls, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, produceTimeout)
+	defer cancel()
+	if err := t.adding.take(ctx); err != nil {
+		return nil, err
+	}
+	defer t.adding.give()
+	if t.isWorn() {
+		if err := t.init(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return t.running()
+}
+
+func (t *Transactions) isWorn() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.worn
+}
+
 // ProduceMany is [Client.ProduceMany] in the transaction. Partitions that are
 // new to it are added first, soon with them: those that it will write to later,
 // so that one request does for all. Of soon, what there is not is passed over.
@@ -236,7 +284,7 @@ func (t *Transactions) ProduceMany(ctx context.Context, batches []Batch, soon []
 		}
 		return done
 	}
-	ls, err := t.running()
+	ls, err := t.ready(ctx)
 	if err != nil {
 		return all(err)
 	}
@@ -275,11 +323,15 @@ func (t *Transactions) failIfFenced(ls *lines, err error) error {
 
 // missing are the partitions that the transaction lacks. Without any that is
 // written to now, nothing is.
-func (t *Transactions) missing(batches []Batch, soon []Place) (places []Place) {
+func (t *Transactions) missing(ls *lines, batches []Batch, soon []Place) (places []Place) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	added := t.added
+	if t.lines != ls { // it was aborted meanwhile: what the next one has is not in this one
+		added = nil
+	}
 	for _, b := range batches {
-		if at := (Place{b.Topic, b.Partition}); !t.added[at] {
+		if at := (Place{b.Topic, b.Partition}); !added[at] {
 			places = append(places, at)
 		}
 	}
@@ -287,7 +339,7 @@ func (t *Transactions) missing(batches []Batch, soon []Place) (places []Place) {
 		return nil
 	}
 	for _, at := range soon {
-		if !t.added[at] {
+		if !added[at] {
 			places = append(places, at)
 		}
 	}
@@ -298,7 +350,7 @@ func (t *Transactions) missing(batches []Batch, soon []Place) (places []Place) {
 // add adds the partitions of batches to the transaction, and returns those that
 // the brokers do not let in, with their errors.
 func (t *Transactions) add(ctx context.Context, ls *lines, batches []Batch, soon []Place) (refused map[Place]error, err error) {
-	if len(t.missing(batches, soon)) == 0 {
+	if len(t.missing(ls, batches, soon)) == 0 {
 		return nil, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, produceTimeout)
@@ -307,7 +359,7 @@ func (t *Transactions) add(ctx context.Context, ls *lines, batches []Batch, soon
 		return nil, err
 	}
 	defer t.adding.give()
-	places := t.missing(batches, soon)
+	places := t.missing(ls, batches, soon)
 	for len(places) > 0 {
 		var one map[Place]error
 		err := t.persist(ctx, "AddPartitionsToTxn", "", func(ctx context.Context) (err error) {
@@ -331,6 +383,9 @@ func (t *Transactions) add(ctx context.Context, ls *lines, batches []Batch, soon
 				}
 				refused[at] = err
 			}
+		}
+		if len(left) == len(places) {
+			return nil, errors.New("the broker's answer to AddPartitionsToTxn is about partitions that were not asked for")
 		}
 		places = left
 	}
@@ -404,7 +459,7 @@ func (t *Transactions) sent(ls *lines) {
 // known of any, or nothing can be committed: the answers are those of
 // [Client.Commit]. Of one group only. It is tried until ctx ends.
 func (t *Transactions) Offsets(ctx context.Context, m Membership, commits []Commit) (each []error, err error) {
-	ls, err := t.running()
+	ls, err := t.ready(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -528,7 +583,7 @@ func (t *Transactions) Commit(ctx context.Context) error {
 			err = asError(answer.(*endtxn.Response).ErrorCode)
 		}
 		// A coordinator that answers so may have written it down all the same.
-		unsure = unsure || err != nil && !Fenced(err) && !Lasting(err)
+		unsure = unsure || unanswered(err) || err != nil && !Fenced(err) && !Lasting(err)
 		return err
 	})
 	switch {
@@ -536,6 +591,7 @@ func (t *Transactions) Commit(ctx context.Context) error {
 		t.mu.Lock()
 		defer t.mu.Unlock()
 		t.open, t.added, t.group = false, nil, ""
+		t.worn = t.strays
 		return nil
 	case unsure && !errors.Is(err, kafkago.InvalidTransactionState):
 		// Who is fenced by then may have been so before or after. A transaction

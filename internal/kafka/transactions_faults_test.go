@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"strings"
 	"testing"
@@ -171,6 +172,17 @@ func TestATransactionGoesThroughTrouble(t *testing.T) {
 			b.put(tx, "b")
 			b.commit(tx)
 		}, "a b"}, // it had been
+		"the broker ends the connection for good in place of an answer: unsure": {func(b *bench) {
+			tx := b.tx("x")
+			b.put(tx, "a")
+			b.loss.says = &net.OpError{Op: "remote error", Err: errors.New("tls: certificate expired")}
+			b.loss.Lose(ended, 1)
+			var unsure *kafka.UnsureError
+			if err := tx.Commit(b.within(time.Minute)); !errors.As(err, &unsure) {
+				b.t.Errorf("%v", err)
+			}
+			b.loss.says = nil
+		}, "a"}, // it had been committed
 		"it is lost, and a successor has begun meanwhile: unsure": {func(b *bench) {
 			tx := b.tx("x")
 			b.put(tx, "a")
@@ -340,6 +352,82 @@ func TestATransactionGoesThroughTrouble(t *testing.T) {
 	}
 }
 
+// A request that was given up and tried again comes to the coordinator behind the
+// transaction that it was for: the next one must not be touched by it.
+func TestWhatArrivesLateDoesNotTouchTheNextTransaction(t *testing.T) {
+	for sentence, c := range map[string]struct {
+		api  kmsg.Key
+		code func(kmsg.Response) int16
+	}{
+		"its end": {kmsg.EndTxn, func(res kmsg.Response) int16 { return res.(*kmsg.EndTxnResponse).ErrorCode }},
+		"a partition of it": {kmsg.AddPartitionsToTxn, func(res kmsg.Response) int16 {
+			return res.(*kmsg.AddPartitionsToTxnResponse).Topics[0].Partitions[0].ErrorCode
+		}},
+		"its group": {kmsg.AddOffsetsToTxn, func(res kmsg.Response) int16 { return res.(*kmsg.AddOffsetsToTxnResponse).ErrorCode }},
+	} {
+		t.Run(sentence, func(t *testing.T) {
+			onBench(t, 1, func(b *bench) {
+				tx := b.tx("x")
+				var late kmsg.Request
+				b.kafka.Cluster().ControlKey(int16(c.api), func(req kmsg.Request) (kmsg.Response, error, bool) {
+					b.kafka.Cluster().KeepControl()
+					if late == nil {
+						late = req
+					}
+					return nil, nil, false
+				})
+				b.loss.Lose(int16(c.api), 1)
+				ends := func(values ...string) {
+					b.put(tx, values...)
+					if each, err := tx.Offsets(b.within(time.Minute), outside, at(5)); errors.Join(append(each, err)...) != nil {
+						b.t.Errorf("%v, %v", each, err)
+					}
+				}
+				ends("a")
+				b.commit(tx)
+				b.put(tx, "b")
+				r := b.reader()
+				defer r.Close()
+				res, err := r.Request(b.t.Context(), late)
+				if err != nil {
+					b.t.Fatal(err)
+				}
+				if err := kerr.ErrorForCode(c.code(res)); err == nil || errors.Is(err, kerr.ConcurrentTransactions) {
+					b.t.Errorf("the coordinator has taken it: %v", err)
+				}
+				b.abort(tx)
+				ends("c")
+				b.commit(tx)
+				if got := b.committed(); got != "a c" {
+					b.t.Errorf("who reads committed sees %q", got)
+				}
+			})
+		})
+	}
+}
+
+// Without anything that was given up no epoch is spent.
+func TestTransactionsInPeaceHaveOneEpoch(t *testing.T) {
+	onBench(t, 1, func(b *bench) {
+		begun := 0
+		b.kafka.Cluster().ControlKey(int16(kmsg.InitProducerID), func(kmsg.Request) (kmsg.Response, error, bool) {
+			b.kafka.Cluster().KeepControl()
+			begun++
+			return nil, nil, false
+		})
+		tx := b.tx("x")
+		b.fault(kmsg.AddPartitionsToTxn, kerr.ConcurrentTransactions, 2)
+		b.fault(kmsg.EndTxn, kerr.NotCoordinator, 2)
+		for _, v := range []string{"a", "b", "c"} {
+			b.put(tx, v)
+			b.commit(tx)
+		}
+		if begun != 1 || b.committed() != "a b c" {
+			b.t.Errorf("%d epochs for %q", begun, b.committed())
+		}
+	})
+}
+
 // What was under way when it was aborted must not get into the next one.
 func TestAnAbortFencesWhatIsUnderWay(t *testing.T) {
 	onBench(t, 1, func(b *bench) {
@@ -429,6 +517,17 @@ func TestWhatLastsEndsATransactionAtOnceAndNamesTheRemedy(t *testing.T) {
 	}
 }
 
+// The topic of the transactions needs more brokers than there are.
+func TestACoordinatorThatIsNeverThereNamesTheRemedy(t *testing.T) {
+	onBench(t, 1, func(b *bench) {
+		b.fault(kmsg.FindCoordinator, kerr.CoordinatorNotAvailable, -1)
+		err := b.client.Transactions("g-1", 10*time.Second).Begin(b.within(5 * time.Second))
+		if err == nil || kafka.Lasting(err) || !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "transaction.state.log.replication.factor") {
+			b.t.Errorf("%v", err)
+		}
+	})
+}
+
 // The real limit, not a fault.
 func TestATimeoutBeyondTheBrokersIsRefused(t *testing.T) {
 	onBench(t, 1, func(b *bench) {
@@ -504,6 +603,42 @@ func TestOffsetsOfAnotherClientsTransactionAreWaitedFor(t *testing.T) {
 		})
 		if err != nil || asked < 2 || b.offsets() != 3 {
 			b.t.Errorf("asked %d times, the group is at %d: %v", asked, b.offsets(), err)
+		}
+	})
+}
+
+// Where another worker commits all the time, the others' offsets are known all the
+// same.
+func TestAnUnstableOffsetHidesNoOther(t *testing.T) {
+	onBench(t, 1, func(b *bench) {
+		// As Apache Kafka answers; kfake says so of the whole group.
+		b.kafka.Cluster().ControlKey(int16(kmsg.OffsetFetch), func(kreq kmsg.Request) (kmsg.Response, error, bool) {
+			req, res := kreq.(*kmsg.OffsetFetchRequest), kreq.ResponseKind().(*kmsg.OffsetFetchResponse)
+			for _, asked := range req.Topics {
+				topic := kmsg.NewOffsetFetchResponseTopic()
+				topic.Topic = asked.Topic
+				for _, id := range asked.Partitions {
+					p := kmsg.NewOffsetFetchResponseTopicPartition()
+					p.Partition, p.Offset = id, -1
+					switch {
+					case topic.Topic == "t":
+						p.ErrorCode = kerr.UnstableOffsetCommit.Code
+					case id == 1:
+						p.Offset = 3
+					}
+					topic.Partitions = append(topic.Partitions, p)
+				}
+				res.Topics = append(res.Topics, topic)
+			}
+			return res, nil, true
+		})
+		got, err := b.client.Committed(b.t.Context(), "g", map[string][]int{"t": {0}, "u": {0, 1}})
+		unstable, _ := errors.AsType[*kafka.UnstableError](err)
+		if unstable == nil || !errors.Is(err, kafka.UnstableOffset) || !slices.Equal(unstable.Places, []kafka.Place{{Topic: "t"}}) || !strings.Contains(err.Error(), "t, partition 0") {
+			b.t.Errorf("%v", err)
+		}
+		if _, there := got["t"][0]; there || len(got["u"]) != 1 || got["u"][1].Offset != 3 {
+			b.t.Errorf("%v", got)
 		}
 	})
 }
