@@ -40,7 +40,8 @@ type committer struct {
 	noMetadata bool // the holder's: the broker takes less metadata than we write
 	told       kafka.Told
 	tx         *transaction // in which commits are made; nil: each for itself
-	every    time.Duration
+	fail       func(error)  // ends the worker
+	every      time.Duration
 }
 
 // commitEvery is how long what is new is gathered after a commit. After a crash
@@ -58,7 +59,10 @@ func newCommitter(c *kafka.Client, group string, log logrus.FieldLogger) *commit
 }
 
 // in has all commits made in transactions, which begin so far apart under load.
-func (c *committer) in(tx *transaction, every time.Duration) { c.tx, c.every = tx, every }
+// fail ends the worker for what no retry heals.
+func (c *committer) in(tx *transaction, every time.Duration, fail func(error)) {
+	c.tx, c.every, c.fail = tx, every, fail
+}
 
 // under sets the generation that commits are made under, nil for none.
 func (c *committer) under(gen *group.Generation) {
@@ -219,7 +223,7 @@ func (c *committer) commit(ctx context.Context) (did bool, err error) {
 func (c *committer) positionsOf(dirty map[*partition]struct{}, finished map[*partition][]int64) (sent []*partition, commits []kafka.Commit) {
 	for p := range dirty {
 		watermark, metadata, ok := p.position(finished[p]...)
-		if !ok || p.owned.Err() != nil {
+		if !ok || p.owned.Err() != nil || c.tx != nil && c.tx.isBlocked(p) {
 			continue
 		}
 		if c.noMetadata {
@@ -257,13 +261,16 @@ func (c *committer) answered(gen *group.Generation, sent []*partition, failed []
 			// Not ours to commit any more.
 			c.leave(gen, err)
 			errs = append(errs, errBetween)
+		case errors.Is(err, kafka.MetadataTooLarge) && c.tx != nil:
+			c.fail(errNoMetadata)
+			errs = append(errs, err)
 		case errors.Is(err, kafka.MetadataTooLarge):
 			c.noMetadata = true
 			c.log.Warn("the broker takes less commit metadata than closeorder writes (offset.metadata.max.bytes): after a crash more requests are repeated")
 			errs = append(errs, err)
 		default:
-			if c.tx != nil && errors.Is(err, kafka.UnknownTopic) {
-				p.doubt.Store(true) // it would hold up all others
+			if c.tx != nil { // it would hold up all others
+				c.tx.block(p, func() { c.markDirty(p) })
 			}
 			errs = append(errs, fmt.Errorf("commit offset of %s[%d]: %w", p.topic, p.id, err))
 		}
@@ -376,6 +383,11 @@ func (c *committer) offsets(ctx context.Context, gen *group.Generation, sent []*
 	}
 	return c.answered(gen, sent, failed)
 }
+
+// errNoMetadata ends a worker with exactly once: offsets that are finished above the
+// lowest one that is not could not be told, and their requests would be answered
+// again after a crash.
+var errNoMetadata = errors.New("processing_guarantee exactly_once: the brokers take less commit metadata than it needs; set offset.metadata.max.bytes of the brokers to 4096, their default, or more, or processing_guarantee to at_least_once")
 
 // errBetween says that the group is between two generations.
 var errBetween = errors.New("the group is joined again")

@@ -19,8 +19,9 @@
 // error. Of each request that stood in the requests topic when its partition was
 // fetched:
 //
-//   - Closed, Paid, Failed: the outcome is published, once more after a crash and
-//     with the same event id. Failed has a dead letter too.
+//   - Closed, Paid, Failed: the outcome is published, unless Config.ExactlyOnce
+//     perhaps once more after a crash, with the same event id. Failed has a dead
+//     letter too.
 //   - Temporary, NoAnswer: Close is called again, after the delay of a retry
 //     topic, as often as there are retry topics; then the request ends as failed.
 //     It costs no try where no call was made, where the Closer was Starved, or
@@ -249,7 +250,9 @@ func (w *Worker) Run(ctx context.Context) error {
 	if err == nil && (!w.cfg.ExactlyOnce || w.publisher.tx != nil) {
 		err = m.Run(running, newAssignment(w))
 	}
-	if refused, ok := errors.AsType[*NoPositionError](context.Cause(running)); ok {
+	if why := context.Cause(running); errors.Is(why, errNoMetadata) {
+		err = why
+	} else if refused, ok := errors.AsType[*NoPositionError](why); ok {
 		err = refused
 	}
 
@@ -311,7 +314,7 @@ func (w *Worker) beginTransactions(ctx context.Context, record []byte) error {
 		switch {
 		case err == nil:
 			w.publisher.tx = tx
-			w.committer.in(tx, w.cfg.TransactionInterval)
+			w.committer.in(tx, w.cfg.TransactionInterval, w.fail)
 			w.cfg.Log.WithFields(logrus.Fields{"transactional_id": id, "transaction_timeout": w.cfg.TransactionTimeout}).Info("exactly once: outcomes and offsets are written in transactions")
 			return nil
 		case ctx.Err() != nil:

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -445,6 +446,77 @@ func TestWithExactlyOnceAnEmptyPartitionHasAPosition(t *testing.T) {
 			if at, ok := committed[partition]; !ok || at.At != 0 {
 				t.Errorf("partition %d: committed %+v, want 0", partition, at)
 			}
+		}
+	})
+}
+
+// A request whose only record is refused is not answered, and not finished.
+func TestWithExactlyOnceARequestWhoseOutcomeIsRefusedStaysOpen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		var allowed atomic.Bool
+		c.validate(kerr.InvalidRecord.Code, func(topic string, r kmsg.Record) string {
+			if topic == "outcomes" && string(r.Key) == "T3" && !allowed.Load() {
+				return "the schema knows no T3"
+			}
+			return ""
+		})
+		defer c.worker(&closing{}, exactly)()
+		var all, others []string
+		for i := range 10 {
+			all = append(all, fmt.Sprint("T", i))
+			c.publish(to(0, all[i]))
+		}
+		others = slices.DeleteFunc(slices.Clone(all), func(o string) bool { return o == "T3" })
+		c.once("outcomes", others)
+		if at := c.committed()[0]; at.At != 3 {
+			t.Errorf("committed %d while offset 3 has no outcome", at.At)
+		}
+		allowed.Store(true)
+		time.Sleep(2 * time.Minute)
+		c.once("outcomes", all)
+		c.allCommitted("requests")
+	})
+}
+
+// The coordinator does not take the offsets of one partition: what its requests
+// lead to waits with them, and the others go on.
+func TestWithExactlyOnceOffsetsThatAreRefusedHoldUpNoOtherPartition(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		defer c.worker(&closing{}, exactly)()
+		c.publish(to(0, "BEFORE"))
+		time.Sleep(time.Minute)
+		fault := c.broker.Cluster().Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.TxnOffsetCommit}, Topic: "requests", Partitions: []int32{1}, Err: kerr.TopicAuthorizationFailed, Count: -1})
+		all := []string{"BEFORE"}
+		for i := range 30 {
+			all = append(all, fmt.Sprint("T", i))
+			c.publish(to(int32(i%3), all[i+1]))
+			time.Sleep(time.Second)
+		}
+		if got := c.seen("outcomes", 10*time.Second); len(got) != 21 {
+			t.Errorf("%d outcomes are seen, want the 21 of the other partitions", len(got))
+		}
+		fault.Remove()
+		time.Sleep(time.Minute)
+		c.once("outcomes", all)
+		c.allCommitted("requests")
+	})
+}
+
+// Without the metadata of commits a crash would repeat outcomes: a worker that
+// promises none ends, and says what to set.
+func TestWithExactlyOnceAClusterThatTakesNoMetadataIsRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		c.broker.Cluster().Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.TxnOffsetCommit}, Err: kerr.OffsetMetadataTooLarge, Count: -1})
+		c.request("T1")
+		err := c.ended(&closing{}, exactly)
+		if err == nil || !strings.Contains(err.Error(), "offset.metadata.max.bytes") {
+			t.Errorf("Run returned %v", err)
+		}
+		if got := c.seen("outcomes", time.Minute); len(got) > 0 {
+			t.Errorf("%d outcomes are seen", len(got))
 		}
 	})
 }

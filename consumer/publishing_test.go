@@ -19,11 +19,6 @@ func (c *cluster) refuse(topic string, err *kerr.Error, count int) *kfake.FaultH
 	return c.broker.Cluster().Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: topic, Err: err, Count: count})
 }
 
-// repeats lets the cluster give the worker no producer id, so that what is tried
-// again is written again. The order service, which is franz-go, asks in a later
-// version.
-func (c *cluster) repeats() {
-	ours := func(r kmsg.Request) bool { return r.GetVersion() <= 4 }
 	c.broker.Cluster().Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.InitProducerID}, When: ours, Err: kerr.ClusterAuthorizationFailed, Count: -1})
 }
 
@@ -83,7 +78,6 @@ func TestRepeatsOfAnOutcomeHaveTheSameID(t *testing.T) {
 		c := newCluster(t)
 		c.withoutProducerIDs()
 		// The broker does the work and answers an error.
-		c.repeats()
 		c.refuse("outcomes", kerr.NotEnoughReplicasAfterAppend, 3)
 		var hook *test.Hook
 		defer c.worker(&closing{}, heard(&hook))()

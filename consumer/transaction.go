@@ -62,8 +62,11 @@ type transaction struct {
 	trouble map[topicPartition]*troublesome
 	// aside is what goes to those, with all else of its requests and all of later
 	// requests of their orders (G4), which are in held.
-	aside   []publication
-	held    map[events.Order]struct{}
+	aside []publication
+	held  map[events.Order]struct{}
+	// blocked are partitions whose offsets the coordinator has refused, until they
+	// are tried again: what their requests lead to waits.
+	blocked map[*partition]time.Time
 	refused map[*deliveries]refusal
 	soon    []kafka.Place // partitions that the coordinator has not been told of
 	touched map[topicPartition]struct{}
@@ -100,13 +103,14 @@ var (
 	errSlowTransaction = errors.New("not all records were acknowledged in time")
 	errTorn            = errors.New("a topic does not take one of the records of a request")
 	errNoGeneration    = errors.New("the membership is lost")
+	errNoOffset        = errors.New("the offset of one of its requests cannot be committed at present")
 )
 
 func newTransaction(p *publisher, producer *kafka.Transactions, memory int64, timeout time.Duration, wake chan struct{}, log logrus.FieldLogger) *transaction {
 	return &transaction{
 		publisher: p, producer: producer, memory: memory, patience: timeout / 2, log: log, wake: wake,
-		trouble: make(map[topicPartition]*troublesome),
-		full:    make(chan struct{}, 1), settled: make(chan struct{}, 1), ctx: p.ctx, cancel: func(error) {},
+		trouble: make(map[topicPartition]*troublesome), blocked: make(map[*partition]time.Time),
+		full: make(chan struct{}, 1), settled: make(chan struct{}, 1), ctx: p.ctx, cancel: func(error) {},
 	}
 }
 
@@ -140,6 +144,9 @@ func (t *transaction) takes(pubs []publication) bool {
 // inTrouble reports whether one of the records of a request goes where none can be
 // written, or must stay behind one that does. publisher.mu is held.
 func (t *transaction) inTrouble(pubs []publication) bool {
+	if t.noOffset(pubs[0].request.partition) {
+		return true
+	}
 	if len(t.trouble) == 0 {
 		return false
 	}
@@ -150,6 +157,30 @@ func (t *transaction) inTrouble(pubs []publication) bool {
 		p := t.trouble[t.publisher.placeOf(pub)]
 		return p != nil && !p.trial
 	})
+}
+
+// noOffset reports whether the offsets of a partition cannot be committed at
+// present: they are refused, or the topic may be gone. What its requests lead to
+// must not be seen without them. publisher.mu is held.
+func (t *transaction) noOffset(p *partition) bool {
+	return p != nil && (p.doubt.Load() || len(t.blocked) > 0 && time.Now().Before(t.blocked[p]))
+}
+
+// block has the requests of a partition wait whose offset was refused, and calls
+// again when it is tried once more.
+func (t *transaction) block(p *partition, again func()) {
+	t.publisher.mu.Lock()
+	defer t.publisher.mu.Unlock()
+	maps.DeleteFunc(t.blocked, func(p *partition, _ time.Time) bool { return p.owned.Err() != nil })
+	t.blocked[p] = time.Now().Add(firstTrial)
+	time.AfterFunc(firstTrial, again)
+}
+
+// isBlocked reports whether the offset of a partition is not to be committed now.
+func (t *transaction) isBlocked(p *partition) bool {
+	t.publisher.mu.Lock()
+	defer t.publisher.mu.Unlock()
+	return t.noOffset(p)
 }
 
 // touch notes a partition that a record is routed to. publisher.mu is held.
@@ -361,6 +392,9 @@ func (t *transaction) whole() ([]publication, error) {
 	for _, pub := range t.records {
 		if pub.fence.Err() != nil {
 			return nil, errFencedOff
+		}
+		if t.noOffset(pub.request.partition) {
+			return nil, errNoOffset
 		}
 		if _, refused := t.refused[pub.of]; !refused {
 			records = append(records, pub)

@@ -108,7 +108,7 @@ func newTransacting(t *testing.T) *transacting {
 	t.Cleanup(func() { client.Close(); b.Close() })
 	c := &transacting{t: t, committer: newCommitter(client, "g", silent()), publisher: newPublisher(client, always, silent()), broker: b}
 	c.publisher.tx = newTransaction(c.publisher, client.Transactions("g-a", 10*time.Second), 1<<20, 10*time.Second, c.wake, silent())
-	c.in(c.publisher.tx, time.Millisecond)
+	c.in(c.publisher.tx, time.Millisecond, nil)
 	c.regenerate()
 	if _, err := c.commit(t.Context()); err != nil {
 		t.Fatal(err)
