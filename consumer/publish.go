@@ -38,14 +38,15 @@ var errFencedOff = errors.New("not published: the partition was lost or the work
 
 // publisher writes records with acks=all: a batcher per partition, which has one
 // batch under way at a time, so that records of one request's partition keep
-// their order, and a sender per broker, which has one request under way. A sender
-// takes what has queued up for all partitions of its broker while the request
+// their order, and a sender per broker, which has one request under way, and
+// others beside it while those are slow. A sender takes what has queued up for all partitions of its broker while the request
 // before was under way, and under load within two milliseconds: latency when
 // there is little, batches when there is much. What is refused of one partition,
 // or fails, that batcher tries again by itself, apart from the others.
 //
 // It never gives up: a broker that is away holds up the publications, those
-// hold up the ledger, and that holds up intake.
+// hold up the ledger, and that holds up intake. A write that is tried again is
+// written once (see [kafka.Client.ProduceMany]).
 type publisher struct {
 	client *kafka.Client
 	// tx is nil where records are not written in transactions.

@@ -19,9 +19,6 @@ func (c *cluster) refuse(topic string, err *kerr.Error, count int) *kfake.FaultH
 	return c.broker.Cluster().Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: topic, Err: err, Count: count})
 }
 
-	c.broker.Cluster().Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.InitProducerID}, When: ours, Err: kerr.ClusterAuthorizationFailed, Count: -1})
-}
-
 func TestNothingIsCommittedBeforeAllItsRecordsAreAcknowledged(t *testing.T) {
 	for _, topic := range []string{"outcomes", "dead"} {
 		t.Run("while the broker refuses "+topic, func(t *testing.T) {
