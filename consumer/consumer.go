@@ -304,7 +304,7 @@ func (w *Worker) beginTransactions(ctx context.Context, record []byte) error {
 		return nil
 	}
 	id := transactionalID(w.cfg.Group, w.cfg.InstanceID, record)
-	tx := newTransaction(w.publisher, w.client.Transactions(id, w.cfg.TransactionTimeout), w.client.Memory().Most()/3, w.cfg.TransactionTimeout, w.committer.wake, w.cfg.Log)
+	tx := newTransaction(w.publisher, w.client.Transactions(id, w.cfg.TransactionTimeout), w.cfg.Group, 2*w.client.Memory().Most(), w.cfg.TransactionTimeout, w.committer.wake, w.cfg.Log)
 	retry := kafka.NewPause(100*time.Millisecond, 5*time.Second)
 	var told kafka.Told
 	for {

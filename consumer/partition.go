@@ -136,8 +136,17 @@ func (p *partition) finish(r *request) {
 	p.ledger.finish(r.offset)
 	p.bytes -= r.size
 	p.mu.Unlock()
-	p.share.Release(openCost + r.size)
+	p.letGo(r)
 	signal(p.freed)
+}
+
+// letGo gives the memory of a request back, once: for others to be read in its
+// place.
+func (p *partition) letGo(r *request) {
+	if !r.letGo {
+		r.letGo = true
+		p.share.Release(openCost + r.size)
+	}
 }
 
 // claim makes r the one retry of its request that is served from this

@@ -138,7 +138,7 @@ func (p *publisher) under() context.Context {
 // acknowledged is told of records that all in-sync replicas have.
 func (b *batcher) acknowledged(batch []publication) {
 	if tx := b.publisher.tx; tx != nil {
-		tx.acknowledged(b.topicPartition, len(batch))
+		tx.acknowledged(b.topicPartition, batch)
 		return
 	}
 	finishAll(batch, nil)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"maps"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/closeorder/closeorder/events"
@@ -33,8 +34,9 @@ import (
 type transaction struct {
 	publisher *publisher
 	producer  *kafka.Transactions
-	// memory is how much its requests may have of the process's, in bytes, before
-	// it is ended: what they have is let go of then, and the next ones need some.
+	group     string // whose offsets are committed
+	// memory is how much its requests may take, in bytes, before it is ended, beside
+	// those that are not answered yet.
 	memory int64
 	// patience is how long records may take to be acknowledged: less than the
 	// brokers leave it open.
@@ -47,11 +49,14 @@ type transaction struct {
 	// ready: the producer has an epoch in which nothing is open. Of the holder of
 	// committer.turn.
 	ready bool
+	// grouping is under way while the group is added, beside what is written.
+	grouping sync.WaitGroup
 
 	// publisher.mu guards what is below.
 	ctx     context.Context // ends with it, or when it cannot be committed any more
 	cancel  context.CancelCauseFunc
 	admits  bool
+	grouped bool // the group is added, or being added
 	records []publication
 	bytes   int
 	has     int64                  // of memory
@@ -106,9 +111,9 @@ var (
 	errNoOffset        = errors.New("the offset of one of its requests cannot be committed at present")
 )
 
-func newTransaction(p *publisher, producer *kafka.Transactions, memory int64, timeout time.Duration, wake chan struct{}, log logrus.FieldLogger) *transaction {
+func newTransaction(p *publisher, producer *kafka.Transactions, group string, memory int64, timeout time.Duration, wake chan struct{}, log logrus.FieldLogger) *transaction {
 	return &transaction{
-		publisher: p, producer: producer, memory: memory, patience: timeout / 2, log: log, wake: wake,
+		publisher: p, producer: producer, group: group, memory: memory, patience: timeout / 2, log: log, wake: wake,
 		trouble: make(map[topicPartition]*troublesome), blocked: make(map[*partition]time.Time),
 		full: make(chan struct{}, 1), settled: make(chan struct{}, 1), ctx: p.ctx, cancel: func(error) {},
 	}
@@ -200,6 +205,7 @@ func (t *transaction) produce(ctx context.Context, batches []kafka.Batch) []kafk
 	t.soon = nil
 	t.publisher.mu.Unlock()
 	done := t.producer.ProduceMany(ctx, batches, soon)
+	t.addGroup(ctx)
 	for _, one := range done {
 		if one.Err != nil && kafka.Fenced(one.Err) {
 			t.spoil(one.Err)
@@ -209,12 +215,30 @@ func (t *transaction) produce(ctx context.Context, batches []kafka.Batch) []kafk
 	return done
 }
 
-// acknowledged counts records that all in-sync replicas have.
-func (t *transaction) acknowledged(at topicPartition, n int) {
+// addGroup adds the group as soon as something was written: less is left to do
+// when the transaction ends, and nothing else is written.
+func (t *transaction) addGroup(ctx context.Context) {
+	t.publisher.mu.Lock()
+	first := !t.grouped
+	t.grouped = true
+	t.publisher.mu.Unlock()
+	if first {
+		t.grouping.Go(func() { _ = t.producer.AddGroup(ctx, t.group) }) // if it fails Offsets tells
+	}
+}
+
+// acknowledged counts records that all in-sync replicas have. What their requests
+// take is the transaction's from here on: others may be read meanwhile.
+func (t *transaction) acknowledged(at topicPartition, batch []publication) {
+	for _, pub := range batch {
+		if len(pub.of.together) == 1 {
+			pub.request.partition.letGo(pub.request)
+		}
+	}
 	t.publisher.mu.Lock()
 	defer t.publisher.mu.Unlock()
-	t.written += n
-	t.settleLocked(at, n)
+	t.written += len(batch)
+	t.settleLocked(at, len(batch))
 }
 
 // settle counts records of a partition that need no more waiting for.
@@ -308,7 +332,7 @@ func (t *transaction) open() {
 	case t.publisher.ctx.Err() != nil:
 	case !t.admits:
 		t.ctx, t.cancel = context.WithCancelCause(t.publisher.ctx)
-		t.written = 0
+		t.written, t.grouped = 0, false
 		t.refused, t.touched, t.pending = make(map[*deliveries]refusal), make(map[topicPartition]struct{}), make(map[topicPartition]int)
 		over = t.admit()
 	case len(t.aside) > 0:
@@ -417,6 +441,7 @@ func (t *transaction) stands() bool {
 func (t *transaction) commit(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, commitWithin)
 	defer cancel()
+	t.grouping.Wait()
 	return t.producer.Commit(ctx)
 }
 
@@ -509,6 +534,7 @@ func (t *transaction) abort(ctx context.Context, why error) error {
 	}
 	t.end(false)
 	t.ready = false
+	t.grouping.Wait()
 	if err := t.producer.Abort(ctx); err != nil {
 		return err
 	}

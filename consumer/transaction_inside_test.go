@@ -26,7 +26,7 @@ func still(topics ...string) *publisher {
 	for _, topic := range topics {
 		p.topics[topic] = &topicQueue{resolving: true}
 	}
-	p.tx = newTransaction(p, nil, 1<<20, 10*time.Second, make(chan struct{}, 1), silent())
+	p.tx = newTransaction(p, nil, "g", 1<<20, 10*time.Second, make(chan struct{}, 1), silent())
 	p.tx.ready = true
 	return p
 }
@@ -107,7 +107,7 @@ func newTransacting(t *testing.T) *transacting {
 	client := kafka.Open(kafka.Config{Brokers: b.Addrs()}, "t")
 	t.Cleanup(func() { client.Close(); b.Close() })
 	c := &transacting{t: t, committer: newCommitter(client, "g", silent()), publisher: newPublisher(client, always, silent()), broker: b}
-	c.publisher.tx = newTransaction(c.publisher, client.Transactions("g-a", 10*time.Second), 1<<20, 10*time.Second, c.wake, silent())
+	c.publisher.tx = newTransaction(c.publisher, client.Transactions("g-a", 10*time.Second), "g", 1<<20, 10*time.Second, c.wake, silent())
 	c.in(c.publisher.tx, time.Millisecond, nil)
 	c.regenerate()
 	if _, err := c.commit(t.Context()); err != nil {

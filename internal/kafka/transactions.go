@@ -521,6 +521,16 @@ func (t *Transactions) Offsets(ctx context.Context, m Membership, commits []Comm
 	return each, nil
 }
 
+// AddGroup adds a group to the transaction ahead of [Transactions.Offsets], which
+// does so otherwise. It may be called beside ProduceMany. It is tried until ctx ends.
+func (t *Transactions) AddGroup(ctx context.Context, name string) error {
+	ls, err := t.running()
+	if err != nil {
+		return err
+	}
+	return t.failIfFenced(ls, t.addGroup(ctx, ls, name))
+}
+
 // addGroup adds a group to the transaction.
 func (t *Transactions) addGroup(ctx context.Context, ls *lines, name string) error {
 	if err := t.adding.take(ctx); err != nil {
