@@ -72,7 +72,7 @@ rebalances: ## what a death, a join, a leave and a rolling restart cost, 10 min 
 sim: ## a world in virtual time with faults from seeds: SEEDS=200, or SEED=N for one
 	@$(GO) test -list '^TestSeeds$$' ./internal/world | grep -qx TestSeeds || { echo "internal/world has no TestSeeds"; exit 1; }
 	CLOSEORDER_SIM_SEEDS=$(SEEDS) CLOSEORDER_SIM_SEED=$(SEED) \
-		GO=$(GO) .ci/gotest $(RACE) -timeout 2h -count=1 -v $(TESTFLAGS) -run '^Test(Harsh)?Seeds$$' ./internal/world
+		GO=$(GO) .ci/gotest $(RACE) -timeout 2h -count=1 -v $(TESTFLAGS) -run '^Test(Harsh)?Seeds(ExactlyOnce)?$$' ./internal/world
 
 test-money: ## ORDERS=100000 with every fault of the gateway, against its order book; without the race detector, which makes it take hours
 	@$(GO) test -list '^TestNoOutcomeDisagreesWithTheOrderBook$$' ./internal/world | grep -q TestNo || { echo "internal/world has no such test"; exit 1; }
@@ -112,7 +112,7 @@ fuzz: ## every fuzz target for FUZZTIME=30s each
 	done; \
 	test -n "$$found" || { echo "no fuzz target found"; exit 1; }
 
-bench: build ## beside workers that others would write, 15 min on a quiet machine, and held to internal/bench/baseline.json: ARGS="-scenarios burst -rounds 5 -over http -json FILE -plot FILE -binary before=PATH,now=PATH"
+bench: build ## beside workers that others would write, 18 min on a quiet machine, and held to internal/bench/baseline.json: ARGS="-scenarios burst -rounds 5 -over http -json FILE -plot FILE -binary before=PATH,now=PATH"
 	@$(GO) build -C internal/bench -trimpath -o ../../bin/bench .
 	@bin/bench $(ARGS)
 	@test -n "$(ARGS)" || $(MAKE) --no-print-directory benchmarks BENCHED="./closer ./events ./signing"

@@ -19,8 +19,9 @@
 // error. Of each request that stood in the requests topic when its partition was
 // fetched:
 //
-//   - Closed, Paid, Failed: the outcome is published, once more after a crash and
-//     with the same event id. Failed has a dead letter too.
+//   - Closed, Paid, Failed: the outcome is published, unless Config.ExactlyOnce
+//     perhaps once more after a crash, with the same event id. Failed has a dead
+//     letter too.
 //   - Temporary, NoAnswer: Close is called again, after the delay of a retry
 //     topic, as often as there are retry topics; then the request ends as failed.
 //     It costs no try where no call was made, where the Closer was Starved, or
@@ -46,6 +47,9 @@ package consumer
 
 import (
 	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
@@ -106,6 +110,14 @@ type Config struct {
 	Skip []kafka.Span
 	// MaxInFlight is the number of calls at the same time, at least 1.
 	MaxInFlight int
+	// ExactlyOnce: what requests lead to and their offsets are one transaction. A
+	// Kafka.ReadUncommitted does not go with it.
+	ExactlyOnce bool
+	// TransactionInterval is how far apart transactions begin under load, at least
+	// 1 ms; TransactionTimeout is after how long the brokers abort one that is
+	// still open, at least 1 s. Both are for ExactlyOnce.
+	TransactionInterval time.Duration
+	TransactionTimeout  time.Duration
 	// MinOrderAge is how old an order must be before it is closed, when the
 	// request says when it was created. 0 switches it off.
 	MinOrderAge time.Duration
@@ -159,6 +171,11 @@ func New(cfg Config) (*Worker, error) {
 	need(cfg.RebalanceTimeout >= time.Second, "rebalance time-out is %v, want 1s or more", cfg.RebalanceTimeout)
 	need(cfg.Grace >= 0, "grace is %v, want 0s or more", cfg.Grace)
 	need(slices.Contains([]Start{"", StartEarliest, StartLatest, StartError}, cfg.Start), "start is %q, want earliest, latest or error", cfg.Start)
+	if cfg.ExactlyOnce {
+		need(!cfg.Kafka.ReadUncommitted, "exactly once and read uncommitted")
+		need(cfg.TransactionInterval >= time.Millisecond, "transaction interval is %v, want 1ms or more", cfg.TransactionInterval)
+		need(cfg.TransactionTimeout >= time.Second, "transaction time-out is %v, want 1s or more", cfg.TransactionTimeout)
+	}
 	need(cfg.MaxInFlight >= 1, "max in flight is %d, want 1 or more", cfg.MaxInFlight)
 	need(cfg.Kafka.MaxBuffered >= 0, "max buffered is %d bytes, want 0 or more", cfg.Kafka.MaxBuffered)
 	need(cfg.Topics.Requests != "" && cfg.Topics.Outcomes != "" && cfg.Topics.DeadLetters != "", "a topic has no name: %+v", cfg.Topics)
@@ -193,6 +210,13 @@ func (w *Worker) Run(ctx context.Context) error {
 	sinks := []string{w.cfg.Topics.Outcomes, w.cfg.Topics.DeadLetters}
 	to := w.cfg.Kafka
 	to.OnThrottle = newQuotas(w.cfg.Log).throttled
+	to.OnNotIdempotent = func(err error) {
+		w.cfg.Log.WithError(err).Warn("publishing without idempotence: a record whose write is not answered may be written twice, with the same event id")
+	}
+	to.OnRepeat = func(topic string, partition int, err error) {
+		w.cfg.Log.WithFields(logrus.Fields{"topic": topic, "partition": partition}).WithError(err).
+			Warn("a broker does not know any more whether it has written a batch: it is sent again, and may be there twice, with the same event ids")
+	}
 	w.client = kafka.Open(to, slices.Concat(sinks, sources)...)
 	w.renewed.Store(w.client)
 	proof := w.cfg.Proof
@@ -207,7 +231,7 @@ func (w *Worker) Run(ctx context.Context) error {
 		Topics: sources, Needs: sinks,
 		Session: w.cfg.SessionTimeout, Rebalance: w.cfg.RebalanceTimeout,
 		Renewed: func() { w.lanes.poke() }, Doubted: func() { w.lanes.interrupt(errDoubted) }, Under: func(gen *group.Generation) { w.committer.under(gen) },
-		Proof: proof, Log: w.cfg.Log,
+		Proof: proof, Buried: w.buried, Log: w.cfg.Log,
 	})
 	w.lanes = newLanes(w.cfg.MaxInFlight, m.LeaseValid, w.cfg.Closer.Probe, w.cfg.Log)
 	w.holds = newMerchantHolds(w.cfg.Log)
@@ -215,11 +239,20 @@ func (w *Worker) Run(ctx context.Context) error {
 	w.lanes.turn, w.lanes.withoutCall = w.turn, w.withoutCall
 	w.publisher = newPublisher(w.client, m.LeaseValid, w.cfg.Log)
 	w.committer = newCommitter(w.client, w.cfg.Group, w.cfg.Log)
-	w.wg.Go(func() { w.committer.run(life) })
+	var record []byte
+	if proof != nil {
+		record = proof.Record()
+	}
+	err := w.beginTransactions(running, record)
+	var committing sync.WaitGroup
+	committing.Go(func() { w.committer.run(life) })
 	w.wg.Go(func() { w.succeedProbers(life) })
-
-	err := m.Run(running, newAssignment(w))
-	if refused, ok := errors.AsType[*NoPositionError](context.Cause(running)); ok {
+	if err == nil && (!w.cfg.ExactlyOnce || w.publisher.tx != nil) {
+		err = m.Run(running, newAssignment(w))
+	}
+	if why := context.Cause(running); errors.Is(why, errNoMetadata) {
+		err = why
+	} else if refused, ok := errors.AsType[*NoPositionError](why); ok {
 		err = refused
 	}
 
@@ -228,11 +261,75 @@ func (w *Worker) Run(ctx context.Context) error {
 	end(errStopped)
 	w.lanes.calls.Wait()
 	w.lanes.breaker.stop()
+	committing.Wait()
 	w.publisher.close()
 	w.client.Close()
 	w.wg.Wait()
 	return err
 }
+
+// transactionalID is that of a worker: of its instance id, or of where its process
+// can be found, so that whoever knows one to be dead knows it.
+func transactionalID(group, instance string, record []byte) string {
+	switch {
+	case instance != "":
+		return group + "-" + instance
+	case len(record) > 0:
+		sum := sha256.Sum256(record)
+		return group + "-" + hex.EncodeToString(sum[:16])
+	}
+	return group + "-" + rand.Text()
+}
+
+// buried ends the transaction that a dead member may have left open: the brokers
+// would, after its time-out.
+func (w *Worker) buried(ctx context.Context, record []byte) {
+	if !w.cfg.ExactlyOnce {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, beginWithin)
+	defer cancel()
+	id := transactionalID(w.cfg.Group, "", record)
+	if err := w.client.Transactions(id, w.cfg.TransactionTimeout).Abort(ctx); err != nil {
+		w.cfg.Log.WithField("transactional_id", id).WithError(err).Warn("a transaction of a dead worker is left to the brokers: readers of committed records may be held up for kafka.transaction_timeout")
+	}
+}
+
+// beginTransactions makes sure that there can be transactions, before anything is
+// served: it tries until they can begin, ctx ends, or no try will heal what is
+// wrong. It does nothing where there are to be none. record is where this process
+// can be found.
+func (w *Worker) beginTransactions(ctx context.Context, record []byte) error {
+	if !w.cfg.ExactlyOnce {
+		return nil
+	}
+	id := transactionalID(w.cfg.Group, w.cfg.InstanceID, record)
+	tx := newTransaction(w.publisher, w.client.Transactions(id, w.cfg.TransactionTimeout), w.cfg.Group, 2*w.client.Memory().Most(), w.cfg.TransactionTimeout, w.committer.wake, w.cfg.Log)
+	retry := kafka.NewPause(100*time.Millisecond, 5*time.Second)
+	var told kafka.Told
+	for {
+		once, cancel := context.WithTimeout(ctx, beginWithin)
+		err := tx.begin(once)
+		cancel()
+		switch {
+		case err == nil:
+			w.publisher.tx = tx
+			w.committer.in(tx, w.cfg.TransactionInterval, w.fail)
+			w.cfg.Log.WithFields(logrus.Fields{"transactional_id": id, "transaction_timeout": w.cfg.TransactionTimeout}).Info("exactly once: outcomes and offsets are written in transactions")
+			return nil
+		case ctx.Err() != nil:
+			return nil //nolint:nilerr // asked to stop: Run does that
+		case kafka.Lasting(err):
+			return fmt.Errorf("processing_guarantee exactly_once: %w", err)
+		case told.Due("", err):
+			w.cfg.Log.WithError(err).Warn("cannot begin transactions: trying again, nothing is served before that")
+		}
+		_ = retry.Wait(ctx) // when it has ended Begin says so
+	}
+}
+
+// beginWithin is how long one try to begin transactions may take.
+const beginWithin = 15 * time.Second
 
 // Renew has all connections to Kafka made anew, with certificates and passwords
 // as they are now; each old one closes when its requests are answered. It does

@@ -58,6 +58,9 @@ type partition struct {
 	// deleted. Nothing is committed, or a topic made anew would begin at the
 	// offset of the old one.
 	doubt atomic.Bool
+	// committed is what the last transaction said of it, offset -1 before there was
+	// one. Of the holder of committer.turn.
+	committed kafka.Committed
 
 	// mu guards what is below. merchantHolds.mu may be taken under it.
 	mu     sync.Mutex
@@ -69,7 +72,7 @@ type partition struct {
 }
 
 func newPartition(ctx context.Context, at topicPartition) *partition {
-	p := &partition{topicPartition: at, freed: make(chan struct{}, 1), timers: make(map[*request]*time.Timer), claims: make(map[events.Source]*request)}
+	p := &partition{topicPartition: at, committed: kafka.Committed{Offset: -1}, freed: make(chan struct{}, 1), timers: make(map[*request]*time.Timer), claims: make(map[events.Source]*request)}
 	p.owned, p.revoke = context.WithCancelCause(ctx)
 	p.intake, p.stopIntake = context.WithCancel(p.owned)
 	p.calls, p.cutCalls = context.WithCancelCause(p.owned)
@@ -133,8 +136,17 @@ func (p *partition) finish(r *request) {
 	p.ledger.finish(r.offset)
 	p.bytes -= r.size
 	p.mu.Unlock()
-	p.share.Release(openCost + r.size)
+	p.letGo(r)
 	signal(p.freed)
+}
+
+// letGo gives the memory of a request back, once: for others to be read in its
+// place.
+func (p *partition) letGo(r *request) {
+	if !r.letGo {
+		r.letGo = true
+		p.share.Release(openCost + r.size)
+	}
 }
 
 // claim makes r the one retry of its request that is served from this
@@ -167,13 +179,22 @@ func (p *partition) unclaim(r *request) {
 
 // position returns what to commit: the watermark and the metadata that says
 // what is finished above it. ok is false when nothing is known yet.
-func (p *partition) position() (watermark int64, metadata string, ok bool) {
+// Offsets that are finished with the commit count already.
+func (p *partition) position(finished ...int64) (watermark int64, metadata string, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.ledger == nil || p.doubt.Load() {
 		return 0, "", false
 	}
-	return p.ledger.watermark, encodeMetadata(p.topic, p.id, p.ledger.watermark, p.ledger.above()), true
+	l := p.ledger
+	if len(finished) > 0 {
+		then := *l
+		for _, offset := range finished {
+			then.finish(offset)
+		}
+		l = &then
+	}
+	return l.watermark, encodeMetadata(p.topic, p.id, l.watermark, l.above()), true
 }
 
 // roomy says whether a request may wait in memory without holding up intake.

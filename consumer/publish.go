@@ -21,12 +21,16 @@ type publication struct {
 	// partition, so stands in one partition too, whatever partitioner the
 	// order service has.
 	to int
+	// request is what it came of, and of what it belongs to: for transactions.
+	request *request
+	of      *deliveries
 	// fence: when it has ended, the record is not sent (any more).
 	fence context.Context
 	// done is called once, from a goroutine of the publisher: with nil when
-	// all in-sync replicas have the record, with a *kafka.RefusedError when the
-	// broker does not take it as it is, with errFencedOff when fence or the
-	// publisher ended first. It must not block.
+	// all in-sync replicas have the record (with transactions, when it is
+	// committed), with a *kafka.RefusedError when the broker does not take it as
+	// it is, with errFencedOff when fence or the publisher ended first. It must
+	// not block.
 	done func(error)
 }
 
@@ -34,18 +38,19 @@ var errFencedOff = errors.New("not published: the partition was lost or the work
 
 // publisher writes records with acks=all: a batcher per partition, which has one
 // batch under way at a time, so that records of one request's partition keep
-// their order, and a sender per broker, which has one request under way. A sender
-// takes what has queued up for all partitions of its broker while the request
+// their order, and a sender per broker, which has one request under way, and
+// others beside it while those are slow. A sender takes what has queued up for all partitions of its broker while the request
 // before was under way, and under load within two milliseconds: latency when
 // there is little, batches when there is much. What is refused of one partition,
 // or fails, that batcher tries again by itself, apart from the others.
 //
 // It never gives up: a broker that is away holds up the publications, those
-// hold up the ledger, and that holds up intake. There is no idempotent
-// producer in kafka-go: a retry after a lost answer writes twice, which is
-// why event ids are derived.
+// hold up the ledger, and that holds up intake. A write that is tried again is
+// written once (see [kafka.Client.ProduceMany]).
 type publisher struct {
 	client *kafka.Client
+	// tx is nil where records are not written in transactions.
+	tx *transaction
 	// leaseValid reports whether the membership holds, see group.Member. While it
 	// does not nothing is sent: the partitions may be another's, who publishes
 	// for them.
@@ -62,8 +67,9 @@ type publisher struct {
 
 // topicQueue holds records until the number of partitions is known.
 type topicQueue struct {
-	batchers []*batcher
-	unrouted []publication // resolve is under way while there are any
+	batchers  []*batcher
+	unrouted  []publication
+	resolving bool
 }
 
 func newPublisher(c *kafka.Client, leaseValid func(time.Time) bool, log logrus.FieldLogger) *publisher {
@@ -78,27 +84,72 @@ func (p *publisher) close() {
 	p.cancel()
 	p.mu.Unlock()
 	p.wg.Wait() // from here on nobody queues or routes
-	for _, q := range p.topics {
-		finishAll(q.unrouted, errFencedOff)
-		for _, b := range q.batchers {
-			for b.queue.len() > 0 {
-				b.queue.pop().done(errFencedOff)
-			}
-		}
+	if unsent := p.unsent(); p.tx == nil {
+		finishAll(unsent, errFencedOff)
+	} else {
+		p.tx.close()
 	}
 }
 
-// publish queues a record. It does not block: what is under way is bounded by
-// the ledgers.
-func (p *publisher) publish(pub publication) {
+// unsent takes what is queued and not in a batch yet. p.mu is held, or the
+// publisher is closed.
+func (p *publisher) unsent() (all []publication) {
+	for _, q := range p.topics {
+		all = append(all, q.unrouted...)
+		q.unrouted = nil
+		for _, b := range q.batchers {
+			for b.queue.len() > 0 {
+				all = append(all, b.queue.pop())
+			}
+		}
+	}
+	return all
+}
+
+// publish queues the records of one decision. It does not block: what is under
+// way is bounded by the ledgers.
+func (p *publisher) publish(pubs ...publication) {
 	p.mu.Lock()
 	if p.ctx.Err() != nil {
 		p.mu.Unlock()
-		pub.done(errFencedOff)
+		finishAll(pubs, errFencedOff)
 		return
 	}
 	defer p.mu.Unlock()
-	p.route(pub)
+	if p.tx != nil && !p.tx.takes(pubs) {
+		return // the next one does
+	}
+	for _, pub := range pubs {
+		p.route(pub)
+	}
+}
+
+// under is what records that are sent now go under: it ends with the
+// transaction, or the publisher.
+func (p *publisher) under() context.Context {
+	if p.tx == nil {
+		return p.ctx
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.tx.ctx
+}
+
+// acknowledged is told of records that all in-sync replicas have.
+func (b *batcher) acknowledged(batch []publication) {
+	if tx := b.publisher.tx; tx != nil {
+		tx.acknowledged(b.topicPartition, batch)
+		return
+	}
+	finishAll(batch, nil)
+}
+
+// produce writes batches, see [kafka.Client.ProduceMany].
+func (p *publisher) produce(ctx context.Context, batches []kafka.Batch) []kafka.Produced {
+	if p.tx != nil {
+		return p.tx.produce(ctx, batches)
+	}
+	return p.client.ProduceMany(ctx, batches)
 }
 
 func (p *publisher) route(pub publication) {
@@ -108,13 +159,27 @@ func (p *publisher) route(pub publication) {
 		p.topics[pub.topic] = q
 	}
 	if len(q.batchers) == 0 {
-		if len(q.unrouted) == 0 {
+		if !q.resolving {
+			q.resolving = true
 			p.wg.Go(func() { p.resolve(pub.topic) })
 		}
 		q.unrouted = append(q.unrouted, pub)
 		return
 	}
-	q.batchers[pub.to%len(q.batchers)].add(pub)
+	b := q.batchers[pub.to%len(q.batchers)]
+	if p.tx != nil {
+		p.tx.touch(b.topicPartition)
+	}
+	b.add(pub)
+}
+
+// placeOf is the partition that a record goes to, with the number -1 while it is
+// not known how many the topic has. p.mu is held.
+func (p *publisher) placeOf(pub publication) topicPartition {
+	if q := p.topics[pub.topic]; q != nil && len(q.batchers) > 0 {
+		return q.batchers[pub.to%len(q.batchers)].topicPartition
+	}
+	return topicPartition{pub.topic, -1}
 }
 
 // leaseLook is how often it is looked at whether the membership holds again.
@@ -132,7 +197,7 @@ func (p *publisher) resolve(topic string) {
 			q := p.topics[topic]
 			p.extend(topic, q, counts[topic])
 			unrouted := q.unrouted
-			q.unrouted = nil
+			q.unrouted, q.resolving = nil, false
 			for _, pub := range unrouted {
 				p.route(pub)
 			}
@@ -218,7 +283,7 @@ func (b *batcher) take() (batch []publication, bytes int) {
 // became of its first try, if there was one.
 func (b *batcher) alone(batch []publication, err error) {
 	b.publisher.wg.Go(func() {
-		b.send(b.publisher.ctx, batch, err)
+		b.send(b.publisher.under(), batch, err)
 		b.next(kafka.NoLeader)
 	})
 }
@@ -241,7 +306,12 @@ func (b *batcher) send(ctx context.Context, batch []publication, first error) {
 		return err
 	}
 	refuse := func(pub publication, err error) {
-		pub.done(&kafka.RefusedError{Topic: b.topic, Partition: b.id, Bytes: kafka.Size(pub.msg), Err: err})
+		refused := &kafka.RefusedError{Topic: b.topic, Partition: b.id, Bytes: kafka.Size(pub.msg), Err: err}
+		if tx := b.publisher.tx; tx != nil {
+			tx.refuse(b.topicPartition, pub, refused)
+			return
+		}
+		pub.done(refused)
 	}
 	for {
 		var err error
@@ -255,7 +325,7 @@ func (b *batcher) send(ctx context.Context, batch []publication, first error) {
 		case ctx.Err() != nil, errors.Is(err, errFencedOff):
 		case errors.Is(err, errLeaseOver):
 			_ = kafka.Sleep(ctx, leaseLook)
-		case b.retired(batch):
+		case b.retired(ctx, batch):
 			return
 		default:
 			if !failing {
@@ -264,27 +334,32 @@ func (b *batcher) send(ctx context.Context, batch []publication, first error) {
 			}
 			_ = retry.Wait(ctx)
 		}
-		if batch = slices.DeleteFunc(batch, func(pub publication) bool { return fencedOff(ctx, pub) }); len(batch) == 0 {
+		if batch = slices.DeleteFunc(batch, func(pub publication) bool { return b.fencedOff(ctx, pub) }); len(batch) == 0 {
 			return
 		}
 	}
 }
 
-// fencedOff says whether a record may not be sent any more, and answers it then.
-func fencedOff(ctx context.Context, pub publication) bool {
-	over := ctx.Err() != nil || pub.fence.Err() != nil
-	if over {
+// fencedOff says whether a record may not be sent any more, and drops it then.
+func (b *batcher) fencedOff(ctx context.Context, pub publication) bool {
+	if ctx.Err() == nil && pub.fence.Err() == nil {
+		return false
+	}
+	if tx := b.publisher.tx; tx != nil {
+		tx.spoil(errFencedOff)
+		tx.settle(b.topicPartition, 1)
+	} else {
 		pub.done(errFencedOff)
 	}
-	return over
+	return true
 }
 
 // retired says whether the partition is gone: the topic was made again with
 // fewer. Then the batch and the queue have been handed to the partitions that
 // there are.
-func (b *batcher) retired(batch []publication) bool {
+func (b *batcher) retired(ctx context.Context, batch []publication) bool {
 	p := b.publisher
-	counts, err := p.client.Partitions(p.ctx, b.topic)
+	counts, err := p.client.Partitions(ctx, b.topic)
 	if err != nil || b.id < counts[b.topic] {
 		return false
 	}
@@ -293,6 +368,9 @@ func (b *batcher) retired(batch []publication) bool {
 	defer p.mu.Unlock()
 	q := p.topics[b.topic]
 	q.batchers = q.batchers[:min(counts[b.topic], len(q.batchers))]
+	if p.tx != nil {
+		p.tx.pending[b.topicPartition] = 0 // all that it has is routed anew
+	}
 	for _, pub := range batch { // route does not know this batcher any more
 		p.route(pub)
 	}
@@ -322,10 +400,10 @@ func (b *batcher) produce(ctx context.Context, batch []publication, compression 
 	if !b.publisher.leaseValid(time.Now()) {
 		return errLeaseOver
 	}
-	if _, err := b.publisher.client.Produce(ctx, b.topic, b.id, messages, compression); err != nil {
+	if err := b.publisher.produce(ctx, []kafka.Batch{{Topic: b.topic, Partition: b.id, Messages: messages, Compression: compression}})[0].Err; err != nil {
 		return err
 	}
-	finishAll(batch, nil)
+	b.acknowledged(batch)
 	return nil
 }
 

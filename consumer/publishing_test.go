@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/closeorder/closeorder/consumer"
+	"github.com/sirupsen/logrus/hooks/test"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -44,18 +45,48 @@ func TestNothingIsCommittedBeforeAllItsRecordsAreAcknowledged(t *testing.T) {
 	}
 }
 
+// withoutProducerIDs is a cluster in which a worker may not write idempotently, as
+// by its ACLs before Kafka 2.8.
+func (c *cluster) withoutProducerIDs() {
+	c.broker.Cluster().Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.InitProducerID}, Err: kerr.ClusterAuthorizationFailed, Count: -1,
+		When: func(r kmsg.Request) bool { return r.GetVersion() <= 4 }, // kafka-go's; the client of the tests is newer
+	})
+}
+
+func TestAnOutcomeWhoseWriteIsAnsweredWithAnErrorIsWrittenOnce(t *testing.T) {
+	for _, err := range []*kerr.Error{kerr.NotEnoughReplicasAfterAppend, kerr.RequestTimedOut} { // the broker does the work
+		synctest.Test(t, func(t *testing.T) {
+			c := newCluster(t)
+			defer c.worker(&closing{}, nil)()
+			c.request("T0")
+			c.outcomes(1)
+			refused := c.refuse("outcomes", err, 3)
+			c.request("T1", "T2")
+			time.Sleep(time.Minute)
+			if refused.Hits() != 3 || c.end("outcomes") != 3 {
+				t.Errorf("%s, %d times: %d outcomes of 3 requests", err.Message, refused.Hits(), c.end("outcomes"))
+			}
+		})
+	}
+}
+
 func TestRepeatsOfAnOutcomeHaveTheSameID(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
+		c.withoutProducerIDs()
 		// The broker does the work and answers an error.
 		c.refuse("outcomes", kerr.NotEnoughReplicasAfterAppend, 3)
-		defer c.worker(&closing{}, nil)()
+		var hook *test.Hook
+		defer c.worker(&closing{}, heard(&hook))()
 		c.request("T1")
 		outcomes := c.outcomes(4)
 		for _, o := range outcomes {
 			if o.ID != outcomes[0].ID || o.ID == "" {
 				t.Errorf("ids %q and %q", o.ID, outcomes[0].ID)
 			}
+		}
+		if n := logged(hook, "without idempotence"); n != 1 {
+			t.Errorf("told %d times that outcomes may be written twice", n)
 		}
 	})
 }

@@ -29,6 +29,7 @@ type request struct {
 	// noCall says that it can probably be settled without a call, see
 	// Worker.withoutCall. Guarded by lanes.mu once it is in a lane.
 	noCall bool
+	letGo  bool // its memory was given back, see partition.letGo
 	// crowded is set of one that had better wait elsewhere, see crowd.go: for how
 	// long others of its merchant have waited for a slot when it came.
 	crowded time.Duration

@@ -325,6 +325,7 @@ func TestAMerchantThatIsRefusedWaitsAndTheOthersGoOn(t *testing.T) {
 func TestARetryRecordThatWasWrittenTwiceIsServedOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
+		c.withoutProducerIDs()
 		c.refuse("retry.10s", kerr.NotEnoughReplicasAfterAppend, 2) // writes, and answers an error
 		d := &diary{answer: func(r events.Request, nth int) consumer.Verdict {
 			if nth < 2 {

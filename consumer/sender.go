@@ -22,6 +22,9 @@ const (
 	// lately is how far pace looks back: further than a gateway takes for a call,
 	// after which many answers come at one time and none for a while.
 	lately = 200 * time.Millisecond
+	// inFlight is how many requests may be under way to one broker: as many as an
+	// idempotent producer of Kafka's has at the most. A partition is in one of them.
+	inFlight = 5
 )
 
 // sender writes the records of all partitions that one broker leads: one request
@@ -29,7 +32,7 @@ const (
 // kafka.NoLeader finds out where its partitions belong.
 //
 // One goroutine, a [courier], does that. While its request is slow another one
-// takes its place; there are two at the most.
+// takes its place; there are inFlight at the most.
 type sender struct {
 	publisher *publisher
 	wake      chan struct{}
@@ -172,7 +175,7 @@ func (c *courier) relieve() {
 		return // of a request before
 	}
 	c.slow = true
-	if c.stuck++; c.couriers < 2 {
+	if c.stuck++; c.couriers == c.stuck && c.couriers < inFlight {
 		c.hire()
 	}
 }
@@ -213,9 +216,10 @@ func (s *sender) take() (parcels []parcel, records int) {
 // answers its records. A batch that was not written is left to its batcher.
 func (s *sender) send(parcels []parcel) {
 	p := s.publisher
+	ctx := p.under()
 	for {
 		for i := range parcels {
-			parcels[i].batch = slices.DeleteFunc(parcels[i].batch, func(pub publication) bool { return fencedOff(p.ctx, pub) })
+			parcels[i].batch = slices.DeleteFunc(parcels[i].batch, func(pub publication) bool { return parcels[i].fencedOff(ctx, pub) })
 		}
 		parcels = slices.DeleteFunc(parcels, func(one parcel) bool {
 			if len(one.batch) > 0 {
@@ -230,7 +234,7 @@ func (s *sender) send(parcels []parcel) {
 		if p.leaseValid(time.Now()) {
 			break
 		}
-		_ = kafka.Sleep(p.ctx, leaseLook)
+		_ = kafka.Sleep(ctx, leaseLook)
 	}
 	batches := make([]kafka.Batch, len(parcels))
 	for i, one := range parcels {
@@ -240,13 +244,13 @@ func (s *sender) send(parcels []parcel) {
 		}
 		batches[i] = kafka.Batch{Topic: one.topic, Partition: one.id, Messages: messages, Compression: kafka.Uncompressed}
 	}
-	for i, done := range p.client.ProduceMany(p.ctx, batches) {
+	for i, done := range p.produce(ctx, batches) {
 		one := parcels[i]
 		if done.Err != nil {
 			one.alone(one.batch, done.Err)
 			continue
 		}
-		finishAll(one.batch, nil)
+		one.acknowledged(one.batch)
 		one.next(done.Leader)
 	}
 }
@@ -283,8 +287,11 @@ func (s *sender) findLeaders() {
 				p.list(b)
 				continue
 			}
-			batch, _ := b.take()
-			unknown = append(unknown, parcel{b, batch})
+			if batch, _ := b.take(); len(batch) > 0 {
+				unknown = append(unknown, parcel{b, batch})
+			} else {
+				b.busy = false // they were taken back
+			}
 		}
 		p.mu.Unlock()
 		for _, one := range unknown {

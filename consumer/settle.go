@@ -41,6 +41,12 @@ type delivery struct {
 type deliveries struct {
 	left    atomic.Int32 // that are not acknowledged
 	dropped atomic.Bool  // one that never will be
+	// together are all of them where they are written in one transaction, or in
+	// none; nil without transactions.
+	together []*delivery
+	// taken: no topic has refused one of them in the last transaction, which was
+	// aborted as it was torn. publisher.mu guards it.
+	taken bool
 }
 
 // write publishes the records of a request and finishes it when all are
@@ -52,6 +58,8 @@ func (w *Worker) write(r *request, records ...record) {
 	for range len(records) - 1 {
 		w.lanes.publishing(r.partition)
 	}
+	var some [2]publication
+	pubs := some[:0]
 	var all *deliveries
 	for i := range records {
 		d := &delivery{worker: w, request: r, record: records[i]}
@@ -59,16 +67,35 @@ func (w *Worker) write(r *request, records ...record) {
 			all = &d.all
 			all.left.Store(int32(len(records)))
 		}
-		d.of = all
-		d.publish()
+		if d.of = all; w.cfg.ExactlyOnce {
+			all.together = append(all.together, d)
+		}
+		pubs = append(pubs, d.publication())
+	}
+	w.publisher.publish(pubs...)
+}
+
+func (d *delivery) publication() publication {
+	return publication{
+		topic: d.record.topic, to: d.record.to, msg: d.record.msg, request: d.request, of: d.of, fence: d.request.partition.owned, done: d.done,
 	}
 }
 
-// publish publishes the record, in another form if it must be.
-func (d *delivery) publish() {
-	d.worker.publisher.publish(publication{
-		topic: d.record.topic, to: d.record.to, msg: d.record.msg, fence: d.request.partition.owned, done: d.done,
-	})
+// mates are the record itself and those that it is never written without.
+func (d *delivery) mates() []*delivery {
+	if d.of.together != nil {
+		return d.of.together
+	}
+	return []*delivery{d}
+}
+
+// again publishes the record once more, in another form if it has one now.
+func (d *delivery) again() {
+	var pubs []publication
+	for _, mate := range d.mates() {
+		pubs = append(pubs, mate.publication())
+	}
+	d.worker.publisher.publish(pubs...)
 }
 
 // done is called once it is acknowledged or cannot be any more.
@@ -99,7 +126,7 @@ func (d *delivery) refused(err *kafka.RefusedError) {
 				log.Warn("a record without a key gets a stand-in key: the topic takes none without; more of them are not told of for an hour")
 			}
 			d.record = keyed
-			d.publish()
+			d.again()
 			return
 		}
 	}
@@ -107,28 +134,37 @@ func (d *delivery) refused(err *kafka.RefusedError) {
 		if smaller, ok := d.record.smaller(); ok {
 			log.Warn("publishing a shortened record")
 			d.record = smaller
-			d.publish()
+			d.again()
 			return
 		}
 		if v, ok := d.record.instead(); ok {
 			log.Warn("the record cannot wait in a retry topic: it fails")
 			w.settle(r, decide(w.circumstances(r, circumstances{turn: hopeless, verdict: v})))
-			d.done(errReplaced)
+			for _, mate := range d.mates() {
+				mate.done(errReplaced)
+			}
 			return
 		}
 	}
 	if w.refusals.due(fmt.Sprint(err.Topic, " ", err.Partition, " ", err.Code()), time.Now()) {
 		log.WithField("to_partition", err.Partition).Error("ALARM: the topic does not take a record: its request stays uncommitted and is tried again each minute, the others go on; more of the kind are not told of for an hour")
 	}
-	w.lanes.published(r.partition)
+	mates := d.mates()
+	for range mates {
+		w.lanes.published(r.partition)
+	}
 	w.wg.Go(func() {
 		err := kafka.Sleep(r.partition.owned, refusedRest)
-		w.lanes.publishing(r.partition)
-		if err != nil {
-			d.done(errFencedOff)
+		for range mates {
+			w.lanes.publishing(r.partition)
+		}
+		if err == nil {
+			d.again()
 			return
 		}
-		d.publish()
+		for _, mate := range mates {
+			mate.done(errFencedOff)
+		}
 	})
 }
 

@@ -102,7 +102,7 @@ func (w *Worker) positions(fresh []*partition, counts map[string]int) ([]*partit
 			return nil, nil
 		}
 		positions, err := w.committer.positions(w.life, allOf(fresh, counts))
-		if err == nil {
+		if err == nil || onlyOthersUnstable(err, fresh, positions) {
 			return fresh, positions
 		}
 		if !failing && w.life.Err() == nil {
@@ -113,6 +113,25 @@ func (w *Worker) positions(fresh []*partition, counts map[string]int) ([]*partit
 			return nil, nil
 		}
 	}
+}
+
+// onlyOthersUnstable reports whether an error says no more than that transactions
+// of other workers are about to commit positions: under load one of them always
+// is. Such a partition has a position, whichever.
+func onlyOthersUnstable(err error, fresh []*partition, positions map[string]map[int]kafka.Committed) bool {
+	unstable, is := errors.AsType[*kafka.UnstableError](err)
+	if !is {
+		return false
+	}
+	for _, at := range unstable.Places {
+		if slices.ContainsFunc(fresh, func(p *partition) bool { return p.topic == at.Topic && p.id == at.Partition }) {
+			return false
+		}
+	}
+	for _, at := range unstable.Places {
+		positions[at.Topic][at.Partition] = kafka.Committed{}
+	}
+	return true
 }
 
 // beginWithout begins with partitions for which the group has no position,
@@ -247,8 +266,9 @@ func (l line) what() string {
 	return "requests"
 }
 
-// extent is what the log of a partition holds: offsets from start up to, not
-// including, end.
+// extent is what can be read of the log of a partition: offsets from start up
+// to, not including, end. What an open transaction holds back comes later, and is
+// not in it.
 type extent struct {
 	topicPartition
 	start, end int64
@@ -290,18 +310,19 @@ func (w *Worker) ask(at []topicPartition) (map[topicPartition]extent, error) {
 	for _, one := range at {
 		partitions[one.topic] = append(partitions[one.topic], one.id)
 	}
-	// The start first: what comes in between is behind it.
+	// The start first: what comes in between is behind it. Records may be deleted
+	// beyond the last stable offset.
 	starts, err := w.client.Offsets(w.life, partitions, kafka.LogStart)
 	if err != nil {
 		return nil, err
 	}
-	ends, err := w.client.Offsets(w.life, partitions, kafka.LogEnd)
+	ends, err := w.client.Offsets(w.life, partitions, w.client.End())
 	if err != nil {
 		return nil, err
 	}
 	known := make(map[topicPartition]extent, len(at))
 	for _, one := range at {
-		known[one] = extent{topicPartition: one, start: starts[one.topic][one.id], end: ends[one.topic][one.id]}
+		known[one] = extent{topicPartition: one, start: starts[one.topic][one.id], end: max(starts[one.topic][one.id], ends[one.topic][one.id])}
 	}
 	return known, nil
 }

@@ -1,6 +1,12 @@
 package consumer
 
-import "testing"
+import (
+	"errors"
+	"fmt"
+	"testing"
+
+	"github.com/closeorder/closeorder/internal/kafka"
+)
 
 func TestStartDecidesAboutTopicsThatTheGroupBeginsWith(t *testing.T) {
 	for _, tt := range []struct {
@@ -23,5 +29,36 @@ func TestStartDecidesAboutTopicsThatTheGroupBeginsWith(t *testing.T) {
 		if got := tt.start.decides(tt.positions, tt.generation); got != tt.want {
 			t.Errorf("%s (%s): %v, want %v", tt.what, tt.start, got, tt.want)
 		}
+	}
+}
+
+// Under load a transaction of some other worker is always about to commit a
+// position: who begins with a partition waits for that of its own.
+func TestPositionsOfOthersThatAreUnstableAreNotWaitedFor(t *testing.T) {
+	unstable := func(ids ...int) error {
+		e := &kafka.UnstableError{}
+		for _, id := range ids {
+			e.Places = append(e.Places, kafka.Place{Topic: "t", Partition: id})
+		}
+		return fmt.Errorf("fetch: %w", e)
+	}
+	for sentence, c := range map[string]struct {
+		err  error
+		want bool
+	}{
+		"those of others":           {unstable(2, 3), true},
+		"one of them is to be read": {unstable(2, 1), false},
+		"the coordinator is away":   {errors.New("away"), false},
+	} {
+		t.Run(sentence, func(t *testing.T) {
+			fresh := []*partition{{topicPartition: topicPartition{"t", 0}}, {topicPartition: topicPartition{"t", 1}}}
+			positions := map[string]map[int]kafka.Committed{"t": {}}
+			if got := onlyOthersUnstable(c.err, fresh, positions); got != c.want {
+				t.Errorf("%v", got)
+			}
+			if c.want && len(positions["t"]) != 2 { // the group has read the topic before
+				t.Errorf("positions %v", positions)
+			}
+		})
 	}
 }

@@ -579,7 +579,9 @@ func TestContractNamesWhatThereIs(t *testing.T) {
 		events.ConfirmedByCloseOrder: true, events.ConfirmedByOrderQuery: true,
 		"payment_failed": true, "payment_timeout": true, // reasons by custom
 		"data": true, "data_base64": true, "datacontenttype": true,
-		"events": true,
+		"events":           true,
+		config.AtLeastOnce: true, config.ExactlyOnce: true,
+		"consumer.isolation.level": true, "transaction.timeout.ms": true, // of Kafka's own clients
 	}
 	var settings int
 	for _, s := range config.Settings() {

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"regexp"
 	"strings"
 	"testing"
 
@@ -46,5 +47,28 @@ func TestTheCommandsOnApacheKafka(t *testing.T) {
 	code, stdout, stderr = call(t, env, "", "outcomes", "--from", "1h", "--no-follow", "--json")
 	if n := strings.Count(stdout, "\n"); code != exitDone || n != 3 {
 		t.Errorf("outcomes: exit code %d, %d lines\n%s", code, n, stderr)
+	}
+
+	// The same with transactions. What the brokers keep of them is theirs to make.
+	env = append(env, "CLOSEORDER_PROCESSING_GUARANTEE=exactly_once")
+	lacks := func(row string) {
+		t.Helper()
+		code, stdout, stderr := call(t, env, "", "topics", "create")
+		if code != exitDone || stderr != "" || !regexp.MustCompile(`\n__transaction_state +`+row).MatchString(stdout) {
+			t.Errorf("exit code %d, no %s in\n%s\n%s", code, row, stdout, stderr)
+		}
+	}
+	lacks(`left to the brokers +1 +1 +made at the first transaction\n`)
+	worker = launch(t, env, "", "run")
+	if code, stdout, stderr := call(t, env, strings.ReplaceAll(requests, "1,", "2,"), "request", "--mch-id", "1900000109", "--wait", "--timeout", "1m30s"); code != exitBad || strings.Count(stdout, "2 ") < 3 {
+		t.Errorf("exit code %d\n%s\n%s\n%s", code, stdout, stderr, worker.stderr)
+	}
+	if code := worker.end(t); code != exitDone {
+		t.Errorf("run ended with %d\n%s", code, worker.stderr)
+	}
+	lacks(`exists +1 +1 *\n`)
+	code, stdout, stderr = call(t, env, "", "audit")
+	if code != exitDone || stderr != "" || !strings.Contains(stdout, "  duplicates             0  ") || !strings.HasSuffix(stdout, "\n6 = 2 closed + 2 paid + 2 failed + 0 waiting + 0 in flight\n") {
+		t.Errorf("exit code %d, %s\n%s", code, stderr, stdout)
 	}
 }

@@ -21,14 +21,21 @@ a retry topic or in flight. It lists what does not fit:
   misnamed         an outcome that names another order than its request
   deleted unread   retention took requests before a worker had them
 
+With processing_guarantee exactly_once, as the workers have it, what came again
+is a finding too:
+
+  duplicate        an outcome or a dead letter that was there before
+
 Workers may run meanwhile: what they are at counts as in flight, never as lost.
 With --since and --until the requests of that time are audited, by their
-timestamps, and what became of them is looked up to the end of the topics.
+timestamps, and what became of them is looked up to the end of the topics. Of
+transactions that are open nothing is counted, of aborted ones nothing at all.
 
 Exit code 0: it balances; 1: one of the above, or Kafka cannot be read, or
 --kafka-group has committed nothing though requests were answered.`,
 		Example: `closeorder audit
 closeorder audit --since 24h --json | jq '.findings[]'
+closeorder audit --since 24h --processing-guarantee exactly_once
 closeorder audit --since 2026-01-31T08:00:00Z --until 2026-01-31T09:00:00Z`,
 	}
 	flags := cmd.Flags()
@@ -37,12 +44,7 @@ closeorder audit --since 2026-01-31T08:00:00Z --until 2026-01-31T09:00:00Z`,
 	limit := flags.Int("limit", 100, "the most findings of each kind that are listed; 0: all. All are counted")
 	asJSON := flags.Bool("json", false, "print one JSON document")
 	settings := a.settings(cmd, []config.Section{config.Connection, config.TopicNames})
-	for _, one := range config.Settings(config.Work) {
-		if one.Name == "kafka.group" { // of the rest nothing is checked
-			settings.add(one)
-			settings.also = []string{one.Name}
-		}
-	}
+	settings.alsoOf(config.Work, "kafka.group", "processing_guarantee")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		var wrong misuse
 		since, until, err := during.parse(time.Now())
@@ -81,7 +83,7 @@ func (a *app) audit(ctx context.Context, c *cluster, since, until time.Time, lim
 	}
 	bar := a.progress("auditing", snapshot.Records())
 	defer bar.finish()
-	report, err := snapshot.Audit(ctx, audit.Options{Limit: limit, OnRead: bar.add})
+	report, err := snapshot.Audit(ctx, audit.Options{Limit: limit, ExactlyOnce: c.exactlyOnce, OnRead: bar.add})
 	if err != nil {
 		return nil, err
 	}

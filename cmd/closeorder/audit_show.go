@@ -8,6 +8,7 @@ import (
 
 	"github.com/closeorder/closeorder/events"
 	"github.com/closeorder/closeorder/internal/audit"
+	"github.com/closeorder/closeorder/internal/config"
 )
 
 // printAudit prints what was found, then the balance; its last line is the sum.
@@ -21,6 +22,9 @@ func (a *app) printAudit(r *audit.Report) {
 		span = "since " + local(r.Since)
 	case !r.Until.IsZero():
 		span = "until " + local(r.Until)
+	}
+	if r.ExactlyOnce {
+		span = config.ExactlyOnce + ", " + span
 	}
 	fmt.Fprintf(a.stdout, "%s\n\n", p.in(bold, fmt.Sprintf("%s, group %s, %s, as of %s", r.Topic, r.Group, span, local(r.AsOf))))
 	a.printFindings(r, p)
@@ -36,10 +40,9 @@ func (a *app) printAudit(r *audit.Report) {
 	t.row(true, p.result(events.Failed, "failed"), r.Failed, failedNote(r))
 	t.row(true, "waiting", r.Waiting, oldest("in a retry topic", r.OldestWaiting))
 	t.row(true, "in flight", r.InFlight, oldest("not finished", r.OldestInFlight))
-	t.row(false, p.in(yellow, "unproven"), r.Unproven, "finished before the outcomes that are left")
+	t.row(false, p.in(yellow, "unproven"), r.Unproven, "finished, and whether they were answered cannot be told")
 	t.bad(true, r)
-	t.row(true, "duplicates", r.Duplicates, "outcomes that came again, with the same id")
-	t.differ(r)
+	t.repeats(true, "duplicates", r)
 	t.row(false, "doubtful", r.ClosedThenPaid, "closed and not safe to reissue, and paid after all")
 	t.row(false, "replays", r.Replays, "requests that were replayed from dead letters; each is counted above")
 	t.row(true, "dead letters", r.DeadLetters, deadNote(r))
@@ -88,9 +91,20 @@ func (t *tally) bad(always bool, r *audit.Report) {
 	row(false, "unreadable batches", r.UnreadableOffsets, "offsets of batches that nobody can read")
 }
 
-// differ adds the row of repeats that say something else.
-func (t *tally) differ(r *audit.Report) {
-	t.row(false, t.paint.in(yellow, "that differ"), r.DuplicatesThatDiffer, "outcomes that came again and say something else; the first counts")
+// repeats adds the rows of what came again, under a name. With exactly once it is
+// bad, and that there is none is said.
+func (t *tally) repeats(always bool, name string, r *audit.Report) {
+	colour := yellow
+	if r.ExactlyOnce {
+		if always, colour = true, red; r.Duplicates > 0 {
+			name = t.paint.in(red, name)
+		}
+	}
+	t.row(always, name, r.Duplicates, "outcomes that came again, with the same id")
+	t.row(false, t.paint.in(colour, "that differ"), r.DuplicatesThatDiffer, "outcomes that came again and say something else; the first counts")
+	if r.ExactlyOnce {
+		t.row(false, t.paint.in(red, "dead letters again"), r.DeadLettersRepeated, "of requests that had one before")
+	}
 }
 
 func failedNote(r *audit.Report) string {
@@ -150,7 +164,9 @@ func (a *app) printFindings(r *audit.Report, p paint) {
 	for _, f := range r.Findings {
 		kind, colour := strings.ReplaceAll(string(f.Kind), "_", " "), red
 		if f.Kind == audit.Differs {
-			kind, colour = "differs", yellow
+			if kind = "differs"; !r.ExactlyOnce {
+				colour = yellow
+			}
 		}
 		rows = append(rows, []string{
 			p.in(colour, kind), orDash(f.OutTradeNo), merchant(f.MchID, f.SubMchID),

@@ -175,6 +175,8 @@ var wrongLooks = []string{
 	"audit --since 5s --until 1h",
 	"audit --limit -1",
 	"audit --kafka-group=",
+	"audit --processing-guarantee once",
+	"audit --processing-guarantee exactly_once --kafka-isolation read_uncommitted",
 	"audit --kafka-brokers here --since 2026-01-31T08:00:00Z",
 	"audit --since x --until y --limit -1 --kafka-group= --kafka-brokers here",
 	"deadletters purge",
@@ -225,6 +227,70 @@ func TestAnAuditOfAnotherGroupProvesNothing(t *testing.T) {
 		if code != exitBad || stderr != "" || strings.Contains(stdout, `"balanced": true`) ||
 			!strings.Contains(stdout, "requests were answered or put off, and not by group typo: this proves nothing; name the workers' group with --kafka-group") {
 			t.Errorf("%s: exit code %d, %s\n%s", args, code, stderr, stdout)
+		}
+	}
+}
+
+// What came again is a finding where the workers are set to exactly_once, and no
+// trouble elsewhere: one setting says so to workers and audit alike.
+func TestWithExactlyOnceARepeatIsAFinding(t *testing.T) {
+	b, err := broker.Start(broker.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	cfg := config.Default()
+	cfg.Kafka.Brokers = []string{b.Addr()}
+	c, err := (&app{stderr: newStream()}).cluster(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.close()
+	write := func(topic string, m events.Message) {
+		t.Helper()
+		if _, err := c.writer().Write(t.Context(), topic, []events.Message{m}, 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	outcome := func(offset int64) events.Message {
+		o := events.NewOutcome(events.Request{MchID: "1", OutTradeNo: "T1", RequestID: "r"}, nil, events.Source{Topic: cfg.Topics.Requests, Offset: offset})
+		o.Result, o.Code, o.SafeToReissue, o.CompletedAt = events.Closed, "SUCCESS", true, time.Now()
+		m, err := events.EncodeOutcome(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return m
+	}
+	for range 2 {
+		write(cfg.Topics.Requests, events.Message{Value: []byte(`{"mch_id":"1","out_trade_no":"T1","request_id":"r"}`)})
+	}
+	write(cfg.Topics.Outcomes, outcome(0))
+	write(cfg.Topics.Outcomes, outcome(1))
+	commit(t, b, cfg, false)
+	file := filepath.Join(t.TempDir(), "closeorder.yaml")
+	if err := os.WriteFile(file, []byte("processing_guarantee: exactly_once\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	env := []string{"CLOSEORDER_KAFKA_BROKERS=" + b.Addr()}
+	for _, tt := range []struct {
+		sentence, args string
+		before         func()
+		code           int
+		want           string // a regular expression
+	}{
+		{"each request has its own outcome", "audit --config " + file, func() {}, exitDone,
+			`^closeorder\.requests, group closeorder, exactly_once, all that is retained, (?s:.*)\n  duplicates +0  outcomes that came again`},
+		{"one came again, and may, as nothing else was asked for", "audit", func() { write(cfg.Topics.Outcomes, outcome(0)) }, exitDone,
+			`^closeorder\.requests, group closeorder, all that is retained, (?s:.*)\n  duplicates +1  outcomes that came again`},
+		{"the workers' file says that none may", "audit --config " + file, func() {}, exitBad,
+			`\nduplicate +T1 +1 +0:0 .* the same outcome came again \(partition 0, offset 2\): closed \(SUCCESS\), safe to reissue\n(?s:.*)\n  duplicates +1  (?s:.*)\n2 = 2 closed `},
+		{"so does the flag", "audit --processing-guarantee exactly_once --json", func() {}, exitBad,
+			`"exactly_once": true,\n  "balanced": false,(?s:.*)"kind": "duplicate",`},
+	} {
+		tt.before()
+		code, stdout, stderr := call(t, env, "", strings.Fields(tt.args)...)
+		if code != tt.code || stderr != "" || !regexp.MustCompile(tt.want).MatchString(stdout) {
+			t.Errorf("%s: exit code %d, %s\n%s", tt.sentence, code, stderr, stdout)
 		}
 	}
 }

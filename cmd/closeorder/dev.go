@@ -27,6 +27,7 @@ type devOptions struct {
 	rate                   float64
 	exit                   bool
 	timeout                time.Duration
+	exactlyOnce            bool
 	json                   bool
 	log                    config.Log
 }
@@ -40,9 +41,11 @@ while it runs. What an order does follows from the beginning of its number: see
 closeorder simulate --help.
 
 At the end it reads the topics back and prints the balance: every request with
-its one outcome. Exit code 1: it does not add up.`,
+its one outcome. Exit code 1: it does not add up. With --exactly-once an outcome
+that came again does not add up either.`,
 		Example: `closeorder dev
 closeorder dev --requests 300 --exit
+closeorder dev --requests 300 --exit --exactly-once
 closeorder dev --requests 0 --data-dir /tmp/closeorder`,
 	}
 	var o devOptions
@@ -55,6 +58,7 @@ closeorder dev --requests 0 --data-dir /tmp/closeorder`,
 	flags.IntVar(&o.kafkaPort, "kafka-port", 9092, "port of the broker on 127.0.0.1; 0 is any free one")
 	flags.IntVar(&o.gatewayPort, "gateway-port", 8080, "port of the gateway simulator on 127.0.0.1; 0 is any free one, and so is a default that is taken")
 	flags.StringVar(&o.dataDir, "data-dir", "", "`FOLDER` that keeps the topics over restarts (default: memory)")
+	flags.BoolVar(&o.exactlyOnce, "exactly-once", false, "the worker answers in transactions (processing_guarantee exactly_once)")
 	flags.BoolVar(&o.json, "json", false, "print outcomes and balance as JSON lines")
 	flags.StringVar(&o.log.Level, "log-level", "warn", "of the worker: debug, info, warn or error")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
@@ -119,6 +123,9 @@ func (a *app) dev(ctx context.Context, o devOptions) (err error) {
 	}()
 
 	cfg := devConfig(b.Addr(), "http://"+ln.Addr().String())
+	if o.exactlyOnce {
+		cfg.ProcessingGuarantee = config.ExactlyOnce
+	}
 	w, err := worker.New(cfg, worker.Deps{Log: log})
 	if err != nil {
 		return err
@@ -183,6 +190,9 @@ func (a *app) welcome(o devOptions, cfg config.Config) {
 	p := a.paint(out)
 	fmt.Fprintf(out, "%s\n", p.in(bold, "closeorder dev: a Kafka broker, a payment gateway and a worker in this process"))
 	fmt.Fprintf(out, "  Kafka    %s   topics %s, %s, %s\n", cfg.Kafka.Brokers[0], cfg.Topics.Requests, cfg.Topics.Outcomes, cfg.Topics.DeadLetters)
+	if o.exactlyOnce {
+		fmt.Fprintf(out, "           outcomes are written in transactions: read them with isolation.level=read_committed, as kcat does\n")
+	}
 	fmt.Fprintf(out, "  Gateway  %s   merchants 1900000109, 1900000110, 1900000111\n", cfg.Gateway.URLs[0])
 	fmt.Fprintf(out, "Try in another terminal:\n")
 	fmt.Fprintf(out, "  %s request%s --mch-id 1900000109 --out-trade-no T1 --wait\n", self, brokers)

@@ -25,7 +25,7 @@ func takeBalance(ctx context.Context, c *cluster, began map[string]kafka.Offsets
 		return nil, err
 	}
 	b := &balance{codes: map[events.Result]map[string]int{}}
-	b.Report, err = snapshot.Audit(ctx, audit.Options{OnAnswer: func(o events.Outcome) {
+	b.Report, err = snapshot.Audit(ctx, audit.Options{ExactlyOnce: c.exactlyOnce, OnAnswer: func(o events.Outcome) {
 		if b.codes[o.Result] == nil {
 			b.codes[o.Result] = map[string]int{}
 		}
@@ -52,9 +52,8 @@ func (b *balance) print(out io.Writer, p paint) {
 	t.row(false, "waiting", b.open(), "requests without an outcome yet")
 	t.row(true, "dead letters", b.DeadLetters, cmp.Or(deadNote(b.Report), "each with its failed outcome"))
 	t.row(false, "earlier", b.OutcomesWithoutRequest.Sum(), "outcomes of requests from before this start; they are not in the sum")
-	t.row(false, "repeated", b.Duplicates, "outcomes that came twice, with the same id")
+	t.repeats(false, "repeated", b.Report)
 	t.bad(false, b.Report)
-	t.differ(b.Report)
 	whole(out, t.rows)
 	line := fmt.Sprintf("%d = %d closed + %d paid + %d failed", b.Requests, b.Closed, b.Paid, b.Failed)
 	if n := b.open(); n > 0 {

@@ -47,6 +47,7 @@ func TestTheBalanceFindsWhatIsWrong(t *testing.T) {
 		outcomes   []events.Message
 		dead       []events.Message
 		unfinished bool // T2, by the commit
+		once       bool // exactly
 		adds       bool
 		says       string
 	}{
@@ -54,6 +55,10 @@ func TestTheBalanceFindsWhatIsWrong(t *testing.T) {
 			adds: true, says: "3 = 1 closed + 1 paid + 1 failed\n"},
 		{what: "a repeat with the same id is no second answer", outcomes: three(answer(2, events.Closed, ""), answer(2, events.Closed, "")),
 			adds: true, says: "3 = 2 closed + 1 paid + 0 failed\n"},
+		{what: "a repeat where each is to be answered once", outcomes: three(answer(2, events.Closed, ""), answer(2, events.Closed, "")), once: true,
+			says: "  repeated           1  outcomes that came again, with the same id\n\n3 = 2 closed + 1 paid + 0 failed\n"},
+		{what: "that there is none is said then", outcomes: three(answer(2, events.Closed, "")), once: true,
+			adds: true, says: "  repeated           0  outcomes that came again, with the same id\n"},
 		{what: "a hole", outcomes: three(), says: "3 = 1 closed + 1 paid + 0 failed + 1 hole\n"},
 		{what: "a request that is not finished yet", outcomes: three(), unfinished: true, says: "3 = 1 closed + 1 paid + 0 failed + 1 waiting\n"},
 		{what: "two answers", outcomes: three(answer(2, events.Closed, ""), answer(2, events.Paid, "other")), says: "  contradictions       1  orders that are both paid and closed\n"},
@@ -74,6 +79,9 @@ func TestTheBalanceFindsWhatIsWrong(t *testing.T) {
 			defer b.Close()
 			cfg := config.Default()
 			cfg.Kafka.Brokers = []string{b.Addr()}
+			if tt.once {
+				cfg.ProcessingGuarantee = config.ExactlyOnce
+			}
 			a := &app{stdout: newStream(), stderr: newStream()}
 			c, err := a.cluster(cfg)
 			if err != nil {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/closeorder/closeorder/internal/config"
 	"github.com/closeorder/closeorder/internal/kafka"
+	"github.com/closeorder/closeorder/internal/topics"
 )
 
 // reachTimeout is how long a command waits for brokers that do not answer.
@@ -23,6 +24,9 @@ type cluster struct {
 	client *kafka.Client
 	topics config.Topics
 	group  string
+	// exactlyOnce is how the workers are set to answer, by processing_guarantee.
+	exactlyOnce        bool
+	transactionTimeout time.Duration
 }
 
 // cluster makes one; nothing is dialled. close it to end its goroutines.
@@ -32,7 +36,19 @@ func (a *app) cluster(cfg config.Config) (*cluster, error) {
 		return nil, err
 	}
 	to.OnRetry = a.notifier(strings.Join(to.Brokers, ","))
-	return &cluster{kafka.Open(to, cfg.Topics.All()...), cfg.Topics, cfg.Kafka.Group}, nil
+	to.OnNotIdempotent = func(err error) { fmt.Fprintf(a.stderr, "closeorder: warning: %s\n", plain(err)) }
+	return newCluster(to, cfg), nil
+}
+
+// newCluster is the way to where to points.
+func newCluster(to kafka.Config, cfg config.Config) *cluster {
+	c := &cluster{topics: cfg.Topics, group: cfg.Kafka.Group, exactlyOnce: cfg.ProcessingGuarantee == config.ExactlyOnce, transactionTimeout: cfg.Kafka.TransactionTimeout}
+	known := cfg.Topics.All()
+	if c.exactlyOnce {
+		known = append(known, topics.StateLog)
+	}
+	c.client = kafka.Open(to, known...)
+	return c
 }
 
 // connect makes the cluster of the settings, when nothing is wrong with them

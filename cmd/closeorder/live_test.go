@@ -36,6 +36,15 @@ func TestDevEndsWithABalanceThatAddsUp(t *testing.T) {
 	}
 }
 
+// What came again would not add up; that nothing did is said.
+func TestDevWithExactlyOnceSaysThatNothingCameAgain(t *testing.T) {
+	code, stdout, stderr := call(t, nil, "", "dev", "--exactly-once", "--requests", "100", "--rate", "1000", "--exit", "--kafka-port", "0", "--gateway-port", "0")
+	if code != exitDone || !strings.HasSuffix(stdout, "  repeated           0  outcomes that came again, with the same id\n\n100 = 80 closed + 15 paid + 5 failed\n") ||
+		!strings.Contains(stdout, "outcomes are written in transactions") {
+		t.Errorf("exit code %d\n%s\n%s", code, stdout, stderr)
+	}
+}
+
 func TestDevPrintsJSONAlone(t *testing.T) {
 	code, stdout, _ := call(t, nil, "", "dev", "--requests", "10", "--rate", "1000", "--exit", "--json", "--kafka-port", "0", "--gateway-port", "0")
 	lines := strings.Split(strings.TrimSpace(stdout), "\n")

@@ -13,7 +13,6 @@ import (
 
 	"github.com/closeorder/closeorder/closer"
 	"github.com/closeorder/closeorder/internal/config"
-	"github.com/closeorder/closeorder/internal/kafka"
 	"github.com/closeorder/closeorder/internal/merchants"
 	"github.com/closeorder/closeorder/internal/topics"
 	"github.com/closeorder/closeorder/internal/worker"
@@ -28,6 +27,10 @@ func (a *app) runCommand() *cobra.Command {
 those in flight get --shutdown-grace to finish, their outcomes are published and
 committed, and the group is left at once. A second signal ends it on the spot:
 nothing is lost by that, only done again.
+
+With processing_guarantee exactly_once outcomes and offsets are written in
+transactions. What the brokers or the ACLs lack for that ends it before it joins
+its group; see closeorder topics create and closeorder topics acls.
 
 A merchants file is read again when it changes, and on SIGHUP. One with a
 mistake in it is refused, and the merchants stay as they were. The files of
@@ -52,7 +55,7 @@ closeorder run --config closeorder.yaml`,
 		log.WithFields(logrus.Fields{
 			"brokers": cfg.Kafka.Brokers, "group": cfg.Kafka.Group, "requests": cfg.Topics.Requests,
 			"outcomes": cfg.Topics.Outcomes, "merchants": len(cfg.Merchants),
-			"max_in_flight": cfg.MaxInFlight, "version": builtFrom().Version,
+			"max_in_flight": cfg.MaxInFlight, "processing_guarantee": cfg.ProcessingGuarantee, "version": builtFrom().Version,
 		}).Info("starting: " + callsTo(cfg))
 		for _, warning := range cfg.Warnings {
 			log.Warn(warning)
@@ -199,10 +202,10 @@ func (a *app) warnOfTopics(ctx context.Context, cfg config.Config, log logrus.Fi
 	if err != nil {
 		return // nor does the worker start
 	}
-	c := &cluster{kafka.Open(to, cfg.Topics.All()...), cfg.Topics, cfg.Kafka.Group}
+	c := newCluster(to, cfg)
 	defer c.close()
 	all := cfg.Topics.All()
-	settings, err := c.settings(ctx, all)
+	settings, err := c.settings(ctx, all, topics.Looked())
 	if err != nil && ctx.Err() == nil {
 		log.WithError(err).Info("the settings of the topics were not looked at")
 	}
@@ -210,5 +213,22 @@ func (a *app) warnOfTopics(ctx context.Context, cfg config.Config, log logrus.Fi
 		if risk := topics.Risk(cfg.Topics, name, settings[name]); risk != "" {
 			log.WithField("topic", name).Error("ALARM: the settings of a topic lose what is in it: " + risk)
 		}
+	}
+	if c.exactlyOnce {
+		c.warnOfTransactions(ctx, log)
+	}
+}
+
+// warnOfTransactions looks once at what exactly_once needs of the brokers, and
+// warns of what is not there.
+func (c *cluster) warnOfTransactions(ctx context.Context, log logrus.FieldLogger) {
+	is, err := c.stateLog(ctx, func(err error) {
+		log.WithError(err).Info("what transactions need of the brokers was not looked at")
+	})
+	switch {
+	case err != nil && ctx.Err() == nil:
+		log.WithError(err).Info("what transactions need of the brokers was not looked at")
+	case err == nil && is.State == topics.Wrong:
+		log.WithField("topic", is.Name).Error("ALARM: the brokers are not fit for exactly_once: " + is.Note)
 	}
 }

@@ -40,6 +40,17 @@ func (a *app) settings(cmd *cobra.Command, sections []config.Section, except ...
 	return s
 }
 
+// alsoOf gives the command settings of a section that it does not ask for: of the
+// rest of that nothing is checked.
+func (s *settings) alsoOf(section config.Section, names ...string) {
+	for _, one := range config.Settings(section) {
+		if slices.Contains(names, one.Name) {
+			s.add(one)
+			s.also = append(s.also, one.Name)
+		}
+	}
+}
+
 // add gives the command the flag of a setting, if that has one.
 func (s *settings) add(one config.Setting) {
 	name := one.Flag()

@@ -23,7 +23,7 @@ func (a *app) topicsCommand() *cobra.Command {
 		Use: "topics", Short: "Creates the topics", GroupID: "work", Args: noCommand,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(a.topicsCreateCommand())
+	cmd.AddCommand(a.topicsCreateCommand(), a.topicsACLsCommand())
 	return cmd
 }
 
@@ -42,7 +42,11 @@ they look like. Dead letters and retries take larger records than requests do:
 they carry the original and why it is there. Retries get as many partitions as
 requests have, so that all records of one order are with one worker; where a
 retry topic exists and has another number, that is said, and the exit code is 1.
-So it is of settings that lose requests: a compacted topic, a short retention.`,
+So it is of settings that lose requests: a compacted topic, a short retention.
+
+With processing_guarantee exactly_once it also says what the brokers lack for
+transactions: their topic __transaction_state, and how long one may last. The
+ACLs of the workers are printed by closeorder topics acls.`,
 		Example: "closeorder topics create --kafka-brokers kafka-1:9092 --dry-run",
 	}
 	var shape topics.Shape
@@ -56,6 +60,7 @@ So it is of settings that lose requests: a compacted topic, a short retention.`,
 	dryRun := flags.Bool("dry-run", false, "say what would be done and ask the brokers whether they would do it")
 	asJSON := flags.Bool("json", false, "print JSON")
 	settings := a.settings(cmd, []config.Section{config.Connection, config.TopicNames})
+	settings.alsoOf(config.Work, "processing_guarantee", "kafka.transaction_timeout")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		var wrong misuse
 		wrong.must(shape.Partitions >= 1, "--partitions must be at least 1")
@@ -72,6 +77,15 @@ So it is of settings that lose requests: a compacted topic, a short retention.`,
 		plan, err := c.createTopics(cmd.Context(), a.stderr, shape, *dryRun)
 		if err != nil {
 			return err
+		}
+		if c.exactlyOnce {
+			log, err := c.stateLog(cmd.Context(), func(err error) {
+				fmt.Fprintf(a.stderr, "closeorder: what transactions need was not looked at: %s\n", plain(err))
+			})
+			if err != nil {
+				return err
+			}
+			plan = append(plan, log)
 		}
 		if *asJSON {
 			err = json.NewEncoder(a.stdout).Encode(plan)
@@ -97,7 +111,7 @@ func (c *cluster) createTopics(ctx context.Context, stderr io.Writer, shape topi
 		return nil, usagef("--min-insync-replicas is %d, and topics would get %s on %s: nothing could be written; lower it, or raise --replication",
 			shape.MinInSync, count(shape.Replication, "replica"), count(brokers, "broker"))
 	}
-	if err := c.lookAtSettings(ctx, there); err != nil {
+	if err := c.lookAt(ctx, there, topics.Looked()); err != nil {
 		fmt.Fprintf(stderr, "closeorder: the settings of the topics that exist were not looked at: %s\n", plain(err))
 	}
 	plan := shape.Plan(c.topics, there)
@@ -138,14 +152,14 @@ func (c *cluster) createTopics(ctx context.Context, stderr io.Writer, shape topi
 	return plan, nil
 }
 
-// lookAtSettings fills in the settings of topics that exist.
-func (c *cluster) lookAtSettings(ctx context.Context, there map[string]kafka.Topic) error {
+// lookAt fills in settings of topics that exist.
+func (c *cluster) lookAt(ctx context.Context, there map[string]kafka.Topic, looked []string) error {
 	if len(there) == 0 {
 		return nil
 	}
 	ctx, cancel := reach(ctx)
 	defer cancel()
-	settings, err := c.settings(ctx, slices.Sorted(maps.Keys(there)))
+	settings, err := c.settings(ctx, slices.Sorted(maps.Keys(there)), looked)
 	for name, topic := range there {
 		topic.Settings = settings[name]
 		there[name] = topic
@@ -154,9 +168,9 @@ func (c *cluster) lookAtSettings(ctx context.Context, there map[string]kafka.Top
 }
 
 // settings asks until a broker answers.
-func (c *cluster) settings(ctx context.Context, names []string) (settings map[string]map[string]string, err error) {
+func (c *cluster) settings(ctx context.Context, names, looked []string) (settings map[string]map[string]string, err error) {
 	err = c.client.Persist(ctx, names[0], -1, func(ctx context.Context) (err error) {
-		settings, err = c.client.TopicSettings(ctx, names, topics.Looked())
+		settings, err = c.client.TopicSettings(ctx, names, looked)
 		return err
 	})
 	return settings, err
@@ -171,6 +185,38 @@ func (c *cluster) existing(ctx context.Context, names []string) (there map[strin
 		return err
 	})
 	return there, brokers, err
+}
+
+// stateLog looks at what transactions need. What may not be seen is told to hidden
+// and not judged; the error is of brokers that do not answer.
+func (c *cluster) stateLog(ctx context.Context, hidden func(error)) (topics.Topic, error) {
+	ctx, cancel := reach(ctx)
+	defer cancel()
+	var is topics.Transactions
+	tell := func(err error) error {
+		if _, explained := errors.AsType[*kafka.ExplainedError](err); explained {
+			hidden(err)
+			return nil
+		}
+		return err
+	}
+	there, brokers, err := c.existing(ctx, []string{topics.StateLog})
+	if err := tell(err); err != nil {
+		return topics.Topic{}, err
+	}
+	if log, exists := there[topics.StateLog]; exists {
+		if err := tell(c.lookAt(ctx, there, topics.LookedAtStateLog())); err != nil {
+			return topics.Topic{}, err
+		}
+		log.Settings = there[topics.StateLog].Settings
+		is.Log = &log
+	}
+	is.Brokers = brokers
+	err = c.client.Persist(ctx, topics.StateLog, -1, func(ctx context.Context) (err error) {
+		is.Settings, err = c.client.BrokerSettings(ctx, topics.LookedAtBrokers())
+		return err
+	})
+	return is.Plan(c.transactionTimeout), tell(err)
 }
 
 func cameOf(t topics.Topic, err error, dryRun bool) (state topics.State, note string) {
@@ -200,7 +246,15 @@ func (a *app) printTopics(plan []topics.Topic) {
 			}
 			note = strings.Join(parts, " ")
 		}
-		rows = append(rows, []string{p.Name, string(p.State), strconv.Itoa(p.Partitions), strconv.Itoa(p.Replication), note})
+		rows = append(rows, []string{p.Name, string(p.State), known(p.Partitions), known(p.Replication), note})
 	}
 	whole(a.stdout, rows)
+}
+
+// known is a number, or a dash where nobody has told it.
+func known(n int) string {
+	if n == 0 {
+		return "-"
+	}
+	return strconv.Itoa(n)
 }

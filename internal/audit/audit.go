@@ -32,6 +32,9 @@ type Scope struct {
 	// From, if set, is where to begin in each topic, in the place of Since: what
 	// stands before it is of an earlier life of the topics.
 	From map[string]kafka.Offsets
+	// Settle is how long [Take] waits for transactions that are open to end, 0
+	// for 10 s: those of workers end within a moment, unless one has died.
+	Settle time.Duration
 }
 
 // clockSlack is by how much the clock of an order service may run ahead of a

@@ -97,6 +97,30 @@ func TestPlantedWorlds(t *testing.T) {
 			p.answers(a, "A", events.Closed)
 			p.commits("requests", 0, 1)
 		}},
+		{"with exactly once what came again is a finding", func(p *planted) {
+			a, b, c, d := p.request(0, "A"), p.request(0, "B"), p.request(0, "C"), p.request(0, "D")
+			p.answers(a, "A", events.Closed)
+			p.answers(a, "A", events.Closed)
+			p.answers(b, "B", events.Failed)
+			p.answers(b, "B", events.Closed)
+			p.answers(c, "C", events.Failed)
+			p.dies(c, "C")
+			p.dies(c, "C")
+			p.answers(d, "D", events.Paid)
+			p.answers(p.request(0, "D"), "D", events.Paid) // another request
+			p.commits("requests", 0, 5)
+			p.once = true
+		}},
+		{"with exactly once nothing came again", func(p *planted) {
+			a := p.request(0, "A")
+			p.answers(a, "A", events.Failed)
+			p.dies(a, "A")
+			again := p.replay(0, "A", 1)
+			p.answers(again, "A", events.Failed, numbered(1))
+			p.dies(again, "A")
+			p.commits("requests", 0, 2)
+			p.once = true
+		}},
 		{"repeats that differ: the first counts", func(p *planted) {
 			a, b, c := p.request(0, "A"), p.request(0, "B"), p.request(0, "C")
 			p.answers(a, "A", events.Failed)

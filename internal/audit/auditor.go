@@ -17,6 +17,10 @@ type Options struct {
 	// Limit is the most findings of each kind that are listed, 0 for all.
 	// All are counted.
 	Limit int
+	// ExactlyOnce: the workers are to answer each request once, and what came
+	// again is a finding. Records of transactions that were aborted must not be
+	// read then (kafka.Config.ReadUncommitted).
+	ExactlyOnce bool
 	// OnRead, if set, is told how many more records were read.
 	OnRead func(n int)
 	// OnAnswer, if set, is told of the outcome that counts for a request, at
@@ -41,7 +45,8 @@ func (s *Snapshot) Audit(ctx context.Context, o Options) (*Report, error) {
 		listings: map[Kind]*listing{}, older: map[int]*listing{}, beyond: map[int]int64{},
 		report: &Report{
 			Group: s.scope.Group, Topic: s.scope.Topics.Requests, Since: s.scope.Since.UTC(), Until: s.scope.Until.UTC(), AsOf: s.At.UTC(),
-			Findings: []Finding{}, Notes: []string{},
+			ExactlyOnce: o.ExactlyOnce,
+			Findings:    []Finding{}, Notes: []string{},
 		},
 	}
 	return a.report, a.run(ctx)
@@ -60,6 +65,9 @@ type auditor struct {
 	// beyond is the highest offset that an outcome gives as its source and
 	// that lies beyond the end of the partition.
 	beyond map[int]int64
+	// behind counts the requests that are finished and whose answer may stand
+	// behind an open transaction.
+	behind int64
 }
 
 // run is the audit in the order of its reading: each step needs what those

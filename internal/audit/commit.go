@@ -2,6 +2,7 @@ package audit
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -31,7 +32,7 @@ func (s *Snapshot) finished(topic string, partition int, offset int64) bool {
 // speaks of another log and says nothing about this one.
 func (s *Snapshot) cutOff(topic string, partition int) bool {
 	c, ok := s.commits[topic][partition]
-	return ok && c.offset > s.to[topic][partition]
+	return ok && c.offset > s.end[topic][partition]
 }
 
 // readCommits asks the group's coordinator, until it answers or ctx ends.
@@ -43,10 +44,40 @@ func (s *Snapshot) readCommits(ctx context.Context, topics []string) (map[string
 	client := s.scope.Reader.Client
 	var committed map[string]map[int]kafka.Committed
 	err := client.Persist(ctx, s.scope.Topics.Requests, -1, func(ctx context.Context) (err error) {
-		if committed, err = client.Committed(ctx, s.scope.Group, partitions); err != nil {
-			err = fmt.Errorf("committed offsets of group %s: %w", s.scope.Group, err)
+		// While a worker ends a transaction it has none for some partitions: that
+		// is as usual as it is short, and nothing to tell of. Under load one or another
+		// always lacks it: each is asked for until it has one.
+		var unstable error
+		committed = make(map[string]map[int]kafka.Committed, len(partitions))
+		for left := partitions; ; {
+			var some map[string]map[int]kafka.Committed
+			some, err = client.Committed(ctx, s.scope.Group, left)
+			for topic, of := range some {
+				if committed[topic] == nil {
+					committed[topic] = make(map[int]kafka.Committed, len(of))
+				}
+				maps.Copy(committed[topic], of)
+			}
+			if errors.Is(err, kafka.UnstableOffset) {
+				unstable = err
+			}
+			if !errors.Is(err, kafka.UnstableOffset) || kafka.Sleep(ctx, unstablePause) != nil {
+				break
+			}
+			if some, is := errors.AsType[*kafka.UnstableError](err); is { // else of all
+				left = make(map[string][]int)
+				for _, at := range some.Places {
+					left[at.Topic] = append(left[at.Topic], at.Partition)
+				}
+			}
 		}
-		return err
+		if err != nil && ctx.Err() != nil && unstable != nil {
+			return fmt.Errorf("committed offsets of group %s: the transaction of a worker is open, which may have died in it: the brokers end it after kafka.transaction_timeout, and then audit again: %w", s.scope.Group, unstable)
+		}
+		if err != nil {
+			return fmt.Errorf("committed offsets of group %s: %w", s.scope.Group, err)
+		}
+		return nil
 	})
 	if err != nil {
 		return nil, err
@@ -62,6 +93,10 @@ func (s *Snapshot) readCommits(ctx context.Context, topics []string) (map[string
 	}
 	return commits, nil
 }
+
+// unstablePause is how long to wait before asking for commits that a transaction
+// is about to change.
+const unstablePause = 20 * time.Millisecond
 
 // committed reports whether the group has committed anything for the topics:
 // what the snapshot holds or, if that is nothing, what is there by now. Workers

@@ -62,6 +62,11 @@ func (a *auditor) outcome(rec kafka.Record) {
 	switch {
 	case same && e.id == id:
 		a.report.Duplicates++
+		if a.options.ExactlyOnce {
+			f := findingOf(Duplicate, o)
+			f.Detail = fmt.Sprintf("the same outcome came again (partition %d, offset %d): %s", rec.Partition, rec.Offset, words(o.Result, o.SafeToReissue, o.Code))
+			a.found(f)
+		}
 		return
 	case says|e.flags&answered == closed|paid:
 		e.flags |= conflict // named when all is read
@@ -129,6 +134,16 @@ func (a *auditor) deadLetter(rec kafka.Record) {
 		return
 	}
 	a.report.DeadLetters++
+	if e.is(dead) {
+		a.report.DeadLettersRepeated++
+		if a.options.ExactlyOnce {
+			f := Finding{Kind: DuplicateDeadLetter, Partition: d.Source.Partition, Offset: d.Source.Offset, Time: d.FailedAt.UTC(),
+				Detail: fmt.Sprintf("another dead letter of the same request (partition %d, offset %d): %s", rec.Partition, rec.Offset, d.ErrorCode)}
+			req, _ := events.DecodeRequest(d.Original)
+			f.name(req.RequestID, req.Order())
+			a.found(f)
+		}
+	}
 	if e.is(closed|paid) && !e.is(dead) {
 		a.report.DeadLettersAnswered++
 	}
@@ -157,7 +172,7 @@ func (a *auditor) withoutRequest(at events.Source) {
 		w.Foreign++
 		return
 	}
-	if at.Offset >= a.to[requests][at.Partition] {
+	if at.Offset >= a.end[requests][at.Partition] {
 		a.beyond[at.Partition] = max(a.beyond[at.Partition], at.Offset)
 	}
 	switch {

@@ -60,6 +60,11 @@ func (a *auditor) nameHole(rec kafka.Record) {
 		a.report.Unproven++
 		return
 	}
+	if a.mayStandBehind(rec.Partition) {
+		a.report.Unproven++
+		a.behind++
+		return
+	}
 	f := Finding{Kind: Hole, Partition: rec.Partition, Offset: rec.Offset, Time: rec.Time.UTC(), Detail: a.holeDetail(rec.Partition, rec.Offset, e)}
 	f.name(req.RequestID, req.Order())
 	a.hole(f, e)

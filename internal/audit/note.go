@@ -14,7 +14,7 @@ func (a *auditor) notes() {
 		for _, partition := range slices.Sorted(maps.Keys(a.to[topic])) {
 			c, committed := a.commits[topic][partition]
 			committedAny = committedAny || committed
-			first, end := a.first[topic][partition], a.to[topic][partition]
+			first, end := a.first[topic][partition], a.end[topic][partition]
 			switch {
 			case !committed:
 				if first > 0 {
@@ -45,7 +45,7 @@ func (a *auditor) notes() {
 		a.note("group %s has committed nothing: if the workers use another group, name it with --kafka-group", a.scope.Group)
 	}
 	for _, partition := range slices.Sorted(maps.Keys(a.beyond)) {
-		a.note("%s, partition %d: an outcome answers offset %d, and the log ends at %d: the topic was made anew or has lost records; outcomes that name other requests and are older than the record in their place are taken for those of the old log", t.Requests, partition, a.beyond[partition], a.to[t.Requests][partition])
+		a.note("%s, partition %d: an outcome answers offset %d, and the log ends at %d: the topic was made anew or has lost records; outcomes that name other requests and are older than the record in their place are taken for those of the old log", t.Requests, partition, a.beyond[partition], a.end[t.Requests][partition])
 	}
 	a.rangeNotes()
 	for _, g := range a.logs.gaps {
@@ -54,8 +54,12 @@ func (a *auditor) notes() {
 	if a.compacted && a.report.Holes > 0 {
 		a.note("%s is compacted (cleanup.policy): of several outcomes with one key only the last is kept, and a hole may be an outcome that compaction took; set cleanup.policy to delete", t.Outcomes)
 	}
-	if a.report.Unproven > 0 {
-		a.note("%d requests are older than the outcomes that are retained: they are finished, and whether they were answered can no longer be told", a.report.Unproven)
+	if old := a.report.Unproven - a.behind; old > 0 {
+		a.note("%d requests are older than the outcomes that are retained: they are finished, and whether they were answered can no longer be told", old)
+	}
+	a.transactionNotes()
+	if a.report.ExactlyOnce && a.report.Repeated() > 0 {
+		a.note("what came again counts, as processing_guarantee is exactly_once: of a time when the workers did not have it yet it is no fault; audit from then on with --since")
 	}
 	if more := a.report.Unreadable - 5; more > 0 {
 		a.note("and %d more records that cannot be read", more)

@@ -35,11 +35,13 @@ type planted struct {
 	t        *testing.T
 	ctx      context.Context
 	broker   *broker.Broker
-	producer *kgo.Client
+	producer *kgo.Client // what writes now
+	plain    *kgo.Client // what writes without a transaction
 	admin    *kadm.Client
 	now      time.Time
 	scope    audit.Scope
 	limit    int
+	once     bool // exactly
 }
 
 func plant(t *testing.T) *planted {
@@ -64,7 +66,7 @@ func plant(t *testing.T) *planted {
 		}
 	})
 	return &planted{
-		t: t, ctx: ctx, broker: b, producer: producer, admin: kadm.NewClient(producer), now: noon,
+		t: t, ctx: ctx, broker: b, producer: producer, plain: producer, admin: kadm.NewClient(producer), now: noon,
 		scope: audit.Scope{Reader: &kafka.Reader{Client: client}, Group: group, Topics: topics},
 	}
 }
@@ -228,7 +230,7 @@ func (p *planted) audit() *audit.Report {
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	r, err := s.Audit(p.ctx, audit.Options{Limit: p.limit})
+	r, err := s.Audit(p.ctx, audit.Options{Limit: p.limit, ExactlyOnce: p.once})
 	if err != nil {
 		p.t.Fatal(err)
 	}

@@ -14,8 +14,10 @@ type Report struct {
 	Since time.Time `json:"since,omitzero"`
 	Until time.Time `json:"until,omitzero"`
 	AsOf  time.Time `json:"as_of"`
+	// ExactlyOnce: what came again counts, as it was asked for.
+	ExactlyOnce bool `json:"exactly_once,omitempty"`
 	// Balanced: no hole, no contradiction, no misnamed outcome, and nothing
-	// that was deleted unread.
+	// that was deleted unread; with ExactlyOnce nothing that came again either.
 	Balanced bool `json:"balanced"`
 
 	// Requests = Closed + Paid + Failed + Waiting + InFlight + Holes + Unproven.
@@ -29,8 +31,9 @@ type Report struct {
 	InFlight int64 `json:"in_flight"`
 	// Holes are finished and neither answered nor waiting: lost.
 	Holes int64 `json:"holes"`
-	// Unproven requests are finished and older than what the outcomes topic
-	// still holds: they may have been answered.
+	// Unproven requests are finished and may have been answered: they are older
+	// than what the outcomes topic still holds, or their outcome may stand behind
+	// a transaction that is open, where nobody can read it yet.
 	Unproven int64 `json:"unproven"`
 
 	// DeletedUnread counts offsets of requests and retries that retention took
@@ -58,7 +61,7 @@ type Report struct {
 	ClosedThenPaid int64 `json:"closed_then_paid"`
 
 	// Duplicates are outcomes that repeat one: the same request, event id and
-	// answer. Crashes and produce retries make them.
+	// answer. Crashes make them, where workers answer at least once.
 	Duplicates int64 `json:"duplicates"`
 	// DuplicatesThatDiffer repeat one with another answer or another event
 	// id. The first in its topic counts, as events.Supersedes has it.
@@ -72,6 +75,8 @@ type Report struct {
 	FailedSuperseded int64 `json:"failed_superseded"`
 
 	DeadLetters int64 `json:"dead_letters"`
+	// DeadLettersRepeated are those of a request that had one before.
+	DeadLettersRepeated int64 `json:"dead_letters_repeated,omitempty"`
 	// DeadLettersWithoutOutcome are holes that have a dead letter.
 	DeadLettersWithoutOutcome int64 `json:"dead_letters_without_outcome"`
 	// DeadLettersAnswered are dead letters of requests that are closed or
@@ -90,7 +95,8 @@ type Report struct {
 	OldestInFlight time.Time `json:"oldest_in_flight,omitzero"`
 
 	// Findings lists holes, contradictions, misnamed outcomes and repeats
-	// that differ, as many of each kind as were asked for.
+	// that differ, with ExactlyOnce all repeats, as many of each kind as were
+	// asked for.
 	Findings []Finding `json:"findings"`
 	// FindingsLeftOut counts those that are not listed.
 	FindingsLeftOut int64 `json:"findings_left_out"`
@@ -115,16 +121,19 @@ func (w WithoutRequest) Sum() int64 { return w.OutsideRange + w.BeyondRetention 
 // Kind is what a finding is.
 type Kind string
 
-// The kinds of findings. All but Differs are bad.
+// The kinds of findings. Duplicate and DuplicateDeadLetter are there with
+// [Options.ExactlyOnce] alone. All are bad but Differs, and so is that one then.
 const (
-	Hole          Kind = "hole"
-	Damaged       Kind = "unreadable_batch"
-	Contradiction Kind = "contradiction"
-	Misnamed      Kind = "misnamed"
-	Differs       Kind = "duplicate_that_differs"
+	Hole                Kind = "hole"
+	Damaged             Kind = "unreadable_batch"
+	Contradiction       Kind = "contradiction"
+	Misnamed            Kind = "misnamed"
+	Duplicate           Kind = "duplicate"
+	DuplicateDeadLetter Kind = "duplicate_dead_letter"
+	Differs             Kind = "duplicate_that_differs"
 )
 
-var kinds = []Kind{Hole, Damaged, Contradiction, Misnamed, Differs}
+var kinds = []Kind{Hole, Damaged, Contradiction, Misnamed, Duplicate, DuplicateDeadLetter, Differs}
 
 // Finding is one request, or one order, with something to look at.
 type Finding struct {
@@ -175,7 +184,13 @@ func (f *Finding) name(requestID string, o events.Order) {
 
 // balanced says whether nothing is wrong.
 func (r *Report) balanced() bool {
-	return r.Holes == 0 && r.Contradictions == 0 && r.Misnamed == 0 && r.DeletedUnread == 0 && r.UnreadableOffsets == 0
+	return r.Holes == 0 && r.Contradictions == 0 && r.Misnamed == 0 && r.DeletedUnread == 0 && r.UnreadableOffsets == 0 &&
+		(!r.ExactlyOnce || r.Repeated() == 0)
+}
+
+// Repeated counts what came again: outcomes, whatever they say, and dead letters.
+func (r *Report) Repeated() int64 {
+	return r.Duplicates + r.DuplicatesThatDiffer + r.DeadLettersRepeated
 }
 
 // adds reports whether the requests are the sum of what became of them. It is

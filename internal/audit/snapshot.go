@@ -18,6 +18,7 @@ type Snapshot struct {
 	first   map[string]kafka.Offsets // where the logs begin
 	from    map[string]kafka.Offsets // where reading begins
 	to      map[string]kafka.Offsets // where it ends
+	end     map[string]kafka.Offsets // the high watermarks
 	commits map[string]map[int]commit
 	// compacted: outcomes may have been taken by compaction.
 	compacted bool
@@ -42,16 +43,23 @@ type Snapshot struct {
 //  3. Then the ends of outcomes, retries and dead letters. They lie behind
 //     all that the commits stand for. Asked for before the commits, they
 //     would miss what was published and committed in between: false holes.
+//     They are the high watermarks: of a transaction that is committed the
+//     offsets may be seen before its outcomes are, as each log gets its marker
+//     for itself.
 //  4. The end of the requests comes last, so that no outcome below the ends
 //     of step 3 answers a request that is not below this one. Requests from
 //     between steps 2 and 4 are not finished by the commits: answered, or in
 //     flight, never a hole.
+//  5. At last what stands below the ends of step 3 must be there to read: the
+//     last stable offsets are asked for until they lie behind those ends. A
+//     transaction that is open for longer than [Scope.Settle] holds its partitions
+//     back for all readers; what may stand there is unproven, and no hole.
 //
 // Within each step the order does not matter.
 func Take(ctx context.Context, scope Scope) (*Snapshot, error) {
 	s := &Snapshot{
 		At: time.Now(), scope: scope,
-		first: map[string]kafka.Offsets{}, from: map[string]kafka.Offsets{}, to: map[string]kafka.Offsets{},
+		first: map[string]kafka.Offsets{}, from: map[string]kafka.Offsets{}, to: map[string]kafka.Offsets{}, end: map[string]kafka.Offsets{},
 	}
 	t := scope.Topics
 	if err := scope.Reader.Exist(ctx, t.All()...); err != nil {
@@ -66,10 +74,24 @@ func Take(ctx context.Context, scope Scope) (*Snapshot, error) {
 	if s.commits, err = s.readCommits(ctx, append([]string{t.Requests}, t.Retries()...)); err != nil {
 		return nil, err
 	}
-	for _, topic := range append(append([]string{t.Outcomes, t.DeadLetters}, t.Retries()...), t.Requests) {
-		if s.to[topic], err = scope.Reader.End(ctx, topic); err != nil {
+	made := append([]string{t.Outcomes, t.DeadLetters}, t.Retries()...) // by workers
+	for _, topic := range made {
+		if s.end[topic], err = s.highWatermarks(ctx, topic); err != nil {
 			return nil, err
 		}
+	}
+	// The high watermark first: what lies between the two is held back.
+	if s.end[t.Requests], err = s.highWatermarks(ctx, t.Requests); err != nil {
+		return nil, err
+	}
+	if s.to[t.Requests], err = scope.Reader.End(ctx, t.Requests); err != nil {
+		return nil, err
+	}
+	for partition, to := range s.to[t.Requests] {
+		s.end[t.Requests][partition] = max(s.end[t.Requests][partition], to)
+	}
+	if err := s.settle(ctx, made); err != nil {
+		return nil, err
 	}
 	// Who may not see it is told nothing: it is for a note alone.
 	policy, _ := scope.Reader.Client.TopicSetting(ctx, t.Outcomes, "cleanup.policy")

@@ -24,6 +24,7 @@ type settings struct {
 	floors    bool
 	sweep     bool
 	over      []string
+	broker    string
 	rounds    int
 	programs  []program // peers first
 	held      string    // the program that is held to the baseline
@@ -38,8 +39,9 @@ func parse(args []string) (settings, error) {
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
 	binary := flags.String("binary", "bin/closeorder", "closeorder, as make build makes it; or several, NAME=PATH,NAME=PATH, the last of which is held to the baseline")
-	list := flags.String("scenarios", "floors,burst,mix,paced,memory,merchants", "those whose names begin so, or none: "+strings.Join(names(), ", "))
+	list := flags.String("scenarios", "floors,burst,mix,paced,memory,merchants,exactly-once", "those whose names begin so, or none: "+strings.Join(names(), ", "))
 	over := flags.String("over", httpOver+","+tlsOver, "what calls go over")
+	flags.StringVar(&s.broker, "broker", kfakeBroker, kfakeBroker+", in memory; or "+apacheKafka+", of one node, which takes Java and is held to no baseline")
 	peers := flags.String("peers", "franz-go,kafka-go", "workers to measure against, empty for none")
 	flags.IntVar(&s.rounds, "rounds", 3, "how often each run is made, in turn")
 	flags.StringVar(&s.json, "json", "", "write all figures to this file")
@@ -76,6 +78,12 @@ func parse(args []string) (settings, error) {
 		}
 		s.over = append(s.over, name)
 	}
+	switch {
+	case s.broker != kfakeBroker && s.broker != apacheKafka:
+		errs = append(errs, usageError{fmt.Sprintf("-broker: %q is neither %s nor %s", s.broker, kfakeBroker, apacheKafka)})
+	case s.broker == apacheKafka && s.page+s.baseline != "":
+		errs = append(errs, usageError{"-broker " + apacheKafka + ": -page and -write-baseline are for figures with " + kfakeBroker})
+	}
 	if s.rounds < 1 {
 		errs = append(errs, usageError{fmt.Sprintf("-rounds %d: at least 1", s.rounds)})
 	}
@@ -95,6 +103,11 @@ func parse(args []string) (settings, error) {
 type run struct {
 	what string
 	do   func(context.Context, *lab, *Report) error
+}
+
+// withTwin are all programs, and the one that is held with the other guarantee.
+func (s settings) withTwin() []program {
+	return append(slices.Clone(s.programs), s.programs[len(s.programs)-1].twin())
 }
 
 // runs is all that has to be done, a round after the other: each round begins with
@@ -123,11 +136,9 @@ func (s settings) runs() []run {
 				if !slices.Contains(s.over, over) {
 					continue
 				}
-				for i := range s.programs {
-					p := s.programs[(i+round)%len(s.programs)]
-					if !sc.has(p, over, round) {
-						continue
-					}
+				programs := slices.DeleteFunc(s.withTwin(), func(p program) bool { return !sc.has(p, over, round) })
+				for i := range programs {
+					p := programs[(i+round)%len(programs)]
 					add(fmt.Sprintf("%s %s %s", sc.name, over, p.name), func(ctx context.Context, l *lab, r *Report) error {
 						f, err := l.run(ctx, sc, over, p)
 						f.Round = round
@@ -191,14 +202,14 @@ func bench(ctx context.Context, args []string) error {
 			return err
 		}
 	}
-	if s.reference == reference {
+	if s.reference == reference && s.broker == kfakeBroker {
 		report.Held = baseline.hold(report, s.held)
 	}
 	report.print(os.Stdout, s.reference)
 	if err := s.write(report, baseline); err != nil {
 		return err
 	}
-	errs := report.faults(s.held)
+	errs := append(report.faults(s.held), report.faults(exactly(s.held))...)
 	if n := report.missed(); n > 0 {
 		errs = append(errs, fmt.Errorf("%d of %d figures are worse than the baseline allows; where that is meant, -write-baseline internal/bench/baseline.json", n, len(report.Held)))
 	}
@@ -208,7 +219,7 @@ func bench(ctx context.Context, args []string) error {
 // measure does all runs. One that fails ends the rest: what is left would not be
 // comparable.
 func (s settings) measure(ctx context.Context, log *os.File) (*Report, error) {
-	report, l := &Report{}, &lab{log: log}
+	report, l := &Report{}, &lab{log: log, broker: s.broker}
 	runs := s.runs()
 	bar := newProgress(os.Stderr, len(runs))
 	defer bar.finish()

@@ -90,6 +90,132 @@ func TestARegressionIsMissed(t *testing.T) {
 	}
 }
 
+// plantedTwins are three rounds of both guarantees: exactly_once has 0.95 of the
+// throughput of at_least_once and 1.2 of its CPU, and a reader waits 50, 60 and
+// 70 ms more, though all drifts from round to round.
+func plantedTwins() *Report {
+	r := &Report{}
+	for round, scale := range []float64{1, 2, 4} {
+		more := 50 + 10*float64(round)
+		for _, scenario := range []string{"exactly-once-burst-0ms", "exactly-once-paced", "exactly-once-light"} {
+			if scenario == "exactly-once-light" && round > 0 {
+				continue
+			}
+			r.Runs = append(r.Runs,
+				Figures{Scenario: scenario, Over: httpOver, Program: "closeorder", Round: round, PerSecond: 1000 * scale, WorkerCPU: 100 * scale, BrokerCPU: 10, PeakMiB: 40, SeenP50: 21, SeenP99: 22 * scale},
+				Figures{Scenario: scenario, Over: httpOver, Program: "closeorder, exactly once", Round: round, PerSecond: 950 * scale, WorkerCPU: 120 * scale, BrokerCPU: 20, PeakMiB: 50, SeenP50: 70, SeenP99: 22*scale + more})
+		}
+	}
+	return r
+}
+
+// TestExactlyOnceIsHeldToItsTwin makes each figure better and worse than its bound.
+func TestExactlyOnceIsHeldToItsTwin(t *testing.T) {
+	for sentence, c := range map[string]struct {
+		where, measure string
+		bound          Bound
+		now            float64
+		miss           bool
+	}{
+		"throughput as promised":              {"exactly-once-burst-0ms http", "exactly-once-throughput", Bound{.95, 0}, .95, false},
+		"a little less than promised":         {"exactly-once-burst-0ms http", "exactly-once-throughput", Bound{.951, 0}, .95, true},
+		"a reader waits as long as promised":  {"exactly-once-paced http", "exactly-once-added-p99", Bound{60, 0}, 60, false},
+		"a little longer than promised":       {"exactly-once-paced http", "exactly-once-added-p99", Bound{59, 0}, 60, true},
+		"longer where few requests come":      {"exactly-once-light http", "exactly-once-added-p99", Bound{49, 0}, 50, true},
+		"CPU within its tolerance":            {"exactly-once-burst-0ms http", "exactly-once-cpu", Bound{1.1, .15}, 1.2, false},
+		"more CPU than that":                  {"exactly-once-paced http", "exactly-once-cpu", Bound{1, .15}, 1.2, true},
+		"half of its own CPU is no way to it": {"exactly-once-burst-0ms http", "exactly-once-cpu", Bound{.6, .15}, 1.2, true},
+	} {
+		r := plantedTwins()
+		r.Held = Baseline{c.where: {c.measure: c.bound}}.hold(r, "closeorder")
+		if len(r.Held) != 1 || r.Held[0].Miss != c.miss || math.Abs(r.Held[0].Now.Median-c.now) > 1e-9 {
+			t.Errorf("%s: %+v, want %v", sentence, r.Held, c.now)
+		}
+	}
+	old := Baseline{"exactly-once-burst-0ms http": {"exactly-once-throughput": {.9, 0}}}
+	next := old.with(plantedTwins(), "closeorder")
+	for where, bounds := range map[string]map[string]Bound{
+		"exactly-once-burst-0ms http": {"exactly-once-throughput": {.9, 0}, "exactly-once-cpu": {1.2, .15}},
+		"exactly-once-paced http":     {"exactly-once-cpu": {1.2, .15}},
+		"exactly-once-light http":     nil,
+	} {
+		if !maps.Equal(next[where], bounds) {
+			t.Errorf("%s: %v, want %v: what is promised is not measured anew", where, next[where], bounds)
+		}
+	}
+}
+
+// TestWhatIsPromisedIsHeld: without a bound in the file nothing would be.
+func TestWhatIsPromisedIsHeld(t *testing.T) {
+	b, err := readBaseline(committed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := guarantees()
+	if len(all) == 0 {
+		t.Fatal("no scenario of both guarantees")
+	}
+	for _, s := range all {
+		measure, want := "exactly-once-throughput", Bound{.9, 0}
+		if s.paced() {
+			measure, want = "exactly-once-added-p99", Bound{110, 0}
+		}
+		if got := b[s.name+" "+httpOver][measure]; got != want {
+			t.Errorf("%s, %s: %+v, want %+v", s.name, measure, got, want)
+		}
+	}
+}
+
+// TestBothGuaranteesTakeTurns: those two alone, each one first in its round, and
+// transaction intervals with one of them.
+func TestBothGuaranteesTakeTurns(t *testing.T) {
+	s, err := parse([]string{"-binary", "before=" + os.Args[0] + ",now=" + os.Args[0], "-scenarios", "exactly-once-burst-0,intervals-paced-50", "-rounds", "2"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var order []string
+	for _, r := range s.runs() {
+		order = append(order, r.what)
+	}
+	want := []string{
+		"exactly-once-burst-0ms http before", "exactly-once-burst-0ms http now", "exactly-once-burst-0ms http now, exactly once", "intervals-paced-50 http now, exactly once",
+		"intervals-paced-500 http now, exactly once",
+		"exactly-once-burst-0ms http now", "exactly-once-burst-0ms http now, exactly once", "exactly-once-burst-0ms http before", "intervals-paced-50 http now, exactly once",
+		"intervals-paced-500 http now, exactly once",
+	}
+	if !slices.Equal(order, want) {
+		t.Errorf("%q, want %q", order, want)
+	}
+}
+
+// TestTheTwinHasItsSettings and the other one has none of them.
+func TestTheTwinHasItsSettings(t *testing.T) {
+	s := &stage{dir: t.TempDir()}
+	for sentence, c := range map[string]struct {
+		program program
+		want    []string
+	}{
+		"at_least_once is the default": {program{name: "now"}, nil},
+		"exactly_once says so": {program{name: "now"}.twin(), []string{
+			"CLOSEORDER_PROCESSING_GUARANTEE=exactly_once", "CLOSEORDER_TRANSACTION_INTERVAL=50ms",
+		}},
+	} {
+		env, err := c.program.env(s, scenario{interval: 50 * time.Millisecond})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, v := range env {
+			if strings.Contains(v, "GUARANTEE") || strings.Contains(v, "TRANSACTION") {
+				got = append(got, v)
+			}
+		}
+		if !slices.Equal(got, c.want) {
+			t.Errorf("%s: %q, want %q", sentence, got, c.want)
+		}
+	}
+}
+
 // TestALostRequestIsAFault whatever the speed, and a repeated or a wrong answer.
 func TestALostRequestIsAFault(t *testing.T) {
 	for sentence, c := range map[string]struct {
@@ -282,6 +408,11 @@ func TestRequestsAndOutcomesAreJoined(t *testing.T) {
 	if want := map[string]int{"closed": 1, "failed": 1, "unreadable": 1, "of no request": 1}; !maps.Equal(tally.byName, want) {
 		t.Errorf("%v, want %v", tally.byName, want)
 	}
+	had := map[string]time.Time{"A1": start, "B1": start.Add(80 * time.Millisecond), "B2": start.Add(70 * time.Millisecond)}
+	seen := tally.seen(flows, had, start.Add(time.Second))
+	if want := []time.Duration{70 * time.Millisecond, 80 * time.Millisecond, time.Second}; !slices.Equal(seen, want) {
+		t.Errorf("%v, want %v: until the reader had them, and what it never had until now", seen, want)
+	}
 	waited := tally.waited(flows, start.Add(time.Second))
 	if want := []time.Duration{20 * time.Millisecond, 30 * time.Millisecond, time.Second}; !slices.Equal(waited, want) {
 		t.Errorf("%v, want %v: of the healthy one, and what has no outcome until now", waited, want)
@@ -295,6 +426,8 @@ func TestRequestsAndOutcomesAreJoined(t *testing.T) {
 
 func TestTablesLineUp(t *testing.T) {
 	r := planted()
+	r.Runs = append(r.Runs, plantedTwins().Runs...)
+	r.Runs = append(r.Runs, Figures{Scenario: "intervals-paced-50", Over: httpOver, Program: "closeorder, exactly once", PerSecond: 498, SeenP99: 77})
 	r.Held = Baseline{"burst-0ms http": {"throughput": {9, .1}}}.hold(r, "closeorder")
 	var b strings.Builder
 	r.print(&b, reference)
@@ -313,12 +446,12 @@ func TestTablesLineUp(t *testing.T) {
 			t.Errorf("%d characters, those above %d: %s", len([]rune(line)), width, line)
 		}
 	}
-	for _, want := range []string{"2.00", "MISSED", "FREQUENCY_LIMITED"} {
+	for _, want := range []string{"2.00", "MISSED", "FREQUENCY_LIMITED", "| 60 (50-70) |", "0.95 | 1.20 |", "| 50 ms", "77 |"} {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("no %q in\n%s", want, b.String())
 		}
 	}
-	if rows < 12 {
+	if rows < 20 {
 		t.Errorf("only %d lines of tables:\n%s", rows, b.String())
 	}
 }
@@ -417,6 +550,8 @@ func TestMistakesOfTheCommandLineAreNamed(t *testing.T) {
 		"a binary that is not there": {"-binary", "nowhere/closeorder"},
 		"an unknown peer":            {"-binary", os.Args[0], "-peers", "sarama"},
 		"an unknown way":             {"-binary", os.Args[0], "-over", "quic"},
+		"an unknown broker":          {"-binary", os.Args[0], "-broker", "redpanda"},
+		"a page of another broker":   {"-binary", os.Args[0], "-broker", "apache-kafka", "-page", "docs/performance.md"},
 		"no round":                   {"-binary", os.Args[0], "-rounds", "0"},
 		"an unknown flag":            {"-fast"},
 		"a word too many":            {"-binary", os.Args[0], "burst"},

@@ -66,7 +66,7 @@ func floors() []floor {
 
 // floor measures one floor.
 func (l *lab) floor(ctx context.Context, fl floor, over string) (Floor, error) {
-	s, err := newStage(ctx, l.log, over, partitions, gateway.Config{})
+	s, err := l.stage(ctx, over, partitions, gateway.Config{})
 	if err != nil {
 		return Floor{}, err
 	}

@@ -39,6 +39,10 @@ type Figures struct {
 	// P50 and P99, in ms, are of the waiting times of the healthy merchants: the
 	// append of the outcome less that of the request.
 	P50, P99 float64
+	// SeenP50 and SeenP99, in ms, are until a reader with
+	// isolation.level=read_committed had the outcome, where there is one.
+	SeenP50 float64 `json:",omitempty"`
+	SeenP99 float64 `json:",omitempty"`
 	// Others is how many cores were used by what is not of the lab: above 0.1
 	// the run is noisy.
 	Others   float64
@@ -51,20 +55,33 @@ const patience = 90 * time.Second
 // lab runs one thing after the other.
 type lab struct {
 	log io.Writer
+	// broker is kfakeBroker, also where it is empty, or apacheKafka.
+	broker string
 }
+
+// The brokers that a lab knows.
+const (
+	kfakeBroker = "kfake"
+	apacheKafka = "apache-kafka"
+)
 
 // run measures a program in a scenario.
 func (l *lab) run(ctx context.Context, s scenario, over string, p program) (_ Figures, err error) {
-	stage, err := newStage(ctx, l.log, over, s.parts(), s.gateway)
+	stage, err := l.stage(ctx, over, s.parts(), s.gateway)
 	if err != nil {
 		return Figures{}, err
 	}
 	defer stage.close()
-	if err := p.prepare(ctx, stage, s.limit()); err != nil {
+	if err := p.prepare(ctx, stage, s); err != nil {
 		return Figures{}, err
 	}
 	m := &measurement{stage: stage, scenario: s, flows: s.of(p), program: p}
 	defer m.close()
+	if s.guarantees {
+		if m.reader, err = newReader(stage); err != nil {
+			return Figures{}, err
+		}
+	}
 	if s.waiting {
 		err = m.waiting(ctx)
 	} else {
@@ -86,6 +103,7 @@ type measurement struct {
 	program  program
 
 	worker   *process
+	reader   *reader // of the outcomes, where what it sees is looked at
 	tally    *tally
 	from, to usage
 	begun    time.Time // from which seconds count
@@ -95,6 +113,9 @@ type measurement struct {
 }
 
 func (m *measurement) close() {
+	if m.reader != nil {
+		m.reader.close()
+	}
 	if m.tally != nil {
 		m.tally.close()
 	}
@@ -117,7 +138,7 @@ func (m *measurement) healthy() int {
 
 // loaded: the worker is there and warm before the load comes.
 func (m *measurement) loaded(ctx context.Context) (err error) {
-	if m.worker, err = m.program.start(m.stage, m.scenario.limit()); err != nil {
+	if m.worker, err = m.program.start(m.stage, m.scenario); err != nil {
 		return err
 	}
 	if err := m.stage.burst(ctx, warmUp, flow{merchant: m.healthy(), n: warm}); err != nil {
@@ -165,7 +186,7 @@ func (m *measurement) waiting(ctx context.Context) (err error) {
 	}
 	m.from = m.stage.usage(nil)
 	m.begun = m.from.at
-	if m.worker, err = m.program.start(m.stage, m.scenario.limit()); err != nil {
+	if m.worker, err = m.program.start(m.stage, m.scenario); err != nil {
 		return err
 	}
 	limit := patience
@@ -177,10 +198,19 @@ func (m *measurement) waiting(ctx context.Context) (err error) {
 	return err
 }
 
+// outcomes is their number so far, repeats too: in the topic or, where there is a
+// reader, those that it had.
+func (m *measurement) outcomes(ctx context.Context) int {
+	if m.reader != nil {
+		return m.reader.outcomes()
+	}
+	return m.stage.answered(ctx)
+}
+
 // until waits for a number of outcomes, and reports whether they came.
 func (m *measurement) until(ctx context.Context, want int, limit time.Duration) (bool, error) {
 	for end := time.Now().Add(limit); ; {
-		m.answered = m.stage.answered(ctx)
+		m.answered = m.outcomes(ctx)
 		if m.answered > 0 && m.first.IsZero() {
 			m.first = time.Now()
 		}
@@ -216,7 +246,7 @@ func (m *measurement) untilHealthy(ctx context.Context) (err error) {
 		if err := m.tally.read(ctx); err != nil {
 			return err
 		}
-		m.answered = m.stage.answered(ctx)
+		m.answered = m.outcomes(ctx)
 		switch {
 		case m.tally.open(m.flows) == 0 || time.Now().After(end):
 			return nil
@@ -270,6 +300,10 @@ func (m *measurement) figures(ctx context.Context) (Figures, error) {
 	f.Lost, f.Repeated, f.Outcomes = m.tally.open(m.flows), m.tally.repeated, m.tally.byName
 	waited := m.tally.waited(m.flows, m.to.at)
 	f.P50, f.P99 = millis(quantile(waited, .5)), millis(quantile(waited, .99))
+	if m.reader != nil {
+		seen := m.tally.seen(m.flows, m.reader.times(), m.to.at)
+		f.SeenP50, f.SeenP99 = millis(quantile(seen, .5)), millis(quantile(seen, .99))
+	}
 	return f, nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"strconv"
 	"strings"
@@ -38,12 +39,34 @@ func startProcess(cmd *exec.Cmd) (*process, error) {
 	return p, nil
 }
 
-// cpu is the process's user and system time so far, 0 when it has ended.
+// cpu is the user and system time so far of the process and its children, 0 when
+// it has ended.
 func (p *process) cpu() time.Duration {
 	if p == nil {
 		return 0
 	}
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.cmd.Process.Pid))
+	pid := strconv.Itoa(p.cmd.Process.Pid)
+	used := cpuOf(pid)
+	// Each thread knows its own children. An Apache Kafka is one.
+	lists, err := filepath.Glob("/proc/" + pid + "/task/*/children")
+	if err != nil {
+		return used
+	}
+	for _, list := range lists {
+		children, err := os.ReadFile(list)
+		if err != nil {
+			continue // the thread has ended
+		}
+		for child := range strings.FieldsSeq(string(children)) {
+			used += cpuOf(child)
+		}
+	}
+	return used
+}
+
+// cpuOf is the user and system time of one process.
+func cpuOf(pid string) time.Duration {
+	text, err := os.ReadFile("/proc/" + pid + "/stat")
 	if err != nil {
 		return 0
 	}

@@ -19,6 +19,17 @@ type program struct {
 	binary string
 	// oneByOne: it serves one request at a time, and is in few scenarios.
 	oneByOne bool
+	// exactlyOnce: closeorder with processing_guarantee exactly_once.
+	exactlyOnce bool
+}
+
+// exactly is the name of a closeorder with processing_guarantee exactly_once.
+func exactly(name string) string { return name + ", exactly once" }
+
+// twin is the same binary with the other guarantee.
+func (p program) twin() program {
+	p.name, p.exactlyOnce = exactly(p.name), true
+	return p
 }
 
 // reference is the peer that closeorder is held to.
@@ -61,12 +72,12 @@ func peersNamed(text string) ([]program, error) {
 
 // prepare does what has to be done once before a worker starts: closeorder's
 // topics of retries.
-func (p program) prepare(ctx context.Context, s *stage, inFlight int) error {
+func (p program) prepare(ctx context.Context, s *stage, sc scenario) error {
 	if p.binary == "" {
 		return nil
 	}
 	cmd := exec.CommandContext(ctx, p.binary, "topics", "create")
-	env, err := closeorderEnv(s, inFlight)
+	env, err := p.env(s, sc)
 	if err != nil {
 		return err
 	}
@@ -78,15 +89,15 @@ func (p program) prepare(ctx context.Context, s *stage, inFlight int) error {
 }
 
 // start starts the worker.
-func (p program) start(s *stage, inFlight int) (*process, error) {
+func (p program) start(s *stage, sc scenario) (*process, error) {
 	if p.binary == "" {
 		worker, _, err := startSelf(s.log, "peer", peerSettings{Peer: p.name, Config: peers.Config{
 			Brokers: []string{s.address}, Requests: requestsTopic, Outcomes: outcomesTopic, Group: group,
-			Gateway: s.url, Roots: s.roots, Key: apiKey, MaxInFlight: inFlight,
+			Gateway: s.url, Roots: s.roots, Key: apiKey, MaxInFlight: sc.limit(),
 		}})
 		return worker, err
 	}
-	env, err := closeorderEnv(s, inFlight)
+	env, err := p.env(s, sc)
 	if err != nil {
 		return nil, err
 	}
@@ -99,10 +110,10 @@ func (p program) start(s *stage, inFlight int) (*process, error) {
 	return worker, nil
 }
 
-// closeorderEnv are the settings of closeorder: its defaults, but for terms that
-// the peers have too. They know no rate for each merchant and no youngest order,
-// their session is 10 s, and a limit of calls is one for the process.
-func closeorderEnv(s *stage, inFlight int) ([]string, error) {
+// env are the settings of closeorder: its defaults, but for terms that the peers
+// have too. They know no rate for each merchant and no youngest order, their
+// session is 10 s, and a limit of calls is one for the process.
+func (p program) env(s *stage, sc scenario) ([]string, error) {
 	file, err := s.write("merchants.yaml", merchantsFile())
 	if err != nil {
 		return nil, err
@@ -118,11 +129,17 @@ func closeorderEnv(s *stage, inFlight int) ([]string, error) {
 		"CLOSEORDER_TOPICS_DEAD_LETTERS="+deadTopic,
 		"CLOSEORDER_GATEWAY_URLS="+s.url,
 		"CLOSEORDER_GATEWAY_RATE=100000",
-		"CLOSEORDER_GATEWAY_MAX_CONCURRENCY="+strconv.Itoa(max(512, inFlight)),
-		"CLOSEORDER_MAX_IN_FLIGHT="+strconv.Itoa(inFlight),
+		"CLOSEORDER_GATEWAY_MAX_CONCURRENCY="+strconv.Itoa(max(512, sc.limit())),
+		"CLOSEORDER_MAX_IN_FLIGHT="+strconv.Itoa(sc.limit()),
 		"CLOSEORDER_MIN_ORDER_AGE=0",
 		"CLOSEORDER_LOG_LEVEL=warn",
 	)
+	if p.exactlyOnce {
+		env = append(env, "CLOSEORDER_PROCESSING_GUARANTEE=exactly_once")
+		if sc.interval > 0 {
+			env = append(env, "CLOSEORDER_TRANSACTION_INTERVAL="+sc.interval.String())
+		}
+	}
 	if len(s.roots) > 0 {
 		file, err := s.write("roots.pem", string(s.roots))
 		if err != nil {

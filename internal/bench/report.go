@@ -113,6 +113,20 @@ func (r *Report) ratio(scenario, over, program, to string, of func(Figures) floa
 	return spreadOf(values)
 }
 
+// added is what a figure of a program is more than that of another, paired by
+// round.
+func (r *Report) added(scenario, over, program, to string, of func(Figures) float64) spread {
+	var values []float64
+	for _, f := range r.of(scenario, over, program) {
+		for _, g := range r.of(scenario, over, to) {
+			if f.Round == g.Round {
+				values = append(values, of(f)-of(g))
+			}
+		}
+	}
+	return spreadOf(values)
+}
+
 func perSecond(f Figures) float64 { return f.PerSecond }
 func workerCPU(f Figures) float64 { return f.WorkerCPU }
 func brokerCPU(f Figures) float64 { return f.BrokerCPU }
@@ -120,5 +134,7 @@ func peakMiB(f Figures) float64   { return f.PeakMiB }
 func p50(f Figures) float64       { return f.P50 }
 func p99(f Figures) float64       { return f.P99 }
 func ideal(f Figures) float64     { return f.Ideal }
+func seenP50(f Figures) float64   { return f.SeenP50 }
+func seenP99(f Figures) float64   { return f.SeenP99 }
 func others(f Figures) float64    { return f.Others }
 func first(f Figures) float64     { return f.First }

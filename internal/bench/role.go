@@ -6,9 +6,13 @@ import (
 	"fmt"
 	"os"
 
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/closeorder/closeorder/internal/apachekafka"
 	"github.com/closeorder/closeorder/internal/bench/gateway"
 	"github.com/closeorder/closeorder/internal/bench/peers"
-	"github.com/twmb/franz-go/pkg/kfake"
 )
 
 // roles are what this program is when it has started itself: bench ROLE JSON. Each
@@ -30,28 +34,65 @@ type ready struct {
 
 func say(v any) error { return json.NewEncoder(os.Stdout).Encode(v) }
 
-// brokerSettings are the topics, with their partitions.
-type brokerSettings map[string]int32
+type brokerSettings struct {
+	// Kind is kfakeBroker or apacheKafka.
+	Kind string
+	// Topics, with their partitions.
+	Topics map[string]int32
+	// Dir is where an Apache Kafka keeps its files.
+	Dir string
+}
+
+// brokerConfigs are those of either broker: a latency is the time between two
+// records' appends, by one clock.
+var brokerConfigs = map[string]string{"log.message.timestamp.type": "LogAppendTime"}
 
 func brokerRole(ctx context.Context, settings []byte) error {
-	var topics brokerSettings
-	if err := json.Unmarshal(settings, &topics); err != nil {
+	var s brokerSettings
+	if err := json.Unmarshal(settings, &s); err != nil {
 		return err
 	}
-	options := []kfake.Opt{
-		kfake.NumBrokers(1),
-		// A latency is the time between two records' appends, by one clock.
-		kfake.BrokerConfigs(map[string]string{"log.message.timestamp.type": "LogAppendTime"}),
+	if s.Kind == apacheKafka {
+		return apacheRole(ctx, s)
 	}
-	for name, partitions := range topics {
+	options := []kfake.Opt{kfake.NumBrokers(1), kfake.BrokerConfigs(brokerConfigs)}
+	for name, partitions := range s.Topics {
 		options = append(options, kfake.SeedTopics(partitions, name))
 	}
 	cluster, err := kfake.NewCluster(options...)
 	if err != nil {
 		return err
 	}
-	defer cluster.Close()
+	defer cluster.Close() // its files are in Dir, which goes
 	if err := say(ready{Address: cluster.ListenAddrs()[0]}); err != nil {
+		return err
+	}
+	<-ctx.Done()
+	return nil
+}
+
+// apacheRole has an Apache Kafka of one node as its child, for as long as it runs
+// itself.
+func apacheRole(ctx context.Context, s brokerSettings) error {
+	if err := os.Setenv("TMPDIR", s.Dir); err != nil {
+		return err
+	}
+	cluster, err := apachekafka.Start(ctx, apachekafka.Config{Properties: brokerConfigs})
+	if err != nil {
+		return err
+	}
+	defer cluster.Close() // its files are in Dir, which goes
+	client, err := kgo.NewClient(kgo.SeedBrokers(cluster.Addrs()...))
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	for name, partitions := range s.Topics {
+		if _, err := kadm.NewClient(client).CreateTopic(ctx, partitions, 1, nil, name); err != nil {
+			return fmt.Errorf("topic %s: %w", name, err)
+		}
+	}
+	if err := say(ready{Address: cluster.Addrs()[0]}); err != nil {
 		return err
 	}
 	<-ctx.Done()

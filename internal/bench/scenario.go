@@ -44,6 +44,12 @@ type scenario struct {
 	oneByOne int
 	// quiet is the scenario without the trouble that this one has.
 	quiet string
+	// guarantees: closeorder alone, with either guarantee, and what a reader with
+	// isolation.level=read_committed sees of it.
+	guarantees bool
+	// interval is closeorder's transaction_interval, 0 for its default. Where it is
+	// set there is nothing to compare with: exactly_once alone is measured.
+	interval time.Duration
 }
 
 // flow is the requests of one merchant. Those at once are published before those
@@ -90,7 +96,38 @@ func scenarios() []scenario {
 		}
 		all = append(all, s)
 	}
-	return append(all, threeMerchants()...)
+	return slices.Concat(all, threeMerchants(), guarantees(), intervals())
+}
+
+// guarantees are the scenarios of at_least_once and exactly_once side by side.
+func guarantees() []scenario {
+	all := []scenario{
+		{name: "exactly-once-burst-0ms", what: "20,000 at once, a gateway that answers at once", flows: atOnce(20_000)},
+		{name: "exactly-once-burst-50ms", what: "20,000 at once, the gateway takes 50 ms", gateway: gateway.Config{Latency: 50 * time.Millisecond}, flows: atOnce(20_000)},
+		{name: "exactly-once-paced", what: "500/s for 8 s, 20 ms", gateway: gateway.Config{Latency: latency}, flows: []flow{{n: 4000, rate: 500, healthy: true}}},
+		{name: "exactly-once-light", what: "5/s for 16 s, 20 ms", gateway: gateway.Config{Latency: latency}, flows: []flow{{n: 80, rate: 5, healthy: true}}},
+	}
+	for i := range all {
+		all[i].over, all[i].guarantees, all[i].once = []string{httpOver}, true, all[i].name == "exactly-once-light"
+	}
+	return all
+}
+
+// intervals are what transaction_interval was chosen by: those of a burst and of a
+// paced load, for each.
+func intervals() []scenario {
+	var all []scenario
+	for _, ms := range []int{10, 20, 50, 100, 200, 500} {
+		for _, s := range guarantees() {
+			if s.name != "exactly-once-burst-0ms" && s.name != "exactly-once-paced" {
+				continue
+			}
+			s.name = fmt.Sprintf("%s-%s-%d", intervalsName, strings.TrimPrefix(s.name, "exactly-once-"), ms)
+			s.interval = time.Duration(ms) * time.Millisecond
+			all = append(all, s)
+		}
+	}
+	return all
 }
 
 // threeMerchants are the scenarios of one merchant's trouble beside two others.
@@ -165,6 +202,8 @@ const (
 	floorsName = "floors"
 	sweepName  = "sweep"
 	noneName   = "none" // for what -with has alone
+
+	intervalsName = "intervals" // how its scenarios begin
 )
 
 func names() []string {
@@ -190,8 +229,10 @@ func (s scenario) limit() int { return cmp.Or(s.inFlight, inFlight) }
 // has reports whether a program is in this round of the scenario.
 func (s scenario) has(p program, over string, round int) bool {
 	switch {
-	case s.once && round > 0:
+	case s.once && round > 0, p.exactlyOnce && !s.guarantees:
 		return false
+	case s.guarantees:
+		return p.exactlyOnce || p.binary != "" && s.interval == 0
 	case p.oneByOne:
 		return s.oneByOne > 0 && over == httpOver
 	}

@@ -47,19 +47,21 @@ type stage struct {
 	admin  *kadm.Client
 }
 
-// newStage starts them. The caller closes it.
-func newStage(ctx context.Context, log io.Writer, over string, topicPartitions int32, cfg gateway.Config) (_ *stage, err error) {
+// stage starts them. The caller closes it.
+func (l *lab) stage(ctx context.Context, over string, topicPartitions int32, cfg gateway.Config) (_ *stage, err error) {
 	dir, err := os.MkdirTemp("", "closeorder-bench-")
 	if err != nil {
 		return nil, err
 	}
-	s := &stage{dir: dir, log: log}
+	s := &stage{dir: dir, log: l.log}
 	defer func() {
 		if err != nil {
 			s.close()
 		}
 	}()
-	broker, out, err := startSelf(log, "broker", brokerSettings{requestsTopic: topicPartitions, outcomesTopic: topicPartitions, deadTopic: 1})
+	broker, out, err := startSelf(l.log, "broker", brokerSettings{
+		Kind: l.broker, Topics: map[string]int32{requestsTopic: topicPartitions, outcomesTopic: topicPartitions, deadTopic: 1}, Dir: dir,
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -69,7 +71,7 @@ func newStage(ctx context.Context, log io.Writer, over string, topicPartitions i
 		return nil, err
 	}
 	cfg.Key = apiKey
-	s.gateway, out, err = startSelf(log, "gateway", gatewaySettings{Config: cfg, TLS: over == tlsOver})
+	s.gateway, out, err = startSelf(l.log, "gateway", gatewaySettings{Config: cfg, TLS: over == tlsOver})
 	if err != nil {
 		return nil, err
 	}

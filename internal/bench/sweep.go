@@ -36,12 +36,12 @@ func (l *lab) sweep(ctx context.Context, p program, latencyMs, limit int) (Swept
 	s := scenario{
 		gateway: gateway.Config{Latency: time.Duration(latencyMs) * time.Millisecond}, inFlight: limit, flows: []flow{{n: n, healthy: true}},
 	}
-	stage, err := newStage(ctx, l.log, httpOver, partitions, s.gateway)
+	stage, err := l.stage(ctx, httpOver, partitions, s.gateway)
 	if err != nil {
 		return Swept{}, err
 	}
 	defer stage.close()
-	if err := p.prepare(ctx, stage, limit); err != nil {
+	if err := p.prepare(ctx, stage, s); err != nil {
 		return Swept{}, err
 	}
 	m := &measurement{stage: stage, scenario: s, flows: s.flows, program: p}

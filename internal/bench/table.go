@@ -48,6 +48,8 @@ func (r *Report) print(w io.Writer, to string) {
 	r.printRuns(w)
 	r.printWaiting(w)
 	r.printMerchants(w)
+	r.printGuarantees(w)
+	r.printIntervals(w)
 	r.printFloors(w)
 	r.printHeld(w)
 }
@@ -66,7 +68,7 @@ func (r *Report) printRatios(w io.Writer, to string) {
 	for _, s := range scenarios() {
 		for _, over := range s.over {
 			for _, p := range r.programs(s.name, over) {
-				if p == to || s.once {
+				if p == to || s.once || s.guarantees {
 					continue
 				}
 				ratio := func(of func(Figures) float64) string { return r.ratio(s.name, over, p, to, of).text(2) }
@@ -89,7 +91,7 @@ func (r *Report) printRatios(w io.Writer, to string) {
 func (r *Report) printRuns(w io.Writer) {
 	var rows [][]string
 	for _, s := range scenarios() {
-		if s.once {
+		if s.once || s.guarantees {
 			continue
 		}
 		for _, over := range s.over {
@@ -156,6 +158,55 @@ func (r *Report) printMerchants(w io.Writer) {
 	}
 	section(w, "Three merchants", "Waiting times in ms of the healthy ones, and their p99 over that without the trouble. What has no outcome when the run ends has waited until then.", 2,
 		[]string{"scenario", "worker", "p50", "p99", "x quiet", "without outcome", "others' cores"}, rows)
+}
+
+// printGuarantees: what exactly_once costs beside at_least_once.
+func (r *Report) printGuarantees(w io.Writer) {
+	var rows [][]string
+	for _, s := range guarantees() {
+		for _, over := range s.over {
+			for _, p := range r.programs(s.name, over) {
+				twin := exactly(p)
+				runs, least := r.of(s.name, over, twin), r.of(s.name, over, p)
+				if len(runs) == 0 {
+					continue
+				}
+				times := func(of func(Figures) float64) string { return r.ratio(s.name, over, twin, p, of).text(2) }
+				throughput, late := times(perSecond), "-" // of a burst it says what throughput says
+				if s.paced() {
+					throughput, late = "-", r.added(s.name, over, twin, p, seenP99).text(0)
+				}
+				lost, repeated := 0, 0
+				for _, f := range runs {
+					lost, repeated = lost+f.Lost, repeated+f.Repeated
+				}
+				rows = append(rows, []string{
+					s.what, p, throughput, times(workerCPU), times(brokerCPU), times(peakMiB), each(least, seenP50).text(0), each(runs, seenP50).text(0),
+					each(least, seenP99).text(0), each(runs, seenP99).text(0), late, strconv.Itoa(lost), strconv.Itoa(repeated), each(append(least, runs...), others).text(2),
+				})
+			}
+		}
+	}
+	section(w, "Exactly once", "processing_guarantee: exactly_once, times at_least_once of the same binary, paired by round: median (least-most). Waiting times in ms are from the append of a request until a reader with isolation.level=read_committed has its outcome; *p99 added* is paired by round.", 2,
+		[]string{"scenario", "worker", "throughput", "CPU", "broker's CPU", "peak memory", "p50, at least once", "p50, exactly once", "p99, at least once", "p99, exactly once", "p99 added", "lost", "repeated", "others' cores"}, rows)
+}
+
+// printIntervals: what transaction_interval was chosen by.
+func (r *Report) printIntervals(w io.Writer) {
+	var rows [][]string
+	for _, s := range intervals() {
+		for _, over := range s.over {
+			for _, p := range r.programs(s.name, over) {
+				runs := r.of(s.name, over, p)
+				rows = append(rows, []string{
+					fmt.Sprintf("%d ms", s.interval.Milliseconds()), s.what, each(runs, perSecond).text(0), each(runs, workerCPU).text(0), each(runs, brokerCPU).text(0),
+					each(runs, seenP50).text(0), each(runs, seenP99).text(0), each(runs, others).text(2),
+				})
+			}
+		}
+	}
+	section(w, "Transaction intervals", "exactly_once alone. CPU in microseconds for each outcome, p50 and p99 in ms until a reader with isolation.level=read_committed has the outcome.", 2,
+		[]string{"transaction_interval", "scenario", "per second", "CPU", "broker's CPU", "p50", "p99", "others' cores"}, rows)
 }
 
 func (r *Report) printFloors(w io.Writer) {

@@ -17,8 +17,8 @@ type tally struct {
 	outcomes *follower
 
 	asked    map[string]time.Time // what has no outcome yet
-	answered map[string]bool
-	waits    [][]time.Duration // by flow
+	answered map[string]time.Time // what has one: when it was asked
+	waits    [][]time.Duration    // by flow
 	repeated int
 	byName   map[string]int // closed, paid, failed
 }
@@ -38,7 +38,7 @@ func newTally(s *stage, flows int) (*tally, error) {
 }
 
 func emptyTally(flows int) *tally {
-	return &tally{asked: make(map[string]time.Time), answered: make(map[string]bool), waits: make([][]time.Duration, flows), byName: make(map[string]int)}
+	return &tally{asked: make(map[string]time.Time), answered: make(map[string]time.Time), waits: make([][]time.Duration, flows), byName: make(map[string]int)}
 }
 
 func (t *tally) close() {
@@ -74,7 +74,7 @@ func (t *tally) answer(r *kgo.Record) {
 	if flow < 0 {
 		return
 	}
-	if t.answered[no] {
+	if _, twice := t.answered[no]; twice {
 		t.repeated++
 		return
 	}
@@ -90,7 +90,7 @@ func (t *tally) answer(r *kgo.Record) {
 		outcome.Outcome = "unreadable"
 	}
 	t.byName[outcome.Outcome]++
-	t.answered[no] = true
+	t.answered[no] = since
 	t.waits[flow] = append(t.waits[flow], r.Timestamp.Sub(since))
 	delete(t.asked, no)
 }
@@ -124,6 +124,26 @@ func (t *tally) waited(flows []flow, now time.Time) []time.Duration {
 	return all
 }
 
+// seen are the times, sorted, from a request of the healthy flows until a reader
+// had its outcome. What none has had has waited until now.
+func (t *tally) seen(flows []flow, had map[string]time.Time, now time.Time) []time.Duration {
+	var all []time.Duration
+	for _, asked := range []map[string]time.Time{t.asked, t.answered} {
+		for no, since := range asked {
+			if !flows[flowOf(no)].healthy {
+				continue
+			}
+			at, has := had[no]
+			if !has {
+				at = now
+			}
+			all = append(all, at.Sub(since))
+		}
+	}
+	slices.Sort(all)
+	return all
+}
+
 // quantile of what is sorted, 0 of nothing.
 func quantile(sorted []time.Duration, q float64) time.Duration {
 	if len(sorted) == 0 {
@@ -132,32 +152,42 @@ func quantile(sorted []time.Duration, q float64) time.Duration {
 	return sorted[min(int(q*float64(len(sorted))), len(sorted)-1)]
 }
 
-// follower reads a topic to its end, again and again.
+// follower reads a topic to its end, again and again: what is committed, up to the
+// last stable offset.
 type follower struct {
 	s      *stage
 	topic  string
 	client *kgo.Client
-	n      int64
+	next   map[int32]int64 // offset, by partition
 }
 
 func follow(s *stage, topic string) (*follower, error) {
-	client, err := kgo.NewClient(kgo.SeedBrokers(s.address), kgo.ConsumeTopics(topic), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
-	return &follower{s: s, topic: topic, client: client}, err
+	// Markers show how far it has come: behind the last transaction stands one.
+	client, err := kgo.NewClient(kgo.SeedBrokers(s.address), kgo.ConsumeTopics(topic), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
+		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.KeepControlRecords())
+	return &follower{s: s, topic: topic, client: client, next: make(map[int32]int64)}, err
 }
 
 func (f *follower) read(ctx context.Context, each func(*kgo.Record)) error {
-	offsets, err := f.s.admin.ListEndOffsets(ctx, f.topic)
+	ends, err := f.s.admin.ListCommittedOffsets(ctx, f.topic)
 	if err != nil {
 		return err
 	}
-	var end int64
-	offsets.Each(func(o kadm.ListedOffset) { end += max(o.Offset, 0) })
-	for f.n < end {
+	more := func() (more bool) {
+		ends.Each(func(end kadm.ListedOffset) { more = more || f.next[end.Partition] < end.Offset })
+		return more
+	}
+	for more() {
 		fetches := f.client.PollFetches(ctx)
 		if err := fetches.Err0(); err != nil {
 			return err
 		}
-		fetches.EachRecord(func(r *kgo.Record) { f.n++; each(r) })
+		fetches.EachRecord(func(r *kgo.Record) {
+			f.next[r.Partition] = r.Offset + 1
+			if !r.Attrs.IsControl() {
+				each(r)
+			}
+		})
 	}
 	return nil
 }

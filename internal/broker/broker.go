@@ -77,6 +77,7 @@ func Start(cfg Config) (*Broker, error) {
 	if err != nil {
 		return nil, errors.Join(startError(cfg, err), unlock())
 	}
+	tellAborted(cluster, cfg.DataDir != "")
 	b := &Broker{cluster: cluster, addrs: cluster.ListenAddrs(), close: sync.OnceValue(func() error {
 		cluster.Close()
 		return unlock()

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/closeorder/closeorder/events"
+	"github.com/closeorder/closeorder/internal/config"
 	"github.com/closeorder/closeorder/internal/records"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -24,34 +25,43 @@ var codecs = []string{"none", "gzip", "snappy", "lz4", "zstd"}
 
 // TestLargeBatchesOfEveryCodec: a hundred records in one batch, from the Java
 // client and from franz-go, idempotent and in transactions, of which some are
-// aborted.
+// aborted: those are served to a worker that reads uncommitted alone.
 func TestLargeBatchesOfEveryCodec(t *testing.T) {
+	for isolation, served := range map[string]int{config.ReadCommitted: 2, config.ReadUncommitted: 3} {
+		t.Run(isolation, func(t *testing.T) { largeBatches(t, isolation, served) })
+	}
+}
+
+// largeBatches has that many of the Java client's batches of a codec served.
+func largeBatches(t *testing.T, isolation string, served int) {
 	s := newStand(t, 1, nil)
+	s.cfg.Kafka.Isolation = isolation
 	const each = 100
 	ctx, cancel := s.context()
 	defer cancel()
 	_, err := cluster.Tool(ctx, "testdata/Producer.java", append([]string{cluster.Bootstrap(), s.cfg.Topics.Requests, strconv.Itoa(each)}, codecs...)...)
 	s.must(err)
-	n := 3 * each * len(codecs)
 	for i, codec := range []kgo.CompressionCodec{kgo.NoCompression(), kgo.GzipCompression(), kgo.SnappyCompression(), kgo.Lz4Compression(), kgo.ZstdCompression()} {
 		client, err := kgo.NewClient(kgo.SeedBrokers(cluster.Addrs()...), kgo.DefaultProduceTopic(s.cfg.Topics.Requests),
 			kgo.ProducerBatchCompression(codec), kgo.ProducerLinger(time.Second))
 		s.must(err)
 		s.must(client.ProduceSync(ctx, requests(fmt.Sprint("F", codecs[i]), each)...).FirstErr())
 		client.Close()
-		n += each
 	}
 	ends, err := s.admin.ListEndOffsets(ctx, s.cfg.Topics.Requests)
 	s.must(err)
-	markers := -int64(n)
+	markers := -int64((3 + 1) * each * len(codecs))
 	ends.Each(func(o kadm.ListedOffset) { markers += o.Offset })
 	if markers <= 0 {
 		t.Errorf("%d markers of transactions among the records", markers)
 	}
 	s.worker(nil)
-	for _, o := range s.awaitAnswers(n) {
+	for _, o := range s.awaitAnswers((served + 1) * each * len(codecs)) {
 		if o.Result != events.Closed {
 			t.Errorf("%s is %s: %s", o.OutTradeNo, o.Result, o.Message)
+		}
+		if isolation == config.ReadCommitted && strings.Contains(o.OutTradeNo, "-aborted-") {
+			t.Errorf("%s was aborted, and is served", o.OutTradeNo)
 		}
 	}
 	s.awaitCommitted() // markers at the end, too

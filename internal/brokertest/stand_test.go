@@ -51,9 +51,15 @@ func newStand(t *testing.T, partitions int, settings map[string]string) *stand {
 // newStandWith has retry topics of these delays.
 func newStandWith(t *testing.T, partitions int, settings map[string]string, delays ...time.Duration) *stand {
 	t.Helper()
+	return newStandAt(t, cluster.Addrs(), partitions, settings, delays...)
+}
+
+// newStandAt is at other brokers than those of all tests.
+func newStandAt(t *testing.T, brokers []string, partitions int, settings map[string]string, delays ...time.Duration) *stand {
+	t.Helper()
 	name := "bt-" + strings.ToLower(strings.NewReplacer("/", "-", "_", "-").Replace(t.Name()))
 	cfg := config.Default()
-	cfg.Kafka.Brokers, cfg.Kafka.Group, cfg.Kafka.ClientID = cluster.Addrs(), name, name
+	cfg.Kafka.Brokers, cfg.Kafka.Group, cfg.Kafka.ClientID = brokers, name, name
 	cfg.Kafka.SessionTimeout, cfg.Kafka.RebalanceTimeout = 6*time.Second, 10*time.Second
 	cfg.Topics = config.Topics{
 		Requests: name + ".requests", Outcomes: name + ".outcomes", DeadLetters: name + ".dead-letters",
@@ -69,7 +75,7 @@ func newStandWith(t *testing.T, partitions int, settings map[string]string, dela
 	s := &stand{t: t, cfg: cfg}
 	s.serveGateway()
 	var err error
-	if s.client, err = kgo.NewClient(kgo.SeedBrokers(cluster.Addrs()...), kgo.ClientID("order-service"),
+	if s.client, err = kgo.NewClient(kgo.SeedBrokers(brokers...), kgo.ClientID("order-service"),
 		kgo.DefaultProduceTopic(cfg.Topics.Requests), kgo.ProducerLinger(0), kgo.MetadataMinAge(100*time.Millisecond),
 		kgo.RecordPartitioner(kgo.StickyKeyPartitioner(nil))); err != nil {
 		t.Fatal(err)
@@ -255,7 +261,7 @@ func (s *stand) read(ctx context.Context, topic string) ([]*kgo.Record, error) {
 	if len(left) == 0 {
 		return nil, nil
 	}
-	client, err := kgo.NewClient(kgo.SeedBrokers(cluster.Addrs()...), kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: from}),
+	client, err := kgo.NewClient(kgo.SeedBrokers(s.cfg.Kafka.Brokers...), kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: from}),
 		kgo.KeepControlRecords())
 	if err != nil {
 		return nil, err
@@ -422,7 +428,7 @@ func (s *stand) snapshot(since time.Time) *audit.Snapshot {
 	s.t.Helper()
 	ctx, cancel := s.context()
 	defer cancel()
-	client := kafka.Open(kafka.Config{Brokers: cluster.Addrs()})
+	client := kafka.Open(kafka.Config{Brokers: s.cfg.Kafka.Brokers, ReadUncommitted: s.cfg.Kafka.Isolation == config.ReadUncommitted})
 	s.t.Cleanup(client.Close)
 	snapshot, err := audit.Take(ctx, audit.Scope{Reader: &kafka.Reader{Client: client}, Group: s.cfg.Kafka.Group, Topics: s.cfg.Topics, Since: since})
 	s.must(err)

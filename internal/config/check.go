@@ -13,6 +13,12 @@ import (
 // asked reports whether a section was asked for: files are read for those alone.
 func (l *loader) asked(s Section) bool { return slices.Contains(l.sections, s) }
 
+// checked reports whether what is wrong with a setting is to be told.
+func (l *loader) checked(name string) bool {
+	i := l.index(name)
+	return i < 0 || l.asked(l.settings[i].Section) || slices.Contains(l.Also, name)
+}
+
 func (l *loader) checkKafka() {
 	if l.asked(Connection) {
 		l.checkTLS()
@@ -27,12 +33,30 @@ func (l *loader) checkKafka() {
 		l.wrong("kafka.unpacked_total", "%s is less than kafka.unpacked_batch (%s): such a batch would never be read; make one of them fit",
 			shortSize(k.UnpackedTotal), shortSize(k.UnpackedBatch))
 	}
+	l.checkTransactions()
 	read := append(l.config.Topics.Retries(), l.config.Topics.Requests)
 	for _, s := range k.Skip {
 		// Where the names of the topics are wrong that is said already.
 		if len(read) > 1 && !slices.Contains(read, s.Topic) {
 			l.wrong("kafka.skip", "%s: the worker does not read topic %s, but %s", s, s.Topic, strings.Join(slices.Sorted(slices.Values(read)), ", "))
 		}
+	}
+}
+
+// checkTransactions looks at what goes with exactly_once. A command that does not
+// ask for the guarantee may read uncommitted, whatever the workers do.
+func (l *loader) checkTransactions() {
+	const guarantee, interval = "processing_guarantee", "transaction_interval"
+	if l.config.ProcessingGuarantee != ExactlyOnce || !l.checked(guarantee) {
+		return
+	}
+	k := l.config.Kafka
+	if k.Isolation == ReadUncommitted {
+		l.wrong("kafka.isolation", "is %s, and %s is %s: records of aborted transactions would count; leave one of them out", ReadUncommitted, guarantee, ExactlyOnce)
+	}
+	if k.TransactionTimeout > 0 && l.config.TransactionInterval > k.TransactionTimeout/2 {
+		l.wrong(interval, "%s is more than half of kafka.transaction_timeout (%s): the brokers would abort transactions of a worker that is well; make one of them fit",
+			ShortDuration(l.config.TransactionInterval), ShortDuration(k.TransactionTimeout))
 	}
 }
 

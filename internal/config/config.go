@@ -31,6 +31,11 @@ type Config struct {
 	// changes; nil without one.
 	Followed *merchants.File
 
+	// ProcessingGuarantee is AtLeastOnce or ExactlyOnce.
+	ProcessingGuarantee string
+	// TransactionInterval is how far apart transactions begin under load, with
+	// ExactlyOnce.
+	TransactionInterval time.Duration
 	// MaxInFlight is the most calls at the gateway at one time, per process.
 	MaxInFlight int
 	// MinOrderAge is the age below which an order is not closed yet; it
@@ -70,9 +75,26 @@ type Kafka struct {
 	// MaxBuffered is the most bytes of records and of requests that are not
 	// finished, the setting max_buffered; 0 for commands that do not ask for it.
 	MaxBuffered int64
-	TLS         TLS
-	SASL        SASL
+	// Isolation is ReadCommitted or ReadUncommitted.
+	Isolation string
+	// TransactionTimeout is after how long the brokers abort a transaction that
+	// is still open, with ExactlyOnce.
+	TransactionTimeout time.Duration
+	TLS                TLS
+	SASL               SASL
 }
+
+// What [Kafka.Isolation] may be: isolation.level of Kafka's own consumers.
+const (
+	ReadCommitted   = "read_committed"
+	ReadUncommitted = "read_uncommitted"
+)
+
+// What [Config.ProcessingGuarantee] may be: processing.guarantee of Kafka Streams.
+const (
+	AtLeastOnce = "at_least_once"
+	ExactlyOnce = "exactly_once"
+)
 
 // TLS of the connections to the brokers.
 type TLS struct {

@@ -26,7 +26,8 @@ const (
 // It fails on names and passwords that SCRAM cannot carry; [Load] has checked
 // that, and read the files.
 func (k Kafka) Client(stale func(error)) (kafka.Config, error) {
-	cfg := kafka.Config{Brokers: k.Brokers, ClientID: k.ClientID, UnpackedBatch: k.UnpackedBatch, UnpackedTotal: k.UnpackedTotal, MaxBuffered: k.MaxBuffered}
+	cfg := kafka.Config{Brokers: k.Brokers, ClientID: k.ClientID, UnpackedBatch: k.UnpackedBatch, UnpackedTotal: k.UnpackedTotal, MaxBuffered: k.MaxBuffered,
+		ReadUncommitted: k.Isolation == ReadUncommitted}
 	if k.TLS.Enabled {
 		tell := once(stale)
 		cfg.TLS = func() (*tls.Config, error) { return k.TLS.config(tell), nil }

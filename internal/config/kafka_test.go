@@ -1,10 +1,12 @@
 package config_test
 
 import (
+	"errors"
 	"reflect"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/closeorder/closeorder/internal/config"
 	"github.com/closeorder/closeorder/internal/kafka"
@@ -94,5 +96,74 @@ func TestSizesOfWhatIsUnpacked(t *testing.T) {
 				t.Errorf("%v, %v; want %v", got, err, tt.want)
 			}
 		})
+	}
+}
+
+func TestHowOftenARequestIsAnswered(t *testing.T) {
+	type settings = map[string]string
+	worker := []config.Section{config.Connection, config.TopicNames, config.Work}
+	command := []config.Section{config.Connection, config.TopicNames}
+	for sentence, tt := range map[string]struct {
+		set      settings
+		sections []config.Section
+		also     []string
+		mistakes []string // none for none
+	}{
+		"the defaults":                          {nil, worker, nil, nil},
+		"exactly once":                          {settings{"processing_guarantee": "exactly_once"}, worker, nil, nil},
+		"in capitals, as constants are written": {settings{"processing_guarantee": "EXACTLY_ONCE", "kafka.isolation": "READ_COMMITTED"}, worker, nil, nil},
+		"a word of Kafka Streams that is another": {settings{"processing_guarantee": "exactly_once_v2"}, worker, nil,
+			[]string{`processing_guarantee (--processing-guarantee): "exactly_once_v2" is not one of at_least_once, exactly_once`}},
+		"an isolation that is none": {settings{"kafka.isolation": "serializable"}, worker, nil,
+			[]string{`kafka.isolation (--kafka-isolation): "serializable" is not one of read_committed, read_uncommitted`}},
+		"records of aborted transactions, once": {settings{"processing_guarantee": "exactly_once", "kafka.isolation": "read_uncommitted"}, worker, nil,
+			[]string{"kafka.isolation (--kafka-isolation): is read_uncommitted, and processing_guarantee is exactly_once: records of aborted transactions would count; leave one of them out"}},
+		"records of aborted transactions, at least once": {settings{"kafka.isolation": "read_uncommitted"}, worker, nil, nil},
+		"a command that looks at all there is, with the file of the workers": {
+			settings{"processing_guarantee": "exactly_once", "kafka.isolation": "read_uncommitted", "transaction_interval": "1m"}, command, nil, nil},
+		"a command that asks for the guarantee, of uncommitted records": {
+			settings{"processing_guarantee": "exactly_once", "kafka.isolation": "read_uncommitted", "transaction_interval": "1m"}, command, []string{"processing_guarantee"},
+			[]string{"kafka.isolation (--kafka-isolation): is read_uncommitted"}},
+		"transactions as long as half of what the brokers allow": {settings{"processing_guarantee": "exactly_once", "transaction_interval": "5s"}, worker, nil, nil},
+		"transactions longer than that": {settings{"processing_guarantee": "exactly_once", "transaction_interval": "5001ms"}, worker, nil,
+			[]string{"transaction_interval (--transaction-interval): 5.001s is more than half of kafka.transaction_timeout (10s): the brokers would abort transactions of a worker that is well; make one of them fit"}},
+		"the same, where there are none": {settings{"transaction_interval": "1m"}, worker, nil, nil},
+		"an interval of nothing": {settings{"transaction_interval": "0s"}, worker, nil,
+			[]string{"transaction_interval (--transaction-interval): 0s is not between 1ms and 1m"}},
+		"a transaction that nobody ends": {settings{"kafka.transaction_timeout": "16m"}, worker, nil,
+			[]string{"kafka.transaction_timeout (--kafka-transaction-timeout): 16m is not between 1s and 15m"}},
+		"all at once": {settings{"processing_guarantee": "once", "kafka.isolation": "none", "transaction_interval": "x", "kafka.transaction_timeout": "1"}, worker, nil,
+			[]string{"processing_guarantee", "kafka.isolation", "transaction_interval", "kafka.transaction_timeout"}},
+	} {
+		t.Run(sentence, func(t *testing.T) {
+			_, err := config.Load(config.Source{Flags: tt.set, Also: tt.also}, tt.sections...)
+			var mistakes config.Mistakes
+			if tt.mistakes == nil && err != nil || tt.mistakes != nil && (!errors.As(err, &mistakes) || len(mistakes) != len(tt.mistakes)) {
+				t.Fatalf("%v, want %q", err, tt.mistakes)
+			}
+			for _, want := range tt.mistakes {
+				if !strings.Contains(err.Error(), want) {
+					t.Errorf("%v, want %q", err, want)
+				}
+			}
+		})
+	}
+	c, err := config.Load(config.Source{}, worker...)
+	if err != nil || c.ProcessingGuarantee != config.AtLeastOnce || c.Kafka.Isolation != config.ReadCommitted || c.TransactionInterval != 100*time.Millisecond || c.Kafka.TransactionTimeout != 10*time.Second {
+		t.Errorf("the defaults are %q, %q, %v, %v; %v", c.ProcessingGuarantee, c.Kafka.Isolation, c.TransactionInterval, c.Kafka.TransactionTimeout, err)
+	}
+}
+
+// What is read is the client's: the worker's and that of every command.
+func TestTheIsolationIsThatOfTheClient(t *testing.T) {
+	for given, uncommitted := range map[string]bool{"": false, "read_committed": false, "Read_Uncommitted": true} {
+		c, err := config.Load(config.Source{Env: []string{"CLOSEORDER_KAFKA_ISOLATION=" + given}}, config.Connection)
+		if err != nil {
+			t.Fatal(err)
+		}
+		client, err := c.Kafka.Client(nil)
+		if err != nil || client.ReadUncommitted != uncommitted {
+			t.Errorf("%q: read uncommitted is %v, %v", given, client.ReadUncommitted, err)
+		}
 	}
 }

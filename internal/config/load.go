@@ -250,7 +250,7 @@ func (l *loader) index(name string) int {
 
 // wrong notes a mistake, unless nobody asked for that setting or its section.
 func (l *loader) wrong(name, format string, args ...any) {
-	if i := l.index(name); i >= 0 && !l.asked(l.settings[i].Section) && !slices.Contains(l.Also, name) {
+	if !l.checked(name) {
 		return
 	}
 	l.mistakes = append(l.mistakes, Mistake{Setting: name, Where: l.values[name].where, Problem: fmt.Sprintf(format, args...)})

@@ -13,9 +13,15 @@ import (
 
 // TestChaos lives on three brokers of which one is away most of the time:
 // killed or stopped, and back, a different one each time. The workers are
-// killed as well. It goes on for CLOSEORDER_CHAOS_TIME (5m) and then wants what
-// TestCrash wants.
+// killed as well. It goes on for CLOSEORDER_CHAOS_TIME (5m) with each guarantee,
+// and then wants what TestCrash wants, and with exactly_once no repeat.
 func TestChaos(t *testing.T) {
+	for _, guarantee := range []string{atLeastOnce, exactlyOnce} {
+		t.Run(guarantee, func(t *testing.T) { chaos(t, guarantee) })
+	}
+}
+
+func chaos(t *testing.T, guarantee string) {
 	const perSecond, leastBounces, leastKills = 60, 6, 20
 	span := 5 * time.Minute
 	if text := os.Getenv("CLOSEORDER_CHAOS_TIME"); text != "" {
@@ -30,7 +36,7 @@ func TestChaos(t *testing.T) {
 	s := newStage(t, settings{
 		kafka:   apachekafka.Config{Brokers: 3},
 		gateway: realGateway(seed), partitions: 6,
-		workers: []string{"worker-0", "worker-1", "worker-2"}, static: []string{"worker-0", "worker-1"},
+		workers: []string{"worker-0", "worker-1", "worker-2"}, static: []string{"worker-0", "worker-1"}, guarantee: guarantee,
 	})
 	s.startAll()
 	var done disturbances
@@ -44,6 +50,7 @@ func TestChaos(t *testing.T) {
 		close(over)
 		s.must(<-brokers)
 	})
+	// That nothing comes again with exactly_once is for the checker to see.
 	s.conclude(sent, done, began)
 }
 

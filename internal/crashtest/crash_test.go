@@ -147,9 +147,9 @@ func (s *stage) underLoad(perSecond int, traffic world.Traffic, disturb func()) 
 	return sent
 }
 
-// conclude waits for all outcomes, has everything checked and prints the
-// result of a test that killed workers.
-func (s *stage) conclude(sent int, done disturbances, began time.Time) {
+// conclude waits for all outcomes, has everything checked, and prints and
+// returns the result of a test that killed workers.
+func (s *stage) conclude(sent int, done disturbances, began time.Time) (world.Report, world.Evidence) {
 	s.t.Helper()
 	s.awaitAnswers(sent)
 	s.stopAndStart()
@@ -159,14 +159,15 @@ func (s *stage) conclude(sent int, done disturbances, began time.Time) {
 	}
 	// What can be published twice is what was in flight: an outcome is
 	// committed within moments.
-	if most := maxInFlight * (done.kills + done.killed); report.Duplicates >= most {
-		s.t.Errorf("%d duplicates after %d kills of workers with at most %d calls each", report.Duplicates, done.kills, maxInFlight)
+	if most := s.maxInFlight * (done.kills + done.killed); report.Duplicates >= most {
+		s.t.Errorf("%d duplicates after %d kills of workers with at most %d calls each", report.Duplicates, done.kills, s.maxInFlight)
 	}
 	s.t.Logf("%d kills of workers with %d calls in flight, %d restarts; brokers killed %d times, stopped %d times",
 		done.kills, done.cutOff, done.starts, done.killed, done.stopped)
 	s.t.Logf("%d requests, %d outcomes, %d duplicates (same id; %d of them written twice, the others made twice), holes %d, contradictions %d",
 		report.Requests, len(e.Outcomes), report.Duplicates, writtenTwice(e), report.Count(world.Hole), report.Count(world.Contradiction))
 	s.t.Logf("%v; %d looks at the commits; %s", report, len(e.Looks), seconds(time.Since(began)))
+	return report, e
 }
 
 // writtenTwice counts the outcomes that are the same record again: their
@@ -199,8 +200,15 @@ func TestCrash(t *testing.T) {
 		workers: []string{"worker-0", "worker-1", "worker-2"}, static: []string{"worker-0", "worker-1"},
 	})
 	s.startAll()
-	var done disturbances
-	sent := s.underLoad(perSecond, mixedTraffic(seed), func() {
+	sent, done := s.crash(r, mixedTraffic(seed), kills, perSecond)
+	s.conclude(sent, done, began)
+}
+
+// crash kills workers at random under load, and the only broker in between; a
+// little later that is restarted as well.
+func (s *stage) crash(r *rand.Rand, traffic world.Traffic, kills, perSecond int) (sent int, done disturbances) {
+	s.t.Helper()
+	sent = s.underLoad(perSecond, traffic, func() {
 		killed := func(n int) func() bool { return func() bool { return done.kills < n } }
 		s.killWorkers(r, &done, killed(kills/4))
 		crash := meanwhile(func() error { return s.bounceBroker(0, true, 0, &done) })
@@ -210,7 +218,7 @@ func TestCrash(t *testing.T) {
 		s.killWorkers(r, &done, killed(kills))
 		s.must(<-restart)
 	})
-	s.conclude(sent, done, began)
+	return sent, done
 }
 
 // meanwhile runs f beside the caller, who must take what it returns.

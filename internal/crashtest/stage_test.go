@@ -3,6 +3,7 @@
 package crashtest
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -36,6 +37,10 @@ type settings struct {
 	// kafka.instance_id, those that are in it.
 	workers []string
 	static  []string
+	// guarantee is the processing_guarantee of all workers; empty is the default.
+	guarantee string
+	// inFlight is the most calls of each worker; 0 is defaultInFlight.
+	inFlight int
 	// env are further settings of all workers, NAME=value.
 	env []string
 }
@@ -47,8 +52,8 @@ const (
 	deadLetters = "closeorder.dead-letters"
 	retries     = "closeorder.retries"
 
-	// maxInFlight is what each worker may have.
-	maxInFlight = 32
+	// defaultInFlight is what each worker may have where settings do not say.
+	defaultInFlight = 32
 	// waitLimit bounds every wait for something that must happen.
 	waitLimit = 2 * time.Minute
 )
@@ -68,6 +73,9 @@ type stage struct {
 	looks    []world.Look
 	env      []string // of the workers, and of the other commands
 
+	maxInFlight int // of each worker
+	exactlyOnce bool
+
 	answered map[events.Source]bool
 	readTo   int // of the outcomes
 
@@ -84,7 +92,8 @@ func newStage(t *testing.T, set settings) *stage {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &stage{t: t, kafka: apachekafka.ForTest(t, set.kafka), sim: sim, answered: make(map[events.Source]bool)}
+	s := &stage{t: t, kafka: apachekafka.ForTest(t, set.kafka), sim: sim, answered: make(map[events.Source]bool),
+		maxInFlight: cmp.Or(set.inFlight, defaultInFlight), exactlyOnce: set.guarantee == exactlyOnce}
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Logf("what was done:\n%s", strings.Join(s.notes, "\n"))
@@ -109,10 +118,13 @@ func newStage(t *testing.T, set settings) *stage {
 		"CLOSEORDER_GATEWAY_ATTEMPT_TIMEOUT=2s",
 		"CLOSEORDER_GATEWAY_BUDGET=4s",
 		"CLOSEORDER_MIN_ORDER_AGE=0s",
-		"CLOSEORDER_MAX_IN_FLIGHT=" + strconv.Itoa(maxInFlight),
+		"CLOSEORDER_MAX_IN_FLIGHT=" + strconv.Itoa(s.maxInFlight),
 		"CLOSEORDER_SHUTDOWN_GRACE=10s",
 		"CLOSEORDER_LOG_FORMAT=json",
 	}, set.env...)
+	if set.guarantee != "" {
+		s.env = append(s.env, "CLOSEORDER_PROCESSING_GUARANTEE="+set.guarantee)
+	}
 	for _, name := range set.workers {
 		w := &worker{name: name, host: serveGateway(t, sim), log: filepath.Join(dir, name+".log")}
 		w.env = append(slices.Clone(s.env), "CLOSEORDER_KAFKA_CLIENT_ID="+name, "CLOSEORDER_GATEWAY_URLS="+w.host.url())
@@ -167,11 +179,25 @@ func (s *stage) run(args ...string) string {
 	return string(out)
 }
 
+const noteTime = "15:04:05.000 "
+
 // note remembers what was done to the stage, for the log of a test that fails.
 func (s *stage) note(format string, args ...any) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.notes = append(s.notes, time.Now().UTC().Format("15:04:05.000 ")+fmt.Sprintf(format, args...))
+	s.notes = append(s.notes, time.Now().UTC().Format(noteTime)+fmt.Sprintf(format, args...))
+}
+
+// notesBetween are those of a span of time.
+func (s *stage) notesBetween(from, to time.Time) (notes []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, n := range s.notes {
+		if n >= from.UTC().Format(noteTime) && n <= to.UTC().Format(noteTime) {
+			notes = append(notes, n)
+		}
+	}
+	return notes
 }
 
 // step runs a part of a test as a test of its own.
@@ -341,14 +367,20 @@ func (s *stage) evidence() world.Evidence {
 	for _, w := range s.workers {
 		callers[w.host.addr] = w.name
 	}
+	ctx, cancel := s.context()
+	defer cancel()
+	aborted, err := s.observer.Aborted(ctx, requests)
+	s.must(err)
 	e := world.Evidence{
 		Requests:    s.observer.Records(requests),
 		Outcomes:    s.observer.Records(outcomes),
 		DeadLetters: s.observer.Records(deadLetters),
+		Aborted:     aborted,
+		ExactlyOnce: s.exactlyOnce,
 		Looks:       s.looks,
 		Settled:     true,
 		Book:        s.sim.Book(),
-		MaxInFlight: maxInFlight * len(s.workers),
+		MaxInFlight: s.maxInFlight * len(s.workers),
 	}
 	for _, name := range s.topics()[3:] {
 		e.Retries = append(e.Retries, s.observer.Records(name)...)

@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
+
+	"github.com/segmentio/kafka-go/protocol/fetch"
 )
 
 // sealed is a batch of a fetch answer as it came, or a message of the formats
@@ -17,6 +19,8 @@ type sealed struct {
 	// the checksum does not.
 	sure  bool
 	bytes []byte
+	// aborted, if not nil, are the transactions that came beside it.
+	aborted *abortedTransactions
 }
 
 // What a batch of format 2 looks like (Kafka's documentation, Message Format,
@@ -30,6 +34,7 @@ const (
 	deltaAt     = 23
 	timeAt      = 27
 	latestAt    = 35
+	producerAt  = 43
 	countAt     = 57
 	batchHeader = 61
 	// behindLength is where the bytes begin that the length counts.
@@ -42,6 +47,7 @@ const (
 const (
 	codecMask     = 7
 	logAppendTime = 1 << 3
+	transactional = 1 << 4
 	controlBatch  = 1 << 5
 )
 
@@ -59,10 +65,11 @@ type pieces struct {
 	partial int
 	// reason is what is wrong with the header of the batch behind the others.
 	reason string
-	// doubtful: the reason is that the batch reaches beyond the high watermark
-	// that came with it. Once that is normal: a broker looks at its watermark
-	// first and then reads the log, which may have grown (Partition.readRecords of
-	// Apache Kafka). What the next fetch brings again cannot reach beyond.
+	// doubtful: the reason is that the batch reaches beyond the high watermark or
+	// the last stable offset that came with it. Once that is normal: a broker looks
+	// at these first and then reads the log, which may have grown
+	// (Partition.readRecords of Apache Kafka). What the next fetch brings again
+	// cannot reach beyond.
 	doubtful bool
 }
 
@@ -113,6 +120,36 @@ func cut(raw []byte, asked, end int64) (p pieces) {
 	return p
 }
 
+// holdBack leaves out what reaches beyond the last stable offset: it belongs to
+// transactions that are open, or stands behind one. A broker does not send it to
+// who reads committed. -1 is an offset that the broker does not know.
+func (p *pieces) holdBack(stable int64) {
+	n := len(p.batches)
+	if stable < 0 || n == 0 {
+		return
+	}
+	if last := &p.batches[n-1]; last.last < stable {
+		last.sure = last.sure || last.last+1 == stable
+		return
+	}
+	for i := range p.batches {
+		if last := p.batches[i].last; last >= stable {
+			*p = pieces{batches: p.batches[:i], doubtful: true,
+				reason: fmt.Sprintf("it says that it ends at offset %d, and the last stable offset is %d", last, stable)}
+			return
+		}
+	}
+}
+
+// abort tells the batches of the aborted transactions that came beside them.
+func (p *pieces) abort(told []fetch.ResponseTransaction) {
+	if aborted := abortedOf(told); aborted != nil {
+		for i := range p.batches {
+			p.batches[i].aborted = aborted
+		}
+	}
+}
+
 // place reads which offsets a batch of format 2 is about.
 func (f *sealed) place(asked int64) (reason string) {
 	base, delta, count := int64At(f.bytes, 0), int32At(f.bytes, deltaAt), int32At(f.bytes, countAt)
@@ -134,6 +171,10 @@ type batch struct {
 	codec int8
 	// control: it holds transaction markers, and no records.
 	control bool
+	// producer is its producer id, negative where it has none; transactional: it
+	// belongs to a transaction of that producer.
+	producer      int64
+	transactional bool
 	// base is what the offsets of its records are counted from.
 	base int64
 	// time is the timestamp that those of its records are counted from, or that
@@ -157,6 +198,7 @@ func (f *sealed) open() (b batch, reason string) {
 	attributes := int16At(f.bytes, underCRC)
 	b = batch{
 		magic: 2, codec: int8(attributes & codecMask), control: attributes&controlBatch != 0,
+		producer: int64At(f.bytes, producerAt), transactional: attributes&transactional != 0,
 		base: int64At(f.bytes, 0), time: int64At(f.bytes, timeAt), last: f.last,
 		count: int(int32At(f.bytes, countAt)), packed: f.bytes[batchHeader:],
 	}

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/segmentio/kafka-go/compress"
+	"github.com/segmentio/kafka-go/protocol/fetch"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
@@ -463,6 +464,8 @@ func FuzzBatch(f *testing.F) {
 	f.Add(valuesAt(10, "a", "b", "c"), true)
 	f.Add(slices.Concat(valuesAt(10, "a"), valuesAt(11, "b")), false)
 	f.Add(slices.Concat(messageOf(1, 10, 7, 0, []byte("k"), []byte("v")), messageOf(0, 11, 0, 0, nil, nil)), false)
+	f.Add(slices.Concat(transactionalAt(7, 10, "a"), abortAt(7, 11)), true)
+	f.Add(abortAt(7, 10), true)
 	f.Fuzz(func(t *testing.T, raw []byte, anew bool) {
 		raw = slices.Clone(raw)
 		if anew && len(raw) > batchHeader && raw[magicAt] == 2 {
@@ -473,6 +476,10 @@ func FuzzBatch(f *testing.F) {
 		last := int64(9)
 		for _, b := range batches {
 			opened, reason := b.open()
+			aborted := abortedOf([]fetch.ResponseTransaction{{ProducerID: opened.producer}})
+			if over, _ := aborted.passesOver(&opened); over && (opened.control || !opened.transactional || opened.producer < 0) {
+				t.Fatal("a batch that belongs to no transaction is passed over")
+			}
 			if reason != "" || opened.codec != 0 || opened.check(opened.packed) != "" {
 				continue
 			}

@@ -39,6 +39,10 @@ type Config struct {
 	// MaxBuffered bounds what the client holds of records, in bytes, 0 for 64
 	// MiB: see [Memory].
 	MaxBuffered int64
+	// ReadUncommitted reads records of transactions that are open or were aborted
+	// too, and takes the high watermark for the end of a log. Otherwise the end is
+	// the last stable offset.
+	ReadUncommitted bool
 	// OnRetry, if set, is told of each failure that [Client.Persist] tries
 	// again. partition is -1 where the whole topic is asked about. Calls may be
 	// concurrent.
@@ -49,6 +53,14 @@ type Config struct {
 	// but heartbeats do. It may be called often, and concurrently, and must not
 	// wait.
 	OnThrottle func(broker int, api string, d time.Duration)
+	// OnNotIdempotent, if set, is told once why this client writes without a
+	// producer id from now on, and what mends it: a batch that is tried again
+	// can be written twice.
+	OnNotIdempotent func(error)
+	// OnRepeat, if set, is told that a batch may be written a second time: whether
+	// it had arrived was not known, and the broker has forgotten what this client
+	// wrote. Calls may be concurrent.
+	OnRepeat func(topic string, partition int, err error)
 }
 
 // Mechanism authenticates connections: one that [SASL] makes, or any other of
@@ -93,13 +105,18 @@ type Client struct {
 	client    *kafkago.Client
 	onRetry   func(topic string, partition int, err error)
 	fetcher   *fetcher
+	lines     *lines
+
+	onNotIdempotent func(error)
+	onRepeat        func(topic string, partition int, err error)
 }
 
 // Open makes a client; nothing is dialled yet. topics are all the topics ever
 // asked for: others do not exist for it. With none it knows them all, at the
 // price of fetching the metadata of all.
 func Open(cfg Config, topics ...string) *Client {
-	c := &Client{transport: newTransport(cfg, topics), onRetry: cfg.OnRetry}
+	c := &Client{transport: newTransport(cfg, topics), onRetry: cfg.OnRetry, onNotIdempotent: cfg.OnNotIdempotent, onRepeat: cfg.OnRepeat}
+	c.lines = newLines(c, "", nobody)
 	// Half of Timeout goes on the wire as the broker's own time-out.
 	c.client = &kafkago.Client{Addr: kafkago.TCP(cfg.Brokers...), Timeout: 30 * time.Second, Transport: c.transport}
 	c.fetcher = newFetcher(c, cfg)
@@ -144,10 +161,10 @@ func (c *Client) Connections() map[string]int {
 // MaxVersion returns the version in which requests of an API go to the
 // coordinator of a group: the newest that it and kafka-go both know. Where they
 // have none in common the error is an UNSUPPORTED_VERSION, which lasts.
-func (c *Client) MaxVersion(ctx context.Context, group string, api protocol.ApiKey) (int16, error) {
+func (c *Client) MaxVersion(ctx context.Context, name string, api protocol.ApiKey) (int16, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	return c.transport.versionAt(ctx, group, api)
+	return c.transport.versionAt(ctx, group{name, 0}, api)
 }
 
 // RoundTrip sends one request of kafka-go's and bounds it: without a deadline a

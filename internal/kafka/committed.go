@@ -6,9 +6,62 @@ import (
 	"fmt"
 
 	kafkago "github.com/segmentio/kafka-go"
+	"github.com/segmentio/kafka-go/protocol"
 	"github.com/segmentio/kafka-go/protocol/offsetcommit"
-	"github.com/segmentio/kafka-go/protocol/offsetfetch"
+	_ "github.com/segmentio/kafka-go/protocol/offsetfetch" // registered first, so that ours stands in its place
 )
+
+func init() { protocol.Register(&offsetFetchRequest{}, &offsetFetchResponse{}) } //nolint:gochecknoinits // as in fetchwire.go
+
+// offsetFetchRequest is Kafka's OffsetFetchRequest.json up to version 7, the
+// first that waits for transactions (KIP-447); kafka-go's ends with 5. Nothing
+// of kafka-go that reads committed offsets may be called any more.
+type offsetFetchRequest struct {
+	_ struct{} `kafka:"min=v6,max=v7,tag"`
+
+	GroupID       string             `kafka:"min=v0,max=v5|min=v6,max=v7,compact"`
+	Topics        []offsetFetchTopic `kafka:"min=v0,max=v1|min=v2,max=v7,nullable"`
+	RequireStable bool               `kafka:"min=v7,max=v7"`
+}
+
+func (*offsetFetchRequest) ApiKey() protocol.ApiKey { return protocol.OffsetFetch }
+
+// Group implements protocol.GroupMessage: its coordinator is asked.
+func (r *offsetFetchRequest) Group() string { return r.GroupID }
+
+type offsetFetchTopic struct {
+	_ struct{} `kafka:"min=v6,max=v7,tag"`
+
+	Name             string  `kafka:"min=v0,max=v5|min=v6,max=v7,compact"`
+	PartitionIndexes []int32 `kafka:"min=v0,max=v7"`
+}
+
+type offsetFetchResponse struct {
+	_ struct{} `kafka:"min=v6,max=v7,tag"`
+
+	ThrottleTimeMs int32                `kafka:"min=v3,max=v7"`
+	Topics         []offsetFetchedTopic `kafka:"min=v0,max=v7"`
+	ErrorCode      int16                `kafka:"min=v2,max=v7"`
+}
+
+func (*offsetFetchResponse) ApiKey() protocol.ApiKey { return protocol.OffsetFetch }
+
+type offsetFetchedTopic struct {
+	_ struct{} `kafka:"min=v6,max=v7,tag"`
+
+	Name       string                   `kafka:"min=v0,max=v5|min=v6,max=v7,compact"`
+	Partitions []offsetFetchedPartition `kafka:"min=v0,max=v7"`
+}
+
+type offsetFetchedPartition struct {
+	_ struct{} `kafka:"min=v6,max=v7,tag"`
+
+	PartitionIndex  int32  `kafka:"min=v0,max=v7"`
+	CommittedOffset int64  `kafka:"min=v0,max=v7"`
+	LeaderEpoch     int32  `kafka:"min=v5,max=v7"`
+	Metadata        string `kafka:"min=v0,max=v5,nullable|min=v6,max=v7,compact,nullable"`
+	ErrorCode       int16  `kafka:"min=v0,max=v7"`
+}
 
 // Committed is what a group has committed for one partition.
 type Committed struct {
@@ -16,13 +69,31 @@ type Committed struct {
 	Metadata string
 }
 
+// UnstableOffset: a transaction that commits the offset is not over yet: ask
+// again.
+const UnstableOffset = kafkago.UnstableOffsetCommit
+
+// UnstableError names the partitions that UnstableOffset is said of, in the order
+// of the answer. It wraps that.
+type UnstableError struct{ Places []Place }
+
+func (e *UnstableError) Error() string {
+	at := e.Places[0]
+	return fmt.Sprintf("%s, partition %d: %v (%d partitions)", at.Topic, at.Partition, UnstableOffset, len(e.Places))
+}
+func (e *UnstableError) Unwrap() error { return UnstableOffset }
+
 // Committed asks the group's coordinator what the group has committed for
 // partitions, by topic and number. Those without a commit are left out. An
-// error of one partition is the error of all.
+// error of one partition is the error of all, but for an *UnstableError: the
+// partitions that it names have an offset in a transaction that is open, and are
+// left out; what is returned of the others holds. With the offset before it, what
+// a dead member has written would be written again (KIP-447; brokers before Kafka
+// 2.5 give that).
 func (c *Client) Committed(ctx context.Context, group string, partitions map[string][]int) (map[string]map[int]Committed, error) {
-	req := &offsetfetch.Request{GroupID: group}
+	req := &offsetFetchRequest{GroupID: group, RequireStable: true}
 	for topic, ids := range partitions {
-		t := offsetfetch.RequestTopic{Name: topic}
+		t := offsetFetchTopic{Name: topic}
 		for _, id := range ids {
 			t.PartitionIndexes = append(t.PartitionIndexes, int32(id))
 		}
@@ -32,15 +103,20 @@ func (c *Client) Committed(ctx context.Context, group string, partitions map[str
 	if err != nil {
 		return nil, err
 	}
-	fetched := res.(*offsetfetch.Response)
+	fetched := res.(*offsetFetchResponse)
 	// A group without any commit is unknown to some brokers.
 	if err := asError(fetched.ErrorCode); err != nil && !errors.Is(err, kafkago.GroupIdNotFound) {
 		return nil, Explain(err, "OffsetFetch", "group "+group)
 	}
 	all := make(map[string]map[int]Committed, len(partitions))
+	var unstable UnstableError
 	for _, t := range fetched.Topics {
 		all[t.Name] = make(map[int]Committed, len(t.Partitions))
 		for _, p := range t.Partitions {
+			if kafkago.Error(p.ErrorCode) == UnstableOffset {
+				unstable.Places = append(unstable.Places, Place{t.Name, int(p.PartitionIndex)})
+				continue
+			}
 			if err := Explain(asError(p.ErrorCode), "OffsetFetch", "topic "+t.Name); err != nil {
 				return nil, fmt.Errorf("%s, partition %d: %w", t.Name, p.PartitionIndex, err)
 			}
@@ -48,6 +124,9 @@ func (c *Client) Committed(ctx context.Context, group string, partitions map[str
 				all[t.Name][int(p.PartitionIndex)] = Committed{p.CommittedOffset, p.Metadata}
 			}
 		}
+	}
+	if len(unstable.Places) > 0 {
+		return all, &unstable
 	}
 	return all, nil
 }

@@ -55,6 +55,41 @@ func Refused(err error) bool {
 	return TooLarge(err) || Invalid(err) || errors.Is(err, kafkago.InvalidTimestamp) || errors.Is(err, kafkago.UnsupportedForMessageFormat)
 }
 
+// transactionAbortable is TRANSACTION_ABORTABLE (Kafka 3.8, KIP-890), which
+// kafka-go has no name for.
+const transactionAbortable kafkago.Error = 120
+
+// Fenced reports whether a transaction can only be aborted: another producer has
+// begun with its id, the coordinator has aborted it, or the brokers have lost
+// what was written in it. Nothing of it is or will be committed: an
+// *[UnsureError] is none of these.
+func Fenced(err error) bool {
+	if _, unsure := errors.AsType[*UnsureError](err); unsure {
+		return false
+	}
+	if errors.Is(err, errForked) {
+		return true
+	}
+	code, _ := errors.AsType[kafkago.Error](err)
+	switch code {
+	case kafkago.InvalidProducerEpoch, kafkago.ProducerFenced, kafkago.InvalidProducerIDMapping, kafkago.InvalidTransactionState,
+		kafkago.OutOfOrderSequenceNumber, kafkago.UnknownProducerId, transactionAbortable:
+		return true
+	}
+	return false
+}
+
+// coordinatorBusy reports whether a coordinator says that it is another one, or
+// not ready yet, or still ends the transaction before.
+func coordinatorBusy(err error) bool {
+	code, _ := errors.AsType[kafkago.Error](err)
+	switch code {
+	case kafkago.GroupCoordinatorNotAvailable, kafkago.NotCoordinatorForGroup, kafkago.GroupLoadInProgress, kafkago.ConcurrentTransactions:
+		return true
+	}
+	return false
+}
+
 // BatchError is a broker's answer to a batch that it did not write.
 type BatchError struct {
 	// Code is the answer, as one of this package's errors, and so is what the
@@ -137,7 +172,7 @@ func Lasting(err error) bool {
 	case kafkago.TopicAuthorizationFailed, kafkago.GroupAuthorizationFailed, kafkago.ClusterAuthorizationFailed,
 		kafkago.SASLAuthenticationFailed, kafkago.UnsupportedSASLMechanism, kafkago.IllegalSASLState,
 		kafkago.InvalidTopic, kafkago.InvalidGroupId, kafkago.InconsistentGroupProtocol,
-		kafkago.UnsupportedVersion:
+		kafkago.UnsupportedVersion, kafkago.TransactionalIDAuthorizationFailed, kafkago.InvalidTransactionTimeout:
 		return true
 	}
 	return false

@@ -54,7 +54,7 @@ func Explain(err error, operation, resource string) error {
 	}
 	e := &ExplainedError{Operation: operation, Resource: resource, Err: err}
 	switch {
-	case e.acl():
+	case e.acl() || e.timeout():
 	case e.connection():
 		if !strings.HasPrefix(resource, "broker ") {
 			e.Operation, e.Resource = "", "" // whatever it was for, it did not come so far
@@ -69,7 +69,7 @@ func Explain(err error, operation, resource string) error {
 // not Read.
 var acls = map[string]string{
 	"Metadata": "Describe", "ListOffsets": "Describe", "FindCoordinator": "Describe", "DescribeGroups": "Describe",
-	"Produce": "Write", "CreateTopics": "Create", "DescribeConfigs": "DescribeConfigs",
+	"Produce": "Write", "AddPartitionsToTxn": "Write", "CreateTopics": "Create", "DescribeConfigs": "DescribeConfigs",
 }
 
 // acl explains that an ACL is missing.
@@ -86,16 +86,17 @@ func (e *ExplainedError) acl() bool {
 		kind = "group"
 	case kafkago.ClusterAuthorizationFailed:
 		kind = "cluster"
+	case kafkago.TransactionalIDAuthorizationFailed:
+		kind = "transactional id"
 	default:
 		return false
 	}
-	flag := "--" + kind
+	flag := "--" + strings.ReplaceAll(kind, " ", "-")
 	e.Problem = fmt.Sprintf("[%d] %s", int(code), code.Title())
 	name := "NAME"
-	switch is, of, _ := strings.Cut(e.Resource, " "); is {
-	case kind:
+	if of, is := strings.CutPrefix(e.Resource, kind+" "); is {
 		name = of
-	case kind + "s":
+	} else if of, is := strings.CutPrefix(e.Resource, kind+"s "); is {
 		name = strings.ReplaceAll(of, ", ", " "+flag+" ")
 	}
 	allow, known := acls[e.Operation]
@@ -104,6 +105,12 @@ func (e *ExplainedError) acl() bool {
 		if kind == "cluster" {
 			allow = "ClusterAction"
 		}
+	}
+	switch {
+	case kind == "transactional id":
+		allow = "Write" // Describe, which finding the coordinator asks for, comes with it
+	case kind == "cluster" && (e.Operation == "InitProducerId" || e.Operation == "Produce"):
+		allow = "IdempotentWrite"
 	}
 	rule := "--operation " + allow + " " + flag
 	if kind != "cluster" {
@@ -115,8 +122,34 @@ func (e *ExplainedError) acl() bool {
 	if e.Operation == "Metadata" {
 		rule += " (Read and Write imply it)"
 	}
+	if kind == "transactional id" {
+		rule += " (for all ids of a group at once: closeorder topics acls prints it)" // part of an id may be drawn at each start
+	}
 	e.Remedy = "add the ACL: kafka-acls.sh --add --allow-principal User:... " + rule // who this client is for it only the broker knows
 	return true
+}
+
+// timeout explains that a transaction may not take as long.
+func (e *ExplainedError) timeout() bool {
+	if !errors.Is(e.Err, kafkago.InvalidTransactionTimeout) {
+		return false
+	}
+	e.Problem = "the brokers let no transaction be open for as long as kafka.transaction_timeout says"
+	e.Remedy = "set it to no more than transaction.max.timeout.ms of the brokers, or raise that"
+	return true
+}
+
+// notIdempotent explains why a client writes without a producer id.
+func notIdempotent(why error) error {
+	e := &ExplainedError{Operation: "InitProducerId", Err: why}
+	if e.acl() {
+		e.Remedy += " (or --operation Write for any topic, from Kafka 2.8 on)"
+	} else {
+		e.Problem = "the brokers, or what is in front of them, give no producer ids (" + why.Error() + ")"
+		e.Remedy = "upgrade them to Kafka 0.11 or later"
+	}
+	e.Remedy += "; then restart: until then a batch that is tried again can be written twice"
+	return e
 }
 
 // connection explains why a connection cannot be made ready.

@@ -31,3 +31,10 @@ func (c *Client) LongPoll(ctx context.Context, topics, partitions int, wait time
 	_, err = c.RoundTrip(ctx, time.Minute, req)
 	return err
 }
+
+// SetLine sets where the line of a partition stands, of the producer that the
+// client has already.
+func (c *Client) SetLine(topic string, partition int, epoch int16, next int32) {
+	l := c.lines.line(Place{topic, partition})
+	l.producer, l.next = producer{c.lines.current.id, epoch}, next
+}

@@ -54,6 +54,8 @@ type fetcher struct {
 	zstds  zstdDecoder
 	// most is what may wait for its readers, in bytes; 0 in tests: all.
 	most int
+	// uncommitted: see Config.ReadUncommitted.
+	uncommitted bool
 
 	life context.Context
 	end  context.CancelFunc
@@ -77,7 +79,8 @@ func newFetcher(c *Client, cfg Config) *fetcher {
 	part := memory.bound / 8
 	f := &fetcher{
 		client: c, memory: memory, most: int(min(part, 1<<29)), // an int may have 32 bits
-		budget: newBudget(cfg.UnpackedBatch, cfg.UnpackedTotal), brokers: make(map[int32]*fetchedBroker),
+		uncommitted: cfg.ReadUncommitted,
+		budget:      newBudget(cfg.UnpackedBatch, cfg.UnpackedTotal), brokers: make(map[int32]*fetchedBroker),
 		sources: make(map[*Source]struct{}), batches: make(map[string]int),
 	}
 	f.budget.within(part)
@@ -338,6 +341,8 @@ type round struct {
 	// session, if not nil, is what the broker remembers: it says nothing of those
 	// of which there is nothing new.
 	session *session
+	// committed: records of transactions come when these are committed.
+	committed bool
 }
 
 // asked is a source as it was when it was asked for.
@@ -351,8 +356,10 @@ type asked struct {
 	answered bool
 	leftOut  bool // there was no room for it in the answer
 	code     int16
-	end      int64
-	bytes    int
+	// end is how far the log can be read: the high watermark, or when reading
+	// committed the last stable offset, if that is lower.
+	end   int64
+	bytes int
 	pieces
 }
 
@@ -391,11 +398,14 @@ func (b *fetchedBroker) ask(now time.Time) *round {
 		clear(r.asked)
 		*r = round{asked: r.asked[:0]}
 	}
-	r.most, r.part = min(b.most, b.roundMost()), b.most
+	r.most, r.part, r.committed = min(b.most, b.roundMost()), b.most, !b.uncommitted
 	if light {
 		r.most, r.part = lightTotal, lightFetch
 	}
 	r.req = &fetchRequest{broker: b.id, ReplicaID: -1, MinBytes: 1, MaxBytes: int32(r.most), SessionEpoch: -1}
+	if r.committed {
+		r.req.IsolationLevel = readCommitted
+	}
 	if now.IsZero() && !starved && !light {
 		r.session = &b.session
 		r.session.begin(r.req)
@@ -514,13 +524,20 @@ func (r *round) read(res *fetchResponse) error {
 			}
 			left--
 			a.answered, a.code, a.end = true, p.ErrorCode, p.HighWatermark
+			if r.committed && p.LastStableOffset >= 0 {
+				a.end = min(a.end, p.LastStableOffset)
+			}
 			if a.held != nil {
 				a.held.end = a.end
 			}
 			if a.code == 0 {
 				a.bytes = len(p.Records.bytes)
 				came += a.bytes
-				a.pieces = cut(p.Records.bytes, a.offset, a.end)
+				a.pieces = cut(p.Records.bytes, a.offset, p.HighWatermark)
+				if r.committed {
+					a.holdBack(p.LastStableOffset)
+					a.abort(p.AbortedTransactions)
+				}
 			}
 		}
 	}

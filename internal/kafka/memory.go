@@ -77,6 +77,9 @@ func (m *Memory) ShareOfDelayed(each int64) *Share {
 	return s
 }
 
+// Most returns how many bytes of records may be handed out, and not let go of.
+func (m *Memory) Most() int64 { return m.limit }
+
 // count counts n more bytes, granted or held. The caller has memory.mu.
 func (s *Share) count(n int64) {
 	s.memory.held += n

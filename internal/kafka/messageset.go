@@ -61,7 +61,7 @@ func (f *sealed) openMessage() (b batch, reason string) {
 	if reason != "" {
 		return b, reason
 	}
-	b = batch{magic: m.magic, codec: m.codec, base: 0, time: m.time, stamped: m.stamped, last: f.last, count: -1, packed: f.bytes}
+	b = batch{magic: m.magic, codec: m.codec, producer: -1, base: 0, time: m.time, stamped: m.stamped, last: f.last, count: -1, packed: f.bytes}
 	switch {
 	case m.codec > 3: // zstd came with format 2
 		return b, fmt.Sprintf("it says that it is compressed with codec %d, which its format does not have", m.codec)

@@ -3,6 +3,7 @@ package kafka
 import (
 	"context"
 	"fmt"
+	"math"
 	"slices"
 	"sync"
 
@@ -18,7 +19,25 @@ const (
 	LogStart int64 = kafkago.FirstOffset
 	// LogEnd is the high watermark: the offset that the next record gets.
 	LogEnd int64 = kafkago.LastOffset
+	// LogStable is the last stable offset: that of the first record of the first
+	// transaction that is open, LogEnd where none is. Who reads committed gets as
+	// far as that (Kafka's protocol, ListOffsets, isolation_level; from version 2,
+	// Kafka 0.11, on). See [Client.End].
+	LogStable int64 = math.MinInt64
 )
+
+// readCommitted is the isolation level of requests that see no more than the
+// last stable offset; 0 is read uncommitted (Kafka's protocol, Fetch).
+const readCommitted = 1
+
+// End is what to ask [Client.Offsets] for to learn how far logs can be read now:
+// LogStable, or LogEnd with Config.ReadUncommitted.
+func (c *Client) End() int64 {
+	if c.fetcher.uncommitted {
+		return LogEnd
+	}
+	return LogStable
+}
 
 // offsetsRequest is kafka-go's without its Split, which makes a request of each
 // partition; kafka-go writes it by the fields of its own type, which are the
@@ -45,8 +64,9 @@ func (c *Client) Offset(ctx context.Context, topic string, partition int, at int
 }
 
 // Offsets asks the leaders of partitions, by topic and number, for LogStart,
-// LogEnd or, with at in milliseconds since 1970, the offset of the first record
-// that is not older: -1 where there is none. It is one request to each leader,
+// LogEnd, LogStable or, with at in milliseconds since 1970, the offset of the first record
+// that is not older, in an open or aborted transaction or not: -1 where there is
+// none. It is one request to each leader,
 // whatever the number of partitions. An error of one partition is the error of
 // all, with its topic and number; see [NoPartition].
 func (c *Client) Offsets(ctx context.Context, partitions map[string][]int, at int64) (map[string]map[int]int64, error) {
@@ -58,6 +78,10 @@ func (c *Client) Offsets(ctx context.Context, partitions map[string][]int, at in
 	if err != nil {
 		return nil, err
 	}
+	isolation := int8(0)
+	if at == LogStable {
+		at, isolation = LogEnd, readCommitted
+	}
 	requests := make(map[int32]*offsetsRequest)
 	for topic, ids := range partitions {
 		for _, id := range ids {
@@ -67,7 +91,7 @@ func (c *Client) Offsets(ctx context.Context, partitions map[string][]int, at in
 			}
 			r := requests[leader]
 			if r == nil {
-				r = &offsetsRequest{ReplicaID: -1, broker: leader}
+				r = &offsetsRequest{ReplicaID: -1, IsolationLevel: isolation, broker: leader}
 				requests[leader] = r
 			}
 			i := slices.IndexFunc(r.Topics, func(t listoffsets.RequestTopic) bool { return t.Topic == topic })

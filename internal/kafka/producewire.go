@@ -19,13 +19,19 @@ type produceRequest struct {
 	produce.Request // its partitions have no records
 	// batches are what goes to its partitions: by topic, then partition, as
 	// there.
-	batches [][]*Batch
+	batches [][]stamped
 	now     time.Time // the timestamp of all records
 }
 
+// stamped is a batch with what it says of its producer.
+type stamped struct {
+	*Batch
+	stamp
+}
+
 // add lets a batch go with the request.
-func (r *produceRequest) add(b *Batch) {
-	p := produce.RequestPartition{Partition: int32(b.Partition)}
+func (r *produceRequest) add(batch *Batch, by stamp) {
+	b, p := stamped{batch, by}, produce.RequestPartition{Partition: int32(batch.Partition)}
 	for i := range r.Topics {
 		if r.Topics[i].Topic == b.Topic {
 			r.Topics[i].Partitions = append(r.Topics[i].Partitions, p)
@@ -34,12 +40,12 @@ func (r *produceRequest) add(b *Batch) {
 		}
 	}
 	r.Topics = append(r.Topics, produce.RequestTopic{Topic: b.Topic, Partitions: []produce.RequestPartition{p}})
-	r.batches = append(r.batches, []*Batch{b})
+	r.batches = append(r.batches, []stamped{b})
 }
 
 // size is about how many bytes the request takes, and seldom less.
 func (r *produceRequest) size() int {
-	n := 64
+	n := 64 + len(r.TransactionalID)
 	for i, topic := range r.batches {
 		n += 16 + len(r.Topics[i].Topic)
 		for _, b := range topic {
@@ -65,7 +71,11 @@ func (r *produceRequest) appendTo(out []byte, version int16, clientID string) ([
 	out = binary.BigEndian.AppendUint16(out, uint16(version))
 	out = append(out, 0, 0, 0, 0) // the correlation id
 	out = appendName(out, clientID)
-	out = append(out, 0xff, 0xff) // no transaction
+	if r.TransactionalID == "" {
+		out = append(out, 0xff, 0xff)
+	} else {
+		out = appendName(out, r.TransactionalID)
+	}
 	out = binary.BigEndian.AppendUint16(out, uint16(r.Acks))
 	out = binary.BigEndian.AppendUint32(out, uint32(r.Timeout))
 	out = binary.BigEndian.AppendUint32(out, uint32(len(r.Topics)))
@@ -92,22 +102,29 @@ func appendName(out []byte, s string) []byte {
 	return append(binary.BigEndian.AppendUint16(out, uint16(len(s))), s...)
 }
 
-// appendTo appends the batch in format 2 (see batch.go), stamped with a time in
+// transactionalBatch is the attribute of a batch that is part of a transaction.
+const transactionalBatch = 1 << 4
+
+// appendTo appends the batch in format 2 (see batch.go), of a time in
 // milliseconds since 1970.
-func (b *Batch) appendTo(out []byte, now int64) ([]byte, error) {
+func (b stamped) appendTo(out []byte, now int64) ([]byte, error) {
 	from, last := len(out), len(b.Messages)-1
 	out = append(out, 0, 0, 0, 0, 0, 0, 0, 0) // the broker gives the offset
 	out = append(out, 0, 0, 0, 0)             // the length, to come
 	out = append(out, 0xff, 0xff, 0xff, 0xff) // no leader's epoch
 	out = append(out, 2)
 	out = append(out, 0, 0, 0, 0) // the checksum, to come
-	out = binary.BigEndian.AppendUint16(out, uint16(b.Compression))
+	attributes := uint16(b.Compression)
+	if b.transactional {
+		attributes |= transactionalBatch
+	}
+	out = binary.BigEndian.AppendUint16(out, attributes)
 	out = binary.BigEndian.AppendUint32(out, uint32(last))
 	out = binary.BigEndian.AppendUint64(out, uint64(now))
 	out = binary.BigEndian.AppendUint64(out, uint64(now))
-	out = append(out, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff) // no producer id
-	out = append(out, 0xff, 0xff)                                     // nor its epoch
-	out = append(out, 0xff, 0xff, 0xff, 0xff)                         // nor a sequence
+	out = binary.BigEndian.AppendUint64(out, uint64(b.id))
+	out = binary.BigEndian.AppendUint16(out, uint16(b.epoch))
+	out = binary.BigEndian.AppendUint32(out, uint32(b.sequence))
 	out = binary.BigEndian.AppendUint32(out, uint32(last+1))
 	if b.Compression == Uncompressed {
 		out = b.appendRecords(out)

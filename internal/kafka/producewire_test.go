@@ -14,6 +14,7 @@ import (
 	kafkago "github.com/segmentio/kafka-go"
 	"github.com/segmentio/kafka-go/protocol"
 	"github.com/segmentio/kafka-go/protocol/produce"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // theirs is the request as kafka-go has it.
@@ -67,7 +68,7 @@ func TestAProduceRequestIsTheSameAsKafkaGosByteForByte(t *testing.T) {
 		r := &produceRequest{now: time.UnixMilli(random.Int64N(1 << 42)), Request: produce.Request{Acks: -1, Timeout: random.Int32()}}
 		for range 1 + random.IntN(3) {
 			n := []int{1, 2, 63, 64, 65, 130}[random.IntN(6)]
-			r.add(&Batch{Topic: fmt.Sprint("topic", random.IntN(3)), Partition: random.IntN(70), Messages: someMessages(random, n)})
+			r.add(&Batch{Topic: fmt.Sprint("topic", random.IntN(3)), Partition: random.IntN(70), Messages: someMessages(random, n)}, unstamped)
 		}
 		for version := int16(produceHeaders); version <= 8; version++ {
 			ours, err := encode(r, version, "closeorder")
@@ -93,7 +94,7 @@ func TestAProduceRequestIsTheSameAsKafkaGosByteForByte(t *testing.T) {
 func TestACompressedBatchIsReadByKafkaGoAndByUs(t *testing.T) {
 	want := someMessages(rand.New(rand.NewPCG(5, 6)), 50)
 	r := &produceRequest{now: time.UnixMilli(1764158400123), Request: produce.Request{Acks: -1}}
-	r.add(&Batch{Topic: "t", Partition: 7, Messages: want, Compression: Gzip})
+	r.add(&Batch{Topic: "t", Partition: 7, Messages: want, Compression: Gzip}, unstamped)
 	f, err := encode(r, 8, "closeorder")
 	if err != nil {
 		t.Fatal(err)
@@ -132,9 +133,49 @@ func TestACompressedBatchIsReadByKafkaGoAndByUs(t *testing.T) {
 	}
 }
 
+// kafka-go writes no producer, so that franz-go's messages, which are made from
+// Kafka's own definition, say what is right: only what a stamp says differs.
+func TestAStampIsWhereKafkaReadsIt(t *testing.T) {
+	messages := someMessages(rand.New(rand.NewPCG(9, 10)), 3)
+	for _, c := range []struct {
+		stamp       stamp
+		transaction string
+		attributes  int16
+	}{
+		{unstamped, "", int16(Gzip)},
+		{stamp{producer{1<<62 + 5, 7}, 1<<31 - 1, false}, "", int16(Gzip)},
+		{stamp{producer{42, 1<<15 - 1}, 3, true}, "g-instance", int16(Gzip) | 1<<4},
+	} {
+		r := &produceRequest{now: time.UnixMilli(1764158400123), Request: produce.Request{Acks: -1, Timeout: 9, TransactionalID: c.transaction}}
+		r.add(&Batch{Topic: "t", Partition: 7, Messages: messages, Compression: Gzip}, c.stamp)
+		for version := int16(produceHeaders); version <= 8; version++ {
+			f, err := encode(r, version, "closeorder")
+			if err != nil {
+				t.Fatal(err)
+			}
+			read := kmsg.ProduceRequest{Version: version}
+			header := 4 + 2 + 2 + 4 + 2 + len("closeorder")
+			if err := read.ReadFrom(f.buffer.Bytes()[header:]); err != nil {
+				t.Fatal(err)
+			}
+			var batch kmsg.RecordBatch
+			if err := batch.ReadFrom(read.Topics[0].Partitions[0].Records); err != nil {
+				t.Fatal(err)
+			}
+			if id := read.TransactionID; (id == nil) != (c.transaction == "") || id != nil && *id != c.transaction || read.Acks != -1 || read.TimeoutMillis != 9 {
+				t.Errorf("version %d: %+v", version, read)
+			}
+			if got := (stamp{producer{batch.ProducerID, batch.ProducerEpoch}, batch.FirstSequence, batch.Attributes&transactionalBatch != 0}); got != c.stamp || batch.Attributes != c.attributes || batch.NumRecords != 3 {
+				t.Errorf("version %d: %+v, attributes %b, want %+v", version, got, batch.Attributes, c.stamp)
+			}
+			f.free()
+		}
+	}
+}
+
 func TestAProduceRequestIsWrittenInNoVersionThatDropsHeaders(t *testing.T) {
 	r := &produceRequest{Request: produce.Request{Acks: -1}}
-	r.add(&Batch{Topic: "t", Messages: []events.Message{{}}})
+	r.add(&Batch{Topic: "t", Messages: []events.Message{{}}}, unstamped)
 	for _, version := range []int16{0, 2, 9} {
 		if _, err := encode(r, version, "c"); !errors.Is(err, kafkago.UnsupportedVersion) {
 			t.Errorf("version %d: %v", version, err)
@@ -145,7 +186,7 @@ func TestAProduceRequestIsWrittenInNoVersionThatDropsHeaders(t *testing.T) {
 // A buffer of a request before is used again: the request lies in it as it is.
 func TestAProduceRequestIsRenderedInPlace(t *testing.T) {
 	r := &produceRequest{now: time.UnixMilli(1), Request: produce.Request{Acks: -1}}
-	r.add(&Batch{Topic: "t", Messages: someMessages(rand.New(rand.NewPCG(7, 8)), 20)})
+	r.add(&Batch{Topic: "t", Messages: someMessages(rand.New(rand.NewPCG(7, 8)), 20)}, unstamped)
 	out := make([]byte, 0, r.size())
 	if got := testing.AllocsPerRun(100, func() {
 		if _, err := r.appendTo(out, 8, "closeorder"); err != nil {
@@ -169,7 +210,7 @@ func BenchmarkProduceRequest(b *testing.B) {
 	}
 	r := &produceRequest{now: time.UnixMilli(1), Request: produce.Request{Acks: -1}}
 	for p := range 2 {
-		r.add(&Batch{Topic: "t", Partition: p, Messages: slices.Repeat([]events.Message{message}, 8)})
+		r.add(&Batch{Topic: "t", Partition: p, Messages: slices.Repeat([]events.Message{message}, 8)}, unstamped)
 	}
 	for name, req := range map[string]func() protocol.Message{
 		"ours":     func() protocol.Message { return r },

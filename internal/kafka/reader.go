@@ -37,8 +37,9 @@ type Gap struct {
 //
 //	First | At(time) | End --> Offsets --Read(from, to)--> one call per Record
 //
-// Reading is read_uncommitted: records of aborted transactions are delivered,
-// transaction markers are not.
+// It reads as its Client does: committed, so that records of aborted transactions
+// are not delivered and an end is the last stable offset, or uncommitted with
+// Config.ReadUncommitted. Transaction markers are never delivered.
 //
 // The zero value of every field but Client is a default. A Reader is safe for
 // concurrent use.
@@ -122,10 +123,10 @@ func (r *Reader) First(ctx context.Context, topic string) (Offsets, error) {
 	return r.offsets(ctx, topic, LogStart)
 }
 
-// End returns the high watermark of each partition: the offset that the next
-// record will get.
+// End returns how far each partition can be read: see [Client.End]. What an open
+// transaction holds back is behind that, also what was committed after it began.
 func (r *Reader) End(ctx context.Context, topic string) (Offsets, error) {
-	return r.offsets(ctx, topic, LogEnd)
+	return r.offsets(ctx, topic, r.Client.End())
 }
 
 // At returns, for each partition, the offset of the first record whose
@@ -149,8 +150,8 @@ func (r *Reader) At(ctx context.Context, topic string, t time.Time) (Offsets, er
 	return at, nil
 }
 
-// offsets asks the leader of every partition for one offset; when is LogStart,
-// LogEnd or a time.
+// offsets asks the leader of every partition for one offset; when is as for
+// [Client.Offsets].
 func (r *Reader) offsets(ctx context.Context, topic string, when int64) (Offsets, error) {
 	n, err := r.Partitions(ctx, topic)
 	if err != nil {

@@ -27,8 +27,11 @@ type session struct {
 type held struct {
 	offset int64
 	bytes  int32
-	round  int   // that last asked for it
-	end    int64 // the high watermark, -1 until it has told it
+	round  int // that last asked for it
+	// end is asked.end as it was told last, -1 before that. It may be too low: an
+	// answer leaves out a partition whose last stable offset alone has moved. What
+	// can be read up to that comes with the answer, and so names it.
+	end int64
 }
 
 // begin starts a request.

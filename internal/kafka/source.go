@@ -55,7 +55,8 @@ type Source struct {
 	// starved counts fetches that have brought less than one batch: the next one
 	// names all partitions, this one among the first.
 	starved int
-	// doubted: the batch at position reached beyond the log, see pieces.
+	// doubted: the batch at position reached beyond the log, or the last stable
+	// offset, see pieces.
 	doubted   bool
 	notBefore time.Time // see fetchAgain
 	parked    *unpacked
@@ -94,8 +95,13 @@ func (c *Client) source(topic string, partition int, offset int64, bytes int) *S
 // most about 1 MiB, or what there is room for in Share, or one record that is
 // larger. next is the offset that it goes on at: behind the records and behind
 // what is no record (transaction markers, batches that compaction has emptied),
-// so that it may have moved without a record. It reads uncommitted: records of
-// aborted transactions are among them.
+// so that it may have moved without a record.
+//
+// It reads committed: records of aborted transactions count as what is no record,
+// and nothing is returned at or behind the last stable offset, where the first
+// transaction begins that is still open. It waits until that has ended; so do
+// records behind it that belong to no transaction. With Config.ReadUncommitted all
+// records are returned, as they are written.
 //
 // It returns neither records nor an error once after each error, SeekTo and the
 // beginning, when a fetch has worked and brought nothing: the partition is
@@ -272,10 +278,10 @@ func (s *Source) deliver(a *asked) {
 		signal(s.ready)
 	}
 	switch {
-	case a.reason != "" && a.held != nil:
-		s.starved++ // damage, if it comes again without a session
 	case a.doubtful && !s.doubted:
 		s.doubted = true // asked for once more
+	case a.reason != "" && a.held != nil:
+		s.starved++ // damage, if it comes again without a session
 	case a.reason != "":
 		s.fail(s.unreadable(s.position, -1, a.reason))
 	case len(a.batches) > 0:
@@ -373,20 +379,24 @@ func (s *Source) unpack(ctx context.Context, wait bool) (data []byte, u *unpacke
 	first, budget := &s.batches[0], s.fetcher.budget
 	if !s.checked {
 		b, reason := first.open()
-		last := first.last
-		switch {
-		case reason == wrongCRC && !first.sure:
+		last, over := first.last, false
+		if reason == "" {
+			over, reason = first.aborted.passesOver(&b)
+		} else if reason == wrongCRC && !first.sure {
 			last = -1
-		case reason == "" && b.codec == 0 && int64(len(b.packed)) > budget.batch:
+		}
+		switch {
+		case reason != "" || over:
+		case b.codec == 0 && int64(len(b.packed)) > budget.batch:
 			reason = budget.tooMuch()
-		case reason == "" && b.codec == 0 && !b.control:
+		case b.codec == 0 && !b.control:
 			reason = b.check(b.packed)
 		}
 		if reason != "" {
 			return nil, nil, s.unreadable(first.first, last, reason)
 		}
 		s.batch, s.at, s.left = b, 0, b.count
-		if b.control {
+		if b.control || over {
 			s.left = 0
 		}
 		s.checked = b.codec == 0

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 
 	kafkago "github.com/segmentio/kafka-go"
 )
@@ -107,6 +108,37 @@ func (c *Client) TopicSettings(ctx context.Context, topics, settings []string) (
 	}
 	if hidden != nil {
 		return nil, unauthorized("DescribeConfigs", hidden)
+	}
+	return all, nil
+}
+
+// BrokerSettings returns settings of one broker that is up as they hold, by name.
+// What the broker does not know is left out. It needs DescribeConfigs on the
+// cluster.
+func (c *Client) BrokerSettings(ctx context.Context, settings []string) (map[string]string, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	meta, err := c.client.Metadata(ctx, &kafkago.MetadataRequest{Topics: c.transport.topics})
+	if err != nil {
+		return nil, err
+	}
+	if len(meta.Brokers) == 0 {
+		return nil, errors.New("the cluster names no broker")
+	}
+	res, err := c.client.DescribeConfigs(ctx, &kafkago.DescribeConfigsRequest{Resources: []kafkago.DescribeConfigRequestResource{
+		{ResourceType: kafkago.ResourceTypeBroker, ResourceName: strconv.Itoa(meta.Brokers[0].ID), ConfigNames: settings},
+	}})
+	if err != nil {
+		return nil, err
+	}
+	all := make(map[string]string, len(settings))
+	for _, r := range res.Resources {
+		if r.Error != nil {
+			return nil, Explain(r.Error, "DescribeConfigs", "cluster")
+		}
+		for _, entry := range r.ConfigEntries {
+			all[entry.ConfigName] = entry.ConfigValue
+		}
 	}
 	return all, nil
 }

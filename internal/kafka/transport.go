@@ -165,7 +165,8 @@ func (t *transport) sendToAny(ctx context.Context, req protocol.Message) (protoc
 	return nil, failed.err()
 }
 
-// ask sends a request to the broker at an address. A commit goes over the
+// ask sends a request to the broker at an address. A commit, of offsets or
+// of a transaction, goes over the
 // connection for joins, if nobody joins: both wait for replicas, and a produce
 // request would wait behind each commit and each commit behind a produce request.
 // So does what would come behind a request that takes long; a fifth connection is
@@ -175,8 +176,10 @@ func (t *transport) ask(ctx context.Context, address string, req protocol.Messag
 	l := t.link(address, purposeOf(req))
 	round := false
 	switch req.ApiKey() {
-	case protocol.OffsetCommit:
+	case protocol.OffsetCommit, protocol.AddPartitionsToTxn, protocol.AddOffsetsToTxn, protocol.TxnOffsetCommit, protocol.EndTxn:
 		round = true
+	case protocol.InitProducerId:
+		_, round = req.(protocol.TransactionalMessage) // what ends a transaction must not wait for what it ends
 	case protocol.FindCoordinator, protocol.Metadata:
 		round = l.holds() > 0
 	}
@@ -188,9 +191,10 @@ func (t *transport) ask(ctx context.Context, address string, req protocol.Messag
 	return l.ask(ctx, req)
 }
 
-// versionAt is the version of an API between kafka-go and a group's coordinator.
-func (t *transport) versionAt(ctx context.Context, name string, api protocol.ApiKey) (int16, error) {
-	address, err := t.coordinator(ctx, group{name, 0})
+// versionAt is the version of an API between kafka-go and the coordinator of a
+// group or a transactional id.
+func (t *transport) versionAt(ctx context.Context, g group, api protocol.ApiKey) (int16, error) {
+	address, err := t.coordinator(ctx, g)
 	if err != nil {
 		return 0, err
 	}

@@ -75,5 +75,6 @@ var clientWaits = map[protocol.ApiKey]int16{
 	protocol.DescribeGroups: 2, protocol.ListGroups: 2, protocol.DeleteGroups: 1,
 	protocol.CreateTopics: 3, protocol.DeleteTopics: 2, protocol.CreatePartitions: 1,
 	protocol.DescribeConfigs: 2, protocol.AlterConfigs: 1, protocol.IncrementalAlterConfigs: 0,
+	protocol.InitProducerId: 1, protocol.AddPartitionsToTxn: 1, protocol.AddOffsetsToTxn: 1, protocol.EndTxn: 1, protocol.TxnOffsetCommit: 1,
 	protocol.OffsetDelete: 0, consumerGroupDescribe: 0,
 }

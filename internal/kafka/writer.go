@@ -66,7 +66,8 @@ func (e *RefusedError) Code() int {
 
 // Result is what became of one message.
 type Result struct {
-	// At is where it landed, if Err is nil.
+	// At is where it landed, if Err is nil; its offset is -1 where the broker does
+	// not say it any more, see [Produced].
 	At events.Source
 	// Err is a *RefusedError where the broker does not take this very message:
 	// it was left out and the others were written. With any other error it was
@@ -88,8 +89,7 @@ const ByKey = -1
 //
 // It tries until ctx ends. What cannot be written to one partition holds up
 // none of the others, and a message that is refused holds up nothing. A retry
-// after a lost answer can write records twice: kafka-go has no idempotent
-// producer.
+// after a lost answer writes nothing twice, see [Client.ProduceMany].
 func (w *Writer) Write(ctx context.Context, topic string, messages []events.Message, to ...int) ([]Result, error) {
 	results := make([]Result, len(messages))
 	todo := make([]writing, len(messages))
@@ -183,6 +183,9 @@ func (w *Writer) partition(ctx context.Context, topic string, partition int, tod
 			}
 			for i, one := range batch {
 				one.result.At = events.Source{Topic: topic, Partition: partition, Offset: base + int64(i)}
+				if base < 0 {
+					one.result.At.Offset = -1
+				}
 			}
 			if w.OnWritten != nil {
 				w.OnWritten(len(batch))

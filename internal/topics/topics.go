@@ -49,6 +49,8 @@ const (
 	Missing State = "missing"
 	Exists  State = "exists"
 	Wrong   State = "wrong" // exists, and the worker's promises do not hold with it
+	// Theirs is missing, and the brokers make it by themselves.
+	Theirs State = "left to the brokers"
 )
 
 // Topic is one topic: as it is, or as it should be where it is missing.

@@ -69,11 +69,12 @@ func New(cfg config.Config, deps Deps) (*Worker, error) {
 		Start: consumer.Start(cfg.Kafka.Start), Skip: cfg.Kafka.Skip,
 		Grace: cfg.ShutdownGrace, MaxInFlight: cfg.MaxInFlight,
 		MinOrderAge: cfg.MinOrderAge,
-		Topics:      topics,
-		Closer:      adapter{c},
-		Log:         deps.Log,
-		Now:         deps.Now,
-		Proof:       deps.Proof,
+		ExactlyOnce: cfg.ProcessingGuarantee == config.ExactlyOnce, TransactionInterval: cfg.TransactionInterval, TransactionTimeout: cfg.Kafka.TransactionTimeout,
+		Topics: topics,
+		Closer: adapter{c},
+		Log:    deps.Log,
+		Now:    deps.Now,
+		Proof:  deps.Proof,
 	})
 	if err != nil {
 		return nil, err

@@ -24,6 +24,7 @@ func Check(e Evidence) Report {
 	c.checkOutcomes()
 	c.checkDeadLetters()
 	c.checkHoles()
+	c.checkOnce()
 	c.checkRewound()
 	c.checkBook()
 	c.checkOrderOfAnswers()
@@ -40,6 +41,7 @@ type checker struct {
 	requests map[events.Source]*request
 	inOrder  []*request // as they stand in the topic
 	byOrder  map[events.Order][]*request
+	aborted  map[events.Source]bool
 	looks    []commits
 	calls    map[events.Order][]Call // each by start
 	book     map[events.Order]gatewaysim.Entry
@@ -75,7 +77,7 @@ func (c *checker) findFor(r *request, k Kind, format string, args ...any) {
 
 func newChecker(e Evidence) *checker {
 	c := &checker{
-		Evidence: e, requests: make(map[events.Source]*request), byOrder: make(map[events.Order][]*request),
+		Evidence: e, requests: make(map[events.Source]*request), byOrder: make(map[events.Order][]*request), aborted: make(map[events.Source]bool),
 		calls: make(map[events.Order][]Call), book: make(map[events.Order]gatewaysim.Entry, len(e.Book)),
 	}
 	for _, rec := range e.Requests {
@@ -86,6 +88,9 @@ func newChecker(e Evidence) *checker {
 		if r.order.OutTradeNo != "" {
 			c.byOrder[r.order] = append(c.byOrder[r.order], r)
 		}
+	}
+	for _, rec := range e.Aborted {
+		c.aborted[rec.Source()] = true
 	}
 	for _, rec := range e.Retries {
 		if r := c.requestOf(rec, "a retry"); r != nil {
@@ -103,12 +108,9 @@ func newChecker(e Evidence) *checker {
 			c.find(Unreadable, events.Order{}, rec.Source(), "%v", err)
 			continue
 		}
-		r := c.requests[a.Source]
-		if r == nil {
-			c.find(Orphan, a.Order(), rec.Source(), "an outcome of no request: source %+v", a.Source)
-			continue
+		if r := c.requestAt(a.Source, rec, "an outcome", a.Order()); r != nil {
+			r.answers = append(r.answers, a)
 		}
-		r.answers = append(r.answers, a)
 	}
 	for _, look := range e.Looks {
 		c.looks = append(c.looks, readLook(look))
@@ -131,11 +133,19 @@ func newChecker(e Evidence) *checker {
 // requestOf is the request that a record was made for; nil, and a finding,
 // where there is none.
 func (c *checker) requestOf(rec Record, what string) *request {
-	source, ok := sourceOf(rec.Message)
+	source := sourceOf(rec.Message)
+	return c.requestAt(source, rec, what, orderOf(rec.Message))
+}
+
+// requestAt is the same where its place is known.
+func (c *checker) requestAt(source events.Source, rec Record, what string, order events.Order) *request {
 	r := c.requests[source]
-	if !ok || r == nil {
-		c.find(Orphan, orderOf(rec.Message), rec.Source(), "%s of no request: source %+v", what, source)
-		return nil
+	switch {
+	case r != nil:
+	case c.aborted[source]:
+		c.find(AbortedServed, order, rec.Source(), "%s of a request whose transaction was aborted: source %+v", what, source)
+	default:
+		c.find(Orphan, order, rec.Source(), "%s of no request: source %+v", what, source)
 	}
 	return r
 }
@@ -169,14 +179,24 @@ func (c *checker) checkOutcomes() {
 				c.findFor(r, ManyIDs, "ids %s and %s", first.ID, a.ID)
 			case a.Result != first.Result && c.overtaken(first, a):
 				c.report.Overtaken++
+				c.repeated(r, first, a)
 			case a.Result != first.Result:
 				c.findFor(r, Contradiction, "%s (%s) at %v, then %s (%s) at %v", first.Result, first.Code, first.CompletedAt, a.Result, a.Code, a.CompletedAt)
 			case a.Order() != first.Order() || a.RequestID != first.RequestID || a.Replay != first.Replay:
 				c.findFor(r, Contradiction, "the repeat names another request: %+v, %s", a.Order(), a.RequestID)
 			default:
 				c.report.Duplicates++
+				c.repeated(r, first, a)
 			}
 		}
+	}
+}
+
+// repeated is a second outcome that contradicts nothing: a finding where work is
+// done exactly once.
+func (c *checker) repeated(r *request, first, again answer) {
+	if c.ExactlyOnce {
+		c.findFor(r, Repeat, "%s at outcome %d, and %s at outcome %d", first.Result, first.record.Offset, again.Result, again.record.Offset)
 	}
 }
 
@@ -203,7 +223,7 @@ func (c *checker) overtaken(first, again answer) bool {
 	then, now := entry.StateAt(first.CompletedAt), entry.StateAt(again.CompletedAt)
 	switch {
 	case first.Result == events.Closed && !first.SafeToReissue:
-		return isClosed(then) && (again.Result == events.Paid && now.WasPaid() || again.Code == "EXPIRED" && now.Payable())
+		return (isClosed(then) || isClosed(asked)) && (again.Result == events.Paid && now.WasPaid() || again.Code == "EXPIRED" && now.Payable())
 	case first.Code == "EXPIRED":
 		return asked.Payable() && again.Result != events.Failed && !now.Payable()
 	}

@@ -26,9 +26,24 @@ func (c *checker) checkCalls() {
 			}
 		}
 	}
+	c.checkAborted()
 	c.checkWork()
 	c.checkFences()
 	c.checkInFlight()
+}
+
+// checkAborted: no call is made for an order that only requests of aborted
+// transactions name (G2). Where others name it too nobody can tell.
+func (c *checker) checkAborted() {
+	seen := make(map[events.Order]bool)
+	for _, rec := range c.Aborted {
+		order := orderOf(rec.Message)
+		calls := c.calls[order]
+		if order.OutTradeNo != "" && len(calls) > 0 && len(c.byOrder[order]) == 0 && !seen[order] {
+			seen[order] = true
+			c.find(AbortedServed, order, rec.Source(), "%d calls, the first a %s by %s at %v, for a request whose transaction was aborted", len(calls), calls[0].Op, calls[0].Caller, calls[0].Start)
+		}
+	}
 }
 
 // checkWork: when a call begins, something about its order is still to be

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/closeorder/closeorder/events"
@@ -23,8 +24,8 @@ func (c *checker) checkHoles() {
 			}
 		}
 		for _, r := range c.inOrder {
-			answered := r.answeredBy(look)
-			waiting := !answered && at.waits(r)
+			answered := r.answered(look.Ends, c.AtOnce)
+			waiting := !answered && at.waits(r, c.AtOnce)
 			done := at.finished(r.record)
 			hole := ""
 			switch {
@@ -63,14 +64,17 @@ func (c *checker) checkRewound() {
 	}
 }
 
-// answeredBy reports whether an outcome of r stood in its topic at a look.
-func (r *request) answeredBy(look Look) bool {
-	for _, a := range r.answers {
-		if a.record.Offset < look.Ends[Place{a.record.Topic, a.record.Partition}] {
-			return true
-		}
-	}
-	return false
+// answered reports whether an outcome of r stood in its topic below ends.
+func (r *request) answered(ends map[Place]int64, atOnce bool) bool {
+	return slices.ContainsFunc(r.answers, func(a answer) bool { return a.record.stood(ends, atOnce) })
+}
+
+// stood reports whether a record stood in its topic below ends. Of one that was
+// written in a transaction atOnce asks whether the marker that committed it did:
+// else it need not yet, as long as it is on its way.
+func (r Record) stood(ends map[Place]int64, atOnce bool) bool {
+	end := ends[Place{r.Topic, r.Partition}]
+	return r.Offset < end && (!atOnce || r.Marker < end)
 }
 
 // commits are the commits of one look, read.
@@ -103,9 +107,9 @@ func (c commits) finished(r Record) bool {
 }
 
 // waits reports whether r has a retry record that is not finished.
-func (c commits) waits(r *request) bool {
+func (c commits) waits(r *request, atOnce bool) bool {
 	for _, retry := range r.retries {
-		if retry.Offset < c.look.Ends[Place{retry.Topic, retry.Partition}] && !c.finished(retry) {
+		if retry.stood(c.look.Ends, atOnce) && !c.finished(retry) {
 			return true
 		}
 	}

@@ -91,12 +91,16 @@ func (d document) dueAt(recorded time.Time, minAge time.Duration) time.Time {
 	return due
 }
 
-// sourceOf reads which request a retry or a dead letter belongs to.
-func sourceOf(m Message) (events.Source, bool) {
+// sourceOf reads which request a retry or a dead letter belongs to; what cannot be
+// read is of none.
+func sourceOf(m Message) events.Source {
 	partition, err1 := strconv.Atoi(lastHeader(m, "closeorder-source-partition"))
 	offset, err2 := strconv.ParseInt(lastHeader(m, "closeorder-source-offset"), 10, 64)
 	s := events.Source{Topic: lastHeader(m, "closeorder-source-topic"), Partition: partition, Offset: offset}
-	return s, err1 == nil && err2 == nil && s.Topic != ""
+	if err1 != nil || err2 != nil || s.Topic == "" {
+		return events.Source{}
+	}
+	return s
 }
 
 // altered says in which way a copy is not the original with headers added.

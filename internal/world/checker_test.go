@@ -162,6 +162,22 @@ func expire(e *Evidence, i, seconds int) {
 	}
 }
 
+// putOff adds a second retry record, of a request, that is finished at the end.
+func putOff(e *Evidence, of Record) {
+	e.Retries = append(e.Retries, copyRecord("retries", 1, of))
+	last := e.Looks[len(e.Looks)-1]
+	last.Ends[Place{"retries", 0}] = 2
+	last.Commits[Place{"retries", 0}] = Commit{Offset: 2}
+}
+
+// exactlyOnce makes the world one in which work is done exactly once: what stood
+// there before the commits were read is committed with them.
+func exactlyOnce(e *Evidence) {
+	e.ExactlyOnce, e.AtOnce = true, true
+	e.Looks[0].Before = map[Place]int64{{"outcomes", 0}: 1}
+	e.Looks[1].Before = e.Looks[1].Ends
+}
+
 var planted = map[string]struct {
 	plant func(e *Evidence)
 	want  []Kind
@@ -174,6 +190,19 @@ var planted = map[string]struct {
 		e.Book[0].Events = []gatewaysim.Event{
 			{At: at(7), What: gatewaysim.Found, State: gatewaysim.Unknown}, {At: at(15), What: gatewaysim.Created, State: gatewaysim.NotPay}, {At: at(16), What: gatewaysim.PaidByBuyer, State: gatewaysim.Paid},
 		}
+		again(e, 0, func(o *events.Outcome) { o.Result, o.CompletedAt = events.Paid, at(17) })
+	}, nil},
+	"closed as nobody knew it when the gateway was asked, and created while it answered, is no finding": {func(e *Evidence) {
+		e.Book[0].Events = []gatewaysim.Event{
+			{At: at(7), What: gatewaysim.Found, State: gatewaysim.Unknown}, {At: at(9), What: gatewaysim.Created, State: gatewaysim.NotPay}, {At: at(16), What: gatewaysim.PaidByBuyer, State: gatewaysim.Paid},
+		}
+		e.Calls[0].End = at(10)
+		e.Calls[4].Start = at(10)
+		e.Outcomes = slices.Delete(e.Outcomes, 3, 4)
+		e.Requests[3] = requestRecord(3, "")
+		e.Requests[3].Value = []byte("neither")
+		e.Outcomes = slices.Insert(e.Outcomes, 3, outcomeRecord(3, 3, "", events.Failed, "INVALID_REQUEST"))
+		e.DeadLetters = append(e.DeadLetters, copyRecord("dead", 2, e.Requests[3]))
 		again(e, 0, func(o *events.Outcome) { o.Result, o.CompletedAt = events.Paid, at(17) })
 	}, nil},
 	"G2: closed and safe, then paid in between": {func(e *Evidence) {
@@ -276,6 +305,76 @@ var planted = map[string]struct {
 	"G2: a retry with another key": {func(e *Evidence) {
 		e.Retries[0].Key = nil
 	}, []Kind{Altered}},
+
+	"exactly once, and nothing stands there twice": {exactlyOnce, nil},
+	"G2: exactly once, and an outcome stands there twice": {func(e *Evidence) {
+		exactlyOnce(e)
+		again(e, 0, func(*events.Outcome) {})
+	}, []Kind{Repeat}},
+	"G2: exactly once, and two answers that were both true": {func(e *Evidence) {
+		exactlyOnce(e)
+		expire(e, 0, 6)
+		edit(e, 0, func(o *events.Outcome) { o.Result, o.Code, o.CompletedAt = events.Failed, "EXPIRED", at(9) })
+		again(e, 0, func(o *events.Outcome) { o.Result, o.Code, o.CompletedAt = events.Closed, "CLOSED", at(20) })
+	}, []Kind{Repeat}},
+	"G2: exactly once, and a dead letter stands there twice": {func(e *Evidence) {
+		exactlyOnce(e)
+		e.DeadLetters = append(e.DeadLetters, copyRecord("dead", 2, e.Requests[5]))
+	}, []Kind{Repeat}},
+	"G2: exactly once, and a retry record stands there twice": {func(e *Evidence) {
+		exactlyOnce(e)
+		putOff(e, e.Requests[4])
+	}, []Kind{Repeat}},
+	"G2: exactly once, and two retry records of a request are to be done": {func(e *Evidence) {
+		exactlyOnce(e)
+		putOff(e, e.Requests[4])
+		e.Retries[1].Headers = append(e.Retries[1].Headers, events.Header{Key: "closeorder-due-at", Value: []byte("2025-11-23T12:00:17Z")})
+		e.Looks[0].Before[Place{"retries", 0}] = 2
+		e.Looks[0].Commits[Place{"requests", 0}] = Commit{Offset: 1, Metadata: bits(2, 4)}
+		e.Looks[0].Ends[Place{"retries", 0}] = 2
+	}, []Kind{Repeat}},
+	"G2: exactly once, and a request is to be done that was answered": {func(e *Evidence) {
+		exactlyOnce(e)
+		e.Looks[0].Before[Place{"outcomes", 0}] = 2
+	}, []Kind{Repeat}},
+	"G2: exactly once, and a request is to be done that was put off": {func(e *Evidence) {
+		exactlyOnce(e)
+		e.Looks[0].Before[Place{"retries", 0}] = 1
+	}, []Kind{Repeat}},
+	"G2: exactly once, and a retry record is to be done that was answered": {func(e *Evidence) {
+		exactlyOnce(e)
+		e.Looks[1].Stopped = false
+		delete(e.Looks[1].Commits, Place{"retries", 0})
+	}, []Kind{Repeat}},
+	"exactly once, and a request is to be done whose answer was not committed yet, is no finding": {func(e *Evidence) {
+		exactlyOnce(e)
+		e.Looks[0].Before[Place{"outcomes", 0}] = 2
+		e.Outcomes[1].Transactional, e.Outcomes[1].Marker = true, 5
+	}, nil},
+	"G1: an offset was committed before the transaction of its outcome": {func(e *Evidence) {
+		exactlyOnce(e)
+		e.Outcomes[2].Transactional, e.Outcomes[2].Marker = true, 4
+	}, []Kind{Hole}},
+	"where markers follow, an offset whose outcome has none yet is no finding": {func(e *Evidence) {
+		exactlyOnce(e)
+		e.AtOnce = false
+		e.Outcomes[2].Transactional, e.Outcomes[2].Marker = true, 4
+	}, nil},
+	"G2: an outcome of a request that was aborted": {func(e *Evidence) {
+		e.Aborted = []Record{requestRecord(77, "E")}
+		again(e, 0, func(o *events.Outcome) { o.Source.Offset = 77 })
+	}, []Kind{AbortedServed}},
+	"G2: a retry record of a request that was aborted": {func(e *Evidence) {
+		e.Aborted = []Record{requestRecord(77, "E")}
+		putOff(e, e.Aborted[0])
+	}, []Kind{AbortedServed}},
+	"G2: a call for a request that was aborted": {func(e *Evidence) {
+		e.Aborted = []Record{requestRecord(77, "E")}
+		e.Calls = append(e.Calls, callFrom("E", 21, 22))
+	}, []Kind{AbortedServed}},
+	"a call for an order that a request names which was not aborted is no finding": {func(e *Evidence) {
+		e.Aborted = []Record{requestRecord(77, "A")}
+	}, nil},
 
 	"G3: closed, and the order is payable": {func(e *Evidence) {
 		e.Book[0].Events = e.Book[0].Events[:1]

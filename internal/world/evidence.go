@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/closeorder/closeorder/events"
+	"github.com/closeorder/closeorder/internal/config"
 	"github.com/closeorder/closeorder/internal/gatewaysim"
 )
 
@@ -12,6 +13,15 @@ import (
 type Evidence struct {
 	// Records of the topics, each partition in the order of its offsets.
 	Requests, Outcomes, DeadLetters, Retries []Record
+	// Aborted are the requests of transactions that were aborted. nil: there
+	// are none, or nobody has read them, see [Observer.Aborted].
+	Aborted []Record
+	// ExactlyOnce: what a request led to and its offset are one transaction,
+	// so that nothing may stand there twice.
+	ExactlyOnce bool
+	// AtOnce: a transaction ends in all of its partitions at one moment, as
+	// kfake's do. Apache Kafka's coordinator writes one marker after the other.
+	AtOnce bool
 	// Looks at the commits, oldest first. The last one is the end: every
 	// record is below its Ends.
 	Looks []Look
@@ -69,6 +79,8 @@ func (w *World) Evidence(o *Observer) Evidence {
 		Generations: w.generations.list(),
 		MinOrderAge: w.Config.MinOrderAge,
 		ClocksAhead: w.ahead,
+		ExactlyOnce: w.Config.ProcessingGuarantee == config.ExactlyOnce,
+		AtOnce:      true,
 	}
 	for _, name := range w.Config.Topics.Retries() {
 		e.Retries = append(e.Retries, o.Records(name)...)

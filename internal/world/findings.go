@@ -38,6 +38,13 @@ const (
 	// Altered (G2): a dead letter or a retry that is not byte for byte its
 	// request.
 	Altered Kind = "altered"
+	// Repeat (G2), where work is done exactly once: an outcome, dead letter or
+	// retry record a second time, or what leads to a second one: a request or
+	// retry record that is not finished, though what it led to is committed.
+	Repeat Kind = "repeat"
+	// AbortedServed (G2): a call for a request of an aborted transaction, or
+	// anything written for it: to its order service it never was.
+	AbortedServed Kind = "aborted served"
 
 	// WrongClosed (G3): an outcome says closed, the book does not.
 	WrongClosed Kind = "wrong closed"
@@ -73,6 +80,7 @@ const (
 var promises = map[Kind]string{
 	Hole: "G1", BadCommit: "G1",
 	Contradiction: "G2", ManyIDs: "G2", SharedID: "G2", Orphan: "G2", Unreadable: "G2", Misnamed: "G2", Unpaired: "G2", Altered: "G2",
+	Repeat: "G2", AbortedServed: "G2",
 	WrongClosed: "G3", WrongPaid: "G3", Unsafe: "G3",
 	SideBySide: "G4", OutOfOrder: "G4",
 	DeadForOutage: "G5", Early: "G5", Redone: "G6", NotOwner: "G6", Rewound: "G6", TooMany: "G7", Uncommitted: "G8",

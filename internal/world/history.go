@@ -27,8 +27,14 @@ func (e Evidence) History(o events.Order) string {
 			add(r.At, "request %s[%d]@%d", r.Topic, r.Partition, r.Offset)
 		}
 	}
+	for _, r := range e.Aborted {
+		if orderOf(r.Message) == o {
+			sources[r.Source()] = true
+			add(r.At, "request of a transaction that was aborted %s[%d]@%d", r.Topic, r.Partition, r.Offset)
+		}
+	}
 	for _, r := range slices.Concat(e.Retries, e.DeadLetters) {
-		if source, _ := sourceOf(r.Message); sources[source] {
+		if source := sourceOf(r.Message); sources[source] {
 			add(r.At, "%s[%d]@%d of @%d: %s %s", r.Topic, r.Partition, r.Offset, source.Offset,
 				lastHeader(r.Message, "closeorder-error-code"), lastHeader(r.Message, "closeorder-due-at"))
 		}

@@ -24,8 +24,9 @@ type Network struct {
 	conns   map[*Conn]struct{}
 	ways    map[way]quality
 	held    map[*Requests]struct{}
-	changed chan struct{} // closed and renewed for dials that hang
-	ports   int           // the last ephemeral port given away
+	armed   map[*Requests]func() // what is done before the next of them is sent
+	changed chan struct{}        // closed and renewed for dials that hang
+	ports   int                  // the last ephemeral port given away
 }
 
 // NewNetwork makes an empty network.
@@ -35,6 +36,7 @@ func NewNetwork() *Network {
 		conns:   make(map[*Conn]struct{}),
 		ways:    make(map[way]quality),
 		held:    make(map[*Requests]struct{}),
+		armed:   make(map[*Requests]func()),
 		changed: make(chan struct{}),
 		ports:   firstEphemeralPort,
 	}

@@ -405,6 +405,31 @@ var networkTests = map[string]func(t *testing.T, w *wire){
 		_, err := waiting.Read(make([]byte, 1))
 		wantError(t, "read", err, syscall.ECONNRESET)
 	},
+	"what is done before a request is sent comes once, and can take the request along": func(t *testing.T, w *wire) {
+		const endTxn, fetch = 26, 1
+		l, err := w.server.Listen(kafkaPort)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		c, err := w.client.DialContext(t.Context(), "tcp", fmt.Sprint("server:", kafkaPort))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		some, n := w.network.Requests("client", endTxn), 0
+		some.Before(func() { n++ })
+		w.network.Requests("client", endTxn).Before(func() { t.Error("what was taken back was done") })()
+		for _, api := range []byte{fetch, endTxn, endTxn} {
+			w.write(c, string([]byte{0, 0, 0, 2, 0, api}))
+		}
+		if n != 1 {
+			t.Errorf("it was done %d times before two requests", n)
+		}
+		some.Before(func() { some.Cut() })
+		_, err = c.Write([]byte{0, 0, 0, 2, 0, endTxn})
+		wantError(t, "write", err, syscall.ECONNRESET)
+	},
 	"nothing is left open when both ends are closed": func(t *testing.T, w *wire) {
 		if n := len(w.network.openConns()); n != 2 {
 			t.Errorf("%d open ends, want 2", n)

@@ -69,6 +69,21 @@ func (r *Requests) Heal() {
 	}
 }
 
+// Before runs do once, when the next of these requests is about to be sent: what
+// do cuts or crashes takes the request along. disarm takes it back. There is one
+// such thing at a time to be done before them.
+func (r *Requests) Before(do func()) (disarm func()) {
+	n := r.network
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.armed[r] = do
+	return func() {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		delete(n.armed, r)
+	}
+}
+
 // Cut resets the connections that belong to them, and returns how many.
 func (r *Requests) Cut() int {
 	r.network.mu.Lock()
@@ -90,15 +105,30 @@ func (c *Conn) carries(b []byte) {
 	switch api := int16(binary.BigEndian.Uint16(b[4:])); api {
 	case apiVersions, saslHandshake, saslAuthenticate:
 	default:
-		c.network.mu.Lock()
-		defer c.network.mu.Unlock()
-		if c.apis&(1<<api) == 0 {
-			c.apis |= 1 << api
-			if len(c.network.held) > 0 {
-				c.network.judge(c)
-			}
+		for _, do := range c.network.sends(c, 1<<api) {
+			do()
 		}
 	}
+}
+
+// sends takes note that a connection carries requests of an API, and returns what
+// is to be done before.
+func (n *Network) sends(c *Conn, api uint64) (before []func()) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if c.apis&api == 0 {
+		c.apis |= api
+		if len(n.held) > 0 {
+			n.judge(c)
+		}
+	}
+	for r, do := range n.armed {
+		if r.from == c.local.Host && r.apis&api != 0 {
+			before = append(before, do)
+			delete(n.armed, r)
+		}
+	}
+	return before
 }
 
 // judge sets the quality of both directions of a connection. n.mu is held.

@@ -218,6 +218,46 @@ var faultKinds = [...]faultKind{
 		return r.brokerErrors(f, key, "", kerr.CoordinatorLoadInProgress), nil
 	}},
 
+	{"an order service leaves a transaction open", 3, 10 * time.Second, 3 * time.Minute, func(r *run, f Fault) (func(), error) {
+		ended := make(chan struct{})
+		r.background.Go(func() { r.shop.keep(r.shop.leavesOpen(f, ended)) })
+		return func() { close(ended) }, nil
+	}},
+	{"requests of transactions refused", 4, 20 * time.Second, 2 * time.Minute, func(r *run, f Fault) (func(), error) {
+		key := transactional[f.Target%len(transactional)]
+		err := []*kerr.Error{kerr.NotCoordinator, kerr.CoordinatorLoadInProgress, kerr.CoordinatorNotAvailable, kerr.ConcurrentTransactions, kerr.UnknownServerError}[f.Choice%5]
+		return r.brokerErrors(f, key, "", err), nil
+	}},
+	{"offsets of transactions stored and answered with an error", 2, 20 * time.Second, 2 * time.Minute, func(r *run, f Fault) (func(), error) {
+		return r.brokerErrors(f, kmsg.TxnOffsetCommit, "", kerr.RequestTimedOut), nil
+	}},
+	{"workers fenced", 3, 0, 0, func(r *run, f Fault) (func(), error) {
+		// As by a second process with the same instance id: what is open is
+		// aborted, and the epoch is another's.
+		ids := r.world.producers.ids()
+		r.background.Go(func() {
+			for i, id := range ids {
+				if (f.Choice+i)%2 == 0 {
+					r.observer.fence(id)
+				}
+			}
+		})
+		return nil, nil
+	}},
+	{"connection cut in the middle of a transaction", 5, 10 * time.Second, time.Minute, func(r *run, f Fault) (func(), error) {
+		return r.amid(r.slots[f.Target%len(r.slots)].Name, f, func(some *Requests) { some.Cut() }), nil
+	}},
+	{"worker killed in the middle of a transaction", 5, 0, time.Minute, func(r *run, f Fault) (func(), error) {
+		slot := f.Target % len(r.slots)
+		wk := r.slots[slot]
+		r.kills++
+		disarm := r.amid(wk.Name, f, func(*Requests) { wk.Kill() })
+		return func() {
+			disarm()
+			r.note(r.start(slot))
+		}, nil
+	}},
+
 	{"gateway away", 3, 10 * time.Second, 10 * time.Minute, func(r *run, f Fault) (func(), error) {
 		r.outage(gatewaysim.AllHosts, f)
 		return func() { r.world.Gateway.SetOutage(gatewaysim.AllHosts, gatewaysim.NoOutage) }, nil
@@ -260,6 +300,8 @@ func requestsOf(choice int) []int16 {
 		{kmsg.OffsetCommit.Int16()},
 		{kmsg.Fetch.Int16()},
 		{kmsg.FindCoordinator.Int16(), kmsg.Metadata.Int16()},
+		{kmsg.InitProducerID.Int16(), kmsg.AddPartitionsToTxn.Int16(), kmsg.AddOffsetsToTxn.Int16(), kmsg.EndTxn.Int16()},
+		{kmsg.TxnOffsetCommit.Int16()},
 	}
 	return all[choice%len(all)]
 }

@@ -19,7 +19,9 @@ type Plan struct {
 	Brokers, Partitions, GatewayHosts int
 	Workers, MaxInFlight              int
 	// StaticIDs: workers have a group.instance.id.
-	StaticIDs        bool
+	StaticIDs bool
+	// ExactlyOnce: their processing_guarantee is exactly_once.
+	ExactlyOnce      bool
 	SessionTimeout   time.Duration
 	RebalanceTimeout time.Duration
 	RetryDelays      []time.Duration
@@ -52,6 +54,7 @@ func (p Plan) String() string {
 		p.Seed, p.Brokers, p.Partitions, p.Workers, p.MaxInFlight, p.StaticIDs, p.SessionTimeout, p.RebalanceTimeout, p.GatewayHosts, p.Confirm, p.Latency)
 	fmt.Fprintf(&b, "%d requests over %v; gateway %+v, failures %+v, buyers %+v, late creates %v\n",
 		p.Traffic.Requests, p.Traffic.Over, p.Gateway.Latency, p.Gateway.Failures, p.Gateway.Buyers, p.Gateway.LateCreates)
+	fmt.Fprintf(&b, "exactly once: %v; %.2f of the requests in transactions, %.2f of those aborted\n", p.ExactlyOnce, p.Traffic.Transactions, p.Traffic.Aborts)
 	for _, f := range p.Faults {
 		fmt.Fprintln(&b, f)
 	}
@@ -114,6 +117,9 @@ func NewPlan(seed uint64) Plan {
 	}
 	if r.IntN(3) == 0 {
 		p.Gateway.LateCreates, p.Traffic.Aged = .1*r.Float64(), 0
+	}
+	if r.IntN(2) == 0 {
+		p.Traffic.Transactions, p.Traffic.Aborts = .5*r.Float64(), r.Float64()
 	}
 	total := 0
 	for _, k := range faultKinds {

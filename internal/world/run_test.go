@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/closeorder/closeorder/internal/config"
@@ -31,12 +32,14 @@ type run struct {
 	plan     Plan
 	world    *World
 	observer *Observer
+	shop     *Shop
 	slots    []*Worker // the workers that are meant to run
 	ghosts   *ghosts
 	began    time.Time
 
 	kills, brokerHits int
 	faults            map[string]int
+	background        sync.WaitGroup // faults that go on by themselves
 	trouble           []error
 	evidence          Evidence
 }
@@ -82,6 +85,9 @@ func (r *run) run(ctx context.Context, log logrus.FieldLogger) Report {
 			c.Kafka.SessionTimeout, c.Kafka.RebalanceTimeout = p.SessionTimeout, p.RebalanceTimeout
 			c.Topics.RetryDelays = p.RetryDelays
 			c.Gateway.Confirm = p.Confirm
+			if p.ExactlyOnce {
+				c.ProcessingGuarantee = config.ExactlyOnce
+			}
 		},
 	})
 	if err != nil {
@@ -97,8 +103,7 @@ func (r *run) run(ctx context.Context, log logrus.FieldLogger) Report {
 		r.note(err)
 		return Report{}
 	}
-	shop, err := w.OpenShop("shop")
-	if err != nil {
+	if r.shop, err = w.OpenShop("shop"); err != nil {
 		r.note(err)
 		return Report{}
 	}
@@ -108,13 +113,14 @@ func (r *run) run(ctx context.Context, log logrus.FieldLogger) Report {
 	}
 	asked := make(chan error, 1)
 	p.Traffic.Begin = time.Now()
-	go func() { asked <- shop.Ask(ctx, p.Traffic.Publications()) }()
+	go func() { asked <- r.shop.Ask(ctx, p.Traffic.Publications()) }()
 
 	r.live(ctx)
 	r.note(<-asked)
+	r.background.Wait()
 	r.awaitAnswers(ctx)
 	r.stopAndStart(ctx)
-	return r.check()
+	return r.check(ctx)
 }
 
 // start starts the worker of a slot. One that still runs there has had its
@@ -215,13 +221,7 @@ func (r *run) awaitAnswers(ctx context.Context) {
 	end := time.Now().Add(settleFor)
 	for ; time.Now().Before(end); sleepUntil(ctx, time.Now().Add(lookEvery)) {
 		r.look(ctx)
-		answered := make(map[string]bool)
-		for _, rec := range r.observer.Records(w.Config.Topics.Outcomes) {
-			if a, err := readOutcome(rec); err == nil {
-				answered[fmt.Sprint(a.Source)] = true
-			}
-		}
-		if len(answered) >= len(r.observer.Records(w.Config.Topics.Requests)) {
+		if r.observer.unanswered(w) == 0 && !r.observer.heldUp() {
 			return
 		}
 	}
@@ -249,9 +249,12 @@ func (r *run) stopAndStart(ctx context.Context) {
 // errTooManyRepeats is for duplicates without end.
 var errTooManyRepeats = errors.New("more duplicates than the faults explain")
 
-func (r *run) check() Report {
+func (r *run) check(ctx context.Context) Report {
 	e := r.world.Evidence(r.observer)
 	e.Settled = true
+	var err error
+	e.Aborted, err = r.observer.Aborted(ctx, r.world.Config.Topics.Requests)
+	r.note(err)
 	// Every worker that ever ran may have been alive at one time with guests.
 	e.MaxInFlight = r.plan.MaxInFlight * (len(r.slots) + 3)
 	r.evidence = e

@@ -20,6 +20,21 @@ func TestSeeds(t *testing.T) { simulate(t, 10, NewPlan) }
 // TestHarshSeeds is the same with [NewHarshPlan], and 4 seeds by default.
 func TestHarshSeeds(t *testing.T) { simulate(t, 4, NewHarshPlan) }
 
+// TestSeedsExactlyOnce is TestSeeds with workers that do their work exactly once:
+// the same plans, the first 3 by default.
+func TestSeedsExactlyOnce(t *testing.T) { simulate(t, 3, exactlyOnceOf(NewPlan)) }
+
+// TestHarshSeedsExactlyOnce is the same with TestHarshSeeds, and 2 by default.
+func TestHarshSeedsExactlyOnce(t *testing.T) { simulate(t, 2, exactlyOnceOf(NewHarshPlan)) }
+
+func exactlyOnceOf(newPlan func(seed uint64) Plan) func(seed uint64) Plan {
+	return func(seed uint64) Plan {
+		p := newPlan(seed)
+		p.ExactlyOnce = true
+		return p
+	}
+}
+
 func simulate(t *testing.T, seeds uint64, newPlan func(seed uint64) Plan) {
 	first, n := number(t, "CLOSEORDER_SIM_FIRST", 1), number(t, "CLOSEORDER_SIM_SEEDS", seeds)
 	if one := number(t, "CLOSEORDER_SIM_SEED", 0); one > 0 {
@@ -63,7 +78,7 @@ func simulate(t *testing.T, seeds uint64, newPlan func(seed uint64) Plan) {
 			}
 			t.Logf("%v of virtual time, %d faults: %v", result.Virtual.Round(time.Second), len(plan.Faults), result.Report)
 			if t.Failed() {
-				t.Logf("%v\nto repeat it: CLOSEORDER_SIM_SEED=%d go test ./internal/world -run %s -v", plan, seed, strings.Split(t.Name(), "/")[0])
+				t.Logf("%v\nto repeat it: CLOSEORDER_SIM_SEED=%d go test ./internal/world -run '%s$' -v", plan, seed, strings.Split(t.Name(), "/")[0])
 			}
 			mu.Lock()
 			defer mu.Unlock()

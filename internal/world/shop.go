@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/closeorder/closeorder/events"
@@ -16,9 +17,12 @@ import (
 // nothing of what is tested helps to test it.
 type Shop struct {
 	world  *World
+	name   string
 	host   *Host
 	client *kgo.Client
 	topic  string
+
+	transactions atomic.Int64
 
 	mu   sync.Mutex
 	errs []error
@@ -26,7 +30,7 @@ type Shop struct {
 
 // OpenShop starts an order service.
 func (w *World) OpenShop(name string) (*Shop, error) {
-	s := &Shop{world: w, host: w.Network.Boot(name), topic: w.Config.Topics.Requests}
+	s := &Shop{world: w, name: name, host: w.Network.Boot(name), topic: w.Config.Topics.Requests}
 	var err error
 	s.client, err = kgo.NewClient(append(reach(w, s.host),
 		kgo.ClientID(name),
@@ -62,7 +66,9 @@ func reach(w *World, h *Host) []kgo.Opt {
 // all of them are acknowledged. The error is of a record that was given up.
 func (s *Shop) Ask(ctx context.Context, records []Publication) error {
 	begin := time.Now()
-	for _, p := range records {
+	var transactions sync.WaitGroup
+	for i := 0; i < len(records); i++ {
+		p := records[i]
 		if wait := time.Until(begin.Add(p.After)); wait > 0 {
 			select {
 			case <-time.After(wait):
@@ -70,9 +76,21 @@ func (s *Shop) Ask(ctx context.Context, records []Publication) error {
 				return ctx.Err()
 			}
 		}
-		s.send(ctx, p)
+		if p.Transaction == 0 {
+			s.send(ctx, p)
+			continue
+		}
+		// All of a transaction are written at the time of its first.
+		first := i
+		for i+1 < len(records) && records[i+1].Transaction == p.Transaction {
+			i++
+		}
+		id := fmt.Sprintf("%s-%d", s.name, s.transactions.Add(1))
+		transactions.Go(func() { s.keep(s.transact(ctx, id, records[first:i+1])) })
 	}
-	if err := s.client.Flush(ctx); err != nil {
+	err := s.client.Flush(ctx)
+	transactions.Wait()
+	if err != nil {
 		return err
 	}
 	s.mu.Lock()
@@ -84,13 +102,16 @@ func (s *Shop) send(ctx context.Context, p Publication) {
 	s.client.Produce(ctx, &kgo.Record{
 		Key: p.Key, Value: p.Value, Headers: headers(p.Headers),
 		Partition: int32(s.partition(p)), Timestamp: p.Timestamp,
-	}, func(_ *kgo.Record, err error) {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		if err != nil {
-			s.errs = append(s.errs, fmt.Errorf("publish request: %w", err))
-		}
-	})
+	}, func(_ *kgo.Record, err error) { s.keep(err) })
+}
+
+// keep keeps an error of a record that was given up.
+func (s *Shop) keep(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err != nil {
+		s.errs = append(s.errs, fmt.Errorf("publish request: %w", err))
+	}
 }
 
 // partition keeps the requests of one key together. It is not Kafka's own

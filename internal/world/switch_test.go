@@ -1,5 +1,7 @@
 package world
 
+import "slices"
+
 // takeDown switches a broker off: its connections are reset, nobody can
 // connect, the other brokers lead its partitions and coordinate its groups.
 // A broker that is alone is gone with all it has until its path heals. One
@@ -17,6 +19,15 @@ func (w *World) takeDown(node int) {
 				_ = k.MoveLeader(t.Name, p, (node+1+p%(k.Nodes()-1))%k.Nodes())
 			}
 		}
+	}
+	// Those of the workers' transactions go, too. kfake picks by a hash: with
+	// many of them there may be no number of moves that frees the broker.
+	for range 100 {
+		names := append(w.producers.ids(), group)
+		if !slices.ContainsFunc(names, func(name string) bool { return int(k.Cluster().CoordinatorFor(name)) == node }) {
+			return
+		}
+		k.Cluster().RehashCoordinators()
 	}
 	if int(k.Cluster().CoordinatorFor(group)) == node {
 		k.MoveCoordinator(group)

@@ -38,6 +38,10 @@ type Traffic struct {
 	// the traffic begins.
 	Timed, Aged float64
 	Begin       time.Time
+	// Transactions is the share of records that are published in transactions of
+	// a few, and Aborts the share of those transactions that are aborted. Which
+	// ones is drawn apart: the records are the same without.
+	Transactions, Aborts float64
 	// Behaviours are prefixes of out_trade_no to draw from, see
 	// gatewaysim.Behaviours; each as often as it is named. Empty for ordinary
 	// orders only.
@@ -52,6 +56,10 @@ type Publication struct {
 	Spread uint32
 	// Timestamp of the record, zero for the moment at which it is published.
 	Timestamp time.Time
+	// Transaction is the number of the transaction that it is published in
+	// together with those beside it, 0 for none; Aborted: that one is aborted.
+	Transaction int
+	Aborted     bool
 }
 
 // Message is one record.
@@ -73,7 +81,27 @@ func (t Traffic) Publications() []Publication {
 		}
 	}
 	sortByTime(all)
+	t.bundle(all)
 	return all
+}
+
+// bundle draws which records are published in transactions.
+func (t Traffic) bundle(records []Publication) {
+	r := rand.New(rand.NewPCG(t.Seed, 0x7472616e73616374))
+	left, aborted := 0, false
+	for i, number := 0, 0; t.Transactions > 0 && i < len(records); i++ {
+		if left == 0 {
+			if left, aborted = 1+r.IntN(7), false; r.Float64() >= t.Transactions {
+				i += left - 1
+				left = 0
+				continue
+			}
+			aborted = r.Float64() < t.Aborts
+			number++
+		}
+		records[i].Transaction, records[i].Aborted = number, aborted
+		left--
+	}
 }
 
 func sortByTime(records []Publication) {

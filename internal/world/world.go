@@ -67,6 +67,7 @@ type World struct {
 	clocks      map[string]*clock
 	ahead       []ClockAhead
 	generations *generations
+	producers   *producers
 	closers     []func() error
 }
 
@@ -99,6 +100,7 @@ func New(cfg Config) (*World, error) {
 	}
 	w.closers = append(w.closers, w.Kafka.Close)
 	w.generations = watchGenerations(w.Kafka.Cluster(), c.Kafka.Group)
+	w.producers = watchProducers(w.Kafka.Cluster(), c.Kafka.Group)
 	// kfake draws leaders from a source that nobody can seed.
 	for _, t := range w.Topics {
 		for p := range t.Partitions {

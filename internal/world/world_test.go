@@ -138,13 +138,34 @@ func (s *stage) answered(atMost time.Duration) {
 func (s *stage) unanswered() int {
 	s.t.Helper()
 	s.look()
-	sources := make(map[events.Source]bool)
-	for _, r := range s.observer.Records(s.Config.Topics.Outcomes) {
+	return s.observer.unanswered(s.World)
+}
+
+// unanswered counts the requests without an outcome, as far as it has read.
+func (o *Observer) unanswered(w *World) int {
+	answered := make(map[events.Source]bool)
+	for _, r := range o.Records(w.Config.Topics.Outcomes) {
 		if a, err := readOutcome(r); err == nil {
-			sources[a.Source] = true
+			answered[a.Source] = true
 		}
 	}
-	return max(len(s.observer.Records(s.Config.Topics.Requests))-len(sources), 0)
+	open := 0
+	for _, r := range o.Records(w.Config.Topics.Requests) {
+		if !answered[r.Source()] {
+			open++
+		}
+	}
+	return open
+}
+
+// heldUp reports whether at the last look a transaction was open in any topic.
+func (o *Observer) heldUp() bool {
+	for at, end := range o.looks[len(o.looks)-1].Ends {
+		if o.stable[at] < end {
+			return true
+		}
+	}
+	return false
 }
 
 // check takes a last look and fails the test for every finding.
@@ -153,6 +174,10 @@ func (s *stage) check(limit func(*Evidence)) Report {
 	s.look()
 	e := s.Evidence(s.observer)
 	e.Settled = true
+	var err error
+	if e.Aborted, err = s.observer.Aborted(s.t.Context(), s.Config.Topics.Requests); err != nil {
+		s.t.Fatal(err)
+	}
 	if limit != nil {
 		limit(&e)
 	}

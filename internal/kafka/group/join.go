@@ -104,7 +104,7 @@ func (m *Member) fatal(err error) error {
 	}
 	switch code {
 	case kafkago.FencedInstanceID:
-		return fmt.Errorf("kafka.instance_id %q: %w; give each worker its own", m.cfg.InstanceID, errFenced)
+		return m.fenced()
 	case kafkago.InvalidSessionTimeout:
 		return fmt.Errorf("kafka.session_timeout %v is outside of what the broker allows (group.min.session.timeout.ms, group.max.session.timeout.ms)", m.cfg.Session)
 	case kafkago.InvalidGroupId:

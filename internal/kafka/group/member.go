@@ -54,6 +54,9 @@ type Config struct {
 	Under func(*Generation)
 	// Proof tells dead members from silent ones; nil: their sessions do.
 	Proof Proof
+	// Buried, if set, is told of the record of each member that was let go because
+	// it is dead, before the group is joined.
+	Buried func(ctx context.Context, record []byte)
 	// JoinVersion says which version of JoinGroup is spoken with the
 	// coordinator, for brokers that know no static members; nil: the client does.
 	JoinVersion func(context.Context) (int16, error)
@@ -123,9 +126,11 @@ type Generation struct {
 }
 
 // End tells that the coordinator has refused a request made under the
-// generation; why is its code. Safe for concurrent use. While the group is
-// joined again it has no consequence, as another generation follows: then it is
-// no word about the partitions. A Generation that no member made has no end.
+// generation; why is its code, or another reason to give the membership up. Safe
+// for concurrent use. That the generation is over has no consequence while the
+// group is joined again, as another one follows: then it is no word about the
+// partitions. Anything else ends the membership, in whichever generation it is. A
+// Generation that no member made has no end.
 func (g *Generation) End(why error) {
 	if g.refused != nil {
 		g.refused(why)
@@ -260,16 +265,16 @@ func (m *Member) belong(ctx context.Context, own Assignee) (over bool, err error
 		why := context.Cause(t.alive)
 		m.cfg.Log.WithError(why).Warn("membership lost: partitions dropped")
 		own.Lose(why)
-		return errors.Is(why, errFenced) || ctx.Err() != nil, lasting(why)
+		if errors.Is(why, errFenced) {
+			return true, m.fenced()
+		}
+		return ctx.Err() != nil, nil
 	}
 }
 
-// lasting is the error to end with, nil for what has another tenure.
-func lasting(why error) error {
-	if errors.Is(why, errFenced) {
-		return why
-	}
-	return nil
+// fenced is what a member ends with whose id another one has.
+func (m *Member) fenced() error {
+	return fmt.Errorf("kafka.instance_id %q: %w; give each worker its own", m.cfg.InstanceID, errFenced)
 }
 
 func (m *Member) tell(gen Generation) {

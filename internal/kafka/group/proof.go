@@ -53,6 +53,9 @@ func (m *Member) removeDead(ctx context.Context) {
 				continue
 			}
 			log.Info("a member of the group has died on this machine: it has left now, instead of at the end of its session")
+			if m.cfg.Buried != nil {
+				m.cfg.Buried(ctx, s.record)
+			}
 		}
 	}
 }
