@@ -103,6 +103,8 @@ func (r *run) run(ctx context.Context, log logrus.FieldLogger) Report {
 		r.note(err)
 		return Report{}
 	}
+	r.ghosts.observer = r.observer
+	defer r.ghosts.beats.Wait()
 	if r.shop, err = w.OpenShop("shop"); err != nil {
 		r.note(err)
 		return Report{}
