@@ -20,9 +20,13 @@ func (m *Member) renew(sent time.Time, calm bool) {
 	m.setLease()
 }
 
+// cutting is how much earlier than the session a lease ends: calls are cut off then,
+// and that takes a moment, in which the next owner may begin.
+const cutting = 50 * time.Millisecond
+
 // setLease computes the lease. m.mu is held.
 func (m *Member) setLease() {
-	until := m.heard.Add(m.cfg.Session)
+	until := m.heard.Add(m.cfg.Session - min(cutting, m.cfg.Session/10))
 	if end := m.stable.Add(m.cfg.Rebalance); end.Before(until) {
 		until = end
 	}

@@ -39,8 +39,8 @@ func TestALeaseEndsByWhicheverClockSaysSo(t *testing.T) {
 		valid    bool
 	}{
 		{"right after the heartbeat", sent, true},
-		{"a moment before the session is over", sent.Add(10*time.Second - 1), true},
-		{"when it is over", sent.Add(10 * time.Second), false},
+		{"a moment before the session is over, with the time to cut calls off", sent.Add(10*time.Second - cutting - 1), true},
+		{"no later", sent.Add(10*time.Second - cutting), false},
 		{"the process was suspended for an hour", sent.Add(time.Hour), false},
 		{"the machine was suspended for an hour, and the monotonic clock with it", wallAhead(sent, time.Hour), false},
 		{"the clock was set an hour ahead", wallAhead(sent.Add(time.Second), time.Hour), false},

@@ -134,7 +134,7 @@ func TestAnAnsweredJoinPutsOffTheEndOfTheLease(t *testing.T) {
 	if err := tn.joined(j, began.Add(10*time.Second), nil, map[string][]int{"requests": {0}}); err != nil {
 		t.Fatal(err)
 	}
-	if !tn.LeaseValid(began.Add(90*time.Second-1)) || tn.LeaseValid(began.Add(90*time.Second)) {
+	if !tn.LeaseValid(began.Add(90*time.Second-cutting-1)) || tn.LeaseValid(began.Add(90*time.Second-cutting)) {
 		t.Error("want the lease to end a session after the last heartbeat")
 	}
 }
