@@ -28,6 +28,9 @@ func openShop(t testing.TB, brokers []string, topic string, opts ...kgo.Opt) *sh
 	t.Helper()
 	client, err := kgo.NewClient(append([]kgo.Opt{
 		kgo.SeedBrokers(brokers...), kgo.ClientID("shop"), kgo.DefaultProduceTopic(topic),
+		// A broker that is killed closes what has only just been opened: no reason to
+		// give a request up.
+		kgo.AlwaysRetryEOF(),
 		kgo.ProducerBatchCompression(kgo.NoCompression()), kgo.ProducerLinger(0),
 		kgo.MetadataMinAge(100 * time.Millisecond), kgo.MaxBufferedRecords(1_000_000),
 	}, opts...)...)

@@ -142,7 +142,7 @@ func newStage(t *testing.T, set settings) *stage {
 	s.run("topics", "create", "--partitions", strconv.Itoa(set.partitions))
 	s.shop = openShop(t, s.kafka.Addrs(), requests)
 	s.admin = kadm.NewClient(s.shop.client)
-	if s.observer, err = world.NewObserver(group, s.topics(), kgo.SeedBrokers(s.kafka.Addrs()...)); err != nil {
+	if s.observer, err = world.NewObserver(group, s.topics(), kgo.SeedBrokers(s.kafka.Addrs()...), kgo.AlwaysRetryEOF()); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(s.observer.Close)
