@@ -125,6 +125,8 @@ type Config struct {
 	Topics Topics
 	Closer Closer
 	Log    logrus.FieldLogger
+	// Observer sees what becomes of requests; nil: nobody does.
+	Observer Observer
 	// Now is the clock by which requests fall due, expire and are too young;
 	// nil for time.Now. What must not jump (leases, probes, pauses) goes by the
 	// process's own.

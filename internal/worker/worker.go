@@ -28,6 +28,9 @@ type Deps struct {
 	Merchants closer.Merchants
 	// Observe sees each call to the gateway; nil: nobody does.
 	Observe closer.Observer
+	// Observer sees what becomes of requests, see consumer.Config; nil: nobody
+	// does.
+	Observer consumer.Observer
 	// Now is the clock by which requests fall due, see consumer.Config; nil
 	// for time.Now.
 	Now func() time.Time
@@ -70,11 +73,12 @@ func New(cfg config.Config, deps Deps) (*Worker, error) {
 		Grace: cfg.ShutdownGrace, MaxInFlight: cfg.MaxInFlight,
 		MinOrderAge: cfg.MinOrderAge,
 		ExactlyOnce: cfg.ProcessingGuarantee == config.ExactlyOnce, TransactionInterval: cfg.TransactionInterval, TransactionTimeout: cfg.Kafka.TransactionTimeout,
-		Topics: topics,
-		Closer: adapter{c},
-		Log:    deps.Log,
-		Now:    deps.Now,
-		Proof:  deps.Proof,
+		Topics:   topics,
+		Closer:   adapter{c},
+		Log:      deps.Log,
+		Observer: deps.Observer,
+		Now:      deps.Now,
+		Proof:    deps.Proof,
 	})
 	if err != nil {
 		return nil, err
@@ -95,6 +99,12 @@ func (w *Worker) Run(ctx context.Context) error {
 
 // Renew has all connections to Kafka made anew, see [consumer.Worker.Renew].
 func (w *Worker) Renew() { w.consumer.Renew() }
+
+// State is what the worker does at this moment, see [consumer.Worker.State].
+func (w *Worker) State() consumer.State { return w.consumer.State() }
+
+// Hosts is how the gateway's hosts do at this moment.
+func (w *Worker) Hosts() []closer.HostHealth { return w.closer.Hosts() }
 
 // NewCloser assembles the closer of a worker alone: of deps it takes what is
 // about the gateway.
