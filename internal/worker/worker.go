@@ -73,12 +73,13 @@ func New(cfg config.Config, deps Deps) (*Worker, error) {
 		Grace: cfg.ShutdownGrace, MaxInFlight: cfg.MaxInFlight,
 		MinOrderAge: cfg.MinOrderAge,
 		ExactlyOnce: cfg.ProcessingGuarantee == config.ExactlyOnce, TransactionInterval: cfg.TransactionInterval, TransactionTimeout: cfg.Kafka.TransactionTimeout,
-		Topics:   topics,
-		Closer:   adapter{c},
-		Log:      deps.Log,
-		Observer: deps.Observer,
-		Now:      deps.Now,
-		Proof:    deps.Proof,
+		Topics:      topics,
+		Closer:      adapter{c},
+		Log:         deps.Log,
+		Observer:    deps.Observer,
+		LongestTurn: turnMargin + cfg.Gateway.Budget,
+		Now:         deps.Now,
+		Proof:       deps.Proof,
 	})
 	if err != nil {
 		return nil, err
@@ -99,6 +100,10 @@ func (w *Worker) Run(ctx context.Context) error {
 
 // Renew has all connections to Kafka made anew, see [consumer.Worker.Renew].
 func (w *Worker) Renew() { w.consumer.Renew() }
+
+// turnMargin is how long a request may keep its call slot beside its budget: two
+// probes, and what decides about it.
+const turnMargin = 25 * time.Second
 
 // State is what the worker does at this moment, see [consumer.Worker.State].
 func (w *Worker) State() consumer.State { return w.consumer.State() }

@@ -95,6 +95,10 @@ type Member struct {
 	// leaseUntil is when the coordinator may have given the partitions away, see
 	// renew. A time.Time has both clocks: see LeaseValid.
 	leaseUntil atomic.Pointer[time.Time]
+	// assigned, since when that is so, and why the group cannot be joined: see State.
+	assigned bool
+	since    time.Time
+	trouble  string
 
 	told      kafka.Told // what was told of why the group cannot be joined
 	unsettled time.Time  // since when the coordinator says that it is none, see cannotJoin
@@ -205,6 +209,7 @@ func (m *Member) belong(ctx context.Context, own Assignee) (over bool, err error
 	m.generation = -1
 	m.mu.Unlock()
 	defer func() {
+		m.isAssigned(false)
 		t.lose(errors.New("the membership is over"))
 		t.wg.Wait()
 	}()
@@ -235,6 +240,7 @@ func (m *Member) belong(ctx context.Context, own Assignee) (over bool, err error
 			a.gen.Leaving = without(held, a.gen.Assigned)
 			held, eager = a.gen.Assigned, !a.gen.cooperative
 			m.tell(a.gen)
+			m.isAssigned(true)
 			own.Assign(a.gen)
 			switch joined = nil; {
 			case len(a.gen.Leaving) > 0:
