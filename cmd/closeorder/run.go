@@ -47,6 +47,11 @@ closeorder run --config closeorder.yaml`,
 		}
 		log := a.logger(cfg.Log)
 		deps := worker.Deps{Log: log}
+		endTracing, err := a.trace(cmd.Context(), log, &deps)
+		if err != nil {
+			return err
+		}
+		defer endTracing()
 		// Before a word is said: from the first on somebody may send a SIGHUP.
 		hangups := onHangup()
 		defer signal.Stop(hangups)
