@@ -222,7 +222,7 @@ func (v variables) check() (on bool, err error) {
 			return false, fmt.Errorf("OTEL_TRACES_SAMPLER_ARG is %q, want a number from 0 to 1", arg)
 		}
 	}
-	for _, p := range strings.Split(v.get("OTEL_PROPAGATORS"), ",") {
+	for p := range strings.SplitSeq(v.get("OTEL_PROPAGATORS"), ",") {
 		if p = strings.TrimSpace(p); !slices.Contains([]string{"", "tracecontext", "baggage"}, p) {
 			return false, fmt.Errorf("OTEL_PROPAGATORS is %q, and closeorder carries tracecontext alone: the header traceparent", p)
 		}
