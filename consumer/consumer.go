@@ -99,6 +99,9 @@ type Config struct {
 	// operating system's network what this machine knows ([group.LocalProof]),
 	// with a Kafka.Dial of its own nothing.
 	Proof Proof
+	// Admin is host:port by which others reach this process's admin listener: the
+	// group is told. Empty for none.
+	Admin string
 	// Grace is how long calls in flight may go on after a stop; 0 cuts them off
 	// at once, and the next owner makes them again.
 	Grace time.Duration
@@ -235,11 +238,11 @@ func (w *Worker) Run(ctx context.Context) error {
 	}
 	w.client = kafka.Open(to, slices.Concat(sinks, sources)...)
 	w.renewed.Store(w.client)
-	proof := w.cfg.Proof
+	proof, whereabouts := w.cfg.Proof, []byte(nil)
 	if proof == nil && w.cfg.Kafka.Dial == nil {
-		local := group.NewLocalProof()
+		local := group.NewLocalProof(w.cfg.Admin)
 		defer local.Close()
-		proof = local
+		proof, whereabouts = local, local.Whereabouts()
 	}
 	m := group.New(group.Config{
 		Client: w.client, Group: w.cfg.Group, InstanceID: w.cfg.InstanceID,
@@ -247,7 +250,7 @@ func (w *Worker) Run(ctx context.Context) error {
 		Topics: sources, Needs: sinks,
 		Session: w.cfg.SessionTimeout, Rebalance: w.cfg.RebalanceTimeout,
 		Renewed: func() { w.lanes.poke() }, Doubted: func() { w.lanes.interrupt(errDoubted) }, Under: func(gen *group.Generation) { w.committer.under(gen) },
-		Proof: proof, Buried: w.buried, Log: w.cfg.Log,
+		Proof: proof, Whereabouts: whereabouts, Buried: w.buried, Log: w.cfg.Log,
 	})
 	w.lanes = newLanes(w.cfg.MaxInFlight, m.LeaseValid, w.cfg.Closer.Probe, w.cfg.Log)
 	w.holds = newMerchantHolds(w.cfg.Log)

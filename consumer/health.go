@@ -94,7 +94,7 @@ func (h *health) sample(s *State) []string {
 	if well && s.Lanes.Unpublished > 0 && s.Publishing.UnderWay == 0 && s.Publishing.Failing.IsZero() && !s.Publishing.Blocked {
 		symptom("publishing", fmt.Sprintf("%d decisions wait to be published, and nobody does", s.Lanes.Unpublished))
 	}
-	if well && !s.Committing.Pending.IsZero() && s.Committing.Failing.IsZero() && s.Publishing.Failing.IsZero() && !s.Publishing.Blocked && s.At.Sub(s.Committing.Pending) > patience {
+	if well && !s.Committing.Pending.IsZero() && s.Committing.Failing.IsZero() && s.Publishing.Failing.IsZero() && !s.Publishing.Blocked {
 		symptom("committing", "finished offsets wait to be committed, and nobody does")
 	}
 	heard := make(map[topicPartition]time.Time, len(s.Partitions))

@@ -37,6 +37,8 @@ type Deps struct {
 	// Proof tells dead members of the group from silent ones, see
 	// consumer.Config.
 	Proof consumer.Proof
+	// Admin is host:port by which others reach the admin listener; empty for none.
+	Admin string
 	// DialKafka and DialGateway replace the network, for tests.
 	DialKafka   func(ctx context.Context, network, addr string) (net.Conn, error)
 	DialGateway func(ctx context.Context, network, addr string) (net.Conn, error)
