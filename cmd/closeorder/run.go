@@ -89,6 +89,7 @@ closeorder run --config closeorder.yaml`,
 				}
 			})
 		}
+		seen := measure(cfg, &deps)
 		w, err := worker.New(cfg, deps)
 		if err != nil {
 			return err
@@ -102,7 +103,7 @@ closeorder run --config closeorder.yaml`,
 				}
 			})
 		})
-		defer look.serve(cmd.Context(), w, nil)()
+		defer look.serve(cmd.Context(), w, seen.watch(w))()
 		if err := w.Run(cmd.Context()); err != nil {
 			return err
 		}
