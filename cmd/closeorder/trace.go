@@ -97,7 +97,7 @@ closeorder trace --all -- '-T|42*'`,
 			enc.SetIndent("", "  ")
 			err = enc.Encode(traceLine{report, asked})
 		} else {
-			a.printTrace(report, asked)
+			(&tracePrinter{out: a.stdout, paint: a.paint(a.stdout), zone: time.Local}).print(report, asked)
 		}
 		switch {
 		case err != nil:

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"strings"
 	"time"
 
@@ -13,75 +14,84 @@ import (
 // with the zone.
 const traceLayout = "2006-01-02 15:04:05.000Z07:00"
 
-// printTrace prints the timeline of each order; its last lines say where it stands and
-// what to do next.
-func (a *app) printTrace(r *timeline.Report, asked []gatewayLine) {
-	p := a.paint(a.stdout)
+// tracePrinter prints the timelines of orders, times in a zone.
+type tracePrinter struct {
+	out   io.Writer
+	paint paint
+	zone  *time.Location
+}
+
+// print prints the timeline of each order; its last lines say where it stands and what
+// to do next.
+func (p *tracePrinter) print(r *timeline.Report, asked []gatewayLine) {
 	for i := range r.Lives {
-		a.printLife(&r.Lives[i], p)
+		p.life(&r.Lives[i])
 	}
 	for _, n := range r.Notes {
-		fmt.Fprintf(a.stdout, "%s %s\n", p.in(yellow, "note:"), cell(n))
+		fmt.Fprintf(p.out, "%s %s\n", p.paint.in(yellow, "note:"), cell(n))
 	}
-	fmt.Fprintf(a.stdout, "%s\n", p.in(faint, wasRead(r)))
+	fmt.Fprintln(p.out, p.paint.in(faint, wasRead(r)))
 	for i := range asked {
 		g := &asked[i]
-		fmt.Fprintf(a.stdout, "now at the gateway, merchant %s: %s\n", merchant(g.MchID, g.SubMchID), cell(g.sentence()))
+		fmt.Fprintf(p.out, "now at the gateway, merchant %s: %s\n", merchant(g.MchID, g.SubMchID), cell(g.sentence()))
 		if g.Contradicts {
-			fmt.Fprintf(a.stdout, "%s an outcome says that the order can no longer be paid, and the gateway says paid: treat it as paid, and report it\n", p.in(red, "contradiction:"))
+			fmt.Fprintf(p.out, "%s an outcome says that the order can no longer be paid, and the gateway says paid: treat it as paid, and report it\n", p.paint.in(red, "contradiction:"))
 		}
 	}
-	fmt.Fprintln(a.stdout)
+	fmt.Fprintln(p.out)
 	for i := range r.Lives {
 		l := &r.Lives[i]
 		name := cell(l.OutTradeNo)
 		if len(r.Lives) > 1 {
 			name += " of merchant " + merchant(l.MchID, l.SubMchID)
 		}
-		fmt.Fprintf(a.stdout, "%s\nnext: %s\n", p.in(bold, name+": ")+p.in(stateColour(l.State), cell(l.Answer)), cell(l.Next))
+		fmt.Fprintf(p.out, "%s %s\nnext: %s\n", p.paint.in(bold, name+":"), p.paint.in(stateColour(l.State), cell(l.Answer)), cell(l.Next))
 	}
-	if len(r.Lives) > 0 {
-		return
+	if len(r.Lives) == 0 {
+		p.neverSeen(r, len(asked) > 0)
 	}
-	text := cell(r.OutTradeNo) + " was never seen in what the topics still hold"
-	if !r.HeldSince.IsZero() {
-		text += ": since " + r.HeldSince.Local().Format(timeline.Layout)
-	}
-	fmt.Fprintf(a.stdout, "%s\nnext: compare the number with that of the order service; whether it was sent at all its producer knows", p.in(bold, text))
-	if len(asked) == 0 {
-		fmt.Fprint(a.stdout, "; how the order stands now says --ask-gateway, with --mch-id")
-	}
-	fmt.Fprintln(a.stdout)
 }
 
-func (a *app) printLife(l *timeline.Life, p paint) {
-	fmt.Fprintf(a.stdout, "%s\n\n", p.in(bold, cell(l.OutTradeNo)+" of merchant "+merchant(l.MchID, l.SubMchID)))
+func (p *tracePrinter) neverSeen(r *timeline.Report, asked bool) {
+	text := cell(r.OutTradeNo) + ": never seen in what the topics still hold"
+	if !r.HeldSince.IsZero() {
+		text += ", which is since " + r.HeldSince.In(p.zone).Format(timeline.Layout)
+	}
+	next := "compare the number with that of the order service; whether it was sent at all its producer knows"
+	if !asked {
+		next += "; how the order stands now says --ask-gateway, with --mch-id"
+	}
+	fmt.Fprintf(p.out, "%s\nnext: %s\n", p.paint.in(bold, text), next)
+}
+
+func (p *tracePrinter) life(l *timeline.Life) {
+	fmt.Fprintf(p.out, "%s\n\n", p.paint.in(bold, cell(l.OutTradeNo)+" of merchant "+merchant(l.MchID, l.SubMchID)))
 	several := len(l.Requests) > 1
 	heads := []string{"TIME", "SINCE", "WHAT", "WHERE", "WHY"}
 	if several {
 		heads = append([]string{"REQUEST"}, heads...)
 	}
-	rows := [][]string{p.heads(heads...)}
+	rows := [][]string{p.paint.heads(heads...)}
 	for i := range l.Entries {
 		e := &l.Entries[i]
 		row := []string{
-			p.in(faint, e.Time.Local().Format(traceLayout)), timeline.Span(e.Time.Sub(l.Entries[0].Time)),
-			whatIs(e, p), fmt.Sprintf("%s[%d]@%d", cell(e.Topic), e.Partition, e.Offset), cell(entryNote(l, e)),
+			p.paint.in(faint, e.Time.In(p.zone).Format(traceLayout)), timeline.Span(e.Time.Sub(l.Entries[0].Time)),
+			whatIs(e, p.paint), fmt.Sprintf("%s[%d]@%d", cell(e.Topic), e.Partition, e.Offset), cell(p.note(l, e)),
 		}
 		if several {
 			row = append([]string{fmt.Sprintf("#%d", e.Request)}, row...)
 		}
 		rows = append(rows, row)
 	}
-	whole(a.stdout, rows)
-	fmt.Fprintln(a.stdout)
+	whole(p.out, rows)
+	fmt.Fprintln(p.out)
 	if !several {
 		return
 	}
 	for _, q := range l.Requests {
-		fmt.Fprintf(a.stdout, "#%d %s\n", q.Number, p.in(stateColour(q.State), cell(q.Answer)))
+		fmt.Fprintf(p.out, "#%d %s\n", q.Number, p.paint.in(stateColour(q.State), cell(q.Answer)))
 	}
-	fmt.Fprintln(a.stdout)
+	fmt.Fprintln(p.out)
 }
 
 // whatIs is an entry in a word.
@@ -105,17 +115,17 @@ func whatIs(e *timeline.Entry, p paint) string {
 	return p.result(e.Outcome, string(e.Outcome))
 }
 
-// entryNote is the rest of an entry in few words.
-func entryNote(l *timeline.Life, e *timeline.Entry) string {
+// note is the rest of an entry in few words.
+func (p *tracePrinter) note(l *timeline.Life, e *timeline.Entry) string {
 	var notes []string
 	add := func(format string, args ...any) { notes = append(notes, fmt.Sprintf(format, args...)) }
 	switch e.Kind {
 	case timeline.Requested, timeline.Replayed:
-		addRequest(l, e, add)
+		p.request(l, e, add)
 	case timeline.PutOff:
 		add("%s", join(e.Code, e.Message))
 		add("retry %d", e.Retries)
-		add("due %s", e.DueAt.Local().Format(time.TimeOnly))
+		add("due %s", e.DueAt.In(p.zone).Format(timeline.Layout))
 		if e.WaitsFor != "" {
 			add("waits for its merchant (%s)", e.WaitsFor)
 		}
@@ -149,8 +159,8 @@ func entryNote(l *timeline.Life, e *timeline.Entry) string {
 	return strings.Join(notes, "; ")
 }
 
-// addRequest is what a request says of itself.
-func addRequest(l *timeline.Life, e *timeline.Entry, add func(string, ...any)) {
+// request is what a request says of itself.
+func (p *tracePrinter) request(l *timeline.Life, e *timeline.Entry, add func(string, ...any)) {
 	if e.Kind == timeline.Replayed {
 		text := fmt.Sprintf("replay %d", e.Replay)
 		if q := l.Requests[e.Request-1]; q.ReplayOf > 0 {
@@ -170,7 +180,7 @@ func addRequest(l *timeline.Life, e *timeline.Entry, add func(string, ...any)) {
 		at   time.Time
 	}{{"order made", e.OrderCreatedAt}, {"not before", e.NotBefore}, {"expires", e.ExpiresAt}} {
 		if !f.at.IsZero() {
-			add("%s %s", f.name, f.at.Local().Format(timeline.Layout))
+			add("%s %s", f.name, f.at.In(p.zone).Format(timeline.Layout))
 		}
 	}
 }
@@ -189,14 +199,20 @@ func stateColour(s timeline.State) string {
 func wasRead(r *timeline.Report) string {
 	var offsets int64
 	var parts []string
+	topics := map[string][]string{}
 	for _, one := range r.Read {
 		offsets += one.Offsets
-		if len(one.Partitions) < one.Of {
-			parts = append(parts, fmt.Sprintf("%d of %d of %s", len(one.Partitions), one.Of, one.Topic))
+		part := fmt.Sprintf("%d of %d", len(one.Partitions), one.Of)
+		if topics[part] == nil {
+			parts = append(parts, part)
 		}
+		topics[part] = append(topics[part], cell(one.Topic))
 	}
-	if len(parts) == 0 {
-		return fmt.Sprintf("read all partitions, %d offsets", offsets)
+	if r.All {
+		return fmt.Sprintf("read all partitions of %s, %d offsets", count(len(r.Read), "topic"), offsets)
 	}
-	return fmt.Sprintf("read, of partitions, %s: %d offsets; --all reads the rest", strings.Join(parts, ", "), offsets)
+	for i, part := range parts {
+		parts[i] += " of " + strings.Join(topics[part], ", ")
+	}
+	return fmt.Sprintf("read %d offsets, of partitions %s; --all reads the rest", offsets, strings.Join(parts, "; "))
 }

@@ -102,8 +102,12 @@ func (w *words) answer(q *Request) string {
 func (w *words) answered(q *Request) string {
 	e := q.answer
 	text := string(q.State)
-	if q.There {
-		text += " " + Span(e.Time.Sub(q.Time)) + " after the request"
+	switch took := e.Time.Sub(q.Time); {
+	case !q.There:
+	case took < 0:
+		text += " (" + Span(-took) + " before the request by their clocks, which differ)"
+	default:
+		text += " " + Span(took) + " after the request"
 	}
 	switch {
 	case q.safe():
@@ -140,6 +144,9 @@ func (w *words) waiting(e *Entry) string {
 
 func (w *words) inFlight(q *Request) string {
 	text := fmt.Sprintf("in flight at %s[%d]@%d for %s: not answered, and not finished by the workers", q.Topic, q.Partition, q.Offset, Span(w.now.Sub(q.Time)))
+	if q.notBefore.After(w.now) {
+		text += "; nothing is done before " + w.at(q.notBefore)
+	}
 	switch {
 	case q.Passed:
 		text += "; a worker has read it, as one behind it is finished"
@@ -148,17 +155,13 @@ func (w *words) inFlight(q *Request) string {
 	case q.Before == 0:
 		return text + "; it is the next of its partition"
 	}
-	if q.Before > 0 {
-		text += fmt.Sprintf("; %s of its partition before it are not finished either", counted(q.Before, "request"))
+	switch q.Before {
+	case 0:
+		return text
+	case 1:
+		return text + "; one request of its partition before it is not finished either"
 	}
-	return text
-}
-
-func counted(n int, thing string) string {
-	if n != 1 {
-		thing += "s"
-	}
-	return fmt.Sprintf("%d %s", n, thing)
+	return text + fmt.Sprintf("; %d requests of its partition before it are not finished either", q.Before)
 }
 
 // why is a code with the words beside it.
@@ -199,7 +202,7 @@ func (w *words) next(l *Life, q *Request) string {
 		}
 		return "nothing: it is tried again by itself, and answered in the end"
 	case InFlight:
-		if w.now.Sub(q.Time) > stale {
+		if w.now.Sub(later(q.Time, q.notBefore)) > stale {
 			return lookAtWorkers
 		}
 		return "nothing: most answers come within seconds"
@@ -239,6 +242,13 @@ func (w *words) again(l *Life) string {
 		text += " --sub-mch-id " + Quoted(l.SubMchID)
 	}
 	return text + " --out-trade-no " + Quoted(l.OutTradeNo)
+}
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
 }
 
 func merchant(l *Life) string { return strings.TrimSuffix(l.MchID+"/"+l.SubMchID, "/") }

@@ -106,6 +106,7 @@ type Request struct {
 
 	answer, waits *Entry
 	dead          bool
+	notBefore     time.Time
 }
 
 // State is where a request, or an order, stands.
@@ -242,7 +243,7 @@ func (f *finder) addRequest(l *Life, at events.Source, entries []*Entry) {
 		q.RequestID, q.Replay = cmp.Or(q.RequestID, e.RequestID), max(q.Replay, e.Replay)
 		switch e.Kind {
 		case Requested, Replayed:
-			q.There, q.Time = true, e.Time
+			q.There, q.Time, q.notBefore = true, e.Time, e.NotBefore
 		case Answered:
 			// The first in its topic counts, whatever the clocks say.
 			if q.answer == nil || e.Partition == q.answer.Partition && e.Offset < q.answer.Offset {
@@ -285,7 +286,7 @@ func (f *finder) judge(q *Request) {
 	case q.Topic != f.scope.Topics.Requests:
 		q.State, q.Why = Unproven, "its request stands in another topic, "+q.Topic
 	case f.progress == nil:
-		q.State, q.Why = Unproven, "there is no answer yet, and what the workers have finished cannot be read"
+		q.State, q.Why = Unproven, "what the workers have finished cannot be read"
 	case !f.progress.Finished(at.Topic, at.Partition, at.Offset):
 		q.State = InFlight
 		q.Before, q.Passed = f.around(at)
@@ -339,7 +340,7 @@ func (f *finder) mayStandElsewhere(q *Request) string {
 		case f.damaged[place]:
 			return fmt.Sprintf("not all of %s[%d] can be read", topic, p)
 		case f.to[topic][p] < f.high[topic][p]:
-			return fmt.Sprintf("an open transaction holds back what stands in %s[%d] behind offset %d", topic, p, f.to[topic][p]-1)
+			return fmt.Sprintf("an open transaction holds back what stands in %s[%d] from offset %d on", topic, p, f.to[topic][p])
 		}
 		if began := f.began[place]; topic == outcomes && f.first[topic][p] > 0 && (began.IsZero() || !began.Before(q.Time.Add(-clockSlack))) {
 			return fmt.Sprintf("%s[%d] was deleted below offset %d, so that its answer may be gone", topic, p, f.first[topic][p])
