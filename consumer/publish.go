@@ -60,6 +60,10 @@ type publisher struct {
 	cancel     context.CancelFunc
 	wg         sync.WaitGroup
 
+	// observer sees requests that write; nil: nobody does. doing is what they do.
+	observer Observer
+	doing    doing
+
 	mu      sync.Mutex
 	topics  map[string]*topicQueue
 	senders map[int]*sender // by broker
@@ -146,10 +150,35 @@ func (b *batcher) acknowledged(batch []publication) {
 
 // produce writes batches, see [kafka.Client.ProduceMany].
 func (p *publisher) produce(ctx context.Context, batches []kafka.Batch) []kafka.Produced {
+	began := p.doing.begin()
+	write := p.client.ProduceMany
 	if p.tx != nil {
-		return p.tx.produce(ctx, batches)
+		write = p.tx.produce
 	}
-	return p.client.ProduceMany(ctx, batches)
+	produced := write(ctx, batches)
+	p.published(ctx, began, batches, produced)
+	return produced
+}
+
+// published takes note of how a request that was begun at a time has ended.
+func (p *publisher) published(ctx context.Context, began time.Time, batches []kafka.Batch, produced []kafka.Produced) {
+	var failed error
+	acknowledged := false
+	took := time.Since(began)
+	for i, one := range produced {
+		switch {
+		case one.Err == nil:
+			acknowledged = true
+		case ctx.Err() != nil:
+			continue // given up
+		default:
+			failed = one.Err
+		}
+		if p.observer != nil {
+			p.observer.Published(batches[i].Topic, len(batches[i].Messages), took, one.Err)
+		}
+	}
+	p.doing.end(began, acknowledged, failed)
 }
 
 func (p *publisher) route(pub publication) {
@@ -206,6 +235,7 @@ func (p *publisher) resolve(topic string) {
 		if p.ctx.Err() != nil {
 			return
 		}
+		p.doing.failed(err)
 		p.log.WithField("topic", topic).WithError(err).Error("cannot publish: intake is held, nothing is lost")
 		if retry.Wait(p.ctx) != nil {
 			return

@@ -86,7 +86,7 @@ func (l *lanes) comeBack(ln *lane, cutOff error) (back <-chan struct{}) {
 // goBack gives a turn that has rested a slot.
 func (l *lanes) goBack(ln *lane) {
 	l.seats.Grant(&ln.waits)
-	ln.seated = true
+	ln.seated, ln.seatedAt = true, time.Now()
 	l.rested(ln)
 	close(ln.back)
 	ln.back = nil

@@ -25,6 +25,11 @@ type State struct {
 	Publishing PublishingState  `json:"publishing"`
 	Committing CommittingState  `json:"committing"`
 	Memory     MemoryState      `json:"memory"`
+	// Connections to brokers that are open.
+	Connections int `json:"connections"`
+	// Throttled is for how long brokers' quotas held requests back, those of the
+	// last half minute together.
+	Throttled time.Duration `json:"throttled_ns"`
 	// Oldest are the requests that have waited longest for an answer, of those
 	// that are in memory, at most ten.
 	Oldest []RequestState `json:"oldest"`
@@ -36,6 +41,9 @@ type State struct {
 	// OldestUnanswered is for how long the oldest of Oldest has been asked for, or
 	// 0.
 	OldestUnanswered time.Duration `json:"oldest_unanswered_ns"`
+
+	// progress counts what has been done: turns, acknowledgements, records read.
+	progress uint64
 }
 
 // Health says whether a worker does what it is for.
@@ -77,6 +85,8 @@ type PartitionState struct {
 	Watermark int64 `json:"watermark"`
 	Next      int64 `json:"next"`
 	End       int64 `json:"end"`
+	// Heard is when the last fetch was answered.
+	Heard time.Time `json:"heard,omitzero"`
 	// Open requests are read and not finished; Bytes is what they take.
 	Open  int   `json:"open"`
 	Bytes int64 `json:"bytes"`
@@ -90,6 +100,8 @@ type PartitionState struct {
 	Stopped string `json:"stopped,omitempty"`
 	// FetchError is why nothing is read at present.
 	FetchError string `json:"fetch_error,omitempty"`
+
+	finishing int // of Open: on their way to the topics
 }
 
 // Lag is how many offsets are not finished, 0 where it is not known.
@@ -103,6 +115,8 @@ type LaneState struct {
 	Ready       int `json:"ready"`       // lanes that wait for a call slot
 	Orders      int `json:"orders"`      // lanes
 	Unpublished int `json:"unpublished"` // decisions on their way to the topics
+	// Full: so many decisions are on their way that no more calls start.
+	Full bool `json:"full,omitempty"`
 	// LongestTurn is for how long the oldest turn goes on, and LongestOf its
 	// order.
 	LongestTurn time.Duration `json:"longest_turn_ns"`
@@ -146,10 +160,17 @@ type TierState struct {
 
 // PublishingState is how records get to their topics.
 type PublishingState struct {
-	// Failing is since when nothing was acknowledged although something is on its
-	// way; zero where that is not so. Error is the last one since then.
+	// Last is when a record was acknowledged last. Failing is since when none was
+	// although something is on its way, or why that is so is known; zero where it
+	// is not so. Error is the last one since then.
+	Last    time.Time `json:"last,omitzero"`
 	Failing time.Time `json:"failing,omitzero"`
 	Error   string    `json:"error,omitempty"`
+	// UnderWay are requests to brokers.
+	UnderWay int `json:"under_way"`
+	// Blocked: with exactly once, partitions are set aside that cannot be written,
+	// or whose offsets cannot be committed.
+	Blocked bool `json:"blocked,omitempty"`
 	// Refused are records that a topic does not take.
 	Refused int `json:"refused,omitempty"`
 }
@@ -159,6 +180,8 @@ type CommittingState struct {
 	Last    time.Time `json:"last,omitzero"`
 	Failing time.Time `json:"failing,omitzero"`
 	Error   string    `json:"error,omitempty"`
+	// Pending is since when offsets that are finished wait for their commit.
+	Pending time.Time `json:"pending,omitzero"`
 }
 
 // MemoryState is what is held of records and requests, in bytes.

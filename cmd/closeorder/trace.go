@@ -58,10 +58,10 @@ closeorder trace --all -- '-T|42*'`,
 	flags.StringVar(&o.subMchID, "sub-mch-id", "", "only that of this sub-merchant `ID`, institution mode only")
 	during.add(flags, "requests")
 	flags.BoolVar(&o.all, "all", false, "read every partition, also where the order is found before")
-	flags.BoolVar(&o.ask, "ask-gateway", false, "ask WeChat Pay how the order stands now; this changes nothing")
 	asJSON := flags.Bool("json", false, "print one JSON document")
-	settings := a.settings(cmd, []config.Section{config.Connection, config.TopicNames, config.Calls}, "mch_id", "appid")
+	settings := a.settings(cmd, []config.Section{config.Connection, config.TopicNames})
 	settings.alsoOf(config.Work, "kafka.group")
+	settings.mayAsk(cmd, "mch_id", "appid")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		var wrong misuse
 		var err error
@@ -69,7 +69,7 @@ closeorder trace --all -- '-T|42*'`,
 		o.since, o.until, err = during.parse(time.Now())
 		wrong.add(err)
 		wrong.must(o.subMchID == "" || o.mchID != "", "--sub-mch-id needs --mch-id beside it")
-		cfg, err := o.load(settings)
+		cfg, err := settings.loadFor(o.mchID)
 		wrong.add(err)
 		if err := wrong.err(); err != nil {
 			return err
@@ -82,13 +82,13 @@ closeorder trace --all -- '-T|42*'`,
 		if !*asJSON {
 			o.zone = time.Local
 		}
-		report, err := a.trace(cmd.Context(), c, o)
+		report, err := a.findOrder(cmd.Context(), c, o)
 		if err != nil {
 			return err
 		}
 		var asked []gatewayLine
-		if o.ask {
-			if asked, err = a.askGateway(cmd.Context(), cfg, o, report); err != nil {
+		if settings.asks {
+			if asked, err = askGateway(cmd.Context(), cfg, o, report); err != nil {
 				return err
 			}
 		}
@@ -115,17 +115,8 @@ closeorder trace --all -- '-T|42*'`,
 type traceOptions struct {
 	number, mchID, subMchID string
 	since, until            time.Time
-	all, ask                bool
+	all                     bool
 	zone                    *time.Location
-}
-
-// load reads the settings, those of the calls only where calls are to be made.
-func (o *traceOptions) load(s *settings) (config.Config, error) {
-	if o.ask {
-		return s.loadFor(o.mchID)
-	}
-	s.sections = slices.DeleteFunc(slices.Clone(s.sections), func(one config.Section) bool { return one == config.Calls })
-	return s.load()
 }
 
 // traceLine is a report as JSON, with what the gateway says now where it was asked.
@@ -134,8 +125,8 @@ type traceLine struct {
 	Gateway []gatewayLine `json:"gateway,omitempty"`
 }
 
-// trace reads the topics, with a bar for what takes long.
-func (a *app) trace(ctx context.Context, c *cluster, o traceOptions) (*timeline.Report, error) {
+// findOrder reads the topics, with a bar for what takes long.
+func (a *app) findOrder(ctx context.Context, c *cluster, o traceOptions) (*timeline.Report, error) {
 	asking, cancel := reach(ctx)
 	defer cancel()
 	snapshot, err := timeline.Take(asking, timeline.Scope{

@@ -48,11 +48,8 @@ func Take(ctx context.Context, scope Scope) (*Snapshot, error) {
 	if s.first, err = s.offsets(ctx, counts, kafka.LogStart); err != nil {
 		return nil, err
 	}
-	if s.progress, err = progressOf(ctx, scope, counts); err != nil {
-		if ctx.Err() != nil {
-			return nil, err
-		}
-		s.note("what the group %s has finished cannot be read, so that nobody can say what waits and what is in flight: %v", scope.Group, err)
+	if err := s.readProgress(ctx, counts); err != nil {
+		return nil, err
 	}
 	if s.high, err = s.offsets(ctx, counts, kafka.LogEnd); err != nil {
 		return nil, err
