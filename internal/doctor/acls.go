@@ -76,10 +76,6 @@ func lacks(check, kind, name string, has kafka.Rights, needs []kafka.Right) []Fi
 	if missing == nil {
 		return nil
 	}
-	rule := ""
-	for _, operation := range missing {
-		rule += " --operation " + operation
-	}
 	return []Finding{{Danger, check, kind + " " + name, "the worker's user may not " + strings.Join(missing, " and "),
-		fmt.Sprintf("kafka-acls.sh --add --allow-principal User:...%s --%s %s; closeorder topics acls prints all that it needs", rule, kind, name)}}
+		fmt.Sprintf("kafka-acls.sh --add --allow-principal User:... --operation %s --%s %s; closeorder topics acls prints all that it needs", strings.Join(missing, " --operation "), kind, name)}}
 }

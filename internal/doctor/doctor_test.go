@@ -6,6 +6,7 @@ import (
 	"hash/crc32"
 	"io"
 	"log"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -55,9 +56,7 @@ func (s scene) examine(t *testing.T) *Report {
 		if strings.Contains(topic.Name, "dead") || strings.Contains(topic.Name, "retries") {
 			topic.Configs["max.message.bytes"] = "2097152"
 		}
-		for k, v := range s.topics[topic.Name] {
-			topic.Configs[k] = v
-		}
+		maps.Copy(topic.Configs, s.topics[topic.Name])
 		if s.retries > 0 && strings.Contains(topic.Name, "retries") {
 			topic.Partitions = s.retries
 		}
@@ -87,12 +86,10 @@ func (s scene) examine(t *testing.T) *Report {
 	if err != nil {
 		t.Fatal(err)
 	}
-	url := ""
-	if s.gateway != nil {
-		url = s.gateway(t, sim)
-	} else {
-		url = serve(t, sim)
+	if s.gateway == nil {
+		s.gateway = func(t *testing.T, sim *gatewaysim.Simulator) string { return serve(t, sim) }
 	}
+	url := s.gateway(t, sim)
 	brokers := b.Addrs()
 	if s.moved {
 		brokers = []string{bootstrap}
