@@ -18,6 +18,7 @@ func (w *Worker) settle(r *request, d decision) {
 	if d.next == retryLater {
 		log().WithField("due", d.due).WithField("code", d.verdict.Code).Debug("put off")
 	}
+	w.spans.sends(r, &d, &w.cfg.Topics)
 	var some [2]record
 	records := w.cfg.Topics.records(some[:0], r, &d, time.Now())
 	what := w.newsOf(r, &d)
@@ -142,7 +143,9 @@ func (d *delivery) done(err error) {
 		}
 		d.of.dropped.Store(true)
 	}
+	sent(d.record.span, err)
 	if d.of.left.Add(-1) == 0 && !d.of.dropped.Load() {
+		d.request.done(nil)
 		d.worker.progress.Add(1)
 		d.worker.finish(d.request)
 		d.worker.announce(d.of.told)

@@ -128,9 +128,11 @@ func (t *tenure) joinOnce(held map[string][]int) (Generation, error) {
 	}
 	t.lookAtVersion()
 	as := t.membership()
-	s := subscription{topics: t.cfg.Topics, owned: held, generation: as.Generation}
+	s := subscription{topics: t.cfg.Topics, owned: held, generation: as.Generation, record: t.cfg.Whereabouts}
 	if t.cfg.Proof != nil && as.InstanceID == "" {
-		s.record = t.cfg.Proof.Record()
+		if record := t.cfg.Proof.Record(); len(record) > 0 {
+			s.record = record
+		}
 	}
 	join := &joingroup.Request{
 		GroupID:            t.cfg.Group,
