@@ -81,9 +81,9 @@ func (a *auditor) hole(f Finding, e *entry) {
 // holeDetail says why a request counts as finished, and what is left of it.
 func (a *auditor) holeDetail(partition int, offset int64, e *entry) string {
 	c := a.commits[a.scope.Topics.Requests][partition]
-	detail := fmt.Sprintf("finished below the committed offset %d", c.offset)
-	if offset >= c.offset {
-		detail = fmt.Sprintf("finished above the committed offset %d, by the commit's metadata", c.offset)
+	detail := fmt.Sprintf("finished below the committed offset %d", c.Offset)
+	if offset >= c.Offset {
+		detail = fmt.Sprintf("finished above the committed offset %d, by the commit's metadata", c.Offset)
 	}
 	switch {
 	case e.is(dead):
