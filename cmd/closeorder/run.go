@@ -54,6 +54,11 @@ closeorder run --config closeorder.yaml`,
 		}
 		log := a.logger(cfg.Log)
 		deps := worker.Deps{Log: log}
+		endTracing, err := a.trace(cmd.Context(), log, &deps)
+		if err != nil {
+			return err
+		}
+		defer endTracing()
 		// Before a word is said: from the first on somebody may send a SIGHUP.
 		hangups := onHangup()
 		defer signal.Stop(hangups)
@@ -67,8 +72,13 @@ closeorder run --config closeorder.yaml`,
 		for _, warning := range cfg.Warnings {
 			log.Warn(warning)
 		}
-		if cfg.AdminAddr != "" {
-			log.Warn("admin_addr is set, but this version serves neither health nor metrics")
+		look, err := listenAdmin(cmd.Context(), cfg, log)
+		if err != nil {
+			return err
+		}
+		defer look.close()
+		if deps.Admin = look.reachable(cmd.Context(), cfg.Kafka.Brokers); deps.Admin != "" {
+			log.WithField("admin_addr", deps.Admin).Info("health, metrics and state are served at http://" + deps.Admin + "/statusz, for whoever can reach it")
 		}
 		a.collect()
 		atHangup := func() { log.Info("SIGHUP: there is no merchants file to read again") }
@@ -86,6 +96,7 @@ closeorder run --config closeorder.yaml`,
 				}
 			})
 		}
+		seen := measure(cfg, &deps)
 		w, err := worker.New(cfg, deps)
 		if err != nil {
 			return err
@@ -99,6 +110,7 @@ closeorder run --config closeorder.yaml`,
 				}
 			})
 		})
+		defer look.serve(cmd.Context(), w, seen.watch(w))()
 		if err := w.Run(cmd.Context()); err != nil {
 			return err
 		}
