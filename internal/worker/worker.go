@@ -29,6 +29,8 @@ type Deps struct {
 	Merchants closer.Merchants
 	// Observe sees each call to the gateway; nil: nobody does.
 	Observe closer.Observer
+	// ObserveBare: Observe needs no replies, see closer.Config.
+	ObserveBare bool
 	// Observer sees what becomes of requests, see consumer.Config; nil: nobody
 	// does.
 	Observer consumer.Observer
@@ -61,7 +63,8 @@ func New(cfg config.Config, deps Deps) (*Worker, error) {
 	if err != nil {
 		return nil, err
 	}
-	kafka, err := cfg.Kafka.Client(func(err error) { deps.Log.WithError(err).Error("a file of kafka.tls or kafka.sasl is refused") })
+	refused := told{log: deps.Log} // each new connection reads them
+	kafka, err := cfg.Kafka.Client(refused.file)
 	if err != nil {
 		return nil, err
 	}
@@ -127,7 +130,7 @@ func NewCloser(cfg config.Config, deps Deps) (*closer.Closer, error) {
 	if gateway.Merchants = deps.Merchants; gateway.Merchants == nil {
 		gateway.Merchants = merchants.ByID(cfg.Merchants)
 	}
-	gateway.Observe = deps.Observe
+	gateway.Observe, gateway.ObserveBare = deps.Observe, deps.ObserveBare
 	gateway.DialContext = deps.DialGateway
 	return closer.New(gateway)
 }
