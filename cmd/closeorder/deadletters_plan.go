@@ -153,7 +153,7 @@ func (p *replayPrinter) table() {
 			colour, action, note = red, "left", l.Detail
 		}
 		rows = append(rows, []string{
-			paint.in(colour, action), orDash(s.OutTradeNo), merchant(s.MchID, s.SubMchID), orDash(oneLine(s.Code, 40)), local(s.FailedAt),
+			paint.in(colour, action), orDash(s.OutTradeNo), merchant(s.MchID, s.SubMchID), orDash(oneLine(s.Code, 40)), zoned(s.FailedAt),
 			place(s.At), strconv.Itoa(s.Replay), oneLine(note, 120),
 		})
 	}

@@ -106,5 +106,5 @@ func (a *app) printExamination(r *doctor.Report) {
 			counts = append(counts, count(r.Count(s), word))
 		}
 	}
-	fmt.Fprintf(a.stdout, "\n%s, as of %s: %s\n", verdict, local(r.At), strings.Join(counts, ", "))
+	fmt.Fprintf(a.stdout, "\n%s, as of %s: %s\n", verdict, zoned(r.At), strings.Join(counts, ", "))
 }
