@@ -160,6 +160,7 @@ type Worker struct {
 	clockNews news
 	refusals  news
 	crowds    news
+	shortened news
 	trouble   trouble
 	life      context.Context         // ends when Run is over; parent of all partitions
 	fail      context.CancelCauseFunc // stops Run, which returns the cause
@@ -169,6 +170,8 @@ type Worker struct {
 	stopping  atomic.Bool
 	health    *health
 	spans     *tracing // nil: none
+	failures  *failures
+	debugs    bool // whether answers are told at level debug
 	dueNow    dueNow
 	throttled recent
 	refused   atomic.Int64  // records that rest because their topic does not take them
@@ -213,7 +216,7 @@ func New(cfg Config) (*Worker, error) {
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
-	return &Worker{cfg: cfg, made: time.Now().Truncate(time.Millisecond), clockNews: news{every: time.Minute}, refusals: news{every: refusalsEvery}, crowds: news{every: time.Minute}, health: newHealth(cfg.LongestTurn), spans: newTracing(&cfg)}, nil
+	return &Worker{cfg: cfg, made: time.Now().Truncate(time.Millisecond), clockNews: news{every: time.Minute}, refusals: news{every: refusalsEvery}, crowds: news{every: time.Minute}, shortened: news{every: time.Minute}, health: newHealth(cfg.LongestTurn), spans: newTracing(&cfg), failures: newFailures(cfg.Log), debugs: debugs(cfg.Log)}, nil
 }
 
 // Run joins the group and serves requests until ctx ends. Then it starts no
@@ -237,7 +240,11 @@ func (w *Worker) Run(ctx context.Context) error {
 	to.OnNotIdempotent = func(err error) {
 		w.cfg.Log.WithError(err).Warn("publishing without idempotence: a record whose write is not answered may be written twice, with the same event id")
 	}
+	var repeats kafka.Told
 	to.OnRepeat = func(topic string, partition int, err error) {
+		if !repeats.Due(topic, err) {
+			return
+		}
 		w.cfg.Log.WithFields(logrus.Fields{"topic": topic, "partition": partition}).WithError(err).
 			Warn("a broker does not know any more whether it has written a batch: it is sent again, and may be there twice, with the same event ids")
 	}
@@ -295,6 +302,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	w.publisher.close()
 	w.client.Close()
 	w.wg.Wait()
+	w.failures.close()
 	w.running.Store(false)
 	return err
 }

@@ -163,7 +163,7 @@ To see it at work, with nothing to install:  closeorder dev`,
 		&cobra.Group{ID: "tool", Title: "Tools:"},
 	)
 	root.AddCommand(
-		a.devCommand(), a.runCommand(), a.topicsCommand(),
+		a.devCommand(), a.runCommand(), a.doctorCommand(), a.topicsCommand(),
 		a.requestCommand(), a.outcomesCommand(), a.traceCommand(), a.auditCommand(), a.deadLettersCommand(),
 		a.closeCommand(), a.signCommand(), a.verifyCommand(), a.simulateCommand(), a.versionCommand(),
 	)

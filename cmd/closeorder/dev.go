@@ -131,7 +131,9 @@ func (a *app) dev(ctx context.Context, o devOptions) (err error) {
 		return err
 	}
 	defer look.close()
-	w, err := worker.New(cfg, worker.Deps{Log: log, Admin: look.reachable(ctx, cfg.Kafka.Brokers)})
+	deps := worker.Deps{Log: log, Admin: look.reachable(ctx, cfg.Kafka.Brokers)}
+	seen := measure(cfg, &deps)
+	w, err := worker.New(cfg, deps)
 	if err != nil {
 		return err
 	}
@@ -145,7 +147,7 @@ func (a *app) dev(ctx context.Context, o devOptions) (err error) {
 		return err
 	}
 	a.welcome(o, cfg, look.url())
-	defer look.serve(ctx, w, nil)()
+	defer look.serve(ctx, w, seen.watch(w))()
 	return show.run(ctx, w.Run)
 }
 

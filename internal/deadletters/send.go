@@ -12,6 +12,7 @@ import (
 	"github.com/closeorder/closeorder/events"
 	"github.com/closeorder/closeorder/internal/config"
 	"github.com/closeorder/closeorder/internal/kafka"
+	"github.com/closeorder/closeorder/internal/records"
 	"golang.org/x/time/rate"
 )
 
@@ -20,6 +21,8 @@ type Sending struct {
 	Reader *kafka.Reader
 	Writer *kafka.Writer
 	Topics config.Topics
+	// Replay is what each record says of the replay that sends it.
+	Replay records.Replay
 	// Rate is the most replays per second, 0 for as fast as it goes.
 	Rate float64
 	// Patience is how long one write may take; what is being written when
@@ -151,7 +154,7 @@ func (s Sending) message(ctx context.Context, rec kafka.Record) (events.Message,
 		return events.Message{}, "", err
 	}
 	m, err := l.ReplayMessage()
-	return m, "", err
+	return s.Replay.Stamp(m), "", err
 }
 
 // write writes one chunk, also when ctx ends meanwhile: a chunk of which

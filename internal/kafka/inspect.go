@@ -135,16 +135,17 @@ func (c *Client) GroupRights(ctx context.Context, group string) (Rights, error) 
 	if err != nil {
 		return Rights{}, err
 	}
-	for _, g := range res.(*describegroups.Response).Groups {
-		switch err := asError(g.ErrorCode); {
-		case errors.Is(err, kafkago.GroupAuthorizationFailed):
-			return Rights{Known: true}, nil
-		case err != nil:
-			return Rights{}, fmt.Errorf("describe group %s: %w", group, err)
-		}
-		return rightsOf(g.AuthorizedOperations), nil
+	groups := res.(*describegroups.Response).Groups
+	if len(groups) == 0 {
+		return Rights{}, errors.New("the coordinator's answer lacks the group")
 	}
-	return Rights{}, errors.New("the coordinator's answer lacks the group")
+	switch err := asError(groups[0].ErrorCode); {
+	case errors.Is(err, kafkago.GroupAuthorizationFailed):
+		return Rights{Known: true}, nil
+	case err != nil:
+		return Rights{}, fmt.Errorf("describe group %s: %w", group, err)
+	}
+	return rightsOf(groups[0].AuthorizedOperations), nil
 }
 
 // MayWriteOnce asks for a producer id, as a worker does, and lets it go: nil where

@@ -1,10 +1,8 @@
 package metrics
 
 import (
-	"maps"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"unicode/utf8"
 )
 
@@ -15,27 +13,27 @@ type bound struct {
 	most int
 	fits func(name string) bool // which names may be let in
 
-	mu       sync.Mutex
-	count    int                               // of those that came by themselves
-	admitted atomic.Pointer[map[string]string] // to the copy that is kept
+	mu    sync.RWMutex
+	count int               // of those that came by themselves
+	kept  map[string]string // names that are let in, to the copy that is kept
 }
 
 // of is the label for a name: the name itself, or other.
 func (b *bound) of(name string) string {
-	if known := b.admitted.Load(); known != nil {
-		if kept, is := (*known)[name]; is {
-			return kept
-		}
-	}
-	if !b.fits(name) {
+	b.mu.RLock()
+	kept, is := b.kept[name]
+	full := b.count >= b.most
+	b.mu.RUnlock()
+	switch {
+	case is:
+		return kept
+	case full || !b.fits(name):
 		return other
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if known := b.admitted.Load(); known != nil {
-		if kept, is := (*known)[name]; is {
-			return kept
-		}
+	if kept, is := b.kept[name]; is {
+		return kept
 	}
 	if b.count >= b.most {
 		return other
@@ -55,43 +53,40 @@ func (b *bound) admit(names ...string) {
 
 // add lets a name in, as a copy: what it is a part of can be large. b.mu is held.
 func (b *bound) add(name string) string {
-	all := map[string]string{}
-	if known := b.admitted.Load(); known != nil {
-		all = maps.Clone(*known)
+	if b.kept == nil {
+		b.kept = make(map[string]string)
 	}
 	kept := strings.Clone(name)
-	all[kept] = kept
-	b.admitted.Store(&all)
+	b.kept[kept] = kept
 	return kept
 }
 
-// children are the metrics behind labels. What is there is found without a lock
-// and without an allocation. Keys must be bounded. It is safe for concurrent use.
+// children are the metrics behind labels. What is there is found without an
+// allocation. Keys must be bounded. It is safe for concurrent use.
 type children[K comparable, V any] struct {
 	make func(K) V
 
-	mu   sync.Mutex
-	made atomic.Pointer[map[K]V]
+	mu   sync.RWMutex
+	made map[K]V
 }
 
 func (c *children[K, V]) of(key K) V {
-	if made := c.made.Load(); made != nil {
-		if child, is := (*made)[key]; is {
-			return child
-		}
+	c.mu.RLock()
+	child, is := c.made[key]
+	c.mu.RUnlock()
+	if is {
+		return child
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	all := map[K]V{}
-	if made := c.made.Load(); made != nil {
-		if child, is := (*made)[key]; is {
-			return child
-		}
-		all = maps.Clone(*made)
+	if child, is := c.made[key]; is {
+		return child
 	}
-	child := c.make(key)
-	all[key] = child
-	c.made.Store(&all)
+	if c.made == nil {
+		c.made = make(map[K]V)
+	}
+	child = c.make(key)
+	c.made[key] = child
 	return child
 }
 

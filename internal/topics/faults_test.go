@@ -1,6 +1,7 @@
 package topics_test
 
 import (
+	"maps"
 	"strings"
 	"testing"
 
@@ -65,9 +66,7 @@ func TestWhatIsWrongWithTopicsIsTold(t *testing.T) {
 				if tt.layout != nil {
 					tt.layout(&l)
 				}
-				for k, v := range tt.settings {
-					c.Settings[name][k] = v
-				}
+				maps.Copy(c.Settings[name], tt.settings)
 				if tt.missing {
 					continue
 				}

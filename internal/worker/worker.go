@@ -63,7 +63,8 @@ func New(cfg config.Config, deps Deps) (*Worker, error) {
 	if err != nil {
 		return nil, err
 	}
-	kafka, err := cfg.Kafka.Client(func(err error) { deps.Log.WithError(err).Error("a file of kafka.tls or kafka.sasl is refused") })
+	refused := told{log: deps.Log} // each new connection reads them
+	kafka, err := cfg.Kafka.Client(refused.file)
 	if err != nil {
 		return nil, err
 	}
