@@ -5,11 +5,13 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/closeorder/closeorder/closer"
 	"github.com/closeorder/closeorder/events"
 	"github.com/closeorder/closeorder/internal/config"
+	"github.com/closeorder/closeorder/internal/deadletters"
 	"github.com/closeorder/closeorder/internal/worker"
 	"github.com/spf13/cobra"
 	"golang.org/x/time/rate"
@@ -83,6 +85,47 @@ func (k *asker) ask(ctx context.Context, q events.Request) orderState {
 	}))
 	s.At = time.Now().UTC()
 	return s
+}
+
+// mostOrdersAsked is how many orders of a plan are asked about, unless its limit is
+// given: as many as a person is shown.
+const mostOrdersAsked = mostSends
+
+// ask asks about the orders that would be sent, several at a time, and no more than
+// --limit says, by their dead letters.
+func (r *replay) ask(ctx context.Context, plan *deadletters.Plan) map[events.Source]orderState {
+	var steps []deadletters.Step
+	for _, s := range plan.Steps {
+		if s.Skip == "" && len(steps) < cmp.Or(r.options.limit, mostOrdersAsked) {
+			steps = append(steps, s)
+		}
+	}
+	bar := r.app.progress("asking the gateway", int64(len(steps)))
+	defer bar.finish()
+	states := make([]orderState, len(steps))
+	var asking sync.WaitGroup
+	for turn := range 8 {
+		asking.Go(func() {
+			for i := turn; i < len(steps) && ctx.Err() == nil; i += 8 {
+				s := steps[i]
+				states[i] = r.asker.ask(ctx, events.Request{
+					MchID: s.MchID, AppID: s.AppID, SubMchID: s.SubMchID, SubAppID: s.SubAppID, OutTradeNo: s.OutTradeNo, OrderCreatedAt: s.OrderCreatedAt,
+				})
+				bar.add(1)
+			}
+		})
+	}
+	asking.Wait()
+	byLetter := make(map[events.Source]orderState, len(steps))
+	for i, s := range steps {
+		byLetter[s.At] = states[i]
+	}
+	return byLetter
+}
+
+// paid says whether the gateway calls the order paid.
+func (s orderState) paid() bool {
+	return strings.EqualFold(s.State, "SUCCESS") || strings.EqualFold(s.State, "REFUND")
 }
 
 // notExist is how the gateway says that it does not know an order.

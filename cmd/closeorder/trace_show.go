@@ -209,10 +209,10 @@ func wasRead(r *timeline.Report) string {
 		topics[part] = append(topics[part], cell(one.Topic))
 	}
 	if r.All {
-		return fmt.Sprintf("read all partitions of %s, %d offsets", count(len(r.Read), "topic"), offsets)
+		return fmt.Sprintf("read all partitions of %s, %s", count(len(r.Read), "topic"), count(int(offsets), "offset"))
 	}
 	for i, part := range parts {
 		parts[i] += " of " + strings.Join(topics[part], ", ")
 	}
-	return fmt.Sprintf("read %d offsets, of partitions %s; --all reads the rest", offsets, strings.Join(parts, "; "))
+	return fmt.Sprintf("read %s, of partitions %s; --all reads the rest", count(int(offsets), "offset"), strings.Join(parts, "; "))
 }

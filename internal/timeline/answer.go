@@ -205,6 +205,9 @@ func (w *words) next(l *Life, q *Request) string {
 		if w.now.Sub(later(q.Time, q.notBefore)) > stale {
 			return lookAtWorkers
 		}
+		if q.notBefore.After(w.now) {
+			return "nothing: it waits for its not_before"
+		}
 		return "nothing: most answers come within seconds"
 	case Lost:
 		return "have it answered: closeorder audit --republish; or ask again, which is safe: " + w.again(l)

@@ -51,6 +51,7 @@ type finder struct {
 
 	mu       sync.Mutex
 	entries  []Entry
+	nameless []Entry                // that may be of the order, by their requests
 	requests map[events.Source]bool // that are among the entries
 	// read are the partitions that were read, and began is when the first record of
 	// each was written that was read.
@@ -94,7 +95,45 @@ func (f *finder) run(ctx context.Context) error {
 			return err
 		}
 	}
+	if err := f.readFurther(ctx); err != nil {
+		return err
+	}
 	return f.readSources(ctx)
+}
+
+// readFurther reads the partitions of requests that were found by what follows from them:
+// topics with fewer partitions hold what belongs to several.
+func (f *finder) readFurther(ctx context.Context) error {
+	for {
+		var further []int
+		for _, at := range f.missing() {
+			if !f.read[at.Topic][at.Partition] && at.Partition < len(f.first[at.Topic]) && !slices.Contains(further, at.Partition) {
+				further = append(further, at.Partition)
+			}
+		}
+		if further == nil {
+			return nil
+		}
+		if err := f.readPartitions(ctx, further, f.scope.Topics.Requests); err != nil {
+			return err
+		}
+		if err := f.readPartitions(ctx, further, f.others()...); err != nil {
+			return err
+		}
+	}
+}
+
+// missing are the requests that an entry names as its own and that were not found.
+func (f *finder) missing() []events.Source {
+	missing := make(map[events.Source]bool)
+	for i := range f.entries {
+		if at := f.entries[i].source; at.Topic == f.scope.Topics.Requests && !f.requests[at] {
+			missing[at] = true
+		}
+	}
+	return slices.SortedFunc(maps.Keys(missing), func(a, b events.Source) int {
+		return cmp.Or(cmp.Compare(a.Partition, b.Partition), cmp.Compare(a.Offset, b.Offset))
+	})
 }
 
 // unanswered reports whether a request is finished, and nothing says how.
@@ -187,7 +226,9 @@ func (f *finder) readPartitions(ctx context.Context, partitions []int, topics ..
 	for _, s := range stretches {
 		group.Go(func() error { return f.readStretch(ctx, s.topic, s.from) })
 	}
-	return group.Wait()
+	err := group.Wait()
+	f.adopt()
+	return err
 }
 
 // reportEvery is how many records go by between two reports of progress.
@@ -254,6 +295,33 @@ func (f *finder) add(e Entry) {
 	}
 }
 
+// mostNameless is how many records are kept that name no order.
+const mostNameless = 10_000
+
+// keep keeps a record that names no order, until its request is found.
+func (f *finder) keep(e Entry) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	switch len(f.nameless) {
+	case mostNameless:
+	case mostNameless - 1:
+		f.note("more than %d outcomes and dead letters name no order; those behind them are not looked at", mostNameless-1)
+		fallthrough
+	default:
+		f.nameless = append(f.nameless, e)
+	}
+}
+
+// adopt makes entries of what names no order and follows from a request that was found.
+func (f *finder) adopt() {
+	f.nameless = slices.DeleteFunc(f.nameless, func(e Entry) bool {
+		if f.requests[e.source] {
+			f.entries = append(f.entries, e)
+		}
+		return f.requests[e.source]
+	})
+}
+
 func (f *finder) request(rec kafka.Record) {
 	if !f.match.may(&rec.Message) {
 		return
@@ -279,8 +347,10 @@ func (f *finder) outcome(rec kafka.Record) {
 	switch {
 	case err != nil:
 		f.unreadable(rec, err)
-	case f.match.outcome(&o) || f.requests[o.Source]:
+	case f.match.outcome(&o):
 		f.add(outcomeEntry(rec, &o))
+	case o.OutTradeNo == "":
+		f.keep(outcomeEntry(rec, &o))
 	}
 }
 
@@ -299,7 +369,7 @@ func (f *finder) retry(rec kafka.Record) {
 		f.unreadable(rec, err)
 		return
 	}
-	if q, _ := events.DecodeRequest(r.Original); f.match.request(&q, r.Original.Key) || f.requests[r.Source] {
+	if q, _ := events.DecodeRequest(r.Original); f.match.request(&q, r.Original.Key) {
 		e := retryEntry(rec, &r, &q)
 		e.Finished = f.progress != nil && f.progress.Finished(rec.Topic, rec.Partition, rec.Offset)
 		f.add(e)
@@ -316,8 +386,11 @@ func (f *finder) deadLetter(rec kafka.Record) {
 		f.unreadable(rec, err)
 		return
 	}
-	if q, _ := events.DecodeRequest(d.Original); f.match.request(&q, d.Original.Key) || f.requests[d.Source] {
+	switch q, _ := events.DecodeRequest(d.Original); {
+	case f.match.request(&q, d.Original.Key):
 		f.add(deadLetterEntry(rec, &d, &q))
+	case q.OutTradeNo == "":
+		f.keep(deadLetterEntry(rec, &d, &q))
 	}
 }
 
@@ -334,20 +407,10 @@ func (f *finder) unreadable(rec kafka.Record, err error) {
 // mostSources is how many requests are read one by one.
 const mostSources = 100
 
-// readSources reads the requests that an entry names as its own and that were not found:
-// they stand in partitions that were not read, or say in a way of their own which
-// order they are about.
+// readSources reads the requests that were found by what follows from them alone: they
+// say in a way of their own which order they are about.
 func (f *finder) readSources(ctx context.Context) error {
-	requests := f.scope.Topics.Requests
-	missing := make(map[events.Source]bool)
-	for i := range f.entries {
-		if at := f.entries[i].source; at.Topic == requests && !f.requests[at] {
-			missing[at] = true
-		}
-	}
-	sources := slices.SortedFunc(maps.Keys(missing), func(a, b events.Source) int {
-		return cmp.Or(cmp.Compare(a.Partition, b.Partition), cmp.Compare(a.Offset, b.Offset))
-	})
+	requests, sources := f.scope.Topics.Requests, f.missing()
 	if len(sources) > mostSources {
 		f.note("%d requests were found by what follows from them; the first %d were read", len(sources), mostSources)
 		sources = sources[:mostSources]
@@ -367,5 +430,6 @@ func (f *finder) readSources(ctx context.Context) error {
 			return fmt.Errorf("read the request: %w", err)
 		}
 	}
+	f.adopt()
 	return nil
 }

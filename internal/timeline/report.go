@@ -257,11 +257,15 @@ func (f *finder) addRequest(l *Life, at events.Source, entries []*Entry) {
 			q.dead = true
 		}
 	}
+	slices.SortStableFunc(entries, func(a, b *Entry) int { return -cmp.Compare(rank[a.Kind], rank[b.Kind]) }) // answers first
 	for _, e := range entries {
 		e.Repeat = e.Kind == Answered && e != q.answer
 		e.sorts = e.Time
 		if e.sorts.Before(q.Time) { // by another clock
 			e.sorts = q.Time
+		}
+		if e.Kind == DeadLetter && q.answer != nil && q.answer.sorts.Before(e.sorts) {
+			e.sorts = q.answer.sorts // they are written together, and which comes first says nothing
 		}
 		l.Entries = append(l.Entries, *e)
 	}
