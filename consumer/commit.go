@@ -46,6 +46,7 @@ type committer struct {
 	every      time.Duration
 	// observer sees commits; nil: nobody does. doing is what they do.
 	observer Observer
+	spans    *tracing
 	doing    doing
 }
 
@@ -241,6 +242,9 @@ func (c *committer) committed(ctx context.Context, began time.Time, did bool, er
 		c.pending = began
 	}
 	c.mu.Unlock()
+	if did || err != nil {
+		c.spans.committed(began, err)
+	}
 	if c.observer != nil && (did || err != nil) {
 		c.observer.Committed(time.Since(began), err)
 	}

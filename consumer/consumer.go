@@ -60,6 +60,7 @@ import (
 	"github.com/closeorder/closeorder/internal/kafka"
 	"github.com/closeorder/closeorder/internal/kafka/group"
 	"github.com/sirupsen/logrus"
+	"go.opentelemetry.io/otel/trace"
 )
 
 // Kafka says how to reach the cluster.
@@ -99,6 +100,9 @@ type Config struct {
 	// operating system's network what this machine knows ([group.LocalProof]),
 	// with a Kafka.Dial of its own nothing.
 	Proof Proof
+	// Admin is host:port by which others reach this process's admin listener: the
+	// group is told. Empty for none.
+	Admin string
 	// Grace is how long calls in flight may go on after a stop; 0 cuts them off
 	// at once, and the next owner makes them again.
 	Grace time.Duration
@@ -131,6 +135,9 @@ type Config struct {
 	Log    logrus.FieldLogger
 	// Observer sees what becomes of requests; nil: nobody does.
 	Observer Observer
+	// Tracer makes spans of what is done; nil: none are made. The context that
+	// Closer is called with has the span of the request.
+	Tracer trace.Tracer
 	// Now is the clock by which requests fall due, expire and are too young;
 	// nil for time.Now. What must not jump (leases, probes, pauses) goes by the
 	// process's own.
@@ -153,6 +160,7 @@ type Worker struct {
 	clockNews news
 	refusals  news
 	crowds    news
+	shortened news
 	trouble   trouble
 	life      context.Context         // ends when Run is over; parent of all partitions
 	fail      context.CancelCauseFunc // stops Run, which returns the cause
@@ -161,6 +169,9 @@ type Worker struct {
 	running   atomic.Bool // all of the above is there
 	stopping  atomic.Bool
 	health    *health
+	spans     *tracing // nil: none
+	failures  *failures
+	debugs    bool // whether answers are told at level debug
 	dueNow    dueNow
 	throttled recent
 	refused   atomic.Int64  // records that rest because their topic does not take them
@@ -205,7 +216,7 @@ func New(cfg Config) (*Worker, error) {
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
-	return &Worker{cfg: cfg, made: time.Now().Truncate(time.Millisecond), clockNews: news{every: time.Minute}, refusals: news{every: refusalsEvery}, crowds: news{every: time.Minute}, health: newHealth(cfg.LongestTurn)}, nil
+	return &Worker{cfg: cfg, made: time.Now().Truncate(time.Millisecond), clockNews: news{every: time.Minute}, refusals: news{every: refusalsEvery}, crowds: news{every: time.Minute}, shortened: news{every: time.Minute}, health: newHealth(cfg.LongestTurn), spans: newTracing(&cfg), failures: newFailures(cfg.Log), debugs: debugs(cfg.Log)}, nil
 }
 
 // Run joins the group and serves requests until ctx ends. Then it starts no
@@ -229,17 +240,21 @@ func (w *Worker) Run(ctx context.Context) error {
 	to.OnNotIdempotent = func(err error) {
 		w.cfg.Log.WithError(err).Warn("publishing without idempotence: a record whose write is not answered may be written twice, with the same event id")
 	}
+	var repeats kafka.Told
 	to.OnRepeat = func(topic string, partition int, err error) {
+		if !repeats.Due(topic, err) {
+			return
+		}
 		w.cfg.Log.WithFields(logrus.Fields{"topic": topic, "partition": partition}).WithError(err).
 			Warn("a broker does not know any more whether it has written a batch: it is sent again, and may be there twice, with the same event ids")
 	}
 	w.client = kafka.Open(to, slices.Concat(sinks, sources)...)
 	w.renewed.Store(w.client)
-	proof := w.cfg.Proof
+	proof, whereabouts := w.cfg.Proof, []byte(nil)
 	if proof == nil && w.cfg.Kafka.Dial == nil {
-		local := group.NewLocalProof()
+		local := group.NewLocalProof(w.cfg.Admin)
 		defer local.Close()
-		proof = local
+		proof, whereabouts = local, local.Whereabouts()
 	}
 	m := group.New(group.Config{
 		Client: w.client, Group: w.cfg.Group, InstanceID: w.cfg.InstanceID,
@@ -247,7 +262,7 @@ func (w *Worker) Run(ctx context.Context) error {
 		Topics: sources, Needs: sinks,
 		Session: w.cfg.SessionTimeout, Rebalance: w.cfg.RebalanceTimeout,
 		Renewed: func() { w.lanes.poke() }, Doubted: func() { w.lanes.interrupt(errDoubted) }, Under: func(gen *group.Generation) { w.committer.under(gen) },
-		Proof: proof, Buried: w.buried, Log: w.cfg.Log,
+		Proof: proof, Whereabouts: whereabouts, Buried: w.buried, Log: w.cfg.Log,
 	})
 	w.lanes = newLanes(w.cfg.MaxInFlight, m.LeaseValid, w.cfg.Closer.Probe, w.cfg.Log)
 	w.holds = newMerchantHolds(w.cfg.Log)
@@ -256,7 +271,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	w.publisher = newPublisher(w.client, m.LeaseValid, w.cfg.Log)
 	w.publisher.observer = w.cfg.Observer
 	w.committer = newCommitter(w.client, w.cfg.Group, w.cfg.Log)
-	w.committer.observer = w.cfg.Observer
+	w.committer.observer, w.committer.spans = w.cfg.Observer, w.spans
 	w.member, w.owned = m, newAssignment(w)
 	defer context.AfterFunc(running, func() { w.stopping.Store(true) })()
 	var record []byte
@@ -287,6 +302,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	w.publisher.close()
 	w.client.Close()
 	w.wg.Wait()
+	w.failures.close()
 	w.running.Store(false)
 	return err
 }
@@ -378,7 +394,7 @@ func (w *Worker) serve(p *partition, from kafka.Committed) {
 	f := &fetcher{
 		source: source, partition: p,
 		offset: func(ctx context.Context, at int64) (int64, error) { return w.client.Offset(ctx, p.topic, p.id, at) },
-		take:   w.take, moved: w.committer.markDirty, trouble: &w.trouble, log: log, observer: w.cfg.Observer,
+		take:   w.take, moved: w.committer.markDirty, trouble: &w.trouble, log: log, observer: w.cfg.Observer, spans: w.spans,
 	}
 	for _, s := range w.cfg.Skip {
 		if s.Topic == p.topic && s.Partition == p.id {

@@ -25,6 +25,7 @@ type fetcher struct {
 	log     logrus.FieldLogger
 	// observer sees what is read; nil: nobody does.
 	observer Observer
+	spans    *tracing
 
 	// skips are the offsets of this partition that an operator gives up.
 	skips []kafka.Span
@@ -79,7 +80,9 @@ func (f *fetcher) run(offset int64) {
 		}
 	}()
 	for ctx.Err() == nil {
+		began := f.spans.now()
 		records, next, err := f.source.Next(ctx)
+		f.spans.polled(f.partition.topic, f.partition.id, began, records)
 		if f.takeAll(records) != nil {
 			return // intake has ended
 		}

@@ -18,6 +18,7 @@ func (w *Worker) take(r *request) {
 		w.finish(r)
 		return
 	}
+	w.spans.begin(r)
 	w.placed.look(r)
 	switch pause := min(due.Sub(w.cfg.Now()), tiers(w.cfg.Topics.Retries).delayOf(r.partition.topic)); {
 	case r.rejected != "":
@@ -145,12 +146,12 @@ func (w *Worker) call(ctx context.Context, r *request, p permit) circumstances {
 	}
 	req := w.aged(r)
 	began := w.now()
-	v := do(ctx, req, r.calls > 0, r.lane)
+	v := do(r.under(ctx), req, r.calls > 0, r.lane)
 	r.calls += v.Calls
 	if w.cfg.Observer != nil {
 		w.cfg.Observer.Called(Turn{MchID: req.MchID, Calls: v.Calls, Class: v.Class, Code: v.Code, Began: began, Took: time.Since(began)})
 	}
-	found := p.giveBack(ctx, req, v.evidence(), v.LastCall)
+	found := p.giveBack(r.under(ctx), req, v.evidence(), v.LastCall)
 	blamed := v.Class == MerchantRefused && w.holds.blames(r, v.Scope)
 	came, news := read(v, found, r.expired, blamed)
 	w.resume(w.holds.learn(r, v, news, time.Now()))

@@ -63,6 +63,7 @@ type publisher struct {
 	// observer sees requests that write; nil: nobody does. doing is what they do.
 	observer Observer
 	doing    doing
+	told     kafka.Told
 
 	mu      sync.Mutex
 	topics  map[string]*topicQueue
@@ -236,7 +237,9 @@ func (p *publisher) resolve(topic string) {
 			return
 		}
 		p.doing.failed(err)
-		p.log.WithField("topic", topic).WithError(err).Error("cannot publish: intake is held, nothing is lost")
+		if p.told.Due(topic, err) {
+			p.log.WithField("topic", topic).WithError(err).Error("cannot publish: intake is held, nothing is lost")
+		}
 		if retry.Wait(p.ctx) != nil {
 			return
 		}
@@ -323,7 +326,7 @@ func (b *batcher) alone(batch []publication, err error) {
 // batch before.
 func (b *batcher) send(ctx context.Context, batch []publication, first error) {
 	retry := kafka.NewPause(20*time.Millisecond, 2*time.Second)
-	failing := false
+	failing, told := false, false
 	write := func(part []publication) (err error) {
 		if err, first = first, nil; err == nil {
 			err = b.produce(ctx, part, kafka.Uncompressed)
@@ -348,7 +351,7 @@ func (b *batcher) send(ctx context.Context, batch []publication, first error) {
 		batch, err = kafka.Halve(batch, write, kafka.Refused, refuse)
 		switch {
 		case err == nil:
-			if failing {
+			if told {
 				b.logger().Info("publishing again")
 			}
 			return
@@ -360,7 +363,9 @@ func (b *batcher) send(ctx context.Context, batch []publication, first error) {
 		default:
 			if !failing {
 				failing = true
-				b.logger().WithError(err).Warn("publishing fails: trying until it is acknowledged, intake is held when too much waits")
+				if told = b.publisher.told.Due("", err); told { // a broker that goes away concerns dozens
+					b.logger().WithError(err).Warn("publishing fails: trying until it is acknowledged, intake is held when too much waits; more of the kind are not told of for a minute")
+				}
 			}
 			_ = retry.Wait(ctx)
 		}

@@ -64,6 +64,8 @@ type request struct {
 	// them.
 	before, behind *request
 	listed         bool
+	// traced is nil where nothing is traced, see spans.go.
+	traced *traced
 }
 
 // note says more of what a request waits for.
@@ -135,8 +137,16 @@ func (r *request) inHand(now time.Time) time.Duration { return r.hadBefore + now
 
 // fields name a request in the log: enough to find it in Kafka and in the shop.
 func (r *request) fields() logrus.Fields {
-	return logrus.Fields{
+	f := logrus.Fields{
 		"topic": r.source.Topic, "partition": r.source.Partition, "offset": r.source.Offset,
 		"mch_id": r.req.MchID, "out_trade_no": r.req.OutTradeNo,
 	}
+	traceID, spanID := r.ids()
+	if traceID != "" {
+		f["trace_id"] = traceID
+	}
+	if spanID != "" {
+		f["span_id"] = spanID
+	}
+	return f
 }

@@ -18,11 +18,12 @@ func (w *Worker) settle(r *request, d decision) {
 	if d.next == retryLater {
 		log().WithField("due", d.due).WithField("code", d.verdict.Code).Debug("put off")
 	}
+	w.spans.sends(r, &d, &w.cfg.Topics)
 	var some [2]record
 	records := w.cfg.Topics.records(some[:0], r, &d, time.Now())
 	what := w.newsOf(r, &d)
 	for i := range records {
-		if fault := records[i].fault; fault != nil {
+		if fault := records[i].fault; fault != nil && w.shortened.due("cannot be written", time.Now()) {
 			log().WithError(fault).Error("outcome shortened: what the request carried cannot be written")
 		}
 	}
@@ -59,13 +60,13 @@ type tidings struct {
 }
 
 // newsOf is what a decision about r is told as once it is done; nothing where
-// nobody listens.
+// nobody wants to know.
 func (w *Worker) newsOf(r *request, d *decision) (t tidings) {
 	switch {
-	case w.cfg.Observer == nil:
+	case d.next == retryLater && w.cfg.Observer == nil:
 	case d.next == retryLater:
 		t.putOff = &PutOff{Order: r.req.Order(), Topic: d.tier.Topic, Code: d.verdict.Code, Due: d.due, Source: r.source, Counts: d.retries > r.retries}
-	default:
+	case w.cfg.Observer != nil, d.next == deadLetter, w.debugs:
 		t.answer = answerOf(r, d)
 	}
 	return t
@@ -75,7 +76,10 @@ func (w *Worker) newsOf(r *request, d *decision) (t tidings) {
 func (w *Worker) announce(t tidings) {
 	if t.answer != nil {
 		t.answer.Took = max(w.cfg.Now().Sub(t.answer.Requested), 0)
-		w.cfg.Observer.Answered(*t.answer)
+		w.logged(t.answer)
+		if w.cfg.Observer != nil {
+			w.cfg.Observer.Answered(*t.answer)
+		}
 	}
 	if t.putOff != nil {
 		w.cfg.Observer.PutOff(*t.putOff)
@@ -142,7 +146,9 @@ func (d *delivery) done(err error) {
 		}
 		d.of.dropped.Store(true)
 	}
+	sent(d.record.span, err)
 	if d.of.left.Add(-1) == 0 && !d.of.dropped.Load() {
+		d.request.done(nil)
 		d.worker.progress.Add(1)
 		d.worker.finish(d.request)
 		d.worker.announce(d.of.told)
@@ -169,13 +175,17 @@ func (d *delivery) refused(err *kafka.RefusedError) {
 	}
 	if err.TooLarge() {
 		if smaller, ok := d.record.smaller(); ok {
-			log.Warn("publishing a shortened record")
+			if w.shortened.due(topic, time.Now()) {
+				log.Warn("publishing a shortened record: raise max.message.bytes of the topic; more of them are not told of for a minute")
+			}
 			d.record = smaller
 			d.again()
 			return
 		}
 		if v, ok := d.record.instead(); ok {
-			log.Warn("the record cannot wait in a retry topic: it fails")
+			if w.shortened.due("retry "+topic, time.Now()) {
+				log.Warn("the record cannot wait in a retry topic: it fails; raise max.message.bytes of the topic; more of them are not told of for a minute")
+			}
 			w.settle(r, decide(w.circumstances(r, circumstances{turn: hopeless, verdict: v})))
 			for _, mate := range d.mates() {
 				mate.done(errReplaced)

@@ -11,7 +11,7 @@ import (
 
 func TestHelpSaysWhatEachCommandTakes(t *testing.T) {
 	for _, command := range []string{
-		"", "dev", "run", "topics", "topics create", "topics acls", "request", "outcomes", "close", "sign", "verify", "version",
+		"", "dev", "run", "doctor", "topics", "topics create", "topics acls", "request", "outcomes", "trace", "close", "sign", "verify", "version",
 	} {
 		name := "closeorder"
 		if command != "" {
@@ -63,6 +63,10 @@ func TestWrongUsageIsNamedAndEndsWithExitCode2(t *testing.T) {
 		"request --mch-id 1 --out-trade-no T1 --expires-at tomorrow --metadata [1]",
 		"request --mch-id 1 --out-trade-no T1 --metadata [1] --timeout -1s --kafka-brokers here",
 		"outcomes --from yesterday --kafka-brokers here",
+		"trace",
+		"trace T1 T2",
+		"trace T1 --sub-mch-id 1 --since 1h --until 2h",
+		"trace T1 --ask-gateway",
 		"close",
 		"close --mch-id 1 --out-trade-no T1",
 		"close --mch-id 1 --out-trade-no T1 --order-created-at yesterday",

@@ -18,6 +18,7 @@ import (
 	"github.com/closeorder/closeorder/internal/config"
 	"github.com/closeorder/closeorder/internal/merchants"
 	"github.com/sirupsen/logrus"
+	"go.opentelemetry.io/otel/trace"
 )
 
 // Deps is what a worker takes from its surroundings. Log is required.
@@ -28,15 +29,21 @@ type Deps struct {
 	Merchants closer.Merchants
 	// Observe sees each call to the gateway; nil: nobody does.
 	Observe closer.Observer
+	// ObserveBare: Observe needs no replies, see closer.Config.
+	ObserveBare bool
 	// Observer sees what becomes of requests, see consumer.Config; nil: nobody
 	// does.
 	Observer consumer.Observer
+	// Tracer makes spans, see consumer.Config; nil: none are made.
+	Tracer trace.Tracer
 	// Now is the clock by which requests fall due, see consumer.Config; nil
 	// for time.Now.
 	Now func() time.Time
 	// Proof tells dead members of the group from silent ones, see
 	// consumer.Config.
 	Proof consumer.Proof
+	// Admin is host:port by which others reach the admin listener; empty for none.
+	Admin string
 	// DialKafka and DialGateway replace the network, for tests.
 	DialKafka   func(ctx context.Context, network, addr string) (net.Conn, error)
 	DialGateway func(ctx context.Context, network, addr string) (net.Conn, error)
@@ -56,7 +63,8 @@ func New(cfg config.Config, deps Deps) (*Worker, error) {
 	if err != nil {
 		return nil, err
 	}
-	kafka, err := cfg.Kafka.Client(func(err error) { deps.Log.WithError(err).Error("a file of kafka.tls or kafka.sasl is refused") })
+	refused := told{log: deps.Log} // each new connection reads them
+	kafka, err := cfg.Kafka.Client(refused.file)
 	if err != nil {
 		return nil, err
 	}
@@ -77,6 +85,7 @@ func New(cfg config.Config, deps Deps) (*Worker, error) {
 		Closer:      adapter{c},
 		Log:         deps.Log,
 		Observer:    deps.Observer,
+		Tracer:      deps.Tracer,
 		LongestTurn: turnMargin + cfg.Gateway.Budget,
 		Now:         deps.Now,
 		Proof:       deps.Proof,
@@ -121,7 +130,7 @@ func NewCloser(cfg config.Config, deps Deps) (*closer.Closer, error) {
 	if gateway.Merchants = deps.Merchants; gateway.Merchants == nil {
 		gateway.Merchants = merchants.ByID(cfg.Merchants)
 	}
-	gateway.Observe = deps.Observe
+	gateway.Observe, gateway.ObserveBare = deps.Observe, deps.ObserveBare
 	gateway.DialContext = deps.DialGateway
 	return closer.New(gateway)
 }

@@ -29,8 +29,8 @@ import (
 	"github.com/sirupsen/logrus"
 )
 
-// Config is what a [Member] is made of. All is required but InstanceID, Proof
-// and JoinVersion.
+// Config is what a [Member] is made of. All is required but InstanceID, Proof,
+// Whereabouts and JoinVersion.
 type Config struct {
 	Client *kafka.Client
 	Group  string
@@ -54,6 +54,10 @@ type Config struct {
 	Under func(*Generation)
 	// Proof tells dead members from silent ones; nil: their sessions do.
 	Proof Proof
+	// Whereabouts is what a member says of itself whose Proof has no record for others: a
+	// static one, which is expected back, and never dead. See [LocalProof.Whereabouts];
+	// empty: nothing.
+	Whereabouts []byte
 	// Buried, if set, is told of the record of each member that was let go because
 	// it is dead, before the group is joined.
 	Buried func(ctx context.Context, record []byte)
