@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/closeorder/closeorder/internal/config"
 	"github.com/closeorder/closeorder/internal/doctor"
@@ -81,7 +82,7 @@ var colourOf = map[doctor.Severity]string{doctor.OK: green, doctor.Warning: yell
 // line is the sum.
 func (a *app) printExamination(r *doctor.Report) {
 	p := a.paint(a.stdout)
-	rows := [][]string{{"SEVERITY", "CHECK", "SUBJECT", "FOUND, AND WHAT TO DO"}}
+	rows := [][]string{p.heads("SEVERITY", "CHECK", "SUBJECT", "FOUND, AND WHAT TO DO")}
 	for _, f := range r.Findings {
 		severity := f.Severity.String()
 		if colour := colourOf[f.Severity]; colour != "" {
@@ -106,5 +107,5 @@ func (a *app) printExamination(r *doctor.Report) {
 			counts = append(counts, count(r.Count(s), word))
 		}
 	}
-	fmt.Fprintf(a.stdout, "\n%s, as of %s: %s\n", verdict, local(r.At), strings.Join(counts, ", "))
+	fmt.Fprintf(a.stdout, "\n%s, as of %s: %s\n", verdict, r.At.UTC().Format(time.RFC3339), strings.Join(counts, ", "))
 }

@@ -163,7 +163,7 @@ func (d *Doctor) Examine(ctx context.Context) *Report {
 	}
 	all.Wait()
 	slices.SortStableFunc(r.Findings, func(a, b Finding) int {
-		return cmp.Or(int(b.Severity-a.Severity), cmp.Compare(order(a.Check), order(b.Check)), cmp.Compare(a.Check, b.Check), cmp.Compare(a.Subject, b.Subject))
+		return cmp.Or(int(b.Severity-a.Severity), cmp.Compare(order(a.Check), order(b.Check)), cmp.Compare(a.Subject, b.Subject))
 	})
 	r.Safe = r.Count(Danger) == 0
 	return r
@@ -206,13 +206,6 @@ func unseen(ctx context.Context, check, subject string, err error) Finding {
 		f.Evidence = "not examined: " + context.Cause(ctx).Error()
 	}
 	return f
-}
-
-// sections is the order in which checks of one severity are told.
-var sections = []string{"settings", "broker", "topic", "acl", "transactions", "group", "position", "keys", "merchant", "clock", "host"}
-
-func order(check string) int {
-	return slices.IndexFunc(sections, func(s string) bool { return len(check) >= len(s) && check[:len(s)] == s })
 }
 
 // count is a number of things: 1 topic, 2 topics.

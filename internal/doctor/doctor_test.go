@@ -132,7 +132,7 @@ func (s scene) examine(t *testing.T) *Report {
 			t.Errorf("no remedy: %+v", f)
 		}
 		if order(f.Check) < 0 {
-			t.Errorf("a check of no section: %+v", f)
+			t.Errorf("a check that is not listed: %+v", f)
 		}
 	}
 	return r
@@ -249,7 +249,7 @@ func TestADoctorFindsWhatIsWrong(t *testing.T) {
 
 		{sentence: "a topic is missing", scene: scene{without: "closeorder.outcomes"}, severity: Danger, check: "topic-exists", subject: "closeorder.outcomes", remedy: "closeorder topics create"},
 		{sentence: "the requests topic is missing", scene: scene{without: requests}, severity: Danger, check: "topic-exists", subject: requests},
-		{sentence: "retries with other partitions than requests: one finding of five topics", scene: scene{retries: 5}, severity: Danger, check: "topic-partitions", subject: "closeorder.retries.10s, closeorder.retries.1m, closeorder.retries.5m, closeorder.retries.30m, closeorder.retries.2h", remedy: "and the same for the others"},
+		{sentence: "retries with other partitions than requests: one finding of five topics", scene: scene{retries: 5}, severity: Danger, check: "topic-partitions", subject: "5 topics", evidence: "(closeorder.retries.10s, closeorder.retries.1m, closeorder.retries.5m, closeorder.retries.30m, closeorder.retries.2h)", remedy: "and the same for the others"},
 		{sentence: "compacted requests", scene: scene{topics: map[string]map[string]string{requests: {"cleanup.policy": "compact"}}}, severity: Danger, check: "topic-cleanup", subject: requests},
 		{sentence: "a short retention", scene: scene{topics: map[string]map[string]string{requests: {kept: "60000"}}}, severity: Danger, check: "topic-retention", subject: requests},
 		{sentence: "a retention below the longest retry", scene: scene{topics: map[string]map[string]string{"closeorder.retries.2h": {kept: "7200000"}}}, severity: Danger, check: "topic-retention", subject: "closeorder.retries.2h"},

@@ -35,17 +35,23 @@ func (p *patient) topics(ctx context.Context) []Finding {
 
 // aboutTopics are the findings of faults: what is the same of several topics is one.
 func aboutTopics(faults []topics.Fault) (found []Finding) {
+	var of [][]string // the topics of each
 	for _, f := range faults {
 		severity := grades[f.Grade]
 		same := slices.IndexFunc(found, func(g Finding) bool { return g.Severity == severity && g.Check == f.Check && g.Evidence == f.Evidence })
 		if same < 0 {
-			found = append(found, Finding{severity, f.Check, f.Topic, f.Evidence, f.Remedy})
+			found, of = append(found, Finding{severity, f.Check, f.Topic, f.Evidence, f.Remedy}), append(of, []string{f.Topic})
 			continue
 		}
-		g := &found[same]
-		g.Subject += ", " + f.Topic
-		if g.Remedy != f.Remedy {
+		of[same] = append(of[same], f.Topic)
+		if g := &found[same]; g.Remedy != f.Remedy {
 			g.Remedy = strings.TrimSuffix(g.Remedy, alike) + alike
+		}
+	}
+	for i, names := range of {
+		if len(names) > 1 { // a row that names them all is too wide
+			found[i].Subject = count(len(names), "topic")
+			found[i].Evidence += " (" + strings.Join(names, ", ") + ")"
 		}
 	}
 	return found

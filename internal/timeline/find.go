@@ -94,7 +94,45 @@ func (f *finder) run(ctx context.Context) error {
 			return err
 		}
 	}
+	if err := f.readFurther(ctx); err != nil {
+		return err
+	}
 	return f.readSources(ctx)
+}
+
+// readFurther reads the partitions of requests that were found by what follows from them:
+// topics with fewer partitions hold what belongs to several.
+func (f *finder) readFurther(ctx context.Context) error {
+	for {
+		var further []int
+		for _, at := range f.missing() {
+			if !f.read[at.Topic][at.Partition] && at.Partition < len(f.first[at.Topic]) && !slices.Contains(further, at.Partition) {
+				further = append(further, at.Partition)
+			}
+		}
+		if further == nil {
+			return nil
+		}
+		if err := f.readPartitions(ctx, further, f.scope.Topics.Requests); err != nil {
+			return err
+		}
+		if err := f.readPartitions(ctx, further, f.others()...); err != nil {
+			return err
+		}
+	}
+}
+
+// missing are the requests that an entry names as its own and that were not found.
+func (f *finder) missing() []events.Source {
+	missing := make(map[events.Source]bool)
+	for i := range f.entries {
+		if at := f.entries[i].source; at.Topic == f.scope.Topics.Requests && !f.requests[at] {
+			missing[at] = true
+		}
+	}
+	return slices.SortedFunc(maps.Keys(missing), func(a, b events.Source) int {
+		return cmp.Or(cmp.Compare(a.Partition, b.Partition), cmp.Compare(a.Offset, b.Offset))
+	})
 }
 
 // unanswered reports whether a request is finished, and nothing says how.
@@ -334,20 +372,10 @@ func (f *finder) unreadable(rec kafka.Record, err error) {
 // mostSources is how many requests are read one by one.
 const mostSources = 100
 
-// readSources reads the requests that an entry names as its own and that were not found:
-// they stand in partitions that were not read, or say in a way of their own which
-// order they are about.
+// readSources reads the requests that were found by what follows from them alone: they
+// say in a way of their own which order they are about.
 func (f *finder) readSources(ctx context.Context) error {
-	requests := f.scope.Topics.Requests
-	missing := make(map[events.Source]bool)
-	for i := range f.entries {
-		if at := f.entries[i].source; at.Topic == requests && !f.requests[at] {
-			missing[at] = true
-		}
-	}
-	sources := slices.SortedFunc(maps.Keys(missing), func(a, b events.Source) int {
-		return cmp.Or(cmp.Compare(a.Partition, b.Partition), cmp.Compare(a.Offset, b.Offset))
-	})
+	requests, sources := f.scope.Topics.Requests, f.missing()
 	if len(sources) > mostSources {
 		f.note("%d requests were found by what follows from them; the first %d were read", len(sources), mostSources)
 		sources = sources[:mostSources]
