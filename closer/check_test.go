@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -87,11 +88,13 @@ func TestACheckSaysWhatTheGatewayThinksOfAMerchant(t *testing.T) {
 			if tt.gateway != nil {
 				handler = tt.gateway(sim)
 			}
-			closes := false
+			var closes atomic.Bool
 			url := deadURL(t)
 			if !tt.dead {
 				server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-					closes = closes || r.URL.Path != "/pay/orderquery"
+					if r.URL.Path != "/pay/orderquery" {
+						closes.Store(true)
+					}
 					handler.ServeHTTP(w, r)
 				}))
 				defer server.Close()
@@ -106,7 +109,7 @@ func TestACheckSaysWhatTheGatewayThinksOfAMerchant(t *testing.T) {
 			if got.Proven != tt.proven || got.Class != tt.class || got.Key != tt.key || tt.code != "" && got.Code != tt.code || got.Code == "" || got.Reason == "" {
 				t.Errorf("%+v", got)
 			}
-			if closes {
+			if closes.Load() {
 				t.Error("something else than orderquery was called")
 			}
 			if strings.Contains(got.Reason, wrong) || strings.Contains(got.Reason, gatewaysim.DirectKey) {

@@ -174,6 +174,11 @@ var wrongLooks = []string{
 	"audit --until -5s",
 	"audit --since 5s --until 1h",
 	"audit --limit -1",
+	"audit --max-age 0s",
+	"audit --max-age -5m",
+	"audit --max-age soon",
+	"audit --yes --rate 1",
+	"audit --republish --rate -1",
 	"audit --kafka-group=",
 	"audit --processing-guarantee once",
 	"audit --processing-guarantee exactly_once --kafka-isolation read_uncommitted",
@@ -279,9 +284,9 @@ func TestWithExactlyOnceARepeatIsAFinding(t *testing.T) {
 		want           string // a regular expression
 	}{
 		{"each request has its own outcome", "audit --config " + file, func() {}, exitDone,
-			`^closeorder\.requests, group closeorder, exactly_once, all that is retained, (?s:.*)\n  duplicates +0  outcomes that came again`},
+			`^balanced; nothing waits\ncloseorder\.requests, group closeorder, exactly_once, all that is retained, (?s:.*)\n  duplicates +0  outcomes that came again`},
 		{"one came again, and may, as nothing else was asked for", "audit", func() { write(cfg.Topics.Outcomes, outcome(0)) }, exitDone,
-			`^closeorder\.requests, group closeorder, all that is retained, (?s:.*)\n  duplicates +1  outcomes that came again`},
+			`^balanced; nothing waits\ncloseorder\.requests, group closeorder, all that is retained, (?s:.*)\n  duplicates +1  outcomes that came again`},
 		{"the workers' file says that none may", "audit --config " + file, func() {}, exitBad,
 			`\nduplicate +T1 +1 +0:0 .* the same outcome came again \(partition 0, offset 2\): closed \(SUCCESS\), safe to reissue\n(?s:.*)\n  duplicates +1  (?s:.*)\n2 = 2 closed `},
 		{"so does the flag", "audit --processing-guarantee exactly_once --json", func() {}, exitBad,

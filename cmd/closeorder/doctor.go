@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/closeorder/closeorder/internal/config"
 	"github.com/closeorder/closeorder/internal/doctor"
@@ -107,5 +106,5 @@ func (a *app) printExamination(r *doctor.Report) {
 			counts = append(counts, count(r.Count(s), word))
 		}
 	}
-	fmt.Fprintf(a.stdout, "\n%s, as of %s: %s\n", verdict, r.At.UTC().Format(time.RFC3339), strings.Join(counts, ", "))
+	fmt.Fprintf(a.stdout, "\n%s, as of %s: %s\n", verdict, zoned(r.At), strings.Join(counts, ", "))
 }

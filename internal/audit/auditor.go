@@ -22,10 +22,8 @@ type Options struct {
 	// again is a finding. Records of transactions that were aborted must not be
 	// read then (kafka.Config.ReadUncommitted).
 	ExactlyOnce bool
-	// OnHole, if set, is told of each hole that nothing has mended, in the order of
-	// the topic's partitions and offsets as far as they can be read; the record is
-	// nil where it was deleted meanwhile.
-	OnHole func(h Finding, rec *kafka.Record)
+	// OnLost, if set, is told of each hole that nothing has mended.
+	OnLost func(l Lost)
 	// OnRead, if set, is told how many more records were read.
 	OnRead func(n int)
 	// OnAnswer, if set, is told of the outcome that counts for a request, at
@@ -112,7 +110,7 @@ func (a *auditor) run(ctx context.Context) error {
 	a.notes()
 	a.list()
 	a.report.WaitingBy, a.report.InFlightBy = piles(&a.waiting, a.options.Limit), piles(&a.inFlight, a.options.Limit)
-	a.report.Balanced = a.report.balanced()
+	a.report.Balanced = a.report.Balances()
 	if !a.report.adds() || a.waiting.All().Count != a.report.Waiting || a.inFlight.All().Count != a.report.InFlight {
 		return errors.New("audit: the counts do not add up: a mistake in closeorder itself")
 	}

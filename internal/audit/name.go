@@ -80,8 +80,12 @@ func (a *auditor) hole(f Finding, e *entry, rec *kafka.Record) {
 		return
 	}
 	a.report.Holes++
-	if a.options.OnHole != nil {
-		a.options.OnHole(f, rec)
+	if a.options.OnLost != nil {
+		l := Lost{Finding: f, Gone: rec == nil, Replay: a.replays.next(e)}
+		if rec != nil {
+			l.Request, _ = events.DecodeRequest(rec.Message)
+		}
+		a.options.OnLost(l)
 	}
 	if e.is(dead) {
 		a.report.DeadLettersWithoutOutcome++

@@ -60,3 +60,12 @@ func (r *replays) mended(partition int, offset int64, e *entry) (again, answered
 	}
 	return again, answered
 }
+
+// next is the number of the next replay of a request.
+func (r *replays) next(e *entry) int {
+	number := int(e.replay)
+	for _, p := range r.of[e.request] {
+		number = max(number, p.number)
+	}
+	return number + 1
+}

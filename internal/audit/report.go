@@ -194,6 +194,18 @@ type Finding struct {
 	Answers []Answer `json:"answers,omitempty"`
 }
 
+// Lost is a hole, and what is to be known to send its request again.
+type Lost struct {
+	Finding
+	// Request is what could be read of it.
+	Request events.Request
+	// Gone: the record was deleted during the audit, or cannot be read any more.
+	Gone bool
+	// Replay is the number that makes what is sent again a replay: higher than that
+	// of the hole, and of every replay of the same request that was read.
+	Replay int
+}
+
 // Answer is one of several outcomes of an order.
 type Answer struct {
 	Outcome       events.Result `json:"outcome"`
@@ -220,8 +232,9 @@ func (f *Finding) name(requestID string, o events.Order) {
 	f.RequestID, f.MchID, f.SubMchID, f.OutTradeNo = requestID, o.MchID, o.SubMchID, o.OutTradeNo
 }
 
-// balanced says whether nothing is wrong.
-func (r *Report) balanced() bool {
+// Balances reports whether the numbers say that nothing is wrong. Balanced says less
+// often so: where the group proves nothing.
+func (r *Report) Balances() bool {
 	return r.Holes == 0 && r.RepublishedOpen == 0 && r.Contradictions == 0 && r.Misnamed == 0 && r.DeletedUnread == 0 && r.UnreadableOffsets == 0 &&
 		(!r.ExactlyOnce || r.Repeated() == 0)
 }

@@ -1,6 +1,7 @@
 package metrics
 
 import (
+	"net/http"
 	"net/http/httptest"
 	"testing"
 	"time"
@@ -31,7 +32,7 @@ func BenchmarkRequest(b *testing.B) {
 func BenchmarkScrape(b *testing.B) {
 	m := New(Config{Merchants: 100})
 	flood(m, 1000, 1000, 5, 60)
-	handler, ask := m.Handler(), httptest.NewRequest("GET", "/metrics", nil)
+	handler, ask := m.Handler(), httptest.NewRequest(http.MethodGet, "/metrics", nil)
 	b.ReportAllocs()
 	for b.Loop() {
 		handler.ServeHTTP(httptest.NewRecorder(), ask)

@@ -51,6 +51,7 @@ type finder struct {
 
 	mu       sync.Mutex
 	entries  []Entry
+	nameless []Entry                // that may be of the order, by their requests
 	requests map[events.Source]bool // that are among the entries
 	// read are the partitions that were read, and began is when the first record of
 	// each was written that was read.
@@ -225,7 +226,9 @@ func (f *finder) readPartitions(ctx context.Context, partitions []int, topics ..
 	for _, s := range stretches {
 		group.Go(func() error { return f.readStretch(ctx, s.topic, s.from) })
 	}
-	return group.Wait()
+	err := group.Wait()
+	f.adopt()
+	return err
 }
 
 // reportEvery is how many records go by between two reports of progress.
@@ -292,6 +295,33 @@ func (f *finder) add(e Entry) {
 	}
 }
 
+// mostNameless is how many records are kept that name no order.
+const mostNameless = 10_000
+
+// keep keeps a record that names no order, until its request is found.
+func (f *finder) keep(e Entry) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	switch len(f.nameless) {
+	case mostNameless:
+	case mostNameless - 1:
+		f.note("more than %d outcomes and dead letters name no order; those behind them are not looked at", mostNameless-1)
+		fallthrough
+	default:
+		f.nameless = append(f.nameless, e)
+	}
+}
+
+// adopt makes entries of what names no order and follows from a request that was found.
+func (f *finder) adopt() {
+	f.nameless = slices.DeleteFunc(f.nameless, func(e Entry) bool {
+		if f.requests[e.source] {
+			f.entries = append(f.entries, e)
+		}
+		return f.requests[e.source]
+	})
+}
+
 func (f *finder) request(rec kafka.Record) {
 	if !f.match.may(&rec.Message) {
 		return
@@ -317,8 +347,10 @@ func (f *finder) outcome(rec kafka.Record) {
 	switch {
 	case err != nil:
 		f.unreadable(rec, err)
-	case f.match.outcome(&o) || f.requests[o.Source]:
+	case f.match.outcome(&o):
 		f.add(outcomeEntry(rec, &o))
+	case o.OutTradeNo == "":
+		f.keep(outcomeEntry(rec, &o))
 	}
 }
 
@@ -337,7 +369,7 @@ func (f *finder) retry(rec kafka.Record) {
 		f.unreadable(rec, err)
 		return
 	}
-	if q, _ := events.DecodeRequest(r.Original); f.match.request(&q, r.Original.Key) || f.requests[r.Source] {
+	if q, _ := events.DecodeRequest(r.Original); f.match.request(&q, r.Original.Key) {
 		e := retryEntry(rec, &r, &q)
 		e.Finished = f.progress != nil && f.progress.Finished(rec.Topic, rec.Partition, rec.Offset)
 		f.add(e)
@@ -354,8 +386,11 @@ func (f *finder) deadLetter(rec kafka.Record) {
 		f.unreadable(rec, err)
 		return
 	}
-	if q, _ := events.DecodeRequest(d.Original); f.match.request(&q, d.Original.Key) || f.requests[d.Source] {
+	switch q, _ := events.DecodeRequest(d.Original); {
+	case f.match.request(&q, d.Original.Key):
 		f.add(deadLetterEntry(rec, &d, &q))
+	case q.OutTradeNo == "":
+		f.keep(deadLetterEntry(rec, &d, &q))
 	}
 }
 
@@ -395,5 +430,6 @@ func (f *finder) readSources(ctx context.Context) error {
 			return fmt.Errorf("read the request: %w", err)
 		}
 	}
+	f.adopt()
 	return nil
 }

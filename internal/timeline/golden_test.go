@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -43,12 +44,7 @@ type story struct {
 // Finished makes a story a Progress.
 func (p progressOfStory) Finished(topic string, partition int, offset int64) bool {
 	at := fmt.Sprintf("%s[%d]", topic, partition)
-	for _, o := range p.story.Finished[at] {
-		if o == offset {
-			return true
-		}
-	}
-	return offset < p.story.Commits[at]
+	return offset < p.story.Commits[at] || slices.Contains(p.story.Finished[at], offset)
 }
 
 type progressOfStory struct{ story *story }

@@ -84,12 +84,12 @@ func TestNothingOfAnOrderIsMissed(t *testing.T) {
 			}
 			found[all] += len(got)
 			for at := range got {
-				if !want[at] {
+				if _, is := want[at]; !is {
 					t.Fatalf("%q: %v is not of it", number, at)
 				}
 			}
-			for at := range want {
-				if !got[at] && (wasRead(report, at) || s.follows(got, at)) {
+			for at, by := range want {
+				if !got[at] && (wasRead(report, at) || s.follows(got, at)) && wasRead(report, by) {
 					t.Fatalf("%q: %v was missed (all: %t)", number, at, all)
 				}
 			}
@@ -178,31 +178,35 @@ func (s *shelf) request(t *rapid.T, number string) {
 	}
 }
 
-// scan is the naive search: every record is decoded.
-func (s *shelf) scan(number string) map[events.Source]bool {
-	of := map[events.Source]bool{}
+// scan is the naive search: every record is decoded. It returns the records of the order,
+// each with the one that says so: itself, or its request.
+func (s *shelf) scan(number string) map[events.Source]events.Source {
+	of := map[events.Source]events.Source{}
 	named := func(m events.Message) bool {
 		q, _ := events.DecodeRequest(m)
 		return q.OutTradeNo == number || q.OutTradeNo == "" && string(m.Key) == number
 	}
 	for _, rec := range s.written { // a request stands before what follows from it
+		at := rec.Source()
+		var itself bool
+		var source events.Source
 		switch rec.Topic {
 		case s.topics.Requests:
-			of[rec.Source()] = named(rec.Message)
+			itself = named(rec.Message)
 		case s.topics.Outcomes:
 			o, err := events.DecodeOutcome(rec.Message)
-			of[rec.Source()] = err == nil && (o.OutTradeNo == number || of[o.Source])
+			itself, source = err == nil && o.OutTradeNo == number, o.Source
 		case s.topics.DeadLetters:
 			d, err := records.DecodeDeadLetter(rec.Message)
-			of[rec.Source()] = err == nil && (named(d.Original) || of[d.Source])
+			itself, source = err == nil && named(d.Original), d.Source
 		default:
 			r, err := records.DecodeRetry(rec.Message)
-			of[rec.Source()] = err == nil && named(r.Original)
+			itself, source = err == nil && named(r.Original), r.Source
 		}
-	}
-	for at, is := range of {
-		if !is {
-			delete(of, at)
+		if itself {
+			of[at] = at
+		} else if _, is := of[source]; is {
+			of[at] = source
 		}
 	}
 	return of

@@ -65,7 +65,7 @@ func TestAGroupSaysWhereItsMembersAre(t *testing.T) {
 		if time.Now().After(deadline) {
 			t.Fatalf("%+v\nis told as %+v\nwant %+v", g, got, want)
 		}
-		time.Sleep(50 * time.Millisecond) //nolint:usetesting // polls a real broker
+		time.Sleep(50 * time.Millisecond)
 	}
 }
 
