@@ -105,7 +105,7 @@ func aboutPositions(topics []string, start string, spans map[string][]span) (fou
 		}
 		if beyond != nil {
 			found = append(found, Finding{Danger, CheckPosition, topic, "the group stands beyond the end of partitions " + some(beyond) + ": they stop, as the log was cut or the topic made again",
-				"see docs/operations.md, a position beyond the end, before anything is reset: kafka-consumer-groups.sh --reset-offsets"})
+				"see docs/operations.md, when a partition stops, before anything is reset: kafka-consumer-groups.sh --reset-offsets"})
 		}
 		if unread != nil {
 			found = append(found, Finding{Warning, CheckPosition, topic, fmt.Sprintf("%s deleted before the group had read them, in partitions %s", count(int(lost), "offset"), some(unread)),
