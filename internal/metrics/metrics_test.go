@@ -29,7 +29,7 @@ const (
 var errBroker = errors.New("the broker is away")
 
 // busy are the metrics of a worker that has seen something of everything.
-func busy(t *testing.T) *Metrics {
+func busy(t testing.TB) *Metrics {
 	t.Helper()
 	m := New(Config{Merchants: 2, Version: "v1", Revision: "abc"})
 	m.Took(requests)
