@@ -158,10 +158,12 @@ func (l *look) audit(ctx context.Context) error {
 		l.late = append(l.late, fmt.Sprintf("the oldest request without an answer was asked for %s ago, --max-age is %s", age(l.report.AsOf.Sub(oldest)), config.ShortDuration(l.maxAge)))
 	}
 	nobody, err := snapshot.NobodyServes(asking)
-	if err != nil {
-		return fmt.Errorf("--max-age: %w", err)
-	}
-	if nobody != "" {
+	switch {
+	case ctx.Err() != nil:
+		return err
+	case err != nil:
+		l.late = append(l.late, "whether anybody serves cannot be told: "+err.Error())
+	case nobody != "":
 		l.late = append(l.late, nobody)
 	}
 	return nil

@@ -84,10 +84,11 @@ func (r *replay) tell(what string, fields logrus.Fields) {
 		return
 	}
 	log := r.log.WithFields(fields).WithField("replay_id", g.id)
-	for name, text := range map[string]string{"by": g.by, "reason": g.reason} {
-		if text != "" {
-			log = log.WithField(name, text)
-		}
+	if g.by != "" {
+		log = log.WithField("by", g.by)
+	}
+	if g.reason != "" {
+		log = log.WithField("reason", g.reason)
 	}
 	log.Info(what)
 }

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/closeorder/closeorder/internal/config"
 	"github.com/closeorder/closeorder/internal/gatewaysim"
 	"github.com/closeorder/closeorder/internal/golden"
 	"github.com/closeorder/closeorder/internal/timeline"
@@ -86,6 +87,11 @@ func TestTheLifeOfAnOrder(t *testing.T) {
 	merchants(other, known("1900000110", gatewaysim.DirectKey)) // the other one's
 	step(exitDone, "", "topics", "create", "--replication", "1", "--min-insync-replicas", "1")
 	never := step(exitNeverSeen, "", "trace", number)
+	for _, hostile := range []string{"T\x1b[2J", "-T\n$(true)"} {
+		if told := step(exitNeverSeen, "", "trace", "--", hostile); strings.Contains(told, hostile) || strings.Count(told, "\n") != 5 {
+			t.Errorf("%q", told)
+		}
+	}
 	request := func(number string) {
 		t.Helper()
 		step(exitDone, fmt.Sprintf(`{"mch_id":"1900000110","out_trade_no":%q,"request_id":"u1"}`, number), "request", "--file", "-")
@@ -142,4 +148,43 @@ func likeness(told string) string {
 		told = regexp.MustCompile(r.pattern).ReplaceAllString(told, r.by)
 	}
 	return told
+}
+
+func TestWhatTheGatewaySaysNowIsHeldAgainstTheOutcomes(t *testing.T) {
+	cfg, err := config.Load(config.Source{Env: []string{
+		"CLOSEORDER_MCH_ID=1900000109", "CLOSEORDER_APPID=wx8888888888888888", "CLOSEORDER_API_KEY=" + gatewaysim.DirectKey,
+		"CLOSEORDER_GATEWAY_URLS=" + gateway(t, gatewaysim.Config{}),
+	}}, config.Calls)
+	if err != nil {
+		t.Fatal(err)
+	}
+	safe := []timeline.Entry{{SafeToReissue: true}}
+	for what, tt := range map[string]struct {
+		report timeline.Report
+		mchID  string
+		says   string // empty: nobody is asked
+		bad    bool
+	}{
+		"open":                               {timeline.Report{Lives: []timeline.Life{{MchID: "1900000109", OutTradeNo: "T1"}}}, "", "open: it can still be paid; trade_state NOTPAY", false},
+		"paid, as was said":                  {timeline.Report{Lives: []timeline.Life{{MchID: "1900000109", OutTradeNo: "PAID1", Entries: []timeline.Entry{{}}}}}, "", "paid; trade_state SUCCESS", false},
+		"paid, and was to be closed":         {timeline.Report{Lives: []timeline.Life{{MchID: "1900000109", OutTradeNo: "PAID1", Entries: safe}}}, "", "paid; trade_state SUCCESS", true},
+		"never seen, of a merchant":          {timeline.Report{}, "1900000109", "open: it can still be paid; trade_state NOTPAY", false},
+		"never seen, and whose nobody knows": {timeline.Report{}, "", "", false},
+		"of a merchant that is not known":    {timeline.Report{Lives: []timeline.Life{{MchID: "1", OutTradeNo: "T1"}}}, "", `unknown: no merchant "1" is configured; code UNKNOWN_MERCHANT`, false},
+	} {
+		t.Run(what, func(t *testing.T) {
+			asked, err := askGateway(t.Context(), cfg, traceOptions{number: "T2", mchID: tt.mchID}, &tt.report)
+			if err != nil || len(asked) > 1 || (len(asked) == 1) != (tt.says != "") {
+				t.Fatalf("%v, %v", asked, err)
+			}
+			if len(asked) == 1 && (asked[0].sentence() != tt.says || asked[0].Contradicts != tt.bad) {
+				t.Errorf("%q, %t", asked[0].sentence(), asked[0].Contradicts)
+			}
+			out := newStream()
+			(&tracePrinter{out: out, zone: time.UTC}).print(&tt.report, asked)
+			if strings.Contains(out.String(), "contradiction:") != tt.bad || !strings.Contains(out.String(), tt.says) {
+				t.Errorf("%s", out)
+			}
+		})
+	}
 }

@@ -55,6 +55,8 @@ func TestWrongUsageIsNamedAndEndsWithExitCode2(t *testing.T) {
 		"run --max-in-flight none --kafka-brokers here --log-level loud",
 		"run --config missing.yaml",
 		"outcomes --from yesterday",
+		"outcomes --outcome lost --from yesterday",
+		"outcomes --outcome paid --not-safe",
 		"outcomes --kafka-sasl-mechanism PLAIN",
 		"request --out-trade-no T1",
 		"request --out-trade-no T1 --mch-id 1 --file x.csv",

@@ -161,7 +161,7 @@ func (v view) facts() table {
 	l := s.Lanes
 	row("lanes", words(fmt.Sprintf("%d of %d call slots taken, %d rest, %d lanes are ready, %d orders", l.InFlight, l.Slots, l.Resting, l.Ready, l.Orders)))
 	if l.LongestTurn > 0 {
-		row("longest turn", words(fmt.Sprintf("%s, order %s of merchant %s", age(l.LongestTurn), l.LongestOf.OutTradeNo, l.LongestOf.MchID)))
+		row("longest turn", words(fmt.Sprintf("%s, order %s of merchant %s", Age(l.LongestTurn), l.LongestOf.OutTradeNo, l.LongestOf.MchID)))
 	}
 	unpublished := fmt.Sprintf("%d, on their way to the topics", l.Unpublished)
 	if l.Full {
@@ -174,12 +174,12 @@ func (v view) facts() table {
 	row("committing", v.committing())
 	row("due now", words(strconv.FormatInt(s.DueNow, 10)+" requests could be served if there were more workers"))
 	if s.OldestUnanswered > 0 {
-		row("oldest", words(age(s.OldestUnanswered)+" unanswered"))
+		row("oldest", words(Age(s.OldestUnanswered)+" unanswered"))
 	}
 	row("memory", words(fmt.Sprintf("%s of %s", bytesOf(s.Memory.Held), bytesOf(s.Memory.Most))))
 	row("connections", words(fmt.Sprintf("%d to brokers", s.Connections)))
 	if s.Throttled > 0 {
-		row("quotas", warn("brokers held requests back for "+age(s.Throttled)+" in the last half minute"))
+		row("quotas", warn("brokers held requests back for "+Age(s.Throttled)+" in the last half minute"))
 	}
 	return t
 }
@@ -308,7 +308,7 @@ func (v view) recent(all []Line) table {
 func (v view) tiers() table {
 	t := table{Title: "Retry topics", None: "none", Heads: []string{"topic", "delay", "waiting in memory", "unread"}}
 	for _, tier := range v.s.Tiers {
-		t.Rows = append(t.Rows, []cell{name(tier.Topic), name(age(tier.Delay)), num(tier.Waiting), num(tier.Unread)})
+		t.Rows = append(t.Rows, []cell{name(tier.Topic), name(Age(tier.Delay)), num(tier.Waiting), num(tier.Unread)})
 	}
 	return t
 }
@@ -350,9 +350,9 @@ func (v view) when(t time.Time) string {
 	}
 	switch d := v.at.Sub(t).Round(time.Second); {
 	case d < 0:
-		return stamp(t) + " (in " + age(-d) + ")"
+		return stamp(t) + " (in " + Age(-d) + ")"
 	default:
-		return stamp(t) + " (" + age(d) + " ago)"
+		return stamp(t) + " (" + Age(d) + " ago)"
 	}
 }
 
@@ -364,8 +364,8 @@ func (v view) until(t time.Time) cell {
 	return name(v.when(t))
 }
 
-// age is a duration for people: its two largest units.
-func age(d time.Duration) string {
+// Age is a duration for people: its two largest units.
+func Age(d time.Duration) string {
 	const day = 24 * time.Hour
 	units := []struct {
 		of   time.Duration

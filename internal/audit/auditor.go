@@ -36,7 +36,8 @@ type Options struct {
 // report. Records are read once, and a second time as far as it takes to name
 // what is found. Beside an error the report is not whole.
 //
-// Memory is about 32 bytes for each request, whatever becomes of it.
+// Memory is about 32 bytes for each request, whatever becomes of it, and some 150
+// more for each replay.
 func (s *Snapshot) Audit(ctx context.Context, o Options) (*Report, error) {
 	own := *s
 	own.from = maps.Clone(s.from)

@@ -1,6 +1,7 @@
 package metrics
 
 import (
+	"net/http"
 	"net/http/httptest"
 	"testing"
 	"time"
@@ -27,13 +28,21 @@ func BenchmarkRequest(b *testing.B) {
 	}
 }
 
-// BenchmarkScrape is what a scrape costs where series are as many as can be.
+// BenchmarkScrape is what a scrape costs: of a worker that does its work, and of one
+// whose series are as many as can be.
 func BenchmarkScrape(b *testing.B) {
-	m := New(Config{Merchants: 100})
-	flood(m, 1000, 1000, 5, 60)
-	handler, ask := m.Handler(), httptest.NewRequest("GET", "/metrics", nil)
-	b.ReportAllocs()
-	for b.Loop() {
-		handler.ServeHTTP(httptest.NewRecorder(), ask)
+	for name, merchants := range map[string]int{"usual": 0, "flooded": 1000} {
+		b.Run(name, func(b *testing.B) {
+			m := busy(b)
+			if merchants > 0 {
+				m = New(Config{Merchants: 100})
+				flood(m, merchants, merchants, 5, 60)
+			}
+			handler, ask := m.Handler(), httptest.NewRequest(http.MethodGet, "/metrics", nil)
+			b.ReportAllocs()
+			for b.Loop() {
+				handler.ServeHTTP(httptest.NewRecorder(), ask)
+			}
+		})
 	}
 }

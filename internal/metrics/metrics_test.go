@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/http/httptest"
 	"runtime"
 	"slices"
@@ -28,7 +29,7 @@ const (
 var errBroker = errors.New("the broker is away")
 
 // busy are the metrics of a worker that has seen something of everything.
-func busy(t *testing.T) *Metrics {
+func busy(t testing.TB) *Metrics {
 	t.Helper()
 	m := New(Config{Merchants: 2, Version: "v1", Revision: "abc"})
 	m.Took(requests)
@@ -93,7 +94,7 @@ func troubled() consumer.State {
 func scrape(t *testing.T, m *Metrics) map[string]string {
 	t.Helper()
 	rec := httptest.NewRecorder()
-	m.Handler().ServeHTTP(rec, httptest.NewRequest("GET", "/metrics", nil))
+	m.Handler().ServeHTTP(rec, httptest.NewRequest(http.MethodGet, "/metrics", nil))
 	if rec.Code != 200 {
 		t.Fatalf("status %d: %s", rec.Code, rec.Body)
 	}

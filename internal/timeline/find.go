@@ -57,13 +57,14 @@ type finder struct {
 	// each was written that was read.
 	read     map[string]map[int]bool
 	began    map[kafka.Place]time.Time
-	total    int64
+	kinds    map[Kind]int         // how many there are, kept or not
 	damaged  map[kafka.Place]bool // something of it cannot be read, or is gone
 	replaces map[string]bool      // orders in whose place this one was to be issued
 }
 
 func (f *finder) run(ctx context.Context) error {
 	f.began, f.damaged, f.replaces = make(map[kafka.Place]time.Time), make(map[kafka.Place]bool), make(map[string]bool)
+	f.kinds = make(map[Kind]int)
 	requests := f.scope.Topics.Requests
 	count := len(f.first[requests])
 	all, home := everyOne(count), consumer.PartitionsOf(f.match.bytes, count)
@@ -217,7 +218,6 @@ func (f *finder) readPartitions(ctx context.Context, partitions []int, topics ..
 		}
 		stretches = append(stretches, stretch{topic, from})
 	}
-	f.total += total
 	if f.options.OnTotal != nil && total > 0 {
 		f.options.OnTotal(total)
 	}
@@ -286,9 +286,16 @@ func (f *finder) look(topic string) func(kafka.Record) {
 	return f.retry
 }
 
+// mostOfAKind is how many records of one kind are kept: a producer in a loop may have asked
+// a million times.
+const mostOfAKind = 5000
+
 func (f *finder) add(e Entry) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.kinds[e.Kind]++; f.kinds[e.Kind] > mostOfAKind {
+		return
+	}
 	f.entries = append(f.entries, e)
 	if e.Kind == Requested || e.Kind == Replayed {
 		f.requests[e.source] = true

@@ -59,7 +59,7 @@ func (s *story) tell(t *testing.T) *Report {
 			first: map[string]kafka.Offsets{}, from: map[string]kafka.Offsets{}, to: map[string]kafka.Offsets{}, high: map[string]kafka.Offsets{},
 		},
 		match: newMatcher(s.OutTradeNo), requests: map[events.Source]bool{}, read: map[string]map[int]bool{},
-		began: map[kafka.Place]time.Time{}, damaged: map[kafka.Place]bool{}, replaces: map[string]bool{},
+		began: map[kafka.Place]time.Time{}, damaged: map[kafka.Place]bool{}, replaces: map[string]bool{}, kinds: map[Kind]int{},
 	}
 	if !s.NoCommits {
 		f.progress = progressOfStory{s}
@@ -115,5 +115,33 @@ func TestTimelinesOfStories(t *testing.T) {
 			}
 			golden.Check(t, cases+"reports/"+name+".json", string(report)+"\n")
 		})
+	}
+}
+
+func TestARequestThatIsRepeatedWithoutEndIsBounded(t *testing.T) {
+	s := story{Now: time.Date(2026, 11, 28, 3, 0, 0, 0, time.UTC), OutTradeNo: "T42", Commits: map[string]int64{"closeorder.requests[3]": 1 << 30}}
+	data, err := os.ReadFile(cases + "an-order-that-is-lost.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var one story
+	if err := json.Unmarshal(data, &one); err != nil {
+		t.Fatal(err)
+	}
+	for i := range mostOfAKind + 7 {
+		rec := one.Records[0]
+		rec.Offset = int64(i)
+		s.Records = append(s.Records, rec)
+	}
+	r := s.tell(t)
+	if len(r.Lives) != 1 || len(r.Lives[0].Entries) != mostOfAKind || r.Lives[0].State != Unproven || !strings.Contains(fmt.Sprint(r.Notes), "there are 5007 records of kind requested") {
+		t.Errorf("%d entries, %s, %v", len(r.Lives[0].Entries), r.Lives[0].State, r.Notes)
+	}
+}
+
+func TestWhatAnOpenTransactionHoldsBackIsSaidOfAnOrderThatIsNotThere(t *testing.T) {
+	s := story{Now: time.Now(), OutTradeNo: "T42", High: map[string]int64{"closeorder.requests[2]": 9}}
+	if r := s.tell(t); len(r.Lives) != 0 || !strings.Contains(fmt.Sprint(r.Notes), "holds back what stands in closeorder.requests[2] from offset 0 on") {
+		t.Errorf("%v", r.Notes)
 	}
 }

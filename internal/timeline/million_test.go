@@ -44,8 +44,8 @@ func benchmarkMillion(b *testing.B, addr string, topics config.Topics, orders, p
 		all    bool
 		lives  int
 	}{
-		{"by its number", number(orders/9*7), false, 1},
-		{"in all partitions", number(orders/9*7), true, 1},
+		{"by its number", number(orders / 9 * 7), false, 1},
+		{"in all partitions", number(orders / 9 * 7), true, 1},
 		{"one that is not there", "NEVER", false, 0},
 	} {
 		b.Run(bb.what, func(b *testing.B) {

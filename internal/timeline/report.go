@@ -163,13 +163,30 @@ func (f *finder) report() *Report {
 		w.conclude(l)
 		r.Lives = append(r.Lives, *l)
 	}
+	for _, kind := range slices.Sorted(maps.Keys(f.kinds)) {
+		if n := f.kinds[kind]; n > mostOfAKind {
+			f.note("there are %d records of kind %s, and %d of them are here; a time range shows others: --since, --until", n, kind, mostOfAKind)
+		}
+	}
 	if len(r.Lives) == 0 {
+		f.noteHeldBack()
 		for _, no := range slices.Sorted(maps.Keys(f.replaces)) {
 			f.note("it is the replacement_out_trade_no of order %s: closeorder closes that one, and was not asked to close this one", no)
 		}
 	}
 	r.Notes = append(r.Notes, f.notes...)
 	return r
+}
+
+// noteHeldBack says where a producer's transaction is open: what it has sent is not there
+// for anybody yet.
+func (f *finder) noteHeldBack() {
+	requests := f.scope.Topics.Requests
+	for _, p := range slices.Sorted(maps.Keys(f.read[requests])) {
+		if to, high := f.to[requests][p], f.high[requests][p]; to < high && f.scope.Until.IsZero() {
+			f.note("an open transaction of a producer holds back what stands in %s[%d] from offset %d on: a request in there is not served before it is committed", requests, p, to)
+		}
+	}
 }
 
 // heldSince is the latest beginning of a log of requests that has lost some.
@@ -322,12 +339,15 @@ func (f *finder) around(at events.Source) (before int, passed bool) {
 const MostBefore = 10_000
 
 // aroundAtMost is how far from a request is looked.
-const aroundAtMost = 100_000
+const aroundAtMost = 20_000
 
 // mayStandElsewhere says why the answer to a request that is finished may be one that
 // nobody can see here; empty where there is none.
 func (f *finder) mayStandElsewhere(q *Request) string {
 	outcomes := f.scope.Topics.Outcomes
+	if slices.ContainsFunc(slices.Collect(maps.Values(f.kinds)), func(n int) bool { return n > mostOfAKind }) {
+		return "there are more records of this order than are looked at"
+	}
 	if f.compacted {
 		return outcomes + " is compacted, so that its answer may have been taken by a later one"
 	}

@@ -89,6 +89,7 @@ func New(cfg config.Config, deps Deps) (*Worker, error) {
 		LongestTurn: turnMargin + cfg.Gateway.Budget,
 		Now:         deps.Now,
 		Proof:       deps.Proof,
+		Admin:       deps.Admin,
 	})
 	if err != nil {
 		return nil, err

@@ -29,6 +29,8 @@ type Fellow struct {
 	Host string
 	// Ours: it is a closeorder; false where nothing is told.
 	Ours bool
+	// Machine is the name of the host that it runs on, where it says so.
+	Machine string
 	// Admin is host:port of its admin listener, empty for none. SameMachine: it
 	// runs where this process does, so that a loopback address is of use.
 	Admin       string
@@ -56,7 +58,7 @@ func described(g kafka.Group, from whereabouts) Described {
 			// What cannot be read says nothing.
 			if s, err := decodeSubscription(m.Metadata); err == nil && s.ours {
 				there := readWhereabouts(s.record)
-				f.Ours, f.Admin, f.SameMachine = true, there.Admin, from.sameMachine(there)
+				f.Ours, f.Machine, f.Admin, f.SameMachine = true, there.Host, there.Admin, from.sameMachine(there)
 			}
 			if d, err := decodeAssignment(m.Assignment); err == nil {
 				f.Assigned = d.assigned
