@@ -99,6 +99,7 @@ func newScene(t *testing.T, kafka *apachekafka.Cluster, id string, set setting) 
 		"CLOSEORDER_KAFKA_REBALANCE_TIMEOUT=15s",
 		"CLOSEORDER_GATEWAY_ATTEMPT_TIMEOUT=2s",
 		"CLOSEORDER_GATEWAY_BUDGET=4s",
+		"CLOSEORDER_SHUTDOWN_GRACE=5s",
 		"CLOSEORDER_ADMIN_ADDR="+s.admin,
 	)
 	s.env = append(s.env, set.env...)
@@ -255,7 +256,7 @@ func (s *scene) look(place, order string) string {
 	case "first line of the log":
 		got = s.worker.trouble(s.from)
 	case "`doctor`":
-		got = s.command("doctor")
+		got = s.command("doctor", "--probe")
 	case "`trace`":
 		got = s.command("trace", order)
 	}
