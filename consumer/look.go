@@ -83,6 +83,7 @@ func (w *Worker) look(s *State) {
 		return cmp.Or(cmp.Compare(a.Topic, b.Topic), cmp.Compare(a.Partition, b.Partition))
 	})
 	s.Lanes = w.lanes.look(s.At, parts, s.Partitions)
+	w.publishing(s)
 	s.DueNow = w.dueNow.of(s.DueNow, s.Breaker.State)
 	s.Oldest = oldest.states()
 	if len(s.Oldest) > 0 {
@@ -123,14 +124,44 @@ func (p *partition) look(oldest *oldest) PartitionState {
 	return is
 }
 
+// publishing completes what is seen of publishing by what else is.
+func (w *Worker) publishing(s *State) {
+	if s.Lanes.Unpublished == 0 && s.Publishing.UnderWay == 0 {
+		w.publisher.doing.idle()
+		s.Publishing.Failing, s.Publishing.Error = time.Time{}, ""
+		return
+	}
+	// In a transaction nothing is acknowledged before that is committed. What is set
+	// aside holds up nobody else.
+	if c := s.Committing; w.cfg.ExactlyOnce && !s.Publishing.Blocked && s.Publishing.Failing.IsZero() && !c.Failing.IsZero() {
+		s.Publishing.Failing, s.Publishing.Error = c.Failing, c.Error
+	}
+}
+
 func (p *publisher) look(now time.Time) (is PublishingState) {
 	is.UnderWay, is.Last, is.Failing, is.Error = p.doing.look(now)
-	if p.tx != nil {
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		is.Blocked = len(p.tx.trouble)+len(p.tx.blocked) > 0
-	}
+	is.Blocked = p.tx != nil && p.tx.setsAside()
 	return is
+}
+
+// setsAside reports whether something waits because its partition cannot be
+// written, or its offset not be committed.
+func (t *transaction) setsAside() bool {
+	t.publisher.mu.Lock()
+	defer t.publisher.mu.Unlock()
+	now := time.Now()
+	for at, p := range t.trouble {
+		if now.Before(p.until) || t.pending[at] > 0 {
+			return true
+		}
+	}
+	for p, until := range t.blocked {
+		if now.Before(until.Add(firstTrial)) && p.owned.Err() == nil { // then it is tried, and nobody takes it out
+
+			return true
+		}
+	}
+	return len(t.aside) > 0
 }
 
 func (c *committer) look(now time.Time) (is CommittingState) {
