@@ -108,9 +108,11 @@ func newScene(t *testing.T, kafka *apachekafka.Cluster, id string, set setting) 
 		s.deleteTopic(set.lacks)
 	}
 	s.worker = launch(t, s.env, "the worker", "run")
-	if set.lacks == "" {
-		s.eventually("a worker that is ready", s.ready)
+	at := "/readyz"
+	if set.lacks != "" {
+		at = "/livez"
 	}
+	s.eventually("a worker that answers well at "+at, func() error { return s.well(at) })
 	return s
 }
 
@@ -131,9 +133,9 @@ func freeAddress(t *testing.T) string {
 	return ln.Addr().String()
 }
 
-// ready is nil when the worker says so.
-func (s *scene) ready() error {
-	if got := s.get("/readyz"); !strings.HasPrefix(got, "200 ") {
+// well is nil when the worker answers 200 there.
+func (s *scene) well(path string) error {
+	if got := s.get(path); !strings.HasPrefix(got, "200 ") {
 		return errors.New(got)
 	}
 	return nil
