@@ -86,6 +86,7 @@ func TestWrongUsageIsNamedAndEndsWithExitCode2(t *testing.T) {
 		"topics create --partitions 0 --retention 1s --kafka-brokers here",
 		"simulate --listen nowhere:-1",
 		"simulate --failure-rate 2",
+		"simulate --refuse 1=NOAUTH",
 		"simulate --rate NaN --lost-replies -1 --latency -1s",
 		"dev --exit",
 		"dev --requests -2 --rate -1 --log-level loud",
