@@ -151,7 +151,11 @@ func (h *health) of(s *State, stopping bool) Health {
 	}
 	if n := len(s.Holds); n > 0 {
 		first := s.Holds[0]
-		wait("%d merchants are held, the first one, %s, for %v: %s", n, first.MchID, ago(first.Since), first.Why)
+		if n == 1 {
+			wait("merchant %s is held for %v: %s", first.MchID, ago(first.Since), first.Why)
+		} else {
+			wait("%d merchants, or parts of them, are held, the first one, %s, for %v: %s", n, first.MchID, ago(first.Since), first.Why)
+		}
 	}
 	if c := s.Committing; !c.Failing.IsZero() {
 		wait("offsets cannot be committed for %v: %s", ago(c.Failing), c.Error)

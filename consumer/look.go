@@ -66,7 +66,7 @@ func (w *Worker) look(s *State) {
 	parts := w.owned.all()
 	var oldest oldest
 	for _, p := range parts {
-		is := p.look(&oldest)
+		is := p.look(s.At, &oldest)
 		s.Partitions = append(s.Partitions, is)
 		unreadOnes := max(is.End-is.Next, 0)
 		i := tiers(w.cfg.Topics.Retries).index(p.topic)
@@ -93,7 +93,7 @@ func (w *Worker) look(s *State) {
 
 // look is what there is to see of one partition; its open requests are shown to
 // the oldest ones.
-func (p *partition) look(oldest *oldest) PartitionState {
+func (p *partition) look(now time.Time, oldest *oldest) PartitionState {
 	is := PartitionState{Topic: p.topic, Partition: p.id, Watermark: -1, Next: -1, End: -1}
 	if source := p.source.Load(); source != nil {
 		is.End, is.Heard = source.Seen()
@@ -116,6 +116,10 @@ func (p *partition) look(oldest *oldest) PartitionState {
 			continue // what there is to see of it is not there yet
 		case waitsForTime, waitsForMerchant:
 			is.Waiting++
+		case queued:
+			if rests := r.note.Load(); rests != nil && rests.until.After(now) {
+				is.Waiting++ // in its place
+			}
 		case publishing:
 			is.finishing++
 		}
