@@ -146,3 +146,21 @@ func TestWhatIsNotTriedAnyMoreDoesNotFail(t *testing.T) {
 		t.Errorf("fails since %v: %s", failing, why)
 	}
 }
+
+// More workers could not serve what rests for the rate of its merchant.
+func TestWhatRestsIsNotDue(t *testing.T) {
+	p := newPartition(t.Context(), topicPartition{"requests", 0})
+	p.begin(0, nil)
+	now := time.Now()
+	for offset, rests := range []*note{nil, {until: now.Add(time.Second)}, {until: now}} {
+		r := &request{partition: p, offset: int64(offset), time: now}
+		if fresh, err := p.open(r); !fresh || err != nil {
+			t.Fatal(fresh, err)
+		}
+		r.is(queued, rests)
+	}
+	var oldest oldest
+	if is := p.look(&oldest, now); is.Open != 3 || is.resting != 1 || is.Waiting != 0 || len(oldest) != 3 {
+		t.Errorf("%+v", is)
+	}
+}

@@ -66,7 +66,7 @@ func (w *Worker) look(s *State) {
 	parts := w.owned.all()
 	var oldest oldest
 	for _, p := range parts {
-		is := p.look(&oldest)
+		is := p.look(&oldest, s.At)
 		s.Partitions = append(s.Partitions, is)
 		unreadOnes := max(is.End-is.Next, 0)
 		i := tiers(w.cfg.Topics.Retries).index(p.topic)
@@ -74,7 +74,7 @@ func (w *Worker) look(s *State) {
 			s.Tiers[i].Waiting += is.Waiting
 			s.Tiers[i].Unread += unreadOnes
 		}
-		s.DueNow += int64(is.Open - is.Waiting - is.finishing)
+		s.DueNow += int64(is.Open - is.Waiting - is.finishing - is.resting)
 		if i < 0 || is.Waiting == 0 { // behind one that is not due nothing is due
 			s.DueNow += unreadOnes
 		}
@@ -93,7 +93,7 @@ func (w *Worker) look(s *State) {
 
 // look is what there is to see of one partition; its open requests are shown to
 // the oldest ones.
-func (p *partition) look(oldest *oldest) PartitionState {
+func (p *partition) look(oldest *oldest, now time.Time) PartitionState {
 	is := PartitionState{Topic: p.topic, Partition: p.id, Watermark: -1, Next: -1, End: -1}
 	if source := p.source.Load(); source != nil {
 		is.End, is.Heard = source.Seen()
@@ -116,6 +116,10 @@ func (p *partition) look(oldest *oldest) PartitionState {
 			continue // what there is to see of it is not there yet
 		case waitsForTime, waitsForMerchant:
 			is.Waiting++
+		case queued:
+			if rests := r.note.Load(); rests != nil && rests.until.After(now) { // in its place: for its merchant's rate, say
+				is.resting++
+			}
 		case publishing:
 			is.finishing++
 		}
