@@ -3,6 +3,7 @@ package consumer
 import (
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -163,4 +164,20 @@ func TestWhatRestsIsNotDue(t *testing.T) {
 	if is := p.look(&oldest, now); is.Open != 3 || is.resting != 1 || is.Waiting != 0 || len(oldest) != 3 {
 		t.Errorf("%+v", is)
 	}
+}
+
+// Where too many rest, a turn keeps its slot over its rest: that is not a call that
+// takes long.
+func TestARestWithASlotIsNoLongTurn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLanes(1, func(time.Time) bool { return true }, nil, silent())
+		l.mostResting = 0
+		ln := &lane{lanes: l, seated: true, seatedAt: time.Now()}
+		if err := ln.Rest(t.Context(), patience, true); err != nil || !ln.seated {
+			t.Fatal(err, ln.seated)
+		}
+		if has := time.Since(ln.seatedAt); has != 0 {
+			t.Errorf("its turn goes on for %v", has)
+		}
+	})
 }
