@@ -2,6 +2,7 @@ package consumer
 
 import (
 	"fmt"
+	"maps"
 	"sync"
 	"time"
 
@@ -21,9 +22,13 @@ const (
 
 // failures tells of requests that have failed: in one line for all of a code and a
 // merchant, with how many and an example. 20,000 failed requests are a few lines,
-// and one is a line. It is safe for concurrent use.
+// and one is a line. A log that is written slowly holds up who writes the line, and
+// nobody else. It is safe for concurrent use.
 type failures struct {
 	log logrus.FieldLogger
+	// writing is held where more than one line is written: none is left when close
+	// returns. mu may be taken under it.
+	writing sync.Mutex
 
 	mu     sync.Mutex
 	groups map[kindOfFailure]*failed
@@ -46,8 +51,22 @@ func newFailures(log logrus.FieldLogger) *failures {
 	return &failures{log: log, groups: make(map[kindOfFailure]*failed)}
 }
 
+// report is a line that is to be written when mu is not held.
+type report struct {
+	fields logrus.Fields
+	text   string
+}
+
+func (f *failures) write(lines ...report) {
+	for _, l := range lines {
+		f.log.WithFields(l.fields).Warn(l.text)
+	}
+}
+
 // add takes a failed request.
-func (f *failures) add(a Answer) {
+func (f *failures) add(a Answer) { f.write(f.taken(a)...) }
+
+func (f *failures) taken(a Answer) (lines []report) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	now := time.Now()
@@ -65,16 +84,23 @@ func (f *failures) add(a Answer) {
 	group.fresh++
 	group.last = a
 	if group.all == 1 || f.over {
-		f.tell(kind, group, 0)
+		lines = append(lines, group.report(kind, 0))
 	}
 	if f.timer == nil && !f.over {
 		f.timer = time.AfterFunc(failuresEvery, f.round)
 	}
+	return lines
 }
 
 // round tells of what has come since the last one, and forgets what goes on no
 // more.
 func (f *failures) round() {
+	f.writing.Lock()
+	defer f.writing.Unlock()
+	f.write(f.fresh()...)
+}
+
+func (f *failures) fresh() (lines []report) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.timer = nil
@@ -83,15 +109,22 @@ func (f *failures) round() {
 			delete(f.groups, kind)
 			continue
 		}
-		f.tell(kind, group, failuresEvery)
+		lines = append(lines, group.report(kind, failuresEvery))
 	}
 	if len(f.groups) > 0 && !f.over {
 		f.timer = time.AfterFunc(failuresEvery, f.round)
 	}
+	return lines
 }
 
 // close tells of what has not been told. What comes later is told at once.
 func (f *failures) close() {
+	f.writing.Lock()
+	defer f.writing.Unlock()
+	f.write(f.rest()...)
+}
+
+func (f *failures) rest() (lines []report) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.over = true
@@ -100,23 +133,26 @@ func (f *failures) close() {
 	}
 	for kind, group := range f.groups {
 		if group.fresh > 0 {
-			f.tell(kind, group, failuresEvery)
+			lines = append(lines, group.report(kind, failuresEvery))
 		}
 	}
+	return lines
 }
 
-// tell tells of a group; in is how long its fresh ones have come together, 0 for
-// one that is told at once. f.mu is held.
-func (f *failures) tell(kind kindOfFailure, group *failed, in time.Duration) {
+// report tells of a group; in is how long its fresh ones have come together, 0 for
+// one that is told at once. failures.mu is held.
+func (group *failed) report(kind kindOfFailure, in time.Duration) report {
 	a := group.last
 	text := fmt.Sprintf("%s %s: a request has failed: %s: %s", kind.code, kind.mchID, a.Order.OutTradeNo, a.Message)
 	if in > 0 {
 		text = fmt.Sprintf("%s %s: %d more requests have failed in %v, for example %s: %s", kind.code, kind.mchID, group.fresh, in, a.Order.OutTradeNo, a.Message)
 	}
-	f.log.WithFields(a.fields()).WithFields(logrus.Fields{
+	fields := a.fields()
+	maps.Copy(fields, logrus.Fields{
 		"code": a.Code, "count": group.fresh, "since": group.since.UTC().Format(time.RFC3339), "remedy": remedies.For(a.Code),
-	}).Warn(text)
+	})
 	group.fresh = 0
+	return report{fields, text}
 }
 
 // fields name the request in the log, as request.fields does.

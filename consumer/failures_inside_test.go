@@ -78,3 +78,36 @@ func TestFailuresOfManyKindsAreFewLines(t *testing.T) {
 		f.close()
 	})
 }
+
+// slowLog is written as slowly as somebody reads it.
+type slowLog struct{ begun, reads chan struct{} }
+
+func (s slowLog) Write(p []byte) (int, error) {
+	s.begun <- struct{}{}
+	<-s.reads
+	return len(p), nil
+}
+
+// The way of a request must not wait for whoever reads the log.
+func TestALogThatIsReadSlowlyHoldsUpOneAlone(t *testing.T) {
+	log := logrus.New()
+	slow := slowLog{make(chan struct{}, 10), make(chan struct{})}
+	log.SetOutput(slow)
+	f := newFailures(log)
+	defer f.close()
+	defer close(slow.reads)
+	go f.add(failure("UNKNOWN_MERCHANT", "1900000111", 0))
+	<-slow.begun
+	added := make(chan struct{})
+	go func() {
+		defer close(added)
+		for i := range 100 {
+			f.add(failure("UNKNOWN_MERCHANT", "1900000111", i))
+		}
+	}()
+	select {
+	case <-added:
+	case <-time.After(10 * time.Second):
+		t.Error("the others wait for the line of the first one")
+	}
+}

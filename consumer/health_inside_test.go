@@ -3,6 +3,7 @@ package consumer
 import (
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -145,4 +146,38 @@ func TestWhatIsNotTriedAnyMoreDoesNotFail(t *testing.T) {
 	if _, _, failing, why := d.look(time.Now()); !failing.IsZero() || why != "" {
 		t.Errorf("fails since %v: %s", failing, why)
 	}
+}
+
+// More workers could not serve what rests for the rate of its merchant.
+func TestWhatRestsIsNotDue(t *testing.T) {
+	p := newPartition(t.Context(), topicPartition{"requests", 0})
+	p.begin(0, nil)
+	now := time.Now()
+	for offset, rests := range []*note{nil, {until: now.Add(time.Second)}, {until: now}} {
+		r := &request{partition: p, offset: int64(offset), time: now}
+		if fresh, err := p.open(r); !fresh || err != nil {
+			t.Fatal(fresh, err)
+		}
+		r.is(queued, rests)
+	}
+	var oldest oldest
+	if is := p.look(&oldest, now); is.Open != 3 || is.resting != 1 || is.Waiting != 0 || len(oldest) != 3 {
+		t.Errorf("%+v", is)
+	}
+}
+
+// Where too many rest, a turn keeps its slot over its rest: that is not a call that
+// takes long.
+func TestARestWithASlotIsNoLongTurn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLanes(1, func(time.Time) bool { return true }, nil, silent())
+		l.mostResting = 0
+		ln := &lane{lanes: l, seated: true, seatedAt: time.Now()}
+		if err := ln.Rest(t.Context(), patience, true); err != nil || !ln.seated {
+			t.Fatal(err, ln.seated)
+		}
+		if has := time.Since(ln.seatedAt); has != 0 {
+			t.Errorf("its turn goes on for %v", has)
+		}
+	})
 }

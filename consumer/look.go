@@ -66,7 +66,7 @@ func (w *Worker) look(s *State) {
 	parts := w.owned.all()
 	var oldest oldest
 	for _, p := range parts {
-		is := p.look(s.At, &oldest)
+		is := p.look(&oldest, s.At)
 		s.Partitions = append(s.Partitions, is)
 		unreadOnes := max(is.End-is.Next, 0)
 		i := tiers(w.cfg.Topics.Retries).index(p.topic)
@@ -74,7 +74,7 @@ func (w *Worker) look(s *State) {
 			s.Tiers[i].Waiting += is.Waiting
 			s.Tiers[i].Unread += unreadOnes
 		}
-		s.DueNow += int64(is.Open - is.Waiting - is.finishing)
+		s.DueNow += int64(is.Open - is.Waiting - is.finishing - is.resting)
 		if i < 0 || is.Waiting == 0 { // behind one that is not due nothing is due
 			s.DueNow += unreadOnes
 		}
@@ -93,7 +93,7 @@ func (w *Worker) look(s *State) {
 
 // look is what there is to see of one partition; its open requests are shown to
 // the oldest ones.
-func (p *partition) look(now time.Time, oldest *oldest) PartitionState {
+func (p *partition) look(oldest *oldest, now time.Time) PartitionState {
 	is := PartitionState{Topic: p.topic, Partition: p.id, Watermark: -1, Next: -1, End: -1}
 	if source := p.source.Load(); source != nil {
 		is.End, is.Heard = source.Seen()
@@ -117,8 +117,8 @@ func (p *partition) look(now time.Time, oldest *oldest) PartitionState {
 		case waitsForTime, waitsForMerchant:
 			is.Waiting++
 		case queued:
-			if rests := r.note.Load(); rests != nil && rests.until.After(now) {
-				is.Waiting++ // in its place
+			if rests := r.note.Load(); rests != nil && rests.until.After(now) { // in its place: for its merchant's rate, say
+				is.resting++
 			}
 		case publishing:
 			is.finishing++

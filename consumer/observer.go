@@ -62,12 +62,13 @@ type Answer struct {
 	Calls         int
 	Replay        int
 	// Source is the record that the order service published, and Requested its
-	// timestamp: zero where it has none.
+	// timestamp: where it has none, when it was read.
 	Source    events.Source
 	Requested time.Time
 	// Traceparent is that of the request's record; empty where it has none.
 	Traceparent string
-	// Took is from Requested until now, by the worker's clock: never negative.
+	// Took is from Requested until now, by the worker's wall clock: never negative,
+	// however the clocks differ.
 	Took time.Duration
 }
 

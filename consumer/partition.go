@@ -281,7 +281,7 @@ func (p *partition) wake(wanted func(*request) bool) []*request {
 }
 
 // forget lets go of the requests that wait for their time, and of the memory of
-// all.
+// all; their spans end with why.
 func (p *partition) forget() {
 	p.share.Close()
 	p.mu.Lock()
@@ -290,5 +290,13 @@ func (p *partition) forget() {
 		timer.Stop()
 	}
 	p.timers = nil
+	for r := p.first; r != nil; {
+		if r.stage.Load() != int32(unread) {
+			r.done(context.Cause(p.owned))
+		}
+		behind := r.behind
+		r.before, r.behind = nil, nil // or the last one that is in somebody's hand would keep all
+		r = behind
+	}
 	p.first, p.last, p.count = nil, nil, 0
 }

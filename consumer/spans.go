@@ -19,7 +19,8 @@ import (
 //
 //	poll T     CLIENT    one fetch that has brought records; linked to those who sent them
 //	process T  CONSUMER  one record, from when it is taken until what came of it is acknowledged;
-//	                     the child of who sent it, as each record is processed by itself
+//	                     or its partition is taken away; the child of who sent it, as each
+//	                     record is processed by itself
 //	send T     PRODUCER  one record of a decision; the child of process. An outcome carries it on
 //	commit T   CLIENT    offsets of the requests topic, and of the retry topics with them
 //
@@ -201,7 +202,8 @@ func sent(span trace.Span, err error) {
 	span.End()
 }
 
-// done ends the span of r.
+// done ends the span of r: what came of it is acknowledged, or err says why
+// somebody else serves it. Only the first time counts.
 func (r *request) done(err error) {
 	if r.traced == nil {
 		return

@@ -102,6 +102,7 @@ type PartitionState struct {
 	FetchError string `json:"fetch_error,omitempty"`
 
 	finishing int // of Open: on their way to the topics
+	resting   int // of Open: in their place, until a time
 }
 
 // Lag is how many offsets are not finished, 0 where it is not known.
@@ -195,7 +196,7 @@ type RequestState struct {
 	MchID      string        `json:"mch_id"`
 	SubMchID   string        `json:"sub_mch_id,omitempty"`
 	OutTradeNo string        `json:"out_trade_no"`
-	Requested  time.Time     `json:"requested"`
+	Requested  time.Time     `json:"requested"` // its timestamp; where it has none, when it was read
 	Source     events.Source `json:"source"`
 	// Topic, Partition and Offset are where it stands now: Source, or in a retry
 	// topic.

@@ -262,3 +262,29 @@ func TestWithoutAWorker(t *testing.T) {
 		t.Errorf("only %d series", len(got))
 	}
 }
+
+// What a worker said after its scrape was over may be hours old at the next one.
+func TestAnAnswerThatCameTooLateIsNotShown(t *testing.T) {
+	m := New(Config{Patience: time.Minute})
+	free := make(chan struct{})
+	asked := 0
+	c := &m.state
+	c.watch(func() consumer.State {
+		if asked++; asked == 1 {
+			<-free
+		}
+		return consumer.State{DueNow: int64(asked)}
+	}, func() []closer.HostHealth { return nil })
+	c.patience = 0
+	if _, told := c.ask(); told {
+		t.Fatal("it was told before it was")
+	}
+	close(free)
+	for len(c.asking) == 0 {
+		runtime.Gosched()
+	}
+	c.patience = time.Minute
+	if a, told := c.ask(); !told || a.state.DueNow != 2 {
+		t.Errorf("told %v, what was said to question %d", told, a.state.DueNow)
+	}
+}

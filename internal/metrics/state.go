@@ -115,11 +115,17 @@ func (c *stateCollector) watch(state func() consumer.State, hosts func() []close
 
 // ask returns what the worker says, or false where it has not said it in time. A
 // question that is not answered stays the only one: scrapes of a worker that is
-// stuck for hours leave one goroutine behind, not thousands. Scrapes at the same
-// time take turns.
+// stuck for hours leave one goroutine behind, not thousands. One that was answered
+// after its scrape was over says how the worker was then: it is asked anew. Scrapes
+// at the same time take turns.
 func (c *stateCollector) ask() (answered, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	select {
+	case <-c.asking:
+		c.asking = nil
+	default:
+	}
 	if c.asking == nil {
 		asking := make(chan answered, 1)
 		state, hosts := c.state, c.hostsOf
