@@ -230,14 +230,21 @@ func (c *committer) commit(ctx context.Context) (did bool, err error) {
 
 // committed takes note of how a commit that was begun at a time has ended.
 func (c *committer) committed(ctx context.Context, began time.Time, did bool, err error) {
-	if err != nil && (ctx.Err() != nil || errors.Is(err, errBetween)) {
-		c.doing.end(began, false, nil) // given up, or tried again under the next generation
+	switch {
+	case err != nil && ctx.Err() != nil: // given up
+		c.doing.end(began, false, nil)
+		return
+	case errors.Is(err, errBetween): // tried again under the next generation, and until then that is why
+		c.doing.end(began, false, err)
 		return
 	}
 	c.doing.end(began, did && err == nil, err)
+	aside := c.tx != nil && c.tx.setsAside()
 	c.mu.Lock()
 	if err == nil && len(c.dirty) == 0 {
-		c.pending = time.Time{}
+		if c.pending = (time.Time{}); !aside {
+			c.doing.idle()
+		}
 	} else if err == nil && did {
 		c.pending = began
 	}

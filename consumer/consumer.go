@@ -114,9 +114,9 @@ type Config struct {
 	Skip []kafka.Span
 	// MaxInFlight is the number of calls at the same time, at least 1.
 	MaxInFlight int
-	// LongestTurn is how long Close or Query may have a call slot at the most, with
-	// the probes that may follow: a worker in which one has it longer is stuck. 0
-	// is 45 s, and so is less.
+	// LongestTurn is how long Close or Query may have a call slot between two rests
+	// at the most, and the probes that follow may: a worker in which one of them
+	// takes longer is stuck. 0 is 45 s, and so is less.
 	LongestTurn time.Duration
 	// ExactlyOnce: what requests lead to and their offsets are one transaction. A
 	// Kafka.ReadUncommitted does not go with it.
@@ -391,6 +391,7 @@ func (w *Worker) serve(p *partition, from kafka.Committed) {
 	source := w.client.Source(p.topic, p.id, from.Offset)
 	source.Share = p.share
 	p.source.Store(source)
+	p.fetchError.Store(nil)
 	f := &fetcher{
 		source: source, partition: p,
 		offset: func(ctx context.Context, at int64) (int64, error) { return w.client.Offset(ctx, p.topic, p.id, at) },

@@ -48,6 +48,16 @@ func (d *doing) failed(why error) {
 	d.note(false, why)
 }
 
+// idle says that there is nothing to do: what failed last is not tried any more, as
+// its partition was taken away, and says nothing of the next.
+func (d *doing) idle() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if len(d.underWay) == 0 {
+		d.failing, d.why = time.Time{}, nil
+	}
+}
+
 func (d *doing) note(did bool, why error) {
 	switch now := time.Now(); {
 	case did:

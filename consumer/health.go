@@ -28,7 +28,7 @@ const (
 //
 // What it knows as stuck:
 //
-//	a turn with a call slot that goes on longer than a call may take
+//	a turn that has its call slot for longer than calls, or a probe, may take
 //	something is ready, nothing is under way, and the gateway may be called
 //	a partition of which nothing is open, and nothing is fetched, not even nothing
 //	decisions that nobody publishes, and offsets that nobody commits
@@ -36,12 +36,13 @@ const (
 // and each of it only while nobody gives a reason. Reasons are never a cause to
 // kill a worker: the next one would have them too.
 type health struct {
-	turn time.Duration // how long one may have a call slot
+	turn time.Duration // how long one may have its call slot, see Config.LongestTurn
 
 	mu     sync.Mutex
 	since  map[string]time.Time // when each symptom that is there now was seen first
 	heard  map[topicPartition]time.Time
-	before uint64 // progress at the last look
+	before uint64    // progress at the last look
+	last   time.Time // when that was
 	stuck  []string
 }
 
@@ -70,20 +71,29 @@ func (h *health) sample(s *State) []string {
 	defer h.mu.Unlock()
 	moved := s.progress != h.before
 	h.before = s.progress
+	if s.At.Sub(h.last) > 3*lookEvery { // it was stopped, or suspended, and nothing could go on
+		clear(h.since)
+	}
+	h.last = s.At
 	seen := make(map[string]time.Time)
 	h.stuck = nil
-	// symptom is one that must last.
-	symptom := func(name, text string) {
+	// lasts is for how long a symptom is there.
+	lasts := func(name string) time.Duration {
 		since, was := h.since[name]
 		if !was {
 			since = s.At
 		}
 		seen[name] = since
-		if lasts := s.At.Sub(since); lasts >= patience {
+		return s.At.Sub(since)
+	}
+	// symptom is one that must last.
+	symptom := func(name, text string) {
+		if lasts := lasts(name); lasts >= patience {
 			h.stuck = append(h.stuck, fmt.Sprintf("for %v %s", lasts.Round(time.Second), text))
 		}
 	}
-	if turn := s.Lanes.LongestTurn; turn > h.turn {
+	// Its calls time out as soon as they can after a process was stopped: not before.
+	if turn := s.Lanes.LongestTurn; turn > h.turn && lasts("turn") > 0 {
 		h.stuck = append(h.stuck, fmt.Sprintf("the turn of order %s of merchant %s goes on for %v, and none may take longer than %v",
 			s.Lanes.LongestOf.OutTradeNo, s.Lanes.LongestOf.MchID, turn.Round(time.Second), h.turn))
 	}
@@ -133,12 +143,19 @@ func (h *health) of(s *State, stopping bool) Health {
 			not("%s", text)
 		}
 	}
+	if s.Publishing.Blocked {
+		wait("requests are set aside whose partitions cannot be written, or whose offsets cannot be committed")
+	}
 	if s.Breaker.State != "closed" && s.Breaker.State != "" {
 		wait("the gateway has not answered for %v: calls are held, requests keep their place", ago(s.Breaker.Since))
 	}
 	if n := len(s.Holds); n > 0 {
 		first := s.Holds[0]
-		wait("%d merchants are held, the first one, %s, for %v: %s", n, first.MchID, ago(first.Since), first.Why)
+		if n == 1 {
+			wait("merchant %s is held for %v: %s", first.MchID, ago(first.Since), first.Why)
+		} else {
+			wait("%d merchants, or parts of them, are held, the first one, %s, for %v: %s", n, first.MchID, ago(first.Since), first.Why)
+		}
 	}
 	if c := s.Committing; !c.Failing.IsZero() {
 		wait("offsets cannot be committed for %v: %s", ago(c.Failing), c.Error)

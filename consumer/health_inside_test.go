@@ -94,3 +94,55 @@ func TestASymptomIsCountedFromWhenItIsSeen(t *testing.T) {
 		t.Error(stuck)
 	}
 }
+
+// A process that is stopped and goes on finds its calls and its timers late, all
+// at one time: they are over a moment later.
+func TestWhatWasStoppedIsNotStuckWhenItGoesOn(t *testing.T) {
+	at := time.Now()
+	for sentence, sick := range map[string]func(*State){
+		"a call was under way":  func(s *State) { s.Lanes.LongestTurn, s.Lanes.InFlight = time.Hour, 1 },
+		"an order was ready":    func(s *State) { s.Lanes.Ready = 1 },
+		"an offset was pending": func(s *State) { s.Committing.Pending = at },
+	} {
+		t.Run(sentence, func(t *testing.T) {
+			h := newHealth(0)
+			look := func(after time.Duration) []string {
+				s := &State{At: at.Add(after), Member: MemberState{Joined: true}, Breaker: BreakerState{State: "closed"}}
+				if sick(s); after < time.Minute {
+					s.Lanes.LongestTurn = 0
+				}
+				return h.sample(s)
+			}
+			look(0)
+			look(lookEvery)
+			if stuck := look(time.Hour); len(stuck) > 0 {
+				t.Errorf("at the first look: %v", stuck)
+			}
+			var stuck []string
+			for after := lookEvery; after <= patience; after += lookEvery {
+				stuck = look(time.Hour + after)
+			}
+			if len(stuck) != 1 {
+				t.Errorf("%v later: %v", patience, stuck)
+			}
+		})
+	}
+}
+
+func TestWhatIsNotTriedAnyMoreDoesNotFail(t *testing.T) {
+	var d doing
+	d.end(d.begin(), false, errDoubted)
+	if _, _, failing, why := d.look(time.Now()); failing.IsZero() || why != errDoubted.Error() {
+		t.Error("it does not fail")
+	}
+	under := d.begin()
+	d.idle()
+	if _, _, failing, _ := d.look(time.Now()); failing.IsZero() {
+		t.Error("one is under way")
+	}
+	d.end(under, false, nil) // given up: its partition was taken away
+	d.idle()
+	if _, _, failing, why := d.look(time.Now()); !failing.IsZero() || why != "" {
+		t.Errorf("fails since %v: %s", failing, why)
+	}
+}

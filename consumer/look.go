@@ -66,7 +66,7 @@ func (w *Worker) look(s *State) {
 	parts := w.owned.all()
 	var oldest oldest
 	for _, p := range parts {
-		is := p.look(&oldest)
+		is := p.look(s.At, &oldest)
 		s.Partitions = append(s.Partitions, is)
 		unreadOnes := max(is.End-is.Next, 0)
 		i := tiers(w.cfg.Topics.Retries).index(p.topic)
@@ -83,6 +83,7 @@ func (w *Worker) look(s *State) {
 		return cmp.Or(cmp.Compare(a.Topic, b.Topic), cmp.Compare(a.Partition, b.Partition))
 	})
 	s.Lanes = w.lanes.look(s.At, parts, s.Partitions)
+	w.publishing(s)
 	s.DueNow = w.dueNow.of(s.DueNow, s.Breaker.State)
 	s.Oldest = oldest.states()
 	if len(s.Oldest) > 0 {
@@ -92,7 +93,7 @@ func (w *Worker) look(s *State) {
 
 // look is what there is to see of one partition; its open requests are shown to
 // the oldest ones.
-func (p *partition) look(oldest *oldest) PartitionState {
+func (p *partition) look(now time.Time, oldest *oldest) PartitionState {
 	is := PartitionState{Topic: p.topic, Partition: p.id, Watermark: -1, Next: -1, End: -1}
 	if source := p.source.Load(); source != nil {
 		is.End, is.Heard = source.Seen()
@@ -115,6 +116,10 @@ func (p *partition) look(oldest *oldest) PartitionState {
 			continue // what there is to see of it is not there yet
 		case waitsForTime, waitsForMerchant:
 			is.Waiting++
+		case queued:
+			if rests := r.note.Load(); rests != nil && rests.until.After(now) {
+				is.Waiting++ // in its place
+			}
 		case publishing:
 			is.finishing++
 		}
@@ -123,14 +128,44 @@ func (p *partition) look(oldest *oldest) PartitionState {
 	return is
 }
 
+// publishing completes what is seen of publishing by what else is.
+func (w *Worker) publishing(s *State) {
+	if s.Lanes.Unpublished == 0 && s.Publishing.UnderWay == 0 {
+		w.publisher.doing.idle()
+		s.Publishing.Failing, s.Publishing.Error = time.Time{}, ""
+		return
+	}
+	// In a transaction nothing is acknowledged before that is committed. What is set
+	// aside holds up nobody else.
+	if c := s.Committing; w.cfg.ExactlyOnce && !s.Publishing.Blocked && s.Publishing.Failing.IsZero() && !c.Failing.IsZero() {
+		s.Publishing.Failing, s.Publishing.Error = c.Failing, c.Error
+	}
+}
+
 func (p *publisher) look(now time.Time) (is PublishingState) {
 	is.UnderWay, is.Last, is.Failing, is.Error = p.doing.look(now)
-	if p.tx != nil {
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		is.Blocked = len(p.tx.trouble)+len(p.tx.blocked) > 0
-	}
+	is.Blocked = p.tx != nil && p.tx.setsAside()
 	return is
+}
+
+// setsAside reports whether something waits because its partition cannot be
+// written, or its offset not be committed.
+func (t *transaction) setsAside() bool {
+	t.publisher.mu.Lock()
+	defer t.publisher.mu.Unlock()
+	now := time.Now()
+	for at, p := range t.trouble {
+		if now.Before(p.until) || t.pending[at] > 0 {
+			return true
+		}
+	}
+	for p, until := range t.blocked {
+		if now.Before(until.Add(firstTrial)) && p.owned.Err() == nil { // then it is tried, and nobody takes it out
+
+			return true
+		}
+	}
+	return len(t.aside) > 0
 }
 
 func (c *committer) look(now time.Time) (is CommittingState) {

@@ -54,8 +54,8 @@ type partition struct {
 	unpublished int     // decisions on their way to the topics
 	parked      []*lane // lanes whose next request is of this partition while it is paused
 
-	// source is what it is read from, once it is; fetchError why that fails at
-	// present, and stopped why somebody has to look at it: see look.go.
+	// source is what it is read from, once it is; fetchError why that fails, or
+	// cannot begin, at present, and stopped why somebody has to look at it: see look.go.
 	source     atomic.Pointer[kafka.Source]
 	fetchError atomic.Pointer[string]
 	stopped    atomic.Pointer[string]

@@ -148,8 +148,11 @@ func (w *Worker) call(ctx context.Context, r *request, p permit) circumstances {
 	began := w.now()
 	v := do(r.under(ctx), req, r.calls > 0, r.lane)
 	r.calls += v.Calls
-	if w.cfg.Observer != nil {
+	if w.cfg.Observer != nil && v.Calls > 0 {
 		w.cfg.Observer.Called(Turn{MchID: req.MchID, Calls: v.Calls, Class: v.Class, Code: v.Code, Began: began, Took: time.Since(began)})
+	}
+	if v.evidence() == unanswered {
+		w.lanes.goesOn(r.lane)
 	}
 	found := p.giveBack(r.under(ctx), req, v.evidence(), v.LastCall)
 	blamed := v.Class == MerchantRefused && w.holds.blames(r, v.Scope)

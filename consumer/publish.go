@@ -172,6 +172,7 @@ func (p *publisher) published(ctx context.Context, began time.Time, batches []ka
 			acknowledged = true
 		case ctx.Err() != nil:
 			continue // given up
+		case kafka.Refused(one.Err): // the broker is well, and does not take the record as it is
 		default:
 			failed = one.Err
 		}

@@ -3,6 +3,7 @@ package consumer
 import (
 	"context"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/closeorder/closeorder/internal/kafka"
@@ -56,6 +57,16 @@ func (s *tracing) attributes(operation string, kind attribute.KeyValue, topic st
 	}, more...)...)
 }
 
+// longestText bounds what a span says in one place, in bytes: a key may have a
+// megabyte.
+const longestText = 512
+
+// spanText is a text as OTLP takes it: in UTF-8. One that is not, say a key that is a
+// number, would lose all spans that are exported with it.
+func spanText(s string) string {
+	return strings.ToValidUTF8(s[:min(len(s), longestText)], "\uFFFD")
+}
+
 // now is the time where spans are made.
 func (s *tracing) now() (t time.Time) {
 	if s != nil {
@@ -106,13 +117,13 @@ func (s *tracing) begin(r *request) {
 	more := []attribute.KeyValue{
 		semconv.MessagingConsumerGroupName(s.group), semconv.MessagingDestinationPartitionID(strconv.Itoa(r.partition.id)), semconv.MessagingKafkaOffset(int(r.offset)),
 		semconv.MessagingMessageBodySize(len(r.msg.Value)), semconv.MessagingKafkaMessageTombstone(r.msg.Value == nil),
-		attribute.String("closeorder.mch_id", r.req.MchID), attribute.String("closeorder.out_trade_no", r.req.OutTradeNo),
+		attribute.String("closeorder.mch_id", spanText(r.req.MchID)), attribute.String("closeorder.out_trade_no", spanText(r.req.OutTradeNo)),
 	}
 	if r.msg.Key != nil {
-		more = append(more, semconv.MessagingKafkaMessageKey(string(r.msg.Key)))
+		more = append(more, semconv.MessagingKafkaMessageKey(spanText(string(r.msg.Key[:min(len(r.msg.Key), longestText)]))))
 	}
 	if r.req.RequestID != "" {
-		more = append(more, semconv.MessagingMessageID(r.req.RequestID))
+		more = append(more, semconv.MessagingMessageID(spanText(r.req.RequestID)))
 	}
 	t := &traced{}
 	t.ctx, t.process = s.tracer.Start(ctx, "process "+topic, trace.WithSpanKind(trace.SpanKindConsumer), s.attributes("process", semconv.MessagingOperationTypeProcess, topic, more...))
@@ -146,10 +157,10 @@ func (s *tracing) sends(r *request, d *decision, topics *Topics) {
 	default:
 		r.traced.outcome = send(topics.Outcomes)
 	}
-	r.traced.process.SetAttributes(attribute.String("closeorder.code", d.verdict.Code), attribute.Int("closeorder.calls", r.calls))
+	r.traced.process.SetAttributes(attribute.String("closeorder.code", spanText(d.verdict.Code)), attribute.Int("closeorder.calls", r.calls))
 	if d.next == deadLetter {
-		r.traced.process.SetAttributes(semconv.ErrorTypeKey.String(d.verdict.Code))
-		r.traced.process.SetStatus(codes.Error, d.verdict.Message)
+		r.traced.process.SetAttributes(semconv.ErrorTypeKey.String(spanText(d.verdict.Code)))
+		r.traced.process.SetStatus(codes.Error, spanText(d.verdict.Message))
 	}
 }
 
@@ -185,7 +196,7 @@ func sent(span trace.Span, err error) {
 		return
 	}
 	if err != nil {
-		span.SetStatus(codes.Error, err.Error())
+		span.SetStatus(codes.Error, spanText(err.Error()))
 	}
 	span.End()
 }

@@ -63,7 +63,7 @@ func TestAWorkerThatWaitsForAReasonIsLiveAndSaysWhy(t *testing.T) {
 		"for a merchant that the gateway refuses": {
 			&closing{answer: func(r events.Request) consumer.Verdict {
 				return consumer.Verdict{Class: consumer.MerchantRefused, Code: "SIGNERROR", Message: "wrong key", Scope: consumer.Scope{MchID: r.MchID}, Calls: 1}
-			}}, nil, "1 merchants are held, the first one, 1900000109, for ", true,
+			}}, nil, "merchant 1900000109 is held for ", true,
 		},
 		"for a broker that is gone": {&closing{}, func(c *cluster) { c.broker.Close() }, "no member of group g: ", false},
 	} {

@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -141,13 +142,8 @@ func holdRows(r *status.Report) [][]string {
 				continue
 			}
 			seen[scope] = true
-			name := h.MchID
-			for _, part := range []string{h.AppID, h.SubMchID} {
-				if part != "" {
-					name += "/" + part
-				}
-			}
-			rows = append(rows, []string{oneLine(name, 60), age(r.At.Sub(h.Since)), untilOf(r.At, h.NextProbe), oneLine(h.Why, 100)})
+			parts := slices.DeleteFunc([]string{h.MchID, h.AppID, h.SubMchID}, func(part string) bool { return part == "" })
+			rows = append(rows, []string{oneLine(strings.Join(parts, "/"), 60), age(r.At.Sub(h.Since)), untilOf(r.At, h.NextProbe), oneLine(h.Why, 100)})
 		}
 	}
 	return rows

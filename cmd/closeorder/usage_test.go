@@ -11,7 +11,7 @@ import (
 
 func TestHelpSaysWhatEachCommandTakes(t *testing.T) {
 	for _, command := range []string{
-		"", "dev", "run", "doctor", "topics", "topics create", "topics acls", "request", "outcomes", "trace", "close", "sign", "verify", "version",
+		"", "dev", "run", "doctor", "topics", "topics create", "topics acls", "request", "outcomes", "trace", "status", "close", "sign", "verify", "version",
 	} {
 		name := "closeorder"
 		if command != "" {
@@ -86,6 +86,7 @@ func TestWrongUsageIsNamedAndEndsWithExitCode2(t *testing.T) {
 		"topics create --partitions 0 --retention 1s --kafka-brokers here",
 		"simulate --listen nowhere:-1",
 		"simulate --failure-rate 2",
+		"simulate --refuse 1=NOAUTH",
 		"simulate --rate NaN --lost-replies -1 --latency -1s",
 		"dev --exit",
 		"dev --requests -2 --rate -1 --log-level loud",

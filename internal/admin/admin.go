@@ -81,7 +81,7 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 		soon, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopWithin)
 		defer cancel()
 		_ = srv.Shutdown(soon) // an error means that the time is over
-		_ = <-served           // http.ErrServerClosed
+		err = <-served         // http.ErrServerClosed
 	}
 	srv.Close()
 	if errors.Is(err, http.ErrServerClosed) {

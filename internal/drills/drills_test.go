@@ -103,7 +103,7 @@ func (d drill) do(t *testing.T, kafka *apachekafka.Cluster) {
 	if d.end != nil {
 		d.end(s)
 		s.answered(order, "closed")
-		s.eventually("a worker that is ready again", s.ready)
+		s.eventually("a worker that is ready again", func() error { return s.well("/readyz") })
 	}
 	verdict()
 	if err := s.worker.stop(syscall.SIGTERM); err != nil {

@@ -14,6 +14,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -84,32 +85,34 @@ func newScene(t *testing.T, kafka *apachekafka.Cluster, id string, set setting) 
 		}
 		return nil
 	})
-	s.env = append(env,
-		"CLOSEORDER_KAFKA_BROKERS="+kafka.Bootstrap(),
-		"CLOSEORDER_KAFKA_GROUP="+id+".closeorder",
-		"CLOSEORDER_TOPICS_REQUESTS="+id+".requests",
-		"CLOSEORDER_TOPICS_OUTCOMES="+id+".outcomes",
-		"CLOSEORDER_TOPICS_DEAD_LETTERS="+id+".dead-letters",
-		"CLOSEORDER_TOPICS_RETRIES_PREFIX="+id+".retries",
+	s.env = slices.Concat(env, []string{
+		"CLOSEORDER_KAFKA_BROKERS=" + kafka.Bootstrap(),
+		"CLOSEORDER_KAFKA_GROUP=" + id + ".closeorder",
+		"CLOSEORDER_TOPICS_REQUESTS=" + id + ".requests",
+		"CLOSEORDER_TOPICS_OUTCOMES=" + id + ".outcomes",
+		"CLOSEORDER_TOPICS_DEAD_LETTERS=" + id + ".dead-letters",
+		"CLOSEORDER_TOPICS_RETRIES_PREFIX=" + id + ".retries",
 		"CLOSEORDER_TOPICS_RETRY_DELAYS=10s,1m",
-		"CLOSEORDER_MERCHANTS_FILE="+s.merchants,
-		"CLOSEORDER_GATEWAY_URLS="+url,
+		"CLOSEORDER_MERCHANTS_FILE=" + s.merchants,
+		"CLOSEORDER_GATEWAY_URLS=" + url,
 		// A night is long, a test is not.
 		"CLOSEORDER_KAFKA_SESSION_TIMEOUT=12s",
 		"CLOSEORDER_KAFKA_REBALANCE_TIMEOUT=15s",
 		"CLOSEORDER_GATEWAY_ATTEMPT_TIMEOUT=2s",
 		"CLOSEORDER_GATEWAY_BUDGET=4s",
-		"CLOSEORDER_ADMIN_ADDR="+s.admin,
-	)
-	s.env = append(s.env, set.env...)
+		"CLOSEORDER_SHUTDOWN_GRACE=5s",
+		"CLOSEORDER_ADMIN_ADDR=" + s.admin,
+	}, set.env)
 	s.makeTopics()
 	if set.lacks != "" {
 		s.deleteTopic(set.lacks)
 	}
 	s.worker = launch(t, s.env, "the worker", "run")
-	if set.lacks == "" {
-		s.eventually("a worker that is ready", s.ready)
+	at := "/readyz"
+	if set.lacks != "" {
+		at = "/livez"
 	}
+	s.eventually("a worker that answers well at "+at, func() error { return s.well(at) })
 	return s
 }
 
@@ -130,9 +133,9 @@ func freeAddress(t *testing.T) string {
 	return ln.Addr().String()
 }
 
-// ready is nil when the worker says so.
-func (s *scene) ready() error {
-	if got := s.get("/readyz"); !strings.HasPrefix(got, "200 ") {
+// well is nil when the worker answers 200 there.
+func (s *scene) well(path string) error {
+	if got := s.get(path); !strings.HasPrefix(got, "200 ") {
 		return errors.New(got)
 	}
 	return nil
@@ -255,7 +258,7 @@ func (s *scene) look(place, order string) string {
 	case "first line of the log":
 		got = s.worker.trouble(s.from)
 	case "`doctor`":
-		got = s.command("doctor")
+		got = s.command("doctor", "--probe")
 	case "`trace`":
 		got = s.command("trace", order)
 	}

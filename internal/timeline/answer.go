@@ -225,7 +225,7 @@ func (w *words) next(l *Life, q *Request) string {
 		if q.notBefore.After(w.now) {
 			return "nothing: it waits for its not_before"
 		}
-		return "nothing: most answers come within seconds"
+		return "nothing yet: most answers come within seconds; after a minute see closeorder status"
 	case Lost:
 		return "have it answered: closeorder audit --republish; or ask again, which is safe: " + w.again(l)
 	}

@@ -116,8 +116,8 @@ func (t *Tracing) Observe(ctx context.Context, a closer.Attempt) {
 		return
 	}
 	attributes := []attribute.KeyValue{
-		semconv.HTTPRequestMethodPost, attribute.String("closeorder.call", string(a.Call)), attribute.String("closeorder.mch_id", a.Order.MchID),
-		attribute.String("closeorder.out_trade_no", a.Order.OutTradeNo), attribute.String("closeorder.code", a.Code), attribute.String("closeorder.class", fmt.Sprint(a.Class)),
+		semconv.HTTPRequestMethodPost, attribute.String("closeorder.call", string(a.Call)), attribute.String("closeorder.mch_id", spanText(a.Order.MchID)),
+		attribute.String("closeorder.out_trade_no", spanText(a.Order.OutTradeNo)), attribute.String("closeorder.code", spanText(a.Code)), attribute.String("closeorder.class", fmt.Sprint(a.Class)),
 	}
 	if u, err := url.Parse(a.Host); err == nil {
 		attributes = append(attributes, semconv.ServerAddress(u.Hostname()), semconv.ServerPort(portOf(u)), semconv.URLFull(a.Host+pathOf[a.Call]))
@@ -133,10 +133,14 @@ func (t *Tracing) Observe(ctx context.Context, a closer.Attempt) {
 	}
 	_, span := t.tracer.Start(ctx, "POST", trace.WithSpanKind(trace.SpanKindClient), trace.WithTimestamp(a.Start), trace.WithAttributes(attributes...))
 	if a.Failure != "" {
-		span.SetStatus(codes.Error, a.Reason)
+		span.SetStatus(codes.Error, spanText(a.Reason))
 	}
 	span.End(trace.WithTimestamp(a.Start.Add(a.Duration)))
 }
+
+// spanText is a text as spans have it, see consumer: in UTF-8, and not longer than 512
+// bytes.
+func spanText(s string) string { return strings.ToValidUTF8(s[:min(len(s), 512)], "\uFFFD") }
 
 // pathOf is where a call goes at each host.
 var pathOf = map[closer.Call]string{closer.CallClose: "/pay/closeorder", closer.CallQuery: "/pay/orderquery"}

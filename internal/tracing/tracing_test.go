@@ -1,6 +1,7 @@
 package tracing_test
 
 import (
+	"bytes"
 	"compress/gzip"
 	"context"
 	"encoding/hex"
@@ -248,6 +249,36 @@ func TestOneTraceGoesFromAProducersSpanToTheOutcome(t *testing.T) {
 	}
 	if !linked {
 		t.Error("no poll is linked to who sent what it has brought")
+	}
+}
+
+// Keys are any bytes. OTLP takes UTF-8 alone, and loses what is sent with what is
+// not.
+func TestAKeyThatIsNoTextLosesNoSpans(t *testing.T) {
+	for sentence, key := range map[string][]byte{"a number": {0, 0, 0xff, 0xfe}, "long": bytes.Repeat([]byte("\u5355"), 100_000)} {
+		t.Run(sentence, func(t *testing.T) {
+			r := new(receiver)
+			server := httptest.NewServer(r)
+			defer server.Close()
+			t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", server.URL)
+			odd := request("T1", "00-"+trace1+"-"+sender+"-01")
+			odd.Key = key
+			served(t, odd)
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			processed := false
+			for _, s := range r.spans {
+				for _, a := range s.Attributes {
+					if text := valueOf(a.Value); len(text) > 1024 {
+						t.Errorf("%s of %s has %d bytes", a.Key, s.Name, len(text))
+					}
+				}
+				processed = processed || s.Name == "process closeorder.requests"
+			}
+			if !processed {
+				t.Errorf("%d spans, and that of the request is not among them", len(r.spans))
+			}
+		})
 	}
 }
 

@@ -86,7 +86,7 @@ func New(cfg config.Config, deps Deps) (*Worker, error) {
 		Log:         deps.Log,
 		Observer:    deps.Observer,
 		Tracer:      deps.Tracer,
-		LongestTurn: turnMargin + cfg.Gateway.Budget,
+		LongestTurn: longestTurn(cfg.Gateway.Budget, cfg.Gateway.AttemptTimeout),
 		Now:         deps.Now,
 		Proof:       deps.Proof,
 		Admin:       deps.Admin,
@@ -111,9 +111,12 @@ func (w *Worker) Run(ctx context.Context) error {
 // Renew has all connections to Kafka made anew, see [consumer.Worker.Renew].
 func (w *Worker) Renew() { w.consumer.Renew() }
 
-// turnMargin is how long a request may keep its call slot beside its budget: two
-// probes, and what decides about it.
-const turnMargin = 25 * time.Second
+// longestTurn is how long a request may keep its call slot without a rest: it waits
+// for its host, and then its first call is made, which comes before any rest. Or two
+// probes follow, each of which waits for its host, and may be made twice.
+func longestTurn(budget, attempt time.Duration) time.Duration {
+	return max(budget+2*attempt, 6*attempt)
+}
 
 // State is what the worker does at this moment, see [consumer.Worker.State].
 func (w *Worker) State() consumer.State { return w.consumer.State() }
