@@ -60,7 +60,7 @@ closeorder audit --since 2026-01-31T08:00:00Z --until 2026-01-31T09:00:00Z`,
 	limit := flags.Int("limit", 100, "the most findings of each kind, and piles of what waits, that are listed; 0: all. All are counted")
 	maxAge := flags.Duration("max-age", 0, "exit with 1 if the oldest request without an answer is older, or nobody serves")
 	var mend mendOptions
-	mend.add(flags)
+	mend.add(flags, a)
 	asJSON := flags.Bool("json", false, "print one JSON document")
 	settings := a.settings(cmd, []config.Section{config.Connection, config.TopicNames})
 	settings.alsoOf(config.Work, "kafka.group", "processing_guarantee")

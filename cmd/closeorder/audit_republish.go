@@ -21,11 +21,12 @@ type mendOptions struct {
 	by, reason     string
 }
 
-func (o *mendOptions) add(flags *pflag.FlagSet) {
+func (o *mendOptions) add(flags *pflag.FlagSet, a *app) {
 	flags.BoolVar(&o.republish, "republish", false, "plan to send the requests of all holes again; nothing is sent without --yes")
 	flags.BoolVar(&o.yes, "yes", false, "with --republish: send them")
 	flags.Float64Var(&o.rate, "rate", 50, "with --republish: the most to send per second; 0: as fast as it goes")
-	flags.StringVar(&o.by, "by", "", "with --republish: `WHO` sends them, for their headers")
+	flags.StringVar(&o.by, "by", a.user(), "with --republish: `WHO` sends them, for their headers; USER@HOST unless given, empty: nobody")
+	flags.Lookup("by").DefValue = "" // it differs from caller to caller: the text has said it
 	flags.StringVar(&o.reason, "reason", "", "with --republish: `WHY`, for their headers")
 }
 
@@ -206,6 +207,8 @@ func (l *look) printMending() {
 		skipped = fmt.Sprintf("; %d cannot be sent: their order services must ask again", n)
 	}
 	switch {
+	case m.plan.Replays == 0:
+		fmt.Fprintf(out, "nothing can be sent again%s\n", skipped)
 	case !l.mend.yes:
 		fmt.Fprintf(out, "%d of %s would be sent again%s. Nothing was sent; to send them add --yes\n", m.plan.Replays, count(len(m.plan.Steps), "hole"), skipped)
 	case left > 0:

@@ -53,12 +53,12 @@ func TestHolesAreMended(t *testing.T) {
 		}
 		return stdout
 	}
-	step(exitBad, `^NOT BALANCED: 6 lost \(holes\); nothing waits\n`, "audit")
+	step(exitBad, `^NOT BALANCED: 6 lost \(holes\); nothing waits\nnext: closeorder audit --republish `, "audit")
 	plan := step(exitBad, `6 of 6 holes would be sent again\. Nothing was sent`, "audit", "--republish")
 	golden.Check(t, goldens+"audit-republish-dry-run.txt", normal(plan))
 
 	// It is stopped after the first of them.
-	stopped := launch(t, env, "", "audit", "--republish", "--yes", "--rate", "0.5")
+	stopped := launch(t, append(slices.Clone(env), "USER=night"), "", "audit", "--republish", "--yes", "--rate", "0.5")
 	poll(t, func() bool { return len(replays(t, c, cfg.Topics.Requests)) > 0 })
 	if code := stopped.end(t); code != exitBad || !strings.Contains(stopped.stdout.String(), "the same command goes on with them") {
 		t.Errorf("stopped: exit code %d, %s\n%s", code, stopped.stderr, stopped.stdout)
@@ -94,7 +94,13 @@ func TestHolesAreMended(t *testing.T) {
 	if len(all) != 6 {
 		t.Errorf("%d were sent, and 6 were lost", len(all))
 	}
-	if by, _ := all[slices.IndexFunc(all, func(rec kafka.Record) bool { _, said := rec.Header(events.HeaderReplayBy); return said })].Header(events.HeaderReplayReason); string(by) != "OPS-1" {
+	if !slices.ContainsFunc(all, func(rec kafka.Record) bool {
+		by, _ := rec.Header(events.HeaderReplayBy)
+		return strings.HasPrefix(string(by), "night")
+	}) {
+		t.Error("no record says who has sent it where --by did not")
+	}
+	if by, _ := all[slices.IndexFunc(all, func(rec kafka.Record) bool { _, said := rec.Header(events.HeaderReplayReason); return said })].Header(events.HeaderReplayReason); string(by) != "OPS-1" {
 		t.Errorf("the reason is %q", by)
 	}
 

@@ -11,7 +11,7 @@ import (
 	"github.com/closeorder/closeorder/internal/config"
 )
 
-// print prints in words what is going on, what was found, then the balance, with
+// print prints in words what is going on and what to do next, what was found, then the balance, with
 // the sum in its last line, and what becomes of the holes.
 func (l *look) print() {
 	a, r := l.app, l.report
@@ -23,6 +23,9 @@ func (l *look) print() {
 	fmt.Fprintln(a.stdout, p.in(colour, verdict)+sentence(r))
 	for _, why := range l.late {
 		fmt.Fprintf(a.stdout, "%s %s\n", p.in(red, "late:"), cell(why))
+	}
+	if r.Holes > 0 && l.mended == nil {
+		fmt.Fprintln(a.stdout, "next: closeorder audit --republish shows what it would send again, which is safe: closing is idempotent")
 	}
 	span := "all that is retained"
 	switch {

@@ -109,7 +109,9 @@ gunzip -c evidence.ndjson.gz | closeorder deadletters import - --yes`,
 			},
 		}.Run(cmd.Context(), in)
 		bar.finish()
-		a.printImported(done, c.topics.DeadLetters, *yes)
+		if err == nil || done.Written > 0 { // else it would read like a good end
+			a.printImported(done, c.topics.DeadLetters, *yes)
+		}
 		switch {
 		case cmd.Context().Err() != nil:
 			return errors.New("stopped; the same command goes on with the rest")

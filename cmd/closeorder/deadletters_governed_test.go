@@ -170,6 +170,10 @@ func TestDeadLettersMoveToAnotherClusterByteForByte(t *testing.T) {
 		!strings.HasSuffix(stderr, "\ncloseorder: standard input: line 3 is no JSON object: unexpected end of JSON input\n") {
 		t.Errorf("exit code %d, %s%s", code, stdout, stderr)
 	}
+	code, stdout, stderr = call(t, other, "no line\n", "deadletters", "import", "-", "--yes")
+	if code != exitBad || stdout != "" || !strings.Contains(stderr, "line 1 is no JSON object") {
+		t.Errorf("a file of something else: exit code %d, printed %q, %s", code, stdout, stderr)
+	}
 }
 
 func TestExportAndImportSayWhatTheyTake(t *testing.T) {

@@ -20,7 +20,11 @@ type words struct {
 // conclude says where an order stands that has requests.
 func (w *words) conclude(l *Life) {
 	for i := range l.Requests {
-		l.Requests[i].Answer = w.answer(&l.Requests[i])
+		q := &l.Requests[i]
+		q.Answer = w.answer(q)
+		if again := sentAgain(l.Requests, q); q.State == Lost && again > 0 {
+			q.Answer += fmt.Sprintf("; it was sent again as #%d", again)
+		}
 	}
 	q := decisive(l.Requests)
 	l.State, l.Answer, l.Next = q.State, q.Answer, w.next(l, q)
@@ -33,6 +37,16 @@ func (w *words) conclude(l *Life) {
 	if len(l.Requests) > 1 {
 		l.Answer = fmt.Sprintf("#%d %s", q.Number, l.Answer)
 	}
+}
+
+// sentAgain is the number of the last replay of a request, 0 where there is none.
+func sentAgain(requests []Request, of *Request) (number int) {
+	for i := range requests {
+		if q := &requests[i]; q.RequestID == of.RequestID && q.Replay > of.Replay && q.Partition == of.Partition && q.Offset > of.Offset {
+			number = q.Number
+		}
+	}
+	return number
 }
 
 // contradiction are a request that is paid and one that is closed for good.
@@ -194,11 +208,14 @@ func (w *words) next(l *Life, q *Request) string {
 	case Failed:
 		return w.afterFailure(l, q.answer)
 	case Waiting:
-		switch e := q.waits; {
-		case w.now.Sub(e.DueAt) > stale:
+		late := w.now.Sub(q.waits.DueAt) > stale
+		switch {
+		case q.waits.WaitsFor != "" && late: // a worker keeps it in its last retry topic while it is held
+			return w.mend(l) + "; if it is mended already, " + lookAtWorkers
+		case q.waits.WaitsFor != "":
+			return w.mend(l)
+		case late:
 			return lookAtWorkers
-		case e.WaitsFor != "":
-			return "mend the merchant " + merchant(l) + " (key, appid, rights at WeChat Pay); its requests go on by themselves then"
 		}
 		return "nothing: it is tried again by itself, and answered in the end"
 	case InFlight:
@@ -213,6 +230,11 @@ func (w *words) next(l *Life, q *Request) string {
 		return "have it answered: closeorder audit --republish; or ask again, which is safe: " + w.again(l)
 	}
 	return "ask again, which is safe: " + w.again(l) + "; or see what the gateway says: add --ask-gateway"
+}
+
+// mend is what to do about a merchant that is held.
+func (w *words) mend(l *Life) string {
+	return "mend the merchant " + merchant(l) + " (key, appid, rights at WeChat Pay; closeorder doctor --probe shows what it lacks); its requests go on by themselves then"
 }
 
 // afterFailure is docs/contract.md, Codes, in short.

@@ -43,6 +43,7 @@ func TestWhereAnOrderStands(t *testing.T) {
 		"failed, and nobody knows the code":             {[]Request{made(Failed, code("NEW"))}, Failed, "", "ask WeChat Pay"},
 		"waiting":                                       {[]Request{made(Waiting, nil)}, Waiting, "waits in retries[3]@4 until 2026-11-28 03:00:10Z (10 s from now) because SYSTEMERROR", "nothing: it is tried again"},
 		"waiting for its merchant":                      {[]Request{made(Waiting, func(q *Request) { q.waits.WaitsFor = "mch_id" })}, Waiting, "its merchant is held (mch_id)", "mend the merchant M"},
+		"waiting for its merchant, and long due":        {[]Request{made(Waiting, func(q *Request) { q.waits.WaitsFor, q.waits.DueAt = "mch_id", now.Add(-time.Hour) })}, Waiting, "its merchant is held (mch_id)", "mend the merchant M"},
 		"waiting, and long due":                         {[]Request{made(Waiting, func(q *Request) { q.waits.DueAt = now.Add(-time.Hour) })}, Waiting, "has been due since 2026-11-28 02:00:00Z (1 h ago)", "closeorder status"},
 		"in flight, the next":                           {[]Request{made(InFlight, nil)}, InFlight, "it is the next of its partition", "nothing"},
 		"in flight, behind one":                         {[]Request{made(InFlight, func(q *Request) { q.Before = 1 })}, InFlight, "one request of its partition before it is", "nothing"},
@@ -78,6 +79,29 @@ func TestWhereAnOrderStands(t *testing.T) {
 			}
 			if bad := tt.state == Failed || tt.state == Lost || tt.state == Unproven || tt.state == Contradictory; l.State.Bad() != bad {
 				t.Errorf("%s is bad: %t", l.State, l.State.Bad())
+			}
+		})
+	}
+}
+
+func TestALostRequestSaysThatItWasSentAgain(t *testing.T) {
+	lost := Request{Number: 1, Topic: "requests", Partition: 3, Offset: 17, State: Lost, RequestID: "R"}
+	for what, tt := range map[string]struct {
+		later Request
+		says  bool
+	}{
+		"a replay of it":             {Request{Partition: 3, Offset: 18, RequestID: "R", Replay: 1}, true},
+		"the same request once more": {Request{Partition: 3, Offset: 18, RequestID: "R"}, false},
+		"a replay of another":        {Request{Partition: 3, Offset: 18, RequestID: "S", Replay: 1}, false},
+		"a replay before it":         {Request{Partition: 3, Offset: 16, RequestID: "R", Replay: 1}, false},
+	} {
+		t.Run(what, func(t *testing.T) {
+			tt.later.Number, tt.later.Topic, tt.later.State = 2, "requests", InFlight
+			l := &Life{MchID: "M", OutTradeNo: "T1", Requests: []Request{lost, tt.later}}
+			w := words{}
+			w.conclude(l)
+			if got := l.Requests[0].Answer; strings.HasSuffix(got, "; it was sent again as #2") != tt.says {
+				t.Error(got)
 			}
 		})
 	}
