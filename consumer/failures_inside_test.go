@@ -111,3 +111,19 @@ func TestALogThatIsReadSlowlyHoldsUpOneAlone(t *testing.T) {
 		t.Error("the others wait for the line of the first one")
 	}
 }
+
+// An expired request gets no dead letter, and has failed all the same.
+func TestWithoutAnObserverFailuresAreToldAll(t *testing.T) {
+	w, r := &Worker{}, &request{partition: newPartition(t.Context(), topicPartition{"requests", 0})}
+	for sentence, d := range map[string]decision{
+		"a dead letter": decision{}.fail(circumstances{}),
+		"expired":       decision{}.fail(circumstances{expired: true}),
+	} {
+		if got := w.newsOf(r, &d).answer; got == nil || got.Result != events.Failed {
+			t.Errorf("%s: %+v", sentence, got)
+		}
+	}
+	if got := w.newsOf(r, &decision{next: conclude, verdict: Verdict{Class: Closed}}).answer; got != nil {
+		t.Errorf("closed: %+v", got)
+	}
+}

@@ -266,7 +266,7 @@ func (h *merchantHolds) look() []HoldState {
 func answerOf(r *request, d *decision) *Answer {
 	a := &Answer{
 		Order: r.req.Order(), Result: events.Failed, Code: d.verdict.Code, Message: d.verdict.Message,
-		Calls: r.calls, Replay: r.req.Replay, Source: r.source, Requested: r.time, Traceparent: r.req.TraceParent,
+		Calls: r.calls, Replay: r.req.Replay, Source: r.source, Requested: r.time, Traceparent: r.traceParent(),
 	}
 	switch d.verdict.Class {
 	case Closed:

@@ -65,7 +65,8 @@ type Answer struct {
 	// timestamp: where it has none, when it was read.
 	Source    events.Source
 	Requested time.Time
-	// Traceparent is that of the request's record; empty where it has none.
+	// Traceparent is that of its outcome: of the span that sent it where there is
+	// one, or else of the request's record; empty where it has none either.
 	Traceparent string
 	// Took is from Requested until now, by the worker's wall clock: never negative,
 	// however the clocks differ.

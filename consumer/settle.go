@@ -15,7 +15,7 @@ import (
 func (w *Worker) settle(r *request, d decision) {
 	w.lanes.publishing(r.partition)
 	log := func() logrus.FieldLogger { return w.cfg.Log.WithFields(r.fields()) } // made where something is told
-	if d.next == retryLater {
+	if d.next == retryLater && w.debugs {
 		log().WithField("due", d.due).WithField("code", d.verdict.Code).Debug("put off")
 	}
 	w.spans.sends(r, &d, &w.cfg.Topics)
@@ -66,7 +66,7 @@ func (w *Worker) newsOf(r *request, d *decision) (t tidings) {
 	case d.next == retryLater && w.cfg.Observer == nil:
 	case d.next == retryLater:
 		t.putOff = &PutOff{Order: r.req.Order(), Topic: d.tier.Topic, Code: d.verdict.Code, Due: d.due, Source: r.source, Counts: d.retries > r.retries}
-	case w.cfg.Observer != nil, d.next == deadLetter, w.debugs:
+	case w.cfg.Observer != nil, d.verdict.Class == Failed, w.debugs: // one that has expired fails without a dead letter
 		t.answer = answerOf(r, d)
 	}
 	return t
