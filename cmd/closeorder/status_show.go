@@ -69,7 +69,7 @@ func statusSentence(r *status.Report) string {
 		text += "; nothing waits"
 	}
 	if held > 0 {
-		text += "; " + count(held, "hold") + " of merchants"
+		text += "; " + count(held, "held merchant")
 	}
 	return text + fmt.Sprintf("; since %s %d closed, %d paid, %d failed", zoned(r.Since), r.Closed, r.Paid, r.Failed)
 }

@@ -172,7 +172,11 @@ func (v view) facts() table {
 	row("breaker", v.breaker())
 	row("publishing", v.publishing())
 	row("committing", v.committing())
-	row("due now", words(strconv.FormatInt(s.DueNow, 10)+" requests could be served if there were more workers"))
+	dueNow := strconv.FormatInt(s.DueNow, 10) + " requests could be served now"
+	if s.Breaker.State != "closed" {
+		dueNow = strconv.FormatInt(s.DueNow, 10) + " requests could be served when the gateway went silent"
+	}
+	row("due now", words(dueNow))
 	if s.OldestUnanswered > 0 {
 		row("oldest", words(Age(s.OldestUnanswered)+" unanswered"))
 	}
