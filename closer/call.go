@@ -105,7 +105,7 @@ func (r *run) call(call Call, key int, fresh bool) (answer, bool) {
 		Order: r.order, Call: call, Number: r.calls, Host: h.url, Start: start, Duration: took,
 		Reused: d.reused, Status: d.status, Key: key + 1, Verified: a.verified, Failure: a.failure, Err: a.err,
 	}
-	if r.c.cfg.Observe != nil {
+	if r.c.cfg.Observe != nil && !r.c.cfg.ObserveBare {
 		r.pending.show(request, a.fields, d.body, r.id, string(sign))
 	}
 	if interrupted {

@@ -76,6 +76,9 @@ type Config struct {
 
 	// Observe sees each attempt; nil: nobody does.
 	Observe Observer
+	// ObserveBare leaves out of attempts what takes time to make and only people
+	// read: Reply, Body, and what Signed explains.
+	ObserveBare bool
 	// Jitter returns a number in [0,1) and must be safe for concurrent use;
 	// nil: math/rand/v2. Tests that repeat from a seed replace it.
 	Jitter func() float64

@@ -4,6 +4,7 @@ import (
 	"context"
 	"maps"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/closeorder/closeorder/internal/kafka/group"
@@ -15,6 +16,7 @@ import (
 // their ledger, their buffered records and their calls.
 type assignment struct {
 	worker *Worker
+	mu     sync.Mutex // guards parts against whoever looks; the member's goroutine alone changes it
 	parts  map[topicPartition]*partition
 	warned map[string]bool // topics that were warned of
 	apart  apart
@@ -27,7 +29,12 @@ func newAssignment(w *Worker) *assignment {
 	}
 }
 
-func (a *assignment) all() []*partition { return slices.Collect(maps.Values(a.parts)) }
+// all returns the partitions. Safe for concurrent use.
+func (a *assignment) all() []*partition {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return slices.Collect(maps.Values(a.parts))
+}
 
 func (a *assignment) Assign(gen group.Generation) {
 	w := a.worker
@@ -36,6 +43,7 @@ func (a *assignment) Assign(gen group.Generation) {
 	w.publisher.grow(gen.Counts)
 	w.placed.count(gen.Counts[w.cfg.Topics.Requests])
 	var fresh []*partition
+	a.mu.Lock()
 	for topic, ids := range gen.Assigned {
 		for _, id := range ids {
 			at := topicPartition{topic, id}
@@ -51,6 +59,14 @@ func (a *assignment) Assign(gen group.Generation) {
 			a.parts[at] = p
 			fresh = append(fresh, p)
 		}
+	}
+	a.mu.Unlock()
+	if w.cfg.Observer != nil {
+		leaving := 0
+		for _, ids := range gen.Leaving {
+			leaving += len(ids)
+		}
+		w.cfg.Observer.Assigned(len(fresh), leaving)
 	}
 	w.wg.Go(func() { w.serveAll(fresh, gen) })
 }
@@ -85,9 +101,11 @@ func (a *assignment) Revoke(ctx, stop context.Context, partitions map[string][]i
 	if stop.Err() != nil && ctx.Err() == nil {
 		return // they have the same grace period as the others
 	}
+	a.mu.Lock()
 	for _, p := range ps {
 		delete(a.parts, p.topicPartition)
 	}
+	a.mu.Unlock()
 	a.worker.lanes.revoke(ps, errReassigned)
 }
 
@@ -125,6 +143,9 @@ func (a *assignment) drain(ctx context.Context, ps []*partition, budget time.Dur
 	if err := w.committer.flush(commit, ps); err != nil && ctx.Err() == nil {
 		w.cfg.Log.WithError(err).Warn("could not commit all that is finished: the next owner repeats it")
 	}
+	if w.cfg.Observer != nil {
+		w.cfg.Observer.Drained(len(ps), time.Since(began))
+	}
 	w.cfg.Log.WithFields(logrus.Fields{"in_flight": inFlight, "unpublished": settling, "took": time.Since(began).Round(time.Millisecond)}).Debug("drained")
 }
 
@@ -133,5 +154,7 @@ func (a *assignment) Lose(why error) {
 	a.apart.forget()
 	w.committer.under(nil)
 	w.lanes.revoke(a.all(), why)
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	clear(a.parts)
 }

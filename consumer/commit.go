@@ -28,6 +28,8 @@ type committer struct {
 	// coordinator refuses commits of an older one: that is the last fence.
 	gen   *group.Generation
 	dirty map[*partition]struct{}
+	// pending is since when something of it is there; zero without.
+	pending time.Time
 	// unsure are those that a request without an answer was about: it may still
 	// arrive, behind the one that is sent in its place, and takes the commit back.
 	// A generation has no fence against that. So once they are committed they are
@@ -42,6 +44,10 @@ type committer struct {
 	tx         *transaction // in which commits are made; nil: each for itself
 	fail       func(error)  // ends the worker
 	every      time.Duration
+	// observer sees commits; nil: nobody does. doing is what they do.
+	observer Observer
+	spans    *tracing
+	doing    doing
 }
 
 // commitEvery is how long what is new is gathered after a commit. After a crash
@@ -75,7 +81,9 @@ func (c *committer) under(gen *group.Generation) {
 // markDirty says that the partition has something new to commit.
 func (c *committer) markDirty(p *partition) {
 	c.mu.Lock()
-	c.dirty[p] = struct{}{}
+	if c.dirty[p] = struct{}{}; c.pending.IsZero() {
+		c.pending = time.Now()
+	}
 	c.mu.Unlock()
 	signal(c.wake)
 }
@@ -191,6 +199,8 @@ func (c *committer) commit(ctx context.Context) (did bool, err error) {
 		return false, context.Cause(ctx)
 	}
 	defer func() { <-c.turn }()
+	began := c.doing.begin()
+	defer func() { c.committed(ctx, began, did, err) }()
 	if c.tx != nil {
 		return c.transact(ctx)
 	}
@@ -216,6 +226,35 @@ func (c *committer) commit(ctx context.Context) (did bool, err error) {
 		return true, fmt.Errorf("commit offsets of group %s: %w", c.group, err)
 	}
 	return true, c.answered(gen, sent, failed)
+}
+
+// committed takes note of how a commit that was begun at a time has ended.
+func (c *committer) committed(ctx context.Context, began time.Time, did bool, err error) {
+	switch {
+	case err != nil && ctx.Err() != nil: // given up
+		c.doing.end(began, false, nil)
+		return
+	case errors.Is(err, errBetween): // tried again under the next generation, and until then that is why
+		c.doing.end(began, false, err)
+		return
+	}
+	c.doing.end(began, did && err == nil, err)
+	aside := c.tx != nil && c.tx.setsAside()
+	c.mu.Lock()
+	if err == nil && len(c.dirty) == 0 {
+		if c.pending = (time.Time{}); !aside {
+			c.doing.idle()
+		}
+	} else if err == nil && did {
+		c.pending = began
+	}
+	c.mu.Unlock()
+	if did || err != nil {
+		c.spans.committed(began, err)
+	}
+	if c.observer != nil && (did || err != nil) {
+		c.observer.Committed(time.Since(began), err)
+	}
 }
 
 // positionsOf is what is to be committed for partitions, with requests counted as

@@ -60,6 +60,7 @@ import (
 	"github.com/closeorder/closeorder/internal/kafka"
 	"github.com/closeorder/closeorder/internal/kafka/group"
 	"github.com/sirupsen/logrus"
+	"go.opentelemetry.io/otel/trace"
 )
 
 // Kafka says how to reach the cluster.
@@ -99,6 +100,9 @@ type Config struct {
 	// operating system's network what this machine knows ([group.LocalProof]),
 	// with a Kafka.Dial of its own nothing.
 	Proof Proof
+	// Admin is host:port by which others reach this process's admin listener: the
+	// group is told. Empty for none.
+	Admin string
 	// Grace is how long calls in flight may go on after a stop; 0 cuts them off
 	// at once, and the next owner makes them again.
 	Grace time.Duration
@@ -110,6 +114,10 @@ type Config struct {
 	Skip []kafka.Span
 	// MaxInFlight is the number of calls at the same time, at least 1.
 	MaxInFlight int
+	// LongestTurn is how long Close or Query may have a call slot between two rests
+	// at the most, and the probes that follow may: a worker in which one of them
+	// takes longer is stuck. 0 is 45 s, and so is less.
+	LongestTurn time.Duration
 	// ExactlyOnce: what requests lead to and their offsets are one transaction. A
 	// Kafka.ReadUncommitted does not go with it.
 	ExactlyOnce bool
@@ -125,6 +133,11 @@ type Config struct {
 	Topics Topics
 	Closer Closer
 	Log    logrus.FieldLogger
+	// Observer sees what becomes of requests; nil: nobody does.
+	Observer Observer
+	// Tracer makes spans of what is done; nil: none are made. The context that
+	// Closer is called with has the span of the request.
+	Tracer trace.Tracer
 	// Now is the clock by which requests fall due, expire and are too young;
 	// nil for time.Now. What must not jump (leases, probes, pauses) goes by the
 	// process's own.
@@ -147,10 +160,23 @@ type Worker struct {
 	clockNews news
 	refusals  news
 	crowds    news
+	shortened news
 	trouble   trouble
 	life      context.Context         // ends when Run is over; parent of all partitions
 	fail      context.CancelCauseFunc // stops Run, which returns the cause
-	bare      sync.Map                // topicPartition: it was told that the group has no position for it
+	member    *group.Member
+	owned     *assignment
+	running   atomic.Bool // all of the above is there
+	stopping  atomic.Bool
+	health    *health
+	spans     *tracing // nil: none
+	failures  *failures
+	debugs    bool // whether answers are told at level debug
+	dueNow    dueNow
+	throttled recent
+	refused   atomic.Int64  // records that rest because their topic does not take them
+	progress  atomic.Uint64 // see State
+	bare      sync.Map      // topicPartition: it was told that the group has no position for it
 	wg        sync.WaitGroup
 }
 
@@ -184,12 +210,13 @@ func New(cfg Config) (*Worker, error) {
 		need(r.Topic != "" && r.Delay > 0 && (i == 0 || r.Delay > cfg.Topics.Retries[i-1].Delay), "retry topics must have names and rising delays: %+v", cfg.Topics.Retries)
 	}
 	need(cfg.MinOrderAge >= 0, "min order age %v is negative", cfg.MinOrderAge)
+	need(cfg.LongestTurn >= 0, "longest turn %v is negative", cfg.LongestTurn)
 	need(cfg.Closer != nil, "no Closer")
 	need(cfg.Log != nil, "no Log")
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
-	return &Worker{cfg: cfg, made: time.Now().Truncate(time.Millisecond), clockNews: news{every: time.Minute}, refusals: news{every: refusalsEvery}, crowds: news{every: time.Minute}}, nil
+	return &Worker{cfg: cfg, made: time.Now().Truncate(time.Millisecond), clockNews: news{every: time.Minute}, refusals: news{every: refusalsEvery}, crowds: news{every: time.Minute}, shortened: news{every: time.Minute}, health: newHealth(cfg.LongestTurn), spans: newTracing(&cfg), failures: newFailures(cfg.Log), debugs: debugs(cfg.Log)}, nil
 }
 
 // Run joins the group and serves requests until ctx ends. Then it starts no
@@ -209,21 +236,25 @@ func (w *Worker) Run(ctx context.Context) error {
 	}
 	sinks := []string{w.cfg.Topics.Outcomes, w.cfg.Topics.DeadLetters}
 	to := w.cfg.Kafka
-	to.OnThrottle = newQuotas(w.cfg.Log).throttled
+	to.OnThrottle = newQuotas(w.cfg.Log, w.cfg.Observer, &w.throttled).throttled
 	to.OnNotIdempotent = func(err error) {
 		w.cfg.Log.WithError(err).Warn("publishing without idempotence: a record whose write is not answered may be written twice, with the same event id")
 	}
+	var repeats kafka.Told
 	to.OnRepeat = func(topic string, partition int, err error) {
+		if !repeats.Due(topic, err) {
+			return
+		}
 		w.cfg.Log.WithFields(logrus.Fields{"topic": topic, "partition": partition}).WithError(err).
 			Warn("a broker does not know any more whether it has written a batch: it is sent again, and may be there twice, with the same event ids")
 	}
 	w.client = kafka.Open(to, slices.Concat(sinks, sources)...)
 	w.renewed.Store(w.client)
-	proof := w.cfg.Proof
+	proof, whereabouts := w.cfg.Proof, []byte(nil)
 	if proof == nil && w.cfg.Kafka.Dial == nil {
-		local := group.NewLocalProof()
+		local := group.NewLocalProof(w.cfg.Admin)
 		defer local.Close()
-		proof = local
+		proof, whereabouts = local, local.Whereabouts()
 	}
 	m := group.New(group.Config{
 		Client: w.client, Group: w.cfg.Group, InstanceID: w.cfg.InstanceID,
@@ -231,14 +262,18 @@ func (w *Worker) Run(ctx context.Context) error {
 		Topics: sources, Needs: sinks,
 		Session: w.cfg.SessionTimeout, Rebalance: w.cfg.RebalanceTimeout,
 		Renewed: func() { w.lanes.poke() }, Doubted: func() { w.lanes.interrupt(errDoubted) }, Under: func(gen *group.Generation) { w.committer.under(gen) },
-		Proof: proof, Buried: w.buried, Log: w.cfg.Log,
+		Proof: proof, Whereabouts: whereabouts, Buried: w.buried, Log: w.cfg.Log,
 	})
 	w.lanes = newLanes(w.cfg.MaxInFlight, m.LeaseValid, w.cfg.Closer.Probe, w.cfg.Log)
 	w.holds = newMerchantHolds(w.cfg.Log)
 	w.placed = newPlacements(w.cfg.Topics.Requests, w.cfg.Log)
 	w.lanes.turn, w.lanes.withoutCall = w.turn, w.withoutCall
 	w.publisher = newPublisher(w.client, m.LeaseValid, w.cfg.Log)
+	w.publisher.observer = w.cfg.Observer
 	w.committer = newCommitter(w.client, w.cfg.Group, w.cfg.Log)
+	w.committer.observer, w.committer.spans = w.cfg.Observer, w.spans
+	w.member, w.owned = m, newAssignment(w)
+	defer context.AfterFunc(running, func() { w.stopping.Store(true) })()
 	var record []byte
 	if proof != nil {
 		record = proof.Record()
@@ -247,8 +282,10 @@ func (w *Worker) Run(ctx context.Context) error {
 	var committing sync.WaitGroup
 	committing.Go(func() { w.committer.run(life) })
 	w.wg.Go(func() { w.succeedProbers(life) })
+	w.running.Store(true)
+	w.wg.Go(func() { w.watchHealth(life) })
 	if err == nil && (!w.cfg.ExactlyOnce || w.publisher.tx != nil) {
-		err = m.Run(running, newAssignment(w))
+		err = m.Run(running, w.owned)
 	}
 	if why := context.Cause(running); errors.Is(why, errNoMetadata) {
 		err = why
@@ -265,6 +302,8 @@ func (w *Worker) Run(ctx context.Context) error {
 	w.publisher.close()
 	w.client.Close()
 	w.wg.Wait()
+	w.failures.close()
+	w.running.Store(false)
 	return err
 }
 
@@ -351,10 +390,12 @@ func (w *Worker) serve(p *partition, from kafka.Committed) {
 	p.begin(from.Offset, above)
 	source := w.client.Source(p.topic, p.id, from.Offset)
 	source.Share = p.share
+	p.source.Store(source)
+	p.fetchError.Store(nil)
 	f := &fetcher{
 		source: source, partition: p,
 		offset: func(ctx context.Context, at int64) (int64, error) { return w.client.Offset(ctx, p.topic, p.id, at) },
-		take:   w.take, moved: w.committer.markDirty, trouble: &w.trouble, log: log,
+		take:   w.take, moved: w.committer.markDirty, trouble: &w.trouble, log: log, observer: w.cfg.Observer, spans: w.spans,
 	}
 	for _, s := range w.cfg.Skip {
 		if s.Topic == p.topic && s.Partition == p.id {

@@ -101,18 +101,18 @@ func TestWhoIsCrowdedOutIsPutOffForLongerEachTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := &Worker{cfg: Config{Now: time.Now, Log: silent()}}
 		for sentence, c := range map[string]struct {
-			request request
+			request *request
 			want    time.Duration // 0: not at all
 		}{
-			"not one that was not marked":                 {request{}, 0},
-			"at first for as long as others wait":         {request{crowded: 3 * time.Second}, 3 * time.Second},
-			"then for as long as it has waited":           {request{crowded: 3 * time.Second, hadBefore: 40 * time.Second}, 40 * time.Second},
-			"for some minutes at the most":                {request{crowded: 3 * time.Second, hadBefore: time.Hour}, longestCrowded},
-			"not one that has expired: it is asked about": {request{crowded: 3 * time.Second, req: events.Request{ExpiresAt: time.Now()}}, 0},
+			"not one that was not marked":                 {&request{}, 0},
+			"at first for as long as others wait":         {&request{crowded: 3 * time.Second}, 3 * time.Second},
+			"then for as long as it has waited":           {&request{crowded: 3 * time.Second, hadBefore: 40 * time.Second}, 40 * time.Second},
+			"for some minutes at the most":                {&request{crowded: 3 * time.Second, hadBefore: time.Hour}, longestCrowded},
+			"not one that has expired: it is asked about": {&request{crowded: 3 * time.Second, req: events.Request{ExpiresAt: time.Now()}}, 0},
 		} {
 			r := c.request
 			r.taken = time.Now()
-			got, is := w.crowded(&r)
+			got, is := w.crowded(r)
 			if got.verdict.RetryAfter != c.want || is != (c.want > 0) || is && got.turn != crowdedOut || r.crowded != 0 {
 				t.Errorf("%s: %v, %v", sentence, is, got.verdict)
 			}

@@ -174,7 +174,7 @@ func TestAPublicationThatIsFencedOffLeavesItsOffsetOpen(t *testing.T) {
 	}
 	p.revoke(errors.New("reassigned"))
 	w.lanes.publishing(p)
-	w.write(request, record{topic: "t"}, record{topic: "t"})
+	w.write(request, tidings{}, record{topic: "t"}, record{topic: "t"})
 	if !w.lanes.drain(t.Context(), []*partition{p}) {
 		t.Fatal("not drained")
 	}

@@ -23,6 +23,9 @@ type fetcher struct {
 	moved   func(*partition)
 	trouble *trouble
 	log     logrus.FieldLogger
+	// observer sees what is read; nil: nobody does.
+	observer Observer
+	spans    *tracing
 
 	// skips are the offsets of this partition that an operator gives up.
 	skips []kafka.Span
@@ -77,7 +80,9 @@ func (f *fetcher) run(offset int64) {
 		}
 	}()
 	for ctx.Err() == nil {
+		began := f.spans.now()
 		records, next, err := f.source.Next(ctx)
+		f.spans.polled(f.partition.topic, f.partition.id, began, records)
 		if f.takeAll(records) != nil {
 			return // intake has ended
 		}
@@ -89,6 +94,7 @@ func (f *fetcher) run(offset int64) {
 		if err == nil || reached {
 			if failing {
 				failing = false
+				f.partition.fetchError.Store(nil)
 				f.trouble.ends(f.log)
 			}
 			retry.Reset()
@@ -118,6 +124,8 @@ func (f *fetcher) run(offset int64) {
 			f.partition.doubt.Store(true)
 			start, fatal, rangeErr := f.outOfRange(ctx, offset)
 			if fatal {
+				text := "the committed offset lies beyond the end of the log: set the group's offset by hand and restart"
+				f.partition.stopped.Store(&text)
 				return
 			}
 			switch {
@@ -131,6 +139,11 @@ func (f *fetcher) run(offset int64) {
 		}
 		// Every error is worth another try: "no such topic" may mean that no
 		// broker was reached, a leader moves within seconds.
+		text := err.Error()
+		f.partition.fetchError.Store(&text)
+		if f.observer != nil {
+			f.observer.Unfetched(f.partition.topic, f.partition.id, err)
+		}
 		if !failing {
 			failing = true
 			f.trouble.begins(f.log.WithError(err).WithField("offset", offset))
@@ -174,10 +187,18 @@ func (f *fetcher) takeAll(records []kafka.Record) error {
 			return err
 		}
 		if fresh {
+			f.took()
 			f.take(req)
 		}
 	}
 	return nil
+}
+
+// took says that a record was read.
+func (f *fetcher) took() {
+	if f.observer != nil {
+		f.observer.Took(f.partition.topic)
+	}
 }
 
 // skip counts the offsets below next that hold no record as finished.

@@ -66,6 +66,7 @@ type lane struct {
 	busy     bool                 // the first request is in flight, or looked at
 	rests    *time.Timer          // wakes it; sweep ends the one of a lane that is gone
 	seated   bool                 // it has a call slot
+	seatedAt time.Time            // since when, or since its calls, or a rest with it, were over
 	uncalled bool                 // it rests before its first call
 	begins   *atRate              // it began while its merchant was at its rate, and has neither rested nor ended since
 	waits    shares.Waiter[*lane] // for a call slot
@@ -165,7 +166,7 @@ func (l *lanes) pump() {
 				continue
 			}
 			l.seats.Grant(next)
-			next.Value.seated = true
+			next.Value.seated, next.Value.seatedAt = true, time.Now()
 			l.begins(next.Value)
 			l.start(next.Value, p, true)
 		}

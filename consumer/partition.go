@@ -54,6 +54,12 @@ type partition struct {
 	unpublished int     // decisions on their way to the topics
 	parked      []*lane // lanes whose next request is of this partition while it is paused
 
+	// source is what it is read from, once it is; fetchError why that fails, or
+	// cannot begin, at present, and stopped why somebody has to look at it: see look.go.
+	source     atomic.Pointer[kafka.Source]
+	fetchError atomic.Pointer[string]
+	stopped    atomic.Pointer[string]
+
 	// doubt: the log that the ledger is about may be gone, as its topic was
 	// deleted. Nothing is committed, or a topic made anew would begin at the
 	// offset of the old one.
@@ -64,8 +70,11 @@ type partition struct {
 
 	// mu guards what is below. merchantHolds.mu may be taken under it.
 	mu     sync.Mutex
-	ledger *ledger                    // nil until the committed offset is known
-	bytes  int64                      // of the open requests
+	ledger *ledger  // nil until the committed offset is known
+	bytes  int64    // of the open requests
+	first  *request // of the open requests, by offset
+	last   *request
+	count  int                        // of them
 	timers map[*request]*time.Timer   // of what waits in memory; forget ends them, nil then
 	claims map[events.Source]*request // the open retry of each request
 	freed  chan struct{}
@@ -98,6 +107,7 @@ func (p *partition) open(r *request) (bool, error) {
 		return false, nil
 	}
 	p.bytes += r.size
+	p.list(r)
 	p.share.Hold(openCost + r.size)
 	return true, nil
 }
@@ -135,9 +145,40 @@ func (p *partition) finish(r *request) {
 	p.mu.Lock()
 	p.ledger.finish(r.offset)
 	p.bytes -= r.size
+	p.unlist(r)
 	p.mu.Unlock()
 	p.letGo(r)
 	signal(p.freed)
+}
+
+// list adds r, whose offset is the highest, to the open requests. p.mu is held.
+func (p *partition) list(r *request) {
+	if r.before = p.last; r.before != nil {
+		r.before.behind = r
+	} else {
+		p.first = r
+	}
+	p.last, r.listed = r, true
+	p.count++
+}
+
+// unlist takes r out of them, if it is there. p.mu is held.
+func (p *partition) unlist(r *request) {
+	if !r.listed || p.timers == nil {
+		return
+	}
+	if r.before != nil {
+		r.before.behind = r.behind
+	} else {
+		p.first = r.behind
+	}
+	if r.behind != nil {
+		r.behind.before = r.before
+	} else {
+		p.last = r.before
+	}
+	r.before, r.behind, r.listed = nil, nil, false
+	p.count--
 }
 
 // letGo gives the memory of a request back, once: for others to be read in its
@@ -240,7 +281,7 @@ func (p *partition) wake(wanted func(*request) bool) []*request {
 }
 
 // forget lets go of the requests that wait for their time, and of the memory of
-// all.
+// all; their spans end with why.
 func (p *partition) forget() {
 	p.share.Close()
 	p.mu.Lock()
@@ -249,4 +290,13 @@ func (p *partition) forget() {
 		timer.Stop()
 	}
 	p.timers = nil
+	for r := p.first; r != nil; {
+		if r.stage.Load() != int32(unread) {
+			r.done(context.Cause(p.owned))
+		}
+		behind := r.behind
+		r.before, r.behind = nil, nil // or the last one that is in somebody's hand would keep all
+		r = behind
+	}
+	p.first, p.last, p.count = nil, nil, 0
 }

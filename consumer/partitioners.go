@@ -2,6 +2,7 @@ package consumer
 
 import (
 	"hash/crc32"
+	"slices"
 
 	"github.com/closeorder/closeorder/internal/kafka"
 )
@@ -49,6 +50,20 @@ const (
 
 func hashesOf(key []byte) hashes {
 	return hashes{ofMurmur2: kafka.Murmur2(key), ofCRC32: crc32.ChecksumIEEE(key), ofFNV1a: fnv1a(key), ofLegacy: legacyMurmur2(key)}
+}
+
+// PartitionsOf is where clients of Kafka put a record of the given key, which is not
+// empty, in a topic of so many partitions: each by its rule, Java's first, and
+// each partition once. What ignores keys is not among them.
+func PartitionsOf(key []byte, partitions int) []int {
+	h := hashesOf(key)
+	var all []int
+	for _, p := range partitioners {
+		if at := p.place(&h, partitions); !slices.Contains(all, at) {
+			all = append(all, at)
+		}
+	}
+	return all
 }
 
 // positive clears the sign, as Java's Utils.toPositive does.

@@ -18,6 +18,7 @@ func (w *Worker) take(r *request) {
 		w.finish(r)
 		return
 	}
+	w.spans.begin(r)
 	w.placed.look(r)
 	switch pause := min(due.Sub(w.cfg.Now()), tiers(w.cfg.Topics.Retries).delayOf(r.partition.topic)); {
 	case r.rejected != "":
@@ -25,6 +26,7 @@ func (w *Worker) take(r *request) {
 	case r.waits != Scope{}:
 		w.await(r, pause)
 	case pause > 0:
+		r.is(waitsForTime, &note{until: time.Now().Add(pause)})
 		r.partition.after(pause, r, w.enter)
 	default:
 		w.enter(r)
@@ -34,6 +36,7 @@ func (w *Worker) take(r *request) {
 // enter lets it wait for its turn. What can never work has one too, so that a
 // drain ends although such records keep coming.
 func (w *Worker) enter(r *request) {
+	r.is(queued, nil)
 	_, r.noCall = w.refuse(r)
 	w.lanes.add(r)
 }
@@ -42,6 +45,7 @@ func (w *Worker) enter(r *request) {
 // what comes of that is decided and done. With restInPlace it keeps its place.
 // The slot is free again when that is done, not when it is acknowledged.
 func (w *Worker) turn(ctx context.Context, r *request, p permit) {
+	r.is(calling, nil)
 	c, stays := w.stays(r)
 	if stays {
 		p.giveBack(ctx, r.req, unused, time.Time{})
@@ -50,6 +54,7 @@ func (w *Worker) turn(ctx context.Context, r *request, p permit) {
 	}
 	d := decide(w.circumstances(r, c))
 	w.carryOut(r, d)
+	w.progress.Add(1)
 	w.lanes.finished(r, d.next == restInPlace)
 }
 
@@ -84,6 +89,7 @@ func (w *Worker) carryOut(r *request, d decision) {
 	switch d.next {
 	case restInPlace:
 		r.rest = d.pause
+		r.is(queued, &note{until: time.Now().Add(d.pause), why: whyOf(&d)})
 		return
 	case waitForMerchant:
 		w.await(r, d.pause)
@@ -139,9 +145,16 @@ func (w *Worker) call(ctx context.Context, r *request, p permit) circumstances {
 		do = w.cfg.Closer.Query
 	}
 	req := w.aged(r)
-	v := do(ctx, req, r.calls > 0, r.lane)
+	began := w.now()
+	v := do(r.under(ctx), req, r.calls > 0, r.lane)
 	r.calls += v.Calls
-	found := p.giveBack(ctx, req, v.evidence(), v.LastCall)
+	if w.cfg.Observer != nil && v.Calls > 0 {
+		w.cfg.Observer.Called(Turn{MchID: req.MchID, Calls: v.Calls, Class: v.Class, Code: v.Code, Began: began, Took: time.Since(began)})
+	}
+	if v.evidence() == unanswered {
+		w.lanes.goesOn(r.lane)
+	}
+	found := p.giveBack(r.under(ctx), req, v.evidence(), v.LastCall)
 	blamed := v.Class == MerchantRefused && w.holds.blames(r, v.Scope)
 	came, news := read(v, found, r.expired, blamed)
 	w.resume(w.holds.learn(r, v, news, time.Now()))
@@ -149,6 +162,22 @@ func (w *Worker) call(ctx context.Context, r *request, p permit) circumstances {
 		v.Scope = Scope{MchID: r.req.MchID}
 	}
 	return circumstances{turn: came, verdict: v}
+}
+
+// now is the process's time where somebody observes turns: nobody else asks.
+func (w *Worker) now() (t time.Time) {
+	if w.cfg.Observer != nil {
+		t = time.Now()
+	}
+	return t
+}
+
+// whyOf says for people why a request rests.
+func whyOf(d *decision) string {
+	if d.verdict.Message == "" {
+		return d.verdict.Code
+	}
+	return d.verdict.Code + ": " + d.verdict.Message
 }
 
 // circumstances completes c with what is known of r.

@@ -60,6 +60,11 @@ type publisher struct {
 	cancel     context.CancelFunc
 	wg         sync.WaitGroup
 
+	// observer sees requests that write; nil: nobody does. doing is what they do.
+	observer Observer
+	doing    doing
+	told     kafka.Told
+
 	mu      sync.Mutex
 	topics  map[string]*topicQueue
 	senders map[int]*sender // by broker
@@ -146,10 +151,36 @@ func (b *batcher) acknowledged(batch []publication) {
 
 // produce writes batches, see [kafka.Client.ProduceMany].
 func (p *publisher) produce(ctx context.Context, batches []kafka.Batch) []kafka.Produced {
+	began := p.doing.begin()
+	write := p.client.ProduceMany
 	if p.tx != nil {
-		return p.tx.produce(ctx, batches)
+		write = p.tx.produce
 	}
-	return p.client.ProduceMany(ctx, batches)
+	produced := write(ctx, batches)
+	p.published(ctx, began, batches, produced)
+	return produced
+}
+
+// published takes note of how a request that was begun at a time has ended.
+func (p *publisher) published(ctx context.Context, began time.Time, batches []kafka.Batch, produced []kafka.Produced) {
+	var failed error
+	acknowledged := false
+	took := time.Since(began)
+	for i, one := range produced {
+		switch {
+		case one.Err == nil:
+			acknowledged = true
+		case ctx.Err() != nil:
+			continue // given up
+		case kafka.Refused(one.Err): // the broker is well, and does not take the record as it is
+		default:
+			failed = one.Err
+		}
+		if p.observer != nil {
+			p.observer.Published(batches[i].Topic, len(batches[i].Messages), took, one.Err)
+		}
+	}
+	p.doing.end(began, acknowledged, failed)
 }
 
 func (p *publisher) route(pub publication) {
@@ -206,7 +237,10 @@ func (p *publisher) resolve(topic string) {
 		if p.ctx.Err() != nil {
 			return
 		}
-		p.log.WithField("topic", topic).WithError(err).Error("cannot publish: intake is held, nothing is lost")
+		p.doing.failed(err)
+		if p.told.Due(topic, err) {
+			p.log.WithField("topic", topic).WithError(err).Error("cannot publish: intake is held, nothing is lost")
+		}
 		if retry.Wait(p.ctx) != nil {
 			return
 		}
@@ -293,7 +327,7 @@ func (b *batcher) alone(batch []publication, err error) {
 // batch before.
 func (b *batcher) send(ctx context.Context, batch []publication, first error) {
 	retry := kafka.NewPause(20*time.Millisecond, 2*time.Second)
-	failing := false
+	failing, told := false, false
 	write := func(part []publication) (err error) {
 		if err, first = first, nil; err == nil {
 			err = b.produce(ctx, part, kafka.Uncompressed)
@@ -318,7 +352,7 @@ func (b *batcher) send(ctx context.Context, batch []publication, first error) {
 		batch, err = kafka.Halve(batch, write, kafka.Refused, refuse)
 		switch {
 		case err == nil:
-			if failing {
+			if told {
 				b.logger().Info("publishing again")
 			}
 			return
@@ -330,7 +364,9 @@ func (b *batcher) send(ctx context.Context, batch []publication, first error) {
 		default:
 			if !failing {
 				failing = true
-				b.logger().WithError(err).Warn("publishing fails: trying until it is acknowledged, intake is held when too much waits")
+				if told = b.publisher.told.Due("", err); told { // a broker that goes away concerns dozens
+					b.logger().WithError(err).Warn("publishing fails: trying until it is acknowledged, intake is held when too much waits; more of the kind are not told of for a minute")
+				}
 			}
 			_ = retry.Wait(ctx)
 		}

@@ -13,7 +13,7 @@ import (
 func TestQuotasThatHoldTheWorkerBackAreToldOnceAMinute(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log, said := test.NewNullLogger()
-		q := newQuotas(log)
+		q := newQuotas(log, nil, new(recent))
 		for range 70 {
 			q.throttled(1, "Produce", 3*time.Second)
 			q.throttled(2, "Produce", time.Second)

@@ -6,6 +6,7 @@ import (
 
 	"github.com/closeorder/closeorder/events"
 	"github.com/closeorder/closeorder/internal/records"
+	"go.opentelemetry.io/otel/trace"
 )
 
 // record is one record of a decision, to be published.
@@ -16,6 +17,8 @@ type record struct {
 	msg   events.Message
 	// fault is why msg says less than it should.
 	fault error
+	// span sends it; nil: none.
+	span trace.Span
 }
 
 // what a record is.
@@ -95,6 +98,7 @@ func (rec record) instead() (v Verdict, ok bool) {
 // one order stay in order wherever its order service puts them.
 func (ts *Topics) outcome(r *request, v *Verdict, now time.Time) record {
 	o := events.NewOutcome(r.req, r.msg.Key, r.source)
+	o.TraceParent = r.traceParent()
 	switch v.Class {
 	case Closed:
 		o.Result = events.Closed
@@ -113,7 +117,7 @@ func (ts *Topics) outcome(r *request, v *Verdict, now time.Time) record {
 	if len(o.Key) == 0 && o.OutTradeNo == "" {
 		o.Key = []byte(o.ID) // the topic may be compacted, which takes no record without a key
 	}
-	rec := record{topic: ts.Outcomes, to: r.source.Partition, what: anOutcome}
+	rec := record{topic: ts.Outcomes, to: r.source.Partition, what: anOutcome, span: r.spanOf(anOutcome)}
 	rec.msg, rec.fault = encodeOutcome(o)
 	return rec
 }
@@ -162,7 +166,7 @@ func encodeOutcome(o events.Outcome) (events.Message, error) {
 
 // deadLetter keeps the request as it came.
 func (ts *Topics) deadLetter(r *request, v *Verdict, now time.Time) record {
-	return record{topic: ts.DeadLetters, to: r.source.Partition, what: aDeadLetter, msg: records.EncodeDeadLetter(records.DeadLetter{
+	return record{topic: ts.DeadLetters, to: r.source.Partition, what: aDeadLetter, span: r.spanOf(aDeadLetter), msg: records.EncodeDeadLetter(records.DeadLetter{
 		Original: r.msg, ErrorCode: v.Code, ErrorMessage: v.Message, FailedAt: now, Calls: r.calls,
 		Replay: r.req.Replay, Source: r.source, SourceTimestamp: r.time,
 	})}
@@ -191,7 +195,7 @@ func (rec record) smallerDeadLetter() (record, bool) {
 // with the number of its source, which belongs to the same member as long as
 // the retry topics have as many partitions as the requests topic.
 func (ts *Topics) retry(r *request, d *decision, now time.Time) record {
-	return record{topic: d.tier.Topic, to: r.source.Partition, what: aRetry, msg: records.EncodeRetry(records.Retry{
+	return record{topic: d.tier.Topic, to: r.source.Partition, what: aRetry, span: r.spanOf(aRetry), msg: records.EncodeRetry(records.Retry{
 		Original: r.msg, DueAt: d.due, Retries: d.retries, Calls: r.calls,
 		Code: d.verdict.Code, Reason: d.verdict.Message, FirstRequestedAt: r.req.RequestedAt,
 		Replay: r.req.Replay, Source: r.source, SourceTimestamp: r.time,

@@ -2,6 +2,7 @@ package consumer
 
 import (
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/closeorder/closeorder/events"
@@ -54,6 +55,31 @@ type request struct {
 	// for a record of a retry topic the one that it continues.
 	source events.Source
 	size   int64
+
+	// What others may look at at any time, see look.go. stage is 0 until read has
+	// returned; what read has set changes no more.
+	stage atomic.Int32
+	note  atomic.Pointer[note]
+	// Its neighbours among the open requests of its partition; partition.mu guards
+	// them.
+	before, behind *request
+	listed         bool
+	// traced is nil where nothing is traced, see spans.go.
+	traced *traced
+}
+
+// note says more of what a request waits for.
+type note struct {
+	until time.Time
+	why   string
+}
+
+// is notes where a request is on its way, and what it waits for.
+func (r *request) is(at stage, waits *note) {
+	if waits != nil || r.note.Load() != nil {
+		r.note.Store(waits)
+	}
+	r.stage.Store(int32(at))
 }
 
 // read decodes the record of r, which for one of a retry topic is that of the
@@ -111,8 +137,16 @@ func (r *request) inHand(now time.Time) time.Duration { return r.hadBefore + now
 
 // fields name a request in the log: enough to find it in Kafka and in the shop.
 func (r *request) fields() logrus.Fields {
-	return logrus.Fields{
+	f := logrus.Fields{
 		"topic": r.source.Topic, "partition": r.source.Partition, "offset": r.source.Offset,
 		"mch_id": r.req.MchID, "out_trade_no": r.req.OutTradeNo,
 	}
+	traceID, spanID := r.ids()
+	if traceID != "" {
+		f["trace_id"] = traceID
+	}
+	if spanID != "" {
+		f["span_id"] = spanID
+	}
+	return f
 }

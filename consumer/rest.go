@@ -29,7 +29,11 @@ type Place interface {
 // merchant, see atRate.
 func (ln *lane) Rest(ctx context.Context, d time.Duration, called bool) error {
 	l := ln.lanes
-	if d <= 0 || ctx.Err() != nil || !l.giveWay(ln, called) {
+	if d <= 0 || ctx.Err() != nil {
+		return kafka.Sleep(ctx, d)
+	}
+	if !l.giveWay(ln, called) {
+		defer l.goesOn(ln)
 		return kafka.Sleep(ctx, d)
 	}
 	err := kafka.Sleep(ctx, d)
@@ -86,7 +90,7 @@ func (l *lanes) comeBack(ln *lane, cutOff error) (back <-chan struct{}) {
 // goBack gives a turn that has rested a slot.
 func (l *lanes) goBack(ln *lane) {
 	l.seats.Grant(&ln.waits)
-	ln.seated = true
+	ln.seated, ln.seatedAt = true, time.Now()
 	l.rested(ln)
 	close(ln.back)
 	ln.back = nil
@@ -111,6 +115,16 @@ func (l *lanes) rested(ln *lane) {
 	if ln.uncalled {
 		ln.uncalled = false
 		l.hasRate(mchID)
+	}
+}
+
+// goesOn notes that a turn does: a rest with its slot is over, or its calls are and
+// a probe may follow. Neither lasts longer because of what was before.
+func (l *lanes) goesOn(ln *lane) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if ln.seated {
+		ln.seatedAt = time.Now()
 	}
 }
 

@@ -15,17 +15,19 @@ import (
 func (w *Worker) settle(r *request, d decision) {
 	w.lanes.publishing(r.partition)
 	log := func() logrus.FieldLogger { return w.cfg.Log.WithFields(r.fields()) } // made where something is told
-	if d.next == retryLater {
+	if d.next == retryLater && w.debugs {
 		log().WithField("due", d.due).WithField("code", d.verdict.Code).Debug("put off")
 	}
+	w.spans.sends(r, &d, &w.cfg.Topics)
 	var some [2]record
 	records := w.cfg.Topics.records(some[:0], r, &d, time.Now())
+	what := w.newsOf(r, &d)
 	for i := range records {
-		if fault := records[i].fault; fault != nil {
+		if fault := records[i].fault; fault != nil && w.shortened.due("cannot be written", time.Now()) {
 			log().WithError(fault).Error("outcome shortened: what the request carried cannot be written")
 		}
 	}
-	w.write(r, records...)
+	w.write(r, what, records...)
 }
 
 // delivery is one of the records of a request on its way to its topic.
@@ -47,13 +49,49 @@ type deliveries struct {
 	// taken: no topic has refused one of them in the last transaction, which was
 	// aborted as it was torn. publisher.mu guards it.
 	taken bool
+	// told is what there is to tell of the decision once all are acknowledged.
+	told tidings
+}
+
+// tidings are what an Observer is told of, one of them or none.
+type tidings struct {
+	answer *Answer
+	putOff *PutOff
+}
+
+// newsOf is what a decision about r is told as once it is done; nothing where
+// nobody wants to know.
+func (w *Worker) newsOf(r *request, d *decision) (t tidings) {
+	switch {
+	case d.next == retryLater && w.cfg.Observer == nil:
+	case d.next == retryLater:
+		t.putOff = &PutOff{Order: r.req.Order(), Topic: d.tier.Topic, Code: d.verdict.Code, Due: d.due, Source: r.source, Counts: d.retries > r.retries}
+	case w.cfg.Observer != nil, d.verdict.Class == Failed, w.debugs: // one that has expired fails without a dead letter
+		t.answer = answerOf(r, d)
+	}
+	return t
+}
+
+// announce says what has come of a decision.
+func (w *Worker) announce(t tidings) {
+	if t.answer != nil {
+		t.answer.Took = max(w.cfg.Now().Sub(t.answer.Requested), 0)
+		w.logged(t.answer)
+		if w.cfg.Observer != nil {
+			w.cfg.Observer.Answered(*t.answer)
+		}
+	}
+	if t.putOff != nil {
+		w.cfg.Observer.PutOff(*t.putOff)
+	}
 }
 
 // write publishes the records of a request and finishes it when all are
 // acknowledged. A record that cannot be published any more because the
 // partition was taken away leaves the offset to the next owner. Each record
 // counts as one on its way; settle has counted the first.
-func (w *Worker) write(r *request, records ...record) {
+func (w *Worker) write(r *request, what tidings, records ...record) {
+	r.is(publishing, nil)
 	r.partition.unclaim(r)
 	for range len(records) - 1 {
 		w.lanes.publishing(r.partition)
@@ -66,6 +104,7 @@ func (w *Worker) write(r *request, records ...record) {
 		if all == nil {
 			all = &d.all
 			all.left.Store(int32(len(records)))
+			all.told = what
 		}
 		if d.of = all; w.cfg.ExactlyOnce {
 			all.together = append(all.together, d)
@@ -107,8 +146,12 @@ func (d *delivery) done(err error) {
 		}
 		d.of.dropped.Store(true)
 	}
+	sent(d.record.span, err)
 	if d.of.left.Add(-1) == 0 && !d.of.dropped.Load() {
+		d.request.done(nil)
+		d.worker.progress.Add(1)
 		d.worker.finish(d.request)
+		d.worker.announce(d.of.told)
 	}
 	d.worker.lanes.published(d.request.partition)
 }
@@ -132,13 +175,17 @@ func (d *delivery) refused(err *kafka.RefusedError) {
 	}
 	if err.TooLarge() {
 		if smaller, ok := d.record.smaller(); ok {
-			log.Warn("publishing a shortened record")
+			if w.shortened.due(topic, time.Now()) {
+				log.Warn("publishing a shortened record: raise max.message.bytes of the topic; more of them are not told of for a minute")
+			}
 			d.record = smaller
 			d.again()
 			return
 		}
 		if v, ok := d.record.instead(); ok {
-			log.Warn("the record cannot wait in a retry topic: it fails")
+			if w.shortened.due("retry "+topic, time.Now()) {
+				log.Warn("the record cannot wait in a retry topic: it fails; raise max.message.bytes of the topic; more of them are not told of for a minute")
+			}
 			w.settle(r, decide(w.circumstances(r, circumstances{turn: hopeless, verdict: v})))
 			for _, mate := range d.mates() {
 				mate.done(errReplaced)
@@ -153,8 +200,10 @@ func (d *delivery) refused(err *kafka.RefusedError) {
 	for range mates {
 		w.lanes.published(r.partition)
 	}
+	w.refused.Add(1)
 	w.wg.Go(func() {
 		err := kafka.Sleep(r.partition.owned, refusedRest)
+		w.refused.Add(-1)
 		for range mates {
 			w.lanes.publishing(r.partition)
 		}

@@ -105,6 +105,7 @@ func (w *Worker) positions(fresh []*partition, counts map[string]int) ([]*partit
 		if err == nil || onlyOthersUnstable(err, fresh, positions) {
 			return fresh, positions
 		}
+		cannotBegin(fresh, err)
 		if !failing && w.life.Err() == nil {
 			failing = true
 			w.cfg.Log.WithError(err).Warn("cannot find out where to begin: trying again")
@@ -112,6 +113,18 @@ func (w *Worker) positions(fresh []*partition, counts map[string]int) ([]*partit
 		if retry.Wait(w.life) != nil {
 			return nil, nil
 		}
+	}
+}
+
+// cannotBegin notes of partitions why nothing is read of them yet, until they are
+// served.
+func cannotBegin(ps []*partition, err error) {
+	text := "it is not known where to begin"
+	if err != nil {
+		text += ": " + err.Error()
+	}
+	for _, p := range ps {
+		p.fetchError.Store(&text)
 	}
 }
 
@@ -169,6 +182,7 @@ func (w *Worker) beginWithout(without []*partition, first map[string]bool) {
 		if len(without) == 0 {
 			return
 		}
+		cannotBegin(without, err)
 		if !failing && w.life.Err() == nil {
 			failing = true
 			w.cfg.Log.WithError(err).WithField("partitions", len(without)).Warn("cannot find out where to begin: trying again")
@@ -211,6 +225,7 @@ func (w *Worker) mayBegin(without []*partition, first map[string]bool, counts ma
 		if len(pending) == 0 {
 			break
 		}
+		cannotBegin(without, err)
 		if !failing && w.life.Err() == nil {
 			failing = true
 			w.cfg.Log.WithError(err).WithField("partitions", len(pending)).Warn("cannot find out where to begin: trying again")

@@ -42,10 +42,13 @@ func (f *fetcher) unreadable(ctx context.Context, u *kafka.UnreadableError) (beh
 		log.WithField("skip", s.String()).
 			Errorf("ALARM: %d offsets cannot be read and are skipped, as kafka.skip says: their requests are never served; find them with `closeorder audit`", behind-u.First)
 		f.told = nil
+		f.partition.stopped.Store(nil)
 		return behind, 0
 	}
 	if f.told == nil || *f.told != *u {
 		f.told = u
+		stopped := u.Error()
+		f.partition.stopped.Store(&stopped)
 		text, last := "offsets", fmt.Sprint(u.Last)
 		if u.Last < 0 {
 			text, last = "offsets (nobody knows how many)", "LAST"
@@ -61,6 +64,7 @@ func (f *fetcher) unreadable(ctx context.Context, u *kafka.UnreadableError) (beh
 func (f *fetcher) readable() {
 	if f.told != nil {
 		f.told = nil
+		f.partition.stopped.Store(nil)
 		f.log.Info("what could not be read can be read now: going on")
 	}
 }

@@ -13,6 +13,7 @@ import (
 // as soon as the merchant works. See merchantHolds for the whole of its way.
 func (w *Worker) await(r *request, pause time.Duration) {
 	r.due = time.Now().Add(pause)
+	r.is(waitsForMerchant, &note{until: r.due, why: "the gateway refuses its merchant, or does not answer for it"})
 	if w.holds.admits(r, time.Now()) || pause <= 0 {
 		w.enter(r)
 		return

@@ -25,6 +25,24 @@ const (
 // from the dead letters. An original has none.
 const HeaderReplay = "closeorder-replay"
 
+// Beside it, of the replay that sent the record: its id, who began it and why. They
+// are for people; nothing goes by them here.
+const (
+	HeaderReplayID     = "closeorder-replay-id"
+	HeaderReplayBy     = "closeorder-replay-by"
+	HeaderReplayReason = "closeorder-replay-reason"
+)
+
+// OfReplay reports whether a header tells of a replay: it is none of the request's
+// own.
+func OfReplay(header string) bool {
+	switch header {
+	case HeaderReplay, HeaderReplayID, HeaderReplayBy, HeaderReplayReason:
+		return true
+	}
+	return false
+}
+
 // contentTypeJSON is the content-type of everything written here.
 const contentTypeJSON = "application/json"
 

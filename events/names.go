@@ -205,7 +205,7 @@ func nearHeader(key string) string {
 		return ""
 	}
 	f := fold([]byte(key))
-	if distance(&f, &foldedReplay, 2) <= 2 {
+	if distance(&f, &foldedReplay, 2) <= 2 && (key == HeaderReplay || !OfReplay(key)) {
 		return HeaderReplay
 	}
 	switch string(f.letters[:min(f.n, maxLetters)]) {

@@ -19,6 +19,8 @@ const (
 	exitDone  = 0
 	exitBad   = 1 // it failed, or what it found is bad
 	exitUsage = 2 // wrong flags, arguments or configuration
+
+	exitNeverSeen = 3 // of trace alone: nobody has asked about the order
 )
 
 // app is one invocation: what a process has, so that a test can be one.
@@ -47,8 +49,8 @@ func (a *app) run(ctx context.Context, args []string) int {
 	}
 	root.SetArgs(args)
 	cmd, err := root.ExecuteContextC(ctx)
-	if lost := out.failure(); lost != nil && (err == nil || errors.Is(err, errBadNews)) {
-		err = errors.Join(besides(err, errBadNews), fmt.Errorf("standard output: %w", lost))
+	if lost := out.failure(); lost != nil && (err == nil || errors.Is(err, errBadNews) || errors.Is(err, errNeverSeen)) {
+		err = errors.Join(besides(besides(err, errBadNews), errNeverSeen), fmt.Errorf("standard output: %w", lost))
 	}
 	return a.exit(cmd, err)
 }
@@ -104,6 +106,8 @@ func (a *app) exit(cmd *cobra.Command, err error) int {
 			fmt.Fprintf(a.stderr, "closeorder: %s\n", plain(rest))
 		}
 		return exitBad
+	case errors.Is(err, errNeverSeen):
+		return exitNeverSeen
 	case errors.As(err, &mistakes):
 		fmt.Fprintf(a.stderr, "closeorder: %v\n", err)
 		return exitUsage
@@ -159,8 +163,8 @@ To see it at work, with nothing to install:  closeorder dev`,
 		&cobra.Group{ID: "tool", Title: "Tools:"},
 	)
 	root.AddCommand(
-		a.devCommand(), a.runCommand(), a.topicsCommand(),
-		a.requestCommand(), a.outcomesCommand(), a.auditCommand(), a.deadLettersCommand(),
+		a.devCommand(), a.runCommand(), a.doctorCommand(), a.topicsCommand(),
+		a.requestCommand(), a.outcomesCommand(), a.traceCommand(), a.statusCommand(), a.auditCommand(), a.deadLettersCommand(),
 		a.closeCommand(), a.signCommand(), a.verifyCommand(), a.simulateCommand(), a.versionCommand(),
 	)
 	return root

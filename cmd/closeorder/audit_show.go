@@ -11,22 +11,35 @@ import (
 	"github.com/closeorder/closeorder/internal/config"
 )
 
-// printAudit prints what was found, then the balance; its last line is the sum.
-func (a *app) printAudit(r *audit.Report) {
+// print prints in words what is going on and what to do next, what was found, then the balance, with
+// the sum in its last line, and what becomes of the holes.
+func (l *look) print() {
+	a, r := l.app, l.report
 	p := a.paint(a.stdout)
+	verdict, colour := "balanced", green
+	if !l.report.Balanced {
+		verdict, colour = "NOT BALANCED", red
+	}
+	fmt.Fprintln(a.stdout, p.in(colour, verdict)+sentence(r))
+	for _, why := range l.late {
+		fmt.Fprintf(a.stdout, "%s %s\n", p.in(red, "late:"), cell(why))
+	}
+	if r.Holes > 0 && l.mended == nil {
+		fmt.Fprintln(a.stdout, "next: closeorder audit --republish shows what it would send again, which is safe: closing is idempotent")
+	}
 	span := "all that is retained"
 	switch {
 	case !r.Since.IsZero() && !r.Until.IsZero():
-		span = "from " + local(r.Since) + " to " + local(r.Until)
+		span = "from " + zoned(r.Since) + " to " + zoned(r.Until)
 	case !r.Since.IsZero():
-		span = "since " + local(r.Since)
+		span = "since " + zoned(r.Since)
 	case !r.Until.IsZero():
-		span = "until " + local(r.Until)
+		span = "until " + zoned(r.Until)
 	}
 	if r.ExactlyOnce {
 		span = config.ExactlyOnce + ", " + span
 	}
-	fmt.Fprintf(a.stdout, "%s\n\n", p.in(bold, fmt.Sprintf("%s, group %s, %s, as of %s", r.Topic, r.Group, span, local(r.AsOf))))
+	fmt.Fprintf(a.stdout, "%s\n\n", p.in(bold, fmt.Sprintf("%s, group %s, %s, as of %s", r.Topic, r.Group, span, zoned(r.AsOf))))
 	a.printFindings(r, p)
 	for _, n := range r.Notes {
 		fmt.Fprintf(a.stdout, "%s %s\n", p.in(yellow, "note:"), cell(n))
@@ -39,12 +52,15 @@ func (a *app) printAudit(r *audit.Report) {
 	t.row(true, p.result(events.Paid, "paid"), r.Paid, "")
 	t.row(true, p.result(events.Failed, "failed"), r.Failed, failedNote(r))
 	t.row(true, "waiting", r.Waiting, oldest("in a retry topic", r.OldestWaiting))
+	t.piles(r.WaitingBy)
 	t.row(true, "in flight", r.InFlight, oldest("not finished", r.OldestInFlight))
+	t.piles(r.InFlightBy)
+	t.row(false, p.in(yellow, "republished"), r.Republished, mendedNote(r))
 	t.row(false, p.in(yellow, "unproven"), r.Unproven, "finished, and whether they were answered cannot be told")
 	t.bad(true, r)
 	t.repeats(true, "duplicates", r)
 	t.row(false, "doubtful", r.ClosedThenPaid, "closed and not safe to reissue, and paid after all")
-	t.row(false, "replays", r.Replays, "requests that were replayed from dead letters; each is counted above")
+	t.row(false, "replays", r.Replays, "requests that were replayed, from dead letters or holes; each is counted above")
 	t.row(true, "dead letters", r.DeadLetters, deadNote(r))
 	w := r.OutcomesWithoutRequest
 	t.row(false, "other outcomes", w.Sum(), otherNote(w))
@@ -58,7 +74,123 @@ func (a *app) printAudit(r *audit.Report) {
 	if r.Holes > 0 {
 		line += " + " + count(int(r.Holes), "hole")
 	}
+	if r.Republished > 0 {
+		line += fmt.Sprintf(" + %d republished", r.Republished)
+	}
 	fmt.Fprintf(a.stdout, "\n%s\n", p.in(bold, line))
+	if l.mended != nil {
+		l.printMending()
+	}
+}
+
+// sentence says what is wrong and what is going on, behind the verdict.
+func sentence(r *audit.Report) string {
+	var wrong []string
+	for _, w := range []struct {
+		n    int64
+		what string
+	}{
+		{r.Holes, "lost (holes)"}, {r.Contradictions, "contradictory"}, {r.Misnamed, "misnamed"}, {r.DeletedUnread, "deleted unread"},
+		{r.UnreadableOffsets, "in unreadable batches"}, {r.RepublishedOpen, "sent again and not answered yet"},
+	} {
+		if w.n > 0 {
+			wrong = append(wrong, fmt.Sprintf("%d %s", w.n, w.what))
+		}
+	}
+	if r.ExactlyOnce && r.Repeated() > 0 {
+		wrong = append(wrong, fmt.Sprintf("%d answered again", r.Repeated()))
+	}
+	if !r.Balanced && len(wrong) == 0 {
+		wrong = append(wrong, "this proves nothing, see the notes")
+	}
+	text := ""
+	if len(wrong) > 0 {
+		text = ": " + strings.Join(wrong, ", ")
+	}
+	if r.Waiting > 0 {
+		text += fmt.Sprintf("; %d wait, oldest %s: %s", r.Waiting, age(r.AsOf.Sub(r.OldestWaiting)), largest(r.WaitingBy))
+	}
+	if r.InFlight > 0 {
+		text += fmt.Sprintf("; %d in flight, oldest %s", r.InFlight, age(r.AsOf.Sub(r.OldestInFlight)))
+	}
+	if r.Waiting+r.InFlight == 0 {
+		text += "; nothing waits"
+	}
+	return text
+}
+
+// largest are the two largest piles in few words.
+func largest(of audit.Piles) string {
+	var all []string
+	rest := int64(0)
+	if of.Rest != nil {
+		rest = of.Rest.Count
+	}
+	for i, p := range of.Largest {
+		if i < 2 {
+			all = append(all, fmt.Sprintf("%d %s of %s", p.Count, orDash(oneLine(p.Code, 40)), orDash(oneLine(p.MchID, 40))))
+		} else {
+			rest += p.Count
+		}
+	}
+	if rest > 0 {
+		all = append(all, fmt.Sprintf("%d others", rest))
+	}
+	return strings.Join(all, ", ")
+}
+
+// age is how long something has waited, in its two largest units.
+func age(d time.Duration) string {
+	switch d = max(d, 0); {
+	case d < time.Minute:
+		d = d.Round(time.Second)
+	case d < time.Hour:
+		d = d.Truncate(time.Second)
+	default:
+		d = d.Truncate(time.Minute)
+	}
+	if d >= 48*time.Hour {
+		return fmt.Sprintf("%dd%dh", d/(24*time.Hour), d%(24*time.Hour)/time.Hour)
+	}
+	return config.ShortDuration(d)
+}
+
+func mendedNote(r *audit.Report) string {
+	text := "were holes, and were sent again"
+	if r.RepublishedOpen > 0 {
+		text += fmt.Sprintf("; %d not answered yet", r.RepublishedOpen)
+	}
+	return text
+}
+
+// mostPilesShown is how many piles a person wants to see.
+const mostPilesShown = 10
+
+// piles adds a row for each of the largest piles, below what they are part of.
+func (t *tally) piles(of audit.Piles) {
+	rest := int64(0)
+	if of.Rest != nil {
+		rest = of.Rest.Count
+	}
+	for i, p := range of.Largest {
+		if i >= mostPilesShown {
+			rest += p.Count
+			continue
+		}
+		name := orDash(oneLine(p.MchID, 40))
+		if p.Code != "" {
+			name = oneLine(p.Code, 40) + " of " + name
+		}
+		note := oldest(name, p.Oldest)
+		if !p.DueFirst.IsZero() {
+			note += ", due from " + zoned(p.DueFirst)
+			if !p.DueLast.Equal(p.DueFirst) {
+				note += " to " + zoned(p.DueLast)
+			}
+		}
+		t.row(true, "", p.Count, note)
+	}
+	t.row(false, "", rest, "others; --json --limit 0 lists all")
 }
 
 // tally is the rows of what was counted.
@@ -150,10 +282,8 @@ func oldest(what string, t time.Time) string {
 	if t.IsZero() {
 		return what
 	}
-	return what + "; the oldest was asked for at " + local(t)
+	return what + "; the oldest was asked for at " + zoned(t)
 }
-
-func local(t time.Time) string { return t.Local().Format(time.DateTime) }
 
 // printFindings lists what does not fit, the bad kinds first.
 func (a *app) printFindings(r *audit.Report, p paint) {
@@ -170,7 +300,7 @@ func (a *app) printFindings(r *audit.Report, p paint) {
 		}
 		rows = append(rows, []string{
 			p.in(colour, kind), orDash(f.OutTradeNo), merchant(f.MchID, f.SubMchID),
-			strconv.Itoa(f.Partition) + ":" + strconv.FormatInt(f.Offset, 10), local(f.Time), cell(f.Detail),
+			strconv.Itoa(f.Partition) + ":" + strconv.FormatInt(f.Offset, 10), zoned(f.Time), cell(f.Detail),
 		})
 	}
 	whole(a.stdout, rows)

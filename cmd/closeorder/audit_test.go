@@ -13,6 +13,7 @@ import (
 
 	"github.com/closeorder/closeorder/events"
 	"github.com/closeorder/closeorder/internal/audit"
+	"github.com/closeorder/closeorder/internal/backlog"
 	"github.com/closeorder/closeorder/internal/broker"
 	"github.com/closeorder/closeorder/internal/config"
 	"github.com/closeorder/closeorder/internal/gatewaysim"
@@ -174,6 +175,11 @@ var wrongLooks = []string{
 	"audit --until -5s",
 	"audit --since 5s --until 1h",
 	"audit --limit -1",
+	"audit --max-age 0s",
+	"audit --max-age -5m",
+	"audit --max-age soon",
+	"audit --yes --rate 1",
+	"audit --republish --rate -1",
 	"audit --kafka-group=",
 	"audit --processing-guarantee once",
 	"audit --processing-guarantee exactly_once --kafka-isolation read_uncommitted",
@@ -279,9 +285,9 @@ func TestWithExactlyOnceARepeatIsAFinding(t *testing.T) {
 		want           string // a regular expression
 	}{
 		{"each request has its own outcome", "audit --config " + file, func() {}, exitDone,
-			`^closeorder\.requests, group closeorder, exactly_once, all that is retained, (?s:.*)\n  duplicates +0  outcomes that came again`},
+			`^balanced; nothing waits\ncloseorder\.requests, group closeorder, exactly_once, all that is retained, (?s:.*)\n  duplicates +0  outcomes that came again`},
 		{"one came again, and may, as nothing else was asked for", "audit", func() { write(cfg.Topics.Outcomes, outcome(0)) }, exitDone,
-			`^closeorder\.requests, group closeorder, all that is retained, (?s:.*)\n  duplicates +1  outcomes that came again`},
+			`^balanced; nothing waits\ncloseorder\.requests, group closeorder, all that is retained, (?s:.*)\n  duplicates +1  outcomes that came again`},
 		{"the workers' file says that none may", "audit --config " + file, func() {}, exitBad,
 			`\nduplicate +T1 +1 +0:0 .* the same outcome came again \(partition 0, offset 2\): closed \(SUCCESS\), safe to reissue\n(?s:.*)\n  duplicates +1  (?s:.*)\n2 = 2 closed `},
 		{"so does the flag", "audit --processing-guarantee exactly_once --json", func() {}, exitBad,
@@ -346,6 +352,52 @@ func TestOtherOutcomesAreNotCountedTwice(t *testing.T) {
 	} {
 		if got := otherNote(tt.of); got != tt.want {
 			t.Errorf("%s: %s", tt.what, got)
+		}
+	}
+}
+
+// TestABacklogIsSaidInWords: what waits for a dead gateway balances, and does not
+// read like nothing.
+func TestABacklogIsSaidInWords(t *testing.T) {
+	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	pile := func(code, merchant string, n int64, ago time.Duration) backlog.Pile {
+		return backlog.Pile{Code: code, MchID: merchant, Count: n, Oldest: now.Add(-ago), DueFirst: now, DueLast: now.Add(time.Minute)}
+	}
+	for _, tt := range []struct {
+		sentence string
+		report   audit.Report
+		want     string
+	}{
+		{"a dead gateway", audit.Report{
+			Balanced: true, AsOf: now, Waiting: 20_000, OldestWaiting: now.Add(-3*time.Hour - 2*time.Second), InFlight: 3, OldestInFlight: now.Add(-time.Second),
+			WaitingBy: audit.Piles{
+				Largest: []backlog.Pile{pile("NO_ANSWER", "1900000109", 19_000, time.Hour), pile("MERCHANT_HELD", "1900000111", 990, time.Hour), pile("SYSTEMERROR", "", 7, time.Hour)},
+				Rest:    &backlog.Pile{Count: 3},
+			},
+		}, "; 20000 wait, oldest 3h: 19000 NO_ANSWER of 1900000109, 990 MERCHANT_HELD of 1900000111, 10 others; 3 in flight, oldest 1s"},
+		{"all that can be wrong", audit.Report{
+			Holes: 1, Contradictions: 2, Misnamed: 3, DeletedUnread: 4, UnreadableOffsets: 5, RepublishedOpen: 6, ExactlyOnce: true, Duplicates: 7,
+		}, ": 1 lost (holes), 2 contradictory, 3 misnamed, 4 deleted unread, 5 in unreadable batches, 6 sent again and not answered yet, 7 answered again; nothing waits"},
+		{"another group", audit.Report{}, ": this proves nothing, see the notes; nothing waits"},
+		{"nothing", audit.Report{Balanced: true}, "; nothing waits"},
+	} {
+		if got := sentence(&tt.report); got != tt.want {
+			t.Errorf("%s:\n%s\nwant\n%s", tt.sentence, got, tt.want)
+		}
+	}
+	var tally tally
+	many := audit.Piles{Rest: &backlog.Pile{Count: 5}}
+	for i := range int64(12) {
+		many.Largest = append(many.Largest, pile("SYSTEMERROR", "1900000109", 20-i, time.Hour))
+	}
+	tally.piles(many)
+	if rows := tally.rows; len(rows) != 11 || rows[0][1] != "20" || !strings.HasPrefix(rows[0][2], "SYSTEMERROR of 1900000109; the oldest was asked for at ") ||
+		!strings.Contains(rows[0][2], ", due from ") || rows[10][1] != "24" || rows[10][2] != "others; --json --limit 0 lists all" {
+		t.Errorf("%q", rows)
+	}
+	for d, want := range map[time.Duration]string{-time.Second: "0s", 1400 * time.Millisecond: "1s", 90 * time.Second: "1m30s", 3*time.Hour + 5*time.Minute + 7*time.Second: "3h5m", 50 * time.Hour: "2d2h"} {
+		if got := age(d); got != want {
+			t.Errorf("%v is %s, want %s", d, got, want)
 		}
 	}
 }

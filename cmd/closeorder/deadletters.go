@@ -18,7 +18,10 @@ func (a *app) deadLettersCommand() *cobra.Command {
 failed: the original record byte for byte, and why. Each has its failed outcome.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(a.deadLettersListCommand(), a.deadLettersShowCommand(), a.deadLettersReplayCommand())
+	cmd.AddCommand(
+		a.deadLettersListCommand(), a.deadLettersShowCommand(), a.deadLettersReplayCommand(),
+		a.deadLettersExportCommand(), a.deadLettersImportCommand(),
+	)
 	return cmd
 }
 

@@ -160,7 +160,7 @@ func (a *app) printLetters(found *foundLetters, open bool) {
 			reason = "no dead letter: " + l.Problem
 		}
 		rows = append(rows, []string{
-			p.in(faint, local(l.FailedAt)), p.in(red, orDash(oneLine(l.Code, 40))), orDash(l.OutTradeNo), merchant(l.MchID, l.SubMchID),
+			p.in(faint, zoned(l.FailedAt)), p.in(red, orDash(oneLine(l.Code, 40))), orDash(l.OutTradeNo), merchant(l.MchID, l.SubMchID),
 			strconv.Itoa(l.Replay), fmt.Sprintf("%d:%d", l.Partition, l.Offset), oneLine(reason, 120),
 		})
 	}

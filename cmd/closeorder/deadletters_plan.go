@@ -21,6 +21,9 @@ type replayPrinter struct {
 	plan    *deadletters.Plan
 	sent    map[events.Source]events.Source
 	left    map[events.Source]leftBehind
+	// states are what the gateway says of orders, by their dead letters; nil where
+	// it was not asked.
+	states map[events.Source]orderState
 }
 
 // leftBehind is why a dead letter was not sent, though the others were.
@@ -62,6 +65,8 @@ type replayLine struct {
 	// ToPartition is where it is to be sent, absent where its key decides that.
 	ToPartition *int           `json:"to_partition,omitempty"`
 	Landed      *events.Source `json:"landed,omitempty"`
+	// Gateway is what the gateway says of the order, where it was asked.
+	Gateway *orderState `json:"gateway,omitempty"`
 }
 
 // replaySummary is the last JSON line.
@@ -71,6 +76,10 @@ type replaySummary struct {
 	Replayed    int                      `json:"replayed"`
 	Left        int                      `json:"left"`
 	Skipped     map[deadletters.Skip]int `json:"skipped"`
+	// ReplayID, By and Reason stand in the headers of what was sent.
+	ReplayID string `json:"replay_id,omitempty"`
+	By       string `json:"by,omitempty"`
+	Reason   string `json:"reason,omitempty"`
 }
 
 func (p *replayPrinter) line(s deadletters.Step) replayLine {
@@ -83,6 +92,9 @@ func (p *replayPrinter) line(s deadletters.Step) replayLine {
 	}
 	if s.Skip == "" && s.To != kafka.ByKey {
 		l.ToPartition = &s.To
+	}
+	if state, asked := p.states[s.At]; asked {
+		l.Gateway = &state
 	}
 	landed, sent := p.sent[s.At]
 	switch {
@@ -105,6 +117,9 @@ func (p *replayPrinter) summary() replaySummary {
 		s.WouldReplay = p.plan.Replays
 	} else {
 		s.Left = p.plan.Replays - len(p.sent)
+		if p.plan.Replays > 0 {
+			s.ReplayID, s.By, s.Reason = p.options.id, p.options.by, p.options.reason
+		}
 	}
 	return s
 }
@@ -120,7 +135,13 @@ func (p *replayPrinter) print(failure error) error {
 		}
 		return enc.Encode(map[string]replaySummary{"summary": p.summary()})
 	}
+	if s := p.summary(); s.ReplayID != "" {
+		rows := [][]string{{"replay", s.ReplayID}, {"by", orDash(cell(s.By))}, {"reason", orDash(cell(s.Reason))}}
+		whole(p.app.stdout, rows)
+		fmt.Fprintln(p.app.stdout)
+	}
 	p.table()
+	p.asked()
 	p.conclude(failure)
 	return nil
 }
@@ -136,7 +157,11 @@ func (p *replayPrinter) table() {
 		return
 	}
 	paint, out := p.app.paint(p.app.stdout), p.app.stdout
-	rows := [][]string{paint.heads("ACTION", "OUT_TRADE_NO", "MCH_ID", "CODE", "FAILED", "PARTITION:OFFSET", "REPLAY", "NOTE")}
+	heads := []string{"ACTION", "OUT_TRADE_NO", "MCH_ID", "CODE", "FAILED", "PARTITION:OFFSET", "REPLAY"}
+	if p.states != nil {
+		heads = append(heads, "GATEWAY")
+	}
+	rows := [][]string{paint.heads(append(heads, "NOTE")...)}
 	shown, sends, skips := p.shown()
 	for _, s := range shown {
 		l := p.line(s)
@@ -152,10 +177,14 @@ func (p *replayPrinter) table() {
 		case didLeave:
 			colour, action, note = red, "left", l.Detail
 		}
-		rows = append(rows, []string{
-			paint.in(colour, action), orDash(s.OutTradeNo), merchant(s.MchID, s.SubMchID), orDash(oneLine(s.Code, 40)), local(s.FailedAt),
-			place(s.At), strconv.Itoa(s.Replay), oneLine(note, 120),
-		})
+		row := []string{
+			paint.in(colour, action), orDash(s.OutTradeNo), merchant(s.MchID, s.SubMchID), orDash(oneLine(s.Code, 40)), zoned(s.FailedAt),
+			place(s.At), strconv.Itoa(s.Replay),
+		}
+		if p.states != nil {
+			row = append(row, p.gateway(l.Gateway))
+		}
+		rows = append(rows, append(row, oneLine(note, 120)))
 	}
 	whole(out, rows)
 	var more []string
@@ -169,6 +198,33 @@ func (p *replayPrinter) table() {
 		fmt.Fprintf(out, "and %s; --json lists all\n", strings.Join(more, ", "))
 	}
 	fmt.Fprintln(out)
+}
+
+// gateway is the cell of what the gateway says.
+func (p *replayPrinter) gateway(s *orderState) string {
+	if s == nil {
+		return "-"
+	}
+	return oneLine(join(s.State, s.Means), 80)
+}
+
+// asked says what the answers of the gateway mean for a replay.
+func (p *replayPrinter) asked() {
+	if p.states == nil || p.plan.Replays == 0 {
+		return
+	}
+	paid := 0
+	for _, s := range p.states {
+		if s.paid() {
+			paid++
+		}
+	}
+	if paid > 0 {
+		fmt.Fprintf(p.app.stdout, "%s paid: to replay its close is harmless, the gateway answers ORDERPAID and the outcome is paid.\n", count(paid, "order")+map[bool]string{true: " is", false: " are"}[paid == 1])
+	}
+	if more := p.plan.Replays - len(p.states); more > 0 {
+		fmt.Fprintf(p.app.stdout, "%s not asked about; --limit says how many are.\n", count(more, "more order")+map[bool]string{true: " was", false: " were"}[more == 1])
+	}
 }
 
 // shown are the steps that a person sees: first what is sent, which is what

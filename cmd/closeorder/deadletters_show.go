@@ -127,7 +127,7 @@ func (a *app) printLetter(l deadletters.Letter) {
 		row("request", "%s, partition %d, offset %d%s", cell(l.Source.Topic), l.Source.Partition, l.Source.Offset, stamp(l))
 		row("order", "%s of merchant %s", orDash(l.Request.OutTradeNo), merchant(l.Request.MchID, l.Request.SubMchID))
 		row("request_id", "%s", orDash(l.Request.RequestID))
-		row("failed", "%s after %s, replay %d", local(l.FailedAt), count(l.Calls, "call"), l.Replay)
+		row("failed", "%s after %s, replay %d", zoned(l.FailedAt), count(l.Calls, "call"), l.Replay)
 		row("code", "%s", p.in(red, printable([]byte(l.ErrorCode))))
 		row("reason", "%s", printable([]byte(l.ErrorMessage)))
 	}
@@ -148,7 +148,7 @@ func stamp(l deadletters.Letter) string {
 	if l.SourceTimestamp.IsZero() {
 		return ""
 	}
-	return ", of " + local(l.SourceTimestamp)
+	return ", of " + zoned(l.SourceTimestamp)
 }
 
 func nilOr(b []byte) string {

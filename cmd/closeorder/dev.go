@@ -126,7 +126,14 @@ func (a *app) dev(ctx context.Context, o devOptions) (err error) {
 	if o.exactlyOnce {
 		cfg.ProcessingGuarantee = config.ExactlyOnce
 	}
-	w, err := worker.New(cfg, worker.Deps{Log: log})
+	look, err := listenAdmin(ctx, cfg, log)
+	if err != nil {
+		return err
+	}
+	defer look.close()
+	deps := worker.Deps{Log: log, Admin: look.reachable(ctx, cfg.Kafka.Brokers)}
+	seen := measure(cfg, &deps)
+	w, err := worker.New(cfg, deps)
 	if err != nil {
 		return err
 	}
@@ -139,7 +146,8 @@ func (a *app) dev(ctx context.Context, o devOptions) (err error) {
 	if err := show.begin(ctx); err != nil {
 		return err
 	}
-	a.welcome(o, cfg)
+	a.welcome(o, cfg, look.url())
+	defer look.serve(ctx, w, seen.watch(w))()
 	return show.run(ctx, w.Run)
 }
 
@@ -175,7 +183,7 @@ func devConfig(brokers, gateway string) config.Config {
 }
 
 // welcome says what runs where, and what to try.
-func (a *app) welcome(o devOptions, cfg config.Config) {
+func (a *app) welcome(o devOptions, cfg config.Config, look string) {
 	out := a.stdout
 	if o.json {
 		out = a.stderr
@@ -194,6 +202,7 @@ func (a *app) welcome(o devOptions, cfg config.Config) {
 		fmt.Fprintf(out, "           outcomes are written in transactions: read them with isolation.level=read_committed, as kcat does\n")
 	}
 	fmt.Fprintf(out, "  Gateway  %s   merchants 1900000109, 1900000110, 1900000111\n", cfg.Gateway.URLs[0])
+	fmt.Fprintf(out, "  Worker   %s/statusz   what it does now\n", look)
 	fmt.Fprintf(out, "Try in another terminal:\n")
 	fmt.Fprintf(out, "  %s request%s --mch-id 1900000109 --out-trade-no T1 --wait\n", self, brokers)
 	fmt.Fprintf(out, "  %s request%s --mch-id 1900000109 --out-trade-no PAID1 --wait\n", self, brokers)

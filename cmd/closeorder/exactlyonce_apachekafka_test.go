@@ -135,6 +135,32 @@ func TestWhatExactlyOnceLacksOnApacheKafka(t *testing.T) {
 			t.Errorf("exit code %d, %s\n%s", code, stderr, stdout)
 		}
 	})
+	t.Run("what the doctor finds", func(t *testing.T) {
+		expect := func(safe bool, env []string, severity, check, evidence string) {
+			t.Helper()
+			if e := diagnosed(t, env, [3]string{severity, check, evidence}, "--probe"); e.Safe != safe {
+				t.Errorf("safe: %v in\n%+v", e.Safe, e.Findings)
+			}
+		}
+		for _, check := range []string{"broker-advertised", "acl-topic", "acl-group", "acl-idempotent-write", "acl-transactional-id", "transactions", "topic-settings", "position", "group-offsets-retention", "merchant-probe"} {
+			expect(true, env, "ok", check, "")
+		}
+		expect(true, env, "ok", "broker-release", "speak as Kafka ")
+		expect(false, append(slices.Clone(env), "CLOSEORDER_KAFKA_TRANSACTION_TIMEOUT=2m"), "danger", "transactions", "transaction.max.timeout.ms=60000")
+		two := "2"
+		set := func(op kadm.IncrementalOp, value *string) {
+			if _, err := admin.AlterTopicConfigs(t.Context(), []kadm.AlterConfig{{Op: op, Name: "min.insync.replicas", Value: value}}, "closeorder.outcomes"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		set(kadm.SetConfig, &two)
+		expect(false, env, "danger", "topic-min-insync", "min.insync.replicas=2 of 1 replicas: nothing can be written")
+		set(kadm.DeleteConfig, nil)
+		if _, err := admin.DeleteACLs(t.Context(), rules[ofID]); err != nil {
+			t.Fatal(err)
+		}
+		expect(false, env, "danger", "acl-transactional-id", "[53] Transactional ID Authorization Failed")
+	})
 }
 
 // TestAStateLogThatCannotBeMadeOnApacheKafka: the brokers want more replicas for

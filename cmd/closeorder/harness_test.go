@@ -143,7 +143,7 @@ func normal(text string) string {
 		text = strings.ReplaceAll(text, here, "<here>")
 	}
 	for _, r := range []struct{ pattern, by string }{
-		{`\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?Z?`, "<time>"},
+		{`\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(Z| [+-]\d\d:\d\d)?`, "<time>"},
 		{`\b\d\d:\d\d:\d\d\b`, "<time>"},
 		{`127\.0\.0\.1:\d+`, "<address>"},
 		{`nonce_str( = |=)\w+`, "nonce_str$1<nonce>"},

@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/closeorder/closeorder/events"
@@ -17,19 +16,29 @@ func (a *app) outcomesCommand() *cobra.Command {
 		Use: "outcomes", Short: "Follows the outcome topic", GroupID: "look", Args: noArgs,
 		Long: `Prints outcomes as they come, until it is stopped: as a table, or with --json
 as one JSON document per line. A record that is no outcome is reported on
-standard error and passed.`,
+standard error and passed.
+
+What the gateway said in its own words stands in the note; below an order that is
+closed and not safe to reissue stands what to do next.
+
+Exit code 0, also where no outcome is chosen: then it says on standard error how
+many were looked at, and of which time. 1: Kafka cannot be read.`,
 		Example: `closeorder outcomes --from 1h
-closeorder outcomes --from beginning --no-follow --json | jq 'select(.outcome == "failed")'`,
+closeorder outcomes --from 24h --no-follow --mch-id 1900000111 --outcome failed
+closeorder outcomes --from 7d --no-follow --not-safe
+closeorder outcomes --from beginning --no-follow --code SYSTEMERROR,RETRIES_EXHAUSTED --json`,
 	}
 	from := cmd.Flags().String("from", "end", "`WHERE` to begin: end, beginning, a time (RFC 3339, or local as tables show it), or so long ago (90s, 1h, 7d)")
 	noFollow := cmd.Flags().Bool("no-follow", false, "stop at what is there now")
-	only := cmd.Flags().String("out-trade-no", "", "only the outcomes of this order `NUMBER`")
+	var filter outcomeFilter
+	filter.add(cmd.Flags())
 	asJSON := cmd.Flags().Bool("json", false, "print JSON lines")
 	settings := a.settings(cmd, []config.Section{config.Connection, config.TopicNames})
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		var wrong misuse
 		start, err := parseWhere(*from, time.Now())
 		wrong.add(err)
+		wrong.add(filter.check())
 		c, err := settings.connect(&wrong)
 		if err != nil {
 			return err
@@ -43,11 +52,12 @@ closeorder outcomes --from beginning --no-follow --json | jq 'select(.outcome ==
 		if err != nil {
 			return err
 		}
-		printer := a.outcomePrinter(*asJSON, time.DateTime)
+		printer := a.outcomePrinter(*asJSON, zonedTime)
+		printer.says = true
 		printed := 0
 		each := func(r kafka.Record) error {
 			o, ok := a.outcome(r)
-			if !ok || *only != "" && o.OutTradeNo != *only {
+			if !ok || !filter.matches(o) {
 				return nil
 			}
 			printed++
@@ -61,7 +71,7 @@ closeorder outcomes --from beginning --no-follow --json | jq 'select(.outcome ==
 		}
 		err = reader.ReadByTime(ctx, topic, at, end, each)
 		if err == nil && *noFollow && printed == 0 {
-			fmt.Fprintf(a.stderr, "closeorder: %s\n", noOutcome(*only, topic, *from))
+			fmt.Fprintf(a.stderr, "closeorder: %s\n", filter.none(topic, *from))
 		}
 		if err == nil && !*noFollow {
 			// Nobody but a person takes silence for a failure.
@@ -88,20 +98,4 @@ func (a *app) outcome(r kafka.Record) (events.Outcome, bool) {
 		fmt.Fprintf(a.stderr, "closeorder: %s, partition %d, offset %d is no outcome: %s\n", r.Topic, r.Partition, r.Offset, cell(err.Error()))
 	}
 	return o, err == nil
-}
-
-// noOutcome says what was not found, and what else to try.
-func noOutcome(outTradeNo, topic, from string) string {
-	text := "no outcome"
-	if outTradeNo != "" {
-		text += " of " + cell(outTradeNo)
-	}
-	text += " in " + topic
-	switch strings.ToLower(from) {
-	case "end":
-		return text + " from its end on; look further back with --from 1h or --from beginning"
-	case "beginning", "start":
-		return text
-	}
-	return text + " since " + from
 }

@@ -24,6 +24,7 @@ type outcomePrinter struct {
 	layout string // of the time
 	table  table
 	begun  bool
+	says   bool // what the gateway said in its own words, and what to do next
 }
 
 func (a *app) outcomePrinter(asJSON bool, layout string) *outcomePrinter {
@@ -40,13 +41,24 @@ func (a *app) outcomePrinter(asJSON bool, layout string) *outcomePrinter {
 type outcomeLine struct {
 	ID string `json:"id,omitempty"`
 	events.Outcome
+	// Next says what to do, of an order that is closed and not safe to reissue.
+	Next string `json:"next,omitempty"`
 }
+
+// nextNotSafe is what to do about an order that is closed and not safe to reissue
+// (docs/contract.md, "What to do").
+const nextNotSafe = "nothing is payable now, but a create call may still arrive: issue no new number while one can be on its way " +
+	"(gateway.settle_age after it was sent, 1m unless set), then ask again under a new request_id; with order_created_at in the request it can be told for good"
 
 func (p *outcomePrinter) print(o events.Outcome) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.json {
-		return p.app.jsonLines().Encode(outcomeLine{o.ID, o})
+		line := outcomeLine{ID: o.ID, Outcome: o}
+		if p.says && closedNotSafe(o) {
+			line.Next = nextNotSafe
+		}
+		return p.app.jsonLines().Encode(line)
 	}
 	if err := p.begin(); err != nil {
 		return err
@@ -55,11 +67,15 @@ func (p *outcomePrinter) print(o events.Outcome) error {
 	if o.SafeToReissue {
 		reissue = "safe"
 	}
-	return p.table.row(
+	err := p.table.row(
 		p.paint.in(faint, o.CompletedAt.Local().Format(p.layout)),
 		p.paint.result(o.Result, string(o.Result)),
 		orDash(o.OutTradeNo), orDash(o.MchID), orDash(o.Code), reissue, strconv.Itoa(o.Attempts), cell(p.note(o)),
 	)
+	if err == nil && p.says && closedNotSafe(o) {
+		_, err = fmt.Fprintf(p.app.stdout, "  %s %s\n", p.paint.in(yellow, "next:"), nextNotSafe)
+	}
+	return err
 }
 
 // printLater prints a request that was put off: no outcome, but what becomes
@@ -97,7 +113,26 @@ func (p *outcomePrinter) note(o events.Outcome) string {
 	if o.Replay > 0 {
 		note = join(note, fmt.Sprintf("replay %d", o.Replay))
 	}
+	if words := gatewayWords(o); p.says && words != "" {
+		note = join(note, "gateway: "+words)
+	}
 	return note
+}
+
+// gatewayWords are what the gateway said for people, as far as the message does not
+// have it already: err_code_des, or return_msg, which is OK where nothing is wrong.
+func gatewayWords(o events.Outcome) string {
+	if o.Gateway == nil {
+		return ""
+	}
+	words := o.Gateway.ErrCodeDes
+	if words == "" && !strings.EqualFold(o.Gateway.ReturnMsg, "OK") {
+		words = o.Gateway.ReturnMsg
+	}
+	if strings.Contains(o.Message, words) {
+		return ""
+	}
+	return words
 }
 
 func join(a, b string) string {

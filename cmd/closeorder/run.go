@@ -32,6 +32,9 @@ With processing_guarantee exactly_once outcomes and offsets are written in
 transactions. What the brokers or the ACLs lack for that ends it before it joins
 its group; see closeorder topics create and closeorder topics acls.
 
+With --check it examines what closeorder doctor does, and ends without joining
+its group: with exit code 1 where it would not be safe to run.
+
 A merchants file is read again when it changes, and on SIGHUP. One with a
 mistake in it is refused, and the merchants stay as they were. The files of
 kafka.tls and kafka.sasl are read for each new connection; on SIGHUP they are
@@ -39,14 +42,23 @@ checked, and all connections are made anew.`,
 		Example: `CLOSEORDER_API_KEY=... closeorder run --mch-id 1900000109 --appid wx8888888888888888 --kafka-brokers kafka-1:9092
 closeorder run --config closeorder.yaml`,
 	}
+	check := cmd.Flags().Bool("check", false, "only examine whether it would be safe to run, as closeorder doctor does")
 	settings := a.settings(cmd, config.Everything())
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if *check {
+			return a.examine(cmd.Context(), settings, false, false)
+		}
 		cfg, err := settings.load()
 		if err != nil {
 			return err
 		}
 		log := a.logger(cfg.Log)
 		deps := worker.Deps{Log: log}
+		endTracing, err := a.trace(cmd.Context(), log, &deps)
+		if err != nil {
+			return err
+		}
+		defer endTracing()
 		// Before a word is said: from the first on somebody may send a SIGHUP.
 		hangups := onHangup()
 		defer signal.Stop(hangups)
@@ -60,8 +72,13 @@ closeorder run --config closeorder.yaml`,
 		for _, warning := range cfg.Warnings {
 			log.Warn(warning)
 		}
-		if cfg.AdminAddr != "" {
-			log.Warn("admin_addr is set, but this version serves neither health nor metrics")
+		look, err := listenAdmin(cmd.Context(), cfg, log)
+		if err != nil {
+			return err
+		}
+		defer look.close()
+		if deps.Admin = look.reachable(cmd.Context(), cfg.Kafka.Brokers); deps.Admin != "" {
+			log.WithField("admin_addr", deps.Admin).Info("health, metrics and state are served at http://" + deps.Admin + "/statusz, for whoever can reach it")
 		}
 		a.collect()
 		atHangup := func() { log.Info("SIGHUP: there is no merchants file to read again") }
@@ -79,6 +96,7 @@ closeorder run --config closeorder.yaml`,
 				}
 			})
 		}
+		seen := measure(cfg, &deps)
 		w, err := worker.New(cfg, deps)
 		if err != nil {
 			return err
@@ -92,6 +110,7 @@ closeorder run --config closeorder.yaml`,
 				}
 			})
 		})
+		defer look.serve(cmd.Context(), w, seen.watch(w))()
 		if err := w.Run(cmd.Context()); err != nil {
 			return err
 		}

@@ -17,6 +17,7 @@ type settings struct {
 	also     []string          // settings of other sections that are checked
 	names    map[string]string // flag to name of the setting
 	file     string
+	asks     bool // --ask-gateway, see mayAsk
 }
 
 // annotation marks the flags that stand for settings, for the help text.
@@ -38,6 +39,14 @@ func (a *app) settings(cmd *cobra.Command, sections []config.Section, except ...
 		}
 	}
 	return s
+}
+
+// all are the sections that are asked for in this call.
+func (s *settings) all() []config.Section {
+	if s.asks {
+		return append(slices.Clone(s.sections), config.Calls)
+	}
+	return s.sections
 }
 
 // alsoOf gives the command settings of a section that it does not ask for: of the
@@ -72,13 +81,7 @@ func (s *settings) load() (config.Config, error) { return s.loadFor("") }
 
 // loadFor does the same for a command that acts for one merchant.
 func (s *settings) loadFor(mchID string) (config.Config, error) {
-	from := config.Source{Flags: map[string]string{}, Env: s.app.env, File: s.file, Merchant: mchID, Also: s.also}
-	s.flags.Visit(func(f *pflag.Flag) {
-		if name, ok := s.names[f.Name]; ok {
-			from.Flags[name] = f.Value.String()
-		}
-	})
-	cfg, err := config.Load(from, s.sections...)
+	cfg, err := config.Load(s.source(mchID), s.all()...)
 	// A command that has a log of its own writes them there.
 	if !slices.Contains(s.sections, config.Logging) {
 		for _, warning := range cfg.Warnings {
@@ -86,6 +89,17 @@ func (s *settings) loadFor(mchID string) (config.Config, error) {
 		}
 	}
 	return cfg, err
+}
+
+// source is where the settings come from.
+func (s *settings) source(mchID string) config.Source {
+	from := config.Source{Flags: map[string]string{}, Env: s.app.env, File: s.file, Merchant: mchID, Also: s.also}
+	s.flags.Visit(func(f *pflag.Flag) {
+		if name, ok := s.names[f.Name]; ok {
+			from.Flags[name] = f.Value.String()
+		}
+	})
+	return from
 }
 
 // settingFlag is the text of a setting; config parses it.

@@ -33,6 +33,8 @@ func (a *app) simulateCommand() *cobra.Command {
 	failures := flags.Float64("failure-rate", 0, "share of calls that fail at random, 0 to 1: SYSTEMERROR, dropped connections, status 502")
 	lost := flags.Float64("lost-replies", 0, "share of calls that take effect and whose reply is lost, 0 to 1")
 	flags.Float64Var(&cfg.Rate, "rate", 0, "calls per second after which a merchant is told to slow down (0: no limit)")
+	refuse := flags.StringToString("refuse", nil, "answer all calls of a merchant with a code, `MCH_ID=CODE`, such as 1900000109=NOAUTH; comma-separated, may be repeated")
+	flags.DurationVar(&cfg.ClockAhead, "clock-ahead", 0, "how far the Date header of its replies is ahead of this machine's clock; negative: behind")
 	flags.Uint64Var(&cfg.Seed, "seed", 1, "seed of all randomness")
 	quiet := flags.Bool("quiet", false, "do not print each call")
 	asJSON := flags.Bool("json", false, "print calls and counts as JSON lines")
@@ -55,6 +57,11 @@ func (a *app) simulateCommand() *cobra.Command {
 		sim, err := gatewaysim.New(cfg)
 		if err != nil {
 			return usagef("%v", err)
+		}
+		for _, mchID := range slices.Sorted(maps.Keys(*refuse)) {
+			if err := sim.Refuse(mchID, (*refuse)[mchID]); err != nil {
+				return usagef("--refuse: %v", err)
+			}
 		}
 		ln, err := net.Listen("tcp", *listen)
 		if err != nil {

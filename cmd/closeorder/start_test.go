@@ -85,22 +85,29 @@ func testMissingACLs(t *testing.T, client *kgo.Client, env []string) {
 	for _, tt := range []struct {
 		sentence string
 		taken    []rule
-		given    []rule // in their place
-		want     string // the line, a regular expression
-		order    bool   // whether it takes a request to notice
+		given    []rule    // in their place
+		want     string    // the line, a regular expression
+		order    bool      // whether it takes a request to notice
+		doctor   [3]string // severity, check and evidence of what doctor finds
 	}{
 		{"the group", []rule{{kadm.OpRead, ""}}, nil,
-			`kafka\.group \\?"closeorder\\?": \[30\] Group Authorization Failed.*; add the ACL: kafka-acls\.sh --add --allow-principal User:\.\.\. --operation Read --group closeorder`, false},
+			`kafka\.group \\?"closeorder\\?": \[30\] Group Authorization Failed.*; add the ACL: kafka-acls\.sh --add --allow-principal User:\.\.\. --operation Read --group closeorder`, false,
+			[3]string{"danger", "acl-group", "may not Read"}},
 		{"requests, altogether", []rule{{kadm.OpRead, names.Requests}, {kadm.OpDescribeConfigs, names.Requests}}, nil,
-			`level=error msg="cannot join the group until this is mended: trying again" error="Metadata, topic closeorder\.requests: \[29\] Topic Authorization Failed; add the ACL: .* --operation Describe --topic closeorder\.requests \(Read and Write imply it\)"`, false},
+			`level=error msg="cannot join the group until this is mended: trying again" error="Metadata, topic closeorder\.requests: \[29\] Topic Authorization Failed; add the ACL: .* --operation Describe --topic closeorder\.requests \(Read and Write imply it\)"`, false,
+			[3]string{"danger", "acl-topic", "may not Read"}},
 		{"outcomes and a retry topic, altogether", []rule{{kadm.OpWrite, names.Outcomes}, {kadm.OpDescribeConfigs, names.Outcomes}, {kadm.OpWrite, names.Retries()[0]}, {kadm.OpRead, names.Retries()[0]}, {kadm.OpDescribeConfigs, names.Retries()[0]}}, nil,
-			`Metadata, topics closeorder\.(outcomes, closeorder\.retries\.10s|retries\.10s, closeorder\.outcomes): .* --operation Describe --topic closeorder\.\S+ --topic closeorder\.\S+ \(`, false},
+			`Metadata, topics closeorder\.(outcomes, closeorder\.retries\.10s|retries\.10s, closeorder\.outcomes): .* --operation Describe --topic closeorder\.\S+ --topic closeorder\.\S+ \(`, false,
+			[3]string{"danger", "acl-topic", "may not Read and Write"}},
 		{"requests may be seen and not read", []rule{{kadm.OpRead, names.Requests}}, []rule{{kadm.OpDescribe, names.Requests}},
-			`Fetch, topic closeorder\.requests: \[29\] .* --operation Read --topic closeorder\.requests`, false},
+			`Fetch, topic closeorder\.requests: \[29\] .* --operation Read --topic closeorder\.requests`, false,
+			[3]string{"danger", "acl-topic", "may not Read"}},
 		{"outcomes may be seen and not written", []rule{{kadm.OpWrite, names.Outcomes}}, []rule{{kadm.OpDescribe, names.Outcomes}},
-			`Produce, topic closeorder\.outcomes: \[29\] .* --operation Write --topic closeorder\.outcomes`, true},
+			`Produce, topic closeorder\.outcomes: \[29\] .* --operation Write --topic closeorder\.outcomes`, true,
+			[3]string{"danger", "acl-topic", "may not Write"}},
 		{"settings of topics", []rule{{kadm.OpDescribeConfigs, names.Requests}}, nil,
-			`level=info msg="the settings of the topics were not looked at" error="DescribeConfigs, topic closeorder\.requests: .* --operation DescribeConfigs --topic closeorder\.requests"`, false},
+			`level=info msg="the settings of the topics were not looked at" error="DescribeConfigs, topic closeorder\.requests: .* --operation DescribeConfigs --topic closeorder\.requests"`, false,
+			[3]string{"note", "topic-settings", "[29] Topic Authorization Failed"}},
 	} {
 		t.Run(tt.sentence, func(t *testing.T) {
 			for _, r := range tt.taken {
@@ -110,6 +117,7 @@ func testMissingACLs(t *testing.T, client *kgo.Client, env []string) {
 			}
 			grant(t, tt.given...)
 			defer grant(t, tt.taken...)
+			diagnosed(t, env, tt.doctor)
 			worker := launch(t, env, "", "run")
 			if tt.order {
 				worker.stderr.find(t, "partitions assigned")

@@ -40,11 +40,19 @@ func parseTime(flag, s string, now time.Time) (time.Time, error) {
 	return time.Time{}, usagef("%s: %q is neither a time such as 2026-01-31T08:00:00Z, %q or 2026-01-31 (local) nor a duration such as 90s, 24h or 7d", flag, s, "2026-01-31 08:00:00")
 }
 
+// zonedTime is how tables print a time: people in two zones read one table.
+const zonedTime = "2006-01-02 15:04:05 -07:00"
+
+// zoned is a local time with its zone.
+func zoned(t time.Time) string { return t.Local().Format(zonedTime) }
+
 // parseMoment reads a time with its zone, a local one as the tables print it,
 // a local day, or how long ago it is.
 func parseMoment(s string, now time.Time) (time.Time, bool) {
-	if t, err := time.Parse(time.RFC3339, s); err == nil {
-		return t, true
+	for _, layout := range []string{time.RFC3339, zonedTime} {
+		if t, err := time.Parse(layout, s); err == nil {
+			return t, true
+		}
 	}
 	for _, layout := range []string{time.DateTime, "2006-01-02T15:04:05", time.DateOnly} {
 		if t, err := time.ParseInLocation(layout, s, now.Location()); err == nil {

@@ -11,7 +11,7 @@ import (
 
 func TestHelpSaysWhatEachCommandTakes(t *testing.T) {
 	for _, command := range []string{
-		"", "dev", "run", "topics", "topics create", "topics acls", "request", "outcomes", "close", "sign", "verify", "version",
+		"", "dev", "run", "doctor", "topics", "topics create", "topics acls", "request", "outcomes", "trace", "status", "close", "sign", "verify", "version",
 	} {
 		name := "closeorder"
 		if command != "" {
@@ -55,6 +55,8 @@ func TestWrongUsageIsNamedAndEndsWithExitCode2(t *testing.T) {
 		"run --max-in-flight none --kafka-brokers here --log-level loud",
 		"run --config missing.yaml",
 		"outcomes --from yesterday",
+		"outcomes --outcome lost --from yesterday",
+		"outcomes --outcome paid --not-safe",
 		"outcomes --kafka-sasl-mechanism PLAIN",
 		"request --out-trade-no T1",
 		"request --out-trade-no T1 --mch-id 1 --file x.csv",
@@ -63,6 +65,10 @@ func TestWrongUsageIsNamedAndEndsWithExitCode2(t *testing.T) {
 		"request --mch-id 1 --out-trade-no T1 --expires-at tomorrow --metadata [1]",
 		"request --mch-id 1 --out-trade-no T1 --metadata [1] --timeout -1s --kafka-brokers here",
 		"outcomes --from yesterday --kafka-brokers here",
+		"trace",
+		"trace T1 T2",
+		"trace T1 --sub-mch-id 1 --since 1h --until 2h",
+		"trace T1 --ask-gateway",
 		"close",
 		"close --mch-id 1 --out-trade-no T1",
 		"close --mch-id 1 --out-trade-no T1 --order-created-at yesterday",
@@ -80,6 +86,7 @@ func TestWrongUsageIsNamedAndEndsWithExitCode2(t *testing.T) {
 		"topics create --partitions 0 --retention 1s --kafka-brokers here",
 		"simulate --listen nowhere:-1",
 		"simulate --failure-rate 2",
+		"simulate --refuse 1=NOAUTH",
 		"simulate --rate NaN --lost-replies -1 --latency -1s",
 		"dev --exit",
 		"dev --requests -2 --rate -1 --log-level loud",

@@ -163,6 +163,13 @@ func (c *Cluster) StopBroker(i int) error { return c.brokers()[i].end(syscall.SI
 // out, 4 s after the kill, or, in a cluster of one, 4 s after the new start.
 func (c *Cluster) RestartBroker(i int) error { return c.brokers()[i].start(c.java) }
 
+// SignalBroker sends broker i a signal that does not end it, such as SIGSTOP or
+// SIGCONT. It is an error if the broker does not run.
+func (c *Cluster) SignalBroker(i int, sig syscall.Signal) error { return c.brokers()[i].signal(sig) }
+
+// BrokerPID is the process id of broker i, or 0 if it is not meant to run.
+func (c *Cluster) BrokerPID(i int) int { return c.brokers()[i].pid() }
+
 func (c *Cluster) brokers() []*node { return c.nodes[:c.cfg.Brokers] }
 
 // LogFiles returns the files that the nodes log to, restarts included. Close

@@ -87,6 +87,29 @@ func (n *node) end(sig syscall.Signal) error {
 	}
 }
 
+// signal sends a signal and waits for nothing.
+func (n *node) signal(sig syscall.Signal) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.process == nil {
+		return fmt.Errorf("node %d: %w", n.id, errNotRunning)
+	}
+	if err := n.process.cmd.Process.Signal(sig); err != nil {
+		return fmt.Errorf("node %d: %v: %w", n.id, sig, err)
+	}
+	return nil
+}
+
+// pid is 0 while the node is not meant to run.
+func (n *node) pid() int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.process == nil {
+		return 0
+	}
+	return n.process.cmd.Process.Pid
+}
+
 // running reports whether the node is meant to run; the error says that it has
 // ended by itself.
 func (n *node) running() (bool, error) {

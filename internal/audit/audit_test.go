@@ -49,6 +49,35 @@ func TestPlantedWorlds(t *testing.T) {
 			p.answers(p.request(0, "D"), "D", events.Closed)
 			p.commits("requests", 0, 0, 1, 3)
 		}},
+		{"a hole that was sent again is mended when that is answered", func(p *planted) {
+			p.request(0, "A")
+			p.request(0, "B")
+			again := p.replay(0, "A", 1)
+			p.replay(0, "B", 1)
+			p.answers(again, "A", events.Closed, numbered(1))
+			p.commits("requests", 0, 3)
+		}},
+		{"all holes are mended and all replays are answered", func(p *planted) {
+			p.scope.Until = noon.Add(time.Minute) // what mends is outside of the range
+			p.request(0, "A")
+			p.answers(p.replay(0, "A", 1), "A", events.Failed, numbered(1))
+			p.commits("requests", 0, 2)
+		}},
+		{"a hole that nothing names is mended by a replay with its bytes", func(p *planted) {
+			m := events.Message{Key: []byte("k"), Value: []byte("{}")}
+			p.write("requests", 0, m)
+			p.write("requests", 0, events.Message{Key: []byte("k"), Value: []byte("{ }")})
+			m.Headers = []events.Header{{Key: events.HeaderReplay, Value: []byte("1")}, {Key: events.HeaderReplayBy, Value: []byte("me")}}
+			p.write("requests", 0, m)
+			p.commits("requests", 0, 2)
+		}},
+		{"a replay that came before, or to another partition, mends no hole", func(p *planted) {
+			p.answers(p.replay(0, "A", 1), "A", events.Closed, numbered(1))
+			p.answers(p.replay(1, "A", 1), "A", events.Closed, numbered(1))
+			p.request(0, "A")
+			p.commits("requests", 0, 2)
+			p.commits("requests", 1, 1)
+		}},
 		{"damaged metadata of a commit counts for nothing", func(p *planted) {
 			p.request(0, "A")
 			p.request(0, "B")

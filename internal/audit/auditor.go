@@ -8,6 +8,7 @@ import (
 	"maps"
 
 	"github.com/closeorder/closeorder/events"
+	"github.com/closeorder/closeorder/internal/backlog"
 	"github.com/closeorder/closeorder/internal/kafka"
 	"github.com/closeorder/closeorder/internal/records"
 )
@@ -21,6 +22,8 @@ type Options struct {
 	// again is a finding. Records of transactions that were aborted must not be
 	// read then (kafka.Config.ReadUncommitted).
 	ExactlyOnce bool
+	// OnLost, if set, is told of each hole that nothing has mended.
+	OnLost func(l Lost)
 	// OnRead, if set, is told how many more records were read.
 	OnRead func(n int)
 	// OnAnswer, if set, is told of the outcome that counts for a request, at
@@ -33,20 +36,23 @@ type Options struct {
 // report. Records are read once, and a second time as far as it takes to name
 // what is found. Beside an error the report is not whole.
 //
-// Memory is about 32 bytes for each request, whatever becomes of it.
+// Memory is about 32 bytes for each request, whatever becomes of it, and some 150
+// more for each replay.
 func (s *Snapshot) Audit(ctx context.Context, o Options) (*Report, error) {
 	own := *s
 	own.from = maps.Clone(s.from)
 	s = &own
 	a := &auditor{
 		Snapshot: s, options: o,
-		table:    newTable(),
-		logs:     newLogs(s),
+		table:     newTable(),
+		logs:      newLogs(s),
+		merchants: newMerchants(), replays: newReplays(),
 		listings: map[Kind]*listing{}, older: map[int]*listing{}, beyond: map[int]int64{},
 		report: &Report{
 			Group: s.scope.Group, Topic: s.scope.Topics.Requests, Since: s.scope.Since.UTC(), Until: s.scope.Until.UTC(), AsOf: s.At.UTC(),
 			ExactlyOnce: o.ExactlyOnce,
-			Findings:    []Finding{}, Notes: []string{},
+			WaitingBy:   Piles{Largest: []backlog.Pile{}}, InFlightBy: Piles{Largest: []backlog.Pile{}},
+			Findings: []Finding{}, Notes: []string{},
 		},
 	}
 	return a.report, a.run(ctx)
@@ -54,11 +60,15 @@ func (s *Snapshot) Audit(ctx context.Context, o Options) (*Report, error) {
 
 type auditor struct {
 	*Snapshot
-	options  Options
-	table    *table
-	logs     *logs
-	report   *Report
-	listings map[Kind]*listing
+	options Options
+	table   *table
+	logs    *logs
+	report  *Report
+	// merchants are those of the requests; waiting and inFlight count what is open.
+	merchants         *merchants
+	waiting, inFlight backlog.Summary
+	replays           *replays
+	listings          map[Kind]*listing
 	// older are the misnamed outcomes that are older than the record at their
 	// place, by partition of the request.
 	older map[int]*listing
@@ -100,8 +110,9 @@ func (a *auditor) run(ctx context.Context) error {
 	a.judgeOldLogs()
 	a.notes()
 	a.list()
-	a.report.Balanced = a.report.balanced()
-	if !a.report.adds() {
+	a.report.WaitingBy, a.report.InFlightBy = piles(&a.waiting, a.options.Limit), piles(&a.inFlight, a.options.Limit)
+	a.report.Balanced = a.report.Balances()
+	if !a.report.adds() || a.waiting.All().Count != a.report.Waiting || a.inFlight.All().Count != a.report.InFlight {
 		return errors.New("audit: the counts do not add up: a mistake in closeorder itself")
 	}
 	return nil

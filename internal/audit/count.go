@@ -32,6 +32,7 @@ func (a *auditor) count() {
 		default:
 			r.InFlight++
 			older(&r.OldestInFlight, e.time())
+			a.inFlight.Add("", a.merchants.name(e.id), e.time(), time.Time{})
 		}
 	})
 }
@@ -47,7 +48,7 @@ func older(oldest *time.Time, t time.Time) {
 func (a *auditor) superseded() func(failed *entry) bool {
 	final, replayed := map[uint64]bool{}, map[uint64]uint16{}
 	a.table.each(func(_ int, _ int64, e *entry) {
-		if e.is(failed) && e.request != 0 {
+		if e.is(failed) && named(e.request) {
 			final[e.request] = false
 		}
 	})

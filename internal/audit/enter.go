@@ -10,6 +10,7 @@ import (
 
 // request enters a request.
 func (a *auditor) request(rec kafka.Record) {
+	a.replays.request(rec, a.table)
 	if !a.scope.holds(rec.Time) {
 		return
 	}
@@ -20,7 +21,8 @@ func (a *auditor) request(rec kafka.Record) {
 	req, _ := events.DecodeRequest(rec.Message)
 	e.seconds = seconds(rec.Time)
 	e.order = a.table.orderHash(req.Order())
-	e.request = a.table.requestHash(req.RequestID, req.Order())
+	e.request = a.table.requestHash(req.RequestID, req.Order(), rec.Message)
+	e.id = a.merchants.number(req.MchID)
 	e.identity = a.table.identityHash(req.RequestID, req.Order(), req.Replay)
 	e.replay = uint16(min(req.Replay, 1<<16-1))
 	if req.Replay > 0 {
@@ -37,6 +39,7 @@ func (a *auditor) outcome(rec kafka.Record) {
 		a.unreadable(rec, err)
 		return
 	}
+	a.replays.outcome(o)
 	e := a.requestAt(o.Source)
 	if e == nil {
 		a.withoutRequest(o.Source)
@@ -118,6 +121,9 @@ func (a *auditor) retry(rec kafka.Record) {
 	}
 	e.flags |= retried
 	if !a.done(rec.Topic, rec.Partition, rec.Offset) {
+		if !e.is(answered | waiting) {
+			a.waiting.Add(r.Code, a.merchants.name(e.id), e.time(), r.DueAt)
+		}
 		e.flags |= waiting
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/closeorder/closeorder/internal/kafka"
+	"github.com/closeorder/closeorder/internal/kafka/group"
 )
 
 // NoteGroup notes what the group's members have to do with what is not
@@ -21,6 +22,31 @@ func (s *Snapshot) NoteGroup(ctx context.Context, r *Report) {
 	if note := groupNote(s.scope.Group, g, r.InFlight+r.Waiting); note != "" {
 		r.Notes = append(r.Notes, note)
 	}
+}
+
+// NobodyServes says why nothing will be served as the group is now: it has no
+// member, or none that is a closeorder. Empty where somebody serves, or may: while
+// a group rebalances, and in one that is run by the protocol of KIP-848, members do
+// not say who they are. It needs leave to DESCRIBE the group.
+func (s *Snapshot) NobodyServes(ctx context.Context) (why string, err error) {
+	var g group.Described
+	err = s.scope.Reader.Client.Persist(ctx, s.scope.Topics.Requests, -1, func(ctx context.Context) (err error) {
+		g, err = group.Describe(ctx, s.scope.Reader.Client, s.scope.Group)
+		return err
+	})
+	return nobody(s.scope.Group, g), err
+}
+
+// nobody says why nobody in a group serves.
+func nobody(name string, g group.Described) string {
+	switch {
+	case len(g.Members) == 0:
+		return fmt.Sprintf("group %s has no member: no worker lives, or it has another group", name)
+	case g.Told && !slices.ContainsFunc(g.Members, func(m group.Fellow) bool { return m.Ours }):
+		m := g.Members[0]
+		return fmt.Sprintf("group %s has no closeorder among its %d members (%s at %s is one): no worker lives, or it has another group", name, len(g.Members), m.ClientID, strings.TrimPrefix(m.Host, "/"))
+	}
+	return ""
 }
 
 // groupNote says what is to be noted of a group, with so many requests open.

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/closeorder/closeorder/internal/kafka"
+	"github.com/closeorder/closeorder/internal/kafka/group"
 )
 
 func TestWhatIsNotedOfAGroup(t *testing.T) {
@@ -34,5 +35,22 @@ func TestWhatIsNotedOfAGroup(t *testing.T) {
 				t.Errorf("noted is %q", got)
 			}
 		})
+	}
+}
+
+func TestWhoServes(t *testing.T) {
+	ours, foreign := group.Fellow{ID: "1", ClientID: "closeorder", Ours: true}, group.Fellow{ID: "2", ClientID: "analytics", Host: "/10.0.0.9"}
+	for sentence, test := range map[string]struct {
+		group group.Described
+		want  string // in why nobody does, empty for somebody
+	}{
+		"a worker":                             {group.Described{Told: true, Members: []group.Fellow{foreign, ours}}, ""},
+		"nobody":                               {group.Described{}, "group workers has no member"},
+		"others alone":                         {group.Described{Told: true, Members: []group.Fellow{foreign}}, "no closeorder among its 1 members (analytics at 10.0.0.9"},
+		"members that cannot say who they are": {group.Described{Members: []group.Fellow{foreign}}, ""},
+	} {
+		if got := nobody("workers", test.group); (got == "") != (test.want == "") || !strings.Contains(got, test.want) {
+			t.Errorf("%s: %q", sentence, got)
+		}
 	}
 }

@@ -32,7 +32,7 @@ func (a *auditor) nameHoles(ctx context.Context) error {
 	// What was deleted since it was read is a hole all the same.
 	a.table.each(func(partition int, offset int64, e *entry) {
 		if e.is(suspect) {
-			a.hole(Finding{Kind: Hole, Partition: partition, Offset: offset, Time: e.time(), Detail: a.holeDetail(partition, offset, e) + "; the record was deleted during the audit"}, e)
+			a.hole(Finding{Kind: Hole, Partition: partition, Offset: offset, Time: e.time(), Detail: a.holeDetail(partition, offset, e) + "; the record was deleted during the audit"}, e, nil)
 		}
 	})
 	return nil
@@ -67,11 +67,26 @@ func (a *auditor) nameHole(rec kafka.Record) {
 	}
 	f := Finding{Kind: Hole, Partition: rec.Partition, Offset: rec.Offset, Time: rec.Time.UTC(), Detail: a.holeDetail(rec.Partition, rec.Offset, e)}
 	f.name(req.RequestID, req.Order())
-	a.hole(f, e)
+	a.hole(f, e, &rec)
 }
 
-func (a *auditor) hole(f Finding, e *entry) {
+// hole counts a hole, or one that was mended: that request was asked for again.
+func (a *auditor) hole(f Finding, e *entry, rec *kafka.Record) {
+	if again, answered := a.replays.mended(f.Partition, f.Offset, e); again {
+		a.report.Republished++
+		if !answered {
+			a.report.RepublishedOpen++
+		}
+		return
+	}
 	a.report.Holes++
+	if a.options.OnLost != nil {
+		l := Lost{Finding: f, Gone: rec == nil, Replay: a.replays.next(e)}
+		if rec != nil {
+			l.Request, _ = events.DecodeRequest(rec.Message)
+		}
+		a.options.OnLost(l)
+	}
 	if e.is(dead) {
 		a.report.DeadLettersWithoutOutcome++
 	}
@@ -81,9 +96,9 @@ func (a *auditor) hole(f Finding, e *entry) {
 // holeDetail says why a request counts as finished, and what is left of it.
 func (a *auditor) holeDetail(partition int, offset int64, e *entry) string {
 	c := a.commits[a.scope.Topics.Requests][partition]
-	detail := fmt.Sprintf("finished below the committed offset %d", c.offset)
-	if offset >= c.offset {
-		detail = fmt.Sprintf("finished above the committed offset %d, by the commit's metadata", c.offset)
+	detail := fmt.Sprintf("finished below the committed offset %d", c.Offset)
+	if offset >= c.Offset {
+		detail = fmt.Sprintf("finished above the committed offset %d, by the commit's metadata", c.Offset)
 	}
 	switch {
 	case e.is(dead):

@@ -20,24 +20,24 @@ func (a *auditor) notes() {
 				if first > 0 {
 					a.note("%s, partition %d: the log begins at offset %d and group %s has committed nothing: what was below may never have been read", topic, partition, first, a.scope.Group)
 				}
-			case c.offset > end:
-				a.note("%s, partition %d: the committed offset %d lies beyond the end %d: the topic was made anew or has lost records; what is unanswered there counts as in flight", topic, partition, c.offset, end)
-			case first > c.offset:
+			case c.Offset > end:
+				a.note("%s, partition %d: the committed offset %d lies beyond the end %d: the topic was made anew or has lost records; what is unanswered there counts as in flight", topic, partition, c.Offset, end)
+			case first > c.Offset:
 				unread := int64(0)
-				for offset := c.offset; offset < first; offset++ {
-					if !c.finished(offset) {
+				for offset := c.Offset; offset < first; offset++ {
+					if !c.Finished(offset) {
 						unread++
 					}
 				}
 				a.report.DeletedUnread += unread
 				which := ""
-				if unread < first-c.offset {
+				if unread < first-c.Offset {
 					which = fmt.Sprintf("%d of the ", unread)
 				}
-				a.note("%s, partition %d: %soffsets %d to %d were deleted before they were finished: requests were lost to retention", topic, partition, which, c.offset, first-1)
+				a.note("%s, partition %d: %soffsets %d to %d were deleted before they were finished: requests were lost to retention", topic, partition, which, c.Offset, first-1)
 			}
-			if c.err != nil {
-				a.note("%s, partition %d: the metadata of the commit at offset %d counts for nothing: %v", topic, partition, c.offset, c.err)
+			if c.Err != nil {
+				a.note("%s, partition %d: the metadata of the commit at offset %d counts for nothing: %v", topic, partition, c.Offset, c.Err)
 			}
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/closeorder/closeorder/events"
+	"github.com/closeorder/closeorder/internal/backlog"
 )
 
 // Report is what an audit counted and found, all times in UTC. As JSON its
@@ -16,11 +17,12 @@ type Report struct {
 	AsOf  time.Time `json:"as_of"`
 	// ExactlyOnce: what came again counts, as it was asked for.
 	ExactlyOnce bool `json:"exactly_once,omitempty"`
-	// Balanced: no hole, no contradiction, no misnamed outcome, and nothing
+	// Balanced: no hole, none that was sent again and waits for its answer, no contradiction, no misnamed outcome, and nothing
 	// that was deleted unread; with ExactlyOnce nothing that came again either.
 	Balanced bool `json:"balanced"`
 
-	// Requests = Closed + Paid + Failed + Waiting + InFlight + Holes + Unproven.
+	// Requests = Closed + Paid + Failed + Waiting + InFlight + Holes + Republished +
+	// Unproven.
 	Requests int64 `json:"requests"`
 	Closed   int64 `json:"closed"`
 	Paid     int64 `json:"paid"`
@@ -31,6 +33,11 @@ type Report struct {
 	InFlight int64 `json:"in_flight"`
 	// Holes are finished and neither answered nor waiting: lost.
 	Holes int64 `json:"holes"`
+	// Republished were holes and are mended: the same request was sent again behind them, with
+	// a higher replay number. RepublishedOpen of them wait for the answer to that,
+	// and until it is there nothing balances.
+	Republished     int64 `json:"republished"`
+	RepublishedOpen int64 `json:"republished_open"`
 	// Unproven requests are finished and may have been answered: they are older
 	// than what the outcomes topic still holds, or their outcome may stand behind
 	// a transaction that is open, where nobody can read it yet.
@@ -93,6 +100,10 @@ type Report struct {
 	// OldestWaiting and OldestInFlight are timestamps of requests.
 	OldestWaiting  time.Time `json:"oldest_waiting,omitzero"`
 	OldestInFlight time.Time `json:"oldest_in_flight,omitzero"`
+	// WaitingBy and InFlightBy tell them apart by code and merchant; what is in
+	// flight has no code.
+	WaitingBy  Piles `json:"waiting_by"`
+	InFlightBy Piles `json:"in_flight_by"`
 
 	// Findings lists holes, contradictions, misnamed outcomes and repeats
 	// that differ, with ExactlyOnce all repeats, as many of each kind as were
@@ -103,6 +114,33 @@ type Report struct {
 	// Notes say in words what limits the proof: logs that were cut off,
 	// records that are gone, commits that cannot be read.
 	Notes []string `json:"notes"`
+}
+
+// Piles are requests by code and merchant.
+type Piles struct {
+	// Largest come first, as many as were asked for.
+	Largest []backlog.Pile `json:"largest"`
+	// Rest is all others.
+	Rest *backlog.Pile `json:"rest,omitempty"`
+}
+
+func piles(s *backlog.Summary, most int) Piles {
+	largest, rest := s.Piles(most)
+	p := Piles{Largest: largest}
+	if rest.Count > 0 {
+		p.Rest = &rest
+	}
+	return p
+}
+
+// Oldest is the timestamp of the oldest request without an answer that is not
+// lost, zero where there is none.
+func (r *Report) Oldest() time.Time {
+	oldest := r.OldestWaiting
+	if !r.OldestInFlight.IsZero() {
+		older(&oldest, r.OldestInFlight)
+	}
+	return oldest
 }
 
 // WithoutRequest counts outcomes by why their request was not audited.
@@ -156,6 +194,18 @@ type Finding struct {
 	Answers []Answer `json:"answers,omitempty"`
 }
 
+// Lost is a hole, and what is to be known to send its request again.
+type Lost struct {
+	Finding
+	// Request is what could be read of it.
+	Request events.Request
+	// Gone: the record was deleted during the audit, or cannot be read any more.
+	Gone bool
+	// Replay is the number that makes what is sent again a replay: higher than that
+	// of the hole, and of every replay of the same request that was read.
+	Replay int
+}
+
 // Answer is one of several outcomes of an order.
 type Answer struct {
 	Outcome       events.Result `json:"outcome"`
@@ -182,9 +232,10 @@ func (f *Finding) name(requestID string, o events.Order) {
 	f.RequestID, f.MchID, f.SubMchID, f.OutTradeNo = requestID, o.MchID, o.SubMchID, o.OutTradeNo
 }
 
-// balanced says whether nothing is wrong.
-func (r *Report) balanced() bool {
-	return r.Holes == 0 && r.Contradictions == 0 && r.Misnamed == 0 && r.DeletedUnread == 0 && r.UnreadableOffsets == 0 &&
+// Balances reports whether the numbers say that nothing is wrong. Balanced says less
+// often so: where the group proves nothing.
+func (r *Report) Balances() bool {
+	return r.Holes == 0 && r.RepublishedOpen == 0 && r.Contradictions == 0 && r.Misnamed == 0 && r.DeletedUnread == 0 && r.UnreadableOffsets == 0 &&
 		(!r.ExactlyOnce || r.Repeated() == 0)
 }
 
@@ -196,5 +247,5 @@ func (r *Report) Repeated() int64 {
 // adds reports whether the requests are the sum of what became of them. It is
 // always so, or the audit itself is wrong.
 func (r *Report) adds() bool {
-	return r.Requests == r.Closed+r.Paid+r.Failed+r.Waiting+r.InFlight+r.Holes+r.Unproven
+	return r.Requests == r.Closed+r.Paid+r.Failed+r.Waiting+r.InFlight+r.Holes+r.Republished+r.Unproven
 }

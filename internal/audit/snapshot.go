@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/closeorder/closeorder/internal/backlog"
 	"github.com/closeorder/closeorder/internal/kafka"
 )
 
@@ -19,7 +20,7 @@ type Snapshot struct {
 	from    map[string]kafka.Offsets // where reading begins
 	to      map[string]kafka.Offsets // where it ends
 	end     map[string]kafka.Offsets // the high watermarks
-	commits map[string]map[int]commit
+	commits backlog.Commits
 	// compacted: outcomes may have been taken by compaction.
 	compacted bool
 }
@@ -71,7 +72,7 @@ func Take(ctx context.Context, scope Scope) (*Snapshot, error) {
 		}
 	}
 	var err error
-	if s.commits, err = s.readCommits(ctx, append([]string{t.Requests}, t.Retries()...)); err != nil {
+	if s.commits, err = s.readCommits(ctx); err != nil {
 		return nil, err
 	}
 	made := append([]string{t.Outcomes, t.DeadLetters}, t.Retries()...) // by workers

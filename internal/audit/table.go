@@ -15,13 +15,15 @@ import (
 // 32 MB. Names are kept as hashes; whoever is found guilty is read again.
 type entry struct {
 	order   uint64 // hash of the order, 0 where it has none
-	request uint64 // hash of request_id and order, 0 where it has neither
+	request uint64 // hash of request_id and order, odd; of the bytes where it has neither, even
 	// identity is a hash of all that an outcome must repeat of its request.
 	identity uint32
-	id       uint32 // hash of the event id of its outcome
-	seconds  uint32 // its timestamp
-	replay   uint16
-	flags    uint16
+	// id is a hash of the event id of its outcome; until it has one, the number of
+	// its merchant.
+	id      uint32
+	seconds uint32 // its timestamp
+	replay  uint16
+	flags   uint16
 }
 
 const (
@@ -109,16 +111,39 @@ func (t *table) orderHash(o events.Order) uint64 {
 	return maphash.Comparable(t.seed, o) | 1
 }
 
-// requestHash names a request as events.SameRequest does, 0 for none.
-func (t *table) requestHash(requestID string, o events.Order) uint64 {
+// requestHash names a request as events.SameRequest does, and one that names
+// neither itself nor its order by its bytes: a replay has the same.
+func (t *table) requestHash(requestID string, o events.Order, m events.Message) uint64 {
 	if requestID == "" && o.OutTradeNo == "" {
-		return 0
+		return t.bytesHash(m) &^ 1
 	}
 	return maphash.Comparable(t.seed, struct {
 		id string
 		o  events.Order
 	}{requestID, o}) | 1
 }
+
+// bytesHash is over all of a record but what a replay adds.
+func (t *table) bytesHash(m events.Message) uint64 {
+	var h maphash.Hash
+	h.SetSeed(t.seed)
+	part := func(b []byte) {
+		maphash.WriteComparable(&h, len(b))
+		h.Write(b)
+	}
+	part(m.Key)
+	part(m.Value)
+	for _, header := range m.Headers {
+		if !events.OfReplay(header.Key) {
+			part([]byte(header.Key))
+			part(header.Value)
+		}
+	}
+	return h.Sum64()
+}
+
+// named reports whether a request hash is that of a request that names itself.
+func named(request uint64) bool { return request&1 == 1 }
 
 // identityHash is over what an outcome repeats of its request.
 func (t *table) identityHash(requestID string, o events.Order, replay int) uint32 {

@@ -208,7 +208,7 @@ func TestCommitsThatNeverSettleAreExplained(t *testing.T) {
 		enough()
 	}()
 	_, err := audit.Take(ctx, p.scope)
-	if err == nil || !strings.Contains(err.Error(), "committed offsets of group workers: the transaction of a worker is open, which may have died in it: the brokers end it after kafka.transaction_timeout, and then audit again: ") {
+	if err == nil || !strings.Contains(err.Error(), "committed offsets of group workers: the transaction of a worker is open, which may have died in it: the brokers end it after kafka.transaction_timeout, and then ask again: ") {
 		t.Error(err)
 	}
 }

@@ -38,7 +38,7 @@ func parse(args []string) (settings, error) {
 	var s settings
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
-	binary := flags.String("binary", "bin/closeorder", "closeorder, as make build makes it; or several, NAME=PATH,NAME=PATH, the last of which is held to the baseline")
+	binary := flags.String("binary", "bin/closeorder", "closeorder, as make build makes it; or several, NAME=PATH,NAME=PATH, the last of which is held to the baseline; PATH+off has admin_addr off, PATH+scraped is asked for its metrics each second")
 	list := flags.String("scenarios", "floors,burst,mix,paced,memory,merchants,exactly-once", "those whose names begin so, or none: "+strings.Join(names(), ", "))
 	over := flags.String("over", httpOver+","+tlsOver, "what calls go over")
 	flags.StringVar(&s.broker, "broker", kfakeBroker, kfakeBroker+", in memory; or "+apacheKafka+", of one node, which takes Java and is held to no baseline")

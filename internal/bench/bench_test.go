@@ -8,6 +8,8 @@ import (
 	"io"
 	"maps"
 	"math"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
@@ -213,6 +215,49 @@ func TestTheTwinHasItsSettings(t *testing.T) {
 		if !slices.Equal(got, c.want) {
 			t.Errorf("%s: %q, want %q", sentence, got, c.want)
 		}
+	}
+}
+
+// TestABinaryIsScrapedOrNot as its path says.
+func TestABinaryIsScrapedOrNot(t *testing.T) {
+	got, err := closeorders("before=" + os.Args[0] + ",off=" + os.Args[0] + "+off,on=" + os.Args[0] + "+scraped")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []program{{name: "before"}, {name: "off", admin: adminOff}, {name: "on", admin: adminScraped}}
+	for i := range got {
+		got[i].binary = ""
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+}
+
+// TestAWorkerThatIsNotScrapedIsNoMeasure of what a scrape costs.
+func TestAWorkerThatIsNotScrapedIsNoMeasure(t *testing.T) {
+	for sentence, c := range map[string]struct {
+		status int
+		missed bool
+	}{
+		"it answers":                {http.StatusOK, false},
+		"it has no metrics to show": {http.StatusNotFound, true},
+	} {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(c.status) }))
+		ended := make(chan struct{})
+		s := scrape(server.URL, ended)
+		for end := time.Now().Add(time.Minute); s.asked.Load() == 0 && time.Now().Before(end); {
+			time.Sleep(time.Millisecond)
+		}
+		close(ended)
+		s.wait()
+		server.Close()
+		if s.missed() != c.missed {
+			t.Errorf("%s: missed is %v", sentence, s.missed())
+		}
+	}
+	var none *scraper
+	if none.missed() {
+		t.Error("a worker that is not to be scraped is missed")
 	}
 }
 

@@ -283,6 +283,9 @@ func (m *measurement) figures(ctx context.Context) (Figures, error) {
 	if m.worker.hasEnded() {
 		return f, m.ended()
 	}
+	if m.worker.scrapes.missed() {
+		return f, fmt.Errorf("%s did not answer at /metrics: it is no measure of what that costs", m.program.name)
+	}
 	m.worker.stop() // what reads the topics now shall have the machine
 	f.Lost = max(0, f.Requests-answered)
 	if f.Requests > tallied {

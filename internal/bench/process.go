@@ -16,6 +16,8 @@ type process struct {
 	cmd   *exec.Cmd
 	ended chan struct{} // closed when err is known
 	err   error
+	// scrapes of a worker that is scraped; nil for others.
+	scrapes *scraper
 }
 
 // startSelf starts this program in a role. Its standard output is returned.
@@ -62,6 +64,7 @@ func (p *process) stop() {
 	}
 	p.cmd.Process.Kill() //nolint:errcheck // it has ended already
 	<-p.ended
+	p.scrapes.wait()
 }
 
 // hasEnded reports whether the process has ended by itself.

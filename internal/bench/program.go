@@ -21,7 +21,16 @@ type program struct {
 	oneByOne bool
 	// exactlyOnce: closeorder with processing_guarantee exactly_once.
 	exactlyOnce bool
+	// admin is what becomes of closeorder's admin address: nothing, adminOff, or
+	// adminScraped.
+	admin string
 }
+
+// What a path of -binary may end with.
+const (
+	adminOff     = "+off"     // admin_addr is off: nothing is served there
+	adminScraped = "+scraped" // /metrics is asked for each second, as a Prometheus does
+)
 
 // exactly is the name of a closeorder with processing_guarantee exactly_once.
 func exactly(name string) string { return name + ", exactly once" }
@@ -35,13 +44,19 @@ func (p program) twin() program {
 // reference is the peer that closeorder is held to.
 const reference = "franz-go"
 
-// closeorders reads "before=PATH,now=PATH" or a single path.
+// closeorders reads "before=PATH,off=PATH+off,on=PATH+scraped" or a single path.
 func closeorders(text string) ([]program, error) {
 	var programs []program
 	for entry := range strings.SplitSeq(text, ",") {
 		name, path, named := strings.Cut(entry, "=")
 		if !named {
 			name, path = "closeorder", entry
+		}
+		admin := ""
+		for _, word := range []string{adminOff, adminScraped} {
+			if bare, is := strings.CutSuffix(path, word); is {
+				path, admin = bare, word
+			}
 		}
 		path, err := filepath.Abs(path)
 		if err != nil {
@@ -50,7 +65,7 @@ func closeorders(text string) ([]program, error) {
 		if _, err := os.Stat(path); err != nil {
 			return nil, usageError{fmt.Sprintf("-binary %s: %v; make build makes bin/closeorder", text, err)}
 		}
-		programs = append(programs, program{name: name, binary: path})
+		programs = append(programs, program{name: name, binary: path, admin: admin})
 	}
 	return programs, nil
 }
@@ -103,9 +118,22 @@ func (p program) start(s *stage, sc scenario) (*process, error) {
 	}
 	cmd := exec.Command(p.binary, "run") //nolint:noctx // it is ended by stop
 	cmd.Env, cmd.Stdout, cmd.Stderr = env, s.log, s.log
+	address := ""
+	switch p.admin {
+	case adminOff:
+		cmd.Env = append(cmd.Env, "CLOSEORDER_ADMIN_ADDR=off")
+	case adminScraped:
+		if address, err = freeAddress(); err != nil {
+			return nil, err
+		}
+		cmd.Env = append(cmd.Env, "CLOSEORDER_ADMIN_ADDR="+address)
+	}
 	worker, err := startProcess(cmd)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", p.name, err)
+	}
+	if address != "" {
+		worker.scrapes = scrape("http://"+address+"/metrics", worker.ended)
 	}
 	return worker, nil
 }

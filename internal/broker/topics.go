@@ -16,16 +16,17 @@ type Topic struct {
 
 // DefaultTopics are closeorder's topics under their default names: 3
 // partitions for dead letters, 12 for all others: retry topics have as many as
-// requests.
+// requests. What holds a request beside words of ours takes larger records.
 func DefaultTopics() []Topic {
+	larger := map[string]string{"max.message.bytes": "2097152"}
 	return []Topic{
 		{Name: "closeorder.requests", Partitions: 12},
 		{Name: "closeorder.outcomes", Partitions: 12},
-		{Name: "closeorder.dead-letters", Partitions: 3},
-		{Name: "closeorder.retries.10s", Partitions: 12},
-		{Name: "closeorder.retries.1m", Partitions: 12},
-		{Name: "closeorder.retries.5m", Partitions: 12},
-		{Name: "closeorder.retries.30m", Partitions: 12},
-		{Name: "closeorder.retries.2h", Partitions: 12},
+		{Name: "closeorder.dead-letters", Partitions: 3, Configs: larger},
+		{Name: "closeorder.retries.10s", Partitions: 12, Configs: larger},
+		{Name: "closeorder.retries.1m", Partitions: 12, Configs: larger},
+		{Name: "closeorder.retries.5m", Partitions: 12, Configs: larger},
+		{Name: "closeorder.retries.30m", Partitions: 12, Configs: larger},
+		{Name: "closeorder.retries.2h", Partitions: 12, Configs: larger},
 	}
 }

@@ -44,9 +44,12 @@ type Config struct {
 	// ShutdownGrace is how long calls in flight may go on after a stop was asked
 	// for; 0 cuts them off at once.
 	ShutdownGrace time.Duration
-	// AdminAddr is host:port of the health and metrics listener; empty = none.
+	// AdminAddr is host:port of the admin listener; empty = none. Where it is
+	// [DefaultAdminAddr] any other port will do as well.
 	AdminAddr string
-	Log       Log
+	// MetricsMerchants is of how many merchants metrics have series of their own.
+	MetricsMerchants int
+	Log              Log
 
 	// Warnings are doubts that do not stop the start; log each of them.
 	Warnings []string

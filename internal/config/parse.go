@@ -232,6 +232,18 @@ func listenAddress(s string) (string, error) {
 	return s, nil
 }
 
+// DefaultAdminAddr is where the admin listener is unless somebody says otherwise:
+// whoever is on the machine can reach it, and nobody else.
+const DefaultAdminAddr = "127.0.0.1:9290"
+
+// adminAddress is a listenAddress, or empty for off.
+func adminAddress(s string) (string, error) {
+	if strings.TrimSpace(s) == "off" {
+		return "", nil
+	}
+	return listenAddress(s)
+}
+
 // Kafka's rule for the name of a topic (org.apache.kafka.common.internals.Topic).
 var topicName = regexp.MustCompile(`^[a-zA-Z0-9._-]{1,249}$`)
 

@@ -187,8 +187,10 @@ func table(c *Config) []Setting {
 			What: "an order younger than this waits, when its request says its age; 0 = off"},
 		{Name: "shutdown_grace", Section: Work, Default: "25s", parse: into(&c.ShutdownGrace, between(0, time.Hour)),
 			What: "calls in flight may go on for so long after SIGTERM; 0s cuts them off at once"},
-		{Name: "admin_addr", Section: Work, parse: into(&c.AdminAddr, listenAddress),
-			What: "host:port of health and metrics; reserved, nothing is served there yet"},
+		{Name: "admin_addr", Section: Work, Default: DefaultAdminAddr, parse: into(&c.AdminAddr, adminAddress),
+			What: "host:port where health, metrics and the state of the worker are served over HTTP, for whoever can reach it; off serves nothing"},
+		{Name: "metrics.merchants", Section: Work, Default: "100", parse: into(&c.MetricsMerchants, number(0, 100_000)),
+			What: "of how many merchants metrics have a series of their own; those of all others are counted as mch_id other"},
 
 		{Name: "log.level", Section: Logging, Default: "info", parse: into(&c.Log.Level, choice("debug", "info", "warn", "error")),
 			What: "debug, info, warn or error"},

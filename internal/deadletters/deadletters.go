@@ -125,6 +125,11 @@ func stretch(ctx context.Context, r *kafka.Reader, topic string, since time.Time
 // seen for every record. Of a letter without its value the
 // request is read where it stands, so that the filter sees what a replay sees.
 func Each(ctx context.Context, r *kafka.Reader, s Stretch, f Filter, seen func(), do func(Letter) error) error {
+	return each(ctx, r, s, f, seen, func(_ kafka.Record, l Letter) error { return do(l) })
+}
+
+// each is Each with the record of each letter.
+func each(ctx context.Context, r *kafka.Reader, s Stretch, f Filter, seen func(), do func(kafka.Record, Letter) error) error {
 	return r.Read(ctx, s.Topic, s.From, s.To, func(rec kafka.Record) error {
 		seen()
 		l := read(rec)
@@ -136,7 +141,7 @@ func Each(ctx context.Context, r *kafka.Reader, s Stretch, f Filter, seen func()
 			l.Request = whole.Request
 		}
 		if f.Matches(&l) {
-			return do(l)
+			return do(rec, l)
 		}
 		return nil
 	})

@@ -20,6 +20,8 @@ const (
 	// Replayed: it was replayed already, with a higher replay number; that
 	// replay is under way, or has a dead letter of its own.
 	Replayed Skip = "replayed"
+	// FailedAgain: the replay that goes on has sent it, and it has failed again.
+	FailedAgain Skip = "failed_again"
 	// Repeated: another dead letter of the same request and replay number is
 	// replayed.
 	Repeated Skip = "repeated"
@@ -54,6 +56,9 @@ type Step struct {
 	SubMchID   string
 	OutTradeNo string
 	RequestID  string
+	// What else names the order at the gateway, and when it was made.
+	AppID, SubAppID string
+	OrderCreatedAt  time.Time
 	// Replay is the number that the replay gets, or would get.
 	Replay int
 	// To is the partition of the requests topic that it is sent to: the one

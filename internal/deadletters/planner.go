@@ -12,6 +12,7 @@ import (
 	"github.com/closeorder/closeorder/events"
 	"github.com/closeorder/closeorder/internal/config"
 	"github.com/closeorder/closeorder/internal/kafka"
+	"github.com/closeorder/closeorder/internal/records"
 )
 
 // Options of a plan.
@@ -21,6 +22,9 @@ type Options struct {
 	Limit int
 	// MaxReplays is how often a request may be replayed in its life.
 	MaxReplays int
+	// ReplayID, if set, is the replay that goes on: what it has sent and what
+	// failed again is not sent by it once more.
+	ReplayID string
 	// Now is the time, for expires_at.
 	Now time.Time
 	// OnTotal is told how many records will be read, as it becomes
@@ -126,6 +130,10 @@ func (p *planner) letter(ctx context.Context, l Letter) error {
 	p.replays[key] = max(p.replays[key], l.Replay)
 	p.dead[key] = max(p.dead[key], l.Replay)
 	if chosen && p.options.Filter.matchesRequest(&l) {
+		if id := p.options.ReplayID; id != "" && records.ReplayOf(l.Original).ID == id {
+			p.add(l, key, FailedAgain, "this very replay has sent it, and it has failed again; to send it once more give another --replay-id")
+			return nil
+		}
 		p.add(l, key, "", "")
 	}
 	return nil
@@ -136,6 +144,7 @@ func (p *planner) add(l Letter, key uint64, skip Skip, why string) {
 	p.steps = append(p.steps, Step{
 		At: l.At, Source: l.Source, FailedAt: l.Time(), Code: strings.Clone(l.ErrorCode),
 		MchID: q.MchID, SubMchID: q.SubMchID, OutTradeNo: q.OutTradeNo, RequestID: q.RequestID,
+		AppID: q.AppID, SubAppID: q.SubAppID, OrderCreatedAt: q.OrderCreatedAt,
 		Replay: l.Replay + 1, Skip: skip, Why: why, request: key, expires: q.ExpiresAt,
 	})
 	if skip == "" {
@@ -174,7 +183,7 @@ func (p *planner) key(q events.Request, original events.Message) uint64 {
 	part(original.Key)
 	part(original.Value)
 	for _, header := range original.Headers {
-		if header.Key != events.HeaderReplay {
+		if !events.OfReplay(header.Key) {
 			part([]byte(header.Key))
 			part(header.Value)
 		}

@@ -12,6 +12,7 @@ import (
 	"github.com/closeorder/closeorder/events"
 	"github.com/closeorder/closeorder/internal/config"
 	"github.com/closeorder/closeorder/internal/kafka"
+	"github.com/closeorder/closeorder/internal/records"
 	"golang.org/x/time/rate"
 )
 
@@ -20,6 +21,13 @@ type Sending struct {
 	Reader *kafka.Reader
 	Writer *kafka.Writer
 	Topics config.Topics
+	// From is the topic that holds the records of the steps, empty for the dead
+	// letters. What is sent in the place of such a record is then made by Message: the
+	// reason, if any, is why nothing is, and the error says more.
+	From    string
+	Message func(s Step, rec kafka.Record) (m events.Message, reason Skip, err error)
+	// Replay is what each record says of the replay that sends it.
+	Replay records.Replay
 	// Rate is the most replays per second, 0 for as fast as it goes.
 	Rate float64
 	// Patience is how long one write may take; what is being written when
@@ -102,13 +110,13 @@ func (s Sending) send(ctx context.Context, chosen []Step) (refused int, err erro
 	}
 	reader := *s.Reader
 	reader.Parallel = 1 // in the order of the topic, and not ahead of the rate
-	err = reader.Read(ctx, s.Topics.DeadLetters, from, to, func(rec kafka.Record) error {
+	err = reader.Read(ctx, cmp.Or(s.From, s.Topics.DeadLetters), from, to, func(rec kafka.Record) error {
 		step, wanted := todo[rec.Source()]
 		if !wanted {
 			return nil
 		}
 		delete(todo, rec.Source())
-		m, reason, err := s.message(ctx, rec)
+		m, reason, err := s.message(ctx, step, rec)
 		if reason != "" {
 			s.OnLeft(step, reason, err)
 			return nil
@@ -128,8 +136,12 @@ func (s Sending) send(ctx context.Context, chosen []Step) (refused int, err erro
 	if err != nil {
 		return refused, err
 	}
+	gone := errors.New("the dead letter was deleted meanwhile")
+	if s.From != "" {
+		gone = errors.New("the record was deleted meanwhile")
+	}
 	for _, at := range slices.SortedFunc(maps.Keys(todo), compareSources) {
-		s.OnLeft(todo[at], Deleted, errors.New("the dead letter was deleted meanwhile"))
+		s.OnLeft(todo[at], Deleted, gone)
 	}
 	return refused, nil
 }
@@ -140,7 +152,11 @@ func compareSources(a, b events.Source) int {
 
 // message is the record that asks again. The reason, if any, is why there is
 // none; an error without one is of Kafka.
-func (s Sending) message(ctx context.Context, rec kafka.Record) (events.Message, Skip, error) {
+func (s Sending) message(ctx context.Context, step Step, rec kafka.Record) (events.Message, Skip, error) {
+	if s.From != "" {
+		m, reason, err := s.Message(step, rec)
+		return s.Replay.Stamp(m), reason, err
+	}
 	l := read(rec)
 	if l.Err != nil {
 		return events.Message{}, Unreadable, l.Err
@@ -151,7 +167,7 @@ func (s Sending) message(ctx context.Context, rec kafka.Record) (events.Message,
 		return events.Message{}, "", err
 	}
 	m, err := l.ReplayMessage()
-	return m, "", err
+	return s.Replay.Stamp(m), "", err
 }
 
 // write writes one chunk, also when ctx ends meanwhile: a chunk of which

@@ -61,6 +61,11 @@ type Config struct {
 	LateCreate  time.Duration
 	LateCreates float64
 
+	// ClockAhead is how far its clock is ahead of the machine's, as the Date
+	// header of its replies tells it; negative where it is behind. Nothing else
+	// goes by it.
+	ClockAhead time.Duration
+
 	// History is the number of calls kept per order, the newest; 0 for 64,
 	// negative for none. States and counters are always kept, about 350 bytes
 	// per order.
@@ -142,6 +147,9 @@ func withDefaults(cfg Config) Config {
 
 // ServeHTTP answers one call. The steps are the line in the package comment.
 func (s *Simulator) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if s.cfg.ClockAhead != 0 {
+		w.Header().Set("Date", time.Now().Add(s.cfg.ClockAhead).UTC().Format(http.TimeFormat))
+	}
 	op, ok := operationOf(r.URL.Path)
 	if !ok {
 		http.NotFound(w, r)

@@ -49,8 +49,13 @@ type GroupMember struct {
 	// where the broker does not tell (before Kafka 4.0), or no member speaks that
 	// any more.
 	Protocol GroupProtocol
-	// Assigned are its partitions by topic. They are not told of a classic group.
+	// Assigned are its partitions by topic. They are not told of a classic group:
+	// there Assignment holds them.
 	Assigned map[string][]int
+	// Metadata is what the member of a classic group has said of itself, and
+	// Assignment what its leader has given it, in the bytes of their protocol: see
+	// package group. Both are empty while the group is not Stable.
+	Metadata, Assignment []byte
 }
 
 // dead is the state of a classic group that the coordinator does not know:
@@ -72,7 +77,10 @@ func (c *Client) DescribeGroup(ctx context.Context, group string) (Group, error)
 		}
 		all := Group{Protocol: Classic, State: g.GroupState, Type: g.ProtocolType, Assignor: g.ProtocolData}
 		for _, m := range g.Members {
-			all.Members = append(all.Members, GroupMember{ID: m.MemberID, InstanceID: m.GroupInstanceID, ClientID: m.ClientID, Host: m.ClientHost, Protocol: Classic})
+			all.Members = append(all.Members, GroupMember{
+				ID: m.MemberID, InstanceID: m.GroupInstanceID, ClientID: m.ClientID, Host: m.ClientHost, Protocol: Classic,
+				Metadata: slices.Clone(m.MemberMetadata), Assignment: slices.Clone(m.MemberAssignment),
+			})
 		}
 		return all, nil
 	}

@@ -49,6 +49,10 @@ type Source struct {
 	// stopped: its reader was told of an error and has not come back.
 	stopped bool
 	closed  bool
+	// end is the offset behind the last that can be read, as the last fetch that
+	// worked has it, at heard; -1 before there was one.
+	end   int64
+	heard time.Time
 	// tell: the reader is to hear of a fetch that works and brings nothing;
 	// empty: it did.
 	tell, empty bool
@@ -82,7 +86,7 @@ func (c *Client) Source(topic string, partition int, offset int64) *Source {
 func (c *Client) source(topic string, partition int, offset int64, bytes int) *Source {
 	s := &Source{
 		fetcher: c.fetcher, place: place{topic, partition}, bytes: min(bytes, c.fetcher.partMost()), ready: make(chan struct{}, 1),
-		position: offset, offset: offset, tell: true, away: time.Now(),
+		position: offset, offset: offset, end: -1, tell: true, away: time.Now(),
 	}
 	s.fetcher.mu.Lock()
 	defer s.fetcher.mu.Unlock()
@@ -253,6 +257,16 @@ func (s *Source) hungry() bool {
 	return !s.closed && !s.stopped && !s.asking && s.failed == nil && s.size < (s.bytes+1)/2
 }
 
+// Seen returns how far the log could be read when the last fetch that worked was
+// answered, and when that was: the offset behind the last committed record, or
+// the high watermark with Config.ReadUncommitted. It is -1 before the first. Safe
+// for concurrent use.
+func (s *Source) Seen() (end int64, at time.Time) {
+	s.fetcher.mu.Lock()
+	defer s.fetcher.mu.Unlock()
+	return s.end, s.heard
+}
+
 // fail hands the reader an error, behind what waits.
 func (s *Source) fail(err error) {
 	s.failed = err
@@ -261,6 +275,7 @@ func (s *Source) fail(err error) {
 
 // deliver hands the reader what a fetch has brought.
 func (s *Source) deliver(a *asked) {
+	s.end, s.heard = a.end, time.Now()
 	if len(a.batches) > 0 {
 		s.needs = 0
 		for _, b := range a.batches {

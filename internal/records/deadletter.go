@@ -94,14 +94,15 @@ func (d DeadLetter) KeyOmitted() bool { return d.ValueOmitted == OmittedKey }
 var ErrValueOmitted = errors.New("dead letter has no value")
 
 // ReplayMessage returns the record that asks again: the original byte for
-// byte, with the next replay number as its only header closeorder-replay.
+// byte, with the next replay number as its only header closeorder-replay, and
+// without those that a replay before may have put beside it, see [Replay].
 // The error wraps [ErrValueOmitted].
 func (d DeadLetter) ReplayMessage() (events.Message, error) {
 	if d.ValueOmitted != "" {
 		return events.Message{}, fmt.Errorf("%w: %s", ErrValueOmitted, quote(d.ValueOmitted))
 	}
 	m := d.Original
-	m.Headers = slices.DeleteFunc(slices.Clone(m.Headers), func(h events.Header) bool { return h.Key == events.HeaderReplay })
+	m.Headers = slices.DeleteFunc(slices.Clone(m.Headers), func(h events.Header) bool { return events.OfReplay(h.Key) })
 	m.Headers = append(m.Headers, events.Header{Key: events.HeaderReplay, Value: strconv.AppendInt(nil, int64(d.Replay)+1, 10)})
 	return m, nil
 }

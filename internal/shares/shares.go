@@ -83,6 +83,9 @@ type Waiter[T any] struct {
 	prev, next *Waiter[T]
 }
 
+// Waits says whether w waits for a slot.
+func (w *Waiter[T]) Waits() bool { return w.waits }
+
 // Taken is how many slots are taken.
 func (p *Pool[T]) Taken() int { return p.taken }
 

@@ -27,27 +27,37 @@ const shortest = time.Hour
 //
 // A compacted outcomes topic is none: the last outcome of an order stays.
 func Risk(names config.Topics, name string, settings map[string]string) string {
-	what, longest := "records", time.Duration(0)
-	switch retry := slices.Index(names.Retries(), name); {
-	case name == names.Requests:
-		what = "requests"
-	case name == names.Outcomes:
-		what = "outcomes"
-	case name == names.DeadLetters:
-		what = "dead letters"
-	case retry >= 0:
-		what, longest = "requests that wait", names.RetryDelays[retry]
+	var problems, sets []string
+	for _, r := range risks(names, name, settings) {
+		problems = append(problems, r.problem)
+		sets = append(sets, r.set)
 	}
-	var problems, remedy []string
+	if problems == nil {
+		return ""
+	}
+	return strings.Join(problems, "; ") + "; set it right with: " + alter(name, sets...)
+}
+
+// risk is one setting that loses what is in a topic.
+type risk struct {
+	check   string // of [Fault]
+	problem string
+	set     string // name=value that mends it
+}
+
+// alter is the command that sets settings of a topic.
+func alter(name string, sets ...string) string {
+	return "kafka-configs.sh --alter --entity-type topics --entity-name " + name + " --add-config " + strings.Join(sets, ",")
+}
+
+func risks(names config.Topics, name string, settings map[string]string) (all []risk) {
+	what, longest := contents(names, name)
 	policy := strings.Split(strings.ReplaceAll(settings[cleanupPolicy], " ", ""), ",")
-	_, known := settings[cleanupPolicy]
-	compacted, deletes := slices.Contains(policy, "compact"), !known || slices.Contains(policy, "delete")
-	if compacted && name != names.Outcomes {
-		problems = append(problems, fmt.Sprintf("%s=%s: of several %s with one key only the last is kept, the others are lost", cleanupPolicy, settings[cleanupPolicy], what))
-		remedy = append(remedy, cleanupPolicy+"=delete")
+	if slices.Contains(policy, "compact") && name != names.Outcomes {
+		all = append(all, risk{CheckCleanup, fmt.Sprintf("%s=%s: of several %s with one key only the last is kept, the others are lost", cleanupPolicy, settings[cleanupPolicy], what), cleanupPolicy + "=delete"})
 	}
-	ms, err := strconv.ParseInt(settings[retention], 10, 64)
-	if need := shortest + longest; deletes && err == nil && ms >= 0 && ms < need.Milliseconds() {
+	ms, known := kept(settings)
+	if need := shortest + longest; known && ms < need.Milliseconds() {
 		lost := "are deleted, read or not"
 		switch {
 		case name == names.Requests:
@@ -57,12 +67,36 @@ func Risk(names config.Topics, name string, settings map[string]string) string {
 		case longest > 0:
 			lost = fmt.Sprintf("for %s are lost that no worker has answered by then", config.ShortDuration(longest))
 		}
-		problems = append(problems, fmt.Sprintf("%s=%d: %s %s", retention, ms, what, lost))
-		remedy = append(remedy, fmt.Sprintf("%s=%d", retention, max(14*24*time.Hour, 2*need).Milliseconds()))
+		all = append(all, risk{CheckRetention, fmt.Sprintf("%s=%d: %s %s", retention, ms, what, lost), setRetention(longest)})
 	}
-	if problems == nil {
-		return ""
+	return all
+}
+
+// contents says what a topic of the worker holds, and for how long it waits there.
+func contents(names config.Topics, name string) (what string, longest time.Duration) {
+	switch retry := slices.Index(names.Retries(), name); {
+	case name == names.Requests:
+		return "requests", 0
+	case name == names.Outcomes:
+		return "outcomes", 0
+	case name == names.DeadLetters:
+		return "dead letters", 0
+	case retry >= 0:
+		return "requests that wait", names.RetryDelays[retry]
 	}
-	return fmt.Sprintf("%s; set it right with: kafka-configs.sh --alter --entity-type topics --entity-name %s --add-config %s",
-		strings.Join(problems, "; "), name, strings.Join(remedy, ","))
+	return "records", 0
+}
+
+// kept is the retention in milliseconds; false where it is not known or records
+// are kept for ever.
+func kept(settings map[string]string) (ms int64, known bool) {
+	policy, told := settings[cleanupPolicy]
+	deletes := !told || slices.Contains(strings.Split(strings.ReplaceAll(policy, " ", ""), ","), "delete")
+	ms, err := strconv.ParseInt(settings[retention], 10, 64)
+	return ms, deletes && err == nil && ms >= 0
+}
+
+// setRetention is what to set for what waits so long.
+func setRetention(longest time.Duration) string {
+	return fmt.Sprintf("%s=%d", retention, max(14*24*time.Hour, 2*(shortest+longest)).Milliseconds())
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/closeorder/closeorder/internal/config"
 	"github.com/closeorder/closeorder/internal/merchants"
 	"github.com/sirupsen/logrus"
+	"go.opentelemetry.io/otel/trace"
 )
 
 // Deps is what a worker takes from its surroundings. Log is required.
@@ -28,12 +29,21 @@ type Deps struct {
 	Merchants closer.Merchants
 	// Observe sees each call to the gateway; nil: nobody does.
 	Observe closer.Observer
+	// ObserveBare: Observe needs no replies, see closer.Config.
+	ObserveBare bool
+	// Observer sees what becomes of requests, see consumer.Config; nil: nobody
+	// does.
+	Observer consumer.Observer
+	// Tracer makes spans, see consumer.Config; nil: none are made.
+	Tracer trace.Tracer
 	// Now is the clock by which requests fall due, see consumer.Config; nil
 	// for time.Now.
 	Now func() time.Time
 	// Proof tells dead members of the group from silent ones, see
 	// consumer.Config.
 	Proof consumer.Proof
+	// Admin is host:port by which others reach the admin listener; empty for none.
+	Admin string
 	// DialKafka and DialGateway replace the network, for tests.
 	DialKafka   func(ctx context.Context, network, addr string) (net.Conn, error)
 	DialGateway func(ctx context.Context, network, addr string) (net.Conn, error)
@@ -53,7 +63,8 @@ func New(cfg config.Config, deps Deps) (*Worker, error) {
 	if err != nil {
 		return nil, err
 	}
-	kafka, err := cfg.Kafka.Client(func(err error) { deps.Log.WithError(err).Error("a file of kafka.tls or kafka.sasl is refused") })
+	refused := told{log: deps.Log} // each new connection reads them
+	kafka, err := cfg.Kafka.Client(refused.file)
 	if err != nil {
 		return nil, err
 	}
@@ -70,11 +81,15 @@ func New(cfg config.Config, deps Deps) (*Worker, error) {
 		Grace: cfg.ShutdownGrace, MaxInFlight: cfg.MaxInFlight,
 		MinOrderAge: cfg.MinOrderAge,
 		ExactlyOnce: cfg.ProcessingGuarantee == config.ExactlyOnce, TransactionInterval: cfg.TransactionInterval, TransactionTimeout: cfg.Kafka.TransactionTimeout,
-		Topics: topics,
-		Closer: adapter{c},
-		Log:    deps.Log,
-		Now:    deps.Now,
-		Proof:  deps.Proof,
+		Topics:      topics,
+		Closer:      adapter{c},
+		Log:         deps.Log,
+		Observer:    deps.Observer,
+		Tracer:      deps.Tracer,
+		LongestTurn: longestTurn(cfg.Gateway.Budget, cfg.Gateway.AttemptTimeout),
+		Now:         deps.Now,
+		Proof:       deps.Proof,
+		Admin:       deps.Admin,
 	})
 	if err != nil {
 		return nil, err
@@ -96,6 +111,19 @@ func (w *Worker) Run(ctx context.Context) error {
 // Renew has all connections to Kafka made anew, see [consumer.Worker.Renew].
 func (w *Worker) Renew() { w.consumer.Renew() }
 
+// longestTurn is how long a request may keep its call slot without a rest: it waits
+// for its host, and then its first call is made, which comes before any rest. Or two
+// probes follow, each of which waits for its host, and may be made twice.
+func longestTurn(budget, attempt time.Duration) time.Duration {
+	return max(budget+2*attempt, 6*attempt)
+}
+
+// State is what the worker does at this moment, see [consumer.Worker.State].
+func (w *Worker) State() consumer.State { return w.consumer.State() }
+
+// Hosts is how the gateway's hosts do at this moment.
+func (w *Worker) Hosts() []closer.HostHealth { return w.closer.Hosts() }
+
 // NewCloser assembles the closer of a worker alone: of deps it takes what is
 // about the gateway.
 func NewCloser(cfg config.Config, deps Deps) (*closer.Closer, error) {
@@ -106,7 +134,7 @@ func NewCloser(cfg config.Config, deps Deps) (*closer.Closer, error) {
 	if gateway.Merchants = deps.Merchants; gateway.Merchants == nil {
 		gateway.Merchants = merchants.ByID(cfg.Merchants)
 	}
-	gateway.Observe = deps.Observe
+	gateway.Observe, gateway.ObserveBare = deps.Observe, deps.ObserveBare
 	gateway.DialContext = deps.DialGateway
 	return closer.New(gateway)
 }

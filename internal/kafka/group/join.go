@@ -128,9 +128,11 @@ func (t *tenure) joinOnce(held map[string][]int) (Generation, error) {
 	}
 	t.lookAtVersion()
 	as := t.membership()
-	s := subscription{topics: t.cfg.Topics, owned: held, generation: as.Generation}
+	s := subscription{topics: t.cfg.Topics, owned: held, generation: as.Generation, record: t.cfg.Whereabouts}
 	if t.cfg.Proof != nil && as.InstanceID == "" {
-		s.record = t.cfg.Proof.Record()
+		if record := t.cfg.Proof.Record(); len(record) > 0 {
+			s.record = record
+		}
 	}
 	join := &joingroup.Request{
 		GroupID:            t.cfg.Group,
@@ -190,6 +192,9 @@ func (t *tenure) joinOnce(held map[string][]int) (Generation, error) {
 	t.cfg.Under(&gen)
 	return gen, nil
 }
+
+// errUnknownTopic: a member of another kind subscribes to more.
+var errUnknownTopic = errors.New("a topic that closeorder does not know")
 
 // cooperates says whether everybody in a generation leaves to its owners what
 // they own: its protocol is one under which all do, or the coordinator deals
@@ -281,7 +286,9 @@ func (m *Member) lead(j *joingroup.Response, counts map[string]int) []syncgroup.
 		if err != nil {
 			// The others must go on.
 			s.topics = nil
-			log.WithError(err).Error("the subscription of a member of the group cannot be read: it is assigned nothing")
+			if m.told.Due(member.MemberID, err) {
+				log.WithError(err).Error("the subscription of a member of the group cannot be read: it is assigned nothing")
+			}
 		}
 		if !s.ours && !incremental(j.ProtocolName) {
 			// It has given up everything, whatever it says, and would not join
@@ -289,7 +296,7 @@ func (m *Member) lead(j *joingroup.Response, counts map[string]int) []syncgroup.
 			s.owned = nil
 		}
 		for _, t := range s.topics {
-			if _, known := counts[t]; !known {
+			if _, known := counts[t]; !known && m.told.Due(t, errUnknownTopic) {
 				log.WithField("topic", t).Warn("a member of the group wants a topic that closeorder does not know: it is not assigned")
 			}
 		}

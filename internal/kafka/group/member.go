@@ -29,8 +29,8 @@ import (
 	"github.com/sirupsen/logrus"
 )
 
-// Config is what a [Member] is made of. All is required but InstanceID, Proof
-// and JoinVersion.
+// Config is what a [Member] is made of. All is required but InstanceID, Proof,
+// Whereabouts and JoinVersion.
 type Config struct {
 	Client *kafka.Client
 	Group  string
@@ -54,6 +54,10 @@ type Config struct {
 	Under func(*Generation)
 	// Proof tells dead members from silent ones; nil: their sessions do.
 	Proof Proof
+	// Whereabouts is what a member says of itself whose Proof has no record for others: a
+	// static one, which is expected back, and never dead. See [LocalProof.Whereabouts];
+	// empty: nothing.
+	Whereabouts []byte
 	// Buried, if set, is told of the record of each member that was let go because
 	// it is dead, before the group is joined.
 	Buried func(ctx context.Context, record []byte)
@@ -95,6 +99,10 @@ type Member struct {
 	// leaseUntil is when the coordinator may have given the partitions away, see
 	// renew. A time.Time has both clocks: see LeaseValid.
 	leaseUntil atomic.Pointer[time.Time]
+	// assigned, since when that is so, and why the group cannot be joined: see State.
+	assigned bool
+	since    time.Time
+	trouble  string
 
 	told      kafka.Told // what was told of why the group cannot be joined
 	unsettled time.Time  // since when the coordinator says that it is none, see cannotJoin
@@ -205,6 +213,7 @@ func (m *Member) belong(ctx context.Context, own Assignee) (over bool, err error
 	m.generation = -1
 	m.mu.Unlock()
 	defer func() {
+		m.isAssigned(false)
 		t.lose(errors.New("the membership is over"))
 		t.wg.Wait()
 	}()
@@ -235,6 +244,7 @@ func (m *Member) belong(ctx context.Context, own Assignee) (over bool, err error
 			a.gen.Leaving = without(held, a.gen.Assigned)
 			held, eager = a.gen.Assigned, !a.gen.cooperative
 			m.tell(a.gen)
+			m.isAssigned(true)
 			own.Assign(a.gen)
 			switch joined = nil; {
 			case len(a.gen.Leaving) > 0:

@@ -13,7 +13,7 @@ import (
 type Proof interface {
 	// Record is where this process can be found, for whoever asks later. It is
 	// the same all the time; nil: nowhere. A static member does not say it: it is
-	// expected back.
+	// expected back, and says Config.Whereabouts.
 	Record() []byte
 	// Dead reports that the process of a record is gone for sure. False says
 	// nothing. It must not block for more than moments.
@@ -40,7 +40,7 @@ func (m *Member) removeDead(ctx context.Context) {
 			m.cfg.Log.WithError(kafkago.Error(g.ErrorCode)).Debug("cannot look for dead members of the group (DESCRIBE on the group): their sessions end by themselves")
 		}
 		for _, member := range g.Members {
-			if g.GroupState != "Stable" {
+			if g.GroupState != stable {
 				continue
 			}
 			s, err := decodeSubscription(member.MemberMetadata)

@@ -3,7 +3,6 @@ package group
 import (
 	"context"
 	"crypto/rand"
-	"encoding/json"
 	"errors"
 	"net"
 	"os"
@@ -19,44 +18,45 @@ import (
 type LocalProof struct {
 	listener net.Listener
 	record   []byte
-	here     socketRecord
-}
-
-// socketRecord says where a process listens. Abstract sockets belong to a network
-// namespace: Boot and Net name that. Their inodes are used again once nobody is
-// in them, which is no mistake: then nobody lives there either. Host is asked for
-// beside them because machines that were copied while they ran share the others.
-type socketRecord struct {
-	Boot string `json:"boot"` // /proc/sys/kernel/random/boot_id
-	Net  string `json:"net"`  // /proc/self/ns/net
-	Host string `json:"host"`
-	Name string `json:"name"` // of the socket
+	here     whereabouts
 }
 
 // NewLocalProof listens. It costs a descriptor and no goroutine: connections
 // are not taken, that they can be made is all. Where something is missing nobody
-// can be found, and nobody is.
-func NewLocalProof() *LocalProof {
-	p := &LocalProof{}
-	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
-	if err != nil {
+// can be found, and nobody is. admin is host:port of this process's admin
+// listener, which its record says too; empty for none.
+func NewLocalProof(admin string) *LocalProof {
+	p := &LocalProof{here: here()}
+	p.here.Admin = admin
+	if p.here.Boot == "" || p.here.Net == "" || p.here.Host == "" {
 		return p
 	}
-	namespace, err := os.Readlink("/proc/self/ns/net")
-	if err != nil {
-		return p
-	}
-	host, err := os.Hostname()
-	if err != nil {
-		return p
-	}
-	here := socketRecord{Boot: strings.TrimSpace(string(boot)), Net: namespace, Host: host, Name: "@closeorder-" + rand.Text()}
-	if p.listener, err = net.Listen("unix", here.Name); err != nil {
+	there := p.here
+	there.Name = socketPrefix + rand.Text()
+	var err error
+	if p.listener, err = net.Listen("unix", there.Name); err != nil {
 		p.listener = nil
 		return p
 	}
-	p.here = here
-	p.record, _ = json.Marshal(here) // strings cannot fail
+	p.record = there.record()
+	return p
+}
+
+// socketPrefix begins the names of the sockets.
+const socketPrefix = "@closeorder-"
+
+// here is where this process is; what cannot be found out is empty.
+func here() whereabouts {
+	var p whereabouts
+	if boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id"); err == nil {
+		p.Boot = strings.TrimSpace(string(boot))
+	}
+	if namespace, err := os.Readlink("/proc/self/ns/net"); err == nil {
+		p.Net = namespace
+	}
+	if host, err := os.Hostname(); err == nil {
+		p.Host = host
+	}
 	return p
 }
 
@@ -70,14 +70,15 @@ func (p *LocalProof) Close() {
 // Record implements [Proof].
 func (p *LocalProof) Record() []byte { return p.record }
 
+// Whereabouts is the record without the socket: where the process is, and nothing that
+// its death would follow from. See Config.Whereabouts.
+func (p *LocalProof) Whereabouts() []byte { return p.here.record() }
+
 // Dead implements [Proof]: true only where the kernel says that no socket has
 // the name. No permission, a full queue and whatever else prove nothing.
 func (p *LocalProof) Dead(record []byte) bool {
-	var there socketRecord
-	if p.listener == nil || json.Unmarshal(record, &there) != nil {
-		return false
-	}
-	if there.Boot != p.here.Boot || there.Net != p.here.Net || there.Host != p.here.Host || !strings.HasPrefix(there.Name, "@closeorder-") {
+	there := readWhereabouts(record)
+	if p.listener == nil || !p.here.sameMachine(there) || !strings.HasPrefix(there.Name, socketPrefix) {
 		return false
 	}
 	soon, cancel := context.WithTimeout(context.Background(), time.Second)

@@ -113,7 +113,7 @@ func TestOldBrokersMakeAMemberDynamic(t *testing.T) {
 }
 
 func TestLocalProof(t *testing.T) {
-	living, dead, me := NewLocalProof(), NewLocalProof(), NewLocalProof()
+	living, dead, me := NewLocalProof(""), NewLocalProof("10.0.0.7:9290"), NewLocalProof("127.0.0.1:9290")
 	defer living.Close()
 	defer me.Close()
 	if me.Record() == nil {
@@ -130,6 +130,7 @@ func TestLocalProof(t *testing.T) {
 		"one of another machine":    {strings.Replace(string(dead.Record()), `"boot":"`, `"boot":"x`, 1), false},
 		"one of another namespace":  {strings.Replace(string(dead.Record()), `"net":"`, `"net":"x`, 1), false},
 		"one of another host":       {strings.Replace(string(dead.Record()), `"host":"`, `"host":"x`, 1), false},
+		"one that says no socket":   {string(dead.Whereabouts()), false},
 		"one with a foreign socket": {strings.Replace(string(dead.Record()), "@closeorder-", "@other-", 1), false},
 		"nothing that can be read":  {"{", false},
 		"nothing":                   {"", false},
@@ -137,6 +138,9 @@ func TestLocalProof(t *testing.T) {
 		if got := me.Dead([]byte(c.record)); got != c.want {
 			t.Errorf("%s: dead %v, want %v (%s)", sentence, got, c.want, c.record)
 		}
+	}
+	if place := string(dead.Whereabouts()); !strings.Contains(place, `"admin":"10.0.0.7:9290"`) || strings.Contains(place, "name") {
+		t.Errorf("a place is %s", place)
 	}
 	if nobody := new(LocalProof); nobody.Dead(dead.Record()) {
 		t.Error("a process that does not know where it is itself knows of others")

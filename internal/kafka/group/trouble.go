@@ -29,6 +29,7 @@ func (m *Member) cannotJoin(err error) {
 		}
 	}
 	err = kafka.Explain(err, "JoinGroup", "group "+m.cfg.Group)
+	m.isTroubled(err)
 	switch log := m.cfg.Log.WithError(err); {
 	case !m.told.Due("", err):
 		log.Debug("cannot join the group yet: trying again")

@@ -7,6 +7,9 @@ import (
 	"slices"
 )
 
+// stable is the state of a group whose members all have their assignment.
+const stable = "Stable"
+
 // protocolType is the ProtocolType of consumers in JoinGroup.
 const protocolType = "consumer"
 
@@ -41,7 +44,7 @@ type subscription struct {
 	owned      map[string][]int
 	generation int32
 	// ours: the member is a closeorder of this way to rebalance. record is where
-	// its process can be found, see Proof; empty: nowhere.
+	// its process can be found, see Proof and whereabouts; empty: nowhere.
 	ours   bool
 	record []byte
 }

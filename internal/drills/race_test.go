@@ -1,0 +1,5 @@
+//go:build apachekafka && race
+
+package drills
+
+const raceEnabled = true
