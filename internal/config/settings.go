@@ -182,7 +182,7 @@ func table(c *Config) []Setting {
 		{Name: "max_in_flight", Section: Work, Default: "256", parse: into(&c.MaxInFlight, number(1, 100_000)),
 			What: "the most calls at one time, per process"},
 		{Name: "max_buffered", Section: Work, Default: "4MiB", parse: into(&c.Kafka.MaxBuffered, size(1<<20, 64<<30)),
-			What: "the most bytes of records and of requests that are not finished, per process; its memory is about one and a third of that and 42 MiB"},
+			What: "the most bytes of records and of requests that are not finished, per process; its memory is about one and a third of that and 50 MiB"},
 		{Name: "min_order_age", Section: Work, Default: "5m", parse: into(&c.MinOrderAge, between(0, 24*time.Hour)),
 			What: "an order younger than this waits, when its request says its age; 0 = off"},
 		{Name: "shutdown_grace", Section: Work, Default: "25s", parse: into(&c.ShutdownGrace, between(0, time.Hour)),
