@@ -47,6 +47,8 @@ type Config struct {
 	Rate float64
 	// Buyers who pay made-up and created orders at random times.
 	Buyers Buyers
+	// Notices of their payments.
+	Notices Notices
 
 	// FlakyCalls is the number of calls that fail where [Behaviours] says
 	// "the first two calls"; 0 for 2.
@@ -56,8 +58,8 @@ type Config struct {
 	// BuyerTime is how long a buyer who is paying takes; 0 for 6 s.
 	BuyerTime time.Duration
 	// LateCreate is how long after the first call a late create arrives; 0
-	// for 20 s. LateCreates is the share of ordinary orders that are late,
-	// 0..1.
+	// for 20 s. LateCreates is the share of ordinary made-up orders that are
+	// late, and of create calls that arrive so late after they were sent, 0..1.
 	LateCreate  time.Duration
 	LateCreates float64
 
