@@ -1,6 +1,7 @@
 package gatewaysim
 
 import (
+	"cmp"
 	"slices"
 	"time"
 )
@@ -21,10 +22,10 @@ func (c *conversation) act() *reply {
 	switch {
 	case c.call.Op == CloseOrder && !untouched:
 		code = c.order.close(now)
+	case c.late != nil:
+		code = c.late.code
 	case c.call.Op == UnifiedOrder && !untouched:
-		if code = c.order.create(now, parseFee(c.req.fields["total_fee"])); code == "" {
-			b.buyer(c.order, c.req.order, now)
-		}
+		code = b.create(c.order, c.req, now)
 	case c.call.Op == OrderQuery && c.order.state == Unknown && fault.TradeState == 0:
 		code = "ORDERNOTEXIST"
 	}
@@ -46,7 +47,7 @@ func (c *conversation) act() *reply {
 			state = fault.TradeState
 		}
 		rep.queried(c.req, state, c.order.fee, c.order.paidAt(), transactionID(b.cfg.Seed, c.req.order))
-		rep.add("attach", fault.Attach)
+		rep.add("attach", cmp.Or(fault.Attach, c.order.purchase()))
 		return rep
 	case c.call.Op == UnifiedOrder:
 		rep.success()

@@ -23,12 +23,13 @@ type book struct {
 
 // order is kept small: a long run has a million of them.
 type order struct {
-	events    []event
-	plan      []event // what will happen, by time; state is not used
-	calls     []callRecord
-	behaviour *Behaviour
-	fee       int64
-	nonce     uint64 // a hash of the last nonce_str
+	events     []event
+	plan       []event // what will happen, by time; state is not used
+	calls      []callRecord
+	behaviour  *Behaviour
+	submission *submission // nil where no create call came
+	fee        int64
+	nonce      uint64 // a hash of the last nonce_str
 
 	forgotten                        int32
 	closes, queries, creates, repeat int32
@@ -84,12 +85,19 @@ func (b *book) makeUp(o *order, key Order, now time.Time) {
 		o.behaviour.open(o, now, b.cfg)
 	}
 	o.events = append(o.events, event{now.UnixNano(), Found, o.state})
-	b.buyer(o, key, now)
+	if b.hasBuyer(o) {
+		b.buyer(o, key, now)
+	}
 }
 
-// buyer lets a random buyer pay an ordinary order some time.
+// hasBuyer says of an order that was made up whether a buyer may come for it.
+func (b *book) hasBuyer(o *order) bool {
+	return o.behaviour == &behaviours[0] && !b.cfg.Buyers.CreatedOnly
+}
+
+// buyer lets a random buyer pay an order some time.
 func (b *book) buyer(o *order, key Order, now time.Time) {
-	if o.behaviour != &behaviours[0] || b.cfg.Buyers.Share == 0 {
+	if b.cfg.Buyers.Share == 0 {
 		return
 	}
 	if d := newDraw(b.cfg.Seed, key, "buyer", 0); d.float() < b.cfg.Buyers.Share {
@@ -124,6 +132,9 @@ func (o *order) catchUp(now time.Time) {
 // happen is what the world outside does to an order: creates it, pays it.
 func (o *order) happen(at int64, what What) {
 	switch {
+	case what == createCall:
+		o.submission.arrive(o, at)
+		return
 	case what == Created && o.state == Unknown:
 		o.state = NotPay
 	case what == Created:
@@ -149,7 +160,7 @@ func (o *order) set(now time.Time, state State, what What) {
 }
 
 func (o *order) createInFlight() bool {
-	return o.state == Unknown && slices.ContainsFunc(o.plan, func(e event) bool { return e.what == Created })
+	return o.state == Unknown && slices.ContainsFunc(o.plan, func(e event) bool { return e.what == Created || e.what == createCall })
 }
 
 // enter counts a call in progress, also one that will be refused. end ends it.

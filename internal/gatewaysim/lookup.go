@@ -44,8 +44,8 @@ func (b *book) entry(key Order, o *order) Entry {
 	e := Entry{
 		Order: key, Behaviour: o.behaviour.Prefix,
 		State: o.state, Payable: o.state.Payable(), CreateInFlight: o.createInFlight(),
-		TotalFee: o.fee,
-		Closes:   int(o.closes), Queries: int(o.queries), Creates: int(o.creates),
+		TotalFee: o.fee, Purchase: o.purchase(),
+		Closes: int(o.closes), Queries: int(o.queries), Creates: int(o.creates),
 		InProgress: int(o.inProgress), MaxInProgress: int(o.maxInProgress), RepeatedNonces: int(o.repeat),
 		CallsForgotten: int(o.forgotten),
 	}

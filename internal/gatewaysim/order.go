@@ -57,6 +57,9 @@ const (
 	PayRefused
 	CloseAccepted
 	SetByHand
+
+	// createCall is planned only: what comes of it is Created or CreateRefused.
+	createCall
 )
 
 var whatNames = [...]string{
@@ -124,6 +127,9 @@ type Entry struct {
 	// CreateInFlight: the order is unknown now, and a create is on its way
 	// that will make it payable.
 	CreateInFlight bool
+	// Purchase is the attach of the create call that took effect: what the
+	// shop calls the purchase that the order is a number of.
+	Purchase string
 	// TotalFee is in fen.
 	TotalFee int64
 	// TransactionID is set where the buyer has paid.

@@ -189,8 +189,11 @@ func (s *Simulator) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c.begin(req)
 
 	early, late := s.currentLatency().draw(s.draw(req.order, "latency", c.call.N))
+	if c.late != nil {
+		early = time.Until(time.Unix(0, c.late.at))
+	}
 	if !c.wait(c.fault.Delay + early) {
-		if !c.fault.before() && s.draw(req.order, "gave up", c.call.N).coin() {
+		if c.late == nil && !c.fault.before() && s.draw(req.order, "gave up", c.call.N).coin() {
 			c.act() // the gateway does not notice that nobody waits
 		}
 		c.gaveUp()
