@@ -124,6 +124,9 @@ type Entry struct {
 	// CreateInFlight: the order is unknown now, and a create is on its way
 	// that will make it payable.
 	CreateInFlight bool
+	// Purchase is the attach of the create call that took effect: what the
+	// shop calls the purchase that the order is a number of.
+	Purchase string
 	// TotalFee is in fen.
 	TotalFee int64
 	// TransactionID is set where the buyer has paid.
