@@ -57,9 +57,6 @@ const (
 	PayRefused
 	CloseAccepted
 	SetByHand
-
-	// createCall is planned only: what comes of it is Created or CreateRefused.
-	createCall
 )
 
 var whatNames = [...]string{

@@ -5,25 +5,6 @@ import (
 	"time"
 )
 
-// Buyers pay orders at random. The share of [Buyers.Share] is of ordinary orders
-// that were made up, those whose number has none of the prefixes of [Behaviours],
-// and of all that were created. The numbers of one purchase are the created orders
-// of a merchant with the same attach: they have one buyer. All shares are 0..1.
-type Buyers struct {
-	// Share of orders whose buyer tries to pay, once, at any moment Within from
-	// the first call of the order or from its creation.
-	Share  float64
-	Within time.Duration
-	// Gap is the share of queries that say NOTPAY after which the buyer pays at
-	// once: before whoever asked can close. Of created orders alone.
-	Gap float64
-	// Twice is the share of purchases whose buyer tries to pay every number that
-	// the purchase has ever had, each at any moment Within, when it gets a new one.
-	Twice float64
-	// CreatedOnly leaves orders alone that were made up.
-	CreatedOnly bool
-}
-
 // Notices are how the gateway tells a shop that a buyer has paid, by a signed
 // document posted to the notify_url of the create call ("Payment Result
 // Notification"). [Simulator.Notify] sends them.
@@ -66,8 +47,7 @@ func (s *Simulator) at(key Order, at time.Time, what What) {
 }
 
 func (s *Simulator) outside(key Order, do func(o *order, now time.Time)) {
-	s.book.mu.Lock()
+	now := s.book.open()
 	defer s.book.mu.Unlock()
-	now := time.Now()
 	do(s.book.get(key, now, false), now)
 }

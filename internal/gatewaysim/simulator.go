@@ -111,10 +111,16 @@ func New(cfg Config) (*Simulator, error) {
 	for _, share := range []struct {
 		name  string
 		value float64
-	}{{"buyers who pay", cfg.Buyers.Share}, {"late creates", cfg.LateCreates}} {
+	}{
+		{"buyers who pay", cfg.Buyers.Share}, {"buyers who pay in the gap", cfg.Buyers.Gap}, {"buyers who pay twice", cfg.Buyers.Twice},
+		{"late creates", cfg.LateCreates},
+	} {
 		if !isShare(share.value) {
 			errs = append(errs, fmt.Errorf("gateway simulator: share of %s is %v, want 0 to 1", share.name, share.value))
 		}
+	}
+	if cfg.Buyers.Within < 0 {
+		errs = append(errs, fmt.Errorf("gateway simulator: buyers pay within %v, want 0 or more", cfg.Buyers.Within))
 	}
 	if !(cfg.Rate >= 0) { // NaN too
 		errs = append(errs, fmt.Errorf("gateway simulator: rate is %v, want calls per second, 0 or more", cfg.Rate))
