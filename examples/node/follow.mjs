@@ -38,6 +38,11 @@ const consumer = new Consumer({
   clientId: 'closeorder-example-node',
   bootstrapBrokers: options.brokers.split(','),
   groupId: options.group,
+  // One that died is missed after so long, and until then its outcomes wait: the default is a minute. The request to join
+  // a group waits for both times, and must not be given up meanwhile: this client gives up after 30 s, and its default
+  // session is longer.
+  sessionTimeout: 10_000,
+  rebalanceTimeout: 20_000,
   // This client's default; not the default of others, and it decides what is read.
   isolationLevel: FetchIsolationLevels.READ_COMMITTED,
   // Shorter than its time-out for an answer, which is as long by default.

@@ -73,6 +73,8 @@ public final class Follow {
         ConsumerConfig.AUTO_OFFSET_RESET_CONFIG, "earliest",
         // Committed by time an outcome may be skipped that nobody has acted on.
         ConsumerConfig.ENABLE_AUTO_COMMIT_CONFIG, false,
+        // One that died is missed after so long, and until then its outcomes wait: the default is 45 s.
+        ConsumerConfig.SESSION_TIMEOUT_MS_CONFIG, 10_000,
         // Java reads what was rolled back as well, unless it is told not to.
         ConsumerConfig.ISOLATION_LEVEL_CONFIG, "read_committed",
         // Bytes, and not CloudEventDeserializer: an event that it cannot read would be thrown by every poll.
