@@ -95,6 +95,8 @@ func TestWrongUsageIsNamedAndEndsWithExitCode2(t *testing.T) {
 		"schema requests",
 		"schema avro",
 		"schema request outcome",
+		"dev --buyers 2 --late-creates -1 --failure-rate NaN --lost-replies 1.5",
+		"simulate --failure-rate .7 --lost-replies .7 --buyers -1",
 		"version now",
 	} {
 		code, stdout, stderr := call(t, nil, "", strings.Fields(line)...)
