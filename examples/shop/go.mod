@@ -8,6 +8,7 @@ require (
 	github.com/closeorder/closeorder v0.0.0-00010101000000-000000000000
 	github.com/jackc/pgx/v5 v5.13.0
 	github.com/twmb/franz-go v1.22.3
+	github.com/twmb/franz-go/pkg/kadm v1.20.0
 	modernc.org/sqlite v1.62.0
 )
 

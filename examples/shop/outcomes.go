@@ -26,6 +26,10 @@ func outcomeReader(brokers, group string) (*kgo.Client, error) {
 		// Offsets are committed behind the database, never before it.
 		kgo.DisableAutoCommit(),
 		kgo.BlockRebalanceOnPoll(),
+		// When a shop has died its outcomes wait for so long (the defaults are 45 s
+		// and a minute).
+		kgo.SessionTimeout(10*time.Second),
+		kgo.RebalanceTimeout(10*time.Second),
 	)
 }
 
