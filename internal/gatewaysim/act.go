@@ -10,9 +10,8 @@ import (
 // signed yet.
 func (c *conversation) act() *reply {
 	b := &c.s.book
-	b.mu.Lock()
+	now := b.open()
 	defer b.mu.Unlock()
-	now := time.Now()
 	c.order.catchUp(now)
 	rep := c.newReply(c.req)
 
@@ -47,6 +46,9 @@ func (c *conversation) act() *reply {
 			state = fault.TradeState
 		}
 		rep.queried(c.req, state, c.order.fee, c.order.paidAt(), transactionID(b.cfg.Seed, c.req.order))
+		if state == NotPay {
+			b.asked(c.order, c.call.N, now)
+		}
 		rep.add("attach", cmp.Or(fault.Attach, c.order.purchase()))
 		return rep
 	case c.call.Op == UnifiedOrder:

@@ -57,9 +57,6 @@ const (
 	PayRefused
 	CloseAccepted
 	SetByHand
-
-	// createCall is planned only: what comes of it is Created or CreateRefused.
-	createCall
 )
 
 var whatNames = [...]string{
@@ -134,6 +131,8 @@ type Entry struct {
 	TotalFee int64
 	// TransactionID is set where the buyer has paid.
 	TransactionID string
+	// Noticed: the shop took a notice of the payment.
+	Noticed bool
 
 	// Closes, Queries and Creates count accepted calls. InProgress counts
 	// those that go on now; MaxInProgress was their greatest number at once.

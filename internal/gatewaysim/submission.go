@@ -8,46 +8,55 @@ import (
 
 // submission is what only an order has that a create call came for.
 type submission struct {
-	book *book
 	key  Order
-	late []*lateCreate // on their way, by arrival
+	late int32 // create calls on their way
 
 	// created: a create call took effect. What it said counts from then on; a
 	// later one of the same number changes nothing.
 	created  bool
 	purchase string // attach
+	notice   *notice
 }
 
 // lateCreate is a create call that has come in, and takes effect later. The
 // book's lock guards it.
 type lateCreate struct {
-	at   int64 // Unix time in ns
-	req  *request
-	code string // what it is answered, once it took effect
+	at    int64 // Unix time in ns
+	order *order
+	req   *request
+	code  string // what it is answered, once it took effect
 }
 
 // createLate lets a create call take effect at a time, whoever waits for it.
 func (b *book) createLate(o *order, req *request, at time.Time) *lateCreate {
-	b.mu.Lock()
+	b.open()
 	defer b.mu.Unlock()
-	late := &lateCreate{at: at.UnixNano(), req: req}
-	sub := b.submission(o, req.order)
-	i, _ := slices.BinarySearchFunc(sub.late, late, func(a, b *lateCreate) int { return cmp.Or(cmp.Compare(a.at, b.at), -1) })
-	sub.late = slices.Insert(sub.late, i, late)
-	o.schedule(at, createCall)
+	late := &lateCreate{at: at.UnixNano(), order: o, req: req}
+	b.submission(o, req.order).late++
+	i, _ := slices.BinarySearchFunc(b.late, late, func(a, b *lateCreate) int { return cmp.Or(cmp.Compare(a.at, b.at), -1) })
+	b.late = slices.Insert(b.late, i, late)
+	b.agenda.add(late.at, o)
 	return late
 }
 
-// arrive lets the first of the late create calls take effect.
-func (sub *submission) arrive(o *order, at int64) {
-	late := sub.late[0]
-	if sub.late = sub.late[1:]; len(sub.late) == 0 {
-		sub.late = nil
+// arrive lets the late create calls take effect that are due, by time: a new
+// number of a purchase may bring a payment to its other numbers, so that they
+// cannot wait until somebody looks at the order itself.
+func (b *book) arrive(now time.Time) {
+	for len(b.late) > 0 && b.late[0].at <= now.UnixNano() {
+		due := b.late[0]
+		b.late[0] = nil
+		if b.late = b.late[1:]; len(b.late) == 0 {
+			b.late = nil
+		}
+		at := time.Unix(0, due.at)
+		due.order.catchUp(at)
+		due.order.submission.late--
+		due.code = b.create(due.order, due.req, at)
 	}
-	late.code = sub.book.create(o, late.req, time.Unix(0, at))
 }
 
-// create lets a create call take effect, and returns the code of why not.
+// create lets a create call take effect, or returns the code of why not.
 func (b *book) create(o *order, req *request, now time.Time) (code string) {
 	if code = o.create(now, parseFee(req.fields["total_fee"])); code != "" {
 		return code
@@ -58,15 +67,17 @@ func (b *book) create(o *order, req *request, now time.Time) (code string) {
 	}
 	sub.created = true
 	sub.purchase = req.fields["attach"]
-	if madeUp := o.events[0].what == Found; !madeUp || !b.hasBuyer(o) { // else he came when it was
-		b.buyer(o, req.order, now)
+	sub.notice = newNotice(&b.agenda, req)
+	for _, e := range o.plan {
+		sub.notice.planned(o, e.at)
 	}
+	b.buyersOf(o, now)
 	return ""
 }
 
 func (b *book) submission(o *order, key Order) *submission {
 	if o.submission == nil {
-		o.submission = &submission{book: b, key: key}
+		o.submission = &submission{key: key}
 	}
 	return o.submission
 }

@@ -61,8 +61,9 @@ const (
 	// for its answer: the retries, and waits for the gateway between them.
 	settleFor = time.Hour
 	// sellFor is how long after that a purchase may stay open: failed requests
-	// are asked again, an hour apart in the end.
-	sellFor = 12 * time.Hour
+	// are asked again, an hour apart in the end. What a shop that makes mistakes
+	// leaves open stays so.
+	sellFor, sellWronglyFor = 12 * time.Hour, 2 * time.Hour
 )
 
 // Run carries out the plan inside of the current bubble: traffic and faults,
@@ -242,7 +243,11 @@ func (r *run) awaitSettled(ctx context.Context) {
 	if r.seller == nil {
 		return
 	}
-	end := time.Now().Add(sellFor)
+	most := sellFor
+	if r.seller.Rules != Careful {
+		most = sellWronglyFor
+	}
+	end := time.Now().Add(most)
 	for r.seller.unsettled() > 0 && time.Now().Before(end) && sleepUntil(ctx, time.Now().Add(10*lookEvery)) {
 		r.look(ctx)
 	}

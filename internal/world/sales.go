@@ -31,8 +31,9 @@ type Sales struct {
 	// that dies behind the first. Rereads is the share of outcomes that are read
 	// twice, as by a reader that dies before its commit.
 	Copies, Rereads float64
-	// Behaviours are prefixes of out_trade_no to draw from, see
-	// gatewaysim.Behaviours; each as often as it is named.
+	// Behaviours are prefixes of the first out_trade_no of a purchase to draw from,
+	// see gatewaysim.Behaviours; each as often as it is named. All other numbers
+	// are ordinary ones.
 	Behaviours []string
 }
 
@@ -71,6 +72,7 @@ type purchase struct {
 	prefix   string
 	fee      int64 // in fen
 	aged     bool
+	tries    int             // create calls for each number, before its payment counts as failed
 	fails    []time.Duration // how long after its creation each payment fails, one after the other
 	givesUp  time.Duration   // after the first creation
 	deadline bool            // that has passed
@@ -115,7 +117,7 @@ func (s Sales) draw() (all []*purchase, begin []time.Duration) {
 	for i := range s.Purchases {
 		p := &purchase{
 			id: fmt.Sprintf("p%d-%d", s.Seed, i), merchant: merchants[r.IntN(len(merchants))], fee: 1 + r.Int64N(100_000),
-			aged: r.Float64() < s.Aged, givesUp: s.PayWithin,
+			aged: r.Float64() < s.Aged, tries: 1 + r.IntN(3), givesUp: s.PayWithin,
 		}
 		if p.merchant.Institution {
 			p.subMchID = fmt.Sprintf("19000%05d", r.IntN(5))
@@ -138,7 +140,7 @@ func (s Sales) draw() (all []*purchase, begin []time.Duration) {
 // newPayment gives the purchase its next number.
 func (p *purchase) newPayment() *payment {
 	number := fmt.Sprintf("%s-%d", p.id, len(p.payments)+1)
-	if p.prefix != "" {
+	if p.prefix != "" && len(p.payments) == 0 {
 		number = p.prefix + "-" + number
 	}
 	pay := &payment{purchase: p, outTradeNo: number}

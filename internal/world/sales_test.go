@@ -26,9 +26,9 @@ var mistakes = map[Rules]func(Balance) int{
 // each world; CLOSEORDER_SIM_SEED=N is one world alone. CLOSEORDER_SHOPS_TABLE
 // names a file for the table of docs/order-services.md.
 func TestNobodyPaysTwice(t *testing.T) {
-	total, each := number(t, "CLOSEORDER_SIM_PURCHASES", 1500), uint64(1000)
+	total, each := number(t, "CLOSEORDER_SIM_PURCHASES", 600), uint64(1000)
 	if total < 10*each {
-		each = 500
+		each = 300
 	}
 	first, n := number(t, "CLOSEORDER_SIM_FIRST", 1), max(1, total/each)
 	if one := number(t, "CLOSEORDER_SIM_SEED", 0); one > 0 {

@@ -14,13 +14,10 @@ import (
 	"github.com/closeorder/closeorder/signing"
 )
 
-// creates is how often a shop tries to create one order.
-const creates = 3
-
 // create creates the order of a payment at the gateway. A buyer who gets no answer
 // in time is told that the payment has failed; the call may still arrive.
 func (s *Seller) create(pay *payment) {
-	for i := range creates {
+	for i := range pay.tries {
 		s.mu.Lock()
 		goes := pay.state == payable && pay.purchase.state == purchaseOpen
 		pay.lastCreate = time.Now()
