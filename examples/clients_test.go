@@ -79,9 +79,10 @@ func (c client) prepare(t *testing.T) {
 			t.Skipf("missing for %s: %q: %v\n%s", c.name, need, err, out)
 		}
 	}
-	for _, step := range append(c.setup, c.unit) {
+	for _, step := range c.setup {
 		run(t, c.name, nil, step)
 	}
+	run(t, c.name, nil, c.unit)
 }
 
 // publish has the client publish requests: by lines, and one by flags.
