@@ -3,12 +3,14 @@ package schema_test
 import (
 	"encoding/json"
 	"maps"
+	"math"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/closeorder/closeorder/events"
 	"github.com/closeorder/closeorder/events/schema"
@@ -44,6 +46,35 @@ func TestOutcomesAreAsTheSchemaSays(t *testing.T) {
 		if err := s.Validate(parsed(t, value)); err != nil {
 			t.Errorf("%s: %v", what, err)
 		}
+	}
+}
+
+// TestOutcomeSchemaTakesWhatCanBeWritten writes the most and the least that
+// each field can hold.
+func TestOutcomeSchemaTakesWhatCanBeWritten(t *testing.T) {
+	s := compiled(t, schema.Outcome)
+	year := func(n int) time.Time { return time.Date(n, 12, 31, 23, 59, 59, 0, time.UTC) }
+	for sentence, o := range map[string]events.Outcome{
+		"the least": {CompletedAt: year(1)},
+		"the most": {
+			OutTradeNo: "T1", RecordKey: "T1", Metadata: json.RawMessage(`{}`), Code: "\u0000", ConfirmedBy: "later",
+			Gateway: &events.Gateway{TotalFee: math.MaxInt64, TimeEnd: "never"}, Attempts: math.MaxInt32, Replay: math.MaxInt32,
+			RequestedAt: year(9999), CompletedAt: year(9999), Source: events.Source{Topic: "t", Partition: math.MaxInt32, Offset: math.MaxInt64},
+		},
+		"a fee below 0, and nothing else of the gateway": {CompletedAt: moment, Gateway: &events.Gateway{TotalFee: math.MinInt64}},
+		"a gateway that said nothing":                    {CompletedAt: moment, Gateway: &events.Gateway{}},
+		"a time that RFC 3339 cannot write":              {CompletedAt: moment, RequestedAt: year(20000)},
+	} {
+		t.Run(sentence, func(t *testing.T) {
+			o.Result = events.Failed
+			m, err := events.EncodeOutcome(o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := s.Validate(parsed(t, string(m.Value))); err != nil {
+				t.Errorf("%s: %v", m.Value, err)
+			}
+		})
 	}
 }
 
