@@ -1,45 +1,6 @@
 package gatewaysim
 
-import (
-	"net/http"
-	"time"
-)
-
-// Buyers pay orders at random. The share of [Buyers.Share] is of ordinary orders
-// that were made up, those whose number has none of the prefixes of [Behaviours],
-// and of all that were created. The numbers of one purchase are the created orders
-// of a merchant with the same attach: they have one buyer. All shares are 0..1.
-type Buyers struct {
-	// Share of orders whose buyer tries to pay, once, at any moment Within from
-	// the first call of the order or from its creation.
-	Share  float64
-	Within time.Duration
-	// Gap is the share of queries that say NOTPAY after which the buyer pays at
-	// once: before whoever asked can close. Of created orders alone.
-	Gap float64
-	// Twice is the share of purchases whose buyer tries to pay every number that
-	// the purchase has ever had, each at any moment Within, when it gets a new one.
-	Twice float64
-	// CreatedOnly leaves orders alone that were made up.
-	CreatedOnly bool
-}
-
-// Notices are how the gateway tells a shop that a buyer has paid, by a signed
-// document posted to the notify_url of the create call ("Payment Result
-// Notification"). [Simulator.Notify] sends them.
-type Notices struct {
-	// Client posts them; nil for one with the time-out of the real gateway, 5 s.
-	Client *http.Client
-	// Delay is the longest that the first one of a payment takes, at random.
-	Delay time.Duration
-	// Lost is the share of first notices, 0..1, that are not sent at all; Again
-	// the share that are sent once more although the shop said SUCCESS.
-	Lost, Again float64
-	// Pauses are those between a notice that the shop did not take and the next;
-	// nil for the real gateway's 15s, 15s, 30s, 3m, 10m, 20m, 30m, 30m, 30m, 1h,
-	// 3h, 3h, 3h, 6h, 6h.
-	Pauses []time.Duration
-}
+import "time"
 
 // Put sets the state of an order, made by hand where it is not in the book.
 func (s *Simulator) Put(key Order, state State) {
@@ -66,8 +27,7 @@ func (s *Simulator) at(key Order, at time.Time, what What) {
 }
 
 func (s *Simulator) outside(key Order, do func(o *order, now time.Time)) {
-	s.book.mu.Lock()
+	now := s.book.open()
 	defer s.book.mu.Unlock()
-	now := time.Now()
 	do(s.book.get(key, now, false), now)
 }
