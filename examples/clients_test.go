@@ -43,6 +43,22 @@ var clients = []client{
 		request: []string{"./.venv/bin/python", "request.py"},
 		follow:  []string{"./.venv/bin/python", "follow.py"},
 	},
+	{
+		name:    "java",
+		needs:   [][]string{{"javac", "--version"}, {"mvn", "--version"}},
+		setup:   [][]string{{"mvn", "-B", "-q", "-DskipTests", "package"}},
+		unit:    []string{"mvn", "-B", "-q", "test"},
+		request: []string{"java", "-cp", "target/lib/*", "shop.Request"},
+		follow:  []string{"java", "-cp", "target/lib/*", "shop.Follow"},
+	},
+	{
+		name:    "node",
+		needs:   [][]string{{"node", "-e", "process.exit(Number(process.versions.node.split('.')[0] < 20))"}, {"npm", "--version"}},
+		setup:   [][]string{{"npm", "ci"}},
+		unit:    []string{"node", "--test"},
+		request: []string{"node", "request.mjs"},
+		follow:  []string{"node", "follow.mjs"},
+	},
 }
 
 const (
