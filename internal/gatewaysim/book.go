@@ -19,6 +19,7 @@ type book struct {
 	// payTwice has the numbers of each purchase whose buyer pays every one, in
 	// the order of their creation. Its key has the attach as out_trade_no.
 	payTwice map[Order][]*order
+	agenda   agenda
 
 	calls, inProgress, maxInProgress int
 	answers                          map[string]int
@@ -58,6 +59,7 @@ type callRecord struct {
 func (b *book) init(cfg *Config) {
 	b.cfg = cfg
 	b.orders = make(map[Order]*order)
+	b.agenda = agenda{cfg: cfg, changed: make(chan struct{}, 1)}
 	b.payTwice = make(map[Order][]*order)
 	b.answers = make(map[string]int)
 	b.refusals = make(map[string]int)
@@ -115,6 +117,7 @@ func (o *order) schedule(at time.Time, what What) {
 		return cmp.Compare(a.at, b.at)
 	})
 	o.plan = slices.Insert(o.plan, i, e)
+	o.notice().planned(o, e.at)
 }
 
 // catchUp lets happen what is due.
@@ -147,6 +150,9 @@ func (o *order) happen(at int64, what What) {
 		return
 	}
 	o.events = append(o.events, event{at, what, o.state})
+	if what == PaidByBuyer {
+		o.notice().paid(o, at)
+	}
 }
 
 // set changes the state for a reason that lies in a call or in a hand.

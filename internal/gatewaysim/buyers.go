@@ -47,8 +47,8 @@ func (b *book) buyersOf(o *order, now time.Time) {
 	if share := b.cfg.Buyers.Twice; share == 0 || sub.purchase == "" || newDraw(b.cfg.Seed, purchase, "twice", 0).float() >= share {
 		return
 	}
-	numbers := append(b.payTwice[purchase], o)
-	b.payTwice[purchase] = numbers
+	b.payTwice[purchase] = append(b.payTwice[purchase], o)
+	numbers := b.payTwice[purchase]
 	if len(numbers) == 1 {
 		return
 	}

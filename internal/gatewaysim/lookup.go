@@ -51,6 +51,9 @@ func (b *book) entry(key Order, o *order) Entry {
 	if o.state.WasPaid() {
 		e.TransactionID = transactionID(b.cfg.Seed, key)
 	}
+	if n := o.notice(); n != nil {
+		e.Noticed = n.taken
+	}
 	if b.cfg.History == 0 {
 		e.CallsForgotten = e.Closes + e.Queries + e.Creates
 	}

@@ -131,6 +131,8 @@ type Entry struct {
 	TotalFee int64
 	// TransactionID is set where the buyer has paid.
 	TransactionID string
+	// Noticed: the shop took a notice of the payment.
+	Noticed bool
 
 	// Closes, Queries and Creates count accepted calls. InProgress counts
 	// those that go on now; MaxInProgress was their greatest number at once.

@@ -11,7 +11,8 @@
 //
 // An order that nobody created is made up when it is first asked for. What it
 // is and how it behaves follows from the beginning of its out_trade_no, see
-// [Behaviours]. All randomness comes from Config.Seed, drawn per order and
+// [Behaviours]. One that a shop created has a purchase, buyers who may pay it,
+// and a shop that is told of that: see [Buyers] and [Notices]. All randomness comes from Config.Seed, drawn per order and
 // call, so that the order of concurrent calls does not change it. All times
 // come from package time, so that it runs in a testing/synctest bubble.
 package gatewaysim
@@ -92,8 +93,9 @@ type Simulator struct {
 	merchants map[string]*merchant
 	latency   Latency
 
-	outages outages
-	book    book
+	outages   outages
+	book      book
+	notifying chan struct{} // has one while Notify sends
 }
 
 // New checks the configuration; the error names every mistake.
@@ -104,6 +106,7 @@ func New(cfg Config) (*Simulator, error) {
 		merchants: make(map[string]*merchant, len(cfg.Merchants)),
 		latency:   cfg.Latency,
 		outages:   outages{down: make(map[string]Outage), changed: make(chan struct{})},
+		notifying: make(chan struct{}, 1),
 	}
 	s.book.init(&s.cfg)
 
@@ -113,10 +116,15 @@ func New(cfg Config) (*Simulator, error) {
 		value float64
 	}{
 		{"buyers who pay", cfg.Buyers.Share}, {"buyers who pay in the gap", cfg.Buyers.Gap}, {"buyers who pay twice", cfg.Buyers.Twice},
-		{"late creates", cfg.LateCreates},
+		{"late creates", cfg.LateCreates}, {"lost notices", cfg.Notices.Lost}, {"notices that come again", cfg.Notices.Again},
 	} {
 		if !isShare(share.value) {
 			errs = append(errs, fmt.Errorf("gateway simulator: share of %s is %v, want 0 to 1", share.name, share.value))
+		}
+	}
+	for _, pause := range append([]time.Duration{cfg.Notices.Delay}, cfg.Notices.Pauses...) {
+		if pause < 0 {
+			errs = append(errs, fmt.Errorf("gateway simulator: a notice comes after %v, want 0 or more", pause))
 		}
 	}
 	if cfg.Buyers.Within < 0 {
@@ -149,6 +157,9 @@ func withDefaults(cfg Config) Config {
 	cfg.Slow = cmp.Or(cfg.Slow, 3*time.Second)
 	cfg.BuyerTime = cmp.Or(cfg.BuyerTime, 6*time.Second)
 	cfg.LateCreate = cmp.Or(cfg.LateCreate, 20*time.Second)
+	if cfg.Notices.Pauses == nil {
+		cfg.Notices.Pauses = realPauses
+	}
 	cfg.History = max(cmp.Or(cfg.History, 64), 0)
 	return cfg
 }

@@ -15,6 +15,7 @@ type submission struct {
 	// later one of the same number changes nothing.
 	created  bool
 	purchase string // attach
+	notice   *notice
 }
 
 // lateCreate is a create call that has come in, and takes effect later. The
@@ -34,6 +35,7 @@ func (b *book) createLate(o *order, req *request, at time.Time) *lateCreate {
 	b.submission(o, req.order).late++
 	i, _ := slices.BinarySearchFunc(b.late, late, func(a, b *lateCreate) int { return cmp.Or(cmp.Compare(a.at, b.at), -1) })
 	b.late = slices.Insert(b.late, i, late)
+	b.agenda.add(late.at, o)
 	return late
 }
 
@@ -65,6 +67,10 @@ func (b *book) create(o *order, req *request, now time.Time) (code string) {
 	}
 	sub.created = true
 	sub.purchase = req.fields["attach"]
+	sub.notice = newNotice(&b.agenda, req)
+	for _, e := range o.plan {
+		sub.notice.planned(o, e.at)
+	}
 	b.buyersOf(o, now)
 	return ""
 }

@@ -77,7 +77,7 @@ func TestALateCreateCallTakesEffectWhoeverWaitsForIt(t *testing.T) {
 		if e, _ := s.Lookup(order1("T1")); e.State != Unknown {
 			t.Errorf("a moment before: %+v", e)
 		}
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		e, _ = s.Lookup(order1("T1"))
 		if e.State != NotPay || e.CreateInFlight || e.Purchase != "A" || e.TotalFee != 7 || e.StateAt(began.Add(cfg.LateCreate-1)) != Unknown {
 			t.Errorf("when it arrived: %+v", e)
@@ -134,6 +134,19 @@ func TestAFailedCreateCallIsNotLate(t *testing.T) {
 		expect(t, "create", c.buy("T1", "A"), "SYSTEMERROR")
 		time.Sleep(time.Hour)
 		if e, _ := s.Lookup(order1("T1")); e.State != Unknown || e.CreateInFlight {
+			t.Errorf("%+v", e)
+		}
+	})
+}
+
+func TestALateCreateCallFindsTheOrderAsItIsThen(t *testing.T) {
+	virtual(t, Config{LateCreates: 1, LateCreate: 20 * time.Second}, func(t *testing.T, s *Simulator, c *client) {
+		c.query("PAYERROR-1")
+		s.PayAt(order1("PAYERROR-1"), time.Now().Add(15*time.Second))
+		expect(t, "create", c.buy("PAYERROR-1", "A"), "time-out")
+		time.Sleep(time.Hour)
+		expect(t, "paid before it arrived", history(t, s, "PAYERROR-1"), "found, paid, create refused")
+		if e, _ := s.Lookup(order1("PAYERROR-1")); e.Purchase != "" {
 			t.Errorf("%+v", e)
 		}
 	})
