@@ -162,15 +162,13 @@ func (f *follower) ended(t *testing.T) {
 	}
 }
 
-// kill is SIGKILL: it can do nothing about it.
+// kill is SIGKILL: it can do nothing about it. What it had said by then, and
+// perhaps committed, is still in lines.
 func (f *follower) kill(t *testing.T) {
 	t.Helper()
 	if err := f.cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	for range f.lines {
-	}
-	f.cmd.Wait()
 }
 
 // terminate is SIGTERM: it finishes what it does, and ends well.

@@ -95,6 +95,10 @@ func others(t *testing.T, brokers string) {
 		// Its outcome names neither an order nor a request.
 		{Topic: requestsTopic, Key: []byte("T2026020100202"), Value: []byte("close T2026020100202")},
 
+		// On its way somebody has given it headers of their own.
+		{Topic: outcomesTopic, Key: []byte("T2026020100208"), Value: closed("T2026020100208", "headers-of-others"),
+			Headers: append(headers("5", "closeorder.closed"), kgo.RecordHeader{Key: "trace-bin", Value: []byte{0xfe}}, kgo.RecordHeader{Key: "note"})},
+
 		{Topic: outcomesTopic, Key: []byte("T2026020100203"), Value: []byte("no JSON"), Headers: headers("1", "closeorder.closed")},
 		{Topic: outcomesTopic, Key: []byte("T2026020100204"), Value: nil, Headers: headers("2", "closeorder.closed")},
 		{Topic: outcomesTopic, Key: []byte("T2026020100205"), Value: []byte("{}")},

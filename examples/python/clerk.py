@@ -108,9 +108,14 @@ def decode(message: Message) -> Outcome:
     value = message.value()
     if value is None:
         raise ValueError("it has no value")
-    headers = {name: text for name, text in dict(message.headers() or []).items() if isinstance(text, bytes)}
-    # Without the key: it is your request's, which may be any bytes, and the SDK
-    # reads none that are not UTF-8. The value names the order.
+    # Without the headers of others and the key, which is your request's: they may
+    # be any bytes, or null, and the SDK reads none that are not UTF-8 (see
+    # findings/cloudevents-python-headers-of-others.sh). The value names the order.
+    headers = {
+        name: text
+        for name, text in dict(message.headers() or []).items()
+        if isinstance(text, bytes) and (name.lower().startswith("ce_") or name.lower() == "content-type")
+    }
     event = kafka.from_binary_event(kafka.KafkaMessage(headers, None, value))
     outcome = precedence.read(event.get_id(), event.get_data())
     if event.get_type() != f"closeorder.{outcome.result}":

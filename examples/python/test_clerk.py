@@ -141,6 +141,11 @@ class WhatTheClerkDoes(unittest.TestCase):
         self.assertEqual(self.actions(outcome("failed")), ["person T1 r-1"])
         self.assertEqual(len(self.published), 1)
 
+    def test_headers_of_others_change_nothing(self) -> None:
+        good = outcome("closed")
+        headers: dict[str, bytes | None] = dict(good.headers()) | {"trace-bin": b"\xff", "note": None}
+        self.assertEqual(self.actions(Record(1, headers, good.value())), ["give_up T1 r-1"])
+
     def test_outcomes_that_name_nothing_are_one_for_each_record(self) -> None:
         nameless = [outcome("failed", offset, out_trade_no="", request_id="", mch_id="") for offset in (1, 2, 1)]
         self.assertEqual(self.actions(*nameless), ["person  "] * 2)
