@@ -28,6 +28,7 @@ type devOptions struct {
 	exit                   bool
 	timeout                time.Duration
 	exactlyOnce            bool
+	minOrderAge            time.Duration
 	json                   bool
 	odds                   gatewayOdds
 	log                    config.Log
@@ -65,6 +66,7 @@ closeorder dev --requests 0 --buyers 0.8 --lost-replies 0.1 --late-creates 0.1`,
 	flags.StringVar(&o.dataDir, "data-dir", "", "`FOLDER` that keeps the topics over restarts (default: memory)")
 	flags.BoolVar(&o.exactlyOnce, "exactly-once", false, "the worker answers in transactions (processing_guarantee exactly_once)")
 	o.odds.flags(flags, .5, "created orders")
+	flags.DurationVar(&o.minOrderAge, "min-order-age", 5*time.Second, "the worker closes no order that is younger by its order_created_at (min_order_age)")
 	flags.BoolVar(&o.json, "json", false, "print outcomes and balance as JSON lines")
 	flags.StringVar(&o.log.Level, "log-level", "warn", "of the worker: debug, info, warn or error")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
@@ -86,6 +88,7 @@ func (o *devOptions) check() error {
 	wrong.must(isPort(o.kafkaPort), "--kafka-port must be 0 to 65535")
 	wrong.must(isPort(o.gatewayPort), "--gateway-port must be 0 to 65535")
 	o.odds.check(&wrong)
+	wrong.must(o.minOrderAge >= 0 && o.minOrderAge <= 24*time.Hour, "--min-order-age must be 0 to 24h")
 	_, err := logrus.ParseLevel(o.log.Level)
 	wrong.must(err == nil, "--log-level must be debug, info, warn or error")
 	if err := wrong.err(); err != nil {
@@ -133,6 +136,7 @@ func (a *app) dev(ctx context.Context, o devOptions) (err error) {
 	}()
 
 	cfg := devConfig(b.Addr(), "http://"+ln.Addr().String())
+	cfg.MinOrderAge = o.minOrderAge
 	if o.exactlyOnce {
 		cfg.ProcessingGuarantee = config.ExactlyOnce
 	}

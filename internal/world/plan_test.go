@@ -31,7 +31,9 @@ type Plan struct {
 	Latency time.Duration
 	Gateway gatewaysim.Config
 	Traffic Traffic
-	Faults  []Fault
+	// Sales in the place of traffic: a shop whose buyers pay.
+	Sales  Sales
+	Faults []Fault
 }
 
 // Fault is one thing that goes wrong.
