@@ -34,6 +34,7 @@ type mailbox struct {
 	at      []time.Time
 	bodies  []string
 	urls    []string
+	open    int // posts that go on
 }
 
 const thanks = "<xml><return_code><![CDATA[SUCCESS]]></return_code><return_msg><![CDATA[OK]]></return_msg></xml>"
@@ -48,6 +49,12 @@ func (m *mailbox) take(r *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	m.mu.Lock()
+	m.open++
+	defer func() {
+		m.mu.Lock()
+		m.open--
+		m.mu.Unlock()
+	}()
 	answer := thanks
 	if len(m.at) < len(m.answers) {
 		answer = m.answers[len(m.at)]
@@ -62,6 +69,7 @@ func (m *mailbox) take(r *http.Request) (*http.Response, error) {
 		return nil, errors.New("connection refused")
 	case "no answer":
 		<-r.Context().Done()
+		time.Sleep(time.Millisecond) // until that is noticed
 		return nil, r.Context().Err()
 	case "status 500":
 		status, answer = http.StatusInternalServerError, thanks
@@ -158,7 +166,7 @@ func TestNoticesComeUntilTheShopTakesOne(t *testing.T) {
 		"taken at once, it is sent once":                 {want: []time.Duration{0}},
 		"not taken, it comes again by the real pauses":   {answers: slices.Repeat([]string{"refused connection"}, 99), want: append([]time.Duration{0}, realPauses...), refused: true},
 		"taken in the middle, it comes no more":          {answers: []string{"refused connection", "refused connection"}, want: []time.Duration{0, 15 * time.Second, 15 * time.Second}},
-		"a shop that does not answer is waited for, 5 s": {answers: []string{"no answer"}, want: []time.Duration{0, 20 * time.Second}},
+		"a shop that does not answer is waited for, 5 s": {answers: []string{"no answer"}, want: []time.Duration{0, 20*time.Second + time.Millisecond}},
 		"FAIL takes nothing":                             {answers: []string{"<xml><return_code>FAIL</return_code></xml>"}, want: []time.Duration{0, 15 * time.Second}},
 		"text takes nothing":                             {answers: []string{"SUCCESS", ""}, want: []time.Duration{0, 15 * time.Second, 15 * time.Second}},
 		"XML without return_code takes nothing":          {answers: []string{"<xml><result_code>SUCCESS</result_code></xml>"}, want: []time.Duration{0, 15 * time.Second}},
@@ -259,11 +267,24 @@ func TestTheFirstNoticeComesWithinItsDelayOfThePayment(t *testing.T) {
 	})
 }
 
+func TestAPaymentOfALateCreateIsToldThoughNobodyLooks(t *testing.T) {
+	box := new(mailbox)
+	cfg := Config{LateCreates: 1, Buyers: Buyers{Share: 1, Within: time.Minute}, Notices: Notices{Client: box.client()}}
+	virtual(t, cfg, func(t *testing.T, s *Simulator, c *client) {
+		expect(t, "create", c.buy("T1", "A"), "time-out")
+		time.Sleep(time.Hour)
+		e, _ := s.Lookup(order1("T1"))
+		if len(box.at) != 1 || e.State != Paid || !box.at[0].Equal(e.Events[1].At) {
+			t.Errorf("told at %v, %+v", box.at, e.Events)
+		}
+	})
+}
+
 // A bubble ends only when nothing runs in it any more; the post is cut.
 func TestNothingRunsAfterTheEndOfNotify(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		box := &mailbox{answers: []string{"no answer"}}
-		s := newSimulator(t, Config{Notices: Notices{Client: &http.Client{Transport: shop(box.take)}}})
+		s := newSimulator(t, Config{Notices: Notices{Client: &http.Client{Transport: shop(box.take)}, Pauses: []time.Duration{}}})
 		c := newClient("http://gateway", nil)
 		c.http.Transport = shop(func(r *http.Request) (*http.Response, error) {
 			w := httptest.NewRecorder()
@@ -281,7 +302,7 @@ func TestNothingRunsAfterTheEndOfNotify(t *testing.T) {
 		if err := <-ended; err != nil {
 			t.Error(err)
 		}
-		if e, _ := s.Lookup(order1("T1")); e.Noticed || len(box.at) != 1 {
+		if e, _ := s.Lookup(order1("T1")); e.Noticed || len(box.at) != 1 || box.open != 0 {
 			t.Errorf("%d notices, %+v", len(box.at), e)
 		}
 		time.Sleep(time.Hour)
@@ -344,8 +365,13 @@ func TestServeSendsNotices(t *testing.T) {
 	expect(t, "create with a notify_url that is none", clients[1].buy("T2", "A", "notify_url", "nowhere%%"), "SUCCESS")
 	s.PayAt(order1("T1"), time.Time{})
 	s.PayAt(order1("T2"), time.Time{})
-	if got := <-told; !strings.HasPrefix(got, "/paid <xml>") {
-		t.Errorf("told %s", got)
+	select {
+	case got := <-told:
+		if !strings.HasPrefix(got, "/paid <xml>") {
+			t.Errorf("told %s", got)
+		}
+	case <-time.After(time.Minute):
+		t.Error("not told")
 	}
 	for _, c := range clients {
 		c.http.CloseIdleConnections()
