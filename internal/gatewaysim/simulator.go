@@ -46,6 +46,8 @@ type Config struct {
 	// before it is told to slow down (return_code=FAIL, unsigned); 0 for no
 	// limit.
 	Rate float64
+	// CreatedAlone makes no order up: one that nobody has created is unknown.
+	CreatedAlone bool
 	// Buyers who pay made-up and created orders at random times.
 	Buyers Buyers
 	// Notices of their payments.
