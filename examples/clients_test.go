@@ -7,6 +7,7 @@ package examples
 
 import (
 	"bytes"
+	"maps"
 	"os"
 	"slices"
 	"strconv"
@@ -41,6 +42,22 @@ var clients = []client{
 		unit:    []string{"./.venv/bin/python", "-m", "unittest"},
 		request: []string{"./.venv/bin/python", "request.py"},
 		follow:  []string{"./.venv/bin/python", "follow.py"},
+	},
+	{
+		name:    "java",
+		needs:   [][]string{{"javac", "--version"}, {"mvn", "--version"}},
+		setup:   [][]string{{"mvn", "-B", "-q", "-DskipTests", "package"}},
+		unit:    []string{"mvn", "-B", "-q", "test"},
+		request: []string{"java", "-cp", "target/lib/*", "shop.Request"},
+		follow:  []string{"java", "-cp", "target/lib/*", "shop.Follow"},
+	},
+	{
+		name:    "node",
+		needs:   [][]string{{"node", "-e", "process.exit(Number(process.versions.node.split('.')[0] < 20))"}, {"npm", "--version"}},
+		setup:   [][]string{{"npm", "ci"}},
+		unit:    []string{"node", "--test"},
+		request: []string{"node", "request.mjs"},
+		follow:  []string{"node", "follow.mjs"},
 	},
 }
 
@@ -79,9 +96,10 @@ func (c client) prepare(t *testing.T) {
 			t.Skipf("missing for %s: %q: %v\n%s", c.name, need, err, out)
 		}
 	}
-	for _, step := range append(c.setup, c.unit) {
+	for _, step := range c.setup {
 		run(t, c.name, nil, step)
 	}
+	run(t, c.name, nil, c.unit)
 }
 
 // publish has the client publish requests: by lines, and one by flags.
@@ -118,27 +136,33 @@ func (c client) isKilled(t *testing.T, brokers string) {
 	for _, line := range wanted(t) {
 		missing[line] = true
 	}
-	all := len(missing)
-	see := func(f *follower) {
-		line := f.next(t)
-		if !slices.Contains(wanted(t), line) {
+	known := maps.Clone(missing)
+	see := func(line string) {
+		if !known[line] {
 			t.Errorf("acts otherwise: %s", line)
 		}
 		delete(missing, line)
 	}
 	first := c.follows(t, brokers, "killed")
 	for range 3 {
-		see(first)
+		see(first.next(t))
 	}
 	first.kill(t)
+	for line := range first.lines {
+		see(line)
+	}
+	// One that only the second can act on, if the first was quick.
+	run(t, c.name, nil, c.request, "--brokers", brokers, "--mch-id", "1900000109", "--out-trade-no", "T2026020100300", "--request-id", "after-the-kill")
+	after := `{"action":"give_up","out_trade_no":"T2026020100300","request_id":"after-the-kill"}`
+	missing[after], known[after] = true, true
 
 	second := c.follows(t, brokers, "killed")
 	for len(missing) > 0 {
-		see(second)
+		see(second.next(t))
 	}
 	second.terminate(t)
-	if got := committed(t, brokers, "killed"); got < int64(all) {
-		t.Errorf("has acted on %d outcomes, and committed %d", all, got)
+	if got := committed(t, brokers, "killed"); got < int64(len(known)) {
+		t.Errorf("have acted on %d outcomes, and committed %d", len(known), got)
 	}
 }
 

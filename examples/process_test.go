@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -50,7 +51,7 @@ func command(t *testing.T, folder string, line []string) *exec.Cmd {
 // run runs a command to its end, which must be good.
 func run(t *testing.T, folder string, stdin []byte, line []string, args ...string) {
 	t.Helper()
-	cmd := command(t, folder, append(line[:len(line):len(line)], args...))
+	cmd := command(t, folder, slices.Concat(line, args))
 	cmd.Stdin = bytes.NewReader(stdin)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%q in %s: %v\n%s", line, folder, err, out)
@@ -111,8 +112,8 @@ type follower struct {
 // follows starts the command follow in a group.
 func (c client) follows(t *testing.T, brokers, group string, args ...string) *follower {
 	t.Helper()
-	line := append(c.follow[:len(c.follow):len(c.follow)], "--brokers", brokers, "--group", group, "--ask-again-after", "2")
-	f := &follower{cmd: command(t, c.name, append(line, args...)), lines: make(chan string, 1000)}
+	flags := []string{"--brokers", brokers, "--group", group, "--ask-again-after", "2"}
+	f := &follower{cmd: command(t, c.name, slices.Concat(c.follow, flags, args)), lines: make(chan string, 1000)}
 	f.cmd.Stderr = &f.stderr
 	stdout, err := f.cmd.StdoutPipe()
 	if err != nil {
@@ -161,15 +162,13 @@ func (f *follower) ended(t *testing.T) {
 	}
 }
 
-// kill is SIGKILL: it can do nothing about it.
+// kill is SIGKILL: it can do nothing about it. What it had said by then, and
+// perhaps committed, is still in lines.
 func (f *follower) kill(t *testing.T) {
 	t.Helper()
 	if err := f.cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	for range f.lines {
-	}
-	f.cmd.Wait()
 }
 
 // terminate is SIGTERM: it finishes what it does, and ends well.

@@ -4,6 +4,7 @@ package examples
 
 import (
 	"context"
+	"fmt"
 	"testing"
 
 	"github.com/closeorder/closeorder/events"
@@ -67,33 +68,51 @@ func areAsTheContractSays(t *testing.T, brokers string, n int) {
 	}
 }
 
-// others publish requests of their own, and outcomes that are none: a reader
-// has to take what stands there.
+// others publish requests of their own, outcomes that are none, and one that is
+// rolled back: a reader has to take what stands there, and only that.
 func others(t *testing.T, brokers string) {
 	t.Helper()
-	client := connect(t, brokers)
-	closed := []byte(`{"outcome":"closed","out_trade_no":"T2026020100200","mch_id":"1900000109","request_id":"of-another-type","safe_to_reissue":true,` +
-		`"attempts":1,"replay":0,"completed_at":"2026-02-01T08:00:00Z","source":{"topic":"closeorder.requests","partition":0,"offset":1000}}`)
+	closed := func(no, id string) []byte {
+		return fmt.Appendf(nil, `{"outcome":"closed","out_trade_no":%q,"mch_id":"1900000109","request_id":%q,"safe_to_reissue":true,`+
+			`"attempts":1,"replay":0,"completed_at":"2026-02-01T08:00:00Z","source":{"topic":"closeorder.requests","partition":0,"offset":1000}}`, no, id)
+	}
 	headers := func(id, typ string) []kgo.RecordHeader {
 		return []kgo.RecordHeader{
 			{Key: "ce_specversion", Value: []byte("1.0")}, {Key: "ce_id", Value: []byte(id)}, {Key: "ce_source", Value: []byte("/closeorder")},
 			{Key: "ce_type", Value: []byte(typ)}, {Key: "ce_time", Value: []byte("2026-02-01T08:00:00Z")}, {Key: "content-type", Value: []byte("application/json")},
 		}
 	}
+	write := func(client *kgo.Client, r *kgo.Record) {
+		t.Helper()
+		if err := client.ProduceSync(t.Context(), r).FirstErr(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	client := connect(t, brokers)
 	for _, r := range []*kgo.Record{
 		// A key may be any bytes; its outcome has it too.
 		{Topic: requestsTopic, Key: []byte{0xff, 0xfe}, Value: []byte(`{"out_trade_no":"T2026020100201","mch_id":"1900000109","request_id":"key-of-any-bytes"}`)},
 		// Its outcome names neither an order nor a request.
 		{Topic: requestsTopic, Key: []byte("T2026020100202"), Value: []byte("close T2026020100202")},
 
+		// On its way somebody has given it headers of their own.
+		{Topic: outcomesTopic, Key: []byte("T2026020100208"), Value: closed("T2026020100208", "headers-of-others"),
+			Headers: append(headers("5", "closeorder.closed"), kgo.RecordHeader{Key: "trace-bin", Value: []byte{0xfe}}, kgo.RecordHeader{Key: "note"})},
+
 		{Topic: outcomesTopic, Key: []byte("T2026020100203"), Value: []byte("no JSON"), Headers: headers("1", "closeorder.closed")},
 		{Topic: outcomesTopic, Key: []byte("T2026020100204"), Value: nil, Headers: headers("2", "closeorder.closed")},
 		{Topic: outcomesTopic, Key: []byte("T2026020100205"), Value: []byte("{}")},
-		{Topic: outcomesTopic, Key: []byte("T2026020100200"), Value: closed, Headers: headers("3", "closeorder.failed")},
+		{Topic: outcomesTopic, Key: []byte("T2026020100206"), Value: closed("T2026020100206", "of-another-type"), Headers: headers("3", "closeorder.failed")},
 	} {
-		if err := client.ProduceSync(t.Context(), r).FirstErr(); err != nil {
-			t.Fatal(err)
-		}
+		write(client, r)
+	}
+	transactional := connect(t, brokers, kgo.TransactionalID("others"))
+	if err := transactional.BeginTransaction(); err != nil {
+		t.Fatal(err)
+	}
+	write(transactional, &kgo.Record{Topic: outcomesTopic, Key: []byte("T2026020100207"), Value: closed("T2026020100207", "rolled-back"), Headers: headers("4", "closeorder.closed")})
+	if err := transactional.EndTransaction(t.Context(), kgo.TryAbort); err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -3,12 +3,14 @@ package schema_test
 import (
 	"encoding/json"
 	"maps"
+	"math"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/closeorder/closeorder/events"
 	"github.com/closeorder/closeorder/events/schema"
@@ -44,6 +46,35 @@ func TestOutcomesAreAsTheSchemaSays(t *testing.T) {
 		if err := s.Validate(parsed(t, value)); err != nil {
 			t.Errorf("%s: %v", what, err)
 		}
+	}
+}
+
+// TestOutcomeSchemaTakesWhatCanBeWritten writes the most and the least that
+// each field can hold.
+func TestOutcomeSchemaTakesWhatCanBeWritten(t *testing.T) {
+	s := compiled(t, schema.Outcome)
+	year := func(n int) time.Time { return time.Date(n, 12, 31, 23, 59, 59, 0, time.UTC) }
+	for sentence, o := range map[string]events.Outcome{
+		"the least": {CompletedAt: year(1)},
+		"the most": {
+			OutTradeNo: "T1", RecordKey: "T1", Metadata: json.RawMessage(`{}`), Code: "\u0000", ConfirmedBy: "later",
+			Gateway: &events.Gateway{TotalFee: math.MaxInt64, TimeEnd: "never"}, Attempts: math.MaxInt32, Replay: math.MaxInt32,
+			RequestedAt: year(9999), CompletedAt: year(9999), Source: events.Source{Topic: "t", Partition: math.MaxInt32, Offset: math.MaxInt64},
+		},
+		"a fee below 0, and nothing else of the gateway": {CompletedAt: moment, Gateway: &events.Gateway{TotalFee: math.MinInt64}},
+		"a gateway that said nothing":                    {CompletedAt: moment, Gateway: &events.Gateway{}},
+		"a time that RFC 3339 cannot write":              {CompletedAt: moment, RequestedAt: year(20000)},
+	} {
+		t.Run(sentence, func(t *testing.T) {
+			o.Result = events.Failed
+			m, err := events.EncodeOutcome(o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := s.Validate(parsed(t, string(m.Value))); err != nil {
+				t.Errorf("%s: %v", m.Value, err)
+			}
+		})
 	}
 }
 
@@ -137,7 +168,7 @@ func FuzzOutcome(f *testing.F) {
 	})
 }
 
-// headersOf is the headers of a record as the schema of dead letters has them.
+// headersOf is the headers of a record as an object.
 func headersOf(m events.Message) map[string]any {
 	all := make(map[string]any)
 	for _, h := range m.Headers {
@@ -146,15 +177,36 @@ func headersOf(m events.Message) map[string]any {
 	return all
 }
 
+// headersOfLetter is the same of a dead letter, as its schema says: without those
+// of the request that have a name of ours.
+func headersOfLetter(t testing.TB, m events.Message) map[string]any {
+	t.Helper()
+	ours := asObject(t, schema.DeadLetter).at("properties")
+	all := make(map[string]any)
+	for i, h := range slices.Backward(m.Headers) {
+		if h.Key != "closeorder-error-code" {
+			continue
+		}
+		for _, h := range m.Headers[:i] {
+			if ours[h.Key] == nil {
+				all[h.Key] = string(h.Value)
+			}
+		}
+		maps.Copy(all, headersOf(events.Message{Headers: m.Headers[i:]}))
+		return all
+	}
+	return headersOf(m)
+}
+
 func TestDeadLettersAreAsTheSchemaSays(t *testing.T) {
 	s := compiled(t, schema.DeadLetter)
 	for path, m := range goldenRecords(t, "dead-letters") {
-		if err := s.Validate(headersOf(m)); err != nil {
+		if err := s.Validate(headersOfLetter(t, m)); err != nil {
 			t.Errorf("%s: %v", path, err)
 		}
 	}
 	for path, m := range goldenRecords(t, "retries") {
-		if s.Validate(headersOf(m)) == nil {
+		if s.Validate(headersOfLetter(t, m)) == nil {
 			t.Errorf("%s is a record that waits, and passes for a dead letter", path)
 		}
 	}
@@ -217,6 +269,7 @@ func FuzzDeadLetter(f *testing.F) {
 	for _, m := range goldenRecords(f, "dead-letters") {
 		add(m)
 	}
+	f.Add([]byte("{}"), "closeorder-source-timestamp: of the request's own")
 	f.Fuzz(func(t *testing.T, value []byte, headers string) {
 		m := events.Message{Value: value}
 		for line := range strings.SplitSeq(headers, "\n") {
@@ -228,7 +281,7 @@ func FuzzDeadLetter(f *testing.F) {
 		if err != nil {
 			d = records.DeadLetter{Original: m, FailedAt: moment, ErrorMessage: headers}
 		}
-		if err := s.Validate(headersOf(records.EncodeDeadLetter(d))); err != nil {
+		if err := s.Validate(headersOfLetter(t, records.EncodeDeadLetter(d))); err != nil {
 			t.Fatal(err)
 		}
 	})

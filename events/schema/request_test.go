@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"unicode"
 	"unicode/utf8"
@@ -33,7 +34,7 @@ type exception struct {
 }
 
 // exceptions are all differences that there are.
-func exceptions() []exception {
+var exceptions = sync.OnceValue(func() []exception {
 	const two = `"out_trade_no":"T1","mch_id":"1900000109"`
 	problem := regexp.MustCompile
 	return []exception{
@@ -77,7 +78,7 @@ func exceptions() []exception {
 		},
 		{
 			name:    "a request_id with a character that no version of Unicode has, or that is beyond U+FFFF and cannot be printed",
-			why:     "Python's patterns know no categories of Unicode, and JavaScript's and Java's count what is beyond U+FFFF as two",
+			why:     "Python's patterns know no categories of Unicode, and elsewhere a pattern may see what is beyond U+FFFF, or is half of it, as something else",
 			example: `{` + two + `,"request_id":"\udb40\udc41"}`,
 			problem: problem(`^request_id: has characters that cannot be printed`),
 			but: func(fields map[string]any) bool {
@@ -115,7 +116,7 @@ func exceptions() []exception {
 			example: `{"schema":null,"payload":{` + two + `}}`,
 		},
 	}
-}
+})
 
 // isUsualUnprintable reports whether the schema names a character that cannot
 // be printed: controls, blanks, formatting and private use up to U+FFFF, and
@@ -322,7 +323,7 @@ func TestSchemaAgreesAboutManyRequests(t *testing.T) {
 		}
 	}
 	random := rand.New(rand.NewPCG(14, 4))
-	for range 8000 {
+	for range 4000 {
 		recipe := make([]byte, 3*(1+random.IntN(3)))
 		for i := range recipe {
 			recipe[i] = byte(random.IntN(256))
@@ -335,7 +336,7 @@ func TestSchemaAgreesAboutManyRequests(t *testing.T) {
 			taken++
 		}
 	}
-	if taken < 400 {
+	if taken < 300 {
 		t.Errorf("the schema takes only %d of them", taken)
 	}
 }

@@ -18,8 +18,16 @@ def main() -> int:
     flags = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     flags.add_argument("--brokers", required=True, help="bootstrap brokers, host:port, comma-separated")
     flags.add_argument("--group", default="closeorder-example-python", help="consumer group (%(default)s)")
-    flags.add_argument("--exit-after", type=int, default=0, metavar="ACTIONS", help="stop after so many actions; 0: never")
-    flags.add_argument("--ask-again-after", type=float, default=60, metavar="SECONDS", help="pause before a request is asked again (%(default)s)")
+    flags.add_argument(
+        "--exit-after", type=int, default=0, metavar="ACTIONS", help="stop after so many actions; 0: never"
+    )
+    flags.add_argument(
+        "--ask-again-after",
+        type=float,
+        default=60,
+        metavar="SECONDS",
+        help="pause before a request is asked again (%(default)s)",
+    )
     args = flags.parse_args()
 
     # SIGTERM and Ctrl-C: what is begun is finished and committed, and the group
@@ -28,9 +36,9 @@ def main() -> int:
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda number, _: stopping.append(number))
 
-    publisher = Publisher(args.brokers)
-    clerk = Clerk(lambda request: publisher.publish([request]), timedelta(seconds=args.ask_again_after))
     try:
+        publisher = Publisher(args.brokers)
+        clerk = Clerk(lambda request: publisher.publish([request]), timedelta(seconds=args.ask_again_after))
         follow(args.brokers, args.group, clerk, lambda: bool(stopping) or 0 < args.exit_after <= clerk.actions)
     except KafkaException as e:
         # What was not committed is read again by the next start.
@@ -62,16 +70,16 @@ def follow(brokers: str, group: str, clerk: Clerk, stop: Callable[[], bool]) -> 
             message = consumer.poll(0.5)
             if message is None:
                 continue
-            if message.error() is not None:
-                if not message.error().fatal():
-                    print(f"follow: {message.error()}; going on", file=sys.stderr)
-                    continue
-                raise KafkaException(message.error())
+            if error := message.error():
+                if error.fatal():
+                    raise KafkaException(error)
+                print(f"follow: topic {TOPIC}: {error}; going on", file=sys.stderr)
+                continue
             clerk.take(message)
             # After acting, never before: what is committed is never read again. One by one is slow and simple; by
             # the batch it is as safe.
             try:
-                consumer.commit(message, asynchronous=False)
+                consumer.commit(message=message, asynchronous=False)
             except KafkaException as e:
                 # Another member has the partition now, and acts again on what is not committed.
                 print(f"follow: {place(message)}: not committed: {e}", file=sys.stderr)

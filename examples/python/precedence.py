@@ -21,6 +21,8 @@ class Outcome:
     replay: int  # 0 for an original, else which replay of the dead letter
     source: tuple[str, int, int]  # topic, partition and offset of the record that is answered
     safe_to_reissue: bool  # true only when the old number can no longer be paid
+    replacement_out_trade_no: str  # the new number that was asked for
+    metadata: dict[str, Any]  # of the request
     value: dict[str, Any]  # all fields, as they are on the wire
 
     @property
@@ -58,6 +60,9 @@ def read(event_id: str, value: Any) -> Outcome:
     source = value.get("source")
     if not isinstance(source, dict):
         raise ValueError("source is not an object")
+    metadata = value.get("metadata", {})
+    if not isinstance(metadata, dict):
+        raise ValueError("metadata is not an object")
     return Outcome(
         id=event_id,
         result=value["outcome"],
@@ -68,6 +73,8 @@ def read(event_id: str, value: Any) -> Outcome:
         replay=_number(value, "replay"),
         source=(_text(source, "topic"), _number(source, "partition"), _number(source, "offset")),
         safe_to_reissue=safe,
+        replacement_out_trade_no=_text(value, "replacement_out_trade_no"),
+        metadata=metadata,
         value=value,
     )
 
@@ -94,19 +101,19 @@ def same_request(a: Outcome, b: Outcome) -> bool:
     return a.named or _same_record(a, b)
 
 
-def supersedes(current: Outcome, next: Outcome) -> bool:
-    """Whether next takes the place of current as the answer to their request."""
-    if not same_request(current, next):
+def supersedes(current: Outcome, after: Outcome) -> bool:
+    """Whether after takes the place of current as the answer to their request."""
+    if not same_request(current, after):
         return False
     # A repeat has the same id and says nothing new, also where it says
     # something else: of repeats that differ the first counts.
-    if (current.id == next.id and current.id) or _same_record(current, next):
+    if (current.id == after.id and current.id) or _same_record(current, after):
         return False
     if current.final:
         return False
     # failed gives way to proof, whichever record of the request brought it,
     # and to the failed of a later replay.
-    return next.final or next.replay > current.replay
+    return after.final or after.replay > current.replay
 
 
 def _same_record(a: Outcome, b: Outcome) -> bool:

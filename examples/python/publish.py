@@ -38,38 +38,46 @@ class Publisher:
         known to be written; publish all of them again then, under the same
         request_id: two records of a request do no harm.
         """
-        written: dict[int, tuple[str, int, int]] = {}
-        failed: list[tuple[int, KafkaError]] = []
-
-        def report(number: int, error: KafkaError | None, message: Message) -> None:
-            if error is not None:
-                failed.append((number, error))
-            else:
-                written[number] = (message.topic(), message.partition(), message.offset())
-
-        for number, request in enumerate(requests):
-            message = event(request)
-            while True:
-                try:
-                    self._producer.produce(
-                        TOPIC,
-                        key=message.key,
-                        value=message.value,
-                        headers=message.headers,
-                        on_delivery=lambda error, sent, number=number: report(number, error, sent),
-                    )
-                    break
-                except BufferError:  # its queue is full
-                    self._producer.poll(1)
+        reports = [self._produce(request) for request in requests]
         # produce only hands over: until flush returns nothing is known to be written.
         self._producer.flush()
-        if failed:
-            number, error = min(failed, key=lambda pair: pair[0])
+        written = [report.place for report in reports if report.place]
+        if len(written) < len(requests):
+            number, report = next((n, report) for n, report in enumerate(reports) if not report.place)
             raise KafkaException(
-                f"{len(failed)} of {len(requests)} requests are not known to be written, first "
-                f"{requests[number]['out_trade_no']}, to topic {TOPIC}: {error.str()}"
+                f"{len(requests) - len(written)} of {len(requests)} requests are not known to be written, "
+                f"first {requests[number]['out_trade_no']} to topic {TOPIC}: {report.error}"
             )
-        return [written[number] for number in range(len(requests))]
+        return written
+
+    def _produce(self, request: dict[str, Any]) -> "_Report":
+        message, report = event(request), _Report()
+        while True:
+            try:
+                self._producer.produce(
+                    TOPIC,
+                    key=message.key,
+                    value=message.value,
+                    headers=list(message.headers.items()),
+                    on_delivery=report.fill,
+                )
+                return report
+            except BufferError:  # its queue is full
+                self._producer.poll(1)
+
+
+class _Report:
+    """What became of a record that was handed to the producer: where it is, or why that is not known."""
+
+    place: tuple[str, int, int] | None = None
+    error: KafkaError | None = None
+
+    def fill(self, error: KafkaError | None, message: Message) -> None:
+        topic, partition, offset = message.topic(), message.partition(), message.offset()
+        if error or topic is None or partition is None or offset is None:
+            self.error = error
+        else:
+            self.place = topic, partition, offset
 
 
 def event(request: dict[str, Any]) -> kafka.KafkaMessage:

@@ -14,7 +14,9 @@ def main() -> int:
     flags = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     flags.add_argument("--brokers", required=True, help="bootstrap brokers, host:port, comma-separated")
     flags.add_argument("--mch-id", help="the merchant")
-    flags.add_argument("--out-trade-no", help="number of the order to close; without it requests are read from standard input")
+    flags.add_argument(
+        "--out-trade-no", help="number of the order to close; without it requests are read from standard input"
+    )
     flags.add_argument("--replacement", metavar="OUT_TRADE_NO", help="the number that you want to issue next")
     flags.add_argument("--request-id", help="name of the request; ask again under a new one")
     flags.add_argument("--order-created-at", metavar="TIME", help="when you sent the create call, RFC 3339 with a zone")
@@ -48,7 +50,7 @@ def main() -> int:
     except KafkaException as e:
         print(f"request: {e}", file=sys.stderr)
         return 1
-    for request, (topic, partition, offset) in zip(requests, sources):
+    for request, (topic, partition, offset) in zip(requests, sources, strict=True):
         # An outcome names its source: where the request itself could not be read,
         # this is how to match them.
         published = {"out_trade_no": request["out_trade_no"], "topic": topic, "partition": partition, "offset": offset}
