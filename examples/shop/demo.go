@@ -57,9 +57,9 @@ func (s *shop) loseHeart(ctx context.Context) (int, error) {
 	for _, pay := range unpaid {
 		age := time.Since(time.UnixMilli(pay.createdAt))
 		// By the number, so that a shop that is started again goes on as before.
-		mood := time.Duration(pay.fee+int64(pay.n)) % 10
+		mood := (pay.fee + int64(pay.n)) % 10
 		switch {
-		case mood < 4 && pay.n < maxNumbers && age > (mood+2)*time.Second:
+		case mood < 4 && pay.n < maxNumbers && age > time.Duration(mood+2)*time.Second:
 			err = s.stop(ctx, pay.outTradeNo, "payment_failed", true)
 		case mood == 4 && age > 8*time.Second, age > patience:
 			err = s.stop(ctx, pay.outTradeNo, "payment_timeout", false)
