@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgconn"
 	_ "github.com/jackc/pgx/v5/stdlib" // the driver "pgx"
 	_ "modernc.org/sqlite"             // the driver "sqlite", which needs no C compiler
 )
@@ -69,6 +70,14 @@ func (d *database) change(ctx context.Context, do func(tx *sql.Tx) error) error 
 		return err
 	}
 	return tx.Commit()
+}
+
+// neverHolds reports whether the database refuses what was to be written, as
+// PostgreSQL does a text with a NUL (class 22, data exception). To try again is in
+// vain.
+func neverHolds(err error) bool {
+	var refused *pgconn.PgError
+	return errors.As(err, &refused) && strings.HasPrefix(refused.Code, "22")
 }
 
 // shopName is the name that this database has had since it was made. Numbers

@@ -67,15 +67,20 @@ func (s *shop) receive(ctx context.Context, r *kgo.Record) error {
 	for _, h := range r.Headers {
 		m.Headers = append(m.Headers, events.Header{Key: h.Key, Value: h.Value})
 	}
-	outcome, unreadable := events.DecodeOutcome(m)
-	err := s.db.change(ctx, func(tx *sql.Tx) error {
-		if unreadable != nil {
-			// It may be the answer that somebody waits for: a person looks. It must
-			// not stop the others.
-			return s.remember(ctx, tx, "unreadable", fmt.Sprintf("%s/%d/%d", r.Topic, r.Partition, r.Offset), unreadable.Error())
-		}
-		return s.act(ctx, tx, outcome)
-	})
+	outcome, err := events.DecodeOutcome(m)
+	unreadable := err != nil
+	if !unreadable {
+		err = s.db.change(ctx, func(tx *sql.Tx) error { return s.act(ctx, tx, outcome) })
+		unreadable = neverHolds(err)
+	}
+	if unreadable {
+		// It may be the answer that somebody waits for: a person looks. It must
+		// not stop the others.
+		why := err.Error()
+		err = s.db.change(ctx, func(tx *sql.Tx) error {
+			return s.remember(ctx, tx, "unreadable", fmt.Sprintf("%s/%d/%d", r.Topic, r.Partition, r.Offset), why)
+		})
+	}
 	if err != nil && ctx.Err() == nil {
 		s.log.Printf("outcomes: %s/%d/%d: %v", r.Topic, r.Partition, r.Offset, err)
 	}

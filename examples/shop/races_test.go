@@ -1,12 +1,12 @@
 package main
 
 import (
-	"context"
 	"database/sql"
 	"encoding/json"
 	"log"
 	"net/http"
 	"net/http/httptest"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -68,5 +68,38 @@ func benchOn(t *testing.T, where string) *shop {
 	return s
 }
 
-var _ = context.Background
-var _ events.Outcome
+// TestAnOutcomeThatTheDatabaseCannotHoldDoesNotStopTheOthers has a text with a NUL,
+// which PostgreSQL does not take. The worker writes none; whoever else may write to
+// the topic can.
+func TestAnOutcomeThatTheDatabaseCannotHoldDoesNotStopTheOthers(t *testing.T) {
+	t.Parallel()
+	s := benchOn(t, postgresDatabase(t))
+	stopped(t, s)
+	receiveAll(t, s,
+		answer(t, "P-1\x00", 1, 7, safe),
+		answer(t, "P-1", 1, 8, func(o *events.Outcome) { safe(o); o.RequestID += "\x00" }),
+		answer(t, "P-1", 1, 9, safe))
+	mustBe(t, "numbers", numbers(t, s), "P-1 closed", "P-2 created")
+	mustBe(t, "to do", column(t, s.db, `SELECT kind || ' ' || subject FROM todo WHERE done_at IS NULL ORDER BY subject`),
+		"unreadable closeorder.outcomes/0/7", "unreadable closeorder.outcomes/0/8")
+}
+
+// TestWhatIsNewOnTheListIsSeen: a line that was solved says something else later.
+func TestWhatIsNewOnTheListIsSeen(t *testing.T) {
+	t.Parallel()
+	s := benchOn(t, filepath.Join(t.TempDir(), "shop.db"))
+	list := func() []string {
+		return column(t, s.db, `SELECT kind || ' ' || subject || ': ' || what FROM todo WHERE done_at IS NULL`)
+	}
+	stopped(t, s)
+	receiveAll(t, s, answer(t, "P-1", 1, 7, failed))
+	mustExec(t, s.db, `UPDATE todo SET done_at = 1`) // by a person, who takes it for mended
+	receiveAll(t, s, answer(t, "P-1", 1, 7, failed))
+	mustBe(t, "after a repeat", list())
+	receiveAll(t, s, answer(t, "P-1", 2, 8, failed))
+	mustBe(t, "failed again", list(), "close P-1: close failed, RETRIES_EXHAUSTED: SYSTEMERROR again and again")
+	receiveAll(t, s, answer(t, "P-1", 2, 9, func(o *events.Outcome) { o.Result = events.Paid }))
+	mustBe(t, "paid", list())
+	receiveAll(t, s, answer(t, "P-1", 3, 10, safe))
+	mustBe(t, "contradicted", list(), "close P-1: closed by an outcome, and paid by what came before: look at the gateway")
+}

@@ -7,12 +7,14 @@ import (
 )
 
 // remember puts a line on a person's list, in the caller's transaction. The same
-// thing twice is one line, with what was said last; what a person has done stays
-// done.
+// thing twice is one line, with what was said last. What a person has done stays
+// done where a notice comes again; a close is told of once for each outcome, and
+// so is news.
 func (s *shop) remember(ctx context.Context, tx *sql.Tx, kind, subject, what string) error {
 	s.log.Printf("to do: %s %s: %s", kind, subject, what)
 	_, err := tx.ExecContext(ctx, `INSERT INTO todo (kind, subject, what, since) VALUES ($1, $2, $3, $4)
-		ON CONFLICT (kind, subject) DO UPDATE SET what = excluded.what`, kind, subject, what, now())
+		ON CONFLICT (kind, subject) DO UPDATE SET what = excluded.what,
+			done_at = CASE WHEN todo.kind <> 'close' AND todo.what = excluded.what THEN todo.done_at END`, kind, subject, what, now())
 	return err
 }
 
