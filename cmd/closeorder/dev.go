@@ -65,8 +65,8 @@ closeorder dev --requests 0 --buyers 0.8 --lost-replies 0.1 --late-creates 0.1`,
 	flags.IntVar(&o.gatewayPort, "gateway-port", 8080, "port of the gateway simulator on 127.0.0.1; 0 is any free one, and so is a default that is taken")
 	flags.StringVar(&o.dataDir, "data-dir", "", "`FOLDER` that keeps the topics over restarts (default: memory)")
 	flags.BoolVar(&o.exactlyOnce, "exactly-once", false, "the worker answers in transactions (processing_guarantee exactly_once)")
-	o.odds.flags(flags, .5, "created orders")
 	flags.DurationVar(&o.minOrderAge, "min-order-age", 5*time.Second, "the worker closes no order that is younger by its order_created_at (min_order_age)")
+	o.odds.flags(flags, .5, "created orders")
 	flags.BoolVar(&o.json, "json", false, "print outcomes and balance as JSON lines")
 	flags.StringVar(&o.log.Level, "log-level", "warn", "of the worker: debug, info, warn or error")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
@@ -87,8 +87,8 @@ func (o *devOptions) check() error {
 	wrong.must(o.timeout > 0, "--timeout must be more than 0")
 	wrong.must(isPort(o.kafkaPort), "--kafka-port must be 0 to 65535")
 	wrong.must(isPort(o.gatewayPort), "--gateway-port must be 0 to 65535")
-	o.odds.check(&wrong)
 	wrong.must(o.minOrderAge >= 0 && o.minOrderAge <= 24*time.Hour, "--min-order-age must be 0 to 24h")
+	o.odds.check(&wrong)
 	_, err := logrus.ParseLevel(o.log.Level)
 	wrong.must(err == nil, "--log-level must be debug, info, warn or error")
 	if err := wrong.err(); err != nil {

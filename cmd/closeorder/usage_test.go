@@ -91,7 +91,7 @@ func TestWrongUsageIsNamedAndEndsWithExitCode2(t *testing.T) {
 		"dev --exit",
 		"dev --requests -2 --rate -1 --log-level loud",
 		"dev --rate NaN --kafka-port -1 --gateway-port 70000 --timeout 0s",
-		"dev --rate +Inf",
+		"dev --rate +Inf", "dev --min-order-age -1s",
 		"schema requests",
 		"schema avro",
 		"schema request outcome",

@@ -74,6 +74,7 @@ func (s *shop) create(ctx context.Context) (int, error) {
 		s.log.Printf("%s: the create call is refused: %v", pay.outTradeNo, err)
 		return 1, s.stop(ctx, pay.outTradeNo, "payment_failed", pay.n < maxNumbers)
 	case err != nil:
+		s.log.Printf("%s: the create call goes out again: %v", pay.outTradeNo, err)
 		_, err = s.db.ExecContext(ctx, `UPDATE payments SET create_again_at = $1 WHERE out_trade_no = $2 AND state = 'created'`,
 			in(time.Second), pay.outTradeNo)
 		return 1, err
@@ -125,48 +126,42 @@ func lockPayment(ctx context.Context, tx *sql.Tx, outTradeNo string) (p purchase
 	return p, pay, err
 }
 
-const selectPayments = `SELECT out_trade_no, purchase, n, fee, state, new_number, requests, create_sent_at FROM payments`
+const selectPayments = `SELECT out_trade_no, purchase, n, fee, state, new_number, requests, created_at, create_sent_at FROM payments`
 
 func scanPayment(row interface{ Scan(...any) error }) (pay payment, err error) {
-	err = row.Scan(&pay.outTradeNo, &pay.purchase, &pay.n, &pay.fee, &pay.state, &pay.newNumber, &pay.requests, &pay.createSent)
+	err = row.Scan(&pay.outTradeNo, &pay.purchase, &pay.n, &pay.fee, &pay.state, &pay.newNumber, &pay.requests, &pay.createdAt, &pay.createSent)
 	return pay, err
 }
 
 // carryOut does what was decided, in the caller's transaction.
 func (s *shop) carryOut(ctx context.Context, tx *sql.Tx, p purchase, pay payment, d decision) error {
-	if d.payment != "" {
-		if _, err := tx.ExecContext(ctx, `UPDATE payments SET state = $1 WHERE out_trade_no = $2`, d.payment, pay.outTradeNo); err != nil {
-			return err
-		}
-		if err := solved(ctx, tx, pay.outTradeNo); err != nil {
-			return err
-		}
+	exec := func(statement string, args ...any) error {
+		_, err := tx.ExecContext(ctx, statement, args...)
+		return err
 	}
-	if d.purchase != "" {
-		// Delivering is a row here. Where it is a call, put it into an outbox of
-		// its own in this place.
-		if _, err := tx.ExecContext(ctx, `UPDATE purchases SET state = $1, delivered = $2 WHERE id = $3 AND state = 'open'`,
-			d.purchase, number(d.purchase == paid), p.id); err != nil {
-			return err
+	for _, step := range []struct {
+		wanted bool
+		do     func() error
+	}{
+		{d.payment != "", func() error {
+			return exec(`UPDATE payments SET state = $1 WHERE out_trade_no = $2`, d.payment, pay.outTradeNo)
+		}},
+		{d.payment != "", func() error { return solved(ctx, tx, pay.outTradeNo) }},
+		// Delivering is a row here. Where it is a call, put it into an outbox of its
+		// own in this place.
+		{d.purchase != "", func() error {
+			return exec(`UPDATE purchases SET state = $1, delivered = $2 WHERE id = $3 AND state = 'open'`, d.purchase, number(d.purchase == paid), p.id)
+		}},
+		{d.reissue, func() error { return addPayment(ctx, tx, p, pay.n+1) }},
+		{d.closeOthers, func() error { return closeOthers(ctx, tx, p, pay) }},
+		{d.askAgain > 0, func() error { return askToClose(ctx, tx, pay, "asked_again", d.askAgain) }},
+		{d.todo != "", func() error { return s.remember(ctx, tx, d.todo, pay.outTradeNo, d.why) }},
+	} {
+		if step.wanted {
+			if err := step.do(); err != nil {
+				return err
+			}
 		}
-	}
-	if d.reissue {
-		if err := addPayment(ctx, tx, p, pay.n+1); err != nil {
-			return err
-		}
-	}
-	if d.closeOthers {
-		if err := closeOthers(ctx, tx, p, pay); err != nil {
-			return err
-		}
-	}
-	if d.askAgain > 0 {
-		if err := askToClose(ctx, tx, pay, "asked_again", d.askAgain); err != nil {
-			return err
-		}
-	}
-	if d.todo != "" {
-		return s.remember(ctx, tx, d.todo, pay.outTradeNo, d.why)
 	}
 	return nil
 }

@@ -44,10 +44,15 @@ func openDatabase(ctx context.Context, where string) (*database, error) {
 		return nil, err
 	}
 	db.SetMaxOpenConns(8)
-	if _, err := db.ExecContext(ctx, schema); err != nil {
-		return nil, errors.Join(fmt.Errorf("database: make the tables: %w", err), db.Close())
+	// Again, as of two that make the tables at the same time one may fail.
+	for tries := 3; ; tries-- {
+		if _, err = db.ExecContext(ctx, schema); err == nil {
+			return &database{db}, nil
+		}
+		if tries == 1 || !pause(ctx, time.Second) {
+			return nil, errors.Join(fmt.Errorf("database: make the tables: %w", err), db.Close())
+		}
 	}
-	return &database{db}, nil
 }
 
 // change runs do in a transaction: all of what it does, or nothing. Where it

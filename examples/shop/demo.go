@@ -55,15 +55,11 @@ func (s *shop) loseHeart(ctx context.Context) (int, error) {
 	}
 	n := 0
 	for _, pay := range unpaid {
-		var sold int64
-		if err := s.db.QueryRowContext(ctx, `SELECT created_at FROM payments WHERE out_trade_no = $1`, pay.outTradeNo).Scan(&sold); err != nil {
-			return n, err
-		}
-		age := time.Since(time.UnixMilli(sold))
+		age := time.Since(time.UnixMilli(pay.createdAt))
 		// By the number, so that a shop that is started again goes on as before.
-		mood := time.Duration(pay.fee+int64(pay.n)) % 10
+		mood := (pay.fee + int64(pay.n)) % 10
 		switch {
-		case mood < 4 && pay.n < maxNumbers && age > (mood+2)*time.Second:
+		case mood < 4 && pay.n < maxNumbers && age > time.Duration(mood+2)*time.Second:
 			err = s.stop(ctx, pay.outTradeNo, "payment_failed", true)
 		case mood == 4 && age > 8*time.Second, age > patience:
 			err = s.stop(ctx, pay.outTradeNo, "payment_timeout", false)

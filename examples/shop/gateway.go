@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/closeorder/closeorder/signing"
 )
@@ -69,9 +70,16 @@ func (g *gateway) create(ctx context.Context, pay payment) (codeURL string, err 
 }
 
 // query asks what became of a number ("Query Order"): its trade_state, unknown
-// where the gateway has never seen it, and what was paid.
+// where the gateway has never seen it, and what was paid. It asks a few times.
 func (g *gateway) query(ctx context.Context, outTradeNo string) (state string, fee int64, err error) {
-	reply, err := g.call(ctx, "orderquery", document{{Name: "out_trade_no", Value: outTradeNo}})
+	var reply document
+	for range 5 {
+		var refused *refusedError
+		reply, err = g.call(ctx, "orderquery", document{{Name: "out_trade_no", Value: outTradeNo}})
+		if err == nil || errors.As(err, &refused) && refused.final() || !pause(ctx, 200*time.Millisecond) {
+			break
+		}
+	}
 	var refused *refusedError
 	switch {
 	case errors.As(err, &refused) && refused.code == "ORDERNOTEXIST":

@@ -95,7 +95,8 @@ func TestARequestThatWasPublishedTwiceLeadsToOneNewNumber(t *testing.T) {
 	one, two := answer(t, "P-1", 1, 7, safe), answer(t, "P-1", 1, 9, safe)
 	receiveAll(t, s, one, two, one)
 	mustBe(t, "numbers", numbers(t, s), "P-1 closed", "P-2 created")
-	mustBe(t, "kept", column(t, s.db, `SELECT request_id FROM outcomes`), "P-1/close/1")
+	id, _ := message(one).Header("ce_id")
+	mustBe(t, "kept", column(t, s.db, `SELECT request_id || ' ' || event_id FROM outcomes`), "P-1/close/1 "+string(id))
 }
 
 func TestAFailureIsListedAndAskedAgainAndAnOutcomeThatSolvesItTakesItOff(t *testing.T) {

@@ -21,6 +21,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -60,7 +61,7 @@ func main() {
 	var o options
 	flags := flag.NewFlagSet("shop", flag.ContinueOnError)
 	flags.StringVar(&o.db, "db", "", "postgres://... or a `FILE` of SQLite, made where it is not there (default: a temporary one)")
-	flags.StringVar(&o.brokers, "brokers", "127.0.0.1:9092", "the Kafka `BROKER` of closeorder dev")
+	flags.StringVar(&o.brokers, "brokers", "127.0.0.1:9092", "the Kafka `BROKERS`, with commas between")
 	flags.StringVar(&o.gateway, "gateway", "http://127.0.0.1:8080", "the `URL` of the payment gateway")
 	flags.StringVar(&o.listen, "listen", "127.0.0.1:0", "`ADDRESS` that takes the gateway's notices")
 	flags.IntVar(&o.purchases, "purchases", 50, "how many purchases the database is to have in the end")
@@ -108,8 +109,9 @@ func run(ctx context.Context, o options) (right bool, err error) {
 	if err != nil {
 		return false, err
 	}
+	brokers := strings.Split(o.brokers, ",")
 	producer, err := kgo.NewClient(
-		kgo.SeedBrokers(o.brokers),
+		kgo.SeedBrokers(brokers...),
 		// Both are the client's default, and both must stay: a request that is
 		// acknowledged by all replicas is not lost with a broker, and one that is
 		// tried again does not stand there twice. The client puts keys where Java's
@@ -121,7 +123,12 @@ func run(ctx context.Context, o options) (right bool, err error) {
 		return false, err
 	}
 	defer producer.Close()
-	reader, err := outcomeReader(o.brokers, "shop-"+name)
+	ping, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	if err := producer.Ping(ping); err != nil {
+		return false, fmt.Errorf("no Kafka at %s (-brokers): %w; closeorder dev --requests 0 starts one", o.brokers, err)
+	}
+	reader, err := outcomeReader(brokers, "shop-"+name)
 	if err != nil {
 		return false, err
 	}
@@ -131,7 +138,7 @@ func run(ctx context.Context, o options) (right bool, err error) {
 		return false, err
 	}
 	s := &shop{
-		name: name, db: db, kafka: producer, log: log.New(os.Stderr, "shop: ", log.Ltime|log.LUTC|log.Lmsgprefix),
+		name: name, db: db, kafka: producer, log: log.New(os.Stderr, "shop: ", log.Ltime|log.LUTC),
 		gateway: &gateway{url: o.gateway, appID: appID, key: key, notifyURL: "http://" + listener.Addr().String() + "/paid", client: &http.Client{Timeout: createTimeout}},
 	}
 	return s.run(ctx, o, reader, listener)
@@ -147,6 +154,10 @@ func keyText() string {
 // run runs all parts until the demo is over. Each part can die at any moment and
 // be started again: what it needs to know stands in the database.
 func (s *shop) run(ctx context.Context, o options, reader *kgo.Client, listener net.Listener) (right bool, err error) {
+	progress := progressOn(os.Stderr)
+	if progress != io.Discard {
+		s.log.SetPrefix("\r\x1b[Kshop: ") // not behind the line of progress
+	}
 	parts, stop := context.WithCancel(ctx)
 	var running sync.WaitGroup
 	server := &http.Server{Handler: http.MaxBytesHandler(s, 64<<10), ReadTimeout: 5 * time.Second, WriteTimeout: 10 * time.Second, ErrorLog: s.log}
@@ -164,7 +175,6 @@ func (s *shop) run(ctx context.Context, o options, reader *kgo.Client, listener 
 		running.Wait()
 	}()
 
-	progress := progressOn(os.Stderr)
 	for done := false; !done; {
 		if !pause(ctx, 500*time.Millisecond) {
 			return false, errors.New("stopped before all was settled; the same -db goes on with it")

@@ -14,9 +14,9 @@ import (
 
 // outcomeReader reads the outcomes as one consumer group for each database. What
 // is not the default of the client is said with its reason.
-func outcomeReader(brokers, group string) (*kgo.Client, error) {
+func outcomeReader(brokers []string, group string) (*kgo.Client, error) {
 	return kgo.NewClient(
-		kgo.SeedBrokers(brokers),
+		kgo.SeedBrokers(brokers...),
 		kgo.ConsumeTopics(outcomesTopic),
 		kgo.ConsumerGroup(group),
 		// Without it a reader sees outcomes of transactions that were aborted.
@@ -84,9 +84,13 @@ func (s *shop) receive(ctx context.Context, r *kgo.Record) error {
 
 // act keeps the outcome if it counts, and does what follows from it.
 func (s *shop) act(ctx context.Context, tx *sql.Tx, next events.Outcome) error {
+	// Outcomes of other shops are passed over: the topic is everybody's.
+	if next.MchID != merchant || next.SubMchID != "" {
+		return nil
+	}
 	p, pay, err := lockPayment(ctx, tx, next.OutTradeNo)
-	if errors.Is(err, sql.ErrNoRows) || err == nil && next.MchID != merchant {
-		return nil // of another shop: the topic is everybody's
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil
 	}
 	if err != nil {
 		return err

@@ -26,7 +26,8 @@ type payment struct {
 	state      string
 	newNumber  bool // wanted once this one is closed; else the purchase is given up
 	requests   int  // to close it, so far
-	createSent int64
+	createdAt  int64
+	createSent int64 // the last create call
 }
 
 // States of a purchase, and of a payment. schema.sql says what they mean.
@@ -38,6 +39,16 @@ const (
 // requestID names the n-th request to close a number. It is derived, never
 // drawn: whatever is done again after a crash has the same name.
 func (p payment) requestID(n int) string { return fmt.Sprintf("%s/close/%d", p.outTradeNo, n) }
+
+// hasAsked reports whether a request is one of ours.
+func (p payment) hasAsked(requestID string) bool {
+	for n := 1; n <= p.requests; n++ {
+		if p.requestID(n) == requestID {
+			return true
+		}
+	}
+	return false
+}
 
 // decision is what to do, all of it in one transaction. The zero decision is
 // to do nothing.
@@ -68,6 +79,14 @@ func onOutcome(p purchase, pay payment, o events.Outcome) decision {
 	case pay.state == paid:
 		if o.Result == events.Closed {
 			return decision{todo: "close", why: "closed by an outcome, and paid by what came before: look at the gateway"}
+		}
+		return decision{}
+
+	case !pay.hasAsked(o.RequestID):
+		// Somebody else has asked, a person perhaps, who does not know when our last
+		// create call was sent. Where that closed the number we ask ourselves.
+		if o.Result == events.Closed && pay.state != closing {
+			return decision{askAgain: time.Second}
 		}
 		return decision{}
 
@@ -115,7 +134,7 @@ func onPaid(p purchase, pay payment, fee int64) decision {
 		return decision{payment: paid, purchase: paid, closeOthers: true}
 	default:
 		// Delivered for another number, or given up: this money goes back.
-		return decision{payment: paid, todo: "refund", why: fmt.Sprintf("refund %d fen: the purchase is %s already", pay.fee, p.state)}
+		return decision{payment: paid, todo: "refund", why: fmt.Sprintf("refund %d fen, unless they went back already: the purchase was %s before", pay.fee, p.state)}
 	}
 }
 

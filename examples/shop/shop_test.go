@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
@@ -18,14 +17,18 @@ import (
 // purchases of a test: of each kind there is one at least.
 const few = 20
 
-// TestEachPurchaseIsPaidAtMostOnce runs the shop as its README says.
+// TestEachPurchaseIsPaidAtMostOnce runs the shop as its README says, and once more
+// beside it.
 func TestEachPurchaseIsPaidAtMostOnce(t *testing.T) {
 	t.Parallel()
 	for name, database := range databases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
+			// Two processes with one database: that nothing is done twice.
 			where := database(t)
-			b := startShop(t, where, few).end(t)
+			one, two := startShop(t, where, few), startShop(t, where, few)
+			two.end(t)
+			b := one.end(t)
 			mustBeRight(t, where, b)
 			if b.Reissued == 0 || b.GivenUp == 0 || b.Requests <= b.Numbers-b.Paid {
 				t.Errorf("the demo shows too little: %+v", b)
@@ -221,7 +224,7 @@ func mustBeRight(t *testing.T, where string, b balance) {
 		}
 		times := 0
 		for _, number := range column(t, db, `SELECT out_trade_no FROM payments WHERE purchase = $1`, id) {
-			is, fee, err := query(t.Context(), g, number)
+			is, fee, err := g.query(t.Context(), number)
 			switch {
 			case err != nil:
 				t.Fatalf("%s: %v", number, err)
@@ -264,14 +267,4 @@ func mustBeRight(t *testing.T, where string, b balance) {
 	if left := column(t, db, `SELECT kind || ' ' || subject || ': ' || what FROM todo WHERE done_at IS NULL`); len(left) > 0 {
 		t.Errorf("for a person: %v", left)
 	}
-}
-
-// query is patient: the simulator lets calls for some numbers fail.
-func query(ctx context.Context, g *gateway, number string) (state string, fee int64, err error) {
-	for range 5 {
-		if state, fee, err = g.query(ctx, number); err == nil {
-			break
-		}
-	}
-	return state, fee, err
 }

@@ -180,7 +180,7 @@ func (b *book) enter() {
 func (b *book) begin(req *request, c *Call) (*order, Fault) {
 	now := b.open()
 	defer b.mu.Unlock()
-	o := b.get(req.order, now, c.Op != UnifiedOrder)
+	o := b.get(req.order, now, c.Op != UnifiedOrder && !b.cfg.CreatedAlone)
 	switch c.Op {
 	case CloseOrder:
 		o.closes++

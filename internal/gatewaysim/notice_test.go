@@ -31,10 +31,13 @@ func (s shop) RoundTrip(r *http.Request) (*http.Response, error) { return s(r) }
 type mailbox struct {
 	mu      sync.Mutex
 	answers []string
-	at      []time.Time
-	bodies  []string
-	urls    []string
+	posts   []posted
 	open    int // posts that go on
+}
+
+type posted struct {
+	at        time.Time
+	url, body string
 }
 
 const thanks = "<xml><return_code><![CDATA[SUCCESS]]></return_code><return_msg><![CDATA[OK]]></return_msg></xml>"
@@ -56,12 +59,10 @@ func (m *mailbox) take(r *http.Request) (*http.Response, error) {
 		m.mu.Unlock()
 	}()
 	answer := thanks
-	if len(m.at) < len(m.answers) {
-		answer = m.answers[len(m.at)]
+	if len(m.posts) < len(m.answers) {
+		answer = m.answers[len(m.posts)]
 	}
-	m.at = append(m.at, time.Now())
-	m.bodies = append(m.bodies, string(body))
-	m.urls = append(m.urls, r.Method+" "+r.URL.String()+" "+r.Header.Get("Content-Type"))
+	m.posts = append(m.posts, posted{time.Now(), r.Method + " " + r.URL.String() + " " + r.Header.Get("Content-Type"), string(body)})
 	m.mu.Unlock()
 	status := http.StatusOK
 	switch answer {
@@ -80,14 +81,19 @@ func (m *mailbox) take(r *http.Request) (*http.Response, error) {
 // pauses are the times from the payment to the first notice, and between one
 // and the next.
 func (m *mailbox) pauses(paid time.Time) []time.Duration {
-	m.mu.Lock()
-	defer m.mu.Unlock()
 	pauses, before := []time.Duration{}, paid
-	for _, at := range m.at {
-		pauses = append(pauses, at.Sub(before))
-		before = at
+	for _, p := range m.all() {
+		pauses = append(pauses, p.at.Sub(before))
+		before = p.at
 	}
 	return pauses
+}
+
+// all returns every notice so far.
+func (m *mailbox) all() []posted {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Clone(m.posts)
 }
 
 // The official page names the fields; testdata has one notice of each merchant.
@@ -107,10 +113,11 @@ func TestANoticeSaysWhatWasPaidAndIsSigned(t *testing.T) {
 			s.PayAt(key, time.Now().Add(time.Minute))
 			time.Sleep(time.Hour)
 			e, _ := s.Lookup(key)
-			if !e.Noticed || len(box.bodies) != i+1 {
-				t.Fatalf("%s: %d notices, %+v", m.MchID, len(box.bodies), e)
+			posts := box.all()
+			if !e.Noticed || len(posts) != i+1 {
+				t.Fatalf("%s: %d notices, %+v", m.MchID, len(posts), e)
 			}
-			got, err := parseFields([]byte(box.bodies[i]))
+			got, err := parseFields([]byte(posts[i].body))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -128,7 +135,7 @@ func TestANoticeSaysWhatWasPaidAndIsSigned(t *testing.T) {
 			for _, name := range []string{"transaction_id", "total_fee", "time_end", "attach", "bank_type", "fee_type", "cash_fee", "appid", "sub_mch_id"} {
 				expect(t, "the query's "+name, query[name], got[name])
 			}
-			fmt.Fprintf(&out, "# %s\n%s\n%s\n\n", m.MchID, box.urls[i], box.bodies[i])
+			fmt.Fprintf(&out, "# %s\n%s\n%s\n\n", m.MchID, posts[i].url, posts[i].body)
 		}
 	})
 	golden.Check(t, testdata+"notices.txt", out.String())
@@ -148,7 +155,7 @@ func TestANoticeIsSignedWithTheKeyOfTheMoment(t *testing.T) {
 		time.Sleep(time.Hour)
 	})
 	for i, key := range []signing.Key{mustKey(t, DirectKey), fresh} {
-		fields, err := parseFields([]byte(box.bodies[i]))
+		fields, err := parseFields([]byte(box.all()[i].body))
 		if err != nil || signing.Verify(fields, key, signing.MD5) != nil {
 			t.Errorf("notice %d: %v, %v", i, fields, err)
 		}
@@ -214,15 +221,15 @@ func TestOnlyAPaymentOfACreatedOrderIsTold(t *testing.T) {
 		s.PayAt(order1("CLOSED"), time.Now())
 		s.PayAt(order1("UNKNOWN-1"), time.Now())
 		time.Sleep(time.Hour)
-		if len(box.bodies) != 0 {
-			t.Errorf("told of %v", box.bodies)
+		if posts := box.all(); len(posts) != 0 {
+			t.Errorf("told of %v", posts)
 		}
 		// Paid in future when it is created: the payment was planned before.
 		s.PayAt(order1("T1"), time.Now().Add(time.Minute))
 		c.buy("T1", "A")
 		time.Sleep(time.Hour)
-		if len(box.bodies) != 1 {
-			t.Errorf("told of %v", box.bodies)
+		if posts := box.all(); len(posts) != 1 {
+			t.Errorf("told of %v", posts)
 		}
 	})
 }
@@ -241,12 +248,13 @@ func TestTheFirstNoticeComesWithinItsDelayOfThePayment(t *testing.T) {
 		}
 		time.Sleep(time.Hour)
 		came, spread := make(map[string]time.Time), make(map[time.Duration]bool)
-		for i, body := range box.bodies {
-			fields, err := parseFields([]byte(body))
+		posts := box.all()
+		for _, p := range posts {
+			fields, err := parseFields([]byte(p.body))
 			if err != nil {
 				t.Fatal(err)
 			}
-			came[fields["out_trade_no"]] = box.at[i]
+			came[fields["out_trade_no"]] = p.at
 		}
 		paid := 0
 		for _, e := range s.Book() {
@@ -261,8 +269,8 @@ func TestTheFirstNoticeComesWithinItsDelayOfThePayment(t *testing.T) {
 				t.Errorf("%s: told %v after the payment", e.OutTradeNo, delay)
 			}
 		}
-		if paid < 20 || len(box.bodies) != paid || len(spread) < paid/2 {
-			t.Errorf("%d paid, %d notices, %d different delays", paid, len(box.bodies), len(spread))
+		if paid < 20 || len(posts) != paid || len(spread) < paid/2 {
+			t.Errorf("%d paid, %d notices, %d different delays", paid, len(posts), len(spread))
 		}
 	})
 }
@@ -274,8 +282,8 @@ func TestAPaymentOfALateCreateIsToldThoughNobodyLooks(t *testing.T) {
 		expect(t, "create", c.buy("T1", "A"), "time-out")
 		time.Sleep(time.Hour)
 		e, _ := s.Lookup(order1("T1"))
-		if len(box.at) != 1 || e.State != Paid || !box.at[0].Equal(e.Events[1].At) {
-			t.Errorf("told at %v, %+v", box.at, e.Events)
+		if posts := box.all(); len(posts) != 1 || e.State != Paid || !posts[0].at.Equal(e.Events[1].At) {
+			t.Errorf("told %v, %+v", posts, e.Events)
 		}
 	})
 }
@@ -302,11 +310,11 @@ func TestNothingRunsAfterTheEndOfNotify(t *testing.T) {
 		if err := <-ended; err != nil {
 			t.Error(err)
 		}
-		if e, _ := s.Lookup(order1("T1")); e.Noticed || len(box.at) != 1 || box.open != 0 {
-			t.Errorf("%d notices, %+v", len(box.at), e)
+		if e, _ := s.Lookup(order1("T1")); e.Noticed || len(box.all()) != 1 || box.open != 0 {
+			t.Errorf("%d notices, %+v", len(box.all()), e)
 		}
 		time.Sleep(time.Hour)
-		if len(box.at) != 1 {
+		if len(box.all()) != 1 {
 			t.Error("a notice went out after the end")
 		}
 
@@ -316,8 +324,8 @@ func TestNothingRunsAfterTheEndOfNotify(t *testing.T) {
 		go func() { ended <- s.Notify(ctx) }()
 		go func() { ended <- s.Notify(other) }()
 		synctest.Wait()
-		if e, _ := s.Lookup(order1("T1")); !e.Noticed || len(box.at) != 2 {
-			t.Errorf("%d notices, %+v", len(box.at), e)
+		if e, _ := s.Lookup(order1("T1")); !e.Noticed || len(box.all()) != 2 {
+			t.Errorf("%d notices, %+v", len(box.all()), e)
 		}
 		stop()
 		<-ended

@@ -12,9 +12,10 @@
 // An order that nobody created is made up when it is first asked for. What it
 // is and how it behaves follows from the beginning of its out_trade_no, see
 // [Behaviours]. One that a shop created has a purchase, buyers who may pay it,
-// and a shop that is told of that: see [Buyers] and [Notices]. All randomness comes from Config.Seed, drawn per order and
-// call, so that the order of concurrent calls does not change it. All times
-// come from package time, so that it runs in a testing/synctest bubble.
+// and a shop that is told of that: see [Buyers] and [Notices]. All randomness
+// comes from Config.Seed, drawn per order and call, so that the order of
+// concurrent calls does not change it. All times come from package time, so that
+// it runs in a testing/synctest bubble.
 package gatewaysim
 
 import (
@@ -46,6 +47,8 @@ type Config struct {
 	// before it is told to slow down (return_code=FAIL, unsigned); 0 for no
 	// limit.
 	Rate float64
+	// CreatedAlone makes no order up: one that nobody has created is unknown.
+	CreatedAlone bool
 	// Buyers who pay made-up and created orders at random times.
 	Buyers Buyers
 	// Notices of their payments.

@@ -56,6 +56,17 @@ func TestThePurchaseOfAnOrderIsThatOfTheCreateCallThatTookEffect(t *testing.T) {
 	})
 }
 
+func TestWithCreatedAloneNoOrderIsMadeUp(t *testing.T) {
+	virtual(t, Config{CreatedAlone: true}, func(t *testing.T, s *Simulator, c *client) {
+		expect(t, "close what nobody created", c.close("T1"), "ORDERNOTEXIST")
+		expect(t, "a query of it", c.query("T1"), "ORDERNOTEXIST")
+		expect(t, "its create comes after the close", c.buy("T1", "A"), "SUCCESS")
+		expect(t, "and makes it payable", c.query("T1"), "NOTPAY")
+		expect(t, "close", c.close("T1"), "SUCCESS")
+		expect(t, "nor is one with a prefix", c.close("PAID-1"), "ORDERNOTEXIST")
+	})
+}
+
 func TestALateCreateCallTakesEffectWhoeverWaitsForIt(t *testing.T) {
 	cfg := Config{LateCreates: 1, LateCreate: 20 * time.Second, Latency: Latency{Min: time.Second, Max: time.Second}}
 	virtual(t, cfg, func(t *testing.T, s *Simulator, c *client) { // its client waits for 10 s

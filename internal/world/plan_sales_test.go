@@ -20,7 +20,7 @@ func NewSalesPlan(seed uint64, purchases int, rules Rules) Plan {
 	p.Gateway.Failures = gatewaysim.Failures{SystemError: .02, Drop: .02, Lose: .02, BadGateway: .02}
 	p.Gateway.Buyers = gatewaysim.Buyers{Share: .6, Within: 5 * time.Minute, Gap: .2, Twice: .5}
 	p.Gateway.Notices = gatewaysim.Notices{Delay: 5 * time.Second, Lost: .1, Again: .1}
-	p.Gateway.LateCreates = .1
+	p.Gateway.CreatedAlone, p.Gateway.LateCreates = true, .1
 	p.Sales = Sales{
 		Seed: seed, Purchases: purchases, Over: p.Traffic.Over, Rules: rules,
 		Fails: .4, Impatient: .3, PayWithin: 15 * time.Minute, Aged: .5, Copies: .1, Rereads: .1,
