@@ -104,17 +104,20 @@ func (s *shop) stop(ctx context.Context, outTradeNo, reason string, newNumber bo
 // the caller's transaction.
 func askToClose(ctx context.Context, tx *sql.Tx, pay payment, reason string, pause time.Duration) error {
 	pay.requests++
-	if _, err := tx.ExecContext(ctx, `UPDATE payments SET state = 'closing', new_number = $1, requests = $2 WHERE out_trade_no = $3`,
-		number(pay.newNumber), pay.requests, pay.outTradeNo); err != nil {
+	// create_sent_at as it is now that no create call can follow: on PostgreSQL
+	// one may have been sent since the caller has read it.
+	if err := tx.QueryRowContext(ctx, `UPDATE payments SET state = 'closing', new_number = $1, requests = $2 WHERE out_trade_no = $3
+		RETURNING create_sent_at`, number(pay.newNumber), pay.requests, pay.outTradeNo).Scan(&pay.createSent); err != nil {
 		return err
 	}
 	return queue(ctx, tx, pay, reason, pause)
 }
 
 // lockPayment reads a number and its purchase, and keeps everybody else from
-// changing them until the transaction ends: outcome, notice and time-out of one
-// purchase come at the same time. SQLite has one writer anyway, PostgreSQL locks
-// a row that is updated; SELECT ... FOR UPDATE is PostgreSQL's alone.
+// changing them until the transaction ends, all but the create call: outcome,
+// notice and time-out of one purchase come at the same time. SQLite has one
+// writer anyway, PostgreSQL locks a row that is updated; SELECT ... FOR UPDATE is
+// PostgreSQL's alone.
 func lockPayment(ctx context.Context, tx *sql.Tx, outTradeNo string) (p purchase, pay payment, err error) {
 	err = tx.QueryRowContext(ctx, `UPDATE purchases SET changes = changes + 1
 		WHERE id = (SELECT purchase FROM payments WHERE out_trade_no = $1)
