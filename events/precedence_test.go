@@ -65,6 +65,7 @@ func precedences() map[string]precedence {
 		"an unreadable record does not give way to its own repeat":        {unreadable(0, 1), unreadable(0, 1), false},
 		"the same offset of another partition is another record":          {failed, other(answer(Closed, 0, 1), func(o *Outcome) { o.Source.Partition = 1 }), true},
 		"the same offset of another topic is another record":              {failed, other(answer(Closed, 0, 1), func(o *Outcome) { o.Source.Topic = "orders" }), true},
+		"a higher replay number in the same place is another record":      {failed, answer(Closed, 1, 1), true},
 		"a request without an order goes by its name":                     {other(failed, func(o *Outcome) { o.OutTradeNo = "" }), other(answer(Failed, 1, 2), func(o *Outcome) { o.OutTradeNo = "" }), true},
 		"an order without a request goes by its number":                   {other(failed, func(o *Outcome) { o.RequestID = "" }), other(answer(Failed, 1, 2), func(o *Outcome) { o.RequestID = "" }), true},
 	}

@@ -72,6 +72,7 @@ func TestClients(t *testing.T) {
 	closeorder := build(t)
 	for _, c := range clients {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel() // they wait most of the time
 			c.prepare(t)
 			brokers := dev(t, closeorder)
 			c.publish(t, brokers)

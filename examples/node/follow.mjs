@@ -3,7 +3,7 @@
 import { parseArgs } from 'node:util'
 import { Consumer, FetchIsolationLevels, MessagesStreamFallbackModes, MessagesStreamModes, stringDeserializer } from '@platformatic/kafka'
 import { Clerk, place } from './clerk.mjs'
-import { Publisher } from './publish.mjs'
+import { Publisher, why } from './publish.mjs'
 
 const TOPIC = 'closeorder.outcomes'
 const USAGE = 'usage: follow.mjs --brokers HOST:PORT,... [--group NAME] [--exit-after ACTIONS] [--ask-again-after SECONDS]'
@@ -77,14 +77,14 @@ try {
       await message.commit()
     } catch (e) {
       // Another member has the partition now, or soon, and acts again on what is not committed.
-      console.error(`follow: ${place(message)}: not committed: ${e.message}`)
+      console.error(`follow: ${place(message)}: not committed: ${why(e)}`)
     }
     if (stopping || (options.exitAfter > 0 && clerk.actions >= options.exitAfter)) break
   }
 } catch (e) {
   // What was not committed is read again by the next start.
   if (!stopping) {
-    console.error(`follow: ${e.message}`)
+    console.error(`follow: ${why(e)}`)
     process.exitCode = 1
   }
 }

@@ -68,3 +68,8 @@ export class Publisher {
     await this.#producer.close()
   }
 }
+
+/** What went wrong, for people. The client's own message says how often it tried, and its errors say why in vain. */
+export function why (error) {
+  return error.errors?.length > 0 ? `${error.message.replace(/\.$/, '')}: ${why(error.errors.at(-1))}` : error.message
+}

@@ -4,7 +4,7 @@ import { randomUUID } from 'node:crypto'
 import { stdin } from 'node:process'
 import { text as all } from 'node:stream/consumers'
 import { parseArgs } from 'node:util'
-import { Publisher } from './publish.mjs'
+import { Publisher, why } from './publish.mjs'
 
 const USAGE = `usage: request.mjs --brokers HOST:PORT,... --mch-id ID --out-trade-no NUMBER [--replacement NUMBER] [--request-id ID]
                    [--order-created-at TIME] [--reason TEXT]
@@ -81,7 +81,7 @@ try {
       // An outcome names its source: where the request itself could not be read, this is how to match them.
       console.log(JSON.stringify({ out_trade_no: outTradeNo, ...await publisher.publish(outTradeNo, requestId, text) }))
     } catch (e) {
-      throw new Error(`${outTradeNo} and those behind it are not known to be written: ${e.message}`, { cause: e })
+      throw new Error(`${outTradeNo} and those behind it are not known to be written: ${why(e)}`, { cause: e })
     }
   }
 } catch (e) {

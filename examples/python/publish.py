@@ -46,7 +46,7 @@ class Publisher:
             number, report = next((n, report) for n, report in enumerate(reports) if not report.place)
             raise KafkaException(
                 f"{len(requests) - len(written)} of {len(requests)} requests are not known to be written, "
-                f"first {requests[number]['out_trade_no']} to topic {TOPIC}: {report.error}"
+                f"first {requests[number]['out_trade_no']} to topic {TOPIC}: {report.why}"
             )
         return written
 
@@ -70,13 +70,13 @@ class _Report:
     """What became of a record that was handed to the producer: where it is, or why that is not known."""
 
     place: tuple[str, int, int] | None = None
-    error: KafkaError | None = None
+    why: str = "nothing was reported"
 
     def fill(self, error: KafkaError | None, message: Message) -> None:
         topic, partition, offset = message.topic(), message.partition(), message.offset()
-        if error or topic is None or partition is None or offset is None:
-            self.error = error
-        else:
+        if error:
+            self.why = error.str()
+        elif topic is not None and partition is not None and offset is not None:
             self.place = topic, partition, offset
 
 

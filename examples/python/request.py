@@ -18,7 +18,9 @@ def main() -> int:
         "--out-trade-no", help="number of the order to close; without it requests are read from standard input"
     )
     flags.add_argument("--replacement", metavar="OUT_TRADE_NO", help="the number that you want to issue next")
-    flags.add_argument("--request-id", help="name of the request; ask again under a new one")
+    flags.add_argument(
+        "--request-id", help="name of the request, the same when it is published again; by default a new one each time"
+    )
     flags.add_argument("--order-created-at", metavar="TIME", help="when you sent the create call, RFC 3339 with a zone")
     flags.add_argument("--reason", help="payment_failed, payment_timeout or any text")
     args = flags.parse_args()
@@ -79,6 +81,8 @@ def read_lines() -> list[dict[str, Any]]:
         if not isinstance(request.get("request_id", ""), str):
             raise ValueError(f"line {number}: request_id is not text")
         requests.append(request)
+    if not requests:
+        raise ValueError("there is no request on standard input, and none was given by flags")
     return requests
 
 

@@ -93,7 +93,7 @@ func TestARequestThatWasPublishedTwiceLeadsToOneNewNumber(t *testing.T) {
 	stopped(t, s)
 	// Two records, two outcomes with ids of their own, and the first one again.
 	one, two := answer(t, "P-1", 1, 7, safe), answer(t, "P-1", 1, 9, safe)
-	receiveAll(t, s, one, two, one)
+	receiveAll(t, s, one, two, one, two)
 	mustBe(t, "numbers", numbers(t, s), "P-1 closed", "P-2 created")
 	id, _ := message(one).Header("ce_id")
 	mustBe(t, "kept", column(t, s.db, `SELECT request_id || ' ' || event_id FROM outcomes`), "P-1/close/1 "+string(id))

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"net/http"
 	"strings"
@@ -246,16 +248,22 @@ func mustBeRight(t *testing.T, where string, b balance) {
 	if b.Paid != paidNow || b.Taken != taken || b.Sold != taken {
 		t.Errorf("the shop says %d paid, %d fen taken, %d fen sold; the gateway says %d paid, %d fen", b.Paid, b.Taken, b.Sold, paidNow, taken)
 	}
-	// No number but the first without a safe outcome for the one before it.
-	safe := map[string]bool{}
+	// No number but the first before an outcome has said that the one before it
+	// is safe.
+	safe := map[string]int64{}
 	for _, r := range topic(t, outcomesTopic) {
 		if o, err := events.DecodeOutcome(message(r)); err == nil && o.SafeToReissue {
-			safe[o.OutTradeNo] = true
+			safe[o.OutTradeNo] = min(o.CompletedAt.UnixMilli(), cmp.Or(safe[o.OutTradeNo], math.MaxInt64))
 		}
 	}
-	for _, before := range column(t, db, `SELECT b.out_trade_no FROM payments b JOIN payments a ON a.purchase = b.purchase AND a.n = b.n + 1`) {
-		if !safe[before] {
-			t.Errorf("there is a number after %s, and no outcome that says that it is safe", before)
+	for _, row := range column(t, db, `SELECT b.out_trade_no || ' ' || a.created_at FROM payments b JOIN payments a ON a.purchase = b.purchase AND a.n = b.n + 1`) {
+		var before string
+		var at int64
+		if _, err := fmt.Sscan(row, &before, &at); err != nil {
+			t.Fatal(err)
+		}
+		if since, found := safe[before]; !found || at < since {
+			t.Errorf("the number after %s is of %v; it was safe from %v on", before, time.UnixMilli(at), time.UnixMilli(since))
 		}
 	}
 	// Nothing is lost on its way, and nobody has asked twice in one name.
