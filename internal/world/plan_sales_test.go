@@ -27,6 +27,9 @@ func NewSalesPlan(seed uint64, purchases int, rules Rules) Plan {
 		Behaviours: saleBehaviours,
 	}
 	p.ExactlyOnce = seed%3 == 0
+	// With the default of 5 minutes no order is ever asked about that is younger
+	// than gateway.settle_age and says so.
+	p.Young = seed%2 == 0
 	if p.Confirm == "always" {
 		// Whose first close answers SUCCESS and does nothing: only who always asks
 		// again can know.

@@ -93,6 +93,9 @@ func (r *run) run(ctx context.Context, log logrus.FieldLogger) Report {
 			c.Kafka.SessionTimeout, c.Kafka.RebalanceTimeout = p.SessionTimeout, p.RebalanceTimeout
 			c.Topics.RetryDelays = p.RetryDelays
 			c.Gateway.Confirm = p.Confirm
+			if p.Young {
+				c.MinOrderAge = 0
+			}
 			if p.ExactlyOnce {
 				c.ProcessingGuarantee = config.ExactlyOnce
 			}
