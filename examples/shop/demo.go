@@ -28,7 +28,7 @@ func (s *shop) sellAll(ctx context.Context, purchases int) {
 		case 6:
 			kind = "FLAKY" // the first calls fail
 		case 9:
-			kind = "LIMIT"
+			kind = "LOST" // the first calls take effect, and their replies are lost
 		}
 		id := fmt.Sprintf("%s-%s-%05d", kind, s.name, i)
 		for {

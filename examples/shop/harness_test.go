@@ -123,6 +123,7 @@ func (o *output) String() string {
 
 // shopProcess is the shop as its users start it.
 type shopProcess struct {
+	db             string
 	cmd            *exec.Cmd
 	stdout, stderr output
 	ended          chan struct{}
@@ -131,7 +132,7 @@ type shopProcess struct {
 func startShop(t *testing.T, db string, purchases int) *shopProcess {
 	t.Helper()
 	d := closeorderDev(t)
-	p := &shopProcess{ended: make(chan struct{})}
+	p := &shopProcess{db: db, ended: make(chan struct{})}
 	p.cmd = exec.CommandContext(context.Background(), os.Args[0], "-db", db, "-brokers", d.brokers, "-gateway", d.gateway, "-purchases", fmt.Sprint(purchases), "-json")
 	p.cmd.Env = append(os.Environ(), "SHOP_TEST_RUNS_MAIN=1")
 	p.cmd.Stdout, p.cmd.Stderr = &p.stdout, &p.stderr
@@ -160,7 +161,11 @@ func (p *shopProcess) end(t *testing.T) balance {
 	case <-p.ended:
 	case <-time.After(4 * time.Minute):
 		p.kill()
-		t.Fatalf("the shop does not end\n%s", p.stderr.String())
+		db := look(t, p.db)
+		t.Fatalf("the shop does not end\ngroup: %s\nnumbers: %q\nto send: %q\nto do: %q\n%s",
+			groupOf(t, db), column(t, db, `SELECT out_trade_no || ' ' || state || ' ' || requests FROM payments WHERE state NOT IN ('closed', 'paid')`),
+			column(t, db, `SELECT request_id FROM outbox WHERE sent_at IS NULL`),
+			column(t, db, `SELECT kind || ' ' || subject || ' ' || what FROM todo WHERE done_at IS NULL`), p.stderr.String())
 	}
 	var b balance
 	err := json.Unmarshal([]byte(p.stdout.String()), &b)
@@ -168,6 +173,23 @@ func (p *shopProcess) end(t *testing.T) balance {
 		t.Fatalf("exit code %d, %v\n%s\n%s", code, err, p.stdout.String(), p.stderr.String())
 	}
 	return b
+}
+
+// groupOf says how the shop's consumer group is.
+func groupOf(t *testing.T, db *database) string {
+	t.Helper()
+	cl, err := kgo.NewClient(kgo.SeedBrokers(closeorderDev(t).brokers))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cl.Close()
+	name, err := db.shopName(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	groups, err := kadm.NewClient(cl).DescribeGroups(t.Context(), "shop-"+name)
+	group := groups["shop-"+name]
+	return fmt.Sprintf("%s, %d members, %v", group.State, len(group.Members), err)
 }
 
 // databases are what each test of a whole shop runs on.

@@ -27,8 +27,9 @@ func outcomeReader(brokers []string, group string) (*kgo.Client, error) {
 		kgo.DisableAutoCommit(),
 		kgo.BlockRebalanceOnPoll(),
 		// When a shop has died its outcomes wait for so long (the defaults are 45 s
-		// and a minute).
-		kgo.SessionTimeout(10*time.Second),
+		// and a minute). The session is the longer one: a broker that waits in a
+		// rebalance for who has died must not lose who is alive over it.
+		kgo.SessionTimeout(15*time.Second),
 		kgo.RebalanceTimeout(10*time.Second),
 	)
 }
