@@ -28,8 +28,11 @@ func NewSalesPlan(seed uint64, purchases int, rules Rules) Plan {
 	}
 	p.ExactlyOnce = seed%3 == 0
 	// With the default of 5 minutes no order is ever asked about that is younger
-	// than gateway.settle_age and says so.
-	p.Young = seed%2 == 0
+	// than gateway.settle_age and says so. By a clock that is minutes behind it
+	// stays that young for longer than two retries take.
+	if p.Young = seed%2 == 0; p.Young {
+		p.RetryDelays = append(p.RetryDelays, 20*time.Minute)
+	}
 	if p.Confirm == "always" {
 		// Whose first close answers SUCCESS and does nothing: only who always asks
 		// again can know.
