@@ -87,7 +87,7 @@ test-money: ## ORDERS=100000 with every fault of the gateway, against its order 
 	CLOSEORDER_SIM_ORDERS=$(ORDERS) \
 		$(GO) test -timeout 2h -count=1 -v $(TESTFLAGS) -run '^TestNoOutcomeDisagreesWithTheOrderBook$$' ./internal/world
 
-shops: ## PURCHASES=100000 for each shop of docs/order-services.md, of a thousand in a world: sums the money, and prints the table
+shops: ## PURCHASES=100000 for each shop of docs/order-services.md, of a thousand in a world (below 10000 of 300): sums the money, and prints the table
 	@$(GO) test -list '^TestNobodyPaysTwice$$' ./internal/world | grep -q TestNo || { echo "internal/world has no such test"; exit 1; }
 	@$(GO) test -c -o bin/world.test ./internal/world
 	@cd internal/world && CLOSEORDER_SIM_PURCHASES=$(PURCHASES) CLOSEORDER_SHOPS_TABLE=../../bin/shops.md \

@@ -51,7 +51,7 @@ func openDatabase(ctx context.Context, where string) (*database, error) {
 			return &database{db}, nil
 		}
 		if tries == 1 || !pause(ctx, time.Second) {
-			return nil, errors.Join(fmt.Errorf("database: make the tables: %w", err), db.Close())
+			return nil, errors.Join(fmt.Errorf("database (-db): make the tables: %w", err), db.Close())
 		}
 	}
 }
@@ -81,7 +81,7 @@ func neverHolds(err error) bool {
 }
 
 // shopName is the name that this database has had since it was made. Numbers
-// begin with it, as two shops must never use one out_trade_no of a merchant.
+// have it in them, as two shops must never use one out_trade_no of a merchant.
 func (d *database) shopName(ctx context.Context) (name string, err error) {
 	_, err = d.ExecContext(ctx, `INSERT INTO shop (one, name) VALUES (1, $1) ON CONFLICT DO NOTHING`, rand.Text()[:8])
 	if err == nil {

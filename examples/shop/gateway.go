@@ -42,7 +42,12 @@ func (d document) get(name string) string {
 // refusedError is an answer that says no.
 type refusedError struct{ code, text string }
 
-func (e *refusedError) Error() string { return e.code + ": " + e.text }
+func (e *refusedError) Error() string {
+	if e.code == "" {
+		return fmt.Sprintf("refused, unsigned: %q (a wrong SHOP_API_KEY, appid or mch_id is told so)", e.text)
+	}
+	return e.code + ": " + e.text
+}
 
 // final is whether the same call will never work. The others are the gateway's
 // own troubles: again, with the same number ("Unified Order", error codes).

@@ -51,6 +51,20 @@ type shop struct {
 	log     *log.Logger
 }
 
+// errStopped is a Ctrl-C or SIGTERM.
+var errStopped = errors.New("stopped before all was settled")
+
+// logLines writes each line with the time, in UTC, behind what clears the terminal.
+type logLines struct {
+	out   io.Writer
+	clear string
+}
+
+func (l logLines) Write(line []byte) (int, error) {
+	_, err := fmt.Fprintf(l.out, "%sshop: %s %s", l.clear, time.Now().UTC().Format("15:04:05Z"), line)
+	return len(line), err
+}
+
 type options struct {
 	db, brokers, gateway, listen string
 	purchases                    int
@@ -92,7 +106,9 @@ func run(ctx context.Context, o options) (right bool, err error) {
 	if err != nil {
 		return false, fmt.Errorf("SHOP_API_KEY: %w", err)
 	}
+	goesOn := "the same -db goes on with it"
 	if o.db == "" {
+		goesOn = "with -db it could go on"
 		folder, err := os.MkdirTemp("", "shop")
 		if err != nil {
 			return false, err
@@ -135,13 +151,16 @@ func run(ctx context.Context, o options) (right bool, err error) {
 	defer reader.CloseAllowingRebalance()
 	listener, err := net.Listen("tcp", o.listen)
 	if err != nil {
-		return false, err
+		return false, fmt.Errorf("-listen: %w", err)
 	}
 	s := &shop{
-		name: name, db: db, kafka: producer, log: log.New(os.Stderr, "shop: ", log.Ltime|log.LUTC),
+		name: name, db: db, kafka: producer, log: log.New(logLines{out: os.Stderr}, "", 0),
 		gateway: &gateway{url: o.gateway, appID: appID, key: key, notifyURL: "http://" + listener.Addr().String() + "/paid", client: &http.Client{Timeout: createTimeout}},
 	}
-	return s.run(ctx, o, reader, listener)
+	if right, err = s.run(ctx, o, reader, listener); errors.Is(err, errStopped) {
+		err = fmt.Errorf("%w; %s", err, goesOn)
+	}
+	return right, err
 }
 
 func keyText() string {
@@ -156,7 +175,7 @@ func keyText() string {
 func (s *shop) run(ctx context.Context, o options, reader *kgo.Client, listener net.Listener) (right bool, err error) {
 	progress := progressOn(os.Stderr)
 	if progress != io.Discard {
-		s.log.SetPrefix("\r\x1b[Kshop: ") // not behind the line of progress
+		s.log.SetOutput(logLines{os.Stderr, "\r\x1b[K"}) // not behind the line of progress
 	}
 	parts, stop := context.WithCancel(ctx)
 	var running sync.WaitGroup
@@ -177,7 +196,8 @@ func (s *shop) run(ctx context.Context, o options, reader *kgo.Client, listener 
 
 	for done := false; !done; {
 		if !pause(ctx, 500*time.Millisecond) {
-			return false, errors.New("stopped before all was settled; the same -db goes on with it")
+			_, _ = io.WriteString(progress, "\n")
+			return false, errStopped
 		}
 		if done, err = s.finished(ctx, o.purchases, progress); err != nil && ctx.Err() == nil {
 			s.log.Printf("progress: %v", err)

@@ -39,7 +39,7 @@ func (s *shop) todo(ctx context.Context) ([]task, error) {
 		return nil, err
 	}
 	defer rows.Close()
-	var list []task
+	list := []task{} // and not null, in JSON
 	for rows.Next() {
 		var t task
 		var since int64

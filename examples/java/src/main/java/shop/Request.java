@@ -75,7 +75,7 @@ public final class Request {
         } catch (ExecutionException e) {
           // Not known to be published: publish it again, under the same request_id.
           all = false;
-          System.err.printf("request: line %d, %s: not published: %s%n", s.line().number(), s.line().outTradeNo(), e.getCause());
+          System.err.printf("request: line %d, %s: not known to be written: %s%n", s.line().number(), s.line().outTradeNo(), e.getCause());
         }
       }
     }
