@@ -66,7 +66,8 @@ func TestNobodyPaysTwice(t *testing.T) {
 		t.Log("\n" + text)
 	}
 	for rules, cost := range mistakes {
-		if cost(*sums[rules]) == 0 {
+		// One world, or a part of the shops by -run, need not show it.
+		if n > 1 && sums[rules].Purchases > 0 && cost(*sums[rules]) == 0 {
 			t.Errorf("a shop that %s: %v: its mistake has cost nothing", rules, sums[rules])
 		}
 	}
