@@ -41,8 +41,12 @@ func (s *shop) inbox(ctx context.Context, reader *kgo.Client) {
 	for ctx.Err() == nil {
 		fetches := reader.PollRecords(ctx, 100)
 		fetches.EachError(func(topic string, partition int32, err error) {
-			if ctx.Err() == nil {
-				s.log.Printf("outcomes: %s/%d: %v", topic, partition, err) // the client tries again by itself
+			switch { // the client tries again by itself
+			case ctx.Err() != nil:
+			case topic == "": // of the group, or of all brokers
+				s.log.Printf("outcomes: %v", err)
+			default:
+				s.log.Printf("outcomes: %s/%d: %v", topic, partition, err)
 			}
 		})
 		for _, record := range fetches.Records() {
