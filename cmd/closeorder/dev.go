@@ -63,7 +63,7 @@ closeorder dev --requests 0 --buyers 0.8 --lost-replies 0.1 --late-creates 0.1`,
 	flags.DurationVar(&o.timeout, "timeout", 2*time.Minute, "with --exit: give up after so long without an outcome")
 	flags.IntVar(&o.kafkaPort, "kafka-port", 9092, "port of the broker on 127.0.0.1; 0 is any free one")
 	flags.IntVar(&o.gatewayPort, "gateway-port", 8080, "port of the gateway simulator on 127.0.0.1; 0 is any free one, and so is a default that is taken")
-	flags.StringVar(&o.dataDir, "data-dir", "", "`FOLDER` that keeps the topics over restarts (default: memory)")
+	flags.StringVar(&o.dataDir, "data-dir", "", "`FOLDER` that keeps the topics, not the gateway's orders, over restarts (default: memory)")
 	flags.BoolVar(&o.exactlyOnce, "exactly-once", false, "the worker answers in transactions (processing_guarantee exactly_once)")
 	flags.DurationVar(&o.minOrderAge, "min-order-age", 5*time.Second, "the worker closes no order that is younger by its order_created_at (min_order_age)")
 	o.odds.flags(flags, .5, "created orders")

@@ -26,6 +26,9 @@ type database struct{ *sql.DB }
 // that are not there.
 func openDatabase(ctx context.Context, where string) (*database, error) {
 	driver := "pgx"
+	if strings.Contains(where, "=") && !strings.Contains(where, "://") {
+		return nil, errors.New("database (-db): want a file, or PostgreSQL as postgres://USER@HOST/NAME") // and no file with a password in its name
+	}
 	if !strings.HasPrefix(where, "postgres://") && !strings.HasPrefix(where, "postgresql://") {
 		driver = "sqlite"
 		where = "file:" + (&url.URL{Path: where}).EscapedPath() + "?" + url.Values{
