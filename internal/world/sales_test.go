@@ -87,19 +87,7 @@ func progress(done, all int) {
 func sell(t *testing.T, plan Plan) Balance {
 	var result Result
 	synctest.Test(t, func(t *testing.T) { result = plan.Run(t.Context(), testLog()) })
-	for _, err := range result.Trouble {
-		t.Error(err)
-	}
-	for i, f := range result.Report.Findings {
-		if i == 10 {
-			t.Errorf("and %d more findings", len(result.Report.Findings)-i)
-			break
-		}
-		t.Error(f)
-		if i == 0 {
-			t.Logf("the order's history:\n%s", result.Evidence.History(f.Order))
-		}
-	}
+	result.tell(t)
 	b := result.Balance
 	if plan.Sales.Rules == Careful && b.Wrong() > 0 {
 		t.Errorf("a careful shop: %v", b)
