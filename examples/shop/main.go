@@ -126,15 +126,7 @@ func run(ctx context.Context, o options) (right bool, err error) {
 		return false, err
 	}
 	brokers := strings.Split(o.brokers, ",")
-	producer, err := kgo.NewClient(
-		kgo.SeedBrokers(brokers...),
-		// Both are the client's default, and both must stay: a request that is
-		// acknowledged by all replicas is not lost with a broker, and one that is
-		// tried again does not stand there twice. The client puts keys where Java's
-		// murmur2 puts them, as all producers of a topic must do alike.
-		kgo.RequiredAcks(kgo.AllISRAcks()),
-		kgo.ProducerLinger(0),
-	)
+	producer, err := requestWriter(brokers)
 	if err != nil {
 		return false, err
 	}

@@ -14,6 +14,23 @@ import (
 // dies, the next one takes it after so long.
 const claimed = 10 * time.Second
 
+// requestWriter publishes requests.
+func requestWriter(brokers []string) (*kgo.Client, error) {
+	return kgo.NewClient(
+		kgo.SeedBrokers(brokers...),
+		// Both are the client's default, and both must stay: a request that is
+		// acknowledged by all replicas is not lost with a broker, and one that the
+		// client tries again does not stand there twice. The client puts keys where
+		// Java's murmur2 puts them, as all producers of a topic must do alike.
+		kgo.RequiredAcks(kgo.AllISRAcks()),
+		kgo.ProducerLinger(0),
+		// A relay gives up what a broker does not answer, or it would wait for that
+		// broker longer than its claim, and hold up a stop. Then it may have been
+		// written, and is published again: harmless.
+		kgo.AllowIdempotentProduceCancellation(),
+	)
+}
+
 // queue writes a close request into the outbox, in the transaction in which it
 // was decided. It is encoded here and published byte for byte, however often.
 func queue(ctx context.Context, tx *sql.Tx, pay payment, reason string, pause time.Duration) error {

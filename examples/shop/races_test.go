@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
+	"syscall"
 	"testing"
 	"time"
 
@@ -48,6 +49,54 @@ func TestACreateCallBetweenTheLookAndTheCloseIsTheAgeOfTheOrder(t *testing.T) {
 	if request.OrderCreatedAt.UnixMilli() != sent || time.Since(request.OrderCreatedAt) > time.Hour {
 		t.Errorf("the request says order_created_at %v, the last create call was sent at %v", request.OrderCreatedAt, time.UnixMilli(sent).UTC())
 	}
+}
+
+// TestABrokerThatDoesNotAnswerHoldsARelayNoLongerThanItsClaim freezes the broker
+// when the client has a connection, as nothing of it may be in flight before.
+func TestABrokerThatDoesNotAnswerHoldsARelayNoLongerThanItsClaim(t *testing.T) {
+	t.Parallel()
+	own := &devProcess{}
+	if err := own.start(); err != nil {
+		t.Fatal(err)
+	}
+	defer own.end()
+	s := benchOn(t, filepath.Join(t.TempDir(), "shop.db"))
+	writer, err := requestWriter([]string{own.brokers})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.kafka = writer
+	stopped(t, s)
+	until(t, "a request is published", func() bool {
+		n, _ := s.relay(t.Context()) // the topic may not be there yet
+		return n == 1
+	})
+	mustExec(t, s.db, `UPDATE outbox SET sent_at = NULL, claimed_until = 0`)
+	if err := own.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	given := make(chan error, 1)
+	go func() {
+		_, err := s.relay(t.Context())
+		given <- err
+	}()
+	select {
+	case err = <-given:
+	case <-time.After(time.Minute):
+		t.Error("it waits for the broker still")
+	}
+	if err := own.cmd.Process.Signal(syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	if err == nil {
+		t.Error("it says that all is published")
+	}
+	mustExec(t, s.db, `UPDATE outbox SET claimed_until = 0`)
+	until(t, "it is published again", func() bool {
+		n, _ := s.relay(t.Context())
+		return n == 1
+	})
+	writer.Close()
 }
 
 // benchOn is a shop with one purchase on a database, whose gateway answers nothing

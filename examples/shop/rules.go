@@ -66,6 +66,11 @@ type decision struct {
 // repeats, and what events.Supersedes does not let through.
 func onOutcome(p purchase, pay payment, o events.Outcome) decision {
 	switch {
+	case o.Result == events.Paid && o.Gateway != nil && o.Gateway.TradeState == "REFUND" && p.state == open:
+		// All of it or a part, and not by this program: to deliver is a person's
+		// to decide.
+		return decision{todo: "amount", why: "paid, and money went back: not delivered, look at the gateway"}
+
 	case o.Result == events.Paid:
 		var fee int64
 		if o.Gateway != nil {

@@ -17,6 +17,8 @@ func TestWhatAnOutcomeLeadsTo(t *testing.T) {
 		o.Gateway = &events.Gateway{TotalFee: fee}
 		return o
 	}
+	refunded := paidWith(500)
+	refunded.Gateway.TradeState = "REFUND"
 	for _, tt := range []struct {
 		what      string
 		purchase  string
@@ -40,6 +42,7 @@ func TestWhatAnOutcomeLeadsTo(t *testing.T) {
 		{"paid: delivered, and no other number stays payable", open, closing, true, paidWith(500), decision{payment: paid, purchase: paid, closeOthers: true}},
 		{"paid, without an amount in the outcome", open, closing, true, outcome(events.Paid, false, newest), decision{payment: paid, purchase: paid, closeOthers: true}},
 		{"paid with another amount: to a person", open, closing, true, paidWith(499), decision{todo: "amount", why: "paid with 499 fen in place of 500: not delivered, look at the gateway"}},
+		{"paid, and refunded by somebody: to a person", open, closing, true, refunded, decision{todo: "amount", why: "paid, and money went back: not delivered, look at the gateway"}},
 		{"paid, by an older request", open, closing, true, outcome(events.Paid, false, older), decision{payment: paid, purchase: paid, closeOthers: true}},
 		{"paid, as the notice has said before", paid, paid, true, paidWith(500), decision{}},
 		{"paid, of a purchase that another number has paid", paid, closing, true, paidWith(500), decision{payment: paid, todo: "refund", why: "refund 500 fen, unless they went back already: the purchase was paid before"}},
