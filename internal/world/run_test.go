@@ -261,7 +261,11 @@ func (r *run) awaitSettled(ctx context.Context) {
 // awaitAnswers waits until every request has its outcome, or the time is up.
 func (r *run) awaitAnswers(ctx context.Context) {
 	w := r.world
-	end := time.Now().Add(settleFor)
+	most := settleFor
+	if r.seller != nil {
+		most = sellFor // a shop that reissues all through an outage leaves a mountain
+	}
+	end := time.Now().Add(most)
 	for ; time.Now().Before(end); sleepUntil(ctx, time.Now().Add(lookEvery)) {
 		r.look(ctx)
 		if r.observer.unanswered(w) == 0 && !r.observer.heldUp() {
