@@ -5,6 +5,7 @@ GO       ?= go
 RACE     ?= -race
 SEEDS    ?= 200
 ORDERS   ?= 100000
+PURCHASES ?= 100000
 FUZZTIME ?= 30s
 BENCHED  ?= ./...
 # What make release builds, and where to.
@@ -20,11 +21,12 @@ CROSS = linux/amd64 linux/arm64 linux/386 darwin/arm64 windows/amd64
 
 GOTEST = GO=$(GO) .ci/gotest $(RACE) -timeout 20m $(TESTFLAGS)
 
-# Build tags that tests may carry: apachekafka needs Java and Maven, chaos takes long besides.
-ALL_TAGS = apachekafka,chaos
+# Build tags that tests may carry: apachekafka needs Java and Maven, chaos takes long besides, examples needs
+# Python, Node, Java and Maven.
+ALL_TAGS = apachekafka,chaos,examples
 
 .DEFAULT_GOAL := help
-.PHONY: help build test test-allocations test-apache-kafka test-chaos rebalances sim test-money check lint cross bench-check fmt fuzz bench benchmarks docker release release-check clean
+.PHONY: help build test test-allocations test-apache-kafka test-chaos test-examples rebalances sim test-money shops check lint cross bench-check shop-check fmt fuzz bench benchmarks docker release release-check clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -65,6 +67,12 @@ test-chaos: ## the long tests: brokers and workers killed again and again on a r
 	test -n "$$packages" || { echo "no test has the build tag chaos"; exit 1; }; \
 	$(GO) test $(RACE) -timeout 2h -count=1 -v $(TESTFLAGS) -tags $(ALL_TAGS) -run Chaos $$packages
 
+test-examples: ## the order services of examples: the shop on SQLite and PostgreSQL, the clients in Python, Java and Node
+	cd examples/shop && $(GO) test $(RACE) -timeout 20m -count=1 $(TESTFLAGS) ./...
+	@packages=$$(for file in $$(grep -rl '^//go:build examples$$' --include='*_test.go' .); do dirname $$file; done | sort -u); \
+	test -n "$$packages" || { echo "no test has the build tag examples"; exit 1; }; \
+	$(GO) test $(RACE) -timeout 20m -count=1 $(TESTFLAGS) -tags examples $$packages
+
 rebalances: ## what a death, a join, a leave and a rolling restart cost, 10 min on a quiet machine: ARGS="-binary old=PATH,now=PATH -ids dynamic -json FILE -plot FILE -with FILE -session 45s"
 	@$(GO) run ./internal/apachekafka/available fetch
 	@$(GO) test -C internal/crashtest -timeout 2h -count=1 -tags $(ALL_TAGS) -run '^TestRebalances$$' -args $(ARGS)
@@ -79,17 +87,28 @@ test-money: ## ORDERS=100000 with every fault of the gateway, against its order 
 	CLOSEORDER_SIM_ORDERS=$(ORDERS) \
 		$(GO) test -timeout 2h -count=1 -v $(TESTFLAGS) -run '^TestNoOutcomeDisagreesWithTheOrderBook$$' ./internal/world
 
+shops: ## PURCHASES=100000 for each shop of docs/order-services.md, of a thousand in a world (below 10000 of 300): sums the money, and prints the table
+	@$(GO) test -list '^TestNobodyPaysTwice$$' ./internal/world | grep -q TestNo || { echo "internal/world has no such test"; exit 1; }
+	@$(GO) test -c -o bin/world.test ./internal/world
+	@cd internal/world && CLOSEORDER_SIM_PURCHASES=$(PURCHASES) CLOSEORDER_SHOPS_TABLE=../../bin/shops.md \
+		../../bin/world.test -test.timeout 3h -test.run '^TestNobodyPaysTwice$$' $(TESTFLAGS); \
+	status=$$?; cat ../../bin/shops.md; exit $$status
+
 check: ## gofmt, go mod tidy, lint, cross and bench-check: all must have nothing to say
 	@unformatted=$$(gofmt -l .) && test -z "$$unformatted" || { echo "make fmt would change:"; echo "$$unformatted"; exit 1; }
 	$(GO) mod tidy -diff
-	@$(MAKE) --no-print-directory lint cross bench-check
+	@$(MAKE) --no-print-directory lint cross bench-check shop-check
 
 bench-check: ## the lab of make bench, a module of its own: go mod tidy, vet, build and its tests
 	cd internal/bench && $(GO) mod tidy -diff && $(GO) vet ./... && GOOS=darwin GOARCH=arm64 $(GO) vet . && $(GO) build -o /dev/null . && $(GO) test ./...
 
+shop-check: ## examples/shop, a module of its own: go mod tidy, vet and build
+	cd examples/shop && $(GO) mod tidy -diff && $(GO) vet ./... && GOOS=darwin GOARCH=arm64 $(GO) vet . && $(GO) build -o /dev/null .
+
 lint: ## golangci-lint, as .golangci.yml says: go vet and staticcheck, more of the kind, and who may import what
 	$(GOLANGCI_LINT) run ./...
 	cd internal/bench && $(GOLANGCI_LINT) run ./...
+	cd examples/shop && $(GOLANGCI_LINT) run ./...
 
 cross: ## builds for Linux, macOS, Windows and 32 bits, and vets, tests too, where lint has not: CROSS="linux/386 ..."
 	@set -e; for target in $(CROSS); do \

@@ -16,7 +16,15 @@ func answer(result Result, replay int, offset int64) Outcome {
 	return o
 }
 
-func TestSupersedes(t *testing.T) {
+// precedence is a row of the table of [Supersedes].
+type precedence struct {
+	current, next Outcome
+	want          bool
+}
+
+// precedences is the table, by sentences. testdata/events/precedence.json holds
+// it for clients in other languages.
+func precedences() map[string]precedence {
 	other := func(o Outcome, change func(o *Outcome)) Outcome {
 		change(&o)
 		o.ID = OutcomeID(o.RequestID, o.Order(), o.Source, o.Replay)
@@ -28,10 +36,7 @@ func TestSupersedes(t *testing.T) {
 		o.ID = OutcomeID("", Order{}, o.Source, replay)
 		return o
 	}
-	for sentence, c := range map[string]struct {
-		current, next Outcome
-		want          bool
-	}{
+	return map[string]precedence{
 		"a failed gives way to the closed of its replay":                  {failed, closed, true},
 		"a failed gives way to the paid of its replay":                    {failed, paid, true},
 		"a failed gives way to the failed of its replay":                  {failed, answer(Failed, 1, 2), true},
@@ -58,7 +63,16 @@ func TestSupersedes(t *testing.T) {
 		"appid does not make it another request":                          {failed, other(closed, func(o *Outcome) { o.AppID = "wx" }), true},
 		"unreadable records are no replays of each other":                 {unreadable(0, 1), unreadable(1, 2), false},
 		"an unreadable record does not give way to its own repeat":        {unreadable(0, 1), unreadable(0, 1), false},
-	} {
+		"the same offset of another partition is another record":          {failed, other(answer(Closed, 0, 1), func(o *Outcome) { o.Source.Partition = 1 }), true},
+		"the same offset of another topic is another record":              {failed, other(answer(Closed, 0, 1), func(o *Outcome) { o.Source.Topic = "orders" }), true},
+		"a higher replay number in the same place is another record":      {failed, answer(Closed, 1, 1), true},
+		"a request without an order goes by its name":                     {other(failed, func(o *Outcome) { o.OutTradeNo = "" }), other(answer(Failed, 1, 2), func(o *Outcome) { o.OutTradeNo = "" }), true},
+		"an order without a request goes by its number":                   {other(failed, func(o *Outcome) { o.RequestID = "" }), other(answer(Failed, 1, 2), func(o *Outcome) { o.RequestID = "" }), true},
+	}
+}
+
+func TestSupersedes(t *testing.T) {
+	for sentence, c := range precedences() {
 		t.Run(sentence, func(t *testing.T) {
 			if got := Supersedes(c.current, c.next); got != c.want {
 				t.Errorf("got %v", got)

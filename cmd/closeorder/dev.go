@@ -28,7 +28,9 @@ type devOptions struct {
 	exit                   bool
 	timeout                time.Duration
 	exactlyOnce            bool
+	minOrderAge            time.Duration
 	json                   bool
+	odds                   gatewayOdds
 	log                    config.Log
 }
 
@@ -40,13 +42,17 @@ and a view of the outcomes in one process. Any Kafka client can use the broker
 while it runs. What an order does follows from the beginning of its number: see
 closeorder simulate --help.
 
+An order service can create orders at the gateway (unifiedorder): buyers pay them,
+and signed notices tell so to their notify_url. Buyers leave sample orders alone.
+
 At the end it reads the topics back and prints the balance: every request with
 its one outcome. Exit code 1: it does not add up. With --exactly-once an outcome
 that came again does not add up either.`,
 		Example: `closeorder dev
 closeorder dev --requests 300 --exit
 closeorder dev --requests 300 --exit --exactly-once
-closeorder dev --requests 0 --data-dir /tmp/closeorder`,
+closeorder dev --requests 0 --data-dir /tmp/closeorder
+closeorder dev --requests 0 --buyers 0.8 --lost-replies 0.1 --late-creates 0.1`,
 	}
 	var o devOptions
 	flags := cmd.Flags()
@@ -57,8 +63,10 @@ closeorder dev --requests 0 --data-dir /tmp/closeorder`,
 	flags.DurationVar(&o.timeout, "timeout", 2*time.Minute, "with --exit: give up after so long without an outcome")
 	flags.IntVar(&o.kafkaPort, "kafka-port", 9092, "port of the broker on 127.0.0.1; 0 is any free one")
 	flags.IntVar(&o.gatewayPort, "gateway-port", 8080, "port of the gateway simulator on 127.0.0.1; 0 is any free one, and so is a default that is taken")
-	flags.StringVar(&o.dataDir, "data-dir", "", "`FOLDER` that keeps the topics over restarts (default: memory)")
+	flags.StringVar(&o.dataDir, "data-dir", "", "`FOLDER` that keeps the topics, not the gateway's orders, over restarts (default: memory)")
 	flags.BoolVar(&o.exactlyOnce, "exactly-once", false, "the worker answers in transactions (processing_guarantee exactly_once)")
+	flags.DurationVar(&o.minOrderAge, "min-order-age", 5*time.Second, "the worker closes no order that is younger by its order_created_at (min_order_age)")
+	o.odds.flags(flags, .5, "created orders")
 	flags.BoolVar(&o.json, "json", false, "print outcomes and balance as JSON lines")
 	flags.StringVar(&o.log.Level, "log-level", "warn", "of the worker: debug, info, warn or error")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
@@ -79,6 +87,8 @@ func (o *devOptions) check() error {
 	wrong.must(o.timeout > 0, "--timeout must be more than 0")
 	wrong.must(isPort(o.kafkaPort), "--kafka-port must be 0 to 65535")
 	wrong.must(isPort(o.gatewayPort), "--gateway-port must be 0 to 65535")
+	wrong.must(o.minOrderAge >= 0 && o.minOrderAge <= 24*time.Hour, "--min-order-age must be 0 to 24h")
+	o.odds.check(&wrong)
 	_, err := logrus.ParseLevel(o.log.Level)
 	wrong.must(err == nil, "--log-level must be debug, info, warn or error")
 	if err := wrong.err(); err != nil {
@@ -102,11 +112,14 @@ func (a *app) dev(ctx context.Context, o devOptions) (err error) {
 	}
 	defer func() { err = errors.Join(err, b.Close()) }()
 
-	sim, err := gatewaysim.New(gatewaysim.Config{
+	gateway := gatewaysim.Config{
 		Seed:    uint64(time.Now().UnixNano()),
 		Latency: gatewaysim.Latency{Min: 10 * time.Millisecond, Jitter: 20 * time.Millisecond},
 		Slow:    2 * time.Second,
-	})
+	}
+	o.odds.set(&gateway)
+	gateway.Buyers.CreatedOnly = true
+	sim, err := gatewaysim.New(gateway)
 	if err != nil {
 		return err
 	}
@@ -123,6 +136,7 @@ func (a *app) dev(ctx context.Context, o devOptions) (err error) {
 	}()
 
 	cfg := devConfig(b.Addr(), "http://"+ln.Addr().String())
+	cfg.MinOrderAge = o.minOrderAge
 	if o.exactlyOnce {
 		cfg.ProcessingGuarantee = config.ExactlyOnce
 	}

@@ -22,11 +22,16 @@ func TestScripts(t *testing.T) {
 	if found, err := filepath.Glob(filepath.Join(scripts, "*.txtar")); err != nil || len(found) == 0 {
 		t.Fatalf("there is no script: %v", err)
 	}
+	documents, err := filepath.Abs("../../events/schema")
+	if err != nil {
+		t.Fatal(err)
+	}
 	testscript.Run(t, testscript.Params{
 		Dir:                 scripts,
 		RequireExplicitExec: true,
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("KEY", publicKey)
+			env.Setenv("SCHEMAS", documents)
 			return os.WriteFile(filepath.Join(env.WorkDir, "key"), []byte(publicKey+"\n"), 0o600)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){

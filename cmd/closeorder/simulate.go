@@ -22,16 +22,17 @@ func (a *app) simulateCommand() *cobra.Command {
 			"/pay/unifiedorder over plain HTTP, with an order book, signed replies, and the\n" +
 			"faults of the real one and of hostile ones. An order that it does not know is\n" +
 			"made up when it is first asked for; what it does follows from the beginning of\n" +
-			"its out_trade_no.\n\n" + behaviourTable() + "\n" + merchantTable(),
-		Example: "closeorder simulate --latency 30ms --failure-rate 0.05",
+			"its out_trade_no. When a buyer pays an order that was created, the shop is told\n" +
+			"by signed notices to its notify_url.\n\n" + behaviourTable() + "\n" + merchantTable(),
+		Example: "closeorder simulate --latency 30ms --failure-rate 0.05\ncloseorder simulate --buyers 0.5 --late-creates 0.1",
 	}
 	var cfg gatewaysim.Config
 	flags := cmd.Flags()
 	listen := flags.String("listen", "127.0.0.1:8080", "`HOST:PORT` to listen on; port 0 is any free one")
 	flags.DurationVar(&cfg.Latency.Min, "latency", 0, "least time that a call takes")
 	flags.DurationVar(&cfg.Latency.Jitter, "latency-jitter", 0, "mean of what is added to it at random")
-	failures := flags.Float64("failure-rate", 0, "share of calls that fail at random, 0 to 1: SYSTEMERROR, dropped connections, status 502")
-	lost := flags.Float64("lost-replies", 0, "share of calls that take effect and whose reply is lost, 0 to 1")
+	var odds gatewayOdds
+	odds.flags(flags, 0, "orders")
 	flags.Float64Var(&cfg.Rate, "rate", 0, "calls per second after which a merchant is told to slow down (0: no limit)")
 	refuse := flags.StringToString("refuse", nil, "answer all calls of a merchant with a code, `MCH_ID=CODE`, such as 1900000109=NOAUTH; comma-separated, may be repeated")
 	flags.DurationVar(&cfg.ClockAhead, "clock-ahead", 0, "how far the Date header of its replies is ahead of this machine's clock; negative: behind")
@@ -40,16 +41,14 @@ func (a *app) simulateCommand() *cobra.Command {
 	asJSON := flags.Bool("json", false, "print calls and counts as JSON lines")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		var wrong misuse
-		wrong.must(isShare(*failures), "--failure-rate is %v, want 0 to 1", *failures)
 		wrong.must(cfg.Latency.Min >= 0, "--latency is %v, want 0s or more", cfg.Latency.Min)
 		wrong.must(cfg.Latency.Jitter >= 0, "--latency-jitter is %v, want 0s or more", cfg.Latency.Jitter)
-		wrong.must(isShare(*lost), "--lost-replies is %v, want 0 to 1", *lost)
+		odds.check(&wrong)
 		wrong.must(cfg.Rate >= 0, "--rate is %v, want 0 or more", cfg.Rate)
 		if err := wrong.err(); err != nil {
 			return err
 		}
-		cfg.Failures = gatewaysim.EvenFailures(*failures)
-		cfg.Failures.Lose = *lost
+		odds.set(&cfg)
 		if !*quiet {
 			t := table{out: a.stdout, widths: []int{len(time.TimeOnly), 10, 10, 24, 7}}
 			cfg.Observe = (&callPrinter{json: *asJSON, table: t}).print

@@ -11,7 +11,7 @@ import (
 
 func TestHelpSaysWhatEachCommandTakes(t *testing.T) {
 	for _, command := range []string{
-		"", "dev", "run", "doctor", "topics", "topics create", "topics acls", "request", "outcomes", "trace", "status", "close", "sign", "verify", "version",
+		"", "dev", "run", "doctor", "topics", "topics create", "topics acls", "request", "outcomes", "trace", "status", "close", "sign", "verify", "schema", "version",
 	} {
 		name := "closeorder"
 		if command != "" {
@@ -91,7 +91,12 @@ func TestWrongUsageIsNamedAndEndsWithExitCode2(t *testing.T) {
 		"dev --exit",
 		"dev --requests -2 --rate -1 --log-level loud",
 		"dev --rate NaN --kafka-port -1 --gateway-port 70000 --timeout 0s",
-		"dev --rate +Inf",
+		"dev --rate +Inf", "dev --min-order-age -1s",
+		"schema requests",
+		"schema avro",
+		"schema request outcome",
+		"dev --buyers 2 --late-creates -1 --failure-rate NaN --lost-replies 1.5",
+		"simulate --failure-rate .7 --lost-replies .7 --buyers -1",
 		"version now",
 	} {
 		code, stdout, stderr := call(t, nil, "", strings.Fields(line)...)

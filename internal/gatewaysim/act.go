@@ -1,6 +1,7 @@
 package gatewaysim
 
 import (
+	"cmp"
 	"slices"
 	"time"
 )
@@ -9,9 +10,8 @@ import (
 // signed yet.
 func (c *conversation) act() *reply {
 	b := &c.s.book
-	b.mu.Lock()
+	now := b.open()
 	defer b.mu.Unlock()
-	now := time.Now()
 	c.order.catchUp(now)
 	rep := c.newReply(c.req)
 
@@ -21,10 +21,10 @@ func (c *conversation) act() *reply {
 	switch {
 	case c.call.Op == CloseOrder && !untouched:
 		code = c.order.close(now)
+	case c.late != nil:
+		code = c.late.code
 	case c.call.Op == UnifiedOrder && !untouched:
-		if code = c.order.create(now, parseFee(c.req.fields["total_fee"])); code == "" {
-			b.buyer(c.order, c.req.order, now)
-		}
+		code = b.create(c.order, c.req, now)
 	case c.call.Op == OrderQuery && c.order.state == Unknown && fault.TradeState == 0:
 		code = "ORDERNOTEXIST"
 	}
@@ -46,7 +46,10 @@ func (c *conversation) act() *reply {
 			state = fault.TradeState
 		}
 		rep.queried(c.req, state, c.order.fee, c.order.paidAt(), transactionID(b.cfg.Seed, c.req.order))
-		rep.add("attach", fault.Attach)
+		if state == NotPay {
+			b.asked(c.order, c.call.N, now)
+		}
+		rep.add("attach", cmp.Or(fault.Attach, c.order.purchase()))
 		return rep
 	case c.call.Op == UnifiedOrder:
 		rep.success()

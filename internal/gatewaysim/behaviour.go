@@ -132,6 +132,8 @@ var behaviours = [...]Behaviour{
 		}, Fault{Code: "SUCCESS", TradeState: NotPay})},
 	{Prefix: "GHOST", What: "the first close answers SUCCESS and does nothing", Outcome: "closed, wrongly so unless it is confirmed by a query",
 		script: when(func(o *order, c *Call, _ time.Time) bool { return c.Op == CloseOrder && o.closes == 1 }, Fault{Code: "SUCCESS"})},
+	{Prefix: "REFUSED", What: "the first close is refused for good (PARAM_ERROR), the next is not", Outcome: "failed, closed when asked again",
+		script: when(func(o *order, c *Call, _ time.Time) bool { return c.Op == CloseOrder && o.closes == 1 }, Fault{Code: "PARAM_ERROR"})},
 	{Prefix: "VACUOUS", What: "was never submitted, and a close answers SUCCESS", Outcome: "closed", open: is(Unknown), script: vacuous},
 	{Prefix: "LATECREATE", What: "ORDERNOTEXIST, then its create arrives: payable", Outcome: "closed, not safe to reissue before the create has arrived", open: late(false)},
 	{Prefix: "LATEVACUOUS", What: "SUCCESS, then its create arrives: payable", Outcome: "closed, not safe to reissue before the create has arrived", open: late(false), script: vacuous},

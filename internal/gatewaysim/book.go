@@ -15,6 +15,11 @@ type book struct {
 
 	mu     sync.Mutex
 	orders map[Order]*order
+	late   []*lateCreate // by time
+	// payTwice has the numbers of each purchase whose buyer pays every one, in
+	// the order of their creation. Its key has the attach as out_trade_no.
+	payTwice map[Order][]*order
+	agenda   agenda
 
 	calls, inProgress, maxInProgress int
 	answers                          map[string]int
@@ -23,12 +28,13 @@ type book struct {
 
 // order is kept small: a long run has a million of them.
 type order struct {
-	events    []event
-	plan      []event // what will happen, by time; state is not used
-	calls     []callRecord
-	behaviour *Behaviour
-	fee       int64
-	nonce     uint64 // a hash of the last nonce_str
+	events     []event
+	plan       []event // what will happen, by time; state is not used
+	calls      []callRecord
+	behaviour  *Behaviour
+	submission *submission // nil where no create call came
+	fee        int64
+	nonce      uint64 // a hash of the last nonce_str
 
 	forgotten                        int32
 	closes, queries, creates, repeat int32
@@ -53,8 +59,19 @@ type callRecord struct {
 func (b *book) init(cfg *Config) {
 	b.cfg = cfg
 	b.orders = make(map[Order]*order)
+	b.agenda = agenda{cfg: cfg, changed: make(chan struct{}, 1)}
+	b.payTwice = make(map[Order][]*order)
 	b.answers = make(map[string]int)
 	b.refusals = make(map[string]int)
+}
+
+// open takes the lock and returns the time, up to which the late create calls
+// have arrived. An order's own future is up to catchUp.
+func (b *book) open() time.Time {
+	b.mu.Lock()
+	now := time.Now()
+	b.arrive(now)
+	return now
 }
 
 // get returns the order as it is now. One that the book does not have is
@@ -84,16 +101,8 @@ func (b *book) makeUp(o *order, key Order, now time.Time) {
 		o.behaviour.open(o, now, b.cfg)
 	}
 	o.events = append(o.events, event{now.UnixNano(), Found, o.state})
-	b.buyer(o, key, now)
-}
-
-// buyer lets a random buyer pay an ordinary order some time.
-func (b *book) buyer(o *order, key Order, now time.Time) {
-	if o.behaviour != &behaviours[0] || b.cfg.Buyers.Share == 0 {
-		return
-	}
-	if d := newDraw(b.cfg.Seed, key, "buyer", 0); d.float() < b.cfg.Buyers.Share {
-		o.schedule(now.Add(d.below(b.cfg.Buyers.Within)), PaidByBuyer)
+	if b.hasBuyer(o) {
+		b.buyer(o, key, now)
 	}
 }
 
@@ -108,6 +117,7 @@ func (o *order) schedule(at time.Time, what What) {
 		return cmp.Compare(a.at, b.at)
 	})
 	o.plan = slices.Insert(o.plan, i, e)
+	o.notice().planned(o, e.at)
 }
 
 // catchUp lets happen what is due.
@@ -140,6 +150,9 @@ func (o *order) happen(at int64, what What) {
 		return
 	}
 	o.events = append(o.events, event{at, what, o.state})
+	if what == PaidByBuyer {
+		o.notice().paid(o, at)
+	}
 }
 
 // set changes the state for a reason that lies in a call or in a hand.
@@ -149,7 +162,8 @@ func (o *order) set(now time.Time, state State, what What) {
 }
 
 func (o *order) createInFlight() bool {
-	return o.state == Unknown && slices.ContainsFunc(o.plan, func(e event) bool { return e.what == Created })
+	return o.state == Unknown && (o.submission != nil && o.submission.late > 0 ||
+		slices.ContainsFunc(o.plan, func(e event) bool { return e.what == Created }))
 }
 
 // enter counts a call in progress, also one that will be refused. end ends it.
@@ -164,10 +178,9 @@ func (b *book) enter() {
 // begin notes that a call of an order is in progress, numbers it, and asks
 // its behaviour what to do with it.
 func (b *book) begin(req *request, c *Call) (*order, Fault) {
-	b.mu.Lock()
+	now := b.open()
 	defer b.mu.Unlock()
-	now := time.Now()
-	o := b.get(req.order, now, c.Op != UnifiedOrder)
+	o := b.get(req.order, now, c.Op != UnifiedOrder && !b.cfg.CreatedAlone)
 	switch c.Op {
 	case CloseOrder:
 		o.closes++

@@ -19,11 +19,13 @@ type conversation struct {
 	req      *request
 	order    *order
 	fault    Fault
+	late     *lateCreate // nil for every other call
 	finished bool
 }
 
 // begin enters the call in the book and decides what will go wrong with it:
-// what the order's behaviour does, else what the failure rates draw.
+// what the order's behaviour does, else what the failure rates draw, else
+// whether it is a create call that takes effect late.
 func (c *conversation) begin(req *request) {
 	c.req = req
 	c.order, c.fault = c.s.book.begin(req, &c.call)
@@ -35,6 +37,10 @@ func (c *conversation) begin(req *request) {
 		if c.kept {
 			c.fault.Spoil = Lose
 		}
+	}
+	if share := c.s.cfg.LateCreates; share > 0 && c.call.Op == UnifiedOrder && c.fault == (Fault{}) &&
+		c.s.draw(req.order, "late create", c.call.N).float() < share {
+		c.late = c.s.book.createLate(c.order, req, c.call.Start.Add(c.s.cfg.LateCreate))
 	}
 }
 

@@ -12,9 +12,8 @@ import (
 // Simulator.
 func (s *Simulator) Book() []Entry {
 	b := &s.book
-	b.mu.Lock()
+	now := b.open()
 	defer b.mu.Unlock()
-	now := time.Now()
 	entries := make([]Entry, 0, len(b.orders))
 	for key, o := range b.orders {
 		o.catchUp(now)
@@ -30,13 +29,13 @@ func (s *Simulator) Book() []Entry {
 // asked for and nobody created; asking does not make one up.
 func (s *Simulator) Lookup(key Order) (Entry, bool) {
 	b := &s.book
-	b.mu.Lock()
+	now := b.open()
 	defer b.mu.Unlock()
 	o := b.orders[key]
 	if o == nil {
 		return Entry{}, false
 	}
-	o.catchUp(time.Now())
+	o.catchUp(now)
 	return b.entry(key, o), true
 }
 
@@ -44,13 +43,16 @@ func (b *book) entry(key Order, o *order) Entry {
 	e := Entry{
 		Order: key, Behaviour: o.behaviour.Prefix,
 		State: o.state, Payable: o.state.Payable(), CreateInFlight: o.createInFlight(),
-		TotalFee: o.fee,
-		Closes:   int(o.closes), Queries: int(o.queries), Creates: int(o.creates),
+		TotalFee: o.fee, Purchase: o.purchase(),
+		Closes: int(o.closes), Queries: int(o.queries), Creates: int(o.creates),
 		InProgress: int(o.inProgress), MaxInProgress: int(o.maxInProgress), RepeatedNonces: int(o.repeat),
 		CallsForgotten: int(o.forgotten),
 	}
 	if o.state.WasPaid() {
 		e.TransactionID = transactionID(b.cfg.Seed, key)
+	}
+	if n := o.notice(); n != nil {
+		e.Noticed = n.taken
 	}
 	if b.cfg.History == 0 {
 		e.CallsForgotten = e.Closes + e.Queries + e.Creates
@@ -83,13 +85,12 @@ type Stats struct {
 // Stats returns the counts as of now. It looks at every order.
 func (s *Simulator) Stats() Stats {
 	b := &s.book
-	b.mu.Lock()
+	now := b.open()
 	defer b.mu.Unlock()
 	st := Stats{
 		Calls: b.calls, InProgress: b.inProgress, MaxInProgress: b.maxInProgress,
 		Answers: maps.Clone(b.answers), Refusals: maps.Clone(b.refusals), Orders: make(map[State]int),
 	}
-	now := time.Now()
 	for _, o := range b.orders {
 		o.catchUp(now)
 		st.Orders[o.state]++

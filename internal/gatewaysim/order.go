@@ -124,10 +124,15 @@ type Entry struct {
 	// CreateInFlight: the order is unknown now, and a create is on its way
 	// that will make it payable.
 	CreateInFlight bool
+	// Purchase is the attach of the create call that took effect: what the
+	// shop calls the purchase that the order is a number of.
+	Purchase string
 	// TotalFee is in fen.
 	TotalFee int64
 	// TransactionID is set where the buyer has paid.
 	TransactionID string
+	// Noticed: the shop took a notice of the payment.
+	Noticed bool
 
 	// Closes, Queries and Creates count accepted calls. InProgress counts
 	// those that go on now; MaxInProgress was their greatest number at once.

@@ -2,16 +2,6 @@ package gatewaysim
 
 import "time"
 
-// Buyers pay orders at random. Only ordinary orders have them: those whose
-// number has none of the prefixes of [Behaviours].
-type Buyers struct {
-	// Share of orders, 0..1, whose buyer pays.
-	Share float64
-	// Within is the time in which he does, from the first call of the order
-	// or from its creation.
-	Within time.Duration
-}
-
 // Put sets the state of an order, made by hand where it is not in the book.
 func (s *Simulator) Put(key Order, state State) {
 	s.outside(key, func(o *order, now time.Time) { o.set(now, state, SetByHand) })
@@ -37,8 +27,7 @@ func (s *Simulator) at(key Order, at time.Time, what What) {
 }
 
 func (s *Simulator) outside(key Order, do func(o *order, now time.Time)) {
-	s.book.mu.Lock()
+	now := s.book.open()
 	defer s.book.mu.Unlock()
-	now := time.Now()
 	do(s.book.get(key, now, false), now)
 }

@@ -133,7 +133,7 @@ func (q *request) check(op Op) string {
 		return "MCH_NOT_EXISTS"
 	case !outTradeNo.MatchString(q.order.OutTradeNo), len(q.fields["nonce_str"]) > 32:
 		return "PARAM_ERROR"
-	case op == UnifiedOrder && parseFee(q.fields["total_fee"]) == 0:
+	case op == UnifiedOrder && (parseFee(q.fields["total_fee"]) == 0 || len(q.fields["attach"]) > maxAttach):
 		return "PARAM_ERROR"
 	}
 	return ""
@@ -142,6 +142,9 @@ func (q *request) check(op Op) string {
 // outTradeNo: 1 to 32 letters, digits and _-|*@ ("Close Order", request
 // parameters).
 var outTradeNo = regexp.MustCompile(`\A[A-Za-z0-9_|*@-]{1,32}\z`)
+
+// maxAttach is the most bytes of attach ("Unified Order", request parameters).
+const maxAttach = 127
 
 // parseFee reads an amount in fen: 1 to 9 digits, more than 0; else 0.
 func parseFee(s string) int64 {

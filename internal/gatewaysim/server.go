@@ -45,10 +45,10 @@ func servedBefore(ctx context.Context) bool {
 	return ok && served.Swap(true)
 }
 
-// Serve runs a server on ln until ctx ends, lets the calls in progress finish
-// for at most [StopGrace], and returns nil when nothing runs any more. It
-// returns an error if ln fails before. It closes ln. Serve may be called for
-// several listeners: hosts of one gateway.
+// Serve runs a server on ln, and [Simulator.Notify], until ctx ends, lets the
+// calls in progress finish for at most [StopGrace], and returns nil when nothing
+// runs any more. It returns an error if ln fails before. It closes ln. Serve may
+// be called for several listeners: hosts of one gateway.
 func (s *Simulator) Serve(ctx context.Context, ln net.Listener) error {
 	srv := s.Server()
 	calls, cut := context.WithCancel(context.WithoutCancel(ctx))
@@ -56,6 +56,11 @@ func (s *Simulator) Serve(ctx context.Context, ln net.Listener) error {
 	srv.BaseContext = func(net.Listener) context.Context { return calls }
 	var running callGroup
 	srv.Handler = running.wrap(s)
+
+	notify, stopNotices := context.WithCancel(ctx)
+	defer stopNotices()
+	noticed := make(chan error, 1)
+	go func() { noticed <- s.Notify(notify) }()
 
 	served := make(chan error, 1)
 	go func() { served <- srv.Serve(ln) }()
@@ -71,10 +76,11 @@ func (s *Simulator) Serve(ctx context.Context, ln net.Listener) error {
 	cut()
 	srv.Close()
 	running.stop()
+	stopNotices()
 	if errors.Is(err, http.ErrServerClosed) {
-		return nil
+		err = nil
 	}
-	return err
+	return errors.Join(err, <-noticed)
 }
 
 // callGroup waits for handlers; http.Server.Close does not.

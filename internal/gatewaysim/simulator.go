@@ -11,9 +11,11 @@
 //
 // An order that nobody created is made up when it is first asked for. What it
 // is and how it behaves follows from the beginning of its out_trade_no, see
-// [Behaviours]. All randomness comes from Config.Seed, drawn per order and
-// call, so that the order of concurrent calls does not change it. All times
-// come from package time, so that it runs in a testing/synctest bubble.
+// [Behaviours]. One that a shop created has a purchase, buyers who may pay it,
+// and a shop that is told of that: see [Buyers] and [Notices]. All randomness
+// comes from Config.Seed, drawn per order and call, so that the order of
+// concurrent calls does not change it. All times come from package time, so that
+// it runs in a testing/synctest bubble.
 package gatewaysim
 
 import (
@@ -45,8 +47,12 @@ type Config struct {
 	// before it is told to slow down (return_code=FAIL, unsigned); 0 for no
 	// limit.
 	Rate float64
+	// CreatedAlone makes no order up: one that nobody has created is unknown.
+	CreatedAlone bool
 	// Buyers who pay made-up and created orders at random times.
 	Buyers Buyers
+	// Notices of their payments.
+	Notices Notices
 
 	// FlakyCalls is the number of calls that fail where [Behaviours] says
 	// "the first two calls"; 0 for 2.
@@ -56,8 +62,8 @@ type Config struct {
 	// BuyerTime is how long a buyer who is paying takes; 0 for 6 s.
 	BuyerTime time.Duration
 	// LateCreate is how long after the first call a late create arrives; 0
-	// for 20 s. LateCreates is the share of ordinary orders that are late,
-	// 0..1.
+	// for 20 s. LateCreates is the share of ordinary made-up orders that are
+	// late, and of create calls that arrive so late after they were sent, 0..1.
 	LateCreate  time.Duration
 	LateCreates float64
 
@@ -90,8 +96,9 @@ type Simulator struct {
 	merchants map[string]*merchant
 	latency   Latency
 
-	outages outages
-	book    book
+	outages   outages
+	book      book
+	notifying chan struct{} // has one while Notify sends
 }
 
 // New checks the configuration; the error names every mistake.
@@ -102,6 +109,7 @@ func New(cfg Config) (*Simulator, error) {
 		merchants: make(map[string]*merchant, len(cfg.Merchants)),
 		latency:   cfg.Latency,
 		outages:   outages{down: make(map[string]Outage), changed: make(chan struct{})},
+		notifying: make(chan struct{}, 1),
 	}
 	s.book.init(&s.cfg)
 
@@ -109,10 +117,21 @@ func New(cfg Config) (*Simulator, error) {
 	for _, share := range []struct {
 		name  string
 		value float64
-	}{{"buyers who pay", cfg.Buyers.Share}, {"late creates", cfg.LateCreates}} {
+	}{
+		{"buyers who pay", cfg.Buyers.Share}, {"buyers who pay in the gap", cfg.Buyers.Gap}, {"buyers who pay twice", cfg.Buyers.Twice},
+		{"late creates", cfg.LateCreates}, {"lost notices", cfg.Notices.Lost}, {"notices that come again", cfg.Notices.Again},
+	} {
 		if !isShare(share.value) {
 			errs = append(errs, fmt.Errorf("gateway simulator: share of %s is %v, want 0 to 1", share.name, share.value))
 		}
+	}
+	for _, pause := range append([]time.Duration{cfg.Notices.Delay}, cfg.Notices.Pauses...) {
+		if pause < 0 {
+			errs = append(errs, fmt.Errorf("gateway simulator: a notice comes after %v, want 0 or more", pause))
+		}
+	}
+	if cfg.Buyers.Within < 0 {
+		errs = append(errs, fmt.Errorf("gateway simulator: buyers pay within %v, want 0 or more", cfg.Buyers.Within))
 	}
 	if !(cfg.Rate >= 0) { // NaN too
 		errs = append(errs, fmt.Errorf("gateway simulator: rate is %v, want calls per second, 0 or more", cfg.Rate))
@@ -141,6 +160,9 @@ func withDefaults(cfg Config) Config {
 	cfg.Slow = cmp.Or(cfg.Slow, 3*time.Second)
 	cfg.BuyerTime = cmp.Or(cfg.BuyerTime, 6*time.Second)
 	cfg.LateCreate = cmp.Or(cfg.LateCreate, 20*time.Second)
+	if cfg.Notices.Pauses == nil {
+		cfg.Notices.Pauses = realPauses
+	}
 	cfg.History = max(cmp.Or(cfg.History, 64), 0)
 	return cfg
 }
@@ -187,8 +209,11 @@ func (s *Simulator) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c.begin(req)
 
 	early, late := s.currentLatency().draw(s.draw(req.order, "latency", c.call.N))
+	if c.late != nil {
+		early = time.Until(time.Unix(0, c.late.at))
+	}
 	if !c.wait(c.fault.Delay + early) {
-		if !c.fault.before() && s.draw(req.order, "gave up", c.call.N).coin() {
+		if c.late == nil && !c.fault.before() && s.draw(req.order, "gave up", c.call.N).coin() {
 			c.act() // the gateway does not notice that nobody waits
 		}
 		c.gaveUp()

@@ -48,9 +48,13 @@ func expect(t *testing.T, what, got, want string) {
 	}
 }
 
-// virtual runs a test in a synctest bubble against a served simulator.
+// virtual runs a test in a synctest bubble against a served simulator. No shop
+// can be reached unless the test gives a client of it: a bubble has no DNS.
 func virtual(t *testing.T, cfg Config, test func(t *testing.T, s *Simulator, c *client)) {
 	t.Helper()
+	if cfg.Notices.Client == nil {
+		cfg.Notices.Client = &http.Client{Transport: shop(func(*http.Request) (*http.Response, error) { return nil, errors.New("no shop") })}
+	}
 	synctest.Test(t, func(t *testing.T) {
 		s := newSimulator(t, cfg)
 		c, stop := serveVirtual(t, s)
@@ -94,12 +98,13 @@ func TestWrongSettingsAreAllNamed(t *testing.T) {
 	_, err := New(Config{
 		Merchants: []Merchant{m, m, {MchID: "1"}, {MchID: "2", AppID: "a"}, {MchID: "3", AppID: "a", Key: m.Key, SignType: "SM3"}},
 		Latency:   Latency{Min: 2, Max: 1}, Failures: Failures{Drop: 0.7, Lose: 0.4},
-		Rate: -1, Buyers: Buyers{Share: math.NaN()}, LateCreates: 2,
+		Rate: -1, Buyers: Buyers{Share: math.NaN(), Within: -1, Gap: -2, Twice: 3}, LateCreates: 2,
+		Notices: Notices{Lost: 4, Again: 5, Delay: -6, Pauses: []time.Duration{-7}},
 	})
 	if err == nil {
 		t.Fatal("no error")
 	}
-	for _, want := range []string{"1900000109 is given twice", "1 has no appid", "2 has no key", "SM3", "latency", "add up to", "rate is -1", "NaN", "late creates is 2"} {
+	for _, want := range []string{"1900000109 is given twice", "1 has no appid", "2 has no key", "SM3", "latency", "add up to", "rate is -1", "NaN", "within -1ns", "gap is -2", "twice is 3", "lost notices is 4", "again is 5", "-6ns", "-7ns", "late creates is 2"} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("the error does not say %q: %v", want, err)
 		}

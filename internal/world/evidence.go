@@ -1,6 +1,7 @@
 package world
 
 import (
+	"slices"
 	"time"
 
 	"github.com/closeorder/closeorder/events"
@@ -32,7 +33,7 @@ type Evidence struct {
 	// Book is the order book at the end. nil: there is none, and nothing
 	// about closed and paid is checked.
 	Book []gatewaysim.Entry
-	// Calls at the gateway. nil: nothing about calls is checked.
+	// Calls of the workers at the gateway. nil: nothing about calls is checked.
 	Calls []Call
 	// Generations are the assignments of the group, oldest first. nil:
 	// nothing about owners is checked.
@@ -75,7 +76,8 @@ func (w *World) Evidence(o *Observer) Evidence {
 		DeadLetters: o.Records(w.Config.Topics.DeadLetters),
 		Looks:       o.Looks(),
 		Book:        w.Gateway.Book(),
-		Calls:       w.Gateway.Calls(),
+		// Create calls are those of order services.
+		Calls:       slices.DeleteFunc(w.Gateway.Calls(), func(c Call) bool { return c.Op == gatewaysim.UnifiedOrder }),
 		Generations: w.generations.list(),
 		MinOrderAge: w.Config.MinOrderAge,
 		ClocksAhead: w.ahead,

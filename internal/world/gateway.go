@@ -49,10 +49,12 @@ type Call struct {
 	Late bool
 }
 
-// StartGateway starts the gateway. cfg.Observe must be nil.
+// StartGateway starts the gateway. cfg.Observe and cfg.Notices.Client must be nil:
+// notices of payments are sent from a host of their own.
 func StartGateway(n *Network, hosts int, cfg gatewaysim.Config) (*Gateway, error) {
 	g := &Gateway{network: n, byRemote: make(map[string]*Call)}
 	cfg.Observe = g.observe
+	cfg.Notices.Client = &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DialContext: n.Boot("gateway-notices").DialContext}}
 	sim, err := gatewaysim.New(cfg)
 	if err != nil {
 		return nil, fmt.Errorf("world: %w", err)
@@ -60,6 +62,7 @@ func StartGateway(n *Network, hosts int, cfg gatewaysim.Config) (*Gateway, error
 	g.Simulator = sim
 	ctx, cut := context.WithCancel(context.Background())
 	g.cut = cut
+	g.wg.Go(func() { g.keep(sim.Notify(ctx)) })
 	for i := range hosts {
 		name := GatewayName(i)
 		l, err := n.Boot(name).Listen(gatewayPort)
@@ -75,13 +78,20 @@ func StartGateway(n *Network, hosts int, cfg gatewaysim.Config) (*Gateway, error
 		g.servers = append(g.servers, server)
 		g.wg.Go(func() {
 			if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-				g.mu.Lock()
-				defer g.mu.Unlock()
-				g.errs = append(g.errs, err)
+				g.keep(err)
 			}
 		})
 	}
 	return g, nil
+}
+
+// keep keeps an error of what runs beside.
+func (g *Gateway) keep(err error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if err != nil {
+		g.errs = append(g.errs, err)
+	}
 }
 
 type connKey struct{}

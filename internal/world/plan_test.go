@@ -27,11 +27,16 @@ type Plan struct {
 	RetryDelays      []time.Duration
 	// Confirm is gateway.confirm.
 	Confirm string
+	// Young: their min_order_age is 0, so that they ask about orders whose create
+	// call can still be on its way.
+	Young bool
 	// Latency of the network, one way.
 	Latency time.Duration
 	Gateway gatewaysim.Config
 	Traffic Traffic
-	Faults  []Fault
+	// Sales in the place of traffic: a shop whose buyers pay.
+	Sales  Sales
+	Faults []Fault
 }
 
 // Fault is one thing that goes wrong.
@@ -50,8 +55,8 @@ func (f Fault) String() string {
 // String is the whole plan, for whoever has to find out what a seed does.
 func (p Plan) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "seed %d: %d brokers, %d partitions, %d workers with %d calls each (static %v, session %v, rebalance %v), %d gateway hosts, confirm %s, latency %v\n",
-		p.Seed, p.Brokers, p.Partitions, p.Workers, p.MaxInFlight, p.StaticIDs, p.SessionTimeout, p.RebalanceTimeout, p.GatewayHosts, p.Confirm, p.Latency)
+	fmt.Fprintf(&b, "seed %d: %d brokers, %d partitions, %d workers with %d calls each (static %v, session %v, rebalance %v), %d gateway hosts, confirm %s, young orders %v, latency %v\n",
+		p.Seed, p.Brokers, p.Partitions, p.Workers, p.MaxInFlight, p.StaticIDs, p.SessionTimeout, p.RebalanceTimeout, p.GatewayHosts, p.Confirm, p.Young, p.Latency)
 	fmt.Fprintf(&b, "%d requests over %v; gateway %+v, failures %+v, buyers %+v, late creates %v\n",
 		p.Traffic.Requests, p.Traffic.Over, p.Gateway.Latency, p.Gateway.Failures, p.Gateway.Buyers, p.Gateway.LateCreates)
 	fmt.Fprintf(&b, "exactly once: %v; %.2f of the requests in transactions, %.2f of those aborted\n", p.ExactlyOnce, p.Traffic.Transactions, p.Traffic.Aborts)

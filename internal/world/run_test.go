@@ -16,6 +16,8 @@ import (
 type Result struct {
 	Report   Report
 	Evidence Evidence
+	// Balance of the shop, where one sells.
+	Balance Balance
 	// Virtual is how long it took, in virtual time.
 	Virtual time.Duration
 	// Faults counts what went wrong, by kind; BrokerErrors the requests that
@@ -33,6 +35,7 @@ type run struct {
 	world    *World
 	observer *Observer
 	shop     *Shop
+	seller   *Seller   // nil where none sells
 	slots    []*Worker // the workers that are meant to run
 	ghosts   *ghosts
 	began    time.Time
@@ -42,6 +45,7 @@ type run struct {
 	background        sync.WaitGroup // faults that go on by themselves
 	trouble           []error
 	evidence          Evidence
+	balance           Balance
 }
 
 // step is something to do at a time.
@@ -56,6 +60,10 @@ const (
 	// settleFor is how long, after the last fault, the last request may wait
 	// for its answer: the retries, and waits for the gateway between them.
 	settleFor = time.Hour
+	// sellFor is how long after that a purchase may stay open: failed requests
+	// are asked again, an hour apart in the end. What a shop that makes mistakes
+	// leaves open stays so.
+	sellFor, sellWronglyFor = 12 * time.Hour, 2 * time.Hour
 )
 
 // Run carries out the plan inside of the current bubble: traffic and faults,
@@ -65,7 +73,7 @@ func (p Plan) Run(ctx context.Context, log logrus.FieldLogger) Result {
 	r := &run{plan: p, began: time.Now(), faults: make(map[string]int)}
 	report := r.run(ctx, log)
 	return Result{
-		Report: report, Evidence: r.evidence, Virtual: time.Since(r.began), Faults: r.faults, BrokerErrors: r.brokerHits, Trouble: r.trouble,
+		Report: report, Evidence: r.evidence, Balance: r.balance, Virtual: time.Since(r.began), Faults: r.faults, BrokerErrors: r.brokerHits, Trouble: r.trouble,
 	}
 }
 
@@ -85,6 +93,9 @@ func (r *run) run(ctx context.Context, log logrus.FieldLogger) Report {
 			c.Kafka.SessionTimeout, c.Kafka.RebalanceTimeout = p.SessionTimeout, p.RebalanceTimeout
 			c.Topics.RetryDelays = p.RetryDelays
 			c.Gateway.Confirm = p.Confirm
+			if p.Young {
+				c.MinOrderAge = 0
+			}
 			if p.ExactlyOnce {
 				c.ProcessingGuarantee = config.ExactlyOnce
 			}
@@ -116,10 +127,18 @@ func (r *run) run(ctx context.Context, log logrus.FieldLogger) Report {
 	asked := make(chan error, 1)
 	p.Traffic.Begin = time.Now()
 	go func() { asked <- r.shop.Ask(ctx, p.Traffic.Publications()) }()
+	if p.Sales.Purchases > 0 {
+		if r.seller, err = w.Sell(p.Sales, r.shop); err != nil {
+			r.note(err)
+			return Report{}
+		}
+	}
 
 	r.live(ctx)
 	r.note(<-asked)
 	r.background.Wait()
+	r.startAll()
+	r.awaitSettled(ctx)
 	r.awaitAnswers(ctx)
 	r.stopAndStart(ctx)
 	return r.check(ctx)
@@ -209,9 +228,8 @@ func (r *run) look(ctx context.Context) {
 	r.note(r.ghosts.evict(ctx, r.observer))
 }
 
-// awaitAnswers waits until every request has its outcome, or the time is up.
-func (r *run) awaitAnswers(ctx context.Context) {
-	w := r.world
+// startAll starts the workers that have ended.
+func (r *run) startAll() {
 	for i, wk := range r.slots {
 		if wk.hasEnded() {
 			if wk.err != nil && !wk.killed.Load() {
@@ -220,7 +238,34 @@ func (r *run) awaitAnswers(ctx context.Context) {
 			r.note(r.start(i))
 		}
 	}
-	end := time.Now().Add(settleFor)
+}
+
+// awaitSettled waits until every purchase is paid or given up, or the time is up:
+// then the shop is closed, and its money counted.
+func (r *run) awaitSettled(ctx context.Context) {
+	if r.seller == nil {
+		return
+	}
+	most := sellFor
+	if r.seller.Rules != Careful {
+		most = sellWronglyFor
+	}
+	end := time.Now().Add(most)
+	for r.seller.unsettled() > 0 && time.Now().Before(end) && sleepUntil(ctx, time.Now().Add(10*lookEvery)) {
+		r.look(ctx)
+	}
+	r.note(r.seller.shut())
+	r.balance = r.seller.Balance(r.world.Gateway.Book())
+}
+
+// awaitAnswers waits until every request has its outcome, or the time is up.
+func (r *run) awaitAnswers(ctx context.Context) {
+	w := r.world
+	most := settleFor
+	if r.seller != nil {
+		most = sellFor // a shop that reissues all through an outage leaves a mountain
+	}
+	end := time.Now().Add(most)
 	for ; time.Now().Before(end); sleepUntil(ctx, time.Now().Add(lookEvery)) {
 		r.look(ctx)
 		if r.observer.unanswered(w) == 0 && !r.observer.heldUp() {
@@ -254,6 +299,10 @@ var errTooManyRepeats = errors.New("more duplicates than the faults explain")
 func (r *run) check(ctx context.Context) Report {
 	e := r.world.Evidence(r.observer)
 	e.Settled = true
+	// It reissues all through an outage. In the mountain that this leaves a request
+	// is read from its retry topic only when it is due, so that little of its wait
+	// is measured as held: its order stays young, and the retries end before.
+	e.OutagesMayFail = r.plan.Sales.Rules == SilenceIsSafe
 	var err error
 	e.Aborted, err = r.observer.Aborted(ctx, r.world.Config.Topics.Requests)
 	r.note(err)

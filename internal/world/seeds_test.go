@@ -63,19 +63,7 @@ func simulate(t *testing.T, seeds uint64, newPlan func(seed uint64) Plan) {
 			plan := newPlan(seed)
 			var result Result
 			synctest.Test(t, func(t *testing.T) { result = plan.Run(t.Context(), log) })
-			for _, err := range result.Trouble {
-				t.Error(err)
-			}
-			for i, f := range result.Report.Findings {
-				if i == 10 {
-					t.Errorf("and %d more findings", len(result.Report.Findings)-i)
-					break
-				}
-				t.Error(f)
-				if i == 0 && f.Order.OutTradeNo != "" {
-					t.Logf("the order's history:\n%s", result.Evidence.History(f.Order))
-				}
-			}
+			result.tell(t)
 			t.Logf("%v of virtual time, %d faults: %v", result.Virtual.Round(time.Second), len(plan.Faults), result.Report)
 			if t.Failed() {
 				t.Logf("%v\nto repeat it: CLOSEORDER_SIM_SEED=%d go test ./internal/world -run '%s$' -v", plan, seed, strings.Split(t.Name(), "/")[0])
@@ -90,6 +78,25 @@ func simulate(t *testing.T, seeds uint64, newPlan func(seed uint64) Plan) {
 				faults[kind] += n
 			}
 		})
+	}
+}
+
+// tell tells what is wrong, the first findings of many, and the history of the
+// first order.
+func (r Result) tell(t *testing.T) {
+	t.Helper()
+	for _, err := range r.Trouble {
+		t.Error(err)
+	}
+	for i, f := range r.Report.Findings {
+		if i == 10 {
+			t.Errorf("and %d more findings", len(r.Report.Findings)-i)
+			break
+		}
+		t.Error(f)
+		if i == 0 && f.Order.OutTradeNo != "" {
+			t.Logf("the order's history:\n%s", r.Evidence.History(f.Order))
+		}
 	}
 }
 
