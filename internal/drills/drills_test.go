@@ -60,7 +60,9 @@ func TestDrills(t *testing.T) {
 			}},
 	}
 	// With a call in flight when the broker goes: its outcome cannot be published.
-	slow := setting{gateway: []string{"--latency", "1500ms"}}
+	// A session that ends well after publishing has failed for so long that the
+	// worker is not ready: both are looked for.
+	slow := setting{gateway: []string{"--latency", "1500ms"}, env: []string{"CLOSEORDER_KAFKA_SESSION_TIMEOUT=30s", "CLOSEORDER_KAFKA_REBALANCE_TIMEOUT=30s"}}
 	// What is done to the broker is done to all: one at a time, behind the others.
 	last := []drill{
 		{name: "The broker is stopped", set: slow,

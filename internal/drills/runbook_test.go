@@ -26,10 +26,13 @@ type row struct {
 	line   int
 	place  string
 	quotes []*regexp.Regexp // in the order of the cell
+	then   *row             // what the same place says later; nil where it stays so
 }
 
 // drillTables reads the tables of the section Drills by the name of the drill.
-// Words in backquotes are quotes; … in them stands for anything in one line.
+// Words in backquotes are quotes; … in them stands for anything in one line. What
+// stands before "; then " is there to be seen at one moment, what stands behind it
+// at a later one.
 func drillTables() (map[string][]row, error) {
 	text, err := os.ReadFile(runbook)
 	if err != nil {
@@ -50,10 +53,19 @@ func drillTables() (map[string][]row, error) {
 			if !ok {
 				return nil, fmt.Errorf("%s, line %d: want a place and what it says", runbook, i+1)
 			}
-			tables[drill] = append(tables[drill], row{line: i + 1, place: place, quotes: quotesOf(cell)})
+			tables[drill] = append(tables[drill], *rowOf(i+1, place, cell))
 		}
 	}
 	return tables, nil
+}
+
+func rowOf(line int, place, cell string) *row {
+	now, later, found := strings.Cut(cell, "; then ")
+	r := &row{line: line, place: place, quotes: quotesOf(now)}
+	if found {
+		r.then = rowOf(line, place, later)
+	}
+	return r
 }
 
 var quoted = regexp.MustCompile("`([^`]+)`")
@@ -95,8 +107,10 @@ func TestEachDrillHasItsTable(t *testing.T) {
 		var got []string
 		for _, r := range tables[name] {
 			got = append(got, r.place)
-			if len(r.quotes) == 0 {
-				t.Errorf("%s, line %d: quotes nothing", runbook, r.line)
+			for at := &r; at != nil; at = at.then {
+				if len(at.quotes) == 0 {
+					t.Errorf("%s, line %d: quotes nothing", runbook, r.line)
+				}
 			}
 		}
 		if !slices.Equal(got, places) {
@@ -116,5 +130,16 @@ func TestAQuoteIsFoundAsItStandsThere(t *testing.T) {
 		if got := (row{quotes: quotesOf(quotes)}).missing(seen); len(got) != want {
 			t.Errorf("%s: %q are missing, want %d", quotes, got, want)
 		}
+	}
+}
+
+func TestWhatIsToBeSeenLaterStandsBehindThen(t *testing.T) {
+	r := rowOf(1, "`/readyz`", "`503`, `publishing fails`; then `no member`")
+	if r.then == nil || r.then.then != nil || len(r.quotes) != 2 || len(r.then.quotes) != 1 {
+		t.Fatalf("%+v", r)
+	}
+	const first, later = "503 publishing fails", "503 no member"
+	if len(r.missing(first)) != 0 || len(r.missing(later)) == 0 || len(r.then.missing(first)) == 0 || len(r.then.missing(later)) != 0 {
+		t.Error("what is seen first and what later is not told apart")
 	}
 }

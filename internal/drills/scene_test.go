@@ -287,10 +287,12 @@ func (s *scene) compare(drill, order string) {
 	for _, r := range rows {
 		looking.Go(func() {
 			seen, missing := "", []string(nil)
-			for end := time.Now().Add(waitLimit); time.Now().Before(end); pause(s.t.Context()) {
-				seen = strings.ReplaceAll(s.look(r.place, order), s.id+".", "closeorder.")
-				if missing = r.missing(seen); len(missing) == 0 {
-					break
+			for at := &r; at != nil && len(missing) == 0; at = at.then {
+				for end := time.Now().Add(waitLimit); time.Now().Before(end); pause(s.t.Context()) {
+					seen = strings.ReplaceAll(s.look(r.place, order), s.id+".", "closeorder.")
+					if missing = at.missing(seen); len(missing) == 0 {
+						break
+					}
 				}
 			}
 			mu.Lock()
