@@ -175,20 +175,27 @@ func (p *shopProcess) end(t *testing.T) balance {
 	return b
 }
 
-// groupOf says how the shop's consumer group is.
-func groupOf(t *testing.T, db *database) string {
+// consumerGroup is the shop's, and a client for it that ends with the test.
+func consumerGroup(t *testing.T, db *database) (admin *kadm.Client, group string) {
 	t.Helper()
 	cl, err := kgo.NewClient(kgo.SeedBrokers(closeorderDev(t).brokers))
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer cl.Close()
+	t.Cleanup(cl.Close)
 	name, err := db.shopName(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	groups, err := kadm.NewClient(cl).DescribeGroups(t.Context(), "shop-"+name)
-	group := groups["shop-"+name]
+	return kadm.NewClient(cl), "shop-" + name
+}
+
+// groupOf says how the shop's consumer group is.
+func groupOf(t *testing.T, db *database) string {
+	t.Helper()
+	admin, name := consumerGroup(t, db)
+	groups, err := admin.DescribeGroups(t.Context(), name)
+	group := groups[name]
 	return fmt.Sprintf("%s, %d members, %v", group.State, len(group.Members), err)
 }
 

@@ -12,7 +12,6 @@ import (
 
 	"github.com/closeorder/closeorder/events"
 	"github.com/closeorder/closeorder/signing"
-	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
@@ -166,17 +165,9 @@ func everything(t *testing.T, db *database) string {
 // forgetOffsets lets the shop begin its outcomes anew.
 func forgetOffsets(t *testing.T, db *database) {
 	t.Helper()
-	cl, err := kgo.NewClient(kgo.SeedBrokers(closeorderDev(t).brokers))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer cl.Close()
-	name, err := db.shopName(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
+	admin, group := consumerGroup(t, db)
 	until(t, "the group is empty and can be deleted", func() bool {
-		_, err := kadm.NewClient(cl).DeleteGroup(t.Context(), "shop-"+name)
+		_, err := admin.DeleteGroup(t.Context(), group)
 		return err == nil
 	})
 }
