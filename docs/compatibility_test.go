@@ -49,7 +49,7 @@ func TestCompatibilityNamesTestsThatThereAre(t *testing.T) {
 }
 
 var (
-	versionRow = regexp.MustCompile(`^Apache Kafka (\d+\.\d+)(\.[\d.]+\d), `)
+	versionRow = regexp.MustCompile(`^Apache Kafka (\d+\.\d+)(\.[\d.]*\d), `)
 	lackedRow  = regexp.MustCompile("^no `([a-z-]+)` \\(before ([\\d.]+)\\)")
 	lackWord     = regexp.MustCompile("`([a-z]+(?:-[a-z]+)+)`")
 )
