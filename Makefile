@@ -71,7 +71,8 @@ test-chaos: ## the long tests: brokers and workers killed again and again on a r
 
 test-brokers: ## the same story on each version of Apache Kafka from 0.11 on, a minute each: BROKERS="1.1.1 2.8.2" for some
 	@$(GO) run ./internal/apachekafka/available fetch $(or $(BROKERS),$$($(GO) run ./internal/apachekafka/available versions))
-	CLOSEORDER_BROKERS="$(BROKERS)" $(GO) test -timeout 1h -count=1 -v $(TESTFLAGS) -tags apachekafka,brokers -run '^(TestBrokers|TestAnUpgradedCluster)$$' ./internal/crashtest
+	CLOSEORDER_BROKERS="$(BROKERS)" $(GO) test -timeout 1h -count=1 -p 1 -v $(TESTFLAGS) -tags apachekafka,brokers \
+		-run '^(TestBrokers|TestAnUpgradedCluster|TestApacheKafkasOldFormatsAreRead)$$' ./internal/crashtest ./internal/kafka
 
 test-examples: ## the order services of examples: the shop on SQLite and PostgreSQL, the clients in Python, Java and Node
 	cd examples/shop && $(GO) test $(RACE) -timeout 20m -count=1 $(TESTFLAGS) ./...
