@@ -65,6 +65,7 @@ func (w *Worker) look(s *State) {
 	}
 	parts := w.owned.all()
 	var oldest oldest
+	due := int64(0)
 	for _, p := range parts {
 		is := p.look(&oldest, s.At)
 		s.Partitions = append(s.Partitions, is)
@@ -74,9 +75,11 @@ func (w *Worker) look(s *State) {
 			s.Tiers[i].Waiting += is.Waiting
 			s.Tiers[i].Unread += unreadOnes
 		}
-		s.DueNow += int64(is.Open - is.Waiting - is.finishing - is.resting)
-		if i < 0 || is.Waiting == 0 { // behind one that is not due nothing is due
-			s.DueNow += unreadOnes
+		due += int64(is.Open - is.Waiting - is.finishing - is.resting)
+		if i < 0 || is.lastDue { // behind one that is not due, or is not known yet, nothing is due
+			if is.Stopped == "" && is.FetchError == "" { // or nobody can read it
+				due += unreadOnes
+			}
 		}
 	}
 	slices.SortFunc(s.Partitions, func(a, b PartitionState) int {
@@ -84,7 +87,8 @@ func (w *Worker) look(s *State) {
 	})
 	s.Lanes = w.lanes.look(s.At, parts, s.Partitions)
 	w.publishing(s)
-	s.DueNow = w.dueNow.of(s.DueNow, s.Breaker.State)
+	// Turns that rest wait for what more workers would not change.
+	s.DueNow = w.dueNow.of(s.At, due-int64(s.Lanes.Resting), s.Breaker.LastAnswer, s.Breaker.State == "closed" && s.Publishing.Failing.IsZero())
 	s.Oldest = oldest.states()
 	if len(s.Oldest) > 0 {
 		s.OldestUnanswered = max(s.At.Sub(s.Oldest[0].Requested), 0)
@@ -124,6 +128,12 @@ func (p *partition) look(oldest *oldest, now time.Time) PartitionState {
 			is.finishing++
 		}
 		oldest.show(r)
+	}
+	if p.last != nil {
+		switch stage(p.last.stage.Load()) {
+		case queued, calling, publishing:
+			is.lastDue = true
+		}
 	}
 	return is
 }
