@@ -283,7 +283,7 @@ func (a *autoscaler) since(t time.Time) (all []scaling) {
 func (a *autoscaler) report() string {
 	var b strings.Builder
 	for i, s := range a.steps {
-		if i%2 == 0 || i > 0 && a.steps[i-1].pods != s.pods {
+		if true || i > 0 && a.steps[i-1].pods != s.pods {
 			fmt.Fprintf(&b, "%v: %v on %d\n", s.at, s.sum, s.pods)
 		}
 	}
@@ -371,21 +371,33 @@ func TestASurgeIsServedByMoreWorkers(t *testing.T) {
 }
 
 func TestAnOutageDoesNotScale(t *testing.T) {
-	for sentence, what := range map[string]func(map[string]float64) float64{"due": dueNow, "lag": lag} {
+	for sentence, c := range map[string]struct {
+		what       func(map[string]float64) float64
+		rate       float64
+		begin, end func(s *stage)
+		more       func() []Publication
+	}{
+		"one host": {begin: func(s *stage) { s.Gateway.Host(0).Freeze() }, end: func(s *stage) { s.Gateway.Host(0).Heal() }},
+		"merchant held": {begin: func(s *stage) { s.must(s.Gateway.Refuse(troubled, "NOAUTH")) }, end: func(s *stage) { s.must(s.Gateway.Refuse(troubled, "")) }},
+		"limit": {rate: 2, begin: func(s *stage) { s.publishes(even("L", 2, 4*time.Minute, troubled)) }, end: func(*stage) {}},
+		"limit, alone": {rate: 2, begin: func(s *stage) { s.publishes(even("L", 10, 1*time.Minute, troubled)) }, end: func(*stage) {}},
+	} {
 		t.Run(sentence, func(t *testing.T) {
-			inVirtualTime(t, scaledDown(8), func(t *testing.T, s *stage) {
-				a := s.autoscale(1, false, what)
+			cfg := scaledDown(8)
+			cfg.Gateway.Rate = c.rate
+			inVirtualTime(t, cfg, func(t *testing.T, s *stage) {
+				a := s.autoscale(1, false, dueNow)
 				a.plays(30 * time.Second)
-				quiet := s.publishes(even("Q", 4, 20*time.Minute, bothMerchants...))
+				rate := 4.
+				if c.rate > 0 {
+					rate = 1
+				}
+				quiet := s.publishes(even("Q", rate, 20*time.Minute, bothMerchants...))
 				a.plays(2 * time.Minute)
-				for i := range 2 {
-					s.Gateway.Host(i).Freeze()
-				}
-				a.plays(10 * time.Minute)
-				for i := range 2 {
-					s.Gateway.Host(i).Heal()
-				}
+				c.begin(s)
 				a.plays(8 * time.Minute)
+				c.end(s)
+				a.plays(10 * time.Minute)
 				quiet()
 				a.playsUntil(10 * time.Minute)
 				t.Log(a.history, "\n"+a.report())
