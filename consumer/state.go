@@ -124,6 +124,9 @@ type LaneState struct {
 	// order.
 	LongestTurn time.Duration `json:"longest_turn_ns"`
 	LongestOf   events.Order  `json:"longest_of,omitzero"`
+
+	queued int64 // requests in lanes that are ready
+	paced  int64 // of them: those that wait for the pace of their merchant
 }
 
 // BreakerState is whether the gateway may be called.
