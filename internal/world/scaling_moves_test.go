@@ -14,22 +14,25 @@ import (
 // they are get at least nine tenths of the answers that they got before.
 func TestWhatDoesNotMoveIsNotInterrupted(t *testing.T) {
 	const (
-		session = 10 * time.Second
-		settle  = 7 * time.Second
-		rate    = 48
+		settle = 7 * time.Second
+		rate   = 48
+		// joins is how long a request may wait whose partition moves as a worker
+		// joins: a heartbeat would take six times as long.
+		joins = 400 * time.Millisecond
 	)
 	for sentence, c := range map[string]struct {
-		static bool
-		path   []int // how many workers there are
+		static  bool
+		session time.Duration
+		path    []int // how many workers there are
 	}{
-		"dynamic ids": {false, []int{1, 2, 3, 4, 3, 2, 1}},
+		"dynamic ids": {false, 45 * time.Second, []int{1, 2, 3, 4, 3, 2, 1}},
 		// A static member that leaves is expected back for a session.
-		"static ids": {true, []int{1, 2, 3, 4, 3}},
+		"static ids": {true, 10 * time.Second, []int{1, 2, 3, 4, 3}},
 	} {
 		t.Run(sentence, func(t *testing.T) {
 			cfg := Config{
 				Partitions: 8, Gateway: gatewaysim.Config{Latency: gatewaysim.Latency{Min: 50 * time.Millisecond, Max: 50 * time.Millisecond}},
-				Tune: func(c *config.Config) { c.Kafka.SessionTimeout = session },
+				Tune: func(to *config.Config) { to.Kafka.SessionTimeout = c.session },
 			}
 			inVirtualTime(t, cfg, func(t *testing.T, s *stage) {
 				var all []*Worker
@@ -37,7 +40,7 @@ func TestWhatDoesNotMoveIsNotInterrupted(t *testing.T) {
 				took := 5 * time.Second
 				for i := 1; i < len(c.path); i++ {
 					if took += settle; c.static && c.path[i] < c.path[i-1] {
-						took += session
+						took += c.session
 					}
 				}
 				for i, n := range c.path {
@@ -62,7 +65,7 @@ func TestWhatDoesNotMoveIsNotInterrupted(t *testing.T) {
 						all = all[:len(all)-1]
 						s.must(last.Stop())
 						if c.static {
-							wait += session
+							wait += c.session
 						}
 					}
 					s.stays(wait)
@@ -72,6 +75,9 @@ func TestWhatDoesNotMoveIsNotInterrupted(t *testing.T) {
 				for i, step := range steps {
 					if moved := s.uninterrupted(step); moved == 0 {
 						t.Errorf("from %d to %d nothing has moved", c.path[i], c.path[i+1])
+					}
+					if slowest := s.slowest(step); c.path[i] < c.path[i+1] && slowest > joins {
+						t.Errorf("from %d to %d a request waited for %v, want at most %v", c.path[i], c.path[i+1], slowest, joins)
 					}
 				}
 				if report := s.check(nil); report.Duplicates > 0 {
