@@ -33,7 +33,7 @@ func tokenURL(s string) (string, error) {
 }
 
 var (
-	extensionName  = regexp.MustCompile(`^[A-Za-z]+$`)   // RFC 7628, 3.1
+	extensionName  = regexp.MustCompile(`^[A-Za-z]+$`)    // RFC 7628, 3.1
 	extensionValue = regexp.MustCompile(`^[\x21-\x7e]+$`) // blanks would be legal, and are never meant
 )
 
@@ -241,8 +241,18 @@ func staleToken(err error) error {
 	if err == nil {
 		return nil
 	}
-	return fmt.Errorf("kafka.sasl.token_url: no new token: %w; %s; the token from before goes on until it ends", err, remedyOf(err))
+	return &RenewalError{err}
 }
+
+// RenewalError says why a token could not be renewed, while the one from before
+// goes on.
+type RenewalError struct{ Err error }
+
+func (e *RenewalError) Error() string {
+	return fmt.Sprintf("kafka.sasl.token_url: no new token: %v; %s", e.Err, remedyOf(e.Err))
+}
+
+func (e *RenewalError) Unwrap() error { return e.Err }
 
 func noToken(err error) error {
 	e := &kafka.NoTokenError{Problem: "no token comes from kafka.sasl.token_url: " + err.Error(), Remedy: remedyOf(err), Err: err}

@@ -129,5 +129,5 @@ type NoTokenError struct {
 	Err   error
 }
 
-func (e *NoTokenError) Error() string { return "no token" }
+func (e *NoTokenError) Error() string { return e.Problem }
 func (e *NoTokenError) Unwrap() error { return e.Err }

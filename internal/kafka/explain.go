@@ -35,8 +35,10 @@ func (e *ExplainedError) Error() string {
 			where = append(where, part)
 		}
 	}
-	if len(where) == 0 {
-		where = []string{e.Err.Error()}
+	if text := e.Err.Error(); len(where) == 0 && strings.HasSuffix(text, e.Problem) {
+		return text + "; " + e.Remedy // it says the problem itself
+	} else if len(where) == 0 {
+		where = []string{text}
 	}
 	return strings.Join(where, ", ") + ": " + e.Problem + "; " + e.Remedy
 }

@@ -34,7 +34,7 @@ const (
 	// pauseAfter is how soon an endpoint is asked again that gave no token; it
 	// doubles up to pauseAtMost. An endpoint may lock a client out that asks often.
 	pauseAfter  = time.Second
-	pauseAtMost = 15 * time.Second
+	pauseAtMost = 5 * time.Second
 	// unknownLife is for how long a token is kept that does not say when it ends,
 	// and least the age from which on a token that is refused is asked for anew.
 	unknownLife = time.Minute
@@ -60,7 +60,7 @@ type Endpoint struct {
 type Source struct {
 	at     Endpoint
 	client *http.Client
-	grant  clientcredentials.Config // all but the secret
+	style  oauth2.AuthStyle // how the secret is shown; used by one request at a time
 	flight singleflight.Group
 
 	mu     sync.Mutex
@@ -172,14 +172,29 @@ func (s *Source) fetch(ctx context.Context) (token, error) {
 }
 
 func (s *Source) ask(ctx context.Context) (token, error) {
-	s.grant.ClientID, s.grant.ClientSecret, s.grant.TokenURL = s.at.ClientID, s.at.Secret(), s.at.URL
-	if s.at.Scope != "" {
-		s.grant.Scopes = []string{s.at.Scope}
-	}
+	secret := s.at.Secret()
 	since := time.Now() // before it was made: it ends rather too early
-	came, err := s.grant.Token(context.WithValue(ctx, oauth2.HTTPClient, s.client))
+	var came *oauth2.Token
+	var err error
+	if s.style != oauth2.AuthStyleAutoDetect {
+		came, err = s.grant(ctx, secret, s.style)
+	} else {
+		// Each endpoint takes the secret in the header, some in the form alone (RFC
+		// 6749, 2.3.1).
+		came, err = s.grant(ctx, secret, oauth2.AuthStyleInHeader)
+		style := oauth2.AuthStyleInHeader
+		if refused, is := errors.AsType[*oauth2.RetrieveError](err); is && refused.Response != nil && (refused.Response.StatusCode == http.StatusUnauthorized || refused.Response.StatusCode == http.StatusBadRequest) {
+			style = oauth2.AuthStyleInParams
+			if other, failed := s.grant(ctx, secret, style); failed == nil {
+				came, err = other, nil
+			}
+		}
+		if err == nil {
+			s.style = style
+		}
+	}
 	if err != nil {
-		return token{}, s.explain(err, s.grant.ClientSecret)
+		return token{}, s.explain(err, secret)
 	}
 	text := came.AccessToken
 	if !Valid(text) {
@@ -196,6 +211,15 @@ func (s *Source) ask(ctx context.Context) (token, error) {
 	}
 	t.renew = since.Add(t.until.Sub(since) * 8 / 10) // as Java's clients do (sasl.login.refresh.window.factor)
 	return t, nil
+}
+
+// grant makes one request.
+func (s *Source) grant(ctx context.Context, secret string, style oauth2.AuthStyle) (*oauth2.Token, error) {
+	c := clientcredentials.Config{ClientID: s.at.ClientID, ClientSecret: secret, TokenURL: s.at.URL, AuthStyle: style}
+	if s.at.Scope != "" {
+		c.Scopes = []string{s.at.Scope}
+	}
+	return c.Token(context.WithValue(ctx, oauth2.HTTPClient, s.client))
 }
 
 // What is to be looked at where no token came.

@@ -159,7 +159,9 @@ func TestWhatAnEndpointSaysIsReadAndHoldsNoSecret(t *testing.T) {
 		what     What
 		lasts    bool
 	}{
-		{"a token", func(*http.Request) (*http.Response, error) { return says(200, `{"access_token":"t","expires_in":"3600"}`) }, "", 0, false},
+		{"a token", func(*http.Request) (*http.Response, error) {
+			return says(200, `{"access_token":"t","expires_in":"3600"}`)
+		}, "", 0, false},
 		{"a JWT that alone says when it ends", func(*http.Request) (*http.Response, error) { return says(200, `{"access_token":"`+jwt+`"}`) }, "", 0, false},
 		{"a secret that is wrong", func(*http.Request) (*http.Response, error) {
 			return says(401, `{"error":"invalid_client","error_description":"no client c with `+secretText+"\\n and "+url.QueryEscape(secretText)+`"}`)
