@@ -11,7 +11,7 @@ import (
 func Checks() []string {
 	return []string{
 		CheckSettings,
-		CheckReachable, CheckAdvertised, CheckRelease, CheckCertificate,
+		CheckReachable, CheckAdvertised, CheckRelease, CheckCertificate, CheckToken,
 		topics.CheckExists, topics.CheckPartitions, topics.CheckLeaders, topics.CheckReplication, topics.CheckMinInSync, topics.CheckUnclean,
 		topics.CheckCleanup, topics.CheckRetention, topics.CheckBytes, topics.CheckSize, topics.CheckTimestamp, CheckTopicSettings,
 		CheckACLTopic, CheckACLGroup, CheckACLIdempotent, CheckACLTransaction,
