@@ -159,7 +159,7 @@ func testRoles(t *testing.T, s *secured, env []string) {
 	}{
 		{name: topics.Worker, commands: []string{"doctor --json"}},
 		{name: topics.Worker, settings: []string{"CLOSEORDER_PROCESSING_GUARANTEE=exactly_once", "CLOSEORDER_KAFKA_GROUP=once"}, args: []string{"--prefixed", "--processing-guarantee", "exactly_once", "--kafka-group", "once"}, commands: []string{"doctor --json"}},
-		{name: topics.Audit, settings: []string{"CLOSEORDER_TOPICS_RETRY_DELAYS=10s"}, commands: []string{"audit", "status", "trace DEAD1", "outcomes --from beginning --no-follow", "deadletters list", "deadletters show closeorder.dead-letters[0]@0"}},
+		{name: topics.Audit, settings: []string{"CLOSEORDER_TOPICS_RETRY_DELAYS=10s"}, commands: []string{"audit", "status", "trace DEAD1", "outcomes --from beginning --no-follow", "deadletters list", "deadletters show 1:0"}},
 		{name: topics.Replay, args: []string{"--prefixed"}, commands: []string{"deadletters replay --yes", "audit --republish", "request --mch-id 1900000109 --out-trade-no T9"}},
 		{name: topics.Create, settings: []string{"CLOSEORDER_TOPICS_REQUESTS=new.requests", "CLOSEORDER_TOPICS_OUTCOMES=new.outcomes", "CLOSEORDER_TOPICS_DEAD_LETTERS=new.dead", "CLOSEORDER_TOPICS_RETRIES_PREFIX=new.retries", "CLOSEORDER_TOPICS_RETRY_DELAYS=10s"}, commands: []string{"topics create --dry-run", "topics create --partitions 2"}},
 		{name: topics.Console},
