@@ -18,6 +18,7 @@ import (
 	monitoring "github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1"
 	"helm.sh/helm/v4/pkg/chart/common"
 	"helm.sh/helm/v4/pkg/chart/common/util"
+	chart "helm.sh/helm/v4/pkg/chart/v2"
 	"helm.sh/helm/v4/pkg/chart/v2/loader"
 	"helm.sh/helm/v4/pkg/engine"
 	apps "k8s.io/api/apps/v1"
@@ -66,13 +67,12 @@ var types = map[string]func() any{
 	"monitoring.coreos.com/v1/PrometheusRule": func() any { return new(monitoring.PrometheusRule) },
 }
 
-// Render renders the chart in dir with values over its own, which the schema of
-// the chart has to take, and decodes all of it. Notes are what Helm prints.
-func Render(dir string, values map[string]any) (objects []Object, notes string, err error) {
-	c, err := loader.LoadDir(dir)
-	if err != nil {
-		return nil, "", err
-	}
+// Load reads the chart in a folder.
+func Load(dir string) (*chart.Chart, error) { return loader.LoadDir(dir) }
+
+// Render renders a chart with values over its own, which the schema of the chart
+// has to take, and decodes all of it. Notes are what Helm prints.
+func Render(c *chart.Chart, values map[string]any) (objects []Object, notes string, err error) {
 	release := common.ReleaseOptions{Name: Release, Namespace: Namespace, Revision: 1, IsInstall: true}
 	all, err := util.ToRenderValues(c, values, release, nil)
 	if err != nil {
