@@ -73,7 +73,7 @@ test-examples: ## the order services of examples: the shop on SQLite and Postgre
 	test -n "$$packages" || { echo "no test has the build tag examples"; exit 1; }; \
 	$(GO) test $(RACE) -timeout 20m -count=1 $(TESTFLAGS) -tags examples $$packages
 
-rebalances: ## what a death, a join, a leave and a rolling restart cost, 10 min on a quiet machine: ARGS="-binary old=PATH,now=PATH -ids dynamic -json FILE -plot FILE -with FILE -session 45s"
+rebalances: ## what a death, a join, a leave, a rolling restart and scaling cost, 20 min on a quiet machine: ARGS="-plays scaling -binary old=PATH,now=PATH -ids dynamic -json FILE -plot FILE -with FILE -session 45s"
 	@$(GO) run ./internal/apachekafka/available fetch
 	@$(GO) test -C internal/crashtest -timeout 2h -count=1 -tags $(ALL_TAGS) -run '^TestRebalances$$' -args $(ARGS)
 
