@@ -3,6 +3,7 @@ package main
 import (
 	"archive/tar"
 	"bytes"
+	"encoding/json"
 	"io"
 	"os"
 	"path/filepath"
@@ -67,6 +68,30 @@ func TestWhatDoesNotFitIsFound(t *testing.T) {
 			if err := r.sum(); err != nil {
 				t.Fatal(err)
 			}
+		}
+	}
+	// another: the archive has a binary that says the same of itself and is not the
+	// same; provenance and checksums agree with it.
+	another := func(t *testing.T, r *release) {
+		t.Helper()
+		p, err := readProgram(r.archive("linux/amd64"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		archive, err := packed("linux/amd64", append(p.binary, "more"...), r.time)
+		if err != nil {
+			t.Fatal(err)
+		}
+		put(t, r.archive("linux/amd64"), archive)
+		image, err := readLayout(r.imageFolder())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := r.prove(circumstances{tools: t.TempDir(), image: image}); err != nil {
+			t.Fatal(err)
+		}
+		if err := r.sum(); err != nil {
+			t.Fatal(err)
 		}
 	}
 	flip := func(content []byte) []byte {
@@ -147,6 +172,10 @@ func TestTheProvenanceNamesWhatWentInAndCameOut(t *testing.T) {
 	line := get(t, r.provenance())
 	if bytes.Count(line, []byte("\n")) != 1 || !bytes.HasSuffix(line, []byte("\n")) {
 		t.Error("it is not one line")
+	}
+	var compact bytes.Buffer
+	if err := json.Compact(&compact, line); err != nil || compact.Len() != len(line)-1 {
+		t.Errorf("it has blanks between its tokens, which are not the same each time: %v", err)
 	}
 	s, p, err := readStatement(line)
 	if err != nil {
