@@ -127,9 +127,10 @@ func TestWhatDoesNotFitIsFound(t *testing.T) {
 		"a chart of another version": {again(func(t *testing.T, r *release) {
 			os.Rename(filepath.Join(r.folder, "closeorder-0.9.8.tgz"), filepath.Join(r.folder, "closeorder-0.9.9.tgz"))
 		}), "it is chart closeorder 0.9.8"},
-		"notes of another version":    {again(change("RELEASE_NOTES.md", replace(standInVersion, "v0.9.7"))), "RELEASE_NOTES.md is not about this version"},
-		"notes without upgrade notes": {again(change("RELEASE_NOTES.md", replace("### Upgrade notes", ""))), "has no upgrade notes"},
-		"no provenance":               {func(_ *testing.T, r *release) { os.Remove(r.provenance()) }, "there is no provenance"},
+		"notes of another version":                  {again(change("RELEASE_NOTES.md", replace(standInVersion, "v0.9.7"))), "RELEASE_NOTES.md is not about this version"},
+		"notes without upgrade notes":               {again(change("RELEASE_NOTES.md", replace("### Upgrade notes", ""))), "has no upgrade notes"},
+		"another binary, and all of it signed anew": {another, "/closeorder is not the binary of " + amd64},
+		"no provenance":                             {func(_ *testing.T, r *release) { os.Remove(r.provenance()) }, "there is no provenance"},
 	} {
 		t.Run(sentence, func(t *testing.T) {
 			t.Parallel()
