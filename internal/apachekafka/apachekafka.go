@@ -18,8 +18,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -44,6 +46,12 @@ type Config struct {
 	// listener.name.secure.ssl.keystore.location, is among Properties. The first
 	// listener stays what it is, for the console tools and whoever sets things up.
 	Secure string
+	// Also are further listeners of each broker, a security protocol for each
+	// name, in capitals: MTLS, SSL. They are set up as SECURE is, by settings that
+	// begin with listener.name and the name in small letters.
+	Also map[string]string
+	// JVM are further options of Java for the brokers.
+	JVM []string
 }
 
 // Cluster is a running Apache Kafka. Its methods are safe for concurrent use.
@@ -155,6 +163,16 @@ func (c *Cluster) SecureBootstrap() string {
 	return strings.Join(addrs, ",")
 }
 
+// ListenerBootstrap returns the addresses of the listeners of one name of
+// Config.Also, separated by commas.
+func (c *Cluster) ListenerBootstrap(name string) string {
+	var addrs []string
+	for _, n := range c.brokers() {
+		addrs = append(addrs, n.alsoAddr(name))
+	}
+	return strings.Join(addrs, ",")
+}
+
 // KillBroker kills broker i with SIGKILL, as a crash does, and returns when it
 // is gone. What it had acknowledged but not yet written to disk survives: the
 // page cache is the kernel's. It is an error if the broker does not run.
@@ -232,7 +250,9 @@ func layout(cfg Config, version release, dir string) ([]*node, error) {
 	if cfg.Secure != "" {
 		ports += cfg.Brokers
 	}
-	free, err := freePorts(ports)
+	also := slices.Sorted(maps.Keys(cfg.Also))
+	first := ports
+	free, err := freePorts(ports + len(also)*cfg.Brokers)
 	if err != nil {
 		return nil, err
 	}
@@ -254,6 +274,10 @@ func layout(cfg Config, version release, dir string) ([]*node, error) {
 			n.port = free[i]
 			if cfg.Secure != "" {
 				n.securePort = free[cfg.Brokers+1+i]
+			}
+			n.jvm, n.alsoPorts = cfg.JVM, make(map[string]int)
+			for j, name := range also {
+				n.alsoPorts[name] = free[first+j*cfg.Brokers+i]
 			}
 		} else if n.isController {
 			n.heapMiB = controllerHeapMiB

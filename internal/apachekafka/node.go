@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -31,7 +32,9 @@ type node struct {
 	class          string // what runs
 	port           int    // of a broker
 	securePort     int    // of its second listener
-	controllerPort int    // of the cluster's controller, or of its ZooKeeper
+	alsoPorts      map[string]int
+	jvm            []string
+	controllerPort int // of the cluster's controller, or of its ZooKeeper
 	heapMiB        int
 	data           string
 	properties     string
@@ -46,6 +49,8 @@ func (n *node) addr() string { return fmt.Sprintf("127.0.0.1:%d", n.port) }
 
 func (n *node) secureAddr() string { return fmt.Sprintf("127.0.0.1:%d", n.securePort) }
 
+func (n *node) alsoAddr(name string) string { return fmt.Sprintf("127.0.0.1:%d", n.alsoPorts[name]) }
+
 // start starts the process and returns at once.
 func (n *node) start(j java) error {
 	n.mu.Lock()
@@ -59,6 +64,7 @@ func (n *node) start(j java) error {
 	}
 	defer log.Close() // the process has its own copy
 	cmd := j.command(context.Background(), n.heapMiB, "info", n.class, n.properties)
+	cmd.Args = slices.Insert(cmd.Args, 1, n.jvm...)
 	cmd.Stdout, cmd.Stderr = log, log
 	if n.process, err = startProcess(cmd); err != nil {
 		return fmt.Errorf("node %d: %w", n.id, err)

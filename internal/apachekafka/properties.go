@@ -32,6 +32,13 @@ func renderProperties(cfg Config, version release, n *node) string {
 			advertised += ",SECURE://" + n.secureAddr()
 		}
 	}
+	for _, name := range slices.Sorted(maps.Keys(cfg.Also)) {
+		protocols += "," + name + ":" + cfg.Also[name]
+		if n.isBroker {
+			listeners = append(listeners, name+"://"+n.alsoAddr(name))
+			advertised += "," + name + "://" + n.alsoAddr(name)
+		}
+	}
 	replicas := strconv.Itoa(cfg.Brokers)
 	minISR := strconv.Itoa((cfg.Brokers + 1) / 2)
 	p := map[string]string{

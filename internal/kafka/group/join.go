@@ -126,6 +126,11 @@ func (t *tenure) joinOnce(held map[string][]int) (Generation, error) {
 	for _, topic := range t.cfg.Needs {
 		delete(counts, topic)
 	}
+	if len(held) == 0 {
+		if err := t.cfg.Client.Prepare(t.alive, t.cfg.Group); err != nil {
+			return Generation{}, err
+		}
+	}
 	t.lookAtVersion()
 	as := t.membership()
 	s := subscription{topics: t.cfg.Topics, owned: held, generation: as.Generation, record: t.cfg.Whereabouts}
@@ -189,6 +194,9 @@ func (t *tenure) joinOnce(held map[string][]int) (Generation, error) {
 	t.mu.Lock()
 	t.joining = false
 	t.mu.Unlock()
+	if told.unsettled {
+		signal(t.soon)
+	}
 	t.cfg.Under(&gen)
 	return gen, nil
 }
