@@ -191,7 +191,7 @@ func TestTheProvenanceNamesWhatWentInAndCameOut(t *testing.T) {
 	for _, of := range s.GetSubject() {
 		subjects = append(subjects, of.GetName())
 	}
-	if want := append(names, repository); !slices.Equal(subjects, want) {
+	if want := slices.Concat(names, []string{repository}); !slices.Equal(subjects, want) {
 		t.Errorf("it is about %v, want %v", subjects, want)
 	}
 	dependencies := make(map[string]*intoto.ResourceDescriptor)
