@@ -34,6 +34,7 @@ type autoscaler struct {
 	threshold float64
 	most      int
 	static    bool // a StatefulSet with static ids; else a Deployment
+	looks     bool // it only looks, and changes nothing
 	what      func(scraped map[string]float64) float64
 
 	random  *rand.Rand
@@ -221,7 +222,7 @@ func (a *autoscaler) sync() {
 			want = max(want, min(w.pods, is))
 		}
 	}
-	if want == is {
+	if want == is || a.looks {
 		return
 	}
 	a.history = append(a.history, scaling{now, is, want, sum})
@@ -238,9 +239,14 @@ func (a *autoscaler) plays(d time.Duration) {
 	a.t.Helper()
 	const tick = 5 * time.Second
 	for end := time.Now().Add(d); time.Now().Before(end); {
-		time.Sleep(min(tick, time.Until(end)))
+		next := a.began.Add(time.Since(a.began).Truncate(tick) + tick)
+		if next.After(end) {
+			time.Sleep(time.Until(end))
+			return
+		}
+		time.Sleep(time.Until(next))
 		a.start()
-		switch at := time.Since(a.began).Round(time.Millisecond); {
+		switch at := next.Sub(a.began); {
 		case at%scrapeEvery == 0:
 			a.scrape()
 		case at%syncEvery == 2*tick:
