@@ -6,6 +6,8 @@ RACE     ?= -race
 SEEDS    ?= 200
 ORDERS   ?= 100000
 PURCHASES ?= 100000
+# Versions of Apache Kafka; empty for all of testdata/apachekafka.
+BROKERS  ?=
 FUZZTIME ?= 30s
 BENCHED  ?= ./...
 # What make release builds, and where to.
@@ -22,11 +24,11 @@ CROSS = linux/amd64 linux/arm64 linux/386 darwin/arm64 windows/amd64
 GOTEST = GO=$(GO) .ci/gotest $(RACE) -timeout 20m $(TESTFLAGS)
 
 # Build tags that tests may carry: apachekafka needs Java and Maven, chaos takes long besides, examples needs
-# Python, Node, Java and Maven.
-ALL_TAGS = apachekafka,chaos,examples
+# Python, Node, Java and Maven, brokers fetches ten versions of Apache Kafka.
+ALL_TAGS = apachekafka,chaos,examples,brokers
 
 .DEFAULT_GOAL := help
-.PHONY: help build test test-allocations test-apache-kafka test-chaos test-examples rebalances sim test-money shops check lint cross bench-check shop-check fmt fuzz bench benchmarks docker release release-check clean
+.PHONY: help tour build test test-allocations test-apache-kafka test-chaos test-examples rebalances sim test-money shops check lint cross bench-check shop-check fmt fuzz bench benchmarks docker release release-check release-test clean test-brokers
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -67,6 +69,11 @@ test-chaos: ## the long tests: brokers and workers killed again and again on a r
 	test -n "$$packages" || { echo "no test has the build tag chaos"; exit 1; }; \
 	$(GO) test $(RACE) -timeout 2h -count=1 -v $(TESTFLAGS) -tags $(ALL_TAGS) -run Chaos $$packages
 
+test-brokers: ## the same story on each version of Apache Kafka from 0.11 on, a minute each: BROKERS="1.1.1 2.8.2" for some
+	@$(GO) run ./internal/apachekafka/available fetch $(or $(BROKERS),$$($(GO) run ./internal/apachekafka/available versions))
+	CLOSEORDER_BROKERS="$(BROKERS)" $(GO) test -timeout 1h -count=1 -p 1 -v $(TESTFLAGS) -tags apachekafka,brokers \
+		-run '^(TestBrokers|TestAnUpgradedCluster|TestApacheKafkasOldFormatsAreRead)$$' ./internal/crashtest ./internal/kafka
+
 test-examples: ## the order services of examples: the shop on SQLite and PostgreSQL, the clients in Python, Java and Node
 	cd examples/shop && $(GO) test $(RACE) -timeout 20m -count=1 $(TESTFLAGS) ./...
 	@packages=$$(for file in $$(grep -rl '^//go:build examples$$' --include='*_test.go' .); do dirname $$file; done | sort -u); \
@@ -94,10 +101,10 @@ shops: ## PURCHASES=100000 for each shop of docs/order-services.md, of a thousan
 		../../bin/world.test -test.timeout 3h -test.run '^TestNobodyPaysTwice$$' $(TESTFLAGS); \
 	status=$$?; cat ../../bin/shops.md; exit $$status
 
-check: ## gofmt, go mod tidy, lint, cross and bench-check: all must have nothing to say
+check: ## gofmt, go mod tidy, lint, cross, bench-check, shop-check and release-test: all must have nothing to say
 	@unformatted=$$(gofmt -l .) && test -z "$$unformatted" || { echo "make fmt would change:"; echo "$$unformatted"; exit 1; }
 	$(GO) mod tidy -diff
-	@$(MAKE) --no-print-directory lint cross bench-check shop-check
+	@$(MAKE) --no-print-directory lint cross bench-check shop-check release-test
 
 bench-check: ## the lab of make bench, a module of its own: go mod tidy, vet, build and its tests
 	cd internal/bench && $(GO) mod tidy -diff && $(GO) vet ./... && GOOS=darwin GOARCH=arm64 $(GO) vet . && $(GO) build -o /dev/null . && $(GO) test ./...
@@ -109,6 +116,7 @@ lint: ## golangci-lint, as .golangci.yml says: go vet and staticcheck, more of t
 	$(GOLANGCI_LINT) run ./...
 	cd internal/bench && $(GOLANGCI_LINT) run ./...
 	cd examples/shop && $(GOLANGCI_LINT) run ./...
+	cd internal/release && $(GOLANGCI_LINT) run ./...
 
 cross: ## builds for Linux, macOS, Windows and 32 bits, and vets, tests too, where lint has not: CROSS="linux/386 ..."
 	@set -e; for target in $(CROSS); do \
@@ -140,10 +148,13 @@ benchmarks: ## go test -bench of BENCHED=./... and of the lab; make bench withou
 	$(GO) test -run '^$$' -bench . -benchmem $(TESTFLAGS) $(BENCHED)
 	cd internal/bench && $(GO) test -run '^$$' -bench . -benchmem $(TESTFLAGS) ./v2 ./exchange
 
+tour: ## records the tour of the README as docs/tour/tour.cast, or WHAT=test the tests; needs Python, kcat
+	docs/tour/record.sh $(or $(WHAT),tour)
+
 docker: ## an image, closeorder:latest
 	docker build --build-arg REVISION=$$(git rev-parse HEAD) -t closeorder:latest .
 
-release: ## VERSION=v0.1.0 in dist: archives of static binaries, their SBOMs, SHA256SUMS
+release: ## VERSION=v0.1.0 in dist: archives of static binaries, an OCI image, the chart, SBOMs, provenance, notes, SHA256SUMS
 	@GO=$(GO) .ci/release "$(VERSION)" "$(DIST)"
 
 release-check: ## builds VERSION twice, in two folders, the second time with nothing cached: the bytes must be equal
@@ -152,6 +163,9 @@ release-check: ## builds VERSION twice, in two folders, the second time with not
 	GOCACHE=$$work/cache GO=$(GO) .ci/release "$(VERSION)" "$$work/second" && \
 	diff -r "$$work/first" "$$work/second" && \
 	echo "both are the same, byte for byte:" && cat "$$work/first/SHA256SUMS"
+
+release-test: ## internal/release, a module of its own: go mod tidy, vet, build and its tests, which start the image
+	cd internal/release && $(GO) mod tidy -diff && $(GO) vet ./... && GOOS=darwin GOARCH=arm64 $(GO) vet . && $(GO) build -o /dev/null . && $(GO) test ./...
 
 clean: ## remove what make build and make release have made
 	rm -rf bin dist

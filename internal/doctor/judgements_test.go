@@ -82,6 +82,15 @@ func TestSettingsOfTheCoordinatorAreJudged(t *testing.T) {
 	}
 }
 
+func TestWhatBrokersLackIsJudgedByWhoMissesIt(t *testing.T) {
+	lacking := []kafka.Feature{kafka.LastingPositions, kafka.StaticMembers, kafka.OpenIdempotence}
+	expect{Note, CheckLacks, "lasting-positions (Kafka 2.1)"}.in(t, "positions that are forgotten", aboutLacks(lacking, ""))
+	expect{Warning, CheckLacks, "each restart is a rebalance"}.in(t, "a static id that is left out", aboutLacks(lacking, "worker-0"))
+	if n := len(aboutLacks(lacking, "")); n != 1 {
+		t.Errorf("%d findings for a dynamic member, want 1", n)
+	}
+}
+
 func TestManyPositionsAreNotAllNamed(t *testing.T) {
 	var spans []span
 	for i := range 8 {
@@ -153,6 +162,25 @@ func TestTheClockThatDiffersLeastCounts(t *testing.T) {
 	} {
 		if f := aboutClock(tt.visits); f.Severity != tt.want {
 			t.Errorf("%s: %+v", tt.sentence, f)
+		}
+	}
+}
+
+func TestATokenThatEndsIsToldWhereNothingRenewsIt(t *testing.T) {
+	now := time.Date(2026, 1, 31, 8, 0, 0, 0, time.UTC)
+	for sentence, c := range map[string]struct {
+		until   time.Time
+		renewed bool
+		want    Severity
+		says    string
+	}{
+		"static, and ends in an hour":       {now.Add(time.Hour), false, Warning, "it holds until 2026-01-31T09:00:00Z"},
+		"static, and ends in a year":        {now.AddDate(1, 0, 0), false, OK, "it holds until 2027-01-31T08:00:00Z"},
+		"static, and does not say":          {time.Time{}, false, OK, "it does not say when it ends"},
+		"renewed, and ends in five minutes": {now.Add(5 * time.Minute), true, OK, "it holds until 2026-01-31T08:05:00Z"},
+	} {
+		if f := aboutToken(c.until, "s", c.renewed, now); f.Severity != c.want || !strings.Contains(f.Evidence, c.says) || (f.Remedy == "") != (c.want == OK) {
+			t.Errorf("%s: %+v", sentence, f)
 		}
 	}
 }
