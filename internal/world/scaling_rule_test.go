@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -207,13 +208,8 @@ func (a *autoscaler) sync() {
 		want = int(math.Ceil(sum / a.threshold))
 	}
 	want = min(max(want, 1), a.most)
-	recent := a.wanted[:0]
-	for _, w := range a.wanted {
-		if now.Sub(w.at) < stabilize {
-			recent = append(recent, w)
-		}
-	}
-	a.wanted = append(recent, wanted{now, want})
+	a.wanted = slices.DeleteFunc(a.wanted, func(w wanted) bool { return now.Sub(w.at) >= stabilize })
+	a.wanted = append(a.wanted, wanted{now, want})
 	switch {
 	case want > is:
 		want = min(want, max(2*is, is+4))
