@@ -26,7 +26,7 @@ GOTEST = GO=$(GO) .ci/gotest $(RACE) -timeout 20m $(TESTFLAGS)
 ALL_TAGS = apachekafka,chaos,examples
 
 .DEFAULT_GOAL := help
-.PHONY: help build test test-allocations test-apache-kafka test-chaos test-examples rebalances sim test-money shops check lint cross bench-check shop-check fmt fuzz bench benchmarks docker release release-check clean
+.PHONY: help tour build test test-allocations test-apache-kafka test-chaos test-examples rebalances sim test-money shops check lint cross bench-check shop-check fmt fuzz bench benchmarks docker release release-check clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -139,6 +139,9 @@ bench: build ## beside workers that others would write, 18 min on a quiet machin
 benchmarks: ## go test -bench of BENCHED=./... and of the lab; make bench without ARGS ends with those of the codec
 	$(GO) test -run '^$$' -bench . -benchmem $(TESTFLAGS) $(BENCHED)
 	cd internal/bench && $(GO) test -run '^$$' -bench . -benchmem $(TESTFLAGS) ./v2 ./exchange
+
+tour: ## records the tour of the README as docs/tour/tour.cast, or WHAT=test the tests; needs Python, kcat
+	docs/tour/record.sh $(or $(WHAT),tour)
 
 docker: ## an image, closeorder:latest
 	docker build --build-arg REVISION=$$(git rev-parse HEAD) -t closeorder:latest .

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -22,6 +23,8 @@ import (
 type devOptions struct {
 	kafkaPort, gatewayPort int
 	anyGatewayPort         bool // when gatewayPort is taken
+	listen, advertise      string
+	noWorker               bool
 	dataDir                string
 	requests               int // -1 for ever
 	rate                   float64
@@ -42,6 +45,11 @@ and a view of the outcomes in one process. Any Kafka client can use the broker
 while it runs. What an order does follows from the beginning of its number: see
 closeorder simulate --help.
 
+With --no-worker the worker is yours: one that is run beside it (closeorder run,
+in the group closeorder), or one that you are writing. In a container, for compose
+or Testcontainers, --listen 0.0.0.0 lets others in, and --advertise says under
+which name: there is no login, so let in nobody else.
+
 An order service can create orders at the gateway (unifiedorder): buyers pay them,
 and signed notices tell so to their notify_url. Buyers leave sample orders alone.
 
@@ -52,7 +60,8 @@ that came again does not add up either.`,
 closeorder dev --requests 300 --exit
 closeorder dev --requests 300 --exit --exactly-once
 closeorder dev --requests 0 --data-dir /tmp/closeorder
-closeorder dev --requests 0 --buyers 0.8 --lost-replies 0.1 --late-creates 0.1`,
+closeorder dev --requests 0 --buyers 0.8 --lost-replies 0.1 --late-creates 0.1
+closeorder dev --requests 0 --no-worker --listen 0.0.0.0 --advertise kafka`,
 	}
 	var o devOptions
 	flags := cmd.Flags()
@@ -61,8 +70,11 @@ closeorder dev --requests 0 --buyers 0.8 --lost-replies 0.1 --late-creates 0.1`,
 	flags.Float64Var(&o.rate, "rate", 0, "sample requests per second (default: 5 without end, else 100)")
 	flags.BoolVar(&o.exit, "exit", false, "stop when all sample requests are answered")
 	flags.DurationVar(&o.timeout, "timeout", 2*time.Minute, "with --exit: give up after so long without an outcome")
-	flags.IntVar(&o.kafkaPort, "kafka-port", 9092, "port of the broker on 127.0.0.1; 0 is any free one")
-	flags.IntVar(&o.gatewayPort, "gateway-port", 8080, "port of the gateway simulator on 127.0.0.1; 0 is any free one, and so is a default that is taken")
+	flags.BoolVar(&o.noWorker, "no-worker", false, "run no worker: the requests wait for yours")
+	flags.IntVar(&o.kafkaPort, "kafka-port", 9092, "port of the broker; 0 is any free one")
+	flags.IntVar(&o.gatewayPort, "gateway-port", 8080, "port of the gateway simulator; 0 is any free one, and so is a default that is taken")
+	flags.StringVar(&o.listen, "listen", "127.0.0.1", "`ADDRESS` to listen on; others than 127.0.0.1 let other machines in")
+	flags.StringVar(&o.advertise, "advertise", "", "`HOST[:PORT]` that the broker tells its clients to connect to (default: the address of --listen)")
 	flags.StringVar(&o.dataDir, "data-dir", "", "`FOLDER` that keeps the topics, not the gateway's orders, over restarts (default: memory)")
 	flags.BoolVar(&o.exactlyOnce, "exactly-once", false, "the worker answers in transactions (processing_guarantee exactly_once)")
 	flags.DurationVar(&o.minOrderAge, "min-order-age", 5*time.Second, "the worker closes no order that is younger by its order_created_at (min_order_age)")
@@ -71,7 +83,7 @@ closeorder dev --requests 0 --buyers 0.8 --lost-replies 0.1 --late-creates 0.1`,
 	flags.StringVar(&o.log.Level, "log-level", "warn", "of the worker: debug, info, warn or error")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		o.anyGatewayPort = !flags.Changed("gateway-port")
-		if err := o.check(); err != nil {
+		if err := o.check(flags.Changed("min-order-age")); err != nil {
 			return err
 		}
 		return a.dev(cmd.Context(), o)
@@ -79,8 +91,13 @@ closeorder dev --requests 0 --buyers 0.8 --lost-replies 0.1 --late-creates 0.1`,
 	return cmd
 }
 
-func (o *devOptions) check() error {
+func (o *devOptions) check(minOrderAgeGiven bool) error {
 	var wrong misuse
+	wrong.must(!o.noWorker || !minOrderAgeGiven, "--min-order-age is of the worker, and --no-worker runs none: set min_order_age of yours")
+	wrong.must(net.ParseIP(o.listen) != nil, "--listen must be an IP address to listen on, such as 127.0.0.1, or 0.0.0.0 for all")
+	if ip := net.ParseIP(o.listen); ip != nil && ip.IsUnspecified() {
+		wrong.must(o.advertise != "", "--listen %s needs --advertise with a host that clients can connect to", o.listen)
+	}
 	wrong.must(o.requests >= -1, "--requests must be -1, 0 or more")
 	wrong.must(!o.exit || o.requests >= 1, "--exit needs --requests with a number of at least 1")
 	wrong.must(isRate(o.rate), "--rate must be 0 or more")
@@ -106,7 +123,7 @@ func (o *devOptions) check() error {
 // dev runs it all. What is started first is stopped last.
 func (a *app) dev(ctx context.Context, o devOptions) (err error) {
 	log := a.logger(o.log)
-	b, err := broker.Start(broker.Config{Port: o.kafkaPort, DataDir: o.dataDir, Errorf: log.Errorf})
+	b, err := broker.Start(broker.Config{Host: o.listen, Port: o.kafkaPort, Advertise: o.advertise, DataDir: o.dataDir, Errorf: log.Errorf})
 	if err != nil {
 		return usagef("%v", err)
 	}
@@ -135,23 +152,12 @@ func (a *app) dev(ctx context.Context, o devOptions) (err error) {
 		err = errors.Join(err, <-gatewayDone)
 	}()
 
-	cfg := devConfig(b.Addr(), "http://"+ln.Addr().String())
+	cfg := devConfig(b.Addr(), "http://"+nearby(ln.Addr()))
 	cfg.MinOrderAge = o.minOrderAge
 	if o.exactlyOnce {
 		cfg.ProcessingGuarantee = config.ExactlyOnce
 	}
-	look, err := listenAdmin(ctx, cfg, log)
-	if err != nil {
-		return err
-	}
-	defer look.close()
-	deps := worker.Deps{Log: log, Admin: look.reachable(ctx, cfg.Kafka.Brokers)}
-	seen := measure(cfg, &deps)
-	w, err := worker.New(cfg, deps)
-	if err != nil {
-		return err
-	}
-	c, err := a.cluster(cfg)
+	c, err := a.clusterBy(cfg, b.Dial)
 	if err != nil {
 		return err
 	}
@@ -160,20 +166,51 @@ func (a *app) dev(ctx context.Context, o devOptions) (err error) {
 	if err := show.begin(ctx); err != nil {
 		return err
 	}
-	a.welcome(o, cfg, look.url())
+	if o.noWorker {
+		a.welcome(o, cfg, ln.Addr(), "")
+		return show.run(ctx, func(ctx context.Context) error {
+			<-ctx.Done()
+			return nil
+		})
+	}
+	_, port, err := net.SplitHostPort(cfg.AdminAddr)
+	if err != nil {
+		return err
+	}
+	cfg.AdminAddr = net.JoinHostPort(o.listen, port)
+	look, err := listenAdmin(ctx, cfg, log)
+	if err != nil {
+		return err
+	}
+	defer look.close()
+	deps := worker.Deps{Log: log, Admin: look.reachable(ctx, cfg.Kafka.Brokers), DialKafka: b.Dial}
+	seen := measure(cfg, &deps)
+	w, err := worker.New(cfg, deps)
+	if err != nil {
+		return err
+	}
+	a.welcome(o, cfg, ln.Addr(), look.url())
 	defer look.serve(ctx, w, seen.watch(w))()
 	return show.run(ctx, w.Run)
 }
 
 func listenGateway(o devOptions) (net.Listener, error) {
-	ln, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", o.gatewayPort))
+	ln, err := net.Listen("tcp", net.JoinHostPort(o.listen, strconv.Itoa(o.gatewayPort)))
 	if err != nil && o.anyGatewayPort {
-		ln, err = net.Listen("tcp", "127.0.0.1:0")
+		ln, err = net.Listen("tcp", net.JoinHostPort(o.listen, "0"))
 	}
 	if err != nil {
 		return nil, usagef("gateway simulator: %v; choose another port with --gateway-port (0 for any free one)", err)
 	}
 	return ln, nil
+}
+
+// nearby is a listener's address as this process can connect to it.
+func nearby(addr net.Addr) string {
+	if tcp, ok := addr.(*net.TCPAddr); ok && tcp.IP.IsUnspecified() {
+		return net.JoinHostPort("127.0.0.1", strconv.Itoa(tcp.Port))
+	}
+	return addr.String()
 }
 
 // devConfig is the configuration of a worker that is tried out: time-outs
@@ -196,8 +233,9 @@ func devConfig(brokers, gateway string) config.Config {
 	return cfg
 }
 
-// welcome says what runs where, and what to try.
-func (a *app) welcome(o devOptions, cfg config.Config, look string) {
+// welcome says what runs where, and what to try: where clients reach it, which
+// need not be where it listens. look is empty where no worker runs.
+func (a *app) welcome(o devOptions, cfg config.Config, gateway net.Addr, look string) {
 	out := a.stdout
 	if o.json {
 		out = a.stderr
@@ -209,14 +247,29 @@ func (a *app) welcome(o devOptions, cfg config.Config, look string) {
 	if cfg.Kafka.Brokers[0] != "127.0.0.1:9092" {
 		brokers = " --kafka-brokers " + cfg.Kafka.Brokers[0]
 	}
+	what := "a Kafka broker, a payment gateway and a worker in this process"
+	if o.noWorker {
+		what = "a Kafka broker and a payment gateway in this process, and no worker"
+	}
+	// A name that a container has for others is the gateway's, too.
+	gatewayURL := cfg.Gateway.URLs[0]
+	if host, _, err := net.SplitHostPort(cfg.Kafka.Brokers[0]); err == nil && o.advertise != "" {
+		if _, port, err := net.SplitHostPort(gateway.String()); err == nil {
+			gatewayURL = "http://" + net.JoinHostPort(host, port)
+		}
+	}
 	p := a.paint(out)
-	fmt.Fprintf(out, "%s\n", p.in(bold, "closeorder dev: a Kafka broker, a payment gateway and a worker in this process"))
+	fmt.Fprintf(out, "%s\n", p.in(bold, "closeorder dev: "+what))
 	fmt.Fprintf(out, "  Kafka    %s   topics %s, %s, %s\n", cfg.Kafka.Brokers[0], cfg.Topics.Requests, cfg.Topics.Outcomes, cfg.Topics.DeadLetters)
 	if o.exactlyOnce {
 		fmt.Fprintf(out, "           outcomes are written in transactions: read them with isolation.level=read_committed, as kcat does\n")
 	}
-	fmt.Fprintf(out, "  Gateway  %s   merchants 1900000109, 1900000110, 1900000111\n", cfg.Gateway.URLs[0])
-	fmt.Fprintf(out, "  Worker   %s/statusz   what it does now\n", look)
+	fmt.Fprintf(out, "  Gateway  %s   merchants 1900000109, 1900000110, 1900000111\n", gatewayURL)
+	if look != "" {
+		fmt.Fprintf(out, "  Worker   %s/statusz   what it does now\n", look)
+	} else {
+		fmt.Fprintf(out, "  Worker   yours: kafka.brokers %s, kafka.group %s, gateway.urls %s\n", cfg.Kafka.Brokers[0], cfg.Kafka.Group, gatewayURL)
+	}
 	fmt.Fprintf(out, "Try in another terminal:\n")
 	fmt.Fprintf(out, "  %s request%s --mch-id 1900000109 --out-trade-no T1 --wait\n", self, brokers)
 	fmt.Fprintf(out, "  %s request%s --mch-id 1900000109 --out-trade-no PAID1 --wait\n", self, brokers)

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"net"
 	"regexp"
 	"strings"
 	"time"
@@ -30,11 +31,15 @@ type cluster struct {
 }
 
 // cluster makes one; nothing is dialled. close it to end its goroutines.
-func (a *app) cluster(cfg config.Config) (*cluster, error) {
+func (a *app) cluster(cfg config.Config) (*cluster, error) { return a.clusterBy(cfg, nil) }
+
+// clusterBy makes one that dials by the function, nil for the network.
+func (a *app) clusterBy(cfg config.Config, dial func(ctx context.Context, network, address string) (net.Conn, error)) (*cluster, error) {
 	to, err := cfg.Kafka.Client(func(err error) { fmt.Fprintf(a.stderr, "closeorder: warning: %v\n", err) })
 	if err != nil {
 		return nil, err
 	}
+	to.Dial = dial
 	to.OnRetry = a.notifier(strings.Join(to.Brokers, ","))
 	to.OnNotIdempotent = func(err error) { fmt.Fprintf(a.stderr, "closeorder: warning: %s\n", plain(err)) }
 	return newCluster(to, cfg), nil

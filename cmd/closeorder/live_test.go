@@ -98,6 +98,54 @@ func TestDevSaysWhyItGaveUp(t *testing.T) {
 	}
 }
 
+// As compose and Testcontainers use it: a worker of one's own beside it.
+func TestDevWithoutAWorkerLeavesTheRequestsToYours(t *testing.T) {
+	dev := launch(t, nil, "", "dev", "--no-worker", "--requests", "30", "--rate", "1000", "--exit", "--kafka-port", "0", "--gateway-port", "0")
+	yours := dev.stdout.find(t, `Worker +yours: kafka.brokers (\S+), kafka.group (\S+), gateway.urls (\S+)`)
+	merchants := filepath.Join(t.TempDir(), "merchants.yaml")
+	if err := os.WriteFile(merchants, []byte(`merchants:
+  - {mch_id: "1900000109", appid: wx8888888888888888, key: `+gatewaysim.DirectKey+`}
+  - {mch_id: "1900000110", appid: wx8888888888888888, key: `+gatewaysim.HMACKey+`, sign_type: HMAC-SHA256}
+  - {mch_id: "1900000111", appid: wx8888888888888888, key: `+gatewaysim.InstitutionKey+`, mode: institution}
+`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	worker := launch(t, []string{
+		"CLOSEORDER_KAFKA_BROKERS=" + yours[1], "CLOSEORDER_KAFKA_GROUP=" + yours[2], "CLOSEORDER_GATEWAY_URLS=" + yours[3],
+		"CLOSEORDER_MERCHANTS_FILE=" + merchants, "CLOSEORDER_ADMIN_ADDR=off", "CLOSEORDER_MIN_ORDER_AGE=5s", "CLOSEORDER_GATEWAY_BUDGET=5s", "CLOSEORDER_GATEWAY_ATTEMPT_TIMEOUT=4s",
+	}, "", "run")
+	if code := dev.wait(t); code != exitDone {
+		t.Errorf("dev ended with %d", code)
+	}
+	dev.stdout.find(t, `\n30 = 24 closed \+ 5 paid \+ 1 failed\n$`)
+	worker.end(t)
+}
+
+func TestDevListensForOthersUnderTheNameThatIsAdvertised(t *testing.T) {
+	// Nobody can resolve the name here, dev's own worker and view included.
+	dev := launch(t, nil, "", "dev", "--listen", "0.0.0.0", "--advertise", "kafka.invalid:19092", "--requests", "20", "--rate", "1000", "--exit", "--kafka-port", "0", "--gateway-port", "0")
+	dev.stdout.find(t, `Kafka +kafka\.invalid:19092 `)
+	dev.stdout.find(t, `Gateway +http://kafka\.invalid:\d+ `)
+	if code := dev.wait(t); code != exitDone {
+		t.Errorf("dev ended with %d", code)
+	}
+	dev.stdout.find(t, `\n20 = \d+ closed`)
+}
+
+func TestDevRefusesAddressesThatNobodyCouldUse(t *testing.T) {
+	for name, tt := range map[string]struct{ args, want string }{
+		"all addresses and no name":     {"--listen 0.0.0.0", "--listen 0.0.0.0 needs --advertise"},
+		"a name to listen on":           {"--listen localhost", "--listen must be an IP address"},
+		"a name that cannot be told":    {"--advertise kafka:nine", `"kafka:nine" cannot be advertised`},
+		"an age for a worker not there": {"--no-worker --min-order-age 1m", "--min-order-age is of the worker"},
+	} {
+		code, _, stderr := call(t, nil, "", append([]string{"dev", "--kafka-port", "0", "--gateway-port", "0"}, strings.Fields(tt.args)...)...)
+		if code != exitUsage || !strings.Contains(stderr, tt.want) {
+			t.Errorf("%s: exit code %d, %s, want %q", name, code, stderr, tt.want)
+		}
+	}
+}
+
 func TestRequestWaitsForItsOutcome(t *testing.T) {
 	env, _, dev := world(t)
 	for _, tt := range []struct {

@@ -1,10 +1,11 @@
 // Package broker is an embedded Kafka broker for development and tests:
-// kfake, the fake cluster of franz-go, listening on the loopback interface,
-// with closeorder's topics in it. It keeps its data in memory, or in a folder
-// that survives a restart and a crash. It knows nothing of close requests.
+// kfake, the fake cluster of franz-go, listening on the loopback interface
+// unless it is told otherwise, with closeorder's topics in it. It keeps its data
+// in memory, or in a folder that survives a restart and a crash. It knows nothing
+// of close requests.
 //
 // It is not a broker for production: one process, no replication, no
-// authentication, loopback only.
+// authentication.
 package broker
 
 import (
@@ -30,9 +31,16 @@ const minSessionTimeout = 100 * time.Millisecond
 // Config says what to start. The zero value is one broker in memory on any
 // free port, with [DefaultTopics].
 type Config struct {
-	// Port on 127.0.0.1, 0 for any free one. The second broker takes Port+1
+	// Host is the address to listen on, such as 0.0.0.0; empty for 127.0.0.1.
+	Host string
+	// Port on Host, 0 for any free one. The second broker takes Port+1
 	// and so on.
 	Port int
+	// Advertise is what clients are told to connect to, as HOST, with the port
+	// that is listened on, or as HOST:PORT where something in between maps ports.
+	// It is needed where Host is no address that a client can connect to, and goes
+	// with one broker.
+	Advertise string
 	// Brokers is the size of the cluster, 0 for 1.
 	Brokers int
 	// DataDir keeps topics, records, groups and committed offsets over
@@ -44,7 +52,7 @@ type Config struct {
 	// topic that DataDir holds already is left as it is.
 	Topics []Topic
 	// ListenFn takes the place of [net.Listen], for an in-memory network. It
-	// is called with "tcp" and "127.0.0.1:PORT".
+	// is called with "tcp" and "HOST:PORT".
 	ListenFn func(network, address string) (net.Listener, error)
 	// Errorf is told what goes wrong while running (a full disk, say); nil
 	// drops it. Calls may be concurrent.
@@ -55,6 +63,7 @@ type Config struct {
 type Broker struct {
 	cluster *kfake.Cluster
 	addrs   []string
+	near    map[string]string // where to dial for an address that is advertised
 	close   func() error
 }
 
@@ -73,12 +82,13 @@ func Start(cfg Config) (*Broker, error) {
 	if err != nil {
 		return nil, err
 	}
-	cluster, err := kfake.NewCluster(options(cfg)...)
+	listeners := &listeners{cfg: cfg, near: map[string]string{}}
+	cluster, err := kfake.NewCluster(append(options(cfg), kfake.ListenFn(listeners.listen))...)
 	if err != nil {
 		return nil, errors.Join(startError(cfg, err), unlock())
 	}
 	tellAborted(cluster, cfg.DataDir != "")
-	b := &Broker{cluster: cluster, addrs: cluster.ListenAddrs(), close: sync.OnceValue(func() error {
+	b := &Broker{cluster: cluster, addrs: cluster.ListenAddrs(), near: listeners.near, close: sync.OnceValue(func() error {
 		cluster.Close()
 		return unlock()
 	})}
@@ -98,6 +108,9 @@ func check(cfg Config) error {
 	}
 	if last := cfg.Port + cfg.Brokers - 1; cfg.Port < 0 || cfg.Port > 0 && last > 65535 {
 		errs = append(errs, fmt.Errorf("embedded broker: port %d is not between 0 and %d; choose another with --kafka-port", cfg.Port, 65536-cfg.Brokers))
+	}
+	if err := checkAddresses(cfg); err != nil {
+		errs = append(errs, err)
 	}
 	seen := make(map[string]bool, len(cfg.Topics))
 	for _, t := range cfg.Topics {
@@ -130,9 +143,6 @@ func options(cfg Config) []kfake.Opt {
 	if cfg.DataDir != "" {
 		opts = append(opts, kfake.DataDir(cfg.DataDir))
 	}
-	if cfg.ListenFn != nil {
-		opts = append(opts, kfake.ListenFn(cfg.ListenFn))
-	}
 	if cfg.Errorf != nil {
 		opts = append(opts, kfake.WithLogger(errorLogger(cfg.Errorf)))
 	}
@@ -153,7 +163,7 @@ func startError(cfg Config, err error) error {
 	if !errors.Is(err, syscall.EADDRINUSE) {
 		return fmt.Errorf("embedded broker: %w", err)
 	}
-	addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(cfg.Port))
+	addr := net.JoinHostPort(cfg.host(), strconv.Itoa(cfg.Port))
 	var op *net.OpError
 	if errors.As(err, &op) && op.Addr != nil {
 		addr = op.Addr.String() // of several brokers, the one that failed
@@ -161,7 +171,8 @@ func startError(cfg Config, err error) error {
 	return fmt.Errorf("embedded broker: port %s is taken by another program; stop it, or choose another port with --kafka-port (0 for any free one): %w", addr, err)
 }
 
-// Addr is the address to bootstrap from, as host:port.
+// Addr is the address to bootstrap from, as host:port: the one that is
+// advertised.
 func (b *Broker) Addr() string { return b.addrs[0] }
 
 // Addrs are the addresses of all brokers, as host:port.
