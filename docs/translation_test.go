@@ -215,6 +215,9 @@ func (all translations) differences(t translation, words []term) (found []differ
 			say(zh.number, zh.of, "readers are told that it is behind, and no mark says why: write <!-- behind: WHY --> above that line, or remove it")
 		}
 		before := len(found)
+		if isEnglish(zh.heading) {
+			say(zh.number, zh.of, "its heading is not translated")
+		}
 		all.compareLines(t, en, zh, say)
 		compareTerms(en, zh, words, say)
 		for _, l := range zh.lines {
@@ -291,14 +294,17 @@ func kind(l textLine) string {
 // compareLine compares one line with its English one, of the same kind.
 func (all translations) compareLine(t translation, en, zh textLine) (found []string) {
 	switch {
-	case en.text == zh.text && (en.block != "" || !strings.Contains(en.text, "](")):
+	case en.text == zh.text && en.block != "":
 		return nil
 	case en.block == "mermaid" && zh.block == "mermaid":
 		return compareDrawing(en.text, zh.text)
 	case en.block != "":
 		return compareCode(en.text, zh.text)
 	case strings.HasPrefix(en.text, "<!--"), strings.HasPrefix(en.text, "|---"):
-		return []string{fmt.Sprintf("it must be %q", en.text)}
+		if en.text != zh.text {
+			return []string{fmt.Sprintf("it must be %q", en.text)}
+		}
+		return nil
 	}
 	enCells, zhCells := []string{en.text}, []string{zh.text}
 	if strings.HasPrefix(en.text, "|") {
@@ -318,6 +324,9 @@ func (all translations) compareWords(t translation, en, zh string) (found []stri
 	if (en == "") != (zh == "") {
 		found = append(found, fmt.Sprintf("one of %q and %q is empty", en, zh))
 	}
+	if isEnglish(zh) {
+		found = append(found, fmt.Sprintf("%q is not translated", zh))
+	}
 	found = append(found, missing("code", code(en), code(zh))...)
 	var want []string
 	for _, target := range targets(en) {
@@ -335,6 +344,15 @@ func (all translations) compareWords(t translation, en, zh string) (found []stri
 		found = append(found, fmt.Sprintf("%d times bold, the English line %d times", strings.Count(zh, "**")/2, b))
 	}
 	return found
+}
+
+var lowerWord = regexp.MustCompile(`\b[a-z]{2,}\b`)
+
+// isEnglish says whether a text has words and no Chinese: more than a word or
+// two that stay as they are.
+func isEnglish(text string) bool {
+	text = strings.ReplaceAll(plain(text), "<br>", " ")
+	return len(lowerWord.FindAllString(text, -1)) >= 2 && !strings.ContainsFunc(text, isHan)
 }
 
 // missing says what of want is not among got, and the other way round, each as

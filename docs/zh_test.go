@@ -148,6 +148,7 @@ Retries wait for 10 s or 2 hours; see [the rules](#rules) and [others](other.md#
 1. Set ` + "`max_in_flight`" + ` to 256 and send SIGTERM.
 2. Never guess: KIP-848 **counts**.
 
+<!-- settings -->
 | setting | default | what |
 |---|---|---|
 | ` + "`a.one`" + ` | ` + "`1`" + ` | the first, within 5 minutes |
@@ -178,6 +179,7 @@ brokers: [k:9092]   # all 3 of them
 1. 把 ` + "`max_in_flight`" + ` 设为 256，然后发 SIGTERM。
 2. 绝不猜测：KIP-848 **算数**。
 
+<!-- settings -->
 | 配置项 | 默认值 | 含义 |
 |---|---|---|
 | ` + "`a.one`" + ` | ` + "`1`" + ` | 第一个，5 分钟内 |
@@ -251,6 +253,9 @@ func TestWhatIsNotInStepIsTold(t *testing.T) {
 		"a link leads to the English page":        {"(other.md#以后)", "(../other.md#later)", `link to "other.md#以后" is missing`},
 		"a link leads to an anchor that is not":   {"(#规则)", "(#rules)", `link to "#规则" is missing`},
 		"a link leads elsewhere":                  {"(../verdicts.md)", "(../contract.md)", `link to "../verdicts.md" is missing`},
+		"a cell is left in English":               {"第一个，5 分钟内", "the first, within 5 minutes", `"the first, within 5 minutes" is not translated`},
+		"a heading is left in English":            {"### 图", "### Pictures of orders and outcomes", "its heading is not translated"},
+		"a comment of the page is another":        {"<!-- settings -->", "<!-- setting -->", `it must be "<!-- settings -->"`},
 		"a heading is of another level":           {"### 图", "## 图", "its heading is of level 2, in docs/page.md of level 3"},
 		"a heading does not say whose it is":      {"<!-- en: Pictures -->\n", "", "which English section this is does not stand under its heading"},
 		"a section is of none":                    {"<!-- en: Pictures -->", "<!-- en: Images -->", "docs/page.md has no such section"},
