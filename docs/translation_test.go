@@ -242,27 +242,84 @@ func (all translations) differences(t translation, words []term) (found []differ
 	return found, clean
 }
 
-// compareLines compares a section with its English one, line by line. Where
-// lines are missing it names the first that does not fit.
+// compareLines compares a section with its English one, line by line.
 func (all translations) compareLines(t translation, en, zh *translated, say func(int, string, string, ...any)) {
-	for i, e := range en.lines {
-		if i == len(zh.lines) {
-			say(zh.number, zh.of, "a line is missing: %s:%d %q", t.enPath, e.number, e.text)
-			return
+	above := zh.number
+	for _, p := range pairs(en.lines, zh.lines) {
+		switch {
+		case p.zh == nil:
+			say(above, zh.of, "a line is missing below this one: %s:%d %q", t.enPath, p.en.number, p.en.text)
+		case p.en == nil:
+			say(p.zh.number, zh.of, "a line that %s does not have: %q", t.enPath, p.zh.text)
+		case kind(*p.en) != kind(*p.zh):
+			say(p.zh.number, zh.of, "this is %s, and %s:%d is %s", kind(*p.zh), t.enPath, p.en.number, kind(*p.en))
+			return // what follows is most likely one line off
+		default:
+			for _, what := range all.compareLine(t, *p.en, *p.zh) {
+				say(p.zh.number, zh.of, "%s (%s:%d)", what, t.enPath, p.en.number)
+			}
 		}
-		z := zh.lines[i]
-		if kind(e) != kind(z) {
-			say(z.number, zh.of, "this is %s, and %s:%d is %s: a line is missing or too many here", kind(z), t.enPath, e.number, kind(e))
-			return
-		}
-		for _, what := range all.compareLine(t, e, z) {
-			say(z.number, zh.of, "%s (%s:%d)", what, t.enPath, e.number)
+		if p.zh != nil {
+			above = p.zh.number
 		}
 	}
-	if more := len(zh.lines) - len(en.lines); more > 0 {
-		z := zh.lines[len(en.lines)]
-		say(z.number, zh.of, "%d lines more than in %s, from %q on", more, t.enPath, z.text)
+}
+
+type pair struct{ en, zh *textLine } // one of them may be nil
+
+// pairs says which line belongs to which English one. Where there are as many it
+// is the one in the same place. Else as many lines as possible keep their order
+// that have the same kind, code, figures and names; what is left between them is
+// missing or too many.
+func pairs(en, zh []textLine) (all []pair) {
+	if len(en) == len(zh) {
+		for i := range en {
+			all = append(all, pair{&en[i], &zh[i]})
+		}
+		return all
 	}
+	same := func(i, j int) bool { return signature(en[i]) == signature(zh[j]) }
+	most := make([][]int, len(en)+1) // most[i][j]: how many of en[i:] and zh[j:]
+	for i := range most {
+		most[i] = make([]int, len(zh)+1)
+	}
+	for i := len(en) - 1; i >= 0; i-- {
+		for j := len(zh) - 1; j >= 0; j-- {
+			if most[i][j] = max(most[i+1][j], most[i][j+1]); same(i, j) {
+				most[i][j] = max(most[i][j], most[i+1][j+1]+1)
+			}
+		}
+	}
+	i, j := 0, 0
+	for i < len(en) || j < len(zh) {
+		switch {
+		case i < len(en) && j < len(zh) && same(i, j) && most[i][j] == most[i+1][j+1]+1:
+			all = append(all, pair{&en[i], &zh[j]})
+			i, j = i+1, j+1
+		case j == len(zh) || i < len(en) && most[i+1][j] == most[i][j]:
+			all = append(all, pair{en: &en[i]})
+			i++
+		default:
+			all = append(all, pair{zh: &zh[j]})
+			j++
+		}
+	}
+	return all
+}
+
+// signature is what both languages write alike in a line.
+func signature(l textLine) string {
+	if l.block != "" && l.block != "mermaid" {
+		before, _ := cutComment(l.text)
+		return l.block + before
+	}
+	text := plain(l.text)
+	return fmt.Sprint(kind(l), sorted(code(l.text)), sorted(figures(text)), set(names(text)))
+}
+
+func sorted(all []string) []string {
+	slices.Sort(all)
+	return all
 }
 
 var numbered = regexp.MustCompile(`^\s*\d+\. `)
