@@ -283,8 +283,8 @@ func pairs(en, zh []textLine) (all []pair) {
 	for i := range most {
 		most[i] = make([]int, len(zh)+1)
 	}
-	for i := len(en) - 1; i >= 0; i-- {
-		for j := len(zh) - 1; j >= 0; j-- {
+	for i := range slices.Backward(en) {
+		for j := range slices.Backward(zh) {
 			if most[i][j] = max(most[i+1][j], most[i][j+1]); same(i, j) {
 				most[i][j] = max(most[i][j], most[i+1][j+1]+1)
 			}
