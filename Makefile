@@ -26,7 +26,7 @@ GOTEST = GO=$(GO) .ci/gotest $(RACE) -timeout 20m $(TESTFLAGS)
 ALL_TAGS = apachekafka,chaos,examples
 
 .DEFAULT_GOAL := help
-.PHONY: help tour build test test-allocations test-apache-kafka test-chaos test-examples rebalances sim test-money shops check lint cross bench-check shop-check fmt fuzz bench benchmarks docker release release-check clean
+.PHONY: help tour build test test-allocations test-apache-kafka test-chaos test-examples rebalances sim test-money shops check lint cross bench-check shop-check fmt fuzz bench benchmarks docker release release-check release-test clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -73,7 +73,7 @@ test-examples: ## the order services of examples: the shop on SQLite and Postgre
 	test -n "$$packages" || { echo "no test has the build tag examples"; exit 1; }; \
 	$(GO) test $(RACE) -timeout 20m -count=1 $(TESTFLAGS) -tags examples $$packages
 
-rebalances: ## what a death, a join, a leave and a rolling restart cost, 10 min on a quiet machine: ARGS="-binary old=PATH,now=PATH -ids dynamic -json FILE -plot FILE -with FILE -session 45s"
+rebalances: ## what a death, a join, a leave, a rolling restart and scaling cost, 20 min on a quiet machine: ARGS="-plays scaling -binary old=PATH,now=PATH -ids dynamic -json FILE -plot FILE -with FILE -session 45s"
 	@$(GO) run ./internal/apachekafka/available fetch
 	@$(GO) test -C internal/crashtest -timeout 2h -count=1 -tags $(ALL_TAGS) -run '^TestRebalances$$' -args $(ARGS)
 
@@ -94,10 +94,10 @@ shops: ## PURCHASES=100000 for each shop of docs/order-services.md, of a thousan
 		../../bin/world.test -test.timeout 3h -test.run '^TestNobodyPaysTwice$$' $(TESTFLAGS); \
 	status=$$?; cat ../../bin/shops.md; exit $$status
 
-check: ## gofmt, go mod tidy, lint, cross and bench-check: all must have nothing to say
+check: ## gofmt, go mod tidy, lint, cross, bench-check, shop-check and release-test: all must have nothing to say
 	@unformatted=$$(gofmt -l .) && test -z "$$unformatted" || { echo "make fmt would change:"; echo "$$unformatted"; exit 1; }
 	$(GO) mod tidy -diff
-	@$(MAKE) --no-print-directory lint cross bench-check shop-check
+	@$(MAKE) --no-print-directory lint cross bench-check shop-check release-test
 
 bench-check: ## the lab of make bench, a module of its own: go mod tidy, vet, build and its tests
 	cd internal/bench && $(GO) mod tidy -diff && $(GO) vet ./... && GOOS=darwin GOARCH=arm64 $(GO) vet . && $(GO) build -o /dev/null . && $(GO) test ./...
@@ -109,6 +109,7 @@ lint: ## golangci-lint, as .golangci.yml says: go vet and staticcheck, more of t
 	$(GOLANGCI_LINT) run ./...
 	cd internal/bench && $(GOLANGCI_LINT) run ./...
 	cd examples/shop && $(GOLANGCI_LINT) run ./...
+	cd internal/release && $(GOLANGCI_LINT) run ./...
 
 cross: ## builds for Linux, macOS, Windows and 32 bits, and vets, tests too, where lint has not: CROSS="linux/386 ..."
 	@set -e; for target in $(CROSS); do \
@@ -146,7 +147,7 @@ tour: ## records the tour of the README as docs/tour/tour.cast, or WHAT=test the
 docker: ## an image, closeorder:latest
 	docker build --build-arg REVISION=$$(git rev-parse HEAD) -t closeorder:latest .
 
-release: ## VERSION=v0.1.0 in dist: archives of static binaries, their SBOMs, SHA256SUMS
+release: ## VERSION=v0.1.0 in dist: archives of static binaries, an OCI image, the chart, SBOMs, provenance, notes, SHA256SUMS
 	@GO=$(GO) .ci/release "$(VERSION)" "$(DIST)"
 
 release-check: ## builds VERSION twice, in two folders, the second time with nothing cached: the bytes must be equal
@@ -155,6 +156,9 @@ release-check: ## builds VERSION twice, in two folders, the second time with not
 	GOCACHE=$$work/cache GO=$(GO) .ci/release "$(VERSION)" "$$work/second" && \
 	diff -r "$$work/first" "$$work/second" && \
 	echo "both are the same, byte for byte:" && cat "$$work/first/SHA256SUMS"
+
+release-test: ## internal/release, a module of its own: go mod tidy, vet, build and its tests, which start the image
+	cd internal/release && $(GO) mod tidy -diff && $(GO) vet ./... && GOOS=darwin GOARCH=arm64 $(GO) vet . && $(GO) build -o /dev/null . && $(GO) test ./...
 
 clean: ## remove what make build and make release have made
 	rm -rf bin dist

@@ -284,6 +284,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	w.wg.Go(func() { w.succeedProbers(life) })
 	w.running.Store(true)
 	w.wg.Go(func() { w.watchHealth(life) })
+	w.wg.Go(func() { w.keepPositions(life) })
 	if err == nil && (!w.cfg.ExactlyOnce || w.publisher.tx != nil) {
 		err = m.Run(running, w.owned)
 	}

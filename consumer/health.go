@@ -184,19 +184,38 @@ func (h *health) of(s *State, stopping bool) Health {
 	return is
 }
 
-// dueNow keeps a State's DueNow as it was while the gateway does not answer. It is
-// safe for concurrent use.
+// dueNow says which count of what is due is believed. A gateway that falls silent is
+// known as silent only when calls have timed out, tens of seconds later, and what
+// came meanwhile looks like work for more workers: scaled on that, an outage would
+// begin with new workers, and each of them would take partitions with a backlog. So
+// a count is believed while answers come, and proven by the first one after it. In
+// silence the last proven count stands, whatever comes in or moves: what a worker
+// was given since then counts when it has had an answer, here and nowhere twice,
+// and what it gave away still counts where it was counted. A worker that was never
+// answered says 0, and so does one with nothing to do. It is safe for concurrent
+// use.
 type dueNow struct {
-	mu    sync.Mutex
-	known bool
-	last  int64
+	mu     sync.Mutex
+	at     time.Time // of the last count that was believed, which is
+	count  int64
+	proven int64 // the last one before which and after which there was an answer
 }
 
-func (d *dueNow) of(n int64, breaker string) int64 {
+// of returns what is due by a count at a moment; lastAnswer is when the gateway has
+// answered last, and serves says that nothing else is known to hold all up.
+func (d *dueNow) of(now time.Time, count int64, lastAnswer time.Time, serves bool) int64 {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if breaker == "closed" || !d.known {
-		d.last, d.known = n, true
+	if lastAnswer.After(d.at) {
+		d.proven = d.count
 	}
-	return d.last
+	switch {
+	case count <= 0:
+		d.at, d.count, d.proven = now, 0, 0
+	case serves && now.Sub(lastAnswer) <= silence:
+		d.at, d.count = now, count
+	default:
+		return d.proven
+	}
+	return d.count
 }

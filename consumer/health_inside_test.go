@@ -181,3 +181,54 @@ func TestARestWithASlotIsNoLongTurn(t *testing.T) {
 		}
 	})
 }
+
+func TestWhichCountOfWhatIsDueIsBelieved(t *testing.T) {
+	type look struct {
+		at, answered float64 // seconds since the worker began; answered 0: never
+		count, want  int64
+		broken       bool // something else holds all up
+	}
+	for sentence, looks := range map[string][]look{
+		"while answers come it is the count": {
+			{at: 10, answered: 9, count: 100, want: 100}, {at: 15, answered: 14.5, count: 5000, want: 5000}, {at: 20, answered: 19.9, count: 80, want: 80},
+		},
+		"what comes when the gateway has fallen silent does not count, before that is known": {
+			{at: 10, answered: 9.9, count: 100, want: 100}, {at: 15, answered: 14.9, count: 110, want: 110},
+			{at: 20, answered: 15.2, count: 2000, want: 110}, {at: 60, answered: 15.2, count: 9000, want: 110},
+		},
+		"a count that no answer follows is not proven": {
+			{at: 10, answered: 9.9, count: 100, want: 100}, {at: 15, answered: 14.9, count: 110, want: 110},
+			{at: 17, answered: 15.5, count: 700, want: 700}, {at: 19, answered: 15.5, count: 1500, want: 110}, {at: 600, answered: 15.5, count: 1500, want: 110},
+		},
+		"the first answer after it proves all": {
+			{at: 10, answered: 9.9, count: 100, want: 100}, {at: 15, answered: 11, count: 2000, want: 100}, {at: 600, answered: 599.9, count: 9000, want: 9000},
+		},
+		"a worker that was never answered says nothing, whatever it was given": {
+			{at: 1, count: 5000}, {at: 6, count: 5000}, {at: 11, answered: 10.5, count: 4000, want: 4000},
+		},
+		"nor does one that has nothing to do any more, and is given something in silence": {
+			{at: 10, answered: 9.9, count: 100, want: 100}, {at: 15, answered: 10.5, count: 100, want: 100}, {at: 20, answered: 10.5, count: 0},
+			{at: 25, answered: 10.5, count: 700},
+		},
+		"while nothing is acknowledged it is that of before": {
+			{at: 10, answered: 9.9, count: 100, want: 100}, {at: 15, answered: 14.9, count: 900, want: 100, broken: true},
+			{at: 20, answered: 19.9, count: 1700, want: 100, broken: true}, {at: 25, answered: 24.9, count: 1800, want: 1800},
+		},
+		"an idle worker that is asked has had no answer yet": {
+			{at: 10, answered: 9.9, count: 1, want: 1}, {at: 15, answered: 10}, {at: 600, answered: 10, count: 300}, {at: 601, answered: 600.2, count: 200, want: 200},
+		},
+	} {
+		var d dueNow
+		began := time.Unix(1_800_000_000, 0)
+		after := func(seconds float64) time.Time { return began.Add(time.Duration(seconds * float64(time.Second))) }
+		for _, l := range looks {
+			answered := time.Time{}
+			if l.answered > 0 {
+				answered = after(l.answered)
+			}
+			if got := d.of(after(l.at), l.count, answered, !l.broken); got != l.want {
+				t.Errorf("%s: at %v of %d are %d due, want %d", sentence, l.at, l.count, got, l.want)
+			}
+		}
+	}
+}

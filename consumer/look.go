@@ -65,18 +65,23 @@ func (w *Worker) look(s *State) {
 	}
 	parts := w.owned.all()
 	var oldest oldest
+	var due, unread, resting int64
 	for _, p := range parts {
 		is := p.look(&oldest, s.At)
 		s.Partitions = append(s.Partitions, is)
-		unreadOnes := max(is.End-is.Next, 0)
+		behind := max(is.End-is.Next, 0)
 		i := tiers(w.cfg.Topics.Retries).index(p.topic)
 		if i >= 0 {
 			s.Tiers[i].Waiting += is.Waiting
-			s.Tiers[i].Unread += unreadOnes
+			s.Tiers[i].Unread += behind
 		}
-		s.DueNow += int64(is.Open - is.Waiting - is.finishing - is.resting)
-		if i < 0 || is.Waiting == 0 { // behind one that is not due nothing is due
-			s.DueNow += unreadOnes
+		due += int64(is.Open - is.Waiting - is.finishing - is.resting)
+		resting += int64(is.resting)
+		switch {
+		case is.Stopped != "" || is.FetchError != "": // nobody else can read it either
+		case i >= 0 && !is.lastDue: // behind one that is not due, or is not known yet, nothing is due
+		default:
+			unread += behind
 		}
 	}
 	slices.SortFunc(s.Partitions, func(a, b PartitionState) int {
@@ -84,7 +89,11 @@ func (w *Worker) look(s *State) {
 	})
 	s.Lanes = w.lanes.look(s.At, parts, s.Partitions)
 	w.publishing(s)
-	s.DueNow = w.dueNow.of(s.DueNow, s.Breaker.State)
+	// What waits for its merchant's pace is not due, in its place, in a turn or before
+	// it; and what is not read yet is taken to be like what is.
+	paced := s.Lanes.paced + resting
+	unread -= int64(float64(unread) * float64(paced) / float64(max(s.Lanes.queued+resting, 1)))
+	s.DueNow = w.dueNow.of(s.At, due-s.Lanes.paced-int64(s.Lanes.Resting)+unread, s.Breaker.LastAnswer, s.Breaker.State == "closed" && s.Publishing.Failing.IsZero())
 	s.Oldest = oldest.states()
 	if len(s.Oldest) > 0 {
 		s.OldestUnanswered = max(s.At.Sub(s.Oldest[0].Requested), 0)
@@ -124,6 +133,12 @@ func (p *partition) look(oldest *oldest, now time.Time) PartitionState {
 			is.finishing++
 		}
 		oldest.show(r)
+	}
+	if p.last != nil {
+		switch stage(p.last.stage.Load()) {
+		case queued, calling, publishing:
+			is.lastDue = true
+		}
 	}
 	return is
 }
@@ -227,15 +242,32 @@ func (l *lanes) look(now time.Time, parts []*partition, seen []PartitionState) L
 			seen[i].InFlight, seen[i].Unpublished, seen[i].Draining = p.inFlight, p.unpublished, p.standing != running
 		}
 	}
+	pace := make(map[string]bool)
 	for order, ln := range l.byOrder {
 		switch {
 		case !ln.busy && ln.waits.Waits():
 			is.Ready++
+			slow, known := pace[order.MchID]
+			if !known {
+				slow = l.paced(order.MchID)
+				pace[order.MchID] = slow
+			}
+			n := int64(ln.requests.len())
+			if is.queued += n; slow {
+				is.paced += n
+			}
 		case ln.seated && now.Sub(ln.seatedAt) > is.LongestTurn:
 			is.LongestTurn, is.LongestOf = now.Sub(ln.seatedAt), order
 		}
 	}
 	return is
+}
+
+// paced says whether the requests of a merchant wait for its pace and not for slots:
+// its rate is used up, or more of its turns pause between calls, as the gateway
+// wants it, than make one. l.mu is held.
+func (l *lanes) paced(mchID string) bool {
+	return l.atRate[mchID] != nil || l.resting.TakenBy(mchID) > l.seats.TakenBy(mchID)
 }
 
 func (b *gatewayBreaker) look() BreakerState {

@@ -35,8 +35,9 @@ type State struct {
 	Oldest []RequestState `json:"oldest"`
 	// DueNow counts the requests that could be served at once if there were more
 	// workers: read and ready, or not read yet and due as far as is known. It is
-	// the number to scale on: while the gateway does not answer it stays as it
-	// was when that began, because more workers would not help.
+	// the number to scale on: while the gateway does not answer, or no record is
+	// acknowledged, it stays as it was when that began, because more workers would
+	// not help. It is 0 until the first answer.
 	DueNow int64 `json:"due_now"`
 	// OldestUnanswered is for how long the oldest of Oldest has been asked for, or
 	// 0.
@@ -101,8 +102,9 @@ type PartitionState struct {
 	// FetchError is why nothing is read at present.
 	FetchError string `json:"fetch_error,omitempty"`
 
-	finishing int // of Open: on their way to the topics
-	resting   int // of Open: in their place, until a time
+	finishing int  // of Open: on their way to the topics
+	resting   int  // of Open: in their place, until a time
+	lastDue   bool // the last one that was read waits for no time
 }
 
 // Lag is how many offsets are not finished, 0 where it is not known.
@@ -122,6 +124,9 @@ type LaneState struct {
 	// order.
 	LongestTurn time.Duration `json:"longest_turn_ns"`
 	LongestOf   events.Order  `json:"longest_of,omitzero"`
+
+	queued int64 // requests in lanes that are ready
+	paced  int64 // of them: those that wait for the pace of their merchant
 }
 
 // BreakerState is whether the gateway may be called.

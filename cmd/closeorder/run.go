@@ -13,6 +13,7 @@ import (
 
 	"github.com/closeorder/closeorder/closer"
 	"github.com/closeorder/closeorder/internal/config"
+	"github.com/closeorder/closeorder/internal/kafka"
 	"github.com/closeorder/closeorder/internal/merchants"
 	"github.com/closeorder/closeorder/internal/topics"
 	"github.com/closeorder/closeorder/internal/worker"
@@ -236,6 +237,41 @@ func (a *app) warnOfTopics(ctx context.Context, cfg config.Config, log logrus.Fi
 	if c.exactlyOnce {
 		c.warnOfTransactions(ctx, log)
 	}
+	c.tellOfLacks(ctx, log)
+}
+
+// tellOfLacks says once what the brokers that are up cannot do, with what the worker
+// does instead. That they know no static members is for the member of the group to
+// say, when it is about to be one.
+func (c *cluster) tellOfLacks(ctx context.Context, log logrus.FieldLogger) {
+	lacking, release := c.lacking(ctx)
+	for _, l := range topics.Lacks(lacking) {
+		if l.Feature != kafka.StaticMembers {
+			log.WithFields(logrus.Fields{"lacks": l.Feature, "brokers_speak": release.String(), "remedy": l.WhatToDo()}).Info(l.Heading() + ": " + l.Consequence)
+		}
+	}
+}
+
+// lacking are the features that some broker does not have, and the release that the
+// oldest of them speaks. Who does not answer is left out.
+func (c *cluster) lacking(ctx context.Context) (all []kafka.Feature, oldest kafka.Release) {
+	ctx, cancel := reach(ctx)
+	defer cancel()
+	layout, err := c.client.Layout(ctx, c.topics.Requests)
+	if err != nil {
+		return nil, oldest
+	}
+	for _, b := range layout.Brokers {
+		met, err := c.client.Meet(ctx, b.Address)
+		if err != nil {
+			continue
+		}
+		all = append(all, met.Lacks...)
+		if oldest == (kafka.Release{}) || met.Release.Before(oldest) {
+			oldest = met.Release
+		}
+	}
+	return all, oldest
 }
 
 // warnOfTransactions looks once at what exactly_once needs of the brokers, and

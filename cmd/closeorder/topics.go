@@ -114,6 +114,15 @@ func (c *cluster) createTopics(ctx context.Context, stderr io.Writer, shape topi
 	if err := c.lookAt(ctx, there, topics.Looked()); err != nil {
 		fmt.Fprintf(stderr, "closeorder: the settings of the topics that exist were not looked at: %s\n", plain(err))
 	}
+	if format, err := c.oldFormat(ctx); err != nil {
+		if _, hidden := errors.AsType[*kafka.ExplainedError](err); hidden {
+			err = errors.New("no ACL DescribeConfigs on the cluster; closeorder doctor looks at the topics themselves")
+		}
+		fmt.Fprintf(stderr, "closeorder: whether the brokers keep records with headers was not looked at: %s\n", plain(err))
+	} else if format != "" {
+		shape.Format = kafka.FormatWithHeaders
+		fmt.Fprintf(stderr, "closeorder: %s of the brokers is %s, which knows no headers: topics that are created get %s=%s\n", kafka.FormatDefault, format, kafka.FormatSetting, shape.Format)
+	}
 	plan := shape.Plan(c.topics, there)
 	var missing []kafka.Topic
 	for _, t := range plan {
@@ -165,6 +174,18 @@ func (c *cluster) lookAt(ctx context.Context, there map[string]kafka.Topic, look
 		there[name] = topic
 	}
 	return err
+}
+
+// oldFormat is the format that the brokers would give new topics where headers have
+// no place in it, empty where it does not matter.
+func (c *cluster) oldFormat(ctx context.Context) (format string, err error) {
+	ctx, cancel := reach(ctx)
+	defer cancel()
+	err = c.client.Persist(ctx, c.topics.Requests, -1, func(ctx context.Context) (err error) {
+		format, err = c.client.OldFormat(ctx)
+		return err
+	})
+	return format, err
 }
 
 // settings asks until a broker answers.

@@ -1,6 +1,7 @@
 // Package apachekafka starts a real Apache Kafka for tests: one node, or three
-// brokers with a controller of their own, in KRaft mode on the loopback
-// interface, from jars that Maven fetches once. Brokers can be killed, stopped
+// brokers with a controller of their own, on the loopback interface, from jars
+// that Maven fetches once; in KRaft mode, or with a ZooKeeper in the controller's
+// place where the version is older than that. Brokers can be killed, stopped
 // and started again on the same ports with the same data, and the Java console
 // tools of the same jars are at hand as a foreign client.
 //
@@ -17,10 +18,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 )
@@ -28,6 +32,8 @@ import (
 // Config says what to start. The zero value is one node that is broker and
 // controller at once.
 type Config struct {
+	// Version is one of [Versions]; empty means the pinned one, the newest.
+	Version string
 	// Brokers is 1 or 3; 0 means 1. Three brokers have a fourth process
 	// beside them as controller, so that killing a broker is just that.
 	Brokers int
@@ -40,6 +46,12 @@ type Config struct {
 	// listener.name.secure.ssl.keystore.location, is among Properties. The first
 	// listener stays what it is, for the console tools and whoever sets things up.
 	Secure string
+	// Also are further listeners of each broker, a security protocol for each
+	// name, in capitals: MTLS, SSL. They are set up as SECURE is, by settings that
+	// begin with listener.name and the name in small letters.
+	Also map[string]string
+	// JVM are further options of Java for the brokers.
+	JVM []string
 }
 
 // Cluster is a running Apache Kafka. Its methods are safe for concurrent use.
@@ -47,7 +59,7 @@ type Cluster struct {
 	cfg   Config
 	java  java
 	dir   string
-	nodes []*node // brokers first; a controller of its own is the last
+	nodes []*node // brokers first; a controller of its own, or a ZooKeeper, is the last
 }
 
 // startTries bounds how often Start chooses other ports after another process
@@ -63,7 +75,7 @@ func Start(ctx context.Context, cfg Config) (*Cluster, error) {
 	if cfg.Brokers != 1 && cfg.Brokers != 3 {
 		return nil, fmt.Errorf("apache kafka: %d brokers: 1 or 3 are possible", cfg.Brokers)
 	}
-	java, err := findJava(ctx)
+	java, err := findJava(ctx, cfg.Version)
 	if err != nil {
 		return nil, err
 	}
@@ -86,7 +98,7 @@ func (c *Cluster) start(ctx context.Context) error {
 	if c.dir, err = os.MkdirTemp("", "closeorder-apache-kafka-"); err != nil {
 		return err
 	}
-	if c.nodes, err = layout(c.cfg, c.dir); err != nil {
+	if c.nodes, err = layout(c.cfg, c.java.version, c.dir); err != nil {
 		return err
 	}
 	if err := c.format(ctx); err != nil {
@@ -100,16 +112,20 @@ func (c *Cluster) start(ctx context.Context) error {
 	return c.WaitReady(ctx)
 }
 
-// format prepares the data folders of all nodes at the same time.
+// format prepares the data folders of all nodes at the same time. What runs with
+// a ZooKeeper formats them itself.
 func (c *Cluster) format(ctx context.Context) error {
 	formats, ctx := errgroup.WithContext(ctx)
 	for _, n := range c.nodes {
 		formats.Go(func() error {
-			if err := os.WriteFile(n.properties, []byte(renderProperties(c.cfg, n)), 0o644); err != nil {
+			if err := os.WriteFile(n.properties, []byte(renderProperties(c.cfg, c.java.version, n)), 0o644); err != nil {
 				return err
 			}
+			if c.java.version.zookeeper() {
+				return os.MkdirAll(n.data, 0o755)
+			}
 			args := []string{"format", "-t", clusterID, "-c", n.properties}
-			if n.isController {
+			if n.isController && !c.java.version.before(firstStandalone) {
 				args = append(args, "--standalone") // the only voter
 			}
 			_, err := c.java.run(ctx, "kafka.tools.StorageTool", args...)
@@ -147,6 +163,16 @@ func (c *Cluster) SecureBootstrap() string {
 	return strings.Join(addrs, ",")
 }
 
+// ListenerBootstrap returns the addresses of the listeners of one name of
+// Config.Also, separated by commas.
+func (c *Cluster) ListenerBootstrap(name string) string {
+	var addrs []string
+	for _, n := range c.brokers() {
+		addrs = append(addrs, n.alsoAddr(name))
+	}
+	return strings.Join(addrs, ",")
+}
+
 // KillBroker kills broker i with SIGKILL, as a crash does, and returns when it
 // is gone. What it had acknowledged but not yet written to disk survives: the
 // page cache is the kernel's. It is an error if the broker does not run.
@@ -160,8 +186,20 @@ func (c *Cluster) StopBroker(i int) error { return c.brokers()[i].end(syscall.SI
 // RestartBroker starts broker i again after KillBroker or StopBroker, with the
 // same ports and data. It does not wait: [Cluster.WaitReady] does. After a kill
 // the controller lets the broker in again when its old registration has run
-// out, 4 s after the kill, or, in a cluster of one, 4 s after the new start.
-func (c *Cluster) RestartBroker(i int) error { return c.brokers()[i].start(c.java) }
+// out, 4 s after the kill, or, in a cluster of one, 4 s after the new start. With
+// a ZooKeeper the broker would end instead: there RestartBroker waits until 6 s
+// after the kill.
+func (c *Cluster) RestartBroker(i int) error {
+	n := c.brokers()[i]
+	if c.java.version.zookeeper() {
+		time.Sleep(time.Until(n.killedAt().Add(zookeeperForgets)))
+	}
+	return n.start(c.java)
+}
+
+// zookeeperForgets is how long after its death a broker is surely no member any
+// more: its session there, the ticks that sessions are counted by, and some more.
+const zookeeperForgets = zookeeperSession + 2*time.Second
 
 // SignalBroker sends broker i a signal that does not end it, such as SIGSTOP or
 // SIGCONT. It is an error if the broker does not run.
@@ -204,15 +242,17 @@ func (c *Cluster) Close() error {
 }
 
 // layout chooses ports and folders of all nodes.
-func layout(cfg Config, dir string) ([]*node, error) {
+func layout(cfg Config, version release, dir string) ([]*node, error) {
 	count, ports := cfg.Brokers, cfg.Brokers+1
-	if cfg.Brokers > 1 {
+	if cfg.Brokers > 1 || version.zookeeper() {
 		count++
 	}
 	if cfg.Secure != "" {
 		ports += cfg.Brokers
 	}
-	free, err := freePorts(ports)
+	also := slices.Sorted(maps.Keys(cfg.Also))
+	first := ports
+	free, err := freePorts(ports + len(also)*cfg.Brokers)
 	if err != nil {
 		return nil, err
 	}
@@ -222,7 +262,8 @@ func layout(cfg Config, dir string) ([]*node, error) {
 		n := &node{
 			id:             i + 1,
 			isBroker:       i < cfg.Brokers,
-			isController:   i == count-1,
+			isController:   i == count-1 && !version.zookeeper(),
+			class:          "kafka.Kafka",
 			controllerPort: controllerPort,
 			heapMiB:        brokerHeapMiB,
 			data:           filepath.Join(dir, fmt.Sprintf("node-%d", i+1)),
@@ -234,8 +275,14 @@ func layout(cfg Config, dir string) ([]*node, error) {
 			if cfg.Secure != "" {
 				n.securePort = free[cfg.Brokers+1+i]
 			}
-		} else {
+			n.jvm, n.alsoPorts = cfg.JVM, make(map[string]int)
+			for j, name := range also {
+				n.alsoPorts[name] = free[first+j*cfg.Brokers+i]
+			}
+		} else if n.isController {
 			n.heapMiB = controllerHeapMiB
+		} else {
+			n.heapMiB, n.class = zookeeperHeapMiB, "org.apache.zookeeper.server.quorum.QuorumPeerMain"
 		}
 		nodes[i] = n
 	}

@@ -12,38 +12,69 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 )
 
 // descriptor is the pinned pom that names the jars.
 type descriptor struct {
-	dir     string // testdata/apachekafka
+	root    string // testdata/apachekafka
+	dir     string // of the pom
 	version string // of Apache Kafka
 	cache   string // folder that holds the jars once they are fetched
 }
 
-// findDescriptor finds testdata/apachekafka from any folder of the module: go
-// test runs a test in the folder of its package.
-func findDescriptor() (descriptor, error) {
+// findRoot finds testdata/apachekafka from any folder of the module: go test runs
+// a test in the folder of its package.
+func findRoot() (string, error) {
 	dir, err := os.Getwd()
 	if err != nil {
-		return descriptor{}, err
+		return "", err
 	}
 	for {
 		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
-			break
+			return filepath.Join(dir, "testdata", "apachekafka"), nil
 		}
 		parent := filepath.Dir(dir)
 		if parent == dir {
-			return descriptor{}, errors.New("apache kafka: no go.mod above the working directory, and so no testdata/apachekafka")
+			return "", errors.New("apache kafka: no go.mod above the working directory, and so no testdata/apachekafka")
 		}
 		dir = parent
+	}
+}
+
+// findDescriptor finds the pom of a version, or with an empty one the pinned pom.
+func findDescriptor(version string) (descriptor, error) {
+	root, err := findRoot()
+	if err != nil {
+		return descriptor{}, err
 	}
 	caches, err := os.UserCacheDir()
 	if err != nil {
 		return descriptor{}, fmt.Errorf("apache kafka: where to keep its jars: %w", err)
 	}
-	return readDescriptor(filepath.Join(dir, "testdata", "apachekafka"), filepath.Join(caches, "closeorder"))
+	caches = filepath.Join(caches, "closeorder")
+	pinned, err := readDescriptor(root, caches)
+	if err != nil || version == "" || version == pinned.version {
+		return pinned, err
+	}
+	all, err := Versions()
+	if err != nil {
+		return descriptor{}, err
+	}
+	if !slices.Contains(all, version) {
+		return descriptor{}, fmt.Errorf("apache kafka: there is no version %q here, only %s", version, strings.Join(all, ", "))
+	}
+	d, err := readDescriptor(filepath.Join(root, versionsFolder, version), caches)
+	if err != nil {
+		return descriptor{}, err
+	}
+	if d.version != version {
+		return descriptor{}, fmt.Errorf("apache kafka: the pom of %s is one of %s", version, d.version)
+	}
+	d.root = root
+	return d, nil
 }
 
 // readDescriptor reads the pom in dir. Its jars are kept below caches, in a
@@ -61,7 +92,7 @@ func readDescriptor(dir, caches string) (descriptor, error) {
 	}
 	sum := sha256.Sum256(pom)
 	name := fmt.Sprintf("apache-kafka-%s-%s", parsed.Version, hex.EncodeToString(sum[:6]))
-	return descriptor{dir: dir, version: parsed.Version, cache: filepath.Join(caches, name)}, nil
+	return descriptor{root: dir, dir: dir, version: parsed.Version, cache: filepath.Join(caches, name)}, nil
 }
 
 // available returns nil when the jars are there or can be fetched.
@@ -82,15 +113,23 @@ func (d descriptor) cached() bool {
 	return err == nil
 }
 
-// Fetch has Maven fetch the jars where that has not been done yet. [Start] does
-// the same by itself. It takes up to some minutes and tells so on stderr.
-func Fetch(ctx context.Context) error {
-	d, err := findDescriptor()
-	if err != nil {
-		return err
+// Fetch has Maven fetch the jars of versions, or without any of the pinned one,
+// where that has not been done yet. [Start] does the same by itself. It takes up
+// to some minutes and tells so on stderr.
+func Fetch(ctx context.Context, versions ...string) error {
+	if len(versions) == 0 {
+		versions = []string{""}
 	}
-	_, err = d.jars(ctx, os.Stderr)
-	return err
+	for _, version := range versions {
+		d, err := findDescriptor(version)
+		if err != nil {
+			return err
+		}
+		if _, err := d.jars(ctx, os.Stderr); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // jars returns the folder of the jars, which it has Maven fill first where

@@ -36,7 +36,7 @@ func writeJar(into, name string) error {
 }
 
 func TestTheRealDescriptorIsFound(t *testing.T) {
-	d, err := findDescriptor()
+	d, err := findDescriptor("")
 	if err != nil {
 		t.Fatal(err)
 	}

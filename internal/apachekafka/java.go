@@ -21,14 +21,15 @@ const minJava = 17
 type java struct {
 	executable string
 	jars       string // folder
-	log4j      string // its configuration
+	log4j      string // the folder with the configurations of log4j
+	version    release
 }
 
 // Available returns nil when [Start] can work on this machine: Java 17 or
 // later, and the jars or a Maven to fetch them with. The error names what is
 // missing. It fetches nothing.
 func Available() error {
-	d, err := findDescriptor()
+	d, err := findDescriptor("")
 	if err != nil {
 		return err
 	}
@@ -36,8 +37,8 @@ func Available() error {
 	return errors.Join(javaErr, d.available())
 }
 
-func findJava(ctx context.Context) (java, error) {
-	d, err := findDescriptor()
+func findJava(ctx context.Context, version string) (java, error) {
+	d, err := findDescriptor(version)
 	if err != nil {
 		return java{}, err
 	}
@@ -49,7 +50,11 @@ func findJava(ctx context.Context) (java, error) {
 	if err != nil {
 		return java{}, err
 	}
-	return java{executable: executable, jars: jars, log4j: filepath.Join(d.dir, "log4j2.xml")}, nil
+	is, err := parseRelease(d.version)
+	if err != nil {
+		return java{}, err
+	}
+	return java{executable: executable, jars: jars, log4j: d.root, version: is}, nil
 }
 
 // javaExecutable returns the java of JAVA_HOME, else that of PATH.
@@ -95,8 +100,11 @@ func (j java) command(ctx context.Context, heapMiB int, logLevel, class string, 
 	all := []string{
 		fmt.Sprintf("-Xms%dm", heapMiB), fmt.Sprintf("-Xmx%dm", heapMiB),
 		"-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData", "-XX:+ExitOnOutOfMemoryError",
-		"-Djava.net.preferIPv4Stack=true", "-Djava.awt.headless=true",
-		"-Dlog4j2.configurationFile=" + j.log4j, "-Dcloseorder.log.level=" + logLevel,
+		"-Djava.net.preferIPv4Stack=true", "-Dzookeeper.jmx.log4j.disable=true", "-Djava.awt.headless=true",
+		// The first for Apache Kafka 4, the second for what came before.
+		"-Dlog4j2.configurationFile=" + filepath.Join(j.log4j, "log4j2.xml"),
+		"-Dlog4j.configuration=file:" + filepath.Join(j.log4j, "log4j.properties"),
+		"-Dcloseorder.log.level=" + logLevel,
 		"-cp", filepath.Join(j.jars, "*"), class,
 	}
 	cmd := exec.CommandContext(ctx, j.executable, append(all, args...)...)

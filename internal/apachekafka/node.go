@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -15,6 +16,7 @@ import (
 const (
 	brokerHeapMiB     = 256
 	controllerHeapMiB = 128
+	zookeeperHeapMiB  = 64
 )
 
 // stopTimeout bounds a clean stop of a broker.
@@ -26,10 +28,13 @@ var errNotRunning = errors.New("does not run")
 type node struct {
 	id             int
 	isBroker       bool
-	isController   bool
-	port           int // of a broker
-	securePort     int // of its second listener
-	controllerPort int // of the cluster's controller
+	isController   bool   // in KRaft mode
+	class          string // what runs
+	port           int    // of a broker
+	securePort     int    // of its second listener
+	alsoPorts      map[string]int
+	jvm            []string
+	controllerPort int // of the cluster's controller, or of its ZooKeeper
 	heapMiB        int
 	data           string
 	properties     string
@@ -37,11 +42,14 @@ type node struct {
 
 	mu      sync.Mutex
 	process *process // nil while it does not run
+	killed  time.Time
 }
 
 func (n *node) addr() string { return fmt.Sprintf("127.0.0.1:%d", n.port) }
 
 func (n *node) secureAddr() string { return fmt.Sprintf("127.0.0.1:%d", n.securePort) }
+
+func (n *node) alsoAddr(name string) string { return fmt.Sprintf("127.0.0.1:%d", n.alsoPorts[name]) }
 
 // start starts the process and returns at once.
 func (n *node) start(j java) error {
@@ -55,7 +63,8 @@ func (n *node) start(j java) error {
 		return err
 	}
 	defer log.Close() // the process has its own copy
-	cmd := j.command(context.Background(), n.heapMiB, "info", "kafka.Kafka", n.properties)
+	cmd := j.command(context.Background(), n.heapMiB, "info", n.class, n.properties)
+	cmd.Args = slices.Insert(cmd.Args, 1, n.jvm...)
 	cmd.Stdout, cmd.Stderr = log, log
 	if n.process, err = startProcess(cmd); err != nil {
 		return fmt.Errorf("node %d: %w", n.id, err)
@@ -79,6 +88,9 @@ func (n *node) end(sig syscall.Signal) error {
 	defer timer.Stop()
 	select {
 	case <-p.done:
+		if sig == syscall.SIGKILL {
+			n.killed = time.Now()
+		}
 		return nil
 	case <-timer.C:
 		p.cmd.Process.Kill()
@@ -144,4 +156,11 @@ func tail(path string, lines int) string {
 	}
 	all := strings.Split(strings.TrimRight(string(b), "\n"), "\n")
 	return strings.Join(all[max(len(all)-lines, 0):], "\n")
+}
+
+// killedAt is when it was killed last, zero if it never was.
+func (n *node) killedAt() time.Time {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.killed
 }

@@ -6,11 +6,15 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // renderProperties renders the server.properties of a node. What differs from
 // Kafka's defaults makes tests quick, small or strict, not the broker special.
-func renderProperties(cfg Config, n *node) string {
+func renderProperties(cfg Config, version release, n *node) string {
+	if !n.isBroker && !n.isController {
+		return render(zookeeperProperties(n))
+	}
 	var roles, listeners []string
 	if n.isBroker {
 		roles = append(roles, "broker")
@@ -26,6 +30,13 @@ func renderProperties(cfg Config, n *node) string {
 		if n.isBroker {
 			listeners = append(listeners, "SECURE://"+n.secureAddr())
 			advertised += ",SECURE://" + n.secureAddr()
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(cfg.Also)) {
+		protocols += "," + name + ":" + cfg.Also[name]
+		if n.isBroker {
+			listeners = append(listeners, name+"://"+n.alsoAddr(name))
+			advertised += "," + name + "://" + n.alsoAddr(name)
 		}
 	}
 	replicas := strconv.Itoa(cfg.Brokers)
@@ -69,8 +80,53 @@ func renderProperties(cfg Config, n *node) string {
 	if n.isBroker {
 		p["advertised.listeners"] = advertised
 	}
+	if version.before(firstStandalone) {
+		delete(p, "controller.quorum.bootstrap.servers")
+		// The controller is the last node.
+		p["controller.quorum.voters"] = fmt.Sprintf("%d@127.0.0.1:%d", voter(cfg), n.controllerPort)
+	}
+	if version.zookeeper() {
+		maps.DeleteFunc(p, func(name, _ string) bool { return kraftAlone(name) })
+		p["broker.id"] = strconv.Itoa(n.id)
+		p["listener.security.protocol.map"] = strings.ReplaceAll(protocols, ",CONTROLLER:PLAINTEXT", "")
+		p["zookeeper.connect"] = fmt.Sprintf("127.0.0.1:%d", n.controllerPort)
+		p["zookeeper.session.timeout.ms"] = strconv.FormatInt(zookeeperSession.Milliseconds(), 10)
+		p["zookeeper.connection.timeout.ms"] = "60000" // it starts at the same time
+	}
 	maps.Copy(p, cfg.Properties)
+	return render(p)
+}
 
+// voter is the id of the controller.
+func voter(cfg Config) int {
+	if cfg.Brokers > 1 {
+		return cfg.Brokers + 1
+	}
+	return 1
+}
+
+// kraftAlone reports whether a setting means nothing to a broker that runs with
+// a ZooKeeper.
+func kraftAlone(name string) bool {
+	switch name {
+	case "node.id", "process.roles", "broker.session.timeout.ms", "broker.heartbeat.interval.ms":
+		return true
+	}
+	return strings.HasPrefix(name, "controller.") || strings.HasPrefix(name, "share.")
+}
+
+// zookeeperSession is how long a killed broker stays a member.
+const zookeeperSession = 4 * time.Second
+
+// zookeeperProperties are the zoo.cfg of a ZooKeeper.
+func zookeeperProperties(n *node) map[string]string {
+	return map[string]string{
+		"dataDir": n.data, "clientPortAddress": "127.0.0.1", "clientPort": strconv.Itoa(n.controllerPort),
+		"tickTime": "500", "maxClientCnxns": "0", "admin.enableServer": "false",
+	}
+}
+
+func render(p map[string]string) string {
 	var b strings.Builder
 	for _, k := range slices.Sorted(maps.Keys(p)) {
 		fmt.Fprintf(&b, "%s=%s\n", k, escape(p[k]))

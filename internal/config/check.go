@@ -112,6 +112,20 @@ func (l *loader) roots(setting, file string) ([]byte, *x509.CertPool) {
 
 func (l *loader) checkSASL() {
 	s := &l.config.Kafka.SASL
+	if s.Mechanism == oauthBearer {
+		l.checkBearer()
+		return
+	}
+	for _, name := range bearerSettings {
+		switch {
+		case !l.given(name) || s.Mechanism == "" && l.given(saslMechanism): // which one is meant nobody knows
+		case s.Mechanism != "":
+			l.wrong(name, "is set, but kafka.sasl.mechanism is not OAUTHBEARER; leave one of them out")
+		default:
+			l.wrong(saslMechanism, "not set, but %s is; set it with %s to OAUTHBEARER", name, l.howTo(saslMechanism))
+			return
+		}
+	}
 	password := saslPassword // where it is
 	if file := l.text("kafka.sasl.password_file"); file != "" {
 		password = "kafka.sasl.password_file"
@@ -119,7 +133,7 @@ func (l *loader) checkSASL() {
 			l.wrong(password, "kafka.sasl.password is set as well (%s); leave one of them out", l.values[saslPassword].where)
 		} else if text, ok := l.secretFile(password, file); ok {
 			s.Password = NewSecret(text)
-			s.file = &passwordFile{name: file, read: l.read}
+			s.file = &secretFile{setting: saslPasswordFile, name: file, read: l.read, last: s.Password}
 		} else {
 			return
 		}

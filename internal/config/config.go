@@ -118,12 +118,26 @@ type TLS struct {
 
 // SASL is how the client proves who it is.
 type SASL struct {
-	// Mechanism is PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, or empty for none.
+	// Mechanism is PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER, or empty for
+	// none.
 	Mechanism string
 	Username  string
 	Password  Secret
+	// Token is that of OAUTHBEARER, where it is static.
+	Token Secret
+	// TokenURL is the token endpoint, if tokens come from one, and ClientID,
+	// ClientSecret and Scope are what it is asked with.
+	TokenURL     string
+	ClientID     string
+	ClientSecret Secret
+	Scope        string
+	// Extensions go to the brokers beside the token, by their names.
+	Extensions map[string]string
 
-	file *passwordFile // where Password comes from, if from a file
+	file       *secretFile // where Password comes from, if from a file
+	tokenFile  *secretFile // Token
+	secretFile *secretFile // ClientSecret
+	endpoint   *endpoint   // nil for none
 }
 
 // Topics are the names of the topics.

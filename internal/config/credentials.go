@@ -17,8 +17,10 @@ const (
 	verifyChain = "chain"
 )
 
-// Client says how to reach the brokers. The files of TLS and of the SASL
-// password are read again for each new connection. Where one of them is not as
+// Client says how to reach the brokers. The files of TLS, of the SASL password
+// and of a token are read again for each new connection, that of a client secret
+// for each request for a token; a token of a token endpoint is shared by all
+// connections of these settings. Where one of them is not as
 // it must be then, the last good one goes on, and stale, if set, is told: once
 // for each state of the files, with the name of the setting and of the file.
 // Calls of stale may be concurrent.
@@ -32,19 +34,19 @@ func (k Kafka) Client(stale func(error)) (kafka.Config, error) {
 		tell := once(stale)
 		cfg.TLS = func() (*tls.Config, error) { return k.TLS.config(tell), nil }
 	}
-	mechanism, err := k.SASL.mechanism(k.SASL.Password.Reveal())
+	tell := once(stale)
+	mechanism, err := k.SASL.current(func(error) {})
 	if mechanism != nil {
-		tell := once(stale)
 		cfg.SASL = func() (kafka.Mechanism, error) { return k.SASL.current(tell) }
 	}
 	return cfg, err
 }
 
-// HasFiles reports whether connections are made with files, of TLS or of the
-// SASL password.
+// HasFiles reports whether connections are made with files, of TLS or of what
+// SASL keeps secret.
 func (k Kafka) HasFiles() bool {
 	t := k.TLS
-	return t.Enabled && t.CAFile+t.CertFile != "" || k.SASL.file != nil
+	return t.Enabled && t.CAFile+t.CertFile != "" || k.SASL.file != nil || k.SASL.tokenFile != nil || k.SASL.secretFile != nil
 }
 
 // CheckFiles reads them as the next connection will, and says what is wrong.
@@ -56,6 +58,10 @@ func (k Kafka) CheckFiles() error {
 	}
 	if _, err := k.SASL.current(note); err != nil {
 		note(err)
+	}
+	if k.SASL.secretFile != nil {
+		_, problem := k.SASL.secretFile.now(nil)
+		note(problem)
 	}
 	return errors.Join(errs...)
 }
@@ -183,11 +189,12 @@ func asStale(faults []fault) error {
 	return fmt.Errorf("%s; what was read before goes on until this is mended", strings.Join(texts, "; "))
 }
 
-// passwordFile is where a password comes from, and which one came last. It is
-// safe for concurrent use.
-type passwordFile struct {
-	name string
-	read func(string) ([]byte, error)
+// secretFile is where a secret comes from, and which one came last. It is safe for
+// concurrent use.
+type secretFile struct {
+	setting string
+	name    string
+	read    func(string) ([]byte, error)
 
 	mu   sync.Mutex
 	last Secret
@@ -199,34 +206,46 @@ func password(data []byte) string {
 	return strings.TrimRight(strings.TrimPrefix(string(data), "\ufeff"), "\r\n")
 }
 
-// current is the mechanism with the password as it is now.
-func (s SASL) current(stale func(error)) (kafka.Mechanism, error) {
-	if s.file == nil {
-		return s.mechanism(s.Password.Reveal())
-	}
-	s.file.mu.Lock()
-	defer s.file.mu.Unlock()
-	if s.file.last.IsZero() {
-		s.file.last = s.Password
-	}
-	var problem string
-	data, err := s.file.read(s.file.name)
-	now := password(data)
-	mechanism, unusable := s.mechanism(now)
+// now reads the file. Where it is not as it must be the last good secret goes on,
+// and the error says why. check, if set, says what is wrong with one.
+func (f *secretFile) now(check func(string) string) (Secret, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	data, err := f.read(f.name)
+	text, problem := password(data), ""
 	switch {
 	case err != nil:
 		problem = err.Error()
-	case now == "":
-		problem = s.file.name + " is empty"
-	case unusable != nil:
-		problem = s.file.name + " holds characters that SASLprep forbids"
-	default:
-		s.file.last = NewSecret(now)
-		stale(nil)
-		return mechanism, nil
+	case text == "":
+		problem = f.name + " is empty"
+	case check != nil:
+		if problem = check(text); problem != "" {
+			problem = f.name + " " + problem
+		}
 	}
-	stale(asStale([]fault{{"kafka.sasl.password_file", problem}}))
-	return s.mechanism(s.file.last.Reveal())
+	if problem != "" {
+		return f.last, asStale([]fault{{f.setting, problem}})
+	}
+	f.last = NewSecret(text)
+	return f.last, nil
+}
+
+// current is the mechanism with the password or the token as it is now.
+func (s SASL) current(stale func(error)) (kafka.Mechanism, error) {
+	switch {
+	case s.UsesTokens():
+		return s.bearer(stale), nil
+	case s.file == nil:
+		return s.mechanism(s.Password.Reveal())
+	}
+	text, problem := s.file.now(func(text string) string {
+		if _, err := s.mechanism(text); err != nil {
+			return "holds characters that SASLprep forbids"
+		}
+		return ""
+	})
+	stale(problem)
+	return s.mechanism(text.Reveal())
 }
 
 func (s SASL) mechanism(password string) (kafka.Mechanism, error) {

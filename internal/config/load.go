@@ -45,7 +45,7 @@ type value struct {
 // found is a value as it was found. Quotes round it are taken off, so that
 // what else is wrong with it is told with them; those of a password may be meant.
 func found(s Setting, text, where string) value {
-	if s.Name == saslPassword {
+	if s.Name == saslPassword || s.Name == saslClientSecret {
 		return value{text: text, where: where}
 	}
 	inner, quoted := slips.Unquote(text)

@@ -53,7 +53,21 @@ type Setting struct {
 	id func(string) error
 }
 
-const saslPassword = "kafka.sasl.password"
+const (
+	saslMechanism        = "kafka.sasl.mechanism"
+	saslUsername         = "kafka.sasl.username"
+	saslPassword         = "kafka.sasl.password"
+	saslPasswordFile     = "kafka.sasl.password_file"
+	saslToken            = "kafka.sasl.token"
+	saslTokenFile        = "kafka.sasl.token_file"
+	saslTokenURL         = "kafka.sasl.token_url"
+	saslTokenCA          = "kafka.sasl.token_ca_file"
+	saslClientID         = "kafka.sasl.client_id"
+	saslClientSecret     = "kafka.sasl.client_secret"
+	saslClientSecretFile = "kafka.sasl.client_secret_file"
+	saslScope            = "kafka.sasl.scope"
+	saslExtensions       = "kafka.sasl.extensions"
+)
 
 // Env is the environment variable: CLOSEORDER_KAFKA_TLS_CA_FILE.
 func (s Setting) Env() string {
@@ -103,14 +117,32 @@ func table(c *Config) []Setting {
 			What: "name to check the brokers' certificates against, instead of the host"},
 		{Name: "kafka.tls.verify", Section: Connection, Default: verifyFull, parse: into(&c.Kafka.TLS.Verify, choice(verifyFull, verifyChain)),
 			What: "what is checked of the brokers' certificates: full, or chain for those that do not name their host"},
-		{Name: "kafka.sasl.mechanism", Section: Connection, parse: into(&c.Kafka.SASL.Mechanism, choice("", "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")),
-			What: "PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512; empty for none"},
+		{Name: "kafka.sasl.mechanism", Section: Connection, parse: into(&c.Kafka.SASL.Mechanism, choice("", "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", oauthBearer)),
+			What: "PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 or OAUTHBEARER; empty for none"},
 		{Name: "kafka.sasl.username", Section: Connection, parse: into(&c.Kafka.SASL.Username, text),
 			What: "SASL user"},
 		{Name: saslPassword, Section: Connection, Secret: true, parse: into(&c.Kafka.SASL.Password, secret),
 			What: "SASL password"},
 		{Name: "kafka.sasl.password_file", Section: Connection,
 			What: "file that holds the SASL password, instead of kafka.sasl.password"},
+		{Name: saslToken, Section: Connection, Secret: true, parse: into(&c.Kafka.SASL.Token, secret),
+			What: "with OAUTHBEARER: the token"},
+		{Name: saslTokenFile, Section: Connection,
+			What: "with OAUTHBEARER: file that holds the token, instead of kafka.sasl.token"},
+		{Name: saslTokenURL, Section: Connection, parse: into(&c.Kafka.SASL.TokenURL, tokenURL),
+			What: "with OAUTHBEARER: token endpoint that gives tokens for kafka.sasl.client_id (the grant of client credentials), instead of kafka.sasl.token"},
+		{Name: saslTokenCA, Section: Connection,
+			What: "PEM file of the roots to trust at the token endpoint, instead of the system's"},
+		{Name: saslClientID, Section: Connection, parse: into(&c.Kafka.SASL.ClientID, text),
+			What: "client id at the token endpoint"},
+		{Name: saslClientSecret, Section: Connection, Secret: true, parse: into(&c.Kafka.SASL.ClientSecret, secret),
+			What: "client secret at the token endpoint"},
+		{Name: saslClientSecretFile, Section: Connection,
+			What: "file that holds the client secret, instead of kafka.sasl.client_secret"},
+		{Name: saslScope, Section: Connection, parse: into(&c.Kafka.SASL.Scope, text),
+			What: "scope to ask for at the token endpoint; several with blanks between them"},
+		{Name: saslExtensions, list: true, Section: Connection, parse: into(&c.Kafka.SASL.Extensions, extensions),
+			What: "with OAUTHBEARER: what goes to the brokers beside the token, name=value, comma-separated, such as logicalCluster=lkc-1"},
 		{Name: "kafka.unpacked_batch", Section: Connection, Default: "64MiB", parse: into(&c.Kafka.UnpackedBatch, size(1<<10, 64<<30)),
 			What: "the most bytes that one batch of records may unpack to; a larger one is not read, and its partition stops"},
 		{Name: "kafka.unpacked_total", Section: Connection, Default: "256MiB", parse: into(&c.Kafka.UnpackedTotal, size(1<<10, 64<<30)),

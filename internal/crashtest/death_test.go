@@ -16,7 +16,7 @@ import (
 // machine that does nothing else.
 func TestADeathStopsNobodyElse(t *testing.T) {
 	const session = 10 * time.Second
-	m := newMeasurement(t, demand{program: "this", partitions: 12, perSecond: 60, session: session})
+	m := newMeasurement(t, demand{program: "this", partitions: 12, perSecond: 60, session: session, first: 3})
 	run := m.run(func() {
 		m.scene("one is killed and started again", 5*time.Second, session+10*time.Second, func(*rebalances.Scene) {
 			m.kill(m.workers[1])

@@ -25,6 +25,8 @@ type demand struct {
 	partitions int
 	perSecond  int // requests
 	session    time.Duration
+	first      int  // how many workers run from the start
+	beside     bool // a worker runs beside that nobody disturbs
 }
 
 func (d demand) ids() string {
@@ -36,7 +38,7 @@ func (d demand) ids() string {
 
 // measurement is a stage on which scenes are played under a load that is even
 // over time, partitions and merchants, so that a second with few outcomes is of
-// the workers' making. Three workers run from the start, a fourth one may.
+// the workers' making. Some workers run from the start, and four may.
 type measurement struct {
 	*stage
 	demand
@@ -45,6 +47,7 @@ type measurement struct {
 	ended  map[string]time.Time
 	began  func(scene string)   // told of each scene
 	due    map[string]time.Time // when each request was to be published, by out_trade_no
+	beside *beside              // nil where there is none
 }
 
 // waitSlack is what a partition may wait longer than the session of its dead
@@ -52,10 +55,13 @@ type measurement struct {
 // reads where to begin.
 const waitSlack = 5 * time.Second
 
+// measuredLatency is that of the gateway.
+var measuredLatency = gatewaysim.Latency{Min: 25 * time.Millisecond, Max: 35 * time.Millisecond}
+
 func newMeasurement(t *testing.T, d demand) *measurement {
 	names := []string{"worker-0", "worker-1", "worker-2", "worker-3"}
 	set := settings{
-		gateway:    gatewaysim.Config{Latency: gatewaysim.Latency{Min: 25 * time.Millisecond, Max: 35 * time.Millisecond}},
+		gateway:    gatewaysim.Config{Latency: measuredLatency},
 		partitions: d.partitions, workers: names,
 		env: []string{
 			"CLOSEORDER_KAFKA_SESSION_TIMEOUT=" + d.session.String(),
@@ -70,17 +76,25 @@ func newMeasurement(t *testing.T, d demand) *measurement {
 		starts: make(map[*worker][]time.Time), ended: make(map[string]time.Time), began: func(string) {},
 		due: make(map[string]time.Time),
 	}
-	// What an order service waits for is the moment at which the outcome
-	// stands in the topic. The broker's clock says it.
+	m.stamped(outcomes)
+	if d.beside {
+		m.beside = newBeside(m)
+	}
+	return m
+}
+
+// stamped has the broker's clock say when a record stands in a topic: what an order
+// service waits for is the moment at which the outcome does.
+func (m *measurement) stamped(topic string) {
+	m.t.Helper()
 	logAppendTime := "LogAppendTime"
 	ctx, cancel := m.context()
 	defer cancel()
-	changed, err := m.admin.AlterTopicConfigs(ctx, []kadm.AlterConfig{{Name: "message.timestamp.type", Value: &logAppendTime}}, outcomes)
+	changed, err := m.admin.AlterTopicConfigs(ctx, []kadm.AlterConfig{{Name: "message.timestamp.type", Value: &logAppendTime}}, topic)
 	m.must(err)
 	for _, c := range changed {
 		m.must(c.Err)
 	}
-	return m
 }
 
 // run has the scenes played under load, waits for all outcomes, has everything
@@ -89,17 +103,21 @@ func newMeasurement(t *testing.T, d demand) *measurement {
 func (m *measurement) run(play func()) rebalances.Run {
 	m.t.Helper()
 	load := openShop(m.t, m.kafka.Addrs(), requests, kgo.RecordPartitioner(kgo.RoundRobinPartitioner()))
-	three := m.workers[:3]
-	for _, w := range three {
+	first := m.workers[:m.first]
+	for _, w := range first {
 		m.start(w)
 	}
-	m.awaitGroup(len(three))
-	m.awaitAssigned(three...)
+	m.awaitGroup(len(first))
+	m.awaitAssigned(first...)
 
 	stop := make(chan struct{})
 	var wg sync.WaitGroup
-	wg.Go(func() { m.publish(load, stop) })
+	wg.Go(func() { m.publish(m.t.Context(), load, stop, m.due) })
 	wg.Go(func() { m.watch(stop) })
+	if m.beside != nil {
+		m.beside.start()
+		wg.Go(func() { m.publish(m.t.Context(), m.beside.load, stop, m.beside.due) })
+	}
 	func() {
 		defer wg.Wait()
 		defer close(stop)
@@ -113,6 +131,10 @@ func (m *measurement) run(play func()) rebalances.Run {
 	m.must(err)
 	m.awaitAnswers(sent)
 	m.stopAll()
+	var beside []rebalances.Request
+	if m.beside != nil {
+		beside = m.beside.ends()
+	}
 	m.eventually("a look", func(ctx context.Context) (bool, error) { return true, m.look(ctx) })
 	m.looks[len(m.looks)-1].Stopped = true
 	report, e := m.check()
@@ -120,7 +142,7 @@ func (m *measurement) run(play func()) rebalances.Run {
 		m.t.Errorf("%d requests were acknowledged, the topic holds %d", sent, report.Requests)
 	}
 	m.count(report, e)
-	return rebalances.Run{Program: m.program, IDs: m.ids(), Scenes: m.scenes, Requests: m.seen(e), Ended: m.ended}
+	return rebalances.Run{Program: m.program, IDs: m.ids(), Scenes: m.scenes, Requests: m.seen(e), Beside: beside, Ended: m.ended}
 }
 
 // count finds the scenes of the orders that had two calls at a time.
@@ -196,8 +218,8 @@ func (m *measurement) process(w *worker, at time.Time) string {
 
 // publish asks for another order each time, until stop is closed: an order that
 // says its age, so that the close alone is proof.
-func (m *measurement) publish(load *shop, stop <-chan struct{}) {
-	each := time.Second / time.Duration(m.perSecond)
+func (d demand) publish(ctx context.Context, load *shop, stop <-chan struct{}, dues map[string]time.Time) {
+	each := time.Second / time.Duration(d.perSecond)
 	merchants := []string{
 		`"mch_id":"1900000109"`, `"mch_id":"1900000110"`, `"mch_id":"1900000111","sub_mch_id":"1900000001"`,
 	}
@@ -209,9 +231,9 @@ func (m *measurement) publish(load *shop, stop <-chan struct{}) {
 			return
 		}
 		no := fmt.Sprintf("R%d", i)
-		m.due[no] = due
-		merchant := merchants[i/m.partitions%len(merchants)]
-		load.send(m.t.Context(), world.Message{Key: []byte(no), Value: fmt.Appendf(nil, `{%s,"out_trade_no":%q,"order_created_at":%q}`, merchant, no, created)})
+		dues[no] = due
+		merchant := merchants[i/d.partitions%len(merchants)]
+		load.send(ctx, world.Message{Key: []byte(no), Value: fmt.Appendf(nil, `{%s,"out_trade_no":%q,"order_created_at":%q}`, merchant, no, created)})
 	}
 }
 

@@ -27,6 +27,7 @@ var (
 	jsonFile  = flag.String("json", "", "write all figures of this run to this file")
 	plotFile  = flag.String("plot", "", "write the plot to this file, SVG")
 	session   = flag.Duration("session", 45*time.Second, "kafka.session_timeout of the workers")
+	plays     = flag.String("plays", "faults,scaling", "what is done to the workers: faults (one is killed, a fourth one comes and goes, all are restarted), scaling (from one to four and back), both with a comma between")
 )
 
 // TestRebalances measures what a death, a join, a leave and a rolling restart
@@ -49,12 +50,18 @@ func TestRebalances(t *testing.T) {
 			if ids != "dynamic" && ids != "static" {
 				t.Fatalf("-ids %s: dynamic, static or both, with a comma between", *memberIDs)
 			}
-			t.Run(name+" with "+ids+" ids", func(t *testing.T) {
-				results = append(results, measure(t, name, ids == "static"))
-				if i == len(programs)-1 {
-					held = append(held, results[len(results)-1])
+			for play := range strings.SplitSeq(*plays, ",") {
+				measure := map[string]func(*testing.T, string, bool) rebalances.Result{"faults": measureFaults, "scaling": measureScaling}[play]
+				if measure == nil {
+					t.Fatalf("-plays %s: faults, scaling or both, with a comma between", *plays)
 				}
-			})
+				t.Run(fmt.Sprintf("%s of %s with %s ids", play, name, ids), func(t *testing.T) {
+					results = append(results, measure(t, name, ids == "static"))
+					if i == len(programs)-1 {
+						held = append(held, results[len(results)-1])
+					}
+				})
+			}
 		}
 	}
 	fmt.Println(rebalances.Table(slices.Concat(before, results)))
@@ -119,10 +126,10 @@ func writeResults(results, before []rebalances.Result) error {
 	return os.WriteFile(*plotFile, []byte(svg.String()), 0o644)
 }
 
-// measure plays all scenes, each with what it needs to be as before.
-func measure(t *testing.T, name string, static bool) rebalances.Result {
+// measureFaults plays all scenes, each with what it needs to be as before.
+func measureFaults(t *testing.T, name string, static bool) rebalances.Result {
 	const before, settle, quiet = 5 * time.Second, 20 * time.Second, 30 * time.Second
-	m := newMeasurement(t, demand{program: name, static: static, partitions: 24, perSecond: 150, session: *session})
+	m := newMeasurement(t, demand{program: name, static: static, partitions: 24, perSecond: 150, session: *session, first: 3, beside: true})
 	left := settle
 	if static { // it may come back: the group waits for it
 		left += *session
@@ -153,6 +160,35 @@ func measure(t *testing.T, name string, static bool) rebalances.Result {
 				m.pause(before)
 			}
 		})
+	}))
+}
+
+// measureScaling goes from one worker to four and back on eight partitions, as an
+// autoscaler does.
+func measureScaling(t *testing.T, name string, static bool) rebalances.Result {
+	const before, settle, quiet = 5 * time.Second, 15 * time.Second, 30 * time.Second
+	m := newMeasurement(t, demand{program: name, static: static, partitions: 8, perSecond: 160, session: *session, first: 1, beside: true})
+	left := settle
+	if static { // it may come back: the group waits for it
+		left += *session
+	}
+	most := len(m.workers)
+	show, end := progress(t, 30*time.Second+quiet+time.Duration(most-1)*(2*before+settle+left))
+	defer end()
+	m.began = show
+	return rebalances.Measure(m.run(func() {
+		m.scene("quiet times", 0, quiet, func(*rebalances.Scene) {})
+		for n := 1; n < most; n++ {
+			m.scene(fmt.Sprintf("from %d to %d", n, n+1), before, settle, func(s *rebalances.Scene) {
+				s.MayMove = m.partitions / (n + 1)
+				m.start(m.workers[n])
+			})
+		}
+		for n := most; n > 1; n-- {
+			m.scene(fmt.Sprintf("from %d to %d", n, n-1), before, left, func(s *rebalances.Scene) {
+				m.stop(m.workers[n-1])
+			})
+		}
 	}))
 }
 

@@ -72,6 +72,8 @@ type stage struct {
 	observer *world.Observer
 	looks    []world.Look
 	env      []string // of the workers, and of the other commands
+	// merchants is the file that names them.
+	merchants string
 
 	maxInFlight int // of each worker
 	exactlyOnce bool
@@ -100,8 +102,8 @@ func newStage(t *testing.T, set settings) *stage {
 		}
 	})
 	dir := t.TempDir()
-	merchants := filepath.Join(dir, "merchants.yaml")
-	if err := os.WriteFile(merchants, []byte(merchantsFile()), 0o600); err != nil {
+	s.merchants = filepath.Join(dir, "merchants.yaml")
+	if err := os.WriteFile(s.merchants, []byte(merchantsFile()), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	s.env = append([]string{
@@ -114,7 +116,7 @@ func newStage(t *testing.T, set settings) *stage {
 		"CLOSEORDER_KAFKA_SESSION_TIMEOUT=10s",
 		"CLOSEORDER_KAFKA_REBALANCE_TIMEOUT=15s",
 		"CLOSEORDER_TOPICS_RETRY_DELAYS=" + strings.Join(retryDelays, ","),
-		"CLOSEORDER_MERCHANTS_FILE=" + merchants,
+		"CLOSEORDER_MERCHANTS_FILE=" + s.merchants,
 		"CLOSEORDER_GATEWAY_ATTEMPT_TIMEOUT=2s",
 		"CLOSEORDER_GATEWAY_BUDGET=4s",
 		"CLOSEORDER_MIN_ORDER_AGE=0s",
@@ -170,13 +172,27 @@ func merchantsFile() string {
 // returns what it wrote.
 func (s *stage) run(args ...string) string {
 	s.t.Helper()
-	cmd := exec.Command(program, args...)
-	cmd.Env = s.env
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		s.t.Fatalf("closeorder %s: %v\n%s", strings.Join(args, " "), err, out)
+	code, out := s.runWith(nil, args...)
+	if code != 0 {
+		s.t.Fatalf("closeorder %s: exit code %d\n%s", strings.Join(args, " "), code, out)
 	}
-	return string(out)
+	return out
+}
+
+// runWith runs a command with further settings, and returns its exit code and what
+// it wrote. It is killed when it has not ended after waitLimit.
+func (s *stage) runWith(env []string, args ...string) (code int, out string) {
+	s.t.Helper()
+	ctx, cancel := s.context()
+	defer cancel()
+	cmd := exec.CommandContext(ctx, program, args...)
+	cmd.Env = slices.Concat(s.env, env)
+	text, err := cmd.CombinedOutput()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		s.t.Fatalf("closeorder %s: %v\n%s", strings.Join(args, " "), err, text)
+	}
+	return cmd.ProcessState.ExitCode(), string(text)
 }
 
 const noteTime = "15:04:05.000 "

@@ -12,6 +12,7 @@ import (
 
 	"github.com/closeorder/closeorder/internal/config"
 	"github.com/closeorder/closeorder/internal/kafka"
+	"github.com/closeorder/closeorder/internal/topics"
 )
 
 // The checks of brokers.
@@ -19,6 +20,7 @@ const (
 	CheckReachable   = "broker-reachable"
 	CheckAdvertised  = "broker-advertised"
 	CheckRelease     = "broker-release"
+	CheckLacks       = "broker-lacks"
 	CheckCertificate = "broker-certificate"
 )
 
@@ -88,6 +90,7 @@ func (p *patient) brokers(ctx context.Context) (found []Finding) {
 	releases := make(map[kafka.Release]int)
 	oldest := kafka.Release{}
 	away := 0
+	var lacking []kafka.Feature
 	for i, b := range p.layout.Brokers {
 		subject := fmt.Sprintf("broker %d, %s", b.ID, b.Address)
 		if err := met[i].err; err != nil {
@@ -97,6 +100,7 @@ func (p *patient) brokers(ctx context.Context) (found []Finding) {
 			continue
 		}
 		release := met[i].met.Release
+		lacking = append(lacking, met[i].met.Lacks...)
 		if releases[release]++; oldest == (kafka.Release{}) || release.Before(oldest) {
 			oldest = release
 		}
@@ -118,7 +122,23 @@ func (p *patient) brokers(ctx context.Context) (found []Finding) {
 		f.Evidence += fmt.Sprintf(", and exactly_once needs %s", exactlyOnceFrom)
 		f.Remedy = "upgrade the brokers, or set processing_guarantee to at_least_once"
 	}
-	return append(found, f)
+	return append(append(found, f), aboutLacks(lacking, p.cfg.Kafka.InstanceID)...)
+}
+
+// aboutLacks says what some broker does not have; of static members only to who
+// wants to be one.
+func aboutLacks(lacking []kafka.Feature, instanceID string) (found []Finding) {
+	for _, l := range topics.Lacks(lacking) {
+		f := Finding{Note, CheckLacks, string(l.Feature), l.Heading() + ": " + l.Consequence, l.WhatToDo()}
+		if l.Feature == kafka.StaticMembers {
+			if instanceID == "" {
+				continue
+			}
+			f.Severity = Warning
+		}
+		found = append(found, f)
+	}
+	return found
 }
 
 func newestOf(releases map[kafka.Release]int) (newest kafka.Release) {

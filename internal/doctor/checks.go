@@ -11,9 +11,9 @@ import (
 func Checks() []string {
 	return []string{
 		CheckSettings,
-		CheckReachable, CheckAdvertised, CheckRelease, CheckCertificate,
+		CheckReachable, CheckAdvertised, CheckRelease, CheckLacks, CheckCertificate,
 		topics.CheckExists, topics.CheckPartitions, topics.CheckLeaders, topics.CheckReplication, topics.CheckMinInSync, topics.CheckUnclean,
-		topics.CheckCleanup, topics.CheckRetention, topics.CheckBytes, topics.CheckSize, topics.CheckTimestamp, CheckTopicSettings,
+		topics.CheckCleanup, topics.CheckRetention, topics.CheckBytes, topics.CheckSize, topics.CheckTimestamp, topics.CheckFormat, CheckTopicSettings,
 		CheckACLTopic, CheckACLGroup, CheckACLIdempotent, CheckACLTransaction,
 		CheckTransactions,
 		CheckMembers, CheckForeign, CheckProtocol, CheckStatic, CheckMigration, CheckRetained,

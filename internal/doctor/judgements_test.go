@@ -82,6 +82,15 @@ func TestSettingsOfTheCoordinatorAreJudged(t *testing.T) {
 	}
 }
 
+func TestWhatBrokersLackIsJudgedByWhoMissesIt(t *testing.T) {
+	lacking := []kafka.Feature{kafka.LastingPositions, kafka.StaticMembers, kafka.OpenIdempotence}
+	expect{Note, CheckLacks, "lasting-positions (Kafka 2.1)"}.in(t, "positions that are forgotten", aboutLacks(lacking, ""))
+	expect{Warning, CheckLacks, "each restart is a rebalance"}.in(t, "a static id that is left out", aboutLacks(lacking, "worker-0"))
+	if n := len(aboutLacks(lacking, "")); n != 1 {
+		t.Errorf("%d findings for a dynamic member, want 1", n)
+	}
+}
+
 func TestManyPositionsAreNotAllNamed(t *testing.T) {
 	var spans []span
 	for i := range 8 {

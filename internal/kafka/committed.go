@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	kafkago "github.com/segmentio/kafka-go"
 	"github.com/segmentio/kafka-go/protocol"
@@ -147,12 +148,31 @@ type Commit struct {
 	Committed
 }
 
+// committedFor is how long brokers before Kafka 2.1 keep a position behind its
+// commit, whoever reads there: without it they go by offsets.retention.minutes,
+// which is a day by default before Kafka 2.0. It is longer than requests are kept
+// (closeorder topics create), so that a group that comes back later has lost
+// nothing by that. Later brokers are not told.
+const committedFor = 30 * 24 * time.Hour
+
+// ownsRetention is the first version of OffsetCommit whose brokers keep the
+// positions of a group as long as it has members (Kafka 2.1, KIP-211).
+const ownsRetention = 5
+
+// ForgetsPositions reports whether the coordinator of a group forgets what is
+// committed so long after its commit, members or not: before Kafka 2.1. What is
+// not to be forgotten must be committed again.
+func (c *Client) ForgetsPositions(ctx context.Context, group string) (bool, error) {
+	version, err := c.MaxVersion(ctx, group, protocol.OffsetCommit)
+	return err == nil && version < ownsRetention, err
+}
+
 // Commit commits all that is given in one request and returns an error for
 // each, nil where it is committed; or one error when nothing is known of any.
 func (c *Client) Commit(ctx context.Context, m Membership, commits []Commit) (each []error, err error) {
 	req := &offsetcommit.Request{
 		GroupID: m.Group, GenerationID: m.Generation, MemberID: m.MemberID, GroupInstanceID: m.InstanceID,
-		RetentionTimeMs: -1, // the broker's own
+		RetentionTimeMs: committedFor.Milliseconds(), // up to version 4
 	}
 	topics := make(map[string]int) // where a topic stands in the request
 	for _, commit := range commits {

@@ -135,7 +135,7 @@ func (c *conn) cutShort(first []byte, err error) error {
 }
 
 // authenticate goes through SASL (KIP-43, KIP-152, KIP-368). Its errors carry
-// what the broker says, never the password.
+// what the broker says, never the password or the token.
 func (t *transport) authenticate(ctx context.Context, c *conn) error {
 	mechanism, err := t.cfg.SASL()
 	if err != nil {
@@ -172,6 +172,9 @@ func (t *transport) authenticate(ctx context.Context, c *conn) error {
 	for done := false; !done; {
 		var challenge []byte
 		if challenge, err = c.prove(token, handshake); err != nil {
+			if bearer, is := session.(*bearerSession); is {
+				err = bearer.failed(err)
+			}
 			return fail(err)
 		}
 		if done, token, err = session.Next(ctx, challenge); err != nil {

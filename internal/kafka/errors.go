@@ -164,6 +164,9 @@ func Lasting(err error) bool {
 	if errors.As(err, &missing) || errors.As(err, &old) || Refused(err) || certificateFails(err) {
 		return true
 	}
+	if none, is := errors.AsType[*NoTokenError](err); is {
+		return none.Lasts
+	}
 	var code kafkago.Error
 	if !errors.As(err, &code) {
 		return false

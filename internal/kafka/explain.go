@@ -35,16 +35,18 @@ func (e *ExplainedError) Error() string {
 			where = append(where, part)
 		}
 	}
-	if len(where) == 0 {
-		where = []string{e.Err.Error()}
+	if text := e.Err.Error(); len(where) == 0 && strings.HasSuffix(text, e.Problem) {
+		return text + "; " + e.Remedy // it says the problem itself
+	} else if len(where) == 0 {
+		where = []string{text}
 	}
 	return strings.Join(where, ", ") + ": " + e.Problem + "; " + e.Remedy
 }
 
 func (e *ExplainedError) Unwrap() error { return e.Err }
 
-// Explain makes an *ExplainedError of a refused password, a missing ACL or a
-// certificate that does not hold; see [ExplainedError] for operation and
+// Explain makes an *ExplainedError of a refused password or token, a token that
+// does not come, a missing ACL or a certificate that does not hold; see [ExplainedError] for operation and
 // resource. Every other error, nil, and one that says already what to do, as
 // *ListenerError does, come back as they are.
 func Explain(err error, operation, resource string) error {
@@ -154,6 +156,14 @@ func notIdempotent(why error) error {
 
 // connection explains why a connection cannot be made ready.
 func (e *ExplainedError) connection() bool {
+	if none, is := errors.AsType[*NoTokenError](e.Err); is {
+		e.Problem, e.Remedy = none.Problem, none.Remedy
+		return true
+	}
+	if refused, is := errors.AsType[*RefusedTokenError](e.Err); is {
+		e.Problem, e.Remedy = refused.Error(), refused.Remedy
+		return true
+	}
 	var code kafkago.Error
 	if !errors.As(e.Err, &code) {
 		return e.certificate()
@@ -164,7 +174,7 @@ func (e *ExplainedError) connection() bool {
 		e.Remedy = "see kafka.sasl.username, kafka.sasl.password or kafka.sasl.password_file, and whether the user has a credential for kafka.sasl.mechanism"
 	case kafkago.UnsupportedSASLMechanism:
 		e.Problem = "the listener does not take the mechanism of kafka.sasl.mechanism"
-		e.Remedy = "set it to one of the listener's sasl.enabled.mechanisms: PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512"
+		e.Remedy = "set it to one of the listener's sasl.enabled.mechanisms: PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 or OAUTHBEARER"
 	case kafkago.IllegalSASLState:
 		e.Problem = "the listener expects no SASL"
 		e.Remedy = "leave kafka.sasl.mechanism out, or give kafka.brokers the port of the listener that does"

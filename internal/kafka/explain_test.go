@@ -52,7 +52,7 @@ func TestWhatSomebodyHasToMendIsExplained(t *testing.T) {
 			"InitProducerId, transactional id g-1: the brokers let no transaction be open for as long as kafka.transaction_timeout says; set it to no more than transaction.max.timeout.ms of the brokers, or raise that"},
 		"a user or password refused": {fmt.Errorf("broker b:1: SASL PLAIN: %w: Authentication failed", kafkago.SASLAuthenticationFailed), "Metadata", "topic t", "broker b:1: SASL PLAIN: [58] SASL Authentication Failed: SASL Authentication failed: Authentication failed: the broker refuses the user or the password; see kafka.sasl.username, kafka.sasl.password or kafka.sasl.password_file, and whether the user has a credential for kafka.sasl.mechanism"},
 		"a mechanism that is not offered": {kafkago.UnsupportedSASLMechanism, "SASL", "broker b:1",
-			"SASL, broker b:1: the listener does not take the mechanism of kafka.sasl.mechanism; set it to one of the listener's sasl.enabled.mechanisms: PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512"},
+			"SASL, broker b:1: the listener does not take the mechanism of kafka.sasl.mechanism; set it to one of the listener's sasl.enabled.mechanisms: PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 or OAUTHBEARER"},
 		"SASL where there is none": {kafkago.IllegalSASLState, "", "topic t", "...the listener expects no SASL; leave kafka.sasl.mechanism out, or "},
 		"a certificate of another name": {handshake(x509.HostnameError{Certificate: cert, Host: "kafka-1"}), "", "topic t",
 			"...it names kafka-1.example, 10.0.0.1; give it a certificate that names the address; or set kafka.tls.server_name to a name that it has, or kafka.tls.verify to chain beside kafka.tls.ca_file"},

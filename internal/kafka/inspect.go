@@ -169,6 +169,9 @@ type Met struct {
 	Took time.Duration
 	// Release is the oldest release that speaks as it does.
 	Release Release
+	// Lacks are the features that it does not have, as it says itself: a broker
+	// that is none of Apache Kafka may lack others than that release.
+	Lacks []Feature
 	// Chain is what it shows of itself, its own certificate first; nil without TLS.
 	Chain []*x509.Certificate
 }
@@ -183,7 +186,7 @@ func (c *Client) Meet(ctx context.Context, address string) (Met, error) {
 	if err != nil {
 		return Met{}, Explain(err, "", "broker "+address)
 	}
-	met := Met{Took: time.Since(begun), Release: conn.versions.release()}
+	met := Met{Took: time.Since(begun), Release: conn.versions.release(), Lacks: conn.versions.lacks()}
 	if secure, is := conn.net.(*tls.Conn); is {
 		met.Chain = secure.ConnectionState().PeerCertificates
 	}

@@ -77,7 +77,8 @@ func (c *Client) CreateTopics(ctx context.Context, dryRun bool, topics ...Topic)
 }
 
 // TopicSettings returns settings of topics as they hold, by topic and name, the
-// brokers' defaults included. Topics that do not exist are left out.
+// brokers' defaults included. Topics that do not exist are left out, and so is a
+// FormatSetting older than headers that the brokers do not go by.
 func (c *Client) TopicSettings(ctx context.Context, topics, settings []string) (map[string]map[string]string, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
@@ -109,6 +110,7 @@ func (c *Client) TopicSettings(ctx context.Context, topics, settings []string) (
 	if hidden != nil {
 		return nil, unauthorized("DescribeConfigs", hidden)
 	}
+	c.leaveOutFormats(ctx, all)
 	return all, nil
 }
 

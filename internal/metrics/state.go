@@ -42,7 +42,7 @@ var (
 	partitionStopped = stateGauges.gauge("closeorder_partition_stopped", "1 where a partition is stopped until somebody has looked at it.", "topic", "partition")
 	partitionFailing = stateGauges.gauge("closeorder_partition_fetch_failing", "1 where nothing can be fetched of a partition at present.", "topic", "partition")
 
-	dueNow           = stateGauges.gauge("closeorder_due_now", "Requests that more workers could serve at once: the number to scale on. It stays as it was while the gateway does not answer.")
+	dueNow           = stateGauges.gauge("closeorder_due_now", "Requests that more workers could serve at once: the number to scale on. While the gateway does not answer it stays as it was when that began.")
 	oldestUnanswered = stateGauges.gauge("closeorder_oldest_unanswered_seconds", "For how long the oldest request in memory that has no answer has been asked for; 0 where there is none.")
 	openRequests     = stateGauges.gauge("closeorder_open_requests", "Requests that are read and not finished.")
 	tierWaiting      = stateGauges.gauge("closeorder_tier_waiting", "Requests of a retry topic in memory that are not due, or wait for their merchant.", "topic")

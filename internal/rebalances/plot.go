@@ -40,6 +40,7 @@ text { font: 11px ui-sans-serif, system-ui, sans-serif; fill: #1f2328 }
 .stays { fill: #0969da } .line.stays { fill: none; stroke: #0969da }
 .moves { fill: #bf8700 } .line.moves { fill: none; stroke: #bf8700 }
 .orphaned { fill: #cf222e } .line.orphaned { fill: none; stroke: #cf222e }
+.beside { stroke: #1f2328; stroke-width: 1; opacity: .7 }
 @media (prefers-color-scheme: dark) {
 text { fill: #e6edf3 }
 .faint { fill: #9198a1 }
@@ -50,6 +51,7 @@ text { fill: #e6edf3 }
 .stays { fill: #58a6ff } .line.stays { fill: none; stroke: #58a6ff }
 .moves { fill: #d29922 } .line.moves { fill: none; stroke: #d29922 }
 .orphaned { fill: #ff7b72 } .line.orphaned { fill: none; stroke: #ff7b72 }
+.beside { stroke: #e6edf3 }
 }
 `
 
@@ -99,7 +101,7 @@ func (p *plot) legend() {
 		p.f(`<rect class="%s" x="14" y="%d" width="11" height="11"/><text x="32" y="%d">%s</text>`, c, y, y+10, words[c])
 		y += 18
 	}
-	p.f(`<text class="faint" x="14" y="%d">Bars: outcomes in each second; dashed: requests published in a second.</text>`, y+12)
+	p.f(`<text class="faint" x="14" y="%d">Bars: outcomes in each second; line: those of a worker that nobody disturbed; dashed: requests published in a second.</text>`, y+12)
 	p.f(`<text class="faint" x="14" y="%d">Lines: p99 of the waiting times, by the second of publishing; dashed: twice the p99 of quiet times.</text>`, y+28)
 }
 
@@ -135,6 +137,7 @@ func (p *plot) cell(r Result, f Figure) {
 		p.f(`<text class="faint" text-anchor="end" x="%d" y="%.1f">%s</text>`, cellLeft-5, waitY(ms)+4, millisOrSeconds(ms))
 	}
 	p.bars(f, x, rateY)
+	p.beside(f, x, rateY)
 	p.f(`<line class="want" x1="%d" x2="%d" y1="%.1f" y2="%.1f"/>`, cellLeft, cellLeft+plotWidth, rateY(float64(rate)), rateY(float64(rate)))
 	for _, c := range classes {
 		p.line(c, f, x, waitY)
@@ -167,6 +170,19 @@ func (p *plot) bars(f Figure, x, y func(float64) float64) {
 			}
 			below += n
 		}
+	}
+}
+
+// beside draws the answers of the worker that nobody disturbed.
+func (p *plot) beside(f Figure, x, y func(float64) float64) {
+	var points []string
+	for i, s := range f.Seconds {
+		if s.Beside.Published > 0 {
+			points = append(points, fmt.Sprintf("%.1f,%.1f", x(float64(i)+.5), y(float64(s.Beside.Answered))))
+		}
+	}
+	if len(points) > 1 {
+		p.f(`<polyline class="line beside" points="%s"/>`, strings.Join(points, " "))
 	}
 }
 

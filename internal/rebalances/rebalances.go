@@ -58,6 +58,9 @@ type Run struct {
 	Scenes  []Scene
 	// Requests of all scenes, in any order.
 	Requests []Request
+	// Beside are those of a worker that nobody disturbed, at the same moments on the
+	// same machine; none where there was none.
+	Beside []Request
 	// Ended says when a process ended, those that did.
 	Ended map[string]time.Time
 }
@@ -96,6 +99,13 @@ func Measure(run Run) Result {
 	for _, s := range run.Scenes {
 		v := newView(s, run.Requests, all)
 		f := Figure{Name: s.Name, Seconds: v.seconds(), Summary: v.summary()}
+		beside := newView(s, run.Beside, nil)
+		for i, second := range beside.seconds() {
+			if second.Published > 0 {
+				f.Seconds[i].Beside = second.ByClass[Stays]
+			}
+		}
+		f.Summary.Beside = beside.summary().Stays
 		for _, e := range s.Events {
 			f.Events = append(f.Events, Mark{At: v.at(e.At), What: e.What})
 		}
@@ -105,6 +115,7 @@ func Measure(run Run) Result {
 		f.Summary.Lowest, f.Summary.LowestAt = lowest(f.Seconds)
 		if at := f.Summary.LowestAt; at >= 0 {
 			f.Summary.LowestLate = f.Seconds[at].Late
+			f.Summary.LowestBeside = f.Seconds[at].Beside.percent()
 		}
 		if len(s.Events) == 0 {
 			quiet = f.Summary

@@ -158,6 +158,50 @@ func TestComplaints(t *testing.T) {
 	}
 }
 
+// stalls has nothing answered in a part of a second: the last one is left to the next.
+func stalls(r *Request, from, to float64) {
+	if between(r.Answered, from, to) {
+		r.Answered = at(to)
+	}
+}
+
+// A worker beside that nobody disturbed says what the machine did.
+func TestComplaintsAboutWhatAWorkerBesideDid(t *testing.T) {
+	for sentence, c := range map[string]struct {
+		disturbed, beside func(*Request)
+		want              []string
+	}{
+		"both stand still": {
+			disturbed: func(r *Request) { stalls(r, 15.7, 16.1) }, beside: func(r *Request) { stalls(r, 15.7, 16.1) },
+		},
+		"only the other one stands still": {beside: func(r *Request) { stalls(r, 15.7, 16.1) }}, // and makes up for it in the next second
+		"the other one does not": {
+			disturbed: func(r *Request) { stalls(r, 15.7, 16.1) },
+			want: []string{
+				"p99 of what stays is 275 ms, more than 2 times the 40 ms of quiet times",
+				"in second 5 only 70.0 % of the 100.0 % beside it of what stays was answered, want 90 % (the load was late by 0 ms in it)",
+			},
+		},
+	} {
+		t.Run(sentence, func(t *testing.T) {
+			run := planted(func(r *Request, n int) {
+				if kill(r, n); c.disturbed != nil && r.Owner != "e" {
+					c.disturbed(r)
+				}
+			})
+			for _, r := range planted(nil).Requests {
+				if c.beside != nil {
+					c.beside(&r)
+				}
+				run.Beside = append(run.Beside, r)
+			}
+			if got := Measure(run).Scenes[1].Complaints; !slices.Equal(got, c.want) {
+				t.Errorf("complaints are\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(c.want, "\n"))
+			}
+		})
+	}
+}
+
 // TestHandoversAreFoundByWhoAnswers has d's partitions go to e, and one of a's
 // to b.
 func TestHandoversAreFoundByWhoAnswers(t *testing.T) {
@@ -200,6 +244,9 @@ func TestSeconds(t *testing.T) {
 func TestTableAndPlot(t *testing.T) {
 	results := []Result{Measure(planted(kill)), Measure(planted(nil))}
 	results[1].Program, results[1].Scenes[1].Name = "that", "a < b & c"
+	run := planted(kill)
+	run.Program, run.Beside = "beside another", planted(nil).Requests
+	results = append(results, Measure(run))
 	golden.Check(t, "testdata/table.md", Table(results))
 	var svg strings.Builder
 	if err := WritePlot(&svg, results); err != nil {

@@ -17,6 +17,8 @@ type Second struct {
 	ByOwner map[string]int `json:"by_owner"`
 	// ByClass divides all by what happened to its partition in this second.
 	ByClass map[Class]Share `json:"by_class"`
+	// Beside is what the worker that nobody disturbed did in it.
+	Beside Share `json:"beside,omitzero"`
 }
 
 // Share is a part of a [Second].
@@ -29,6 +31,15 @@ type Share struct {
 	// Latency is how long those published in this second waited. A request
 	// is of the class of its partition while it waited.
 	Latency
+}
+
+// percent is how many of what was published in a second were answered in it; -1 where
+// nothing was.
+func (s Share) percent() float64 {
+	if s.Published == 0 {
+		return -1
+	}
+	return math.Round(1000*float64(s.Answered)/float64(s.Published)) / 10
 }
 
 // Latency is how long requests waited for their outcomes, in milliseconds: by

@@ -18,11 +18,14 @@ type Summary struct {
 	// QuietP50 and QuietP99 are those of quiet times.
 	QuietP50 float64 `json:"quiet_p50"`
 	QuietP99 float64 `json:"quiet_p99"`
+	// Beside is how long requests waited of a worker that nobody disturbed.
+	Beside Latency `json:"beside,omitzero"`
 	// Lowest is the least share, in percent, of what was published to the
-	// partitions that stay that was answered in the same second; LowestAt is
-	// that second.
-	Lowest   float64 `json:"lowest"`
-	LowestAt int     `json:"lowest_at"`
+	// partitions that stay that was answered in the same second, and with a worker
+	// beside of its share in that second, LowestBeside; LowestAt is that second.
+	Lowest       float64 `json:"lowest"`
+	LowestBeside float64 `json:"lowest_beside,omitzero"`
+	LowestAt     int     `json:"lowest_at"`
 	// LowestLate is how late the load was in that second, Late at the most,
 	// in milliseconds; see [Second].
 	LowestLate float64 `json:"lowest_late"`
@@ -93,8 +96,10 @@ func (v *view) silence() float64 {
 }
 
 // lowest is the least share of answers, in percent, in any second in which any
-// partition stays; -1 where there is none. In the first second those are missing that
-// were published in it and take their usual time: it is left out.
+// partition stays; -1 where there is none. With a worker beside it is the share of
+// its share: what it did not do in a second the machine did not let it. In the
+// first second those are missing that were published in it and take their usual
+// time: it is left out.
 func lowest(seconds []Second) (least float64, second int) {
 	least, second = -1, -1
 	for i, s := range seconds {
@@ -102,7 +107,15 @@ func lowest(seconds []Second) (least float64, second int) {
 		if i == 0 || share.Published == 0 {
 			continue
 		}
-		if got := 100 * float64(share.Answered) / float64(share.Published); second < 0 || got < least {
+		got := 100 * float64(share.Answered) / float64(share.Published)
+		if s.Beside.Published > 0 {
+			if s.Beside.Answered == 0 {
+				continue // nobody could do anything
+			}
+			// In a second in which it makes up for the one before it does more than is asked.
+			got /= min(float64(s.Beside.Answered)/float64(s.Beside.Published), 1)
+		}
+		if second < 0 || got < least {
 			least, second = got, i
 		}
 	}
@@ -122,12 +135,16 @@ func complaints(scene Scene, s Summary) []string {
 	switch {
 	case s.Stays.Requests == 0 || s.LowestAt < 0:
 		complain("no partition stays where it is: nothing can be said of those that should")
-	case len(scene.Events) > 0 && s.Stays.P99 > maxTimesQuiet*s.QuietP99:
+	case len(scene.Events) > 0 && s.Stays.P99 > maxTimesQuiet*max(s.QuietP99, s.Beside.P99):
 		complain("p99 of what stays is %.0f ms, more than %v times the %.0f ms of quiet times", s.Stays.P99, maxTimesQuiet, s.QuietP99)
 	}
 	if s.LowestAt >= 0 && s.Lowest < minPercent {
-		complain("in second %d only %.1f %% of what stays was answered, want %v %% (the load was late by %.0f ms in it)",
-			s.LowestAt, s.Lowest, minPercent, s.LowestLate)
+		than := ""
+		if s.LowestBeside > 0 {
+			than = fmt.Sprintf(" of the %.1f %% beside it", s.LowestBeside)
+		}
+		complain("in second %d only %.1f %%%s of what stays was answered, want %v %% (the load was late by %.0f ms in it)",
+			s.LowestAt, s.Lowest, than, minPercent, s.LowestLate)
 	}
 	if s.Moved > s.MayMove {
 		complain("%d partitions went from one member that lives to another, %d have to", s.Moved, s.MayMove)

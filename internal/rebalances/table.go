@@ -8,14 +8,15 @@ import (
 
 var columns = [...]string{
 	"", "member ids", "requests",
-	"p50", "p99", "p99 in quiet times", "lowest second", "longest silence",
+	"p50", "p99", "p99 in quiet times", "p99 beside", "lowest second", "longest silence",
 	"moved, have to", "for at most",
 	"left by others", "for at most", "their p99",
 	"lost", "side by side", "load late by",
 }
 
 // Table renders results for people, as Markdown: a row for each scene. Columns
-// 4 to 8 are those of the partitions that stay with their owner.
+// 4 to 9 are those of the partitions that stay with their owner, but for p99 beside,
+// which is that of the worker that nobody disturbed.
 func Table(results []Result) string {
 	var b strings.Builder
 	b.WriteString("|")
@@ -36,7 +37,7 @@ func Table(results []Result) string {
 			s := f.Summary
 			row := []string{
 				name, r.IDs, fmt.Sprint(s.Requests),
-				millis(s.Stays.P50), millis(s.Stays.P99), millis(s.QuietP99), percent(s.Lowest), seconds(s.Silence),
+				millis(s.Stays.P50), millis(s.Stays.P99), millis(s.QuietP99), count(s.Beside.Requests, millis(s.Beside.P99)), percent(s.Lowest), seconds(s.Silence),
 				count(s.Moved, fmt.Sprint(s.Moved, ", ", s.MayMove)), count(s.Moved, seconds(s.MovedFor)),
 				count(s.Left, fmt.Sprint(s.Left)), count(s.Left, seconds(s.LeftFor)), count(s.Left, millis(s.Orphaned.P99)),
 				fmt.Sprint(s.Lost), fmt.Sprint(s.SideBySide), millis(s.Late),

@@ -89,6 +89,14 @@ func (w *Waiter[T]) Waits() bool { return w.waits }
 // Taken is how many slots are taken.
 func (p *Pool[T]) Taken() int { return p.taken }
 
+// TakenBy is how many of them a key has.
+func (p *Pool[T]) TakenBy(name string) int {
+	if k := p.keys[name]; k != nil {
+		return k.taken
+	}
+	return 0
+}
+
 // Waiting is how many keys wait in a line, those not counted that are held.
 func (p *Pool[T]) Waiting(in Line) int { return len(p.lines[in].keys) }
 

@@ -24,6 +24,7 @@ const (
 	CheckBytes       = "topic-retention-bytes"
 	CheckSize        = "topic-record-size"
 	CheckTimestamp   = "topic-timestamp"
+	CheckFormat      = "topic-format"
 )
 
 const (

@@ -8,10 +8,11 @@ import (
 	"time"
 
 	"github.com/closeorder/closeorder/internal/config"
+	"github.com/closeorder/closeorder/internal/kafka"
 )
 
 // Looked are the settings of a topic that [Risk] judges.
-func Looked() []string { return []string{cleanupPolicy, retention} }
+func Looked() []string { return []string{cleanupPolicy, retention, kafka.FormatSetting} }
 
 const (
 	cleanupPolicy = "cleanup.policy"
@@ -55,6 +56,13 @@ func risks(names config.Topics, name string, settings map[string]string) (all []
 	policy := strings.Split(strings.ReplaceAll(settings[cleanupPolicy], " ", ""), ",")
 	if slices.Contains(policy, "compact") && name != names.Outcomes {
 		all = append(all, risk{CheckCleanup, fmt.Sprintf("%s=%s: of several %s with one key only the last is kept, the others are lost", cleanupPolicy, settings[cleanupPolicy], what), cleanupPolicy + "=delete"})
+	}
+	if format := settings[kafka.FormatSetting]; kafka.DropsHeaders(format) {
+		refused := what + " are refused by the brokers, as they have headers, and the partition they come from stops"
+		if name == names.Requests {
+			refused = "requests that are CloudEvents in binary mode, or of an idempotent producer, are refused by the brokers, and so are replays"
+		}
+		all = append(all, risk{CheckFormat, fmt.Sprintf("%s=%s, which knows no headers: %s", kafka.FormatSetting, format, refused), kafka.FormatSetting + "=" + kafka.FormatWithHeaders})
 	}
 	ms, known := kept(settings)
 	if need := shortest + longest; known && ms < need.Milliseconds() {

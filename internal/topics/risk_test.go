@@ -47,6 +47,17 @@ func TestSettingsThatLoseRequestsAreTold(t *testing.T) {
 			}
 		}
 	}
+	for topic, want := range map[string]string{
+		"outcomes": "message.format.version=0.10.2-IV0, which knows no headers: outcomes are refused by the brokers, as they have headers, and the partition they come from stops; set it right with: kafka-configs.sh --alter --entity-type topics --entity-name outcomes --add-config message.format.version=0.11.0",
+		"requests": "and so are replays",
+	} {
+		for format, risky := range map[string]bool{"0.10.2-IV0": true, "0.9.0": true, "0.11.0-IV2": false, "1.1-IV0": false, "3.0-IV1": false, "": false} {
+			got := topics.Risk(names, topic, map[string]string{"message.format.version": format})
+			if risky != (got != "") || risky && !strings.Contains(strings.ReplaceAll(got, "0.9.0,", "0.10.2-IV0,"), want) {
+				t.Errorf("format %q of %s: %s", format, topic, got)
+			}
+		}
+	}
 	if got := topics.Risk(names, "requests", nil); got != "" {
 		t.Errorf("settings that nobody knows: %s", got)
 	}

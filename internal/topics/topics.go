@@ -28,6 +28,9 @@ type Shape struct {
 	// Retention is of requests, outcomes and retries.
 	Retention           time.Duration
 	DeadLetterRetention time.Duration
+	// Format is the message.format.version that topics get, empty for what the
+	// brokers give them. See [kafka.Client.OldFormat].
+	Format string
 }
 
 // On fills in what a cluster of so many brokers decides: 3 replicas, or as many
@@ -128,6 +131,9 @@ func (s Shape) topic(name string, names config.Topics) Topic {
 		"min.insync.replicas": strconv.Itoa(s.MinInSync),
 		retention:             strconv.FormatInt(kept.Milliseconds(), 10),
 	}}
+	if s.Format != "" {
+		t.Settings[kafka.FormatSetting] = s.Format
+	}
 	if name != names.Requests && name != names.Outcomes {
 		t.Settings["max.message.bytes"] = strconv.Itoa(largeRecord)
 	}

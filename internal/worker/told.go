@@ -1,6 +1,8 @@
 package worker
 
 import (
+	"errors"
+	"github.com/closeorder/closeorder/internal/config"
 	"github.com/closeorder/closeorder/internal/kafka"
 	"github.com/sirupsen/logrus"
 )
@@ -14,6 +16,10 @@ type told struct {
 
 func (t *told) file(err error) {
 	if t.kinds.Due("", err) {
+		if renewal, is := errors.AsType[*config.RenewalError](err); is {
+			t.log.WithError(renewal).Error("no new token to authenticate with: the one from before goes on until it ends")
+			return
+		}
 		t.log.WithError(err).Error("a file of kafka.tls or kafka.sasl is refused: no new connection is made with it; mend it, it is read again for the next one")
 	}
 }

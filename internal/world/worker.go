@@ -20,7 +20,7 @@ type Worker struct {
 	ended  chan struct{}
 	err    error       // of Run; read after ended
 	killed atomic.Bool // by Kill
-	renew  func()
+	is     *worker.Worker
 }
 
 // StartWorker starts a worker on the named host, with the world's
@@ -50,7 +50,7 @@ func (w *World) StartWorker(name string, tune func(*config.Config)) (*Worker, er
 		return nil, fmt.Errorf("world: worker %s: %w", name, err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	wk := &Worker{Name: name, run: w.runs[name], host: host, stop: cancel, ended: make(chan struct{}), renew: assembled.Renew}
+	wk := &Worker{Name: name, run: w.runs[name], host: host, stop: cancel, ended: make(chan struct{}), is: assembled}
 	w.mu.Lock()
 	w.workers = append(w.workers, wk)
 	w.mu.Unlock()
@@ -69,7 +69,7 @@ func (wk *Worker) Stop() error {
 }
 
 // Renew has it make its connections to Kafka anew, as SIGHUP does.
-func (wk *Worker) Renew() { wk.renew() }
+func (wk *Worker) Renew() { wk.is.Renew() }
 
 // Kill ends the worker as SIGKILL does, as far as anybody else can tell: from
 // this moment it reaches nobody. Its goroutines go on until they notice;

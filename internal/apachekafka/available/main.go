@@ -1,6 +1,8 @@
 // Command available tells the Makefile whether a real Apache Kafka can be
 // started for tests here: exit code 0, or 1 and what is missing. With the
-// argument "fetch" it also fetches the jars, so that no test has to.
+// argument "fetch" it also fetches the jars, so that no test has to; of the
+// versions that follow, if any do, in place of the pinned one. With "versions" it
+// prints all that there are.
 package main
 
 import (
@@ -8,6 +10,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strings"
 
 	"github.com/closeorder/closeorder/internal/apachekafka"
 )
@@ -23,10 +26,18 @@ func run() error {
 	if err := apachekafka.Available(); err != nil {
 		return err
 	}
-	if len(os.Args) == 2 && os.Args[1] == "fetch" {
+	if len(os.Args) < 2 {
+		return nil
+	}
+	switch os.Args[1] {
+	case "fetch":
 		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 		defer stop()
-		return apachekafka.Fetch(ctx)
+		return apachekafka.Fetch(ctx, os.Args[2:]...)
+	case "versions":
+		all, err := apachekafka.Versions()
+		fmt.Println(strings.Join(all, " "))
+		return err
 	}
-	return nil
+	return fmt.Errorf("available takes fetch or versions, not %q", os.Args[1])
 }

@@ -25,6 +25,7 @@ func (t *tenure) heartbeat() {
 	lastWatch := time.Now()
 	var last error
 	doubtful := 0 // heartbeats in a row
+	hasty := 0    // heartbeats to come that do not wait
 	for {
 		wait := interval
 		sent := time.Now()
@@ -72,7 +73,21 @@ func (t *tenure) heartbeat() {
 				t.again(as.Generation)
 			}
 		}
-		if kafka.Sleep(t.alive, min(wait, t.silence())) != nil {
+		if hasty > 0 {
+			hasty--
+			wait = min(interval, soon)
+		}
+		wake := time.NewTimer(min(wait, t.silence()))
+		select {
+		case <-wake.C:
+		case <-t.soon:
+			// Somebody gives partitions up, joins again, and all are to follow: until
+			// the last one has heard of that those partitions have no owner.
+			hasty = 3 * int(interval/soon)
+		case <-t.alive.Done():
+		}
+		wake.Stop()
+		if t.alive.Err() != nil {
 			return
 		}
 	}

@@ -189,6 +189,9 @@ func (t *tenure) joinOnce(held map[string][]int) (Generation, error) {
 	t.mu.Lock()
 	t.joining = false
 	t.mu.Unlock()
+	if told.unsettled {
+		signal(t.soon)
+	}
 	t.cfg.Under(&gen)
 	return gen, nil
 }

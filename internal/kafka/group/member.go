@@ -195,8 +195,11 @@ type tenure struct {
 	lose  context.CancelCauseFunc
 	// rejoin is signalled when the group is to be joined again.
 	rejoin chan struct{}
-	beats  sync.Once
-	wg     sync.WaitGroup
+	// soon is signalled when the present generation is soon over: heartbeats, which
+	// say so, are not to wait then.
+	soon  chan struct{}
+	beats sync.Once
+	wg    sync.WaitGroup
 }
 
 // answer is what came of joining.
@@ -207,7 +210,7 @@ type answer struct {
 
 // belong lives through one tenure. It returns true when it was the last one.
 func (m *Member) belong(ctx context.Context, own Assignee) (over bool, err error) {
-	t := &tenure{Member: m, rejoin: make(chan struct{}, 1)}
+	t := &tenure{Member: m, rejoin: make(chan struct{}, 1), soon: make(chan struct{}, 1)}
 	t.alive, t.lose = context.WithCancelCause(context.WithoutCancel(ctx))
 	m.mu.Lock()
 	m.generation = -1
