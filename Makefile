@@ -6,6 +6,8 @@ RACE     ?= -race
 SEEDS    ?= 200
 ORDERS   ?= 100000
 PURCHASES ?= 100000
+# Versions of Apache Kafka; empty for all of testdata/apachekafka.
+BROKERS  ?=
 FUZZTIME ?= 30s
 BENCHED  ?= ./...
 # What make release builds, and where to.
@@ -22,11 +24,11 @@ CROSS = linux/amd64 linux/arm64 linux/386 darwin/arm64 windows/amd64
 GOTEST = GO=$(GO) .ci/gotest $(RACE) -timeout 20m $(TESTFLAGS)
 
 # Build tags that tests may carry: apachekafka needs Java and Maven, chaos takes long besides, examples needs
-# Python, Node, Java and Maven.
-ALL_TAGS = apachekafka,chaos,examples
+# Python, Node, Java and Maven, brokers fetches ten versions of Apache Kafka.
+ALL_TAGS = apachekafka,chaos,examples,brokers
 
 .DEFAULT_GOAL := help
-.PHONY: help tour build test test-allocations test-apache-kafka test-chaos test-examples rebalances sim test-money shops check lint cross bench-check shop-check fmt fuzz bench benchmarks docker release release-check release-test clean
+.PHONY: help tour build test test-allocations test-apache-kafka test-chaos test-examples rebalances sim test-money shops check lint cross bench-check shop-check fmt fuzz bench benchmarks docker release release-check release-test clean test-brokers
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -66,6 +68,11 @@ test-chaos: ## the long tests: brokers and workers killed again and again on a r
 	@packages=$$(for file in $$(grep -rl '^//go:build .*chaos' --include='*_test.go' .); do dirname $$file; done | sort -u); \
 	test -n "$$packages" || { echo "no test has the build tag chaos"; exit 1; }; \
 	$(GO) test $(RACE) -timeout 2h -count=1 -v $(TESTFLAGS) -tags $(ALL_TAGS) -run Chaos $$packages
+
+test-brokers: ## the same story on each version of Apache Kafka from 0.11 on, a minute each: BROKERS="1.1.1 2.8.2" for some
+	@$(GO) run ./internal/apachekafka/available fetch $(or $(BROKERS),$$($(GO) run ./internal/apachekafka/available versions))
+	CLOSEORDER_BROKERS="$(BROKERS)" $(GO) test -timeout 1h -count=1 -p 1 -v $(TESTFLAGS) -tags apachekafka,brokers \
+		-run '^(TestBrokers|TestAnUpgradedCluster|TestApacheKafkasOldFormatsAreRead)$$' ./internal/crashtest ./internal/kafka
 
 test-examples: ## the order services of examples: the shop on SQLite and PostgreSQL, the clients in Python, Java and Node
 	cd examples/shop && $(GO) test $(RACE) -timeout 20m -count=1 $(TESTFLAGS) ./...

@@ -41,7 +41,7 @@ func TestRunSaysWhatTheBrokersLack(t *testing.T) {
 			callOK(t, env, "topics", "create", "--partitions", "2")
 			worker := launch(t, env, "", "run")
 			for _, feature := range tt.lacks {
-				worker.stderr.find(t, `level=info msg="the brokers lack `+feature+` \(Kafka \d\.\d\): [^"]+" brokers_speak=\d\.\d+ lacks=`+feature+` remedy="[^"]*upgrade the brokers to Kafka \d\.\d or later"`)
+				worker.stderr.find(t, `level=info msg="the brokers lack `+feature+` \(Kafka \d\.\d\): [^"]+" lacks=`+feature+` remedy="[^"]*upgrade the brokers to Kafka \d\.\d or later"`)
 			}
 			worker.stderr.find(t, "partitions assigned")
 			worker.end(t)

@@ -244,34 +244,28 @@ func (a *app) warnOfTopics(ctx context.Context, cfg config.Config, log logrus.Fi
 // does instead. That they know no static members is for the member of the group to
 // say, when it is about to be one.
 func (c *cluster) tellOfLacks(ctx context.Context, log logrus.FieldLogger) {
-	lacking, release := c.lacking(ctx)
-	for _, l := range topics.Lacks(lacking) {
+	for _, l := range topics.Lacks(c.lacking(ctx)) {
 		if l.Feature != kafka.StaticMembers {
-			log.WithFields(logrus.Fields{"lacks": l.Feature, "brokers_speak": release.String(), "remedy": l.WhatToDo()}).Info(l.Heading() + ": " + l.Consequence)
+			log.WithFields(logrus.Fields{"lacks": l.Feature, "remedy": l.WhatToDo()}).Info(l.Heading() + ": " + l.Consequence)
 		}
 	}
 }
 
-// lacking are the features that some broker does not have, and the release that the
-// oldest of them speaks. Who does not answer is left out.
-func (c *cluster) lacking(ctx context.Context) (all []kafka.Feature, oldest kafka.Release) {
+// lacking are the features that some broker does not have. Who does not answer is
+// left out.
+func (c *cluster) lacking(ctx context.Context) (all []kafka.Feature) {
 	ctx, cancel := reach(ctx)
 	defer cancel()
 	layout, err := c.client.Layout(ctx, c.topics.Requests)
 	if err != nil {
-		return nil, oldest
+		return nil
 	}
 	for _, b := range layout.Brokers {
-		met, err := c.client.Meet(ctx, b.Address)
-		if err != nil {
-			continue
-		}
-		all = append(all, met.Lacks...)
-		if oldest == (kafka.Release{}) || met.Release.Before(oldest) {
-			oldest = met.Release
+		if met, err := c.client.Meet(ctx, b.Address); err == nil {
+			all = append(all, met.Lacks...)
 		}
 	}
-	return all, oldest
+	return all
 }
 
 // warnOfTransactions looks once at what exactly_once needs of the brokers, and

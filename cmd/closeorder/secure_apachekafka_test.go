@@ -67,7 +67,7 @@ func newSecured(t *testing.T, ca *authority.Authority) *secured {
 			switch mechanism {
 			case "plain":
 				module = modules + "plain.PlainLoginModule required"
-				for _, user := range []string{"worker", "worker-2", "audit", "replay", "topics-2", "console"} {
+				for _, user := range []string{"worker", "worker-2", "audit-2", "replay", "topics-2", "console"} {
 					module += fmt.Sprintf(" user_%s=%q", user, secretPassword)
 				}
 				module += ";"

@@ -23,7 +23,7 @@ var formerly = map[string]struct {
 	ConsumerGroupCommand: {release{3, 8}, "kafka.admin.ConsumerGroupCommand"},
 }
 
-// formerArgs are options of the tools under the names that Apache Kafka 4 gave
+// formerArgs are options of the tools under the names that Apache Kafka 4.2 gave
 // them, and what they were called before.
 var formerArgs = map[string]string{"--command-property": "--consumer-property", "--formatter-property": "--property"}
 
@@ -33,7 +33,7 @@ var formerArgs = map[string]string{"--command-property": "--consumer-property", 
 // ConsoleConsumer with --group is a foreign member of a consumer group for as
 // long as ctx lasts. When ctx ends the tool gets SIGTERM, so that such a member
 // leaves its group, and SIGKILL when that does not end it. Classes and options are
-// named as Apache Kafka 4 names them, whatever the version is.
+// named as Apache Kafka 4.2 names them, whatever the version is.
 func (c *Cluster) Tool(ctx context.Context, class string, args ...string) (stdout string, err error) {
 	class, args = c.java.version.tool(class, args)
 	return c.java.run(ctx, class, args...)
@@ -44,7 +44,7 @@ func (r release) tool(class string, args []string) (string, []string) {
 	if was, renamed := formerly[class]; renamed && r.before(was.first) {
 		class = was.class
 	}
-	if !r.before(release{4, 0}) {
+	if !r.before(release{4, 2}) {
 		return class, args
 	}
 	args = slices.Clone(args)

@@ -45,6 +45,7 @@ func TestToolsAreCalledByTheNamesOfTheirVersion(t *testing.T) {
 		args    string
 	}{
 		"as they are":         {release{4, 3}, "org.apache.kafka.tools.consumer.ConsoleConsumer", "--topic t --group g --command-property a=b --formatter-property c=d"},
+		"with other options":  {release{4, 1}, "org.apache.kafka.tools.consumer.ConsoleConsumer", "--topic t --group g --consumer-property a=b --property c=d"},
 		"moved to their room": {release{3, 9}, "org.apache.kafka.tools.consumer.ConsoleConsumer", "--topic t --group g --consumer-property a=b --property c=d"},
 		"in Scala":            {release{2, 8}, "kafka.tools.ConsoleConsumer", "--topic t --group g --consumer-property a=b --property c=d"},
 		"a group as property": {release{0, 11}, "kafka.tools.ConsoleConsumer", "--topic t --consumer-property group.id=g --consumer-property a=b --property c=d"},

@@ -198,9 +198,14 @@ func TestASessionShorterThanTheBrokerAllows(t *testing.T) {
 // away after the test.
 func (s *stand) quota(values map[string]float64) {
 	s.t.Helper()
-	id := s.cfg.Kafka.ClientID
+	s.quotaOf("client-id", s.cfg.Kafka.ClientID, values)
+}
+
+// quotaOf sets a quota of whatever there can be one of.
+func (s *stand) quotaOf(kind, name string, values map[string]float64) {
+	s.t.Helper()
 	alter := func(remove bool) {
-		entry := kadm.AlterClientQuotaEntry{Entity: kadm.ClientQuotaEntity{{Type: "client-id", Name: &id}}}
+		entry := kadm.AlterClientQuotaEntry{Entity: kadm.ClientQuotaEntity{{Type: kind, Name: &name}}}
 		for key, value := range values {
 			entry.Ops = append(entry.Ops, kadm.AlterClientQuotaOp{Key: key, Value: value, Remove: remove})
 		}

@@ -168,6 +168,9 @@ func (e *endpoint) secret(fixed Secret) func() string {
 // UsesTokens reports whether connections authenticate with a token.
 func (s SASL) UsesTokens() bool { return s.Mechanism == oauthBearer }
 
+// RenewsTokens reports whether a new token is taken up while a worker runs.
+func (s SASL) RenewsTokens() bool { return s.endpoint != nil || s.tokenFile != nil }
+
 // TokenSetting is the setting that the token comes by.
 func (s SASL) TokenSetting() string {
 	switch {

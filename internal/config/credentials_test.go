@@ -195,3 +195,92 @@ func TestChainNeedsAnAuthorityOfItsOwn(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+func TestATokenFileIsReadForEachConnection(t *testing.T) {
+	files := map[string]string{"t": "one\n"}
+	c, err := config.Load(config.Source{Env: []string{"CLOSEORDER_KAFKA_TLS_ENABLED=true", "CLOSEORDER_KAFKA_SASL_MECHANISM=OAUTHBEARER", "CLOSEORDER_KAFKA_SASL_TOKEN_FILE=t"}, ReadFile: func(name string) ([]byte, error) {
+		if text, ok := files[name]; ok {
+			return []byte(text), nil
+		}
+		return nil, fmt.Errorf("open %s: no such file", name)
+	}}, config.Connection)
+	if err != nil || !c.Kafka.HasFiles() {
+		t.Fatal(err)
+	}
+	var told []string
+	client, err := c.Kafka.Client(func(err error) { told = append(told, err.Error()) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, step := range []struct{ sentence, write, want, told string }{
+		{"as it was at the start", "one\n", "one", ""},
+		{"renewed", "two", "two", ""},
+		{"emptied, as a write begins", "", "two", "kafka.sasl.token_file: t is empty; what was read before goes on"},
+		{"a page instead", "<html>", "two", "kafka.sasl.token_file: t holds characters that no bearer token has"},
+		{"written", "three\r\n", "three", ""},
+	} {
+		files["t"], told = step.write, nil
+		m, err := client.SASL()
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, first, err := m.Start(t.Context())
+		if got := strings.TrimSuffix(strings.TrimPrefix(string(first), "n,,\x01auth=Bearer "), "\x01\x01"); got != step.want || err != nil || !strings.Contains(strings.Join(told, ""), step.told) || (step.told == "") != (len(told) == 0) {
+			t.Errorf("%s: %s, told %q, %v", step.sentence, got, told, err)
+		}
+	}
+}
+
+func TestWhatOAuthBearerNeeds(t *testing.T) {
+	const on = "CLOSEORDER_KAFKA_SASL_MECHANISM=OAUTHBEARER"
+	endpoint := []string{on, "CLOSEORDER_KAFKA_TLS_ENABLED=true", "CLOSEORDER_KAFKA_SASL_TOKEN_URL=https://login/token", "CLOSEORDER_KAFKA_SASL_CLIENT_ID=c", "CLOSEORDER_KAFKA_SASL_CLIENT_SECRET=\"distinctive\""}
+	with := func(more ...string) []string {
+		env := append([]string(nil), endpoint...)
+		for _, one := range more {
+			env = append(env, "CLOSEORDER_KAFKA_SASL_"+one)
+		}
+		return env
+	}
+	ended := "h.eyJleHAiOjF9.s" // exp: 1
+	for _, c := range []struct {
+		sentence string
+		env      []string
+		want     string // of the error, "" for none
+		warned   string
+	}{
+		{"a token endpoint", endpoint, "", ""},
+		{"with all that there is", with("SCOPE=kafka openid", "EXTENSIONS=logicalCluster=lkc-1, identityPoolId=pool-1"), "", ""},
+		{"a token", []string{on, "CLOSEORDER_KAFKA_TLS_ENABLED=true", "CLOSEORDER_KAFKA_SASL_TOKEN=abc.d-e_f~=="}, "", ""},
+		{"a token in the clear", []string{on, "CLOSEORDER_KAFKA_SASL_TOKEN=abc"}, "", "OAUTHBEARER without kafka.tls.enabled sends the token in the clear"},
+		{"a token that has run out", []string{on, "CLOSEORDER_KAFKA_TLS_ENABLED=true", "CLOSEORDER_KAFKA_SASL_TOKEN=" + ended}, "", "kafka.sasl.token: the token has run out at 1970-01-01T00:00:01Z"},
+		{"a secret in the clear", append(with(), "CLOSEORDER_KAFKA_SASL_TOKEN_URL=http://login/token"), "", "kafka.sasl.token_url without TLS sends the client secret in the clear"},
+		{"to oneself", append(with(), "CLOSEORDER_KAFKA_SASL_TOKEN_URL=http://127.0.0.1:1/token"), "", ""},
+		{"nothing", []string{on}, "kafka.sasl.token: not set, but kafka.sasl.mechanism is OAUTHBEARER; set it with CLOSEORDER_KAFKA_SASL_TOKEN or kafka.sasl.token in the file, or name a file with", ""},
+		{"two ways", with("TOKEN=abc"), "kafka.sasl.token_url (CLOSEORDER_KAFKA_SASL_TOKEN_URL): kafka.sasl.token is set as well (CLOSEORDER_KAFKA_SASL_TOKEN); leave one of them out", ""},
+		{"a token with its scheme", []string{on, "CLOSEORDER_KAFKA_SASL_TOKEN=Bearer distinctive"}, "kafka.sasl.token (CLOSEORDER_KAFKA_SASL_TOKEN): holds characters that no bearer token has", ""},
+		{"a token with a scope", []string{on, "CLOSEORDER_KAFKA_SASL_TOKEN=abc", "CLOSEORDER_KAFKA_SASL_SCOPE=kafka"}, "kafka.sasl.scope (CLOSEORDER_KAFKA_SASL_SCOPE): is set, but kafka.sasl.token_url is not", ""},
+		{"a user", with("USERNAME=u"), "kafka.sasl.username (CLOSEORDER_KAFKA_SASL_USERNAME): is set, and OAUTHBEARER has none", ""},
+		{"no client id", append(endpoint[:3:3], endpoint[4]), "kafka.sasl.client_id: not set, but kafka.sasl.token_url is; set it with", ""},
+		{"no secret", endpoint[:4:4], "kafka.sasl.client_secret: not set, but kafka.sasl.token_url is", ""},
+		{"no mechanism", []string{"CLOSEORDER_KAFKA_SASL_TOKEN=abc"}, "kafka.sasl.mechanism: not set, but kafka.sasl.token is; set it with --kafka-sasl-mechanism, CLOSEORDER_KAFKA_SASL_MECHANISM or kafka.sasl.mechanism in the file to OAUTHBEARER", ""},
+		{"another mechanism", []string{"CLOSEORDER_KAFKA_SASL_MECHANISM=PLAIN", "CLOSEORDER_KAFKA_SASL_USERNAME=u", "CLOSEORDER_KAFKA_SASL_PASSWORD=p", "CLOSEORDER_KAFKA_SASL_TOKEN=abc"}, "kafka.sasl.token (CLOSEORDER_KAFKA_SASL_TOKEN): is set, but kafka.sasl.mechanism is not OAUTHBEARER", ""},
+		{"a URL with a password", with("TOKEN_URL=https://u:distinctive@login/token"), "kafka.sasl.token_url (CLOSEORDER_KAFKA_SASL_TOKEN_URL): ", ""},
+		{"an extension without a value", with("EXTENSIONS=logicalCluster"), `kafka.sasl.extensions (CLOSEORDER_KAFKA_SASL_EXTENSIONS): "logicalCluster" is not name=value`, ""},
+		{"an extension with a number in its name", with("EXTENSIONS=a1=b"), `"a1=b" is not name=value`, ""},
+		{"the token as an extension", with("EXTENSIONS=auth=b"), "auth is the token itself", ""},
+		{"a root that there is not", with("TOKEN_CA_FILE=nowhere"), "kafka.sasl.token_ca_file (CLOSEORDER_KAFKA_SASL_TOKEN_CA_FILE): ", ""},
+		{"a secret file beside the secret", with("CLIENT_SECRET_FILE=s"), "kafka.sasl.client_secret_file (CLOSEORDER_KAFKA_SASL_CLIENT_SECRET_FILE): kafka.sasl.client_secret is set as well", ""},
+	} {
+		loaded, err := config.Load(config.Source{Env: c.env, ReadFile: files(map[string]string{"s": "x"})}, config.Connection)
+		got, warned := "", strings.Join(loaded.Warnings, "; ")
+		if err != nil {
+			got = err.Error()
+		}
+		if (got == "") != (c.want == "") || !strings.Contains(got, c.want) || (warned == "") != (c.warned == "") || !strings.Contains(warned, c.warned) || strings.Contains(got, "distinctive") {
+			t.Errorf("%s:\ngot  %s\nwarned of %q\nwant %s\nwarned of %q", c.sentence, got, warned, c.want, c.warned)
+		}
+		if c.sentence == "a token endpoint" && loaded.Kafka.SASL.ClientSecret.Reveal() != `"distinctive"` {
+			t.Error("quotes may be part of a secret")
+		}
+	}
+}

@@ -10,11 +10,15 @@
 // TestRebalances is a measurement rather than a test: make rebalances runs it,
 // docs/performance.md says what it shows.
 //
-// All of it is tests, with the build tags apachekafka (minutes) and chaos
-// (longer). With the race detector the workers are built with it too. They
+// TestBrokers tells one story on each version of Apache Kafka: make test-brokers
+// runs it, docs/compatibility.md says what each version lacks.
+//
+// All of it is tests, with the build tags apachekafka (minutes), chaos (longer) and
+// brokers (a minute for each version). With the race detector the workers are built with it too. They
 // print what they have counted with -v. Environment of the tests:
 //
 //	CLOSEORDER_CRASH_SEED  draws the disturbances of another run again
 //	CLOSEORDER_CRASH_LOGS  a folder for the workers' whole logs when a test fails
+//	CLOSEORDER_BROKERS     the versions of TestBrokers, separated by blanks; empty for all
 //	CLOSEORDER_CHAOS_TIME  how long TestChaos disturbs, 5m by default
 package crashtest

@@ -172,27 +172,29 @@ func merchantsFile() string {
 // returns what it wrote.
 func (s *stage) run(args ...string) string {
 	s.t.Helper()
-	code, out := s.runWith(nil, args...)
+	code, stdout, stderr := s.runWith(nil, args...)
 	if code != 0 {
-		s.t.Fatalf("closeorder %s: exit code %d\n%s", strings.Join(args, " "), code, out)
+		s.t.Fatalf("closeorder %s: exit code %d\n%s%s", strings.Join(args, " "), code, stderr, stdout)
 	}
-	return out
+	return stderr + stdout
 }
 
 // runWith runs a command with further settings, and returns its exit code and what
 // it wrote. It is killed when it has not ended after waitLimit.
-func (s *stage) runWith(env []string, args ...string) (code int, out string) {
+func (s *stage) runWith(env []string, args ...string) (code int, stdout, stderr string) {
 	s.t.Helper()
 	ctx, cancel := s.context()
 	defer cancel()
 	cmd := exec.CommandContext(ctx, program, args...)
 	cmd.Env = slices.Concat(s.env, env)
-	text, err := cmd.CombinedOutput()
+	var out, errs strings.Builder
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	err := cmd.Run()
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) {
-		s.t.Fatalf("closeorder %s: %v\n%s", strings.Join(args, " "), err, text)
+		s.t.Fatalf("closeorder %s: %v\n%s", strings.Join(args, " "), err, errs.String())
 	}
-	return cmd.ProcessState.ExitCode(), string(text)
+	return cmd.ProcessState.ExitCode(), out.String(), errs.String()
 }
 
 const noteTime = "15:04:05.000 "

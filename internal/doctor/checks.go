@@ -11,7 +11,7 @@ import (
 func Checks() []string {
 	return []string{
 		CheckSettings,
-		CheckReachable, CheckAdvertised, CheckRelease, CheckLacks, CheckCertificate,
+		CheckReachable, CheckAdvertised, CheckRelease, CheckLacks, CheckCertificate, CheckToken,
 		topics.CheckExists, topics.CheckPartitions, topics.CheckLeaders, topics.CheckReplication, topics.CheckMinInSync, topics.CheckUnclean,
 		topics.CheckCleanup, topics.CheckRetention, topics.CheckBytes, topics.CheckSize, topics.CheckTimestamp, topics.CheckFormat, CheckTopicSettings,
 		CheckACLTopic, CheckACLGroup, CheckACLIdempotent, CheckACLTransaction,

@@ -165,3 +165,22 @@ func TestTheClockThatDiffersLeastCounts(t *testing.T) {
 		}
 	}
 }
+
+func TestATokenThatEndsIsToldWhereNothingRenewsIt(t *testing.T) {
+	now := time.Date(2026, 1, 31, 8, 0, 0, 0, time.UTC)
+	for sentence, c := range map[string]struct {
+		until   time.Time
+		renewed bool
+		want    Severity
+		says    string
+	}{
+		"static, and ends in an hour":       {now.Add(time.Hour), false, Warning, "it holds until 2026-01-31T09:00:00Z"},
+		"static, and ends in a year":        {now.AddDate(1, 0, 0), false, OK, "it holds until 2027-01-31T08:00:00Z"},
+		"static, and does not say":          {time.Time{}, false, OK, "it does not say when it ends"},
+		"renewed, and ends in five minutes": {now.Add(5 * time.Minute), true, OK, "it holds until 2026-01-31T08:05:00Z"},
+	} {
+		if f := aboutToken(c.until, "s", c.renewed, now); f.Severity != c.want || !strings.Contains(f.Evidence, c.says) || (f.Remedy == "") != (c.want == OK) {
+			t.Errorf("%s: %+v", sentence, f)
+		}
+	}
+}

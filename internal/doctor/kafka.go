@@ -48,5 +48,5 @@ func (d *Doctor) examineKafka(ctx context.Context, add func([]Finding)) {
 
 // checks are those of a cluster that answers.
 func (p *patient) checks(*Doctor) []check {
-	return []check{p.brokers, p.ownCertificate, p.topics, p.acls, p.transactions, p.group, p.coordinator, p.positions, p.keys}
+	return []check{p.brokers, p.ownCertificate, p.token, p.topics, p.acls, p.transactions, p.group, p.coordinator, p.positions, p.keys}
 }

@@ -158,6 +158,16 @@ func (c *Client) Connections() map[string]int {
 	return open
 }
 
+// Prepare opens what connections a member of a group needs to its coordinator, as
+// far as they are not open: for joins, for heartbeats, for fetches. Who joined
+// without a connection for heartbeats would be given partitions and lose them,
+// again and again, where brokers take no more connections than there are.
+func (c *Client) Prepare(ctx context.Context, name string) error {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	return c.transport.prepare(ctx, group{name, 0})
+}
+
 // MaxVersion returns the version in which requests of an API go to the
 // coordinator of a group: the newest that it and kafka-go both know. Where they
 // have none in common the error is an UNSUPPORTED_VERSION, which lasts.

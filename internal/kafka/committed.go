@@ -102,7 +102,7 @@ func (c *Client) Committed(ctx context.Context, group string, partitions map[str
 	}
 	res, err := c.RoundTrip(ctx, requestTimeout, req)
 	if err != nil {
-		return nil, err
+		return nil, Explain(err, "OffsetFetch", "group "+group)
 	}
 	fetched := res.(*offsetFetchResponse)
 	// A group without any commit is unknown to some brokers.

@@ -70,7 +70,7 @@ func Explain(err error, operation, resource string) error {
 // acls are the operations that an ACL must allow for a request, where they are
 // not Read.
 var acls = map[string]string{
-	"Metadata": "Describe", "ListOffsets": "Describe", "FindCoordinator": "Describe", "DescribeGroups": "Describe",
+	"Metadata": "Describe", "ListOffsets": "Describe", "FindCoordinator": "Describe", "DescribeGroups": "Describe", "OffsetFetch": "Describe",
 	"Produce": "Write", "AddPartitionsToTxn": "Write", "CreateTopics": "Create", "DescribeConfigs": "DescribeConfigs",
 }
 

@@ -34,7 +34,7 @@ func (e *ListenerError) Error() string {
 	case e.Certain:
 		return fmt.Sprintf("broker %s does not answer in plain Kafka: %v", e.Address, e.Err)
 	}
-	return fmt.Sprintf("broker %s has closed the connection without an answer: perhaps its listener speaks TLS (kafka.tls.enabled), or it takes no more connections (max.connections.per.ip) (%v)", e.Address, e.Err)
+	return fmt.Sprintf("broker %s has closed the connection without an answer: perhaps its listener speaks TLS (kafka.tls.enabled), or it takes no more connections (max.connections.per.ip, connection_creation_rate) (%v)", e.Address, e.Err)
 }
 
 func (e *ListenerError) Unwrap() error { return e.Err }
@@ -67,7 +67,7 @@ func firstFailed(address string, tls bool, err error) error {
 	case hungUp(err):
 		return &ListenerError{Address: address, TLS: tls, Err: err}
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return fmt.Errorf("broker %s does not answer: %w", address, err)
+		return fmt.Errorf("broker %s takes the connection and does not answer: perhaps it hangs, or max.connections is reached (%w)", address, err)
 	}
 	return fmt.Errorf("broker %s: %w", address, err)
 }

@@ -67,6 +67,9 @@ func (f *sealed) openMessage() (b batch, reason string) {
 		return b, fmt.Sprintf("it says that it is compressed with codec %d, which its format does not have", m.codec)
 	case m.codec > 0:
 		b.packed = m.value
+		if m.codec == 3 && m.magic == 0 {
+			b.packed = mendLZ4(m.value)
+		}
 	}
 	return b, ""
 }

@@ -191,6 +191,20 @@ func (t *transport) ask(ctx context.Context, address string, req protocol.Messag
 	return l.ask(ctx, req)
 }
 
+// prepare opens the connections of a member to its coordinator.
+func (t *transport) prepare(ctx context.Context, g group) error {
+	address, err := t.coordinator(ctx, g)
+	if err != nil {
+		return err
+	}
+	for _, p := range []purpose{asking, joining, beating, fetching} {
+		if _, err := t.link(address, p).open(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // versionAt is the version of an API between kafka-go and the coordinator of a
 // group or a transactional id.
 func (t *transport) versionAt(ctx context.Context, g group, api protocol.ApiKey) (int16, error) {

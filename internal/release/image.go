@@ -80,11 +80,20 @@ func (r *release) index(a around) (v1.ImageIndex, error) {
 			return nil, fmt.Errorf("image for %s: %w", target, err)
 		}
 		index = mutate.AppendManifests(index, mutate.IndexAddendum{
-			Add: img, Descriptor: v1.Descriptor{Platform: &platform},
+			Add: noArtifact{img}, Descriptor: v1.Descriptor{Platform: &platform},
 		})
 	}
 	return mutate.Annotations(index, r.labels()).(v1.ImageIndex), nil
 }
+
+// noArtifact is an image that says so: the library would note the type of its
+// configuration in the index, as the kind of artifact it is. Tools that are older
+// than that field drop it on a copy, and the index gets another digest
+// (skopeo 1.9.3).
+type noArtifact struct{ v1.Image }
+
+// ArtifactType is what the library looks for.
+func (noArtifact) ArtifactType() (string, error) { return "", nil }
 
 func (r *release) image(platform v1.Platform, p *program, below v1.Layer, origin string) (v1.Image, error) {
 	own, err := layerOf([]file{{name: "closeorder", mode: 0o755, body: p.binary}}, r.time)

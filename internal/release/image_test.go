@@ -51,6 +51,15 @@ func TestTheImageSaysHowItRuns(t *testing.T) {
 	if got := sortedKeys(images); !slices.Equal(got, []string{"linux/amd64", "linux/arm64"}) {
 		t.Fatalf("it is for %v", got)
 	}
+	of, err := index.IndexManifest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range of.Manifests {
+		if m.ArtifactType != "" {
+			t.Errorf("%s: the index calls it an artifact, %s", m.Platform, m.ArtifactType)
+		}
+	}
 	below := make(map[v1.Hash]bool)
 	for target, img := range images {
 		config, err := img.ConfigFile()

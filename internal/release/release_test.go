@@ -3,6 +3,7 @@ package main
 import (
 	"archive/tar"
 	"bytes"
+	"encoding/json"
 	"io"
 	"os"
 	"path/filepath"
@@ -69,6 +70,30 @@ func TestWhatDoesNotFitIsFound(t *testing.T) {
 			}
 		}
 	}
+	// another: the archive has a binary that says the same of itself and is not the
+	// same; provenance and checksums agree with it.
+	another := func(t *testing.T, r *release) {
+		t.Helper()
+		p, err := readProgram(r.archive("linux/amd64"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		archive, err := packed("linux/amd64", append(p.binary, "more"...), r.time)
+		if err != nil {
+			t.Fatal(err)
+		}
+		put(t, r.archive("linux/amd64"), archive)
+		image, err := readLayout(r.imageFolder())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := r.prove(circumstances{tools: t.TempDir(), image: image}); err != nil {
+			t.Fatal(err)
+		}
+		if err := r.sum(); err != nil {
+			t.Fatal(err)
+		}
+	}
 	flip := func(content []byte) []byte {
 		changed := bytes.Clone(content)
 		changed[len(changed)/2] ^= 1
@@ -102,9 +127,10 @@ func TestWhatDoesNotFitIsFound(t *testing.T) {
 		"a chart of another version": {again(func(t *testing.T, r *release) {
 			os.Rename(filepath.Join(r.folder, "closeorder-0.9.8.tgz"), filepath.Join(r.folder, "closeorder-0.9.9.tgz"))
 		}), "it is chart closeorder 0.9.8"},
-		"notes of another version":    {again(change("RELEASE_NOTES.md", replace(standInVersion, "v0.9.7"))), "RELEASE_NOTES.md is not about this version"},
-		"notes without upgrade notes": {again(change("RELEASE_NOTES.md", replace("### Upgrade notes", ""))), "has no upgrade notes"},
-		"no provenance":               {func(_ *testing.T, r *release) { os.Remove(r.provenance()) }, "there is no provenance"},
+		"notes of another version":                  {again(change("RELEASE_NOTES.md", replace(standInVersion, "v0.9.7"))), "RELEASE_NOTES.md is not about this version"},
+		"notes without upgrade notes":               {again(change("RELEASE_NOTES.md", replace("### Upgrade notes", ""))), "has no upgrade notes"},
+		"another binary, and all of it signed anew": {another, "/closeorder is not the binary of " + amd64},
+		"no provenance":                             {func(_ *testing.T, r *release) { os.Remove(r.provenance()) }, "there is no provenance"},
 	} {
 		t.Run(sentence, func(t *testing.T) {
 			t.Parallel()
@@ -147,6 +173,10 @@ func TestTheProvenanceNamesWhatWentInAndCameOut(t *testing.T) {
 	line := get(t, r.provenance())
 	if bytes.Count(line, []byte("\n")) != 1 || !bytes.HasSuffix(line, []byte("\n")) {
 		t.Error("it is not one line")
+	}
+	var compact bytes.Buffer
+	if err := json.Compact(&compact, line); err != nil || compact.Len() != len(line)-1 {
+		t.Errorf("it has blanks between its tokens, which are not the same each time: %v", err)
 	}
 	s, p, err := readStatement(line)
 	if err != nil {

@@ -126,6 +126,11 @@ func (t *tenure) joinOnce(held map[string][]int) (Generation, error) {
 	for _, topic := range t.cfg.Needs {
 		delete(counts, topic)
 	}
+	if len(held) == 0 {
+		if err := t.cfg.Client.Prepare(t.alive, t.cfg.Group); err != nil {
+			return Generation{}, err
+		}
+	}
 	t.lookAtVersion()
 	as := t.membership()
 	s := subscription{topics: t.cfg.Topics, owned: held, generation: as.Generation, record: t.cfg.Whereabouts}
