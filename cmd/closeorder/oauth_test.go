@@ -9,6 +9,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
+	"maps"
 	"math/big"
 	"net"
 	"net/http"
@@ -121,9 +122,7 @@ func (l *login) serveTokens(w http.ResponseWriter, r *http.Request) {
 	l.gave++
 	now := time.Now()
 	claims := map[string]any{"iss": loginIssuer, "aud": loginAudience, "sub": id, "iat": now.Unix(), "exp": now.Add(l.life).Unix(), "scope": r.PostFormValue("scope")}
-	for name, value := range l.more {
-		claims[name] = value
-	}
+	maps.Copy(claims, l.more)
 	json.NewEncoder(w).Encode(map[string]any{"access_token": l.sign(claims), "token_type": "Bearer", "expires_in": int(l.life.Seconds())})
 }
 
