@@ -12,6 +12,7 @@ import (
 
 	"github.com/closeorder/closeorder/consumer"
 	"github.com/closeorder/closeorder/events"
+	"github.com/twmb/franz-go/pkg/kerr"
 )
 
 // heedless is a Closer that does not look at its context: a bug.
@@ -185,6 +186,36 @@ func TestTheNumberToScaleOnIsFlatWhileTheGatewayIsAway(t *testing.T) {
 		if is := w.State(); is.DueNow != 0 || is.OldestUnanswered != 0 || len(is.Oldest) != 0 {
 			t.Errorf("all answered: %d are due, the oldest for %v: %+v", is.DueNow, is.OldestUnanswered, is.Oldest)
 		}
+	})
+}
+
+// Calls go on until so much is unpublished that no more begin; what comes then would
+// be no quicker with more workers.
+func TestTheNumberToScaleOnIsFlatWhileNothingIsAcknowledged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		w, stop := c.workerOf(&closing{takes: 100 * time.Millisecond}, func(cfg *consumer.Config) { cfg.MaxInFlight = 8 })
+		defer stop()
+		time.Sleep(5 * time.Second)
+		c.request(numbered("A", 400)...) // for five seconds
+		time.Sleep(2 * time.Second)
+		due := w.State().DueNow
+		time.Sleep(100 * time.Millisecond) // an answer proves it
+		if due < 200 || due > 300 {
+			t.Fatalf("%d are due, of 400 after two seconds", due)
+		}
+		refused := c.refuse("outcomes", kerr.NotEnoughReplicas, -1)
+		time.Sleep(time.Second)
+		before := w.State()
+		c.request(numbered("B", 3000)...)
+		for range 12 {
+			time.Sleep(10 * time.Second)
+			if now := w.State(); now.DueNow > due || now.Publishing.Failing.IsZero() {
+				t.Fatalf("%d were due, %d and then %d when nothing was acknowledged: %+v", due, before.DueNow, now.DueNow, now.Publishing)
+			}
+		}
+		refused.Remove()
+		c.outcomes(3400)
 	})
 }
 

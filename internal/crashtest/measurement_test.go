@@ -26,6 +26,7 @@ type demand struct {
 	perSecond  int // requests
 	session    time.Duration
 	first      int  // how many workers run from the start
+	inFlight   int  // the most calls of each worker; 0: defaultInFlight
 	beside     bool // a worker runs beside that nobody disturbs
 }
 
@@ -62,7 +63,7 @@ func newMeasurement(t *testing.T, d demand) *measurement {
 	names := []string{"worker-0", "worker-1", "worker-2", "worker-3"}
 	set := settings{
 		gateway:    gatewaysim.Config{Latency: measuredLatency},
-		partitions: d.partitions, workers: names,
+		partitions: d.partitions, workers: names, inFlight: d.inFlight,
 		env: []string{
 			"CLOSEORDER_KAFKA_SESSION_TIMEOUT=" + d.session.String(),
 			"CLOSEORDER_KAFKA_REBALANCE_TIMEOUT=" + max(60*time.Second, d.session).String(),

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/closeorder/closeorder/internal/config"
 	"github.com/closeorder/closeorder/internal/rebalances"
 	"github.com/schollz/progressbar/v3"
 	"golang.org/x/term"
@@ -167,7 +168,7 @@ func measureFaults(t *testing.T, name string, static bool) rebalances.Result {
 // autoscaler does.
 func measureScaling(t *testing.T, name string, static bool) rebalances.Result {
 	const before, settle, quiet = 5 * time.Second, 15 * time.Second, 30 * time.Second
-	m := newMeasurement(t, demand{program: name, static: static, partitions: 8, perSecond: 160, session: *session, first: 1, beside: true})
+	m := newMeasurement(t, demand{program: name, static: static, partitions: 8, perSecond: 160, session: *session, first: 1, inFlight: config.Default().MaxInFlight, beside: true})
 	left := settle
 	if static { // it may come back: the group waits for it
 		left += *session

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -34,6 +35,7 @@ type autoscaler struct {
 	threshold float64
 	most      int
 	static    bool // a StatefulSet with static ids; else a Deployment
+	looks     bool // it only looks, and changes nothing
 	what      func(scraped map[string]float64) float64
 
 	random  *rand.Rand
@@ -206,13 +208,8 @@ func (a *autoscaler) sync() {
 		want = int(math.Ceil(sum / a.threshold))
 	}
 	want = min(max(want, 1), a.most)
-	recent := a.wanted[:0]
-	for _, w := range a.wanted {
-		if now.Sub(w.at) < stabilize {
-			recent = append(recent, w)
-		}
-	}
-	a.wanted = append(recent, wanted{now, want})
+	a.wanted = slices.DeleteFunc(a.wanted, func(w wanted) bool { return now.Sub(w.at) >= stabilize })
+	a.wanted = append(a.wanted, wanted{now, want})
 	switch {
 	case want > is:
 		want = min(want, max(2*is, is+4))
@@ -221,7 +218,7 @@ func (a *autoscaler) sync() {
 			want = max(want, min(w.pods, is))
 		}
 	}
-	if want == is {
+	if want == is || a.looks {
 		return
 	}
 	a.history = append(a.history, scaling{now, is, want, sum})
@@ -238,9 +235,14 @@ func (a *autoscaler) plays(d time.Duration) {
 	a.t.Helper()
 	const tick = 5 * time.Second
 	for end := time.Now().Add(d); time.Now().Before(end); {
-		time.Sleep(min(tick, time.Until(end)))
+		next := a.began.Add(time.Since(a.began).Truncate(tick) + tick)
+		if next.After(end) {
+			time.Sleep(time.Until(end))
+			return
+		}
+		time.Sleep(time.Until(next))
 		a.start()
-		switch at := time.Since(a.began).Round(time.Millisecond); {
+		switch at := next.Sub(a.began); {
 		case at%scrapeEvery == 0:
 			a.scrape()
 		case at%syncEvery == 2*tick:
