@@ -304,6 +304,9 @@ func TestEveryValueChangesWhatIsRendered(t *testing.T) {
 		for _, example := range examples {
 			changes, failures := false, []string(nil)
 			for name, base := range variants {
+				if changes {
+					break // each of them costs a compilation of the schema
+				}
 				text, err := rendered(t, base, l.path, example)
 				if err != nil {
 					failures = append(failures, name+": "+err.Error())
@@ -351,6 +354,9 @@ func TestAValueThatIsUnsetIsLeftOutOrMissed(t *testing.T) {
 		for i := range l.path { // and each group
 			path := l.path[:i+1]
 			for name, base := range variants {
+				if name == "the least" || name == "a StatefulSet" && !strings.Contains("updateStrategy config", path[0]) {
+					continue // what is in it is in the others
+				}
 				text, err := rendered(t, base, path, nil)
 				if err == nil {
 					left++
