@@ -1,14 +1,18 @@
-# syntax=docker/dockerfile:1
-
-# Both base images are tags. To build from the very same ones again, pass their
-# digests, as "docker buildx imagetools inspect IMAGE" shows them:
-#   docker build --build-arg BUILD_IMAGE=golang:1.26@sha256:... \
-#                --build-arg BASE_IMAGE=gcr.io/distroless/static-debian12:nonroot@sha256:...
-ARG BUILD_IMAGE=golang:1.26
-ARG BASE_IMAGE=gcr.io/distroless/static-debian12:nonroot
+# Each is an argument, for builds behind another registry or another module proxy:
+#   docker build --build-arg BUILD_IMAGE=mirror.example.cn/library/golang:1.26.8 \
+#                --build-arg BASE_IMAGE=mirror.example.cn/distroless/static-debian12:nonroot \
+#                --build-arg GOPROXY=https://goproxy.cn,direct .
+# The digests are those of the lists of all platforms: "docker buildx imagetools
+# inspect IMAGE" shows the present one of a tag.
+ARG BUILD_IMAGE=docker.io/library/golang:1.26.8@sha256:0f063af2d465d8dcae54cce04278ada488b96f77b42449c8d071e47d016cc65a
+ARG BASE_IMAGE=gcr.io/distroless/static-debian12:nonroot@sha256:afa5c872c891853ca7fcf1f12c3edb23f7eeef36189728842dd51042ff57f7ab
 
 FROM --platform=$BUILDPLATFORM $BUILD_IMAGE AS build
 ARG TARGETOS TARGETARCH
+# Where modules come from, and who vouches for them beside go.sum.
+ARG GOPROXY=https://proxy.golang.org,direct
+ARG GOSUMDB=sum.golang.org
+ENV GOPROXY=$GOPROXY GOSUMDB=$GOSUMDB
 WORKDIR /src
 COPY go.mod go.sum ./
 RUN --mount=type=cache,target=/go/pkg/mod \
@@ -28,7 +32,8 @@ LABEL org.opencontainers.image.title="closeorder" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.revision=$REVISION
 COPY --from=build /closeorder /closeorder
-USER nonroot:nonroot
+# By number, so that Kubernetes can see that it is not root (runAsNonRoot).
+USER 65532:65532
 # Exec form: closeorder is process 1 and gets SIGTERM itself.
 ENTRYPOINT ["/closeorder"]
 CMD ["run"]

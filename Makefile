@@ -28,7 +28,7 @@ GOTEST = GO=$(GO) .ci/gotest $(RACE) -timeout 20m $(TESTFLAGS)
 ALL_TAGS = apachekafka,chaos,examples,brokers
 
 .DEFAULT_GOAL := help
-.PHONY: help tour build test test-allocations test-apache-kafka test-chaos test-examples rebalances sim test-money shops check lint cross bench-check shop-check fmt fuzz bench benchmarks docker release release-check release-test clean test-brokers
+.PHONY: help tour build test test-allocations test-apache-kafka test-chaos test-examples rebalances sim test-money shops check lint cross bench-check shop-check chart-check manifests fmt fuzz bench benchmarks docker release release-check release-test clean test-brokers
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -101,10 +101,10 @@ shops: ## PURCHASES=100000 for each shop of docs/order-services.md, of a thousan
 		../../bin/world.test -test.timeout 3h -test.run '^TestNobodyPaysTwice$$' $(TESTFLAGS); \
 	status=$$?; cat ../../bin/shops.md; exit $$status
 
-check: ## gofmt, go mod tidy, lint, cross, bench-check, shop-check and release-test: all must have nothing to say
+check: ## gofmt, go mod tidy, lint, cross, bench-check, shop-check, chart-check and release-test: all must have nothing to say
 	@unformatted=$$(gofmt -l .) && test -z "$$unformatted" || { echo "make fmt would change:"; echo "$$unformatted"; exit 1; }
 	$(GO) mod tidy -diff
-	@$(MAKE) --no-print-directory lint cross bench-check shop-check release-test
+	@$(MAKE) --no-print-directory lint cross bench-check shop-check chart-check release-test
 
 bench-check: ## the lab of make bench, a module of its own: go mod tidy, vet, build and its tests
 	cd internal/bench && $(GO) mod tidy -diff && $(GO) vet ./... && GOOS=darwin GOARCH=arm64 $(GO) vet . && $(GO) build -o /dev/null . && $(GO) test ./...
@@ -112,11 +112,18 @@ bench-check: ## the lab of make bench, a module of its own: go mod tidy, vet, bu
 shop-check: ## examples/shop, a module of its own: go mod tidy, vet and build
 	cd examples/shop && $(GO) mod tidy -diff && $(GO) vet ./... && GOOS=darwin GOARCH=arm64 $(GO) vet . && $(GO) build -o /dev/null .
 
+chart-check: ## deploy/chart, manifests and compose files, by internal/chart, a module of its own: go mod tidy and its tests, which run the rendered pod where they are root on Linux
+	cd internal/chart && $(GO) mod tidy -diff && $(GO) test -count=1 ./...
+
+manifests: ## writes deploy/kubernetes, and in deploy/chart the schema, the table of values, rules and dashboard
+	cd internal/chart && $(GO) test -count=1 -run 'TestTheFiles|TestTheSchema|TestTheReadme|TestThePlainManifests' . -update
+
 lint: ## golangci-lint, as .golangci.yml says: go vet and staticcheck, more of the kind, and who may import what
 	$(GOLANGCI_LINT) run ./...
 	cd internal/bench && $(GOLANGCI_LINT) run ./...
 	cd examples/shop && $(GOLANGCI_LINT) run ./...
 	cd internal/release && $(GOLANGCI_LINT) run ./...
+	cd internal/chart && $(GOLANGCI_LINT) run ./...
 
 cross: ## builds for Linux, macOS, Windows and 32 bits, and vets, tests too, where lint has not: CROSS="linux/386 ..."
 	@set -e; for target in $(CROSS); do \
@@ -164,8 +171,9 @@ release-check: ## builds VERSION twice, in two folders, the second time with not
 	diff -r "$$work/first" "$$work/second" && \
 	echo "both are the same, byte for byte:" && cat "$$work/first/SHA256SUMS"
 
+# Its tests read files above their module, which Go does not look at when it asks whether a result still holds.
 release-test: ## internal/release, a module of its own: go mod tidy, vet, build and its tests, which start the image
-	cd internal/release && $(GO) mod tidy -diff && $(GO) vet ./... && GOOS=darwin GOARCH=arm64 $(GO) vet . && $(GO) build -o /dev/null . && $(GO) test ./...
+	cd internal/release && $(GO) mod tidy -diff && $(GO) vet ./... && GOOS=darwin GOARCH=arm64 $(GO) vet . && $(GO) build -o /dev/null . && $(GO) test -count=1 ./...
 
 clean: ## remove what make build and make release have made
 	rm -rf bin dist

@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -18,7 +19,11 @@ func TestLinksLeadToWhatThereIs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	names = append(append(names, decisions...), "../README.md", "../CONTRIBUTING.md", "../SECURITY.md")
+	chinese, err := filepath.Glob("zh-CN/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	names = slices.Concat(names, decisions, chinese, []string{"../README.md", "../README.zh-CN.md", "../CONTRIBUTING.md", "../SECURITY.md"})
 	link := regexp.MustCompile(`\]\(([^)]+)\)`)
 	followed := 0
 	for _, name := range names {

@@ -114,9 +114,28 @@ func (s *stand) limit(setting string, most int) (lift func()) {
 		}
 	}
 	alter(kadm.SetConfig)
+	if setting != "max.connections.per.ip" || most < 30 { // one that leaves room is seen by nobody
+		s.eventually("the limit to be in force", func(context.Context) (bool, error) { return !answersAnother(), nil })
+	}
 	lift = sync.OnceFunc(func() { alter(kadm.DeleteConfig) })
 	s.t.Cleanup(lift)
 	return lift
+}
+
+// answersAnother reports whether the broker answers on another connection.
+func answersAnother() bool {
+	conn, err := net.DialTimeout("tcp", cluster.Addrs()[0], time.Second)
+	if err != nil {
+		return false
+	}
+	defer conn.Close()
+	conn.SetDeadline(time.Now().Add(500 * time.Millisecond))
+	// ApiVersions in version 0, correlation id 1, no client id (Kafka's protocol guide).
+	if _, err := conn.Write([]byte{0, 0, 0, 10, 0, 18, 0, 0, 0, 0, 0, 1, 0xff, 0xff}); err != nil {
+		return false
+	}
+	_, err = conn.Read(make([]byte, 4))
+	return err == nil
 }
 
 // established counts the connections of the broker, as Linux lists them (proc(5)).

@@ -51,6 +51,7 @@ func secrets(t *testing.T) outside {
 			"kafka":                {"password": secretText},
 			"proxy":                {"url": "http://user:" + secretText + "@proxy.example:3128"},
 			"merchant":             {"key": simulatorKey},
+			"token":                {"token": secretText, "client": secretText},
 		},
 		configMaps: map[string]map[string]string{"roots": {"ca.crt": string(ca.PEM)}},
 	}

@@ -419,39 +419,48 @@ func TestWhatIsRefused(t *testing.T) {
 
 // examples of settings that have no default to derive one from.
 var settingExamples = map[string]any{
-	"kafka.brokers":            []any{"kafka-0.kafka:9093", "kafka-1.kafka:9093"},
-	"kafka.client_id":          "worker",
-	"kafka.tls.ca_file":        secretKey("kafka-tls", "ca.crt"),
-	"kafka.tls.cert_file":      secretKey("kafka-tls", "tls.crt"),
-	"kafka.tls.key_file":       secretKey("kafka-tls", "tls.key"),
-	"kafka.tls.server_name":    "kafka",
-	"kafka.tls.verify":         "chain",
-	"kafka.sasl.mechanism":     "SCRAM-SHA-512",
-	"kafka.sasl.username":      "closeorder",
-	"kafka.sasl.password":      secretKey("kafka", "password"),
-	"kafka.sasl.password_file": secretKey("kafka", "password"),
-	"kafka.isolation":          "read_uncommitted",
-	"topics.requests":          "r",
-	"topics.outcomes":          "o",
-	"topics.dead_letters":      "d",
-	"topics.retries_prefix":    "later",
-	"topics.retry_delays":      []any{"5s", "10m"},
-	"gateway.urls":             []any{"https://gw.example/wx", "http://gw2.example:8080"},
-	"gateway.confirm":          "always",
-	"gateway.ca_file":          map[string]any{"configMapKeyRef": map[string]any{"name": "roots", "key": "ca.crt"}},
-	"gateway.proxy":            secretKey("proxy", "url"),
-	"merchants_file":           secretKey("closeorder-merchants", "merchants.yaml"),
-	"mch_id":                   "1900000109",
-	"appid":                    "wx8888888888888888",
-	"api_key":                  secretKey("merchant", "key"),
-	"api_key_file":             secretKey("merchant", "key"),
-	"sign_type":                "HMAC-SHA256",
-	"kafka.group":              "g",
-	"kafka.start":              "latest",
-	"kafka.skip":               []any{"r[3]@10-12"},
-	"processing_guarantee":     "exactly_once",
-	"log.level":                "debug",
-	"log.format":               "text",
+	"kafka.brokers":                 []any{"kafka-0.kafka:9093", "kafka-1.kafka:9093"},
+	"kafka.client_id":               "worker",
+	"kafka.tls.ca_file":             secretKey("kafka-tls", "ca.crt"),
+	"kafka.tls.cert_file":           secretKey("kafka-tls", "tls.crt"),
+	"kafka.tls.key_file":            secretKey("kafka-tls", "tls.key"),
+	"kafka.tls.server_name":         "kafka",
+	"kafka.tls.verify":              "chain",
+	"kafka.sasl.mechanism":          "SCRAM-SHA-512",
+	"kafka.sasl.username":           "closeorder",
+	"kafka.sasl.password":           secretKey("kafka", "password"),
+	"kafka.sasl.password_file":      secretKey("kafka", "password"),
+	"kafka.sasl.token":              secretKey("token", "token"),
+	"kafka.sasl.token_file":         secretKey("token", "token"),
+	"kafka.sasl.token_url":          "https://login.example/token",
+	"kafka.sasl.token_ca_file":      map[string]any{"configMapKeyRef": map[string]any{"name": "roots", "key": "ca.crt"}},
+	"kafka.sasl.client_id":          "closeorder",
+	"kafka.sasl.client_secret":      secretKey("token", "client"),
+	"kafka.sasl.client_secret_file": secretKey("token", "client"),
+	"kafka.sasl.scope":              "kafka",
+	"kafka.sasl.extensions":         []any{"logicalCluster=lkc-1"},
+	"kafka.isolation":               "read_uncommitted",
+	"topics.requests":               "r",
+	"topics.outcomes":               "o",
+	"topics.dead_letters":           "d",
+	"topics.retries_prefix":         "later",
+	"topics.retry_delays":           []any{"5s", "10m"},
+	"gateway.urls":                  []any{"https://gw.example/wx", "http://gw2.example:8080"},
+	"gateway.confirm":               "always",
+	"gateway.ca_file":               map[string]any{"configMapKeyRef": map[string]any{"name": "roots", "key": "ca.crt"}},
+	"gateway.proxy":                 secretKey("proxy", "url"),
+	"merchants_file":                secretKey("closeorder-merchants", "merchants.yaml"),
+	"mch_id":                        "1900000109",
+	"appid":                         "wx8888888888888888",
+	"api_key":                       secretKey("merchant", "key"),
+	"api_key_file":                  secretKey("merchant", "key"),
+	"sign_type":                     "HMAC-SHA256",
+	"kafka.group":                   "g",
+	"kafka.start":                   "latest",
+	"kafka.skip":                    []any{"r[3]@10-12"},
+	"processing_guarantee":          "exactly_once",
+	"log.level":                     "debug",
+	"log.format":                    "text",
 }
 
 func secretKey(name, key string) map[string]any {
@@ -483,11 +492,23 @@ func exampleOf(t *testing.T, s config.Setting) any {
 // Every setting of the program can be set through values, and what is rendered is
 // what the program reads.
 func TestEverySettingCanBeSet(t *testing.T) {
-	// What does not go together is set in two files.
+	// What does not go together is set in files of its own.
+	password := []string{"kafka.sasl.username", "kafka.sasl.password", "kafka.sasl.password_file"}
+	token := []string{"kafka.sasl.token", "kafka.sasl.token_file", "kafka.sasl.extensions"}
+	endpoint := []string{"kafka.sasl.token_url", "kafka.sasl.token_ca_file", "kafka.sasl.client_id", "kafka.sasl.client_secret", "kafka.sasl.client_secret_file", "kafka.sasl.scope"}
+	single := []string{"mch_id", "appid", "api_key", "api_key_file", "sign_type"}
+	many := []string{"merchants_file"}
+	transactions := []string{"processing_guarantee", "transaction_interval", "kafka.transaction_timeout"}
+	uncommitted := []string{"kafka.isolation"}
+	without := func(lists ...[]string) []string { return slices.Concat(lists...) }
 	alone := map[string][]string{
-		"a file of merchants, in transactions": {"mch_id", "appid", "api_key", "api_key_file", "sign_type", "kafka.sasl.password", "kafka.isolation"},
-		"a single merchant":                    {"merchants_file", "api_key_file", "kafka.sasl.password_file", "processing_guarantee", "transaction_interval", "kafka.transaction_timeout"},
-		"its key as a file":                    {"merchants_file", "api_key", "kafka.sasl.password", "kafka.isolation"},
+		"a file of merchants, in transactions": without(single, []string{"kafka.sasl.password"}, token, endpoint, uncommitted),
+		"a single merchant":                    without(many, []string{"api_key_file", "kafka.sasl.password_file"}, token, endpoint, transactions),
+		"its key as a file":                    without(many, []string{"api_key", "kafka.sasl.password"}, token, endpoint, uncommitted),
+		"a token":                              without(single, password, endpoint, []string{"kafka.sasl.token_file"}, uncommitted),
+		"a token as a file":                    without(single, password, endpoint, []string{"kafka.sasl.token"}, uncommitted),
+		"a token endpoint":                     without(single, password, []string{"kafka.sasl.token", "kafka.sasl.token_file", "kafka.sasl.client_secret"}, uncommitted),
+		"its secret as a variable":             without(single, password, []string{"kafka.sasl.token", "kafka.sasl.token_file", "kafka.sasl.client_secret_file"}, uncommitted),
 	}
 	taken := map[string]bool{}
 	for name, without := range alone {
@@ -498,7 +519,11 @@ func TestEverySettingCanBeSet(t *testing.T) {
 				if Derived[s.Name] != "" || slices.Contains(without, s.Name) {
 					continue
 				}
-				set(all["config"].(map[string]any), strings.Split(s.Name, "."), exampleOf(t, s))
+				value := exampleOf(t, s)
+				if s.Name == "kafka.sasl.mechanism" && slices.Contains(without, "kafka.sasl.username") {
+					value = "OAUTHBEARER"
+				}
+				set(all["config"].(map[string]any), strings.Split(s.Name, "."), value)
 				given = append(given, s.Name)
 			}
 			objects, _, err := Render(loaded(t), all)

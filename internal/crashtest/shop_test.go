@@ -31,6 +31,9 @@ func openShop(t testing.TB, brokers []string, topic string, opts ...kgo.Opt) *sh
 		// A broker that is killed closes what has only just been opened: no reason to
 		// give a request up.
 		kgo.AlwaysRetryEOF(),
+		// One with a ZooKeeper that has come back knows no topic at all before its
+		// controller tells it.
+		kgo.UnknownTopicRetries(-1),
 		kgo.ProducerBatchCompression(kgo.NoCompression()), kgo.ProducerLinger(0),
 		kgo.MetadataMinAge(100 * time.Millisecond), kgo.MaxBufferedRecords(1_000_000),
 	}, opts...)...)

@@ -29,7 +29,7 @@ func check(folder string) (*release, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer os.RemoveAll(work)
+	defer func() { _ = os.RemoveAll(work) }() // a folder of the system's for what is temporary
 	wrong := []error{r.checkSums(), r.checkArchives()}
 	index, err := r.unpackImage(work)
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	intoto "github.com/in-toto/attestation/go/v1"
+	"helm.sh/helm/v3/pkg/chart/loader"
 )
 
 // A release is whole when it is made, and the same bytes wherever it is made.
@@ -191,7 +192,7 @@ func TestTheProvenanceNamesWhatWentInAndCameOut(t *testing.T) {
 	for _, of := range s.GetSubject() {
 		subjects = append(subjects, of.GetName())
 	}
-	if want := append(names, repository); !slices.Equal(subjects, want) {
+	if want := slices.Concat(names, []string{repository}); !slices.Equal(subjects, want) {
 		t.Errorf("it is about %v, want %v", subjects, want)
 	}
 	dependencies := make(map[string]*intoto.ResourceDescriptor)
@@ -239,6 +240,19 @@ func TestTheChartHasTheVersionOfTheRelease(t *testing.T) {
 	slices.Sort(names)
 	if want := []string{".helmignore", "Chart.yaml", "templates/configmap.yaml", "values.yaml"}; !slices.Equal(names, want) {
 		t.Errorf("it holds %v, want %v", names, want)
+	}
+}
+
+// The chart runs the image that a release pushes, by the tag that it pushes.
+func TestTheChartRunsTheImageOfTheRelease(t *testing.T) {
+	t.Parallel()
+	c, err := loader.LoadDir("../../deploy/chart")
+	if err != nil {
+		t.Fatal(err)
+	}
+	image, ok := c.Values["image"].(map[string]any)
+	if !ok || image["repository"] != repository || image["tag"] != "" {
+		t.Errorf("its image is %v, want %s and no tag: then it is appVersion", c.Values["image"], repository)
 	}
 }
 

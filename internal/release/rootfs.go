@@ -120,7 +120,7 @@ func tarOf(files []file, at time.Time) ([]byte, error) {
 		}
 		known[f.name] = true
 	}
-	for _, f := range files[:len(files):len(files)] {
+	for _, f := range slices.Clip(files) {
 		for above := path.Dir(f.name); above != "." && !known[above]; above = path.Dir(above) {
 			known[above] = true
 			files = append(files, file{name: above, mode: 0o755, folder: true})

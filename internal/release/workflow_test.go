@@ -40,7 +40,7 @@ func TestTheScriptBuildsTheTargets(t *testing.T) {
 		t.Fatal(".ci/release names no targets")
 	}
 	said := make(map[string]bool)
-	for _, target := range strings.Fields(m[1]) {
+	for target := range strings.FieldsSeq(m[1]) {
 		said[target] = true
 	}
 	if got, want := sortedKeys(said), targets; strings.Join(got, " ") != strings.Join(want, " ") {

@@ -223,7 +223,7 @@ func TestARealEndpoint(t *testing.T) {
 			}
 			w.Header().Set("Content-Type", "application/json")
 			if user != "c" || word != secretText || r.PostFormValue("grant_type") != "client_credentials" || r.PostFormValue("scope") != "a b" {
-				w.WriteHeader(401)
+				w.WriteHeader(http.StatusUnauthorized)
 				w.Write([]byte(`{"error":"invalid_client"}`))
 				return
 			}
