@@ -277,6 +277,15 @@ func (t *transport) forget(g group, address string) {
 	}
 }
 
+// doubt has the metadata asked for anew by whoever looks at them next.
+func (t *transport) doubt() {
+	t.cluster.mu.Lock()
+	defer t.cluster.mu.Unlock()
+	if t.latest != nil {
+		t.latest.stale.Store(true)
+	}
+}
+
 // unreachable takes note that a broker could not be reached, or not any more:
 // it may lead and coordinate no longer.
 func (t *transport) unreachable(address string) {
