@@ -252,7 +252,7 @@ func TestARealEndpoint(t *testing.T) {
 				t.Errorf("secret in the form: %v: %d requests", inForm, asked.Load())
 			}
 		}
-		if shown := fmt.Sprintf("%+v %#v", s, s.last); strings.Contains(shown, "t1") {
+		if shown := fmt.Sprintf("%+v %#v %+v", struct{ s *Source }{s}, s.last, s.at); strings.Contains(shown, "t1") || strings.Contains(shown, secretText) {
 			t.Error(shown)
 		}
 	}
