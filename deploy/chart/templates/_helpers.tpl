@@ -158,6 +158,13 @@ with it, so that what belongs together lies together and changes are seen.
 {{- if and (ne .Values.autoscaling.kind "none") (lt (int .Values.autoscaling.maxReplicas) (int .Values.autoscaling.minReplicas)) -}}
 {{- fail "autoscaling.maxReplicas is less than autoscaling.minReplicas" -}}
 {{- end -}}
+{{- $instead := dict "CLOSEORDER_KAFKA_INSTANCE_ID" "two pods with one id fence each other; set mode to StatefulSet, where it is the pod's name" "CLOSEORDER_ADMIN_ADDR" "the probes would ask another port; set port" "CLOSEORDER_SHUTDOWN_GRACE" "terminationGracePeriodSeconds would not follow it; set config.shutdown_grace" "CLOSEORDER_MAX_BUFFERED" "the limit of memory would not be compared with it; set config.max_buffered" "CLOSEORDER_MAX_IN_FLIGHT" "the threshold of autoscaling would not follow it; set config.max_in_flight" -}}
+{{- range $variable := .Values.extraEnv -}}
+{{- $name := $variable.name | default "" | toString -}}
+{{- with get $instead $name -}}
+{{- fail (printf "extraEnv: %s would overrule the file of settings: %s" $name .) -}}
+{{- end -}}
+{{- end -}}
 {{- end -}}
 
 {{- define "closeorder.podSecurity" -}}
