@@ -73,7 +73,12 @@ func Load(dir string) (*chart.Chart, error) { return loader.LoadDir(dir) }
 // Render renders a chart with values over its own, which the schema of the chart
 // has to take, and decodes all of it. Notes are what Helm prints.
 func Render(c *chart.Chart, values map[string]any) (objects []Object, notes string, err error) {
-	release := common.ReleaseOptions{Name: Release, Namespace: Namespace, Revision: 1, IsInstall: true}
+	return RenderAs(c, values, Release)
+}
+
+// RenderAs is Render as a release of another name.
+func RenderAs(c *chart.Chart, values map[string]any, name string) (objects []Object, notes string, err error) {
+	release := common.ReleaseOptions{Name: name, Namespace: Namespace, Revision: 1, IsInstall: true}
 	all, err := util.ToRenderValues(c, values, release, nil)
 	if err != nil {
 		return nil, "", err
@@ -82,13 +87,13 @@ func Render(c *chart.Chart, values map[string]any) (objects []Object, notes stri
 	if err != nil {
 		return nil, "", err
 	}
-	for _, name := range slices.Sorted(maps.Keys(files)) {
-		switch base := path.Base(name); {
+	for _, file := range slices.Sorted(maps.Keys(files)) {
+		switch base := path.Base(file); {
 		case base == "NOTES.txt":
-			notes = files[name]
+			notes = files[file]
 		case strings.HasPrefix(base, "_"):
 		default:
-			for document := range strings.SplitSeq("\n"+files[name], "\n---") {
+			for document := range strings.SplitSeq("\n"+files[file], "\n---") {
 				if isEmpty(document) {
 					continue
 				}

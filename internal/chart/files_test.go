@@ -144,6 +144,25 @@ func TestThePlainManifestsAreThoseOfTheChart(t *testing.T) {
 	}
 }
 
+// Helm takes names of releases of up to 53 letters, also with dots in them. The
+// name of a Service has none, and no name here is longer than 63.
+func TestEveryNameOfAReleaseMakesNamesThatKubernetesTakes(t *testing.T) {
+	label := regexp.MustCompile(`^[a-z]([-a-z0-9]{0,61}[a-z0-9])?$`)
+	for _, release := range []string{"pay.cn", "closeorder.v1", strings.Repeat("a", 53), strings.Repeat("a", 51) + ".b"} {
+		for variant, text := range variants {
+			objects, _, err := RenderAs(loaded(t), values(t, text), release)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, o := range objects {
+				if !label.MatchString(o.Name) {
+					t.Errorf("release %s, %s: %s is called %q", release, variant, o.Template, o.Name)
+				}
+			}
+		}
+	}
+}
+
 // What holds for each pod, whatever the values.
 func TestEveryPodIsBound(t *testing.T) {
 	for name, text := range variants {

@@ -2,15 +2,16 @@
 {{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" -}}
 {{- end -}}
 
-{{/* At most 52: a StatefulSet's pods carry a hash of 11 in a label of 63. */}}
+{{/* At most 52: a StatefulSet's pods carry a hash of 11 in a label of 63.
+No dot: a release may have one in its name, and a Service may not. */}}
 {{- define "closeorder.fullname" -}}
 {{- $name := include "closeorder.name" . -}}
 {{- if .Values.fullnameOverride -}}
-{{- .Values.fullnameOverride | trunc 52 | trimSuffix "-" -}}
+{{- .Values.fullnameOverride | replace "." "-" | trunc 52 | trimSuffix "-" -}}
 {{- else if contains $name .Release.Name -}}
-{{- .Release.Name | trunc 52 | trimSuffix "-" -}}
+{{- .Release.Name | replace "." "-" | trunc 52 | trimSuffix "-" -}}
 {{- else -}}
-{{- printf "%s-%s" .Release.Name $name | trunc 52 | trimSuffix "-" -}}
+{{- printf "%s-%s" .Release.Name $name | replace "." "-" | trunc 52 | trimSuffix "-" -}}
 {{- end -}}
 {{- end -}}
 
@@ -157,6 +158,13 @@ with it, so that what belongs together lies together and changes are seen.
 {{- end -}}
 {{- if and (ne .Values.autoscaling.kind "none") (lt (int .Values.autoscaling.maxReplicas) (int .Values.autoscaling.minReplicas)) -}}
 {{- fail "autoscaling.maxReplicas is less than autoscaling.minReplicas" -}}
+{{- end -}}
+{{- $instead := dict "CLOSEORDER_KAFKA_INSTANCE_ID" "two pods with one id fence each other; set mode to StatefulSet, where it is the pod's name" "CLOSEORDER_ADMIN_ADDR" "the probes would ask another port; set port" "CLOSEORDER_SHUTDOWN_GRACE" "terminationGracePeriodSeconds would not follow it; set config.shutdown_grace" "CLOSEORDER_MAX_BUFFERED" "the limit of memory would not be compared with it; set config.max_buffered" "CLOSEORDER_MAX_IN_FLIGHT" "the threshold of autoscaling would not follow it; set config.max_in_flight" -}}
+{{- range $variable := .Values.extraEnv -}}
+{{- $name := $variable.name | default "" | toString -}}
+{{- with get $instead $name -}}
+{{- fail (printf "extraEnv: %s would overrule the file of settings: %s" $name .) -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 
