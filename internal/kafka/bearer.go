@@ -93,8 +93,20 @@ func (s *bearerSession) failed(err error) error {
 	if s.refusal != nil {
 		return s.refusal // err may hold the token
 	}
+	if text := err.Error(); strings.Contains(text, s.token) { // a code of another kind, with words
+		return &hiddenError{strings.ReplaceAll(text, s.token, "******"), err}
+	}
 	return err
 }
+
+// hiddenError has the text of an error without what is secret in it.
+type hiddenError struct {
+	text string
+	err  error
+}
+
+func (e *hiddenError) Error() string { return e.text }
+func (e *hiddenError) Unwrap() error { return e.err }
 
 // RefusedTokenError says that a broker does not take a token. It is a
 // SASL_AUTHENTICATION_FAILED, and lasts.

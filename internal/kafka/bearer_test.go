@@ -79,6 +79,11 @@ func TestTheMessagesOfATokenAreThoseOfTheRFC(t *testing.T) {
 	if err := session.(*bearerSession).failed(silent); err.Error() != "the broker refuses the token" {
 		t.Errorf("without a word before: %v", err)
 	}
+	session, _, _ = m.Start(t.Context())
+	words := session.(*bearerSession).failed(fmt.Errorf("%w: cannot read t.o-k_e~n==", kafkago.Unknown))
+	if !strings.HasSuffix(words.Error(), ": cannot read ******") || !errors.Is(words, kafkago.Unknown) {
+		t.Errorf("another code, with the token in its words: %v", words)
+	}
 	other := errors.New("reset")
 	session, _, _ = m.Start(t.Context())
 	if err := session.(*bearerSession).failed(other); err != other {
