@@ -28,7 +28,7 @@ GOTEST = GO=$(GO) .ci/gotest $(RACE) -timeout 20m $(TESTFLAGS)
 ALL_TAGS = apachekafka,chaos,examples,brokers
 
 .DEFAULT_GOAL := help
-.PHONY: help tour build test test-allocations test-apache-kafka test-chaos test-examples rebalances sim test-money shops check lint cross bench-check shop-check chart-check manifests fmt fuzz bench benchmarks docker release release-check release-test clean test-brokers
+.PHONY: help tidy modules-check tour build test test-allocations test-apache-kafka test-chaos test-examples rebalances sim test-money shops check lint cross bench-check shop-check chart-check manifests fmt fuzz bench benchmarks docker release release-check release-test clean test-brokers
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -101,10 +101,13 @@ shops: ## PURCHASES=100000 for each shop of docs/order-services.md, of a thousan
 		../../bin/world.test -test.timeout 3h -test.run '^TestNobodyPaysTwice$$' $(TESTFLAGS); \
 	status=$$?; cat ../../bin/shops.md; exit $$status
 
-check: ## gofmt, go mod tidy, lint, cross, bench-check, shop-check, chart-check and release-test: all must have nothing to say
+check: tidy modules-check lint cross ## gofmt, go mod tidy, the modules of their own, lint and cross: all must have nothing to say
+
+tidy: ## gofmt and go mod tidy, which must have nothing to change
 	@unformatted=$$(gofmt -l .) && test -z "$$unformatted" || { echo "make fmt would change:"; echo "$$unformatted"; exit 1; }
 	$(GO) mod tidy -diff
-	@$(MAKE) --no-print-directory lint cross bench-check shop-check chart-check release-test
+
+modules-check: bench-check shop-check chart-check release-test ## what is a module of its own: bench-check, shop-check, chart-check and release-test
 
 bench-check: ## the lab of make bench, a module of its own: go mod tidy, vet, build and its tests
 	cd internal/bench && $(GO) mod tidy -diff && $(GO) vet ./... && GOOS=darwin GOARCH=arm64 $(GO) vet . && $(GO) build -o /dev/null . && $(GO) test ./...
@@ -112,11 +115,11 @@ bench-check: ## the lab of make bench, a module of its own: go mod tidy, vet, bu
 shop-check: ## examples/shop, a module of its own: go mod tidy, vet and build
 	cd examples/shop && $(GO) mod tidy -diff && $(GO) vet ./... && GOOS=darwin GOARCH=arm64 $(GO) vet . && $(GO) build -o /dev/null .
 
-chart-check: ## deploy/chart, manifests and compose files, by internal/chart, a module of its own: go mod tidy and its tests, which run the rendered pod where they are root on Linux
-	cd internal/chart && $(GO) mod tidy -diff && $(GO) test -count=1 ./...
+chart-check: ## deploy/chart, manifests and compose files, by internal/chart, a module of its own: go mod tidy and its tests, without vet, which lint has; they run the rendered pod where they are root on Linux
+	cd internal/chart && $(GO) mod tidy -diff && $(GO) test -vet=off -count=1 ./...
 
 manifests: ## writes deploy/kubernetes, and in deploy/chart the schema, the table of values, rules and dashboard
-	cd internal/chart && $(GO) test -count=1 -run 'TestTheFiles|TestTheSchema|TestTheReadme|TestThePlainManifests' . -update
+	cd internal/chart && $(GO) test -vet=off -count=1 -run 'TestTheFiles|TestTheSchema|TestTheReadme|TestThePlainManifests' . -update
 
 lint: ## golangci-lint, as .golangci.yml says: go vet and staticcheck, more of the kind, and who may import what
 	$(GOLANGCI_LINT) run ./...

@@ -183,7 +183,10 @@ func (a *app) dev(ctx context.Context, o devOptions) (err error) {
 		return err
 	}
 	defer look.close()
-	deps := worker.Deps{Log: log, Admin: look.reachable(ctx, cfg.Kafka.Brokers), DialKafka: b.Dial}
+	deps := worker.Deps{Log: log, Admin: look.reachable(ctx, cfg.Kafka.Brokers)}
+	if o.advertise != "" { // an address that may lead nowhere from here
+		deps.DialKafka = b.Dial
+	}
 	seen := measure(cfg, &deps)
 	w, err := worker.New(cfg, deps)
 	if err != nil {

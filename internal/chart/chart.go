@@ -46,9 +46,9 @@ type Object struct {
 	Value any
 }
 
-// types are the kinds that may be rendered. Another one is a mistake: nothing
+// kinds are those that may be rendered. Another one is a mistake: nothing
 // would have looked at it.
-var types = map[string]func() any{
+var kinds = map[string]func() any{
 	"v1/ConfigMap":                           func() any { return new(core.ConfigMap) },
 	"v1/Service":                             func() any { return new(core.Service) },
 	"v1/ServiceAccount":                      func() any { return new(core.ServiceAccount) },
@@ -130,7 +130,7 @@ func decode(template, text string) (Object, error) {
 	if err := yaml.Unmarshal([]byte(text), &head); err != nil {
 		return Object{}, err
 	}
-	make, ok := types[head.APIVersion+"/"+head.Kind]
+	make, ok := kinds[head.APIVersion+"/"+head.Kind]
 	if !ok {
 		return Object{}, fmt.Errorf("%s/%s is no kind that is looked at", head.APIVersion, head.Kind)
 	}

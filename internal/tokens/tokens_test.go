@@ -13,6 +13,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -249,9 +250,9 @@ func TestNoTextHoldsWhatTheEndpointIsShown(t *testing.T) {
 
 func TestARealEndpoint(t *testing.T) {
 	for _, inForm := range []bool{false, true} {
-		asked := 0
+		var asked atomic.Int64
 		server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			asked++
+			n := asked.Add(1)
 			user, word, _ := r.BasicAuth()
 			if inForm {
 				user, word = r.PostFormValue("client_id"), r.PostFormValue("client_secret")
@@ -264,7 +265,7 @@ func TestARealEndpoint(t *testing.T) {
 				w.Write([]byte(`{"error":"invalid_client"}`))
 				return
 			}
-			json.NewEncoder(w).Encode(map[string]any{"access_token": fmt.Sprint("t", asked), "expires_in": 0.0 + 3600})
+			json.NewEncoder(w).Encode(map[string]any{"access_token": fmt.Sprint("t", n), "expires_in": 0.0 + 3600})
 		}))
 		defer server.Close()
 		at := Endpoint{URL: server.URL, ClientID: "c", Secret: func() string { return secretText }, Scope: "a b"}
@@ -275,7 +276,7 @@ func TestARealEndpoint(t *testing.T) {
 		}
 		at.Roots = x509.NewCertPool()
 		at.Roots.AddCert(server.Certificate())
-		asked = 0
+		asked.Store(0)
 		s := New(at)
 		for want := range 2 {
 			if _, _, err := s.Token(t.Context()); err != nil {
@@ -284,11 +285,11 @@ func TestARealEndpoint(t *testing.T) {
 			s.mu.Lock()
 			s.last = token{}
 			s.mu.Unlock()
-			if first := map[bool]int{false: 1, true: 2}[inForm]; asked != first+want {
-				t.Errorf("secret in the form: %v: %d requests", inForm, asked)
+			if first := map[bool]int{false: 1, true: 2}[inForm]; int(asked.Load()) != first+want {
+				t.Errorf("secret in the form: %v: %d requests", inForm, asked.Load())
 			}
 		}
-		if shown := fmt.Sprintf("%+v %#v", s, s.last); strings.Contains(shown, "t1") {
+		if shown := fmt.Sprintf("%+v %#v %+v", struct{ s *Source }{s}, s.last, s.at); strings.Contains(shown, "t1") || strings.Contains(shown, secretText) {
 			t.Error(shown)
 		}
 	}

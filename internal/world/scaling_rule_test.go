@@ -245,10 +245,10 @@ func (a *autoscaler) plays(d time.Duration) {
 		switch at := next.Sub(a.began); {
 		case at%scrapeEvery == 0:
 			a.scrape()
+			a.look()
 		case at%syncEvery == 2*tick:
 			a.sync()
 		}
-		a.look()
 	}
 }
 

@@ -85,21 +85,21 @@ func TestASurgeIsServedByMoreWorkers(t *testing.T) {
 			inVirtualTime(t, tuned(fivePerSecond(), func(to *config.Config) { to.ProcessingGuarantee = c.guarantee }), func(t *testing.T, s *stage) {
 				a := s.autoscale(1, c.static, dueNow)
 				a.plays(30 * time.Second)
-				always := s.publishes(orders("A", 1, 10*time.Minute, ""))
+				always := s.publishes(orders("A", .5, 9*time.Minute, ""))
 				a.plays(30 * time.Second)
 				begun := time.Now()
-				surge := s.publishes(orders("S", 15, 100*time.Second, ""))
-				a.plays(100 * time.Second)
+				surge := s.publishes(orders("S", 15, 75*time.Second, ""))
+				a.plays(75 * time.Second)
 				surge()
 				if a.highest() < 3 {
 					t.Errorf("a surge three times what one worker does: %v", a.history)
 				}
 				a.plays(time.Minute)
-				// One worker alone would have the last one wait for four minutes.
+				// One worker alone would have the last one wait for two and a half minutes.
 				if slowest := s.slowest(span{begun, time.Now()}); slowest > 75*time.Second {
 					t.Errorf("a request waited for %v", slowest)
 				}
-				a.plays(time.Until(begun.Add(10 * time.Minute)))
+				a.plays(time.Until(begun.Add(9 * time.Minute)))
 				always()
 				a.playsUntil(time.Minute)
 				if len(a.pods) != 1 {
@@ -176,8 +176,8 @@ func TestWhatWaitsForAReasonDoesNotScale(t *testing.T) {
 			inVirtualTime(t, cfg, func(t *testing.T, s *stage) {
 				a := s.autoscale(1, false, on)
 				a.plays(30 * time.Second)
-				always := s.publishes(orders("A", .8*perWorker, 5*time.Minute, ""))
-				a.plays(time.Minute)
+				always := s.publishes(orders("A", .8*perWorker, 150*time.Second, ""))
+				a.plays(30 * time.Second)
 				begun, end := time.Now(), func() {}
 				if c.begins != nil {
 					end = c.begins(s)
@@ -185,7 +185,7 @@ func TestWhatWaitsForAReasonDoesNotScale(t *testing.T) {
 				if c.more > 0 {
 					s.publishes(orders("M", c.more, time.Minute, "", troubled))
 				}
-				a.plays(4 * time.Minute)
+				a.plays(2 * time.Minute)
 				if scaled := a.scaled(begun, time.Now()); len(scaled) > 0 != c.scales {
 					t.Errorf("meanwhile it scales: %v%v", scaled, a.report())
 				}
@@ -298,8 +298,8 @@ func TestRetriesThatAreDueTogetherScaleThen(t *testing.T) {
 		a := s.autoscale(1, false, dueNow)
 		a.plays(30 * time.Second)
 		due := time.Now().Add(31 * time.Minute)
-		s.publishes(orders("A", .25, 32*time.Minute, "")) // a count is believed while answers come
-		s.publishes(orders("T", 30, 30*time.Second, fmt.Sprintf(`"not_before":%q,`, due.UTC().Format(time.RFC3339))))()
+		s.publishes(orders("A", .2, 32*time.Minute, "")) // a count is believed while answers come
+		s.publishes(orders("T", 20, 30*time.Second, fmt.Sprintf(`"not_before":%q,`, due.UTC().Format(time.RFC3339))))()
 		a.plays(10 * time.Minute)
 		a.remove() // and another one finds them all
 		a.add(0)
