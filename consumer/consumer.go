@@ -359,7 +359,7 @@ func (w *Worker) beginTransactions(ctx context.Context, record []byte) error {
 			return nil
 		case ctx.Err() != nil:
 			return nil //nolint:nilerr // asked to stop: Run does that
-		case kafka.Lasting(err):
+		case kafka.Lasting(err) && !kafka.AnotherToken(err):
 			return fmt.Errorf("processing_guarantee exactly_once: %w", err)
 		case told.Due("", err):
 			w.cfg.Log.WithError(err).Warn("cannot begin transactions: trying again, nothing is served before that")

@@ -49,7 +49,7 @@ func (l *adminListener) url() string {
 	if l.ln == nil {
 		return ""
 	}
-	return "http://" + l.ln.Addr().String()
+	return "http://" + nearby(l.ln.Addr())
 }
 
 // serve answers for w until stop is called: when the worker has run, as it can be

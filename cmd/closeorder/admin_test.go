@@ -83,3 +83,18 @@ func TestAnAdminAddressThatIsTakenEndsTheStart(t *testing.T) {
 		t.Errorf("exit code %d, %s", code, stderr)
 	}
 }
+
+// Who listens on all addresses is found on this machine all the same.
+func TestWhatIsPrintedOfTheAdminAddressLeadsThere(t *testing.T) {
+	for _, address := range []string{"0.0.0.0:0", "127.0.0.1:0"} {
+		ln, err := net.Listen("tcp", address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer ln.Close()
+		_, port, _ := net.SplitHostPort(ln.Addr().String())
+		if got := (&adminListener{ln: ln}).url(); got != "http://127.0.0.1:"+port {
+			t.Errorf("listening on %s: %s", ln.Addr(), got)
+		}
+	}
+}

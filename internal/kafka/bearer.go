@@ -72,7 +72,7 @@ func (s *bearerSession) Next(_ context.Context, challenge []byte) (bool, []byte,
 
 // refuse takes note of a refusal, in the broker's words where it has any.
 func (s *bearerSession) refuse(challenge []byte) {
-	s.refusal = &RefusedTokenError{Remedy: s.of.Remedy}
+	s.refusal = &RefusedTokenError{Remedy: s.of.Remedy, Another: s.of.Refused != nil}
 	var words struct{ Status, Scope string }
 	if json.Unmarshal(challenge, &words) == nil {
 		hidden := func(text string) string {
@@ -93,8 +93,20 @@ func (s *bearerSession) failed(err error) error {
 	if s.refusal != nil {
 		return s.refusal // err may hold the token
 	}
+	if text := err.Error(); strings.Contains(text, s.token) { // a code of another kind, with words
+		return &hiddenError{strings.ReplaceAll(text, s.token, "******"), err}
+	}
 	return err
 }
+
+// hiddenError has the text of an error without what is secret in it.
+type hiddenError struct {
+	text string
+	err  error
+}
+
+func (e *hiddenError) Error() string { return e.text }
+func (e *hiddenError) Unwrap() error { return e.err }
 
 // RefusedTokenError says that a broker does not take a token. It is a
 // SASL_AUTHENTICATION_FAILED, and lasts.
@@ -104,6 +116,8 @@ type RefusedTokenError struct {
 	Status, Scope string
 	// Remedy is what to do.
 	Remedy string
+	// Another: the next connection may have another token.
+	Another bool
 }
 
 func (e *RefusedTokenError) Error() string {
@@ -118,6 +132,14 @@ func (e *RefusedTokenError) Error() string {
 }
 
 func (e *RefusedTokenError) Unwrap() error { return kafkago.SASLAuthenticationFailed }
+
+// AnotherToken reports whether err is about a token that is refused, and a later try
+// may have another one: brokers refuse those signed with a key that they have not
+// fetched yet. Who can wait has no need to give up, though it is [Lasting].
+func AnotherToken(err error) bool {
+	refused, is := errors.AsType[*RefusedTokenError](err)
+	return is && refused.Another
+}
 
 // NoTokenError says that there is no token to authenticate with.
 type NoTokenError struct {

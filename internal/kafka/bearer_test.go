@@ -65,7 +65,7 @@ func TestTheMessagesOfATokenAreThoseOfTheRFC(t *testing.T) {
 		done, _, err = session.Next(t.Context(), nil)
 		for _, err := range []error{ended, err} {
 			refused, is := errors.AsType[*RefusedTokenError](err)
-			if done || !is || err.Error() != c.want || refused.Remedy != "see the token" || !Lasting(err) || !errors.Is(err, kafkago.SASLAuthenticationFailed) {
+			if done || !is || err.Error() != c.want || refused.Remedy != "see the token" || !AnotherToken(err) || !Lasting(err) || !errors.Is(err, kafkago.SASLAuthenticationFailed) {
 				t.Errorf("%s: %v, %v", c.sentence, done, err)
 			}
 		}
@@ -78,6 +78,15 @@ func TestTheMessagesOfATokenAreThoseOfTheRFC(t *testing.T) {
 	silent := fmt.Errorf("%w: token t.o-k_e~n== is unknown", kafkago.SASLAuthenticationFailed)
 	if err := session.(*bearerSession).failed(silent); err.Error() != "the broker refuses the token" {
 		t.Errorf("without a word before: %v", err)
+	}
+	session, _, _ = m.Start(t.Context())
+	words := session.(*bearerSession).failed(fmt.Errorf("%w: cannot read t.o-k_e~n==", kafkago.Unknown))
+	if !strings.HasSuffix(words.Error(), ": cannot read ******") || !errors.Is(words, kafkago.Unknown) {
+		t.Errorf("another code, with the token in its words: %v", words)
+	}
+	session, _, _ = OAuthBearer{Token: m.Token}.Start(t.Context())
+	if err := session.(*bearerSession).failed(silent); !Lasting(err) || AnotherToken(err) {
+		t.Errorf("a token that is never another: %v", err)
 	}
 	other := errors.New("reset")
 	session, _, _ = m.Start(t.Context())

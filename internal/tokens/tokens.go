@@ -10,6 +10,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"net"
@@ -198,7 +199,7 @@ func (s *Source) ask(ctx context.Context) (token, error) {
 	}
 	text := came.AccessToken
 	if !Valid(text) {
-		return token{}, &Error{Problem: s.at.URL + " answers with what is no bearer token (RFC 6750, 2.1)", What: Elsewhere, Lasts: true}
+		return token{}, &Error{Problem: s.shown() + " answers with what is no bearer token (RFC 6750, 2.1)", What: Elsewhere, Lasts: true}
 	}
 	t := token{text: func() string { return text }, since: since, until: came.Expiry}
 	if t.until.IsZero() {
@@ -207,7 +208,7 @@ func (s *Source) ask(ctx context.Context) (token, error) {
 		}
 	}
 	if !t.until.After(time.Now()) {
-		return token{}, &Error{Problem: fmt.Sprintf("%s answers with a token that has run out", s.at.URL), What: Clock}
+		return token{}, &Error{Problem: fmt.Sprintf("%s answers with a token that has run out", s.shown()), What: Clock}
 	}
 	t.renew = since.Add(t.until.Sub(since) * 8 / 10) // as Java's clients do (sasl.login.refresh.window.factor)
 	return t, nil
@@ -253,7 +254,7 @@ func (e *Error) Error() string { return e.Problem }
 func (e *Error) Unwrap() error { return e.err }
 
 func (s *Source) silent() error {
-	return &Error{Problem: s.at.URL + " does not answer", What: Away, err: os.ErrDeadlineExceeded}
+	return &Error{Problem: s.shown() + " does not answer", What: Away, err: os.ErrDeadlineExceeded}
 }
 
 // explain makes an *Error of what the request failed with.
@@ -266,13 +267,13 @@ func (s *Source) explain(err error, secret string) error {
 	var inner *url.Error
 	switch {
 	case errors.As(err, &certificate):
-		return &Error{Problem: fmt.Sprintf("the certificate of %s does not hold: %v", s.at.URL, certificate.Err), What: Certificate, Lasts: true, err: err}
+		return &Error{Problem: fmt.Sprintf("the certificate of %s does not hold: %v", s.shown(), certificate.Err), What: Certificate, Lasts: true, err: err}
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &network) && network.Timeout():
 		return s.silent()
 	case errors.As(err, &inner): // names the URL once more
-		return &Error{Problem: fmt.Sprintf("%s cannot be asked: %s", s.at.URL, clean(inner.Err.Error(), secret)), What: Away, err: err}
+		return &Error{Problem: fmt.Sprintf("%s cannot be asked: %s", s.shown(), s.clean(inner.Err.Error(), secret)), What: Away, err: err}
 	}
-	return &Error{Problem: s.at.URL + " gives an answer without a token", What: Elsewhere, Lasts: true} // err may hold parts of it
+	return &Error{Problem: s.shown() + " gives an answer without a token", What: Elsewhere, Lasts: true} // err may hold parts of it
 }
 
 // refused reads the endpoint's own words (RFC 6749, 5.2).
@@ -282,12 +283,12 @@ func (s *Source) refused(r *oauth2.RetrieveError, secret string) error {
 	if r.Response != nil {
 		status = r.Response.StatusCode
 	}
-	said := fmt.Sprintf("%s answers %d", s.at.URL, status)
+	said := fmt.Sprintf("%s answers %d", s.shown(), status)
 	if r.ErrorCode != "" {
-		said += " " + clean(r.ErrorCode, secret)
+		said += " " + s.clean(r.ErrorCode, secret)
 	}
 	if r.ErrorDescription != "" {
-		said += fmt.Sprintf(" (in its own words: %q)", clean(r.ErrorDescription, secret))
+		said += fmt.Sprintf(" (in its own words: %q)", s.clean(r.ErrorDescription, secret))
 	}
 	e.Problem = said
 	switch {
@@ -304,10 +305,18 @@ func (s *Source) refused(r *oauth2.RetrieveError, secret string) error {
 // maxSaid bounds what is kept of the endpoint's words, in bytes.
 const maxSaid = 200
 
+// shown is the URL as texts have it: what stands behind its path may be a key.
+func (s *Source) shown() string {
+	before, _, _ := strings.Cut(s.at.URL, "?")
+	return before
+}
+
 // clean is what an endpoint says, on one line, and without the secret, if it
-// repeats that.
-func clean(text, secret string) string {
-	for _, form := range []string{secret, url.QueryEscape(secret)} {
+// repeats that, or what it was shown in (RFC 6749, 2.3.1).
+func (s *Source) clean(text, secret string) string {
+	header := base64.StdEncoding.EncodeToString([]byte(url.QueryEscape(s.at.ClientID) + ":" + url.QueryEscape(secret)))
+	_, query, _ := strings.Cut(s.at.URL, "?")
+	for _, form := range []string{header, secret, url.QueryEscape(secret), query} {
 		if form != "" {
 			text = strings.ReplaceAll(text, form, "******")
 		}

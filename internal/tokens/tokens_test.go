@@ -211,6 +211,43 @@ func TestWhatAnEndpointSaysIsReadAndHoldsNoSecret(t *testing.T) {
 
 // TestARealEndpoint: over TLS, with the secret in the header or in the form, which
 // is found out once.
+// TestNoTextHoldsWhatTheEndpointIsShown, in whatever form it is given or repeated.
+func TestNoTextHoldsWhatTheEndpointIsShown(t *testing.T) {
+	for sentence, answer := range map[string]endpointOf{
+		"it repeats the header": func(r *http.Request) (*http.Response, error) {
+			return says(401, fmt.Sprintf(`{"error":"invalid_client","error_description":"refused: %s"}`, r.Header.Get("Authorization")))
+		},
+		"it repeats the URL":  func(r *http.Request) (*http.Response, error) { return says(400, fmt.Sprintf(`{"error":"%s"}`, r.URL)) },
+		"nobody is there":     func(r *http.Request) (*http.Response, error) { return nil, fmt.Errorf("no way to %s", r.URL) },
+		"it is ill":           func(*http.Request) (*http.Response, error) { return says(502, "") },
+		"it gives no token":   func(*http.Request) (*http.Response, error) { return says(200, "{}") },
+		"it gives another":    func(*http.Request) (*http.Response, error) { return says(200, `{"access_token":"a b"}`) },
+		"its token has ended": func(*http.Request) (*http.Response, error) { return says(200, `{"access_token":"a","expires_in":-60}`) },
+		"it does not answer":  func(*http.Request) (*http.Response, error) { return nil, context.DeadlineExceeded },
+	} {
+		s := New(Endpoint{URL: "https://login/token?sig=k3y", ClientID: "c", Secret: func() string { return secretText }})
+		header := ""
+		s.client.Transport = endpointOf(func(r *http.Request) (*http.Response, error) {
+			if _, word, basic := strings.Cut(r.Header.Get("Authorization"), "Basic "); basic {
+				header = word
+			}
+			if r.URL.RawQuery != "sig=k3y" {
+				t.Errorf("%s: asked at %s", sentence, r.URL)
+			}
+			return answer(r)
+		})
+		_, _, err := s.Token(t.Context())
+		if err == nil || header == "" || !strings.HasPrefix(err.Error(), "https://login/token ") {
+			t.Fatalf("%s: %v, header %q", sentence, err, header)
+		}
+		for _, secret := range []string{"k3y", secretText, header} {
+			if strings.Contains(err.Error(), secret) {
+				t.Errorf("%s: the text holds %s: %v", sentence, secret, err)
+			}
+		}
+	}
+}
+
 func TestARealEndpoint(t *testing.T) {
 	for _, inForm := range []bool{false, true} {
 		var asked atomic.Int64
