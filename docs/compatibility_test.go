@@ -51,7 +51,7 @@ func TestCompatibilityNamesTestsThatThereAre(t *testing.T) {
 var (
 	versionRow = regexp.MustCompile(`^Apache Kafka (\d+\.\d+)(\.[\d.]*\d), `)
 	lackedRow  = regexp.MustCompile("^no `([a-z-]+)` \\(before ([\\d.]+)\\)")
-	lackWord     = regexp.MustCompile("`([a-z]+(?:-[a-z]+)+)`")
+	lackWord   = regexp.MustCompile("`([a-z]+(?:-[a-z]+)+)`")
 )
 
 // TestEachVersionHasItsRow holds the table of versions to those that are tested, and
