@@ -406,6 +406,7 @@ func TestWhatIsRefused(t *testing.T) {
 		"two monitors, each worker counted twice":       {least + "monitoring: {podMonitor: {enabled: true}, serviceMonitor: {enabled: true}}\n", "twice"},
 		"a probe that is faster than the answer":        {least + "probes: {liveness: {timeoutSeconds: 1}}\n", "timeoutSeconds"},
 		"ports of brokers that are not known here":      {"config: {kafka: {brokers: {secretKeyRef: {name: a, key: b}}}, merchants_file: /m}\nnetworkPolicy: {enabled: true}", "networkPolicy.kafka.ports is not set"},
+		"a broker without a port":                       {"config: {kafka: {brokers: [kafka-1]}, merchants_file: /m}\nnetworkPolicy: {enabled: true}", "\"kafka-1\" has no port"},
 		"one static id for all pods, as a variable":     {least + "extraEnv: [{name: CLOSEORDER_KAFKA_INSTANCE_ID, value: w}]\n", "set mode to StatefulSet"},
 		"an admin address as a variable":                {least + "extraEnv: [{name: CLOSEORDER_ADMIN_ADDR, value: \":1\"}]\n", "set port"},
 		"a shutdown_grace that the grace period misses": {least + "extraEnv: [{name: CLOSEORDER_SHUTDOWN_GRACE, value: 2m}]\n", "set config.shutdown_grace"},

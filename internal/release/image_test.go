@@ -227,6 +227,16 @@ func TestTheDockerfileMakesTheSameImage(t *testing.T) {
 	}
 }
 
+// TestTheDockerfileBuildsWithTheGoOfARelease: two binaries of one version are one.
+func TestTheDockerfileBuildsWithTheGoOfARelease(t *testing.T) {
+	t.Parallel()
+	released := regexp.MustCompile(`(?m)^export GOTOOLCHAIN=go(\S+)$`).FindSubmatch(get(t, "../../.ci/release"))
+	built := regexp.MustCompile(`(?m)^ARG BUILD_IMAGE=\S+/golang:([\d.]+)@sha256:`).FindSubmatch(get(t, "../../Dockerfile"))
+	if released == nil || built == nil || string(released[1]) != string(built[1]) {
+		t.Errorf(".ci/release takes Go %q, the Dockerfile %q", released, built)
+	}
+}
+
 // lastStage is the arguments of each instruction behind the last FROM.
 func lastStage(t *testing.T, dockerfile string) map[string][]string {
 	t.Helper()

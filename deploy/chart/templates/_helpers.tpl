@@ -331,7 +331,9 @@ spec:
 {{- if kindIs "map" $brokers }}{{ fail "networkPolicy.kafka.ports is not set, and config.kafka.brokers is not known here: it comes from a Secret or ConfigMap" }}{{ end -}}
 {{- $ports := list -}}
 {{- range $brokers -}}
-{{- $ports = append $ports (splitList ":" . | last | trim | int) -}}
+{{- $port := regexFind ":[0-9]+$" (trim .) | trimPrefix ":" -}}
+{{- if not $port }}{{ fail (printf "config.kafka.brokers: %q has no port; write host:port" .) }}{{ end -}}
+{{- $ports = append $ports (int $port) -}}
 {{- end -}}
 {{- uniq $ports | toJson -}}
 {{- end -}}
