@@ -22,15 +22,13 @@ GOLANGCI_LINT = $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint
 CROSS = linux/amd64 linux/arm64 linux/386 darwin/arm64 windows/amd64
 
 GOTEST = GO=$(GO) .ci/gotest $(RACE) -timeout 20m $(TESTFLAGS)
-# All packages, and the longest first: in its place in the alphabet it would be the last one, alone.
-ALL = ./internal/world ./...
 
 # Build tags that tests may carry: apachekafka needs Java and Maven, chaos takes long besides, examples needs
 # Python, Node, Java and Maven, brokers fetches ten versions of Apache Kafka.
 ALL_TAGS = apachekafka,chaos,examples,brokers
 
 .DEFAULT_GOAL := help
-.PHONY: help tidy modules-check tour build test test-allocations test-apache-kafka test-chaos test-examples rebalances sim test-money shops check lint cross bench-check shop-check chart-check manifests fmt fuzz bench benchmarks docker release release-check release-test clean test-brokers
+.PHONY: help lint-chart tidy modules-check tour build test test-allocations test-apache-kafka test-chaos test-examples rebalances sim test-money shops check lint cross bench-check shop-check chart-check manifests fmt fuzz bench benchmarks docker release release-check release-test clean test-brokers
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,10 +39,10 @@ build: ## a static binary, bin/closeorder
 test: ## all tests, those on a real Apache Kafka too where Java 17 and Maven are
 	@if why=$$($(GO) run ./internal/apachekafka/available 2>&1); then \
 		$(GO) run ./internal/apachekafka/available fetch && \
-		$(GOTEST) -tags apachekafka $(ALL); \
+		$(GOTEST) -tags apachekafka ./...; \
 	else \
 		why=$$(echo "$$why" | grep -v '^exit status'); \
-		status=0; $(GOTEST) $(ALL) || status=$$?; \
+		status=0; $(GOTEST) ./... || status=$$?; \
 		echo; \
 		echo "*** LEFT OUT: the tests on a real Apache Kafka."; \
 		echo "$$why" | sed 's/^/***   /'; \
@@ -103,7 +101,7 @@ shops: ## PURCHASES=100000 for each shop of docs/order-services.md, of a thousan
 		../../bin/world.test -test.timeout 3h -test.run '^TestNobodyPaysTwice$$' $(TESTFLAGS); \
 	status=$$?; cat ../../bin/shops.md; exit $$status
 
-check: tidy modules-check lint cross ## gofmt, go mod tidy, the modules of their own, lint and cross: all must have nothing to say
+check: tidy modules-check lint lint-chart cross ## gofmt, go mod tidy, the modules of their own, lint and cross: all must have nothing to say
 
 tidy: ## gofmt and go mod tidy, which must have nothing to change
 	@unformatted=$$(gofmt -l .) && test -z "$$unformatted" || { echo "make fmt would change:"; echo "$$unformatted"; exit 1; }
@@ -128,6 +126,8 @@ lint: ## golangci-lint, as .golangci.yml says: go vet and staticcheck, more of t
 	cd internal/bench && $(GOLANGCI_LINT) run ./...
 	cd examples/shop && $(GOLANGCI_LINT) run ./...
 	cd internal/release && $(GOLANGCI_LINT) run ./...
+
+lint-chart: ## golangci-lint of internal/chart, whose libraries are 900 packages to read: minutes, where nothing is cached
 	cd internal/chart && $(GOLANGCI_LINT) run ./...
 
 cross: ## builds for Linux, macOS, Windows and 32 bits, and vets, tests too, where lint has not: CROSS="linux/386 ..."
