@@ -21,7 +21,7 @@ GOLANGCI_LINT = $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint
 # has it, which finds its own packages compiled.
 CROSS = linux/amd64 linux/arm64 linux/386 darwin/arm64 windows/amd64
 
-GOTEST = GO=$(GO) .ci/gotest $(RACE) -timeout 20m $(TESTFLAGS)
+GOTEST = GO=$(GO) .ci/gotest $(RACE) -timeout 30m $(TESTFLAGS)
 
 # Build tags that tests may carry: apachekafka needs Java and Maven, chaos takes long besides, examples needs
 # Python, Node, Java and Maven, brokers fetches ten versions of Apache Kafka.
