@@ -44,45 +44,6 @@ func (f *letterFilter) parse(now time.Time) (deadletters.Filter, error) {
 	return deadletters.Filter{Codes: f.codes, MchID: f.mchID, OutTradeNo: f.outTradeNo, Since: since, Until: until}, err
 }
 
-// letterLine is a dead letter as a JSON line.
-type letterLine struct {
-	// Partition and Offset are its place in the dead-letter topic.
-	Partition    int       `json:"partition"`
-	Offset       int64     `json:"offset"`
-	FailedAt     time.Time `json:"failed_at"`
-	Code         string    `json:"code,omitempty"`
-	Message      string    `json:"message,omitempty"`
-	MchID        string    `json:"mch_id,omitempty"`
-	SubMchID     string    `json:"sub_mch_id,omitempty"`
-	OutTradeNo   string    `json:"out_trade_no,omitempty"`
-	RequestID    string    `json:"request_id,omitempty"`
-	Attempts     int       `json:"attempts"`
-	Replay       int       `json:"replay"`
-	ValueOmitted string    `json:"value_omitted,omitempty"`
-	// Source is the request.
-	Source          *events.Source `json:"source,omitempty"`
-	SourceTimestamp time.Time      `json:"source_timestamp,omitzero"`
-	// Problem says why the record is no dead letter.
-	Problem string `json:"problem,omitempty"`
-}
-
-func lineOf(l deadletters.Letter) letterLine {
-	q := l.Request
-	line := letterLine{
-		Partition: l.At.Partition, Offset: l.At.Offset, FailedAt: l.Time().UTC(), Code: l.ErrorCode, Message: l.ErrorMessage,
-		MchID: q.MchID, SubMchID: q.SubMchID, OutTradeNo: q.OutTradeNo, RequestID: q.RequestID,
-		Attempts: l.Calls, Replay: l.Replay, ValueOmitted: l.ValueOmitted, SourceTimestamp: l.SourceTimestamp,
-	}
-	if l.Err != nil {
-		line.Problem = l.Err.Error()
-	} else {
-		source := l.Source
-		line.Source = &source
-		line.SourceTimestamp = line.SourceTimestamp.UTC()
-	}
-	return line
-}
-
 // place writes where a record stands, as show takes it.
 func place(at events.Source) string {
 	return strconv.Itoa(at.Partition) + ":" + strconv.FormatInt(at.Offset, 10)

@@ -57,7 +57,7 @@ closeorder deadletters list --limit 0 --json | jq -r .out_trade_no`,
 
 // foundLetters are the newest of all dead letters that match.
 type foundLetters struct {
-	lines []letterLine
+	lines []deadletters.Listed
 	codes map[string]int // of all
 	total int
 }
@@ -90,7 +90,7 @@ func (a *app) findLetters(ctx context.Context, c *cluster, f deadletters.Filter,
 			code = "no dead letter"
 		}
 		found.codes[code]++
-		if found.lines = append(found.lines, lineOf(l)); limit > 0 && len(found.lines) >= 2*limit {
+		if found.lines = append(found.lines, l.Listed()); limit > 0 && len(found.lines) >= 2*limit {
 			found.lines = newest(found.lines, limit)
 		}
 		return nil
@@ -117,8 +117,8 @@ func (a *app) answeredLetters(ctx context.Context, c *cluster, f deadletters.Fil
 
 // newest puts letters in the order of their failures and keeps the last of
 // them, all with limit 0.
-func newest(lines []letterLine, limit int) []letterLine {
-	slices.SortFunc(lines, func(a, b letterLine) int {
+func newest(lines []deadletters.Listed, limit int) []deadletters.Listed {
+	slices.SortFunc(lines, func(a, b deadletters.Listed) int {
 		return cmp.Or(a.FailedAt.Compare(b.FailedAt), cmp.Compare(a.Partition, b.Partition), cmp.Compare(a.Offset, b.Offset))
 	})
 	if limit > 0 && len(lines) > limit {

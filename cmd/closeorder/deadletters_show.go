@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"strconv"
@@ -55,7 +54,7 @@ closeorder deadletters show 2:17 --raw > request.json`,
 			_, err = a.stdout.Write(l.Original.Value)
 			return err
 		case *asJSON:
-			return a.jsonLines().Encode(wholeLetter(l))
+			return a.jsonLines().Encode(l.Whole())
 		}
 		a.printLetter(l)
 		return nil
@@ -71,48 +70,6 @@ func parsePlace(s string) (events.Source, error) {
 		return events.Source{}, usagef("%q is not PARTITION:OFFSET, such as 2:17", s)
 	}
 	return events.Source{Partition: int(p), Offset: int64(o)}, nil
-}
-
-// letterWhole is a dead letter as JSON, with its bytes: as text where they
-// are text, else in base64.
-type letterWhole struct {
-	letterLine
-	Key         *string      `json:"key,omitempty"`
-	KeyBase64   *string      `json:"key_base64,omitempty"`
-	Value       *string      `json:"value,omitempty"`
-	ValueBase64 *string      `json:"value_base64,omitempty"`
-	Headers     []jsonHeader `json:"headers"`
-}
-
-type jsonHeader struct {
-	Key         string  `json:"key"`
-	Value       *string `json:"value,omitempty"`
-	ValueBase64 *string `json:"value_base64,omitempty"`
-}
-
-func wholeLetter(l deadletters.Letter) letterWhole {
-	w := letterWhole{letterLine: lineOf(l), Headers: []jsonHeader{}}
-	w.Key, w.KeyBase64 = textOrBase64(l.Original.Key)
-	w.Value, w.ValueBase64 = textOrBase64(l.Original.Value)
-	for _, h := range l.Original.Headers {
-		one := jsonHeader{Key: h.Key}
-		one.Value, one.ValueBase64 = textOrBase64(h.Value)
-		w.Headers = append(w.Headers, one)
-	}
-	return w
-}
-
-// textOrBase64 returns one of both, or neither for nil.
-func textOrBase64(b []byte) (text, coded *string) {
-	switch {
-	case b == nil:
-		return nil, nil
-	case utf8.Valid(b):
-		s := string(b)
-		return &s, nil
-	}
-	s := base64.StdEncoding.EncodeToString(b)
-	return nil, &s
 }
 
 func (a *app) printLetter(l deadletters.Letter) {

@@ -69,7 +69,7 @@ func TestTheLifeOfADeadLetter(t *testing.T) {
 	step(exitDone, "list.txt", "", "deadletters", "list", "--out-trade-no", "U1")
 	line := step(exitDone, "list-json.txt", "", "deadletters", "list", "--out-trade-no", "U1", "--json")
 	step(exitDone, "list-none.txt", "", "deadletters", "list", "--code", "BANKERROR")
-	var at letterLine
+	var at deadletters.Listed
 	if err := json.Unmarshal([]byte(line), &at); err != nil {
 		t.Fatal(err)
 	}

@@ -25,6 +25,9 @@ type Options struct {
 	// ReplayID, if set, is the replay that goes on: what it has sent and what
 	// failed again is not sent by it once more.
 	ReplayID string
+	// Only, if not nil, are the places of the letters that may be sent, of those that
+	// the filter chooses; the others are no steps.
+	Only map[events.Source]bool
 	// Now is the time, for expires_at.
 	Now time.Time
 	// OnTotal is told how many records will be read, as it becomes

@@ -32,6 +32,9 @@ type Scope struct {
 	// before Until. Zero is without bound, as far as the topic is retained.
 	// What became of the requests is looked up to the end of the topics.
 	Since, Until time.Time
+	// Places, where set, are all records of the order, as an index knows them: the
+	// topics are not searched.
+	Places map[kafka.Place][]int64
 	// All: every partition is read, also where the order was found in those
 	// that its number leads to.
 	All bool
