@@ -74,7 +74,7 @@ func parse(lang string) *template.Template {
 		"link":  link,
 		"mark":  mark,
 		"dict":  dict,
-	}).ParseFS(pageFiles, "pages/*.html"))
+	}).Funcs(more()).ParseFS(pageFiles, "pages/*.html"))
 }
 
 // render writes a template in the language of the view, around the page's own.
