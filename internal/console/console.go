@@ -12,6 +12,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/closeorder/closeorder/events"
@@ -130,6 +131,11 @@ const stopFor = 5 * time.Second
 // Serve answers on ln until ctx ends, and returns nil then; it closes ln. It
 // returns an error if ln fails before.
 func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
+	var looking sync.WaitGroup
+	defer looking.Wait()
+	lookCtx, stop := context.WithCancel(ctx)
+	defer stop()
+	looking.Go(func() { s.looks.run(lookCtx) })
 	server := &http.Server{Handler: s, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10}
 	failed := make(chan error, 1)
 	go func() { failed <- server.Serve(ln) }()

@@ -24,8 +24,10 @@ type page struct {
 	// the present one, its own where that is empty.
 	Title, Part string
 	needs       access.Role
-	// Live: it is sent again when it changes, to those who follow.
+	// Live: it is sent again when it changes, to those who follow. Also is what else
+	// it changes with, beside the index and the desk.
 	Live bool
+	also waits
 	// load makes the document of a request. What it says is shown as it is, as HTML
 	// and as JSON.
 	load func(context.Context, *http.Request) (any, error)
@@ -64,7 +66,7 @@ func navigation() []*page {
 
 func (s *Server) pages() []*page {
 	return []*page{
-		{Path: "/", Title: "Now", Live: true, load: s.now},
+		{Path: "/", Title: "Now", Live: true, also: s.looks.Changed, load: s.now},
 		{Path: "/search", Title: "Orders", load: s.search},
 		{Path: "/order", Title: "Order", Part: "/search", Live: true, load: s.order},
 		{Path: "/dead-letters", Title: "Dead letters", Live: true, load: s.letters},
@@ -115,7 +117,7 @@ func (v view) Operator() bool { return v.User.May(access.Operator) }
 func (s *Server) view(r *http.Request, p *page) view {
 	v := view{
 		Page: p, Pages: navigation(), User: access.UserOf(r.Context()), LogsIn: s.cfg.Guard.LogsIn(), Lang: wished(r),
-		URL: r.URL.RequestURI(), Live: p.Live, Build: s.cfg.Build, Search: r.URL.Query().Get("q"),
+		URL: (&url.URL{Path: r.URL.Path, RawQuery: r.URL.RawQuery}).String(), Live: p.Live, Build: s.cfg.Build, Search: r.URL.Query().Get("q"),
 		To: local(r.FormValue("to")),
 	}
 	if name := p.json(); name != "" {
@@ -127,8 +129,10 @@ func (s *Server) view(r *http.Request, p *page) view {
 	if v.Search == "" {
 		v.Search = r.URL.Query().Get("out_trade_no")
 	}
-	// Without it the page says nothing of the index, which is no reason not to show it.
-	v.Index, _ = s.cfg.Index.Progress(r.Context())
+	var err error
+	if v.Index, err = s.cfg.Index.Progress(r.Context()); err != nil { // no reason not to show the page
+		v.Index = index.Progress{CaughtUp: true, Trouble: err.Error()}
+	}
 	return v
 }
 
@@ -174,7 +178,7 @@ func (s *Server) write(w http.ResponseWriter, status int, name string, v view) {
 		return
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	w.Header().Set("Content-Language", v.Lang)
+	w.Header().Set("Content-Language", tags[v.Lang])
 	w.Header().Add("Vary", "Accept, Accept-Language")
 	w.WriteHeader(status)
 	_, _ = w.Write(visible(b.Bytes()))
@@ -184,20 +188,22 @@ func (s *Server) write(w http.ResponseWriter, status int, name string, v view) {
 func (s *Server) tell(p *page) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
+		status := http.StatusOK
 		var doc any
 		err := error(&forbiddenError{p.Need()})
 		if access.UserOf(r.Context()).May(p.Need()) {
 			doc, err = p.load(r.Context(), r)
 		}
 		if err != nil {
-			w.WriteHeader(statusOf(err))
-			doc = map[string]string{"error": err.Error()}
+			status, doc = statusOf(err), map[string]string{"error": err.Error()}
 		}
-		enc := json.NewEncoder(w)
-		enc.SetIndent("", "  ")
-		if err := enc.Encode(doc); err != nil {
-			s.cfg.Log.WithError(err).WithField("page", p.Path).Debug("a document was not written")
+		out, err := json.MarshalIndent(writable(doc), "", "  ")
+		if err != nil {
+			s.cfg.Log.WithError(err).WithField("page", p.Path).Error("a document cannot be written")
+			status, out = http.StatusInternalServerError, []byte(`{"error": "the document cannot be written; see the console's log"}`)
 		}
+		w.WriteHeader(status)
+		_, _ = w.Write(append(out, '\n')) // who asked has gone
 	})
 }
 
