@@ -29,7 +29,7 @@ func (s *Server) audits(ctx context.Context, _ *http.Request) (any, error) {
 	}
 	d := auditsDoc{Audits: append([]desk.Audit{}, found...)}
 	for i := range d.Audits {
-		if d.Audits[i].Ended.IsZero() && d.Audits[i].Trouble == "" {
+		if d.Audits[i].Ended.IsZero() {
 			running := d.Audits[i]
 			d.Running = &running
 			break

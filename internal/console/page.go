@@ -268,6 +268,7 @@ func statusOf(err error) int {
 		none      *notFoundError
 		missing   *desk.MissingError
 		state     *desk.StateError
+		busy      *desk.BusyError
 		order     *desk.OrderError
 		forbidden *forbiddenError
 		refused   *access.RefusedError
@@ -279,7 +280,7 @@ func statusOf(err error) int {
 		return http.StatusBadRequest
 	case errors.As(err, &none), errors.As(err, &missing):
 		return http.StatusNotFound
-	case errors.As(err, &state):
+	case errors.As(err, &state), errors.As(err, &busy):
 		return http.StatusConflict
 	case errors.As(err, &forbidden):
 		return http.StatusForbidden

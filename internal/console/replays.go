@@ -17,7 +17,6 @@ import (
 	"github.com/closeorder/closeorder/events"
 	"github.com/closeorder/closeorder/internal/deadletters"
 	"github.com/closeorder/closeorder/internal/desk"
-	"github.com/closeorder/closeorder/internal/kafka"
 )
 
 // mostReplays is how many replays, or audits, a page lists.
@@ -66,62 +65,24 @@ type became struct {
 	Open int `json:"open"`
 }
 
-// stepDoc is one dead letter of a replay, in the names of "deadletters replay --json".
+// stepDoc is one dead letter of a replay, as "deadletters replay --json" tells of it.
 type stepDoc struct {
-	// Action is would_replay, replayed, skipped or left.
-	Action      string           `json:"action"`
-	Reason      deadletters.Skip `json:"reason,omitempty"`
-	Detail      string           `json:"detail,omitempty"`
-	Partition   int              `json:"partition"`
-	Offset      int64            `json:"offset"`
-	Source      *events.Source   `json:"source,omitempty"`
-	FailedAt    time.Time        `json:"failed_at"`
-	Code        string           `json:"code,omitempty"`
-	MchID       string           `json:"mch_id,omitempty"`
-	SubMchID    string           `json:"sub_mch_id,omitempty"`
-	OutTradeNo  string           `json:"out_trade_no,omitempty"`
-	RequestID   string           `json:"request_id,omitempty"`
-	Number      int              `json:"replay"`
-	ToPartition *int             `json:"to_partition,omitempty"`
-	Landed      *events.Source   `json:"landed,omitempty"`
+	deadletters.Told
 	// Outcome is that of what was sent, with its code, empty for none so far.
 	Outcome     events.Result `json:"outcome,omitempty"`
 	OutcomeCode string        `json:"outcome_code,omitempty"`
 	CompletedAt time.Time     `json:"completed_at,omitzero"`
 }
 
-// What is done with a step.
-const (
-	wouldReplay = "would_replay"
-	replayed    = "replayed"
-	skipped     = "skipped"
-	left        = "left"
-)
-
-func stepOf(s desk.Step, state desk.State) stepDoc {
-	d := stepDoc{
-		Action: wouldReplay, Reason: s.Skip, Detail: s.Why, Partition: s.At.Partition, Offset: s.At.Offset, FailedAt: s.FailedAt.UTC(),
-		Code: s.Code, MchID: s.MchID, SubMchID: s.SubMchID, OutTradeNo: s.OutTradeNo, RequestID: s.RequestID, Number: s.Replay, Landed: s.Sent,
-	}
-	if s.Skip != deadletters.Unreadable {
-		source := s.Source
-		d.Source = &source
-	}
-	if s.Skip == "" && s.To != kafka.ByKey {
-		to := s.To
-		d.ToPartition = &to
-	}
+func stepOf(s desk.Step) stepDoc {
+	told := s.Told()
 	switch {
 	case s.Sent != nil:
-		d.Action = replayed
-	case s.Skip != "":
-		d.Action = skipped
+		told = told.Sent(*s.Sent)
 	case s.Left != "":
-		d.Action, d.Reason, d.Detail = left, s.Left, s.Detail
-	case state == desk.Done || state == desk.Stopped:
-		d.Action = left
+		told = told.LeftFor(s.Left, s.Detail)
 	}
-	return d
+	return stepDoc{Told: told}
 }
 
 func (s *Server) replay(ctx context.Context, r *http.Request) (any, error) {
@@ -145,7 +106,7 @@ func (s *Server) replay(ctx context.Context, r *http.Request) (any, error) {
 	d.Steps = make([]stepDoc, 0, len(steps))
 	var landed []events.Source
 	for _, step := range steps {
-		d.Steps = append(d.Steps, stepOf(step, d.State))
+		d.Steps = append(d.Steps, stepOf(step))
 		if step.Sent != nil {
 			landed = append(landed, *step.Sent)
 		}
@@ -399,7 +360,7 @@ func (s *Server) start(_ http.ResponseWriter, r *http.Request) (string, error) {
 	}
 	err = s.cfg.Desk.Start(r.Context(), who(r), id, o)
 	return s.showReplay(r, id, err, func(is desk.Replay) bool {
-		return is.By == who(r).Name && is.Reason == o.Reason && !is.Started.IsZero()
+		return is.Reason == o.Reason && !is.Started.IsZero()
 	})
 }
 
@@ -408,13 +369,14 @@ func (s *Server) start(_ http.ResponseWriter, r *http.Request) (string, error) {
 func (s *Server) showReplay(r *http.Request, id string, err error, done func(desk.Replay) bool) (string, error) {
 	var state *desk.StateError
 	var order *desk.OrderError
+	var busy *desk.BusyError
 	switch {
 	case errors.As(err, &state):
 		if is, found := s.cfg.Desk.Replay(r.Context(), id); found == nil && done(is) {
 			return link("/replay", "id", id)
 		}
 		return "", s.again("/replay", url.Values{"id": {id}}, err)
-	case errors.As(err, &order):
+	case errors.As(err, &order), errors.As(err, &busy):
 		return "", s.again("/replay", url.Values{"id": {id}}, err)
 	case err != nil:
 		return "", err
