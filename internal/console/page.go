@@ -97,6 +97,9 @@ type view struct {
 	Build     string
 	// Problem is what went wrong, in place of the document.
 	Problem string
+	// Wrong is what was wrong with a form that is shown again, Form how it was filled in.
+	Wrong string
+	Form  url.Values
 	// To is where a log-in leads.
 	To string
 	// Main is the page's own template, filled; see render.
@@ -228,6 +231,10 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	if status == http.StatusInternalServerError && r.Context().Err() == nil {
 		s.cfg.Log.WithError(err).WithField("page", r.URL.Path).Warn("a page could not be answered")
 	}
+	var again *againError
+	if errors.As(err, &again) && s.showAgain(w, r, again) {
+		return
+	}
 	var refused *access.RefusedError
 	if errors.As(err, &refused) {
 		v := s.view(r, &page{Path: "/login", Title: "Log in"})
@@ -261,17 +268,19 @@ func statusOf(err error) int {
 		none      *notFoundError
 		missing   *desk.MissingError
 		state     *desk.StateError
+		busy      *desk.BusyError
 		order     *desk.OrderError
 		forbidden *forbiddenError
 		refused   *access.RefusedError
 		topics    *kafka.MissingTopicsError
+		away      *awayError
 	)
 	switch {
 	case errors.As(err, &bad), errors.As(err, &order):
 		return http.StatusBadRequest
 	case errors.As(err, &none), errors.As(err, &missing):
 		return http.StatusNotFound
-	case errors.As(err, &state):
+	case errors.As(err, &state), errors.As(err, &busy):
 		return http.StatusConflict
 	case errors.As(err, &forbidden):
 		return http.StatusForbidden
@@ -280,7 +289,7 @@ func statusOf(err error) int {
 			return http.StatusTooManyRequests
 		}
 		return http.StatusUnauthorized
-	case errors.As(err, &topics):
+	case errors.As(err, &topics), errors.As(err, &away):
 		return http.StatusServiceUnavailable
 	}
 	return http.StatusInternalServerError

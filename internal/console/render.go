@@ -100,7 +100,7 @@ func parse(lang string) *template.Template {
 		"dict":   dict,
 		"plot":   func(d *nowPage, name string) template.HTML { return d.plot(lang, name) },
 		"tiers":  func(d *nowPage) template.HTML { return d.tiers(lang) },
-	}).ParseFS(pageFiles, "pages/*.html"))
+	}).Funcs(more()).ParseFS(pageFiles, "pages/*.html"))
 }
 
 // render writes a template in the language of the view, around the page's own.
