@@ -12,6 +12,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/closeorder/closeorder/events"
@@ -73,17 +74,19 @@ type Config struct {
 
 // Server answers. Make one with New. It is safe for concurrent use.
 type Server struct {
-	cfg     Config
-	handler http.Handler
-	looks   *looks
-	topics  topics
+	cfg      Config
+	handler  http.Handler
+	looks    *looks
+	topics   topics
+	searches *searches
+	follows  *follows
 	// ending is closed when the server is to end, for those who follow a page.
 	ending chan struct{}
 }
 
 // New makes a server; it listens nowhere yet.
 func New(cfg Config) (*Server, error) {
-	s := &Server{cfg: cfg, looks: newLooks(cfg), topics: ofKafka{cfg}, ending: make(chan struct{})}
+	s := &Server{cfg: cfg, looks: newLooks(cfg), topics: ofKafka{cfg}, searches: newSearches(), follows: newFollows(), ending: make(chan struct{})}
 	mux := http.NewServeMux()
 	mux.Handle("GET /assets/", assets())
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) })
@@ -128,6 +131,11 @@ const stopFor = 5 * time.Second
 // Serve answers on ln until ctx ends, and returns nil then; it closes ln. It
 // returns an error if ln fails before.
 func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
+	var looking sync.WaitGroup
+	defer looking.Wait()
+	lookCtx, stop := context.WithCancel(ctx)
+	defer stop()
+	looking.Go(func() { s.looks.run(lookCtx) })
 	server := &http.Server{Handler: s, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10}
 	failed := make(chan error, 1)
 	go func() { failed <- server.Serve(ln) }()

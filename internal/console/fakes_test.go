@@ -250,7 +250,9 @@ func newFakes(t testing.TB) *fakes {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f.Server, f.Server.topics = s, &f.topics
+	f.Server = s
+	f.topics.report = &timeline.Report{}
+	s.topics = &f.topics
 	return f
 }
 

@@ -26,8 +26,12 @@ func (s *Server) follow(w http.ResponseWriter, r *http.Request, p *page) {
 	out := http.NewResponseController(w)
 	ctx, cancel := context.WithTimeout(r.Context(), followFor)
 	defer cancel()
+	waiting := []waits{s.cfg.Index.Changed, s.cfg.Desk.Changed}
+	if p.also != nil {
+		waiting = append(waiting, p.also)
+	}
+	seen := make([]uint64, len(waiting))
 	var last []byte
-	var seen versions
 	for {
 		now, err := s.fragment(ctx, r, p)
 		switch {
@@ -52,39 +56,39 @@ func (s *Server) follow(w http.ResponseWriter, r *http.Request, p *page) {
 			return
 		case <-time.After(sendEvery):
 		}
-		seen = s.changed(ctx, seen)
+		s.changed(ctx, waiting, seen)
 	}
 }
 
-// versions are those of the index and the desk.
-type versions [2]uint64
+// waits waits until something has another version than the one after which it is
+// asked for, and returns that; the error is the cause of the context.
+type waits func(ctx context.Context, after uint64) (uint64, error)
 
-// changed waits until one of them has another version, or lookEvery has passed, and
-// returns the present ones. What changes between a page's making and its call is
-// not missed: the versions are older than the page.
-func (s *Server) changed(ctx context.Context, seen versions) versions {
+// changed waits until one of them has another version than was seen, or lookEvery
+// has passed, and notes it. What changes between a page's making and its call is not
+// missed: the versions are older than the page.
+func (s *Server) changed(ctx context.Context, waiting []waits, seen []uint64) {
 	ctx, cancel := context.WithTimeout(ctx, lookEvery)
 	defer cancel()
 	type change struct {
 		of  int
 		now uint64
 	}
-	changes := make(chan change, len(seen))
-	for i, wait := range []func(context.Context, uint64) (uint64, error){s.cfg.Index.Changed, s.cfg.Desk.Changed} {
+	changes := make(chan change, len(waiting))
+	for i, wait := range waiting {
+		after := seen[i]
 		go func() {
-			now, err := wait(ctx, seen[i])
-			if err != nil {
-				now = seen[i]
+			if now, err := wait(ctx, after); err == nil {
+				changes <- change{i, now}
 			}
-			changes <- change{i, now}
 		}()
 	}
 	select {
 	case c := <-changes:
 		seen[c.of] = c.now
+	case <-ctx.Done():
 	case <-s.ending:
 	}
-	return seen
 }
 
 // fragment is the main part of a page as it is now.

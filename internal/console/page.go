@@ -7,6 +7,7 @@ import (
 	"errors"
 	"html/template"
 	"net/http"
+	"net/url"
 	"strings"
 
 	"github.com/closeorder/closeorder/internal/access"
@@ -23,8 +24,10 @@ type page struct {
 	// the present one, its own where that is empty.
 	Title, Part string
 	needs       access.Role
-	// Live: it is sent again when it changes, to those who follow.
+	// Live: it is sent again when it changes, to those who follow. Also is what else
+	// it changes with, beside the index and the desk.
 	Live bool
+	also waits
 	// load makes the document of a request. What it says is shown as it is, as HTML
 	// and as JSON.
 	load func(context.Context, *http.Request) (any, error)
@@ -63,7 +66,7 @@ func navigation() []*page {
 
 func (s *Server) pages() []*page {
 	return []*page{
-		{Path: "/", Title: "Now", Live: true, load: s.now},
+		{Path: "/", Title: "Now", Live: true, also: s.looks.Changed, load: s.now},
 		{Path: "/search", Title: "Orders", load: s.search},
 		{Path: "/order", Title: "Order", Part: "/search", Live: true, load: s.order},
 		{Path: "/dead-letters", Title: "Dead letters", Live: true, load: s.letters},
@@ -94,6 +97,9 @@ type view struct {
 	Build     string
 	// Problem is what went wrong, in place of the document.
 	Problem string
+	// Wrong is what was wrong with a form that is shown again, Form how it was filled in.
+	Wrong string
+	Form  url.Values
 	// To is where a log-in leads.
 	To string
 	// Main is the page's own template, filled; see render.
@@ -111,7 +117,7 @@ func (v view) Operator() bool { return v.User.May(access.Operator) }
 func (s *Server) view(r *http.Request, p *page) view {
 	v := view{
 		Page: p, Pages: navigation(), User: access.UserOf(r.Context()), LogsIn: s.cfg.Guard.LogsIn(), Lang: wished(r),
-		URL: r.URL.RequestURI(), Live: p.Live, Build: s.cfg.Build, Search: r.URL.Query().Get("q"),
+		URL: (&url.URL{Path: r.URL.Path, RawQuery: r.URL.RawQuery}).String(), Live: p.Live, Build: s.cfg.Build, Search: r.URL.Query().Get("q"),
 		To: local(r.FormValue("to")),
 	}
 	if name := p.json(); name != "" {
@@ -123,8 +129,10 @@ func (s *Server) view(r *http.Request, p *page) view {
 	if v.Search == "" {
 		v.Search = r.URL.Query().Get("out_trade_no")
 	}
-	// Without it the page says nothing of the index, which is no reason not to show it.
-	v.Index, _ = s.cfg.Index.Progress(r.Context())
+	var err error
+	if v.Index, err = s.cfg.Index.Progress(r.Context()); err != nil { // no reason not to show the page
+		v.Index = index.Progress{CaughtUp: true, Trouble: err.Error()}
+	}
 	return v
 }
 
@@ -170,7 +178,7 @@ func (s *Server) write(w http.ResponseWriter, status int, name string, v view) {
 		return
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	w.Header().Set("Content-Language", v.Lang)
+	w.Header().Set("Content-Language", tags[v.Lang])
 	w.Header().Add("Vary", "Accept, Accept-Language")
 	w.WriteHeader(status)
 	_, _ = w.Write(visible(b.Bytes()))
@@ -180,20 +188,22 @@ func (s *Server) write(w http.ResponseWriter, status int, name string, v view) {
 func (s *Server) tell(p *page) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
+		status := http.StatusOK
 		var doc any
 		err := error(&forbiddenError{p.Need()})
 		if access.UserOf(r.Context()).May(p.Need()) {
 			doc, err = p.load(r.Context(), r)
 		}
 		if err != nil {
-			w.WriteHeader(statusOf(err))
-			doc = map[string]string{"error": err.Error()}
+			status, doc = statusOf(err), map[string]string{"error": err.Error()}
 		}
-		enc := json.NewEncoder(w)
-		enc.SetIndent("", "  ")
-		if err := enc.Encode(doc); err != nil {
-			s.cfg.Log.WithError(err).WithField("page", p.Path).Debug("a document was not written")
+		out, err := json.MarshalIndent(writable(doc), "", "  ")
+		if err != nil {
+			s.cfg.Log.WithError(err).WithField("page", p.Path).Error("a document cannot be written")
+			status, out = http.StatusInternalServerError, []byte(`{"error": "the document cannot be written; see the console's log"}`)
 		}
+		w.WriteHeader(status)
+		_, _ = w.Write(append(out, '\n')) // who asked has gone
 	})
 }
 
@@ -220,6 +230,10 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	status := statusOf(err)
 	if status == http.StatusInternalServerError && r.Context().Err() == nil {
 		s.cfg.Log.WithError(err).WithField("page", r.URL.Path).Warn("a page could not be answered")
+	}
+	var again *againError
+	if errors.As(err, &again) && s.showAgain(w, r, again) {
+		return
 	}
 	var refused *access.RefusedError
 	if errors.As(err, &refused) {
@@ -254,17 +268,19 @@ func statusOf(err error) int {
 		none      *notFoundError
 		missing   *desk.MissingError
 		state     *desk.StateError
+		busy      *desk.BusyError
 		order     *desk.OrderError
 		forbidden *forbiddenError
 		refused   *access.RefusedError
 		topics    *kafka.MissingTopicsError
+		away      *awayError
 	)
 	switch {
 	case errors.As(err, &bad), errors.As(err, &order):
 		return http.StatusBadRequest
 	case errors.As(err, &none), errors.As(err, &missing):
 		return http.StatusNotFound
-	case errors.As(err, &state):
+	case errors.As(err, &state), errors.As(err, &busy):
 		return http.StatusConflict
 	case errors.As(err, &forbidden):
 		return http.StatusForbidden
@@ -273,7 +289,7 @@ func statusOf(err error) int {
 			return http.StatusTooManyRequests
 		}
 		return http.StatusUnauthorized
-	case errors.As(err, &topics):
+	case errors.As(err, &topics), errors.As(err, &away):
 		return http.StatusServiceUnavailable
 	}
 	return http.StatusInternalServerError

@@ -1,12 +1,15 @@
 package console
 
 import (
+	"bytes"
+	"crypto/sha256"
 	"embed"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"html"
 	"html/template"
 	"io"
-	"io/fs"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -62,19 +65,42 @@ func say(lang, text string, values ...any) string {
 	return fmt.Sprintf(text, values...)
 }
 
+// tags are the languages as HTML names them.
+var tags = map[string]string{"en": "en", "zh": "zh-CN"}
+
+// tongue is the language of a text that may have no translation, as HTML names it.
+func tongue(lang, text string) string {
+	if _, ok := words[lang][text]; ok {
+		return tags[lang]
+	}
+	return tags["en"]
+}
+
+// badge is a state: a sign, a word and, by class (good, paid, warn, bad or a state
+// that has one), a colour.
+func badge(lang string, class, state any) template.HTML {
+	return template.HTML(fmt.Sprintf(`<span class="state %s"><span aria-hidden="true">%s</span> %s</span>`,
+		html.EscapeString(fmt.Sprint(class)), mark(class), html.EscapeString(say(lang, fmt.Sprint(state)))))
+}
+
 func parse(lang string) *template.Template {
 	return template.Must(template.New("").Funcs(template.FuncMap{
-		"t":     func(text string, values ...any) string { return say(lang, text, values...) },
-		"word":  func(text any) string { return say(lang, fmt.Sprint(text)) },
-		"when":  when,
-		"age":   func(t time.Time) string { return age(lang, t) },
-		"num":   num,
-		"dash":  dash,
-		"place": place,
-		"link":  link,
-		"mark":  mark,
-		"dict":  dict,
-	}).ParseFS(pageFiles, "pages/*.html"))
+		"t":      func(text string, values ...any) string { return say(lang, text, values...) },
+		"word":   func(text any) string { return say(lang, fmt.Sprint(text)) },
+		"tongue": func(text string) string { return tongue(lang, text) },
+		"badge":  func(class, state any) template.HTML { return badge(lang, class, state) },
+		"when":   when,
+		"stamp":  func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
+		"age":    func(t time.Time) string { return age(lang, t) },
+		"num":    num,
+		"dash":   dash,
+		"place":  place,
+		"link":   link,
+		"mark":   mark,
+		"dict":   dict,
+		"plot":   func(d *nowPage, name string) template.HTML { return d.plot(lang, name) },
+		"tiers":  func(d *nowPage) template.HTML { return d.tiers(lang) },
+	}).Funcs(more()).ParseFS(pageFiles, "pages/*.html"))
 }
 
 // render writes a template in the language of the view, around the page's own.
@@ -155,13 +181,13 @@ func link(path string, pairs ...any) (string, error) {
 // is not said otherwise.
 func mark(state any) string {
 	switch fmt.Sprint(state) {
-	case string(events.Closed), "done":
+	case string(events.Closed), "done", "good":
 		return "✓"
 	case string(events.Paid):
 		return "¥"
-	case string(events.Failed), "lost", "contradictory", "stopped", "unplanned":
+	case string(events.Failed), "lost", "contradictory", "stopped", "unplanned", "bad":
 		return "✗"
-	case "unproven", "paused":
+	case "unproven", "paused", "warn":
 		return "!"
 	}
 	return "…"
@@ -179,15 +205,19 @@ func dict(pairs ...any) (map[string]any, error) {
 	return m, nil
 }
 
-// assets serves the style sheet and the script, which stand in the program.
+// assets serves the style sheet, the script and the icon, which stand in the program:
+// a browser asks whether they have changed, and is told by their hash.
 func assets() http.Handler {
-	sub, err := fs.Sub(assetFiles, "assets")
-	if err != nil {
-		panic(err)
-	}
-	files := http.StripPrefix("/assets/", http.FileServerFS(sub))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		name := strings.TrimPrefix(r.URL.Path, "/assets/")
+		file, err := assetFiles.ReadFile("assets/" + name)
+		if err != nil {
+			http.NotFound(w, r)
+			return
+		}
+		sum := sha256.Sum256(file)
+		w.Header().Set("ETag", `"`+hex.EncodeToString(sum[:8])+`"`)
 		w.Header().Set("Cache-Control", "no-cache")
-		files.ServeHTTP(w, r)
+		http.ServeContent(w, r, name, time.Time{}, bytes.NewReader(file))
 	})
 }

@@ -31,13 +31,20 @@ func visible(page []byte) []byte {
 	return out
 }
 
+// blankBraille is the one symbol without a dot.
+const blankBraille = '\u2800'
+
 // hidden reports whether a rune is not seen, or moves others; blanks are.
 func hidden(r rune) bool {
 	switch {
 	case r == '\n' || r == '\t':
 		return false
-	case r == utf8.RuneError:
+	case r == utf8.RuneError || r == blankBraille:
 		return true
+	case r < unicode.MaxASCII:
+		return r < ' '
+	case unicode.In(r, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector):
+		return true // some are letters, by their category, and look like nothing
 	}
 	return !unicode.IsPrint(r) && !unicode.Is(unicode.Zs, r)
 }
