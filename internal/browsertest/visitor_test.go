@@ -12,7 +12,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/chromedp/cdproto/accessibility"
 	"github.com/chromedp/cdproto/audits"
@@ -228,6 +227,14 @@ func (v *visitor) moves(do func()) {
 	}
 }
 
+// in has what is wrong told as of a test of its own.
+func (v *visitor) in(t *testing.T, do func(*visitor)) {
+	whole := v.t
+	v.t = t
+	defer func() { v.t = whole }()
+	do(v)
+}
+
 // evaluates runs an expression in the page.
 func evaluates[T any](v *visitor, expression string) T {
 	v.t.Helper()
@@ -379,6 +386,3 @@ func (v *visitor) shoots(name string) {
 	v.must(os.MkdirAll(folder, 0o755))
 	v.must(os.WriteFile(filepath.Join(folder, name+".png"), shot.Data, 0o644))
 }
-
-// soon is a moment that a process gets to do what it will do.
-const soon = 50 * time.Millisecond
