@@ -28,7 +28,7 @@ const DefaultConsoleAddr = "127.0.0.1:8090"
 // checkConsole looks at what goes together. Who may listen beyond loopback is a
 // matter of internal/access, which reads the file of users as well.
 func (l *loader) checkConsole() {
-	if !l.asked(Pages) {
+	if !l.asked(ConsolePages) {
 		return
 	}
 	c := &l.config.Console

@@ -40,7 +40,7 @@ func TestTheFlagsOfTheConsoleHaveNoPrefix(t *testing.T) {
 			t.Errorf("%s is renamed: %v", s.Name, s.Renamed())
 		}
 	}
-	for _, s := range config.Settings(config.Pages) {
+	for _, s := range config.Settings(config.ConsolePages) {
 		if want[s.Name] == "" {
 			t.Errorf("%s is of the console, and not in this test", s.Name)
 		}
@@ -87,7 +87,7 @@ func TestWhatIsWrongWithTheSettingsOfTheConsole(t *testing.T) {
 		{"workers by their URLs", map[string]string{"console.workers": "http://w1:9290/,w2,u:distinctive@w3:1"}, []string{`"http://w1:9290/" is not host:port; write w1:9290`, `"w2" is not host:port`, `one of them holds more than host:port`}},
 	} {
 		t.Run(tt.what, func(t *testing.T) {
-			_, err := config.Load(config.Source{Flags: tt.flags, ReadFile: files(map[string]string{"not-pem": "hello"})}, config.Pages)
+			_, err := config.Load(config.Source{Flags: tt.flags, ReadFile: files(map[string]string{"not-pem": "hello"})}, config.ConsolePages)
 			if len(tt.want) == 0 && err != nil || len(tt.want) > 0 && err == nil {
 				t.Fatalf("%v", err)
 			}
@@ -119,7 +119,7 @@ console:
 	if _, err := config.Load(from); err != nil {
 		t.Errorf("a worker: %v", err)
 	}
-	c, err := config.Load(from, config.Connection, config.Pages)
+	c, err := config.Load(from, config.Connection, config.ConsolePages)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -134,7 +134,7 @@ console:
 	if _, err := config.Load(from); err != nil {
 		t.Errorf("a worker: %v", err)
 	}
-	if _, err := config.Load(from, config.Pages); err == nil {
+	if _, err := config.Load(from, config.ConsolePages); err == nil {
 		t.Error("the console has not seen it")
 	}
 }
@@ -162,7 +162,7 @@ func TestTheCertificateOfTheConsoleIsReadAgain(t *testing.T) {
 	c, err := config.Load(config.Source{
 		Flags:    map[string]string{"console.tls_cert_file": "cert", "console.tls_key_file": "key"},
 		ReadFile: func(name string) ([]byte, error) { return files(all)(name) },
-	}, config.Pages)
+	}, config.ConsolePages)
 	if err != nil {
 		t.Fatal(err)
 	}

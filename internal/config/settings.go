@@ -25,8 +25,8 @@ const (
 	Work Section = "work"
 	// Logging: level and format.
 	Logging Section = "logging"
-	// Pages: what only the console needs.
-	Pages Section = "console"
+	// ConsolePages: what only the console needs.
+	ConsolePages Section = "console"
 )
 
 // Everything is all sections that the worker needs: those of the console are left out.
@@ -240,27 +240,27 @@ func table(c *Config) []Setting {
 		{Name: "log.format", Section: Logging, Default: "text", parse: into(&c.Log.Format, choice("text", "json")),
 			What: "text or json"},
 
-		{Name: "console.addr", flag: "addr", Section: Pages, Default: DefaultConsoleAddr, parse: into(&c.Console.Addr, consoleAddress),
+		{Name: "console.addr", flag: "addr", Section: ConsolePages, Default: DefaultConsoleAddr, parse: into(&c.Console.Addr, consoleAddress),
 			What: "host:port where the console is served; beyond loopback only with console.auth_file or console.auth_header"},
-		{Name: "console.data_dir", flag: "data-dir", Section: Pages, parse: into(&c.Console.DataDir, text),
+		{Name: "console.data_dir", flag: "data-dir", Section: ConsolePages, parse: into(&c.Console.DataDir, text),
 			What: "folder of the console's database, which no other console uses; empty keeps it in memory"},
-		{Name: "console.keep", flag: "keep", Section: Pages, Default: "0s", parse: into(&c.Console.Keep, between(0, 10*365*24*time.Hour)),
+		{Name: "console.keep", flag: "keep", Section: ConsolePages, Default: "0s", parse: into(&c.Console.Keep, between(0, 10*365*24*time.Hour)),
 			What: "how old what the console indexes may be; 0s = as old as the topics hold"},
-		{Name: consoleFile, flag: "auth-file", Section: Pages, parse: into(&c.Console.AuthFile, text),
+		{Name: consoleFile, flag: "auth-file", Section: ConsolePages, parse: into(&c.Console.AuthFile, text),
 			What: "file of the users that may log in, one NAME:HASH:ROLE a line, as closeorder console user writes them"},
-		{Name: consoleHeader, flag: "auth-header", Section: Pages, parse: into(&c.Console.AuthHeader, headerName),
+		{Name: consoleHeader, flag: "auth-header", Section: ConsolePages, parse: into(&c.Console.AuthHeader, headerName),
 			What: "header in which a proxy of console.trusted_proxies says who asks, instead of console.auth_file: X-Forwarded-User"},
-		{Name: consoleRole, flag: "auth-role-header", Section: Pages, parse: into(&c.Console.AuthRoleHeader, headerName),
+		{Name: consoleRole, flag: "auth-role-header", Section: ConsolePages, parse: into(&c.Console.AuthRoleHeader, headerName),
 			What: "with console.auth_header: header in which the proxy says the role, viewer or operator"},
-		{Name: consoleOperators, list: true, flag: "auth-operators", Section: Pages, parse: into(&c.Console.AuthOperators, names),
+		{Name: consoleOperators, list: true, flag: "auth-operators", Section: ConsolePages, parse: into(&c.Console.AuthOperators, names),
 			What: "with console.auth_header: users that are operators, comma-separated; all others are viewers"},
-		{Name: consoleProxies, list: true, flag: "trusted-proxies", Section: Pages, parse: into(&c.Console.TrustedProxies, networks),
+		{Name: consoleProxies, list: true, flag: "trusted-proxies", Section: ConsolePages, parse: into(&c.Console.TrustedProxies, networks),
 			What: "addresses of the proxies whose headers count, as 10.1.2.3 or 10.1.0.0/16, comma-separated"},
-		{Name: consoleCert, flag: "tls-cert-file", Section: Pages, parse: into(&c.Console.TLSCertFile, text),
+		{Name: consoleCert, flag: "tls-cert-file", Section: ConsolePages, parse: into(&c.Console.TLSCertFile, text),
 			What: "PEM file of the console's certificate and its chain, with console.tls_key_file; read again when it changes"},
-		{Name: consoleKey, flag: "tls-key-file", Section: Pages, parse: into(&c.Console.TLSKeyFile, text),
+		{Name: consoleKey, flag: "tls-key-file", Section: ConsolePages, parse: into(&c.Console.TLSKeyFile, text),
 			What: "PEM file of its key"},
-		{Name: "console.workers", list: true, flag: "workers", Section: Pages, parse: into(&c.Console.Workers, adminAddresses),
+		{Name: "console.workers", list: true, flag: "workers", Section: ConsolePages, parse: into(&c.Console.Workers, adminAddresses),
 			What: "admin addresses of workers to show, host:port, comma-separated"},
 	}
 }

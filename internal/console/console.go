@@ -76,13 +76,14 @@ type Server struct {
 	cfg     Config
 	handler http.Handler
 	looks   *looks
+	topics  topics
 	// ending is closed when the server is to end, for those who follow a page.
 	ending chan struct{}
 }
 
 // New makes a server; it listens nowhere yet.
 func New(cfg Config) (*Server, error) {
-	s := &Server{cfg: cfg, looks: newLooks(cfg), ending: make(chan struct{})}
+	s := &Server{cfg: cfg, looks: newLooks(cfg), topics: ofKafka{cfg}, ending: make(chan struct{})}
 	mux := http.NewServeMux()
 	mux.Handle("GET /assets/", assets())
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) })
