@@ -17,7 +17,7 @@ import (
 // TestConsole tells stories of one deployment, one after the other: what one has done
 // the next ones find.
 func TestConsole(t *testing.T) {
-	b := startBrowser(t)
+	b := browserFor(t)
 	s := begin(t)
 	s.asks(t, known, "out_trade_no,reason,request_id\nLIMIT1,payment_timeout,put-off\n")
 	s.asks(t, known, "out_trade_no,reason,request_id\nT1,payment_failed,find-me\nPAID1,payment_timeout,paid-one\nT2,payment_failed,another\n", "--wait")
