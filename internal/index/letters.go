@@ -84,7 +84,7 @@ func folded(code string) string {
 }
 
 // Letters lists dead letters, the newest first: limit of them behind the first skip.
-func (x *Index) Letters(ctx context.Context, f LetterFilter, skip, limit int) (Letters, error) {
+func (x *Index) Letters(ctx context.Context, f LetterFilter, limit, skip int) (Letters, error) {
 	all := Letters{Letters: []Letter{}}
 	err := x.look(ctx, func(q querier) error {
 		where, args := f.where()
