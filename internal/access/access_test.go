@@ -263,9 +263,14 @@ func TestWhatOneAddressMay(t *testing.T) {
 	})
 	t.Run("what is remembered is bounded", func(t *testing.T) {
 		a := newAttempts()
-		for i := range 3 * mostBuckets {
-			fails(t, a, "n"+strconv.Itoa(i), netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}).String()) //nolint:errcheck // whatever comes
-			worked(t, a, "li", netip.AddrFrom4([4]byte{11, byte(i >> 16), byte(i >> 8), byte(i)}).String())               //nolint:errcheck // whatever comes
+		address := func(net byte, i int) string {
+			return netip.AddrFrom4([4]byte{net, byte(i >> 16), byte(i >> 8), byte(i)}).String()
+		}
+		for i := range mostBuckets + 10 {
+			fails(t, a, "n"+strconv.Itoa(i), address(10, i)) //nolint:errcheck // whatever comes
+		}
+		for i := range mostKnown + 10 {
+			worked(t, a, "li", address(11, i)) //nolint:errcheck // whatever comes
 		}
 		if len(a.address.of) > mostBuckets || len(a.name.of) > mostBuckets || len(a.seen) > mostKnown {
 			t.Errorf("%d addresses, %d names, %d known", len(a.address.of), len(a.name.of), len(a.seen))
