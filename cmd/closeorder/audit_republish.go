@@ -94,25 +94,25 @@ func (l *look) republish(ctx context.Context) error {
 // republishLine is one hole in JSON. The names, and the words of action and reason,
 // are stable.
 type republishLine struct {
-	Action     string           `json:"action"`
-	Reason     deadletters.Skip `json:"reason,omitempty"`
-	Detail     string           `json:"detail,omitempty"`
-	Partition  int              `json:"partition"`
-	Offset     int64            `json:"offset"`
-	Time       time.Time        `json:"time"`
-	MchID      string           `json:"mch_id,omitempty"`
-	SubMchID   string           `json:"sub_mch_id,omitempty"`
-	OutTradeNo string           `json:"out_trade_no,omitempty"`
-	RequestID  string           `json:"request_id,omitempty"`
+	Action     deadletters.Action `json:"action"`
+	Reason     deadletters.Skip   `json:"reason,omitempty"`
+	Detail     string             `json:"detail,omitempty"`
+	Partition  int                `json:"partition"`
+	Offset     int64              `json:"offset"`
+	Time       time.Time          `json:"time"`
+	MchID      string             `json:"mch_id,omitempty"`
+	SubMchID   string             `json:"sub_mch_id,omitempty"`
+	OutTradeNo string             `json:"out_trade_no,omitempty"`
+	RequestID  string             `json:"request_id,omitempty"`
 	// Replay is the number of what is sent.
 	Replay int            `json:"replay"`
 	Landed *events.Source `json:"landed,omitempty"`
 }
 
-// Actions of a republishLine, beside didSkip and didLeave.
+// Actions of a republishLine, beside those of deadletters.
 const (
-	wouldRepublish = "would_republish"
-	didRepublish   = "republished"
+	wouldRepublish deadletters.Action = "would_republish"
+	didRepublish   deadletters.Action = "republished"
 )
 
 func (l *look) line(s deadletters.Step) republishLine {
@@ -124,14 +124,14 @@ func (l *look) line(s deadletters.Step) republishLine {
 	landed, sent := m.sent[s.At]
 	switch {
 	case s.Skip != "":
-		is.Action = didSkip
+		is.Action = deadletters.DidSkip
 	case !l.mend.yes:
 		is.Action = wouldRepublish
 	case sent:
 		is.Action, is.Landed = didRepublish, &landed
 	default:
 		why := m.left[s.At]
-		is.Action, is.Reason, is.Detail = didLeave, why.reason, why.detail
+		is.Action, is.Reason, is.Detail = deadletters.DidLeave, why.reason, why.detail
 	}
 	return is
 }
@@ -189,7 +189,7 @@ func (l *look) printMending() {
 			colour, action = green, "send"
 		case didRepublish:
 			colour, action, note = green, "sent", join(is.Detail, "now at "+place(*is.Landed))
-		case didLeave:
+		case deadletters.DidLeave:
 			colour, action = red, "left"
 		}
 		rows = append(rows, []string{

@@ -2,15 +2,12 @@ package main
 
 import (
 	"cmp"
-	"crypto/rand"
-	"errors"
 	"os"
 	"slices"
-	"strings"
 	"time"
 
+	"github.com/closeorder/closeorder/internal/deadletters"
 	"github.com/closeorder/closeorder/internal/records"
-	"github.com/sirupsen/logrus"
 	"github.com/spf13/pflag"
 )
 
@@ -22,7 +19,7 @@ type governance struct {
 
 func (g *governance) add(flags *pflag.FlagSet, a *app) {
 	g.flags = flags
-	g.id = newReplayID(time.Now())
+	g.id = deadletters.NewReplayID(time.Now())
 	flags.StringVar(&g.id, "replay-id", g.id, "`ID` of the replay, a new one unless given: that of one that was stopped goes on with it")
 	flags.StringVar(&g.by, "by", a.user(), "`WHO` replays, for the records and the log; USER@HOST unless given, empty: nobody")
 	flags.StringVar(&g.reason, "reason", "", "`WHY`, for the records and the log")
@@ -33,10 +30,11 @@ func (g *governance) add(flags *pflag.FlagSet, a *app) {
 // check is a usage error for what cannot stand in a header.
 func (g *governance) check() error {
 	var wrong misuse
-	wrong.must(g.id != "", "--replay-id is empty; leave it out for a new one")
-	for flag, says := range map[string]records.Replay{"--replay-id": {ID: g.id}, "--by": {By: g.by}, "--reason": {Reason: g.reason}} {
-		if err := says.Check(); err != nil {
-			wrong.addf("%s: %v", flag, err)
+	for word, err := range deadletters.CheckWords(g.replay()) {
+		if word == deadletters.WordID && g.id == "" {
+			wrong.addf("--%s %v", word, err)
+		} else {
+			wrong.addf("--%s: %v", word, err)
 		}
 	}
 	slices.Sort(wrong.flags)
@@ -60,11 +58,6 @@ func (g *governance) wanted() bool {
 	return g.flags != nil && (g.flags.Changed("replay-id") || g.flags.Changed("by") || g.flags.Changed("reason"))
 }
 
-// newReplayID is an id that sorts by its time.
-func newReplayID(now time.Time) string {
-	return now.UTC().Format("20060102T150405Z") + "-" + strings.ToLower(rand.Text()[:8])
-}
-
 // user is who calls, as far as the environment says: without a user's name there
 // is nobody to name.
 func (a *app) user() string {
@@ -75,22 +68,3 @@ func (a *app) user() string {
 	}
 	return name + "@" + host
 }
-
-// tell writes a line of the log, with the replay's own words, for those who have
-// given one of them.
-func (r *replay) tell(what string, fields logrus.Fields) {
-	g := &r.options.governance
-	if !g.wanted() {
-		return
-	}
-	log := r.log.WithFields(fields).WithField("replay_id", g.id)
-	if g.by != "" {
-		log = log.WithField("by", g.by)
-	}
-	if g.reason != "" {
-		log = log.WithField("reason", g.reason)
-	}
-	log.Info(what)
-}
-
-var errNoOutcomes = errors.New("the outcomes cannot be watched any more, so nothing more is sent")

@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/closeorder/closeorder/events"
 	"github.com/closeorder/closeorder/internal/deadletters"
@@ -36,35 +35,9 @@ func (a *app) replayPrinter(o replayOptions, topic string, plan *deadletters.Pla
 	return &replayPrinter{app: a, options: o, topic: topic, plan: plan, sent: map[events.Source]events.Source{}, left: map[events.Source]leftBehind{}}
 }
 
-// Actions of a replayLine.
-const (
-	wouldReplay = "would_replay"
-	didReplay   = "replayed"
-	didSkip     = "skipped"
-	didLeave    = "left" // not sent: stopped, or it failed
-)
-
-// replayLine is one dead letter as a JSON line. The names and the words of
-// action and reason are stable.
+// replayLine is one dead letter as a JSON line. The names are stable.
 type replayLine struct {
-	Action string           `json:"action"`
-	Reason deadletters.Skip `json:"reason,omitempty"`
-	Detail string           `json:"detail,omitempty"`
-	// Partition and Offset are the dead letter, Source the request.
-	Partition  int            `json:"partition"`
-	Offset     int64          `json:"offset"`
-	Source     *events.Source `json:"source,omitempty"`
-	FailedAt   time.Time      `json:"failed_at"`
-	Code       string         `json:"code,omitempty"`
-	MchID      string         `json:"mch_id,omitempty"`
-	SubMchID   string         `json:"sub_mch_id,omitempty"`
-	OutTradeNo string         `json:"out_trade_no,omitempty"`
-	RequestID  string         `json:"request_id,omitempty"`
-	// Replay is the number of the replay.
-	Replay int `json:"replay"`
-	// ToPartition is where it is to be sent, absent where its key decides that.
-	ToPartition *int           `json:"to_partition,omitempty"`
-	Landed      *events.Source `json:"landed,omitempty"`
+	deadletters.Told
 	// Gateway is what the gateway says of the order, where it was asked.
 	Gateway *orderState `json:"gateway,omitempty"`
 }
@@ -83,30 +56,18 @@ type replaySummary struct {
 }
 
 func (p *replayPrinter) line(s deadletters.Step) replayLine {
-	l := replayLine{
-		Reason: s.Skip, Detail: s.Why, Partition: s.At.Partition, Offset: s.At.Offset, FailedAt: s.FailedAt.UTC(), Code: s.Code,
-		MchID: s.MchID, SubMchID: s.SubMchID, OutTradeNo: s.OutTradeNo, RequestID: s.RequestID, Replay: s.Replay,
-	}
-	if s.Skip != deadletters.Unreadable {
-		l.Source = &s.Source
-	}
-	if s.Skip == "" && s.To != kafka.ByKey {
-		l.ToPartition = &s.To
-	}
+	l := replayLine{Told: s.Told()}
 	if state, asked := p.states[s.At]; asked {
 		l.Gateway = &state
 	}
-	landed, sent := p.sent[s.At]
-	switch {
-	case s.Skip != "":
-		l.Action = didSkip
-	case !p.options.yes:
-		l.Action = wouldReplay
-	case sent:
-		l.Action, l.Landed = didReplay, &landed
-	default:
+	if s.Skip != "" || !p.options.yes {
+		return l
+	}
+	if landed, sent := p.sent[s.At]; sent {
+		l.Told = l.Sent(landed)
+	} else {
 		why := p.left[s.At]
-		l.Action, l.Reason, l.Detail = didLeave, why.reason, why.detail
+		l.Told = l.LeftFor(why.reason, why.detail)
 	}
 	return l
 }
@@ -167,14 +128,14 @@ func (p *replayPrinter) table() {
 		l := p.line(s)
 		colour, action, note := faint, "skip", s.Why
 		switch l.Action {
-		case wouldReplay:
+		case deadletters.WouldReplay:
 			colour, action = green, "replay"
 			if s.To == kafka.ByKey {
 				note = fmt.Sprintf("its key decides the partition: it came from %s, partition %d", s.Source.Topic, s.Source.Partition)
 			}
-		case didReplay:
+		case deadletters.DidReplay:
 			colour, action, note = green, "replayed", "now at "+place(*l.Landed)
-		case didLeave:
+		case deadletters.DidLeave:
 			colour, action, note = red, "left", l.Detail
 		}
 		row := []string{

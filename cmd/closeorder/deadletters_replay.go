@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/closeorder/closeorder/events"
@@ -126,13 +127,7 @@ func (r *replay) run(ctx context.Context, f deadletters.Filter) error {
 	if !o.yes {
 		return out.print(nil)
 	}
-	if plan.Replays > 0 {
-		r.tell("a replay begins", logrus.Fields{"count": plan.Replays, "topic": c.topics.Requests})
-	}
 	err = r.send(ctx, plan, out)
-	if plan.Replays > 0 {
-		r.tell("a replay ends", logrus.Fields{"count": len(out.sent), "left": plan.Replays - len(out.sent), "topic": c.topics.Requests})
-	}
 	if printed := out.print(err); printed != nil {
 		return printed
 	}
@@ -148,31 +143,35 @@ func (r *replay) send(ctx context.Context, plan *deadletters.Plan, out *replayPr
 	a, c, o := r.app, r.cluster, r.options
 	bar := a.progress("replaying", int64(plan.Replays))
 	defer bar.finish()
-	sending, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	watch := &replayWatch{after: o.pauseAfter, id: o.id, pause: cancel}
-	if o.pauseAfter > 0 && plan.Replays > 0 {
-		stop, err := watch.begin(sending, c)
-		if err != nil {
-			return err
-		}
-		defer stop()
-	}
-	err := deadletters.Sending{
+	run := deadletters.Run{PauseAfter: o.pauseAfter, Sending: deadletters.Sending{
 		Reader: c.reader(), Writer: c.writer(), Topics: c.topics, Replay: o.governance.replay(), Rate: o.rate, Patience: 2 * reachTimeout,
 		OnSent: func(s deadletters.Step, landed events.Source) {
 			out.sent[s.At] = landed
-			watch.sent(landed)
 			bar.add(1)
 		},
 		OnLeft: func(s deadletters.Step, reason deadletters.Skip, err error) {
 			out.left[s.At] = leftBehind{reason, err.Error()}
 		},
-	}.Send(sending, plan)
+	}}
+	if o.wanted() {
+		run.Log = r.log
+	}
+	err := run.Do(ctx, plan)
 	if ctx.Err() != nil {
 		return errStopped
 	}
+	if paused, ok := errors.AsType[*deadletters.PausedError](err); ok {
+		return &pausedError{paused}
+	}
 	return err
+}
+
+// pausedError is a *deadletters.PausedError with what to do next.
+type pausedError struct{ *deadletters.PausedError }
+
+func (e *pausedError) Error() string {
+	return fmt.Sprintf("paused: %s failed (%s); look at closeorder outcomes and mend the cause, then the same command with --replay-id %s goes on with the rest",
+		count(e.Failed, "outcome"), codes(e.Codes), e.ID)
 }
 
 var errStopped = errors.New("stopped; the same command goes on with the rest")

@@ -54,14 +54,17 @@ func (l *Letter) Time() time.Time {
 	return l.FailedAt
 }
 
-// Filter chooses dead letters. The zero Filter chooses all.
+// Filter chooses dead letters. The zero Filter chooses all. As JSON its names are
+// stable.
 type Filter struct {
 	// Codes, if any, are the error codes wanted, in upper or lower case.
-	Codes             []string
-	MchID, OutTradeNo string
+	Codes      []string `json:"codes,omitempty"`
+	MchID      string   `json:"mch_id,omitempty"`
+	OutTradeNo string   `json:"out_trade_no,omitempty"`
 	// Since and Until bound the time of the failure: from Since on, before
 	// Until. Zero is without bound.
-	Since, Until time.Time
+	Since time.Time `json:"since,omitzero"`
+	Until time.Time `json:"until,omitzero"`
 }
 
 // Matches reports whether a letter is chosen.

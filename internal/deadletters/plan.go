@@ -80,6 +80,9 @@ type Plan struct {
 	Steps []Step
 	// Replays is the number of steps that are not skipped.
 	Replays int
+	// Landed is where the replay of Options.ReplayID has landed of the letters that it
+	// has sent already, by the letters' places: steps that are skipped now.
+	Landed map[events.Source]events.Source
 }
 
 // Skipped counts the steps that are skipped, by why.
@@ -116,10 +119,13 @@ func (p *planner) plan() *Plan {
 	slices.SortStableFunc(p.steps, func(a, b Step) int {
 		return cmp.Or(a.FailedAt.Compare(b.FailedAt), compareSources(a.At, b.At))
 	})
-	plan := &Plan{Steps: p.steps}
+	plan := &Plan{Steps: p.steps, Landed: map[events.Source]events.Source{}}
 	taken := map[uint64]bool{}
 	for i := range plan.Steps {
 		s := &plan.Steps[i]
+		if landed, ours := p.ours[sending{s.request, s.Replay}]; ours {
+			plan.Landed[s.At] = landed
+		}
 		if s.Skip == "" {
 			s.Skip, s.Why = p.decide(s, taken)
 		}

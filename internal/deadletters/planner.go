@@ -26,7 +26,8 @@ type Options struct {
 	// failed again is not sent by it once more.
 	ReplayID string
 	// Only, if not nil, are the places of the letters that may be sent, of those that
-	// the filter chooses; the others are no steps.
+	// the filter chooses. The others are no steps, but say of theirs what was replayed
+	// already.
 	Only map[events.Source]bool
 	// Now is the time, for expires_at.
 	Now time.Time
@@ -46,6 +47,7 @@ func Make(ctx context.Context, r *kafka.Reader, t config.Topics, o Options) (*Pl
 	p := &planner{
 		reader: r, topics: t, options: o, seed: maphash.MakeSeed(),
 		replays: map[uint64]int{}, dead: map[uint64]int{}, answers: map[uint64]answer{}, orders: map[string]bool{},
+		ours: map[sending]events.Source{},
 	}
 	if err := r.Exist(ctx, t.DeadLetters, t.Outcomes, t.Requests); err != nil {
 		return nil, err
@@ -80,6 +82,14 @@ type planner struct {
 	// answers is the first final outcome, by request; orders are those of steps.
 	answers map[uint64]answer
 	orders  map[string]bool
+	// ours is where the replay that goes on has landed, the first time.
+	ours map[sending]events.Source
+}
+
+// sending is a request under the number of a replay.
+type sending struct {
+	request uint64
+	replay  int
 }
 
 // answer is a final outcome.
@@ -143,6 +153,9 @@ func (p *planner) letter(ctx context.Context, l Letter) error {
 }
 
 func (p *planner) add(l Letter, key uint64, skip Skip, why string) {
+	if p.options.Only != nil && !p.options.Only[l.At] {
+		return
+	}
 	q := l.Request
 	p.steps = append(p.steps, Step{
 		At: l.At, Source: l.Source, FailedAt: l.Time(), Code: strings.Clone(l.ErrorCode),
@@ -241,6 +254,11 @@ func (p *planner) readRequests(ctx context.Context) error {
 		q, _ := events.DecodeRequest(rec.Message)
 		key := p.key(q, rec.Message)
 		p.replays[key] = max(p.replays[key], q.Replay)
+		if id := p.options.ReplayID; id != "" && records.ReplayOf(rec.Message).ID == id {
+			if _, twice := p.ours[sending{key, q.Replay}]; !twice {
+				p.ours[sending{key, q.Replay}] = rec.Source()
+			}
+		}
 		return nil
 	})
 }

@@ -1,0 +1,70 @@
+package deadletters
+
+import (
+	"context"
+
+	"github.com/closeorder/closeorder/events"
+	"github.com/sirupsen/logrus"
+)
+
+// Run carries a plan out as those who look after it want to have it: it watches
+// what comes of what it sends, and says in the log when it begins and ends.
+//
+//	outcomes' end --watch--> Send --outcomes--> enough have failed? pause
+type Run struct {
+	Sending
+	// PauseAfter is after how many failed outcomes of what it sends it ends with a
+	// *PausedError, 0 for never. It wants a Rate: at full speed all is sent before
+	// the first outcome.
+	PauseAfter int
+	// Log, if not nil, is told of its begin and its end, with the words of Replay.
+	Log logrus.FieldLogger
+}
+
+// Do carries the plan out, see [Sending.Send]. The error is the cause of ctx where
+// that ended, a *PausedError where too much has failed, and wraps [ErrNoOutcomes]
+// where nobody can tell how much did.
+func (r Run) Do(ctx context.Context, plan *Plan) error {
+	if plan.Replays == 0 {
+		return nil
+	}
+	sent := 0
+	r.tell("a replay begins", logrus.Fields{"count": plan.Replays})
+	err := r.watched(ctx, plan, &sent)
+	r.tell("a replay ends", logrus.Fields{"count": sent, "left": plan.Replays - sent})
+	return err
+}
+
+func (r Run) watched(ctx context.Context, plan *Plan, sent *int) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	w := &watch{after: r.PauseAfter, id: r.Replay.ID, pause: cancel}
+	if r.PauseAfter > 0 {
+		stop, err := w.begin(ctx, r.Sending)
+		if err != nil {
+			return err
+		}
+		defer stop()
+	}
+	s := r.Sending
+	s.OnSent = func(step Step, landed events.Source) {
+		*sent++
+		r.OnSent(step, landed)
+		w.sent(landed)
+	}
+	return s.Send(ctx, plan)
+}
+
+// tell writes a line of the log.
+func (r Run) tell(what string, fields logrus.Fields) {
+	if r.Log == nil {
+		return
+	}
+	log := r.Log.WithFields(fields).WithField("topic", r.Topics.Requests)
+	for _, word := range []struct{ name, text string }{{"replay_id", r.Replay.ID}, {"by", r.Replay.By}, {"reason", r.Replay.Reason}} {
+		if word.text != "" {
+			log = log.WithField(word.name, word.text)
+		}
+	}
+	log.Info(what)
+}

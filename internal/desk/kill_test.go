@@ -1,0 +1,119 @@
+package desk_test
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"testing"
+	"time"
+
+	"github.com/closeorder/closeorder/internal/desk"
+	"github.com/closeorder/closeorder/internal/kafka"
+)
+
+// TestAKillInTheMiddleOfAReplayLosesNothing kills a console twice while it replays,
+// and in the end every letter was sent: exactly once, but for the chunk that was
+// being written at a kill. Of that nobody knows whether the broker had it when the
+// next console read the topic's end, so that the rules allow it to be there twice: a
+// worker closes the order of such a request as it does any other, and to close an
+// order is idempotent.
+func TestAKillInTheMiddleOfAReplayLosesNothing(t *testing.T) {
+	const letters, rate, chunk = 600, 1000, 100 // of a tenth of a second
+	s := newBroker(t)
+	dir := t.TempDir()
+	s.open(dir)
+	var orders []string
+	for i := range letters {
+		orders = append(orders, fmt.Sprint("T", i))
+	}
+	s.bury(orders...)
+	r := s.plans(desk.Wish{})
+	// Nothing is sent by this process: it ends before its desk looks.
+	if err := s.end(); err != nil {
+		t.Fatal(err)
+	}
+	s.openIdle(dir)
+	s.starts(r.ID, desk.Order{Reason: "r", Rate: rate})
+	s.closeIdle()
+
+	sent := 0
+	for kill := range 2 {
+		console := exec.CommandContext(t.Context(), os.Args[0])
+		console.Env = append(os.Environ(), killedBroker+"="+s.broker.Addr(), killedDir+"="+dir)
+		var said bytes.Buffer
+		console.Stderr = &said
+		if err := console.Start(); err != nil {
+			t.Fatal(err)
+		}
+		sent = s.awaitRequests(sent + 150)
+		if err := console.Process.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		if err := console.Wait(); err == nil || sent >= letters {
+			t.Fatalf("kill %d came too late: %v, %d sent\n%s", kill, err, sent, &said)
+		}
+	}
+	s.open(dir)
+	r = s.until(r.ID, in(desk.Done))
+	count, at, all := s.requests()
+	if len(count) != letters || r.Sent != letters || r.Left != 0 {
+		t.Errorf("%d of %d orders were sent, the database says %+v", len(count), letters, r)
+	}
+	if twice := len(all) - letters; twice > 2*chunk {
+		t.Errorf("%d were sent twice, more than were being written", twice)
+	} else {
+		t.Logf("%d were sent twice", twice)
+	}
+	steps, err := s.Steps(t.Context(), r.ID, letters, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, step := range steps {
+		if step.Sent == nil || count[step.OutTradeNo] == 1 && *step.Sent != at[step.OutTradeNo] {
+			t.Errorf("%s is at %v, its step says %v", step.OutTradeNo, at[step.OutTradeNo], step.Sent)
+		}
+	}
+	if again := s.plans(desk.Wish{}); again.Chosen != 0 {
+		t.Errorf("%d are left for another replay", again.Chosen)
+	}
+}
+
+// awaitRequests waits until the requests topic has so many records.
+func (s *stage) awaitRequests(n int) int {
+	s.t.Helper()
+	r := &kafka.Reader{Client: s.client}
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(2 * time.Millisecond) {
+		end, err := r.End(s.t.Context(), s.topics.Requests)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		if got := int(kafka.Offsets{}.Until(end)); got >= n {
+			return got
+		}
+		if time.Now().After(deadline) {
+			s.t.Fatalf("waited in vain for %d requests, there are %v", n, end)
+		}
+	}
+}
+
+func TestAConsoleThatEndsInTheMiddleGoesOnTheNextTime(t *testing.T) {
+	s := newBroker(t)
+	dir := t.TempDir()
+	s.open(dir)
+	s.bury("T1", "T2", "T3")
+	r := s.plans(desk.Wish{})
+	s.starts(r.ID, desk.Order{Reason: "r", Rate: 2})
+	s.until(r.ID, func(r desk.Replay) bool { return r.Sent == 1 })
+	if err := s.end(); err != nil {
+		t.Fatal(err)
+	}
+	s.open(dir)
+	r = s.until(r.ID, in(desk.Done))
+	if count, _, all := s.requests(); len(all) != 3 || len(count) != 3 || r.Sent != 3 {
+		t.Errorf("%v: %+v", count, r)
+	}
+	if got := s.entries(); got != "lilei plan\nlilei start r\n" {
+		t.Errorf("who did what:\n%s", got)
+	}
+}

@@ -1,0 +1,142 @@
+package desk_test
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"github.com/closeorder/closeorder/internal/desk"
+)
+
+func TestTheLogKeepsWhateverIsSaid(t *testing.T) {
+	s := newStage(t)
+	for sentence, said := range map[string]string{
+		"markup":                "<script>alert(1)</script>",
+		"two lines":             "a\nlevel=error b",
+		"controls":              "\x00\x1b[2J",
+		"text that turns":       "\u202eabc",
+		"what is no text":       "a\xffb",
+		"very much":             strings.Repeat("长", 5000),
+		"much, and then broken": strings.Repeat("x", 2047) + "长",
+	} {
+		if err := s.Note(t.Context(), desk.Who{Name: said, Remote: said}, "refused", said, said, said); err != nil {
+			t.Errorf("%s: %v", sentence, err)
+			continue
+		}
+		all, err := s.Entries(t.Context(), 1)
+		if err != nil || len(all) != 1 {
+			t.Fatal(sentence, all, err)
+		}
+		e := all[0]
+		want := strings.ToValidUTF8(said, "\ufffd")
+		if len(said) > 2<<10 {
+			want = strings.ToValidUTF8(said[:2<<10]+"...", "\ufffd")
+		}
+		if e.Did != "refused" || e.At.IsZero() || e.Who != want || e.Remote != want || e.Of != want || e.Reason != want || e.Detail != want || !utf8.ValidString(e.Who) {
+			t.Errorf("%s: %+.100v", sentence, e)
+		}
+	}
+	for line := range strings.Lines(s.log.String()) {
+		var fields map[string]any
+		if err := json.Unmarshal([]byte(line), &fields); err != nil || fields["msg"] != "at the console" || fields["level"] != "warning" || fields["did"] != "refused" {
+			t.Errorf("%.200s: %v", line, err)
+		}
+	}
+}
+
+// Somebody who is refused ten thousand times does not drive out of the log what was
+// done.
+func TestTheLogIsBounded(t *testing.T) {
+	s := newStage(t)
+	add := func(did string, n int) {
+		t.Helper()
+		tx, err := s.db.Write.BeginTx(t.Context(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := tx.ExecContext(t.Context(), `WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?2)
+			INSERT INTO desk_log (at, access, who, remote, did, of, reason, detail) SELECT 1, ?1 = 'refused', '', '', ?1, '', '', '' FROM n`, did, n); err != nil {
+			t.Fatal(err)
+		}
+		if err := tx.Commit(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	note := func(did string) {
+		t.Helper()
+		if err := s.Note(t.Context(), who, did, "", "", ""); err != nil {
+			t.Fatal(err)
+		}
+	}
+	note("rebuild")
+	add("refused", 12_000)
+	note("refused")
+	count := func() (n [2]int) {
+		t.Helper()
+		if err := s.db.Read.QueryRowContext(t.Context(), `SELECT count(*) FILTER (WHERE access = 0), count(*) FILTER (WHERE access = 1) FROM desk_log`).Scan(&n[0], &n[1]); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	if got := count(); got != [2]int{1, 10_000} {
+		t.Errorf("%v", got)
+	}
+	add("start", 10_000)
+	note("log_in")
+	note("stop")
+	if got := count(); got != [2]int{10_000, 10_000} {
+		t.Errorf("%v", got)
+	}
+	if all, err := s.Entries(t.Context(), 2); err != nil || all[0].Did != "stop" || all[1].Did != "log_in" {
+		t.Errorf("%+v, %v", all, err)
+	}
+}
+
+// TestABrokenDatabaseEndsTheDesk: the console ends with its error, and can be run
+// again.
+func TestABrokenDatabaseEndsTheDesk(t *testing.T) {
+	s := newBroker(t)
+	dir := t.TempDir()
+	s.openIdle(dir)
+	s.bury("T1", "T2")
+	ended := make(chan error, 1)
+	go func() { ended <- s.Run(t.Context()) }()
+	r := s.plans(desk.Wish{})
+	if _, err := s.db.Write.ExecContext(t.Context(), `CREATE TRIGGER desk_broken BEFORE UPDATE ON desk_steps BEGIN SELECT raise(ABORT, 'no more'); END`); err != nil {
+		t.Fatal(err)
+	}
+	s.starts(r.ID, desk.Order{Reason: "r", Rate: 50})
+	if err := <-ended; err == nil || !strings.Contains(err.Error(), "no more") || !strings.Contains(err.Error(), dir) {
+		t.Errorf("ended with %v", err)
+	}
+	if _, err := s.db.Write.ExecContext(t.Context(), `DROP TRIGGER desk_broken`); err != nil {
+		t.Fatal(err)
+	}
+	s.closeIdle()
+	s.open(dir)
+	if r = s.until(r.ID, in(desk.Done)); r.Sent != 2 {
+		t.Errorf("%+v", r)
+	}
+	if count, _, all := s.requests(); len(all) != 2 || len(count) != 2 {
+		t.Errorf("%v", count)
+	}
+}
+
+func TestADatabaseOfALaterConsoleIsNotTouched(t *testing.T) {
+	s := newBroker(t)
+	dir := t.TempDir()
+	s.openIdle(dir)
+	if _, err := s.db.Write.ExecContext(t.Context(), `UPDATE parts SET version = 99 WHERE name = 'desk'`); err != nil {
+		t.Fatal(err)
+	}
+	_, err := desk.Open(t.Context(), desk.Config{DB: s.db})
+	if err == nil || !strings.Contains(err.Error(), "version 99") {
+		t.Errorf("%v", err)
+	}
+	var n int
+	if err := s.db.Read.QueryRowContext(t.Context(), `SELECT count(*) FROM desk_log`).Scan(&n); err != nil {
+		t.Error(err)
+	}
+	s.closeIdle()
+}
