@@ -35,8 +35,8 @@ var hostile = map[string]string{
 	"ends of lines of others":   "a\u2028b\u2029c\u0085d",
 	"bytes that are no text":    "\xff\xfe\xc0\xaf\xed\xa0\x80",
 	"entities":                  `&lt;b&gt;&#x202e;&#0;&quot;&amp;amp;`,
-	"a very long one":           strings.Repeat("W", 20_000),
-	"a long one in small parts": strings.Repeat("字 ", 3000),
+	"a very long one":           strings.Repeat("W", 3000),
+	"a long one in small parts": strings.Repeat("字 ", 300),
 }
 
 // fill fills all that is exported in v, and in what it holds, with a text.
@@ -127,21 +127,20 @@ const harmless = "x"
 func TestNoValueBecomesMarkupOrHides(t *testing.T) {
 	kinds := map[bool]map[string]string{true: {}, false: {}} // of harmless pages, by page and language
 	at := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
-	each := func(f *fakes, text string, see func(name string, p *page, w *httptest.ResponseRecorder)) {
+	each := func(f *fakes, text string, see func(name string, w *httptest.ResponseRecorder), langs ...string) {
 		for _, p := range f.pages() {
-			for _, lang := range []string{"en", "zh-CN"} {
-				w := f.get(p.Path+question(p, text), "Accept-Language", lang)
-				see(p.Path+" "+lang, p, w)
+			for _, lang := range langs {
+				see(p.Path+" "+lang, f.get(p.Path+question(p, text), "Accept-Language", lang))
 			}
 		}
 	}
 	for _, flag := range []bool{true, false} {
-		each(filled(t, harmless, flag, at), harmless, func(name string, _ *page, w *httptest.ResponseRecorder) {
+		each(filled(t, harmless, flag, at), harmless, func(name string, w *httptest.ResponseRecorder) {
 			if w.Code != http.StatusOK {
 				t.Errorf("%s cannot be made: %d %s", name, w.Code, w.Body)
 			}
 			kinds[flag][name] = skeleton(t, w.Body.String())
-		})
+		}, "en", "zh-CN")
 	}
 	if len(kinds[true]) < 20 {
 		t.Fatalf("%d pages were seen", len(kinds[true]))
@@ -149,7 +148,11 @@ func TestNoValueBecomesMarkupOrHides(t *testing.T) {
 	for what, text := range hostile {
 		for _, flag := range []bool{true, false} {
 			t.Run(fmt.Sprintf("%s, %v", what, flag), func(t *testing.T) {
-				each(filled(t, text, flag, at), text, func(name string, _ *page, w *httptest.ResponseRecorder) {
+				langs := []string{"en"}
+				if what == "markup" { // one is enough: the templates are the same
+					langs = append(langs, "zh-CN")
+				}
+				each(filled(t, text, flag, at), text, func(name string, w *httptest.ResponseRecorder) {
 					if w.Code >= http.StatusInternalServerError {
 						t.Errorf("%s: %d", name, w.Code)
 						return
@@ -161,7 +164,7 @@ func TestNoValueBecomesMarkupOrHides(t *testing.T) {
 					if is, want := skeleton(t, w.Body.String()), kinds[flag][name]; w.Code == http.StatusOK && is != want {
 						t.Errorf("%s is made of other elements: %s", name, differ(is, want))
 					}
-				})
+				}, langs...)
 			})
 		}
 	}
@@ -280,6 +283,9 @@ func TestDocumentsAreJSONWhateverTheyHold(t *testing.T) {
 	times := map[string]time.Time{"a time": noon, "a time beyond the year 9999": time.UnixMilli(1 << 60), "a time before the year 0": time.Date(-5, 1, 1, 0, 0, 0, 0, time.UTC)}
 	for what, text := range hostile {
 		for when, at := range times {
+			if when != "a time" && what != "markup" {
+				continue // one text is enough for the times
+			}
 			f := filled(t, text, true, at)
 			for _, p := range f.pages() {
 				if p.json() == "" {
