@@ -39,9 +39,10 @@ var hostile = map[string]string{
 	"a long one in small parts": strings.Repeat("字 ", 300),
 }
 
-// fill fills all that is exported in v, and in what it holds, with a text.
-func fill(v reflect.Value, text string, flag bool, at time.Time, depth int) {
-	if !v.CanSet() || depth > 12 {
+// fill fills all that is exported in v, and in what it holds, with a text. Numbers
+// are 3, and count up in lists.
+func fill(v reflect.Value, text string, flag bool, at time.Time, n int) {
+	if !v.CanSet() {
 		return
 	}
 	switch v.Type() {
@@ -58,17 +59,17 @@ func fill(v reflect.Value, text string, flag bool, at time.Time, depth int) {
 	case reflect.Bool:
 		v.SetBool(flag)
 	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
-		v.SetInt(3)
+		v.SetInt(int64(n))
 	case reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64:
-		v.SetUint(3)
+		v.SetUint(uint64(n))
 	case reflect.Float32, reflect.Float64:
 		v.SetFloat(0.5)
 	case reflect.Pointer:
 		v.Set(reflect.New(v.Type().Elem()))
-		fill(v.Elem(), text, flag, at, depth+1)
+		fill(v.Elem(), text, flag, at, n)
 	case reflect.Struct:
 		for i := range v.NumField() {
-			fill(v.Field(i), text, flag, at, depth+1)
+			fill(v.Field(i), text, flag, at, n)
 		}
 	case reflect.Slice:
 		if v.Type().Elem().Kind() == reflect.Uint8 {
@@ -77,13 +78,13 @@ func fill(v reflect.Value, text string, flag bool, at time.Time, depth int) {
 		}
 		v.Set(reflect.MakeSlice(v.Type(), 2, 2))
 		for i := range v.Len() {
-			fill(v.Index(i), text, flag, at, depth+1)
+			fill(v.Index(i), text, flag, at, n+i)
 		}
 	case reflect.Map:
 		v.Set(reflect.MakeMap(v.Type()))
 		key, value := reflect.New(v.Type().Key()).Elem(), reflect.New(v.Type().Elem()).Elem()
-		fill(key, text, flag, at, depth+1)
-		fill(value, text, flag, at, depth+1)
+		fill(key, text, flag, at, n)
+		fill(value, text, flag, at, n)
 		v.SetMapIndex(key, value)
 	}
 }
@@ -95,12 +96,12 @@ func filled(t *testing.T, text string, flag bool, at time.Time) *fakes {
 		&f.index.progress, &f.index.requests, &f.index.at, &f.index.places, &f.index.letters, &f.index.groups, &f.index.minutes,
 		&f.desk.replays, &f.desk.steps, &f.desk.audits, &f.desk.entries, &f.topics.report, &f.topics.letter,
 	} {
-		fill(reflect.ValueOf(into).Elem(), text, flag, at, 0)
+		fill(reflect.ValueOf(into).Elem(), text, flag, at, 3)
 	}
 	report := &status.Report{}
-	fill(reflect.ValueOf(report).Elem(), text, flag, at, 0)
+	fill(reflect.ValueOf(report).Elem(), text, flag, at, 3)
 	var sample Sample
-	fill(reflect.ValueOf(&sample).Elem(), text, flag, at, 0)
+	fill(reflect.ValueOf(&sample).Elem(), text, flag, at, 3)
 	f.looks.is = lookedAt{Report: report, Ended: at}
 	if flag {
 		f.looks.is.Trouble = text
