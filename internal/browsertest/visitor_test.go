@@ -12,7 +12,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/chromedp/cdproto/accessibility"
 	"github.com/chromedp/cdproto/audits"
@@ -50,25 +49,38 @@ type visitor struct {
 	expected []string          // path with its status, such as "/replays 400"
 	of       map[string]string // paths by request id
 	requests []string          // paths asked for, in their order
-	inflight int
-	quiet    chan struct{}
 }
 
-// visits opens a browser context on the console at base.
+// visits opens a browser context on the console at base. What goes wrong in it until
+// the end fails the test.
 func (b *aBrowser) visits(t *testing.T, base string, is likes) *visitor {
+	t.Helper()
+	v := b.opens(t, base, is)
+	t.Cleanup(func() {
+		for _, each := range v.troubles() {
+			t.Errorf("the browser says: %s", each)
+		}
+	})
+	return v
+}
+
+// troubles are what has gone wrong so far.
+func (v *visitor) troubles() []string {
+	v.t.Helper()
+	evaluates[bool](v, `true`) // what was told before its answer has been heard
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return slices.Clone(v.trouble)
+}
+
+// opens is visits, and nobody looks at what goes wrong.
+func (b *aBrowser) opens(t *testing.T, base string, is likes) *visitor {
 	t.Helper()
 	is.language = cmp.Or(is.language, "en")
 	is.width = cmp.Or(is.width, 1280)
 	ctx, leave := chromedp.NewContext(b.ctx, chromedp.WithNewBrowserContext())
 	v := &visitor{t: t, base: base, is: is, of: map[string]string{}}
-	t.Cleanup(func() {
-		leave()
-		v.mu.Lock()
-		defer v.mu.Unlock()
-		for _, each := range v.trouble {
-			t.Errorf("the browser says: %s", each)
-		}
-	})
+	t.Cleanup(leave)
 	// The first action opens the tab, which lives as long as its context.
 	v.ctx = ctx
 	v.must(chromedp.Listen(ctx, v.hear))
@@ -228,6 +240,14 @@ func (v *visitor) moves(do func()) {
 	}
 }
 
+// in has what is wrong told as of a test of its own.
+func (v *visitor) in(t *testing.T, do func(*visitor)) {
+	whole := v.t
+	v.t = t
+	defer func() { v.t = whole }()
+	do(v)
+}
+
 // evaluates runs an expression in the page.
 func evaluates[T any](v *visitor, expression string) T {
 	v.t.Helper()
@@ -379,6 +399,3 @@ func (v *visitor) shoots(name string) {
 	v.must(os.MkdirAll(folder, 0o755))
 	v.must(os.WriteFile(filepath.Join(folder, name+".png"), shot.Data, 0o644))
 }
-
-// soon is a moment that a process gets to do what it will do.
-const soon = 50 * time.Millisecond
