@@ -13,6 +13,7 @@ import (
 const (
 	known   = "1900000109"
 	unknown = "1900000110"
+	other   = "1900000112" // that nobody knows
 )
 
 // stage is one deployment for all stories: Kafka and a gateway in closeorder dev, a

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -353,6 +354,26 @@ func (v *visitor) names(role string) []string {
 		all = append(all, name)
 	}
 	return all
+}
+
+// named is the name of the first element of a role whose name matches.
+func (v *visitor) named(role, pattern string) string {
+	v.t.Helper()
+	re := regexp.MustCompile(pattern)
+	all := v.names(role)
+	for _, name := range all {
+		if re.MatchString(name) {
+			return name
+		}
+	}
+	v.t.Fatalf("%s has no %s that matches %q; it has %q, and says:\n%s", v.at(), role, pattern, all, v.text())
+	return ""
+}
+
+// follows a link, or presses a button, that leads to another page.
+func (v *visitor) follows(role, name string) {
+	v.t.Helper()
+	v.moves(func() { v.clicks(role, name) })
 }
 
 // clicks on an element with the mouse, where it is.
