@@ -41,6 +41,7 @@ func TestConsole(t *testing.T) {
 		t.Run("why do the requests of a merchant fail", func(t *testing.T) { whyTheyFail(t, b, s, none, &places{}) })
 		t.Run("is anything lost", func(t *testing.T) { isAnythingLost(t, b, s, none, &places{}) })
 	})
+	t.Run("the console is killed, and goes on where it was", func(t *testing.T) { comesBack(t, b, s) })
 	t.Run("who may come in", func(t *testing.T) { logIn(t, b, s) })
 	t.Run("every page is fit for everybody", func(t *testing.T) { everyPage(t, b, s, seen) })
 }
