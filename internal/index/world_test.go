@@ -2,12 +2,14 @@ package index_test
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -223,7 +225,20 @@ func (s *shelf) anything(r *rand.Rand, n int) {
 		if replay > 0 {
 			headers = append(headers, events.Header{Key: events.HeaderReplay, Value: fmt.Append(nil, replay)})
 		}
-		m, at := s.asks(r.IntN(3), order(number, mch, more), headers...)
+		value := order(number, mch, more)
+		switch r.IntN(8) { // as some libraries write it
+		case 0:
+			value = strings.ReplaceAll(value, "T", `\u0054`)
+		case 1:
+			value = strconv.Quote(value)
+		case 2:
+			value = base64.StdEncoding.EncodeToString([]byte(value))
+		}
+		m := events.Message{Key: []byte(number), Value: []byte(value), Headers: headers}
+		if r.IntN(5) == 0 {
+			m.Key = nil
+		}
+		at := s.write(topics.Requests, r.IntN(3), m)
 		if r.IntN(3) == 0 {
 			s.waits(m, at)
 		}
