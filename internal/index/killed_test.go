@@ -39,7 +39,7 @@ func TestAKilledIndexGoesOn(t *testing.T) {
 		}
 		cmd.Wait() // it was killed, as it says
 	}
-	_, killed := s.openedAgain(dir)
+	killed := s.opened(dir)
 	before := dumped(t, killed)
 	s.anything(r, 5)
 	turn(t, killed)
