@@ -85,24 +85,7 @@ func (l *look) print() {
 
 // sentence says what is wrong and what is going on, behind the verdict.
 func sentence(r *audit.Report) string {
-	var wrong []string
-	for _, w := range []struct {
-		n    int64
-		what string
-	}{
-		{r.Holes, "lost (holes)"}, {r.Contradictions, "contradictory"}, {r.Misnamed, "misnamed"}, {r.DeletedUnread, "deleted unread"},
-		{r.UnreadableOffsets, "in unreadable batches"}, {r.RepublishedOpen, "sent again and not answered yet"},
-	} {
-		if w.n > 0 {
-			wrong = append(wrong, fmt.Sprintf("%d %s", w.n, w.what))
-		}
-	}
-	if r.ExactlyOnce && r.Repeated() > 0 {
-		wrong = append(wrong, fmt.Sprintf("%d answered again", r.Repeated()))
-	}
-	if !r.Balanced && len(wrong) == 0 {
-		wrong = append(wrong, "this proves nothing, see the notes")
-	}
+	wrong := r.Wrong()
 	text := ""
 	if len(wrong) > 0 {
 		text = ": " + strings.Join(wrong, ", ")

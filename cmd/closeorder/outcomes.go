@@ -8,6 +8,7 @@ import (
 	"github.com/closeorder/closeorder/events"
 	"github.com/closeorder/closeorder/internal/config"
 	"github.com/closeorder/closeorder/internal/kafka"
+	"github.com/closeorder/closeorder/internal/moments"
 	"github.com/spf13/cobra"
 )
 
@@ -52,7 +53,7 @@ closeorder outcomes --from beginning --no-follow --code SYSTEMERROR,RETRIES_EXHA
 		if err != nil {
 			return err
 		}
-		printer := a.outcomePrinter(*asJSON, zonedTime)
+		printer := a.outcomePrinter(*asJSON, moments.Zoned)
 		printer.says = true
 		printed := 0
 		each := func(r kafka.Record) error {

@@ -67,8 +67,11 @@ func (s *settings) add(one config.Setting) {
 		return
 	}
 	s.names[name] = one.Name
-	text := settingFlag(one.Default)
-	flag := s.flags.VarPF(&text, name, "", one.What)
+	text, what := settingFlag(one.Default), one.What
+	if one.Renamed() {
+		what += " (" + one.Name + ")"
+	}
+	flag := s.flags.VarPF(&text, name, "", what)
 	flag.Annotations = map[string][]string{annotation: {"setting"}}
 	if one.Default == "true" || one.Default == "false" {
 		flag.NoOptDefVal = "true"

@@ -9,6 +9,7 @@ import (
 
 	"github.com/closeorder/closeorder/internal/config"
 	"github.com/closeorder/closeorder/internal/kafka"
+	"github.com/closeorder/closeorder/internal/moments"
 	"github.com/closeorder/closeorder/internal/status"
 	"github.com/spf13/cobra"
 )
@@ -44,7 +45,7 @@ closeorder status --admin http://10.0.0.7:9290,http://10.0.0.8:9290`,
 	settings.alsoOf(config.Work, "kafka.group")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		var wrong misuse
-		from, ok := parseMoment(*since, time.Now())
+		from, ok := moments.Parse(*since, time.Now())
 		wrong.must(ok && from.Before(time.Now()), "--since: want a time such as 2026-01-31T08:00:00Z, or how long ago, such as 90s, 1h or 7d")
 		wrong.must(*limit >= 0, "--limit must not be negative")
 		wrong.must(*watch >= time.Second || *watch == 0 && !flags.Changed("watch"), "--watch must be 1s or more")

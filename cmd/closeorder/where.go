@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/closeorder/closeorder/internal/kafka"
+	"github.com/closeorder/closeorder/internal/moments"
 )
 
 // where is a place to begin reading.
@@ -22,7 +23,7 @@ func parseWhere(s string, now time.Time) (where, error) {
 	case "beginning", "start":
 		return where{beginning: true}, nil
 	}
-	if t, ok := parseMoment(s, now); ok {
+	if t, ok := moments.Parse(s, now); ok {
 		return where{time: t}, nil
 	}
 	return where{}, usagef("--from: %q is neither end, beginning, a time such as 2026-01-31T08:00:00Z, %q or 2026-01-31 (local), nor a duration such as 90s, 1h or 7d", s, "2026-01-31 08:00:00")

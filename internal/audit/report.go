@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/closeorder/closeorder/events"
@@ -237,6 +238,28 @@ func (f *Finding) name(requestID string, o events.Order) {
 func (r *Report) Balances() bool {
 	return r.Holes == 0 && r.RepublishedOpen == 0 && r.Contradictions == 0 && r.Misnamed == 0 && r.DeletedUnread == 0 && r.UnreadableOffsets == 0 &&
 		(!r.ExactlyOnce || r.Repeated() == 0)
+}
+
+// Wrong says in words why it is not balanced, each with its number; nothing where it is.
+func (r *Report) Wrong() (wrong []string) {
+	for _, w := range []struct {
+		n    int64
+		what string
+	}{
+		{r.Holes, "lost (holes)"}, {r.Contradictions, "contradictory"}, {r.Misnamed, "misnamed"}, {r.DeletedUnread, "deleted unread"},
+		{r.UnreadableOffsets, "in unreadable batches"}, {r.RepublishedOpen, "sent again and not answered yet"},
+	} {
+		if w.n > 0 {
+			wrong = append(wrong, fmt.Sprintf("%d %s", w.n, w.what))
+		}
+	}
+	if r.ExactlyOnce && r.Repeated() > 0 {
+		wrong = append(wrong, fmt.Sprintf("%d answered again", r.Repeated()))
+	}
+	if !r.Balanced && len(wrong) == 0 {
+		wrong = append(wrong, "this proves nothing, see the notes")
+	}
+	return wrong
 }
 
 // Repeated counts what came again: outcomes, whatever they say, and dead letters.

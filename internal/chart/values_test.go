@@ -253,7 +253,7 @@ func TestTheReadmeHasEveryValue(t *testing.T) {
 	look("", defaults)
 
 	rows.WriteString("\nThe settings, each also from a Secret or a ConfigMap:\n\n| value | default | what |\n|---|---|---|\n")
-	for _, s := range config.Settings() {
+	for _, s := range Settings() {
 		if Derived[s.Name] != "" {
 			continue
 		}
@@ -526,7 +526,7 @@ func TestEverySettingCanBeSet(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			all := map[string]any{"resources": map[string]any{"limits": map[string]any{"memory": "1Gi"}}, "config": map[string]any{}}
 			var given []string
-			for _, s := range config.Settings() {
+			for _, s := range Settings() {
 				if Derived[s.Name] != "" || slices.Contains(without, s.Name) {
 					continue
 				}
@@ -579,7 +579,7 @@ func TestEverySettingCanBeSet(t *testing.T) {
 			}
 		})
 	}
-	for _, s := range config.Settings() {
+	for _, s := range Settings() {
 		if !taken[s.Name] && Derived[s.Name] == "" {
 			t.Errorf("%s cannot be set", s.Name)
 		}

@@ -85,7 +85,7 @@ func (l *loader) checkTLS() {
 	if t.Verify == verifyChain && t.ServerName != "" {
 		l.doubt("kafka.tls.server_name (%s) is sent to the brokers, and with kafka.tls.verify chain not checked", l.values["kafka.tls.server_name"].where)
 	}
-	t.files = &tlsFiles{of: *t, read: l.read}
+	t.files = &tlsFiles{of: *t, prefix: "kafka.tls.", read: l.read}
 	for _, f := range t.files.load() {
 		l.wrong(f.setting, "%s", f.problem)
 	}

@@ -6,6 +6,7 @@
 package config
 
 import (
+	"net/netip"
 	"strings"
 	"time"
 
@@ -49,7 +50,9 @@ type Config struct {
 	AdminAddr string
 	// MetricsMerchants is of how many merchants metrics have series of their own.
 	MetricsMerchants int
-	Log              Log
+	// Console is for `closeorder console` alone; a file may have it all the same.
+	Console Console
+	Log     Log
 
 	// Warnings are doubts that do not stop the start; log each of them.
 	Warnings []string
@@ -138,6 +141,32 @@ type SASL struct {
 	tokenFile  *secretFile // Token
 	secretFile *secretFile // ClientSecret
 	endpoint   *endpoint   // nil for none
+}
+
+// Console is the pages of `closeorder console`, and who may see them.
+type Console struct {
+	// Addr is host:port to listen on; an empty host is every interface.
+	Addr string
+	// DataDir is the folder of the database; empty = memory.
+	DataDir string
+	// Keep is how old what is indexed may be; 0 = as old as the topics hold.
+	Keep time.Duration
+	// AuthFile is the file of users. At most one of AuthFile and AuthHeader is set.
+	AuthFile string
+	// AuthHeader is the header in which a proxy says who asks, AuthRoleHeader the
+	// one with the role. AuthOperators are the users that are operators where that
+	// does not say so.
+	AuthHeader, AuthRoleHeader string
+	AuthOperators              []string
+	// TrustedProxies are the addresses whose headers count: at least one with
+	// AuthHeader, and never everybody.
+	TrustedProxies []netip.Prefix
+	// TLSCertFile and TLSKeyFile are the certificate and its key in PEM; both or none.
+	TLSCertFile, TLSKeyFile string
+	// Workers are host:port of admin listeners.
+	Workers []string
+
+	files *tlsFiles
 }
 
 // Topics are the names of the topics.

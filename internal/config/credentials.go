@@ -88,8 +88,10 @@ func once(tell func(error)) func(error) {
 // tlsFiles are the files of TLS, as they were when there was last nothing wrong
 // with them. It is safe for concurrent use.
 type tlsFiles struct {
-	of   TLS
-	read func(string) ([]byte, error)
+	of TLS
+	// prefix of the settings: kafka.tls. or console.tls_
+	prefix string
+	read   func(string) ([]byte, error)
 
 	mu    sync.Mutex
 	roots *x509.CertPool // nil for the system's
@@ -123,7 +125,7 @@ func (f *tlsFiles) look() (roots *x509.CertPool, pair *tls.Certificate, faults [
 		return data
 	}
 	if file := f.of.CAFile; file != "" {
-		const setting = "kafka.tls.ca_file"
+		setting := f.prefix + "ca_file"
 		roots = x509.NewCertPool()
 		if pem := content(setting, file); len(faults) == 0 && !roots.AppendCertsFromPEM(pem) {
 			faults = append(faults, fault{setting, file + " holds no certificate in PEM"})
@@ -133,13 +135,13 @@ func (f *tlsFiles) look() (roots *x509.CertPool, pair *tls.Certificate, faults [
 		return roots, nil, faults
 	}
 	before := len(faults)
-	cert, key := content("kafka.tls.cert_file", f.of.CertFile), content("kafka.tls.key_file", f.of.KeyFile)
+	cert, key := content(f.prefix+"cert_file", f.of.CertFile), content(f.prefix+"key_file", f.of.KeyFile)
 	if len(faults) > before {
 		return roots, nil, faults
 	}
 	one, err := tls.X509KeyPair(cert, key)
 	if err != nil {
-		faults = append(faults, fault{"kafka.tls.cert_file", fmt.Sprintf("%s and %s are no certificate and its key in PEM: %v", f.of.CertFile, f.of.KeyFile, err)})
+		faults = append(faults, fault{f.prefix + "cert_file", fmt.Sprintf("%s and %s are no certificate and its key in PEM: %v", f.of.CertFile, f.of.KeyFile, err)})
 	}
 	return roots, &one, faults
 }

@@ -138,7 +138,7 @@ func (w walker) setting(s Setting, node *yaml.Node) {
 	case node.Kind == yaml.ScalarNode:
 		v := found(s, node.Value, w.where(node))
 		// A file names its neighbours, wherever it is read from.
-		if path := strings.TrimSpace(v.text); strings.HasSuffix(s.Name, "_file") && path != "" && !filepath.IsAbs(path) {
+		if path := strings.TrimSpace(v.text); (strings.HasSuffix(s.Name, "_file") || strings.HasSuffix(s.Name, "_dir")) && path != "" && !filepath.IsAbs(path) {
 			v.text = filepath.Join(w.dir, path)
 		}
 		if s.id != nil {

@@ -92,6 +92,7 @@ func Load(from Source, sections ...Section) (Config, error) {
 		l.checkTopics()
 		l.checkGateway()
 		l.loadMerchants()
+		l.checkConsole()
 	}
 	if len(l.mistakes) > 0 {
 		// Those of unknown settings come first.

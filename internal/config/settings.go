@@ -25,9 +25,11 @@ const (
 	Work Section = "work"
 	// Logging: level and format.
 	Logging Section = "logging"
+	// ConsolePages: what only the console needs.
+	ConsolePages Section = "console"
 )
 
-// Everything is all sections, what the worker needs.
+// Everything is all sections that the worker needs: those of the console are left out.
 func Everything() []Section {
 	return []Section{Connection, TopicNames, Calls, Work, Logging}
 }
@@ -49,6 +51,8 @@ type Setting struct {
 	parse func(string) error
 	// list: several values, with commas between them, or a list in YAML.
 	list bool
+	// flag is the flag where it is not made of Name.
+	flag string
 	// id is the rule of a mch_id or an appid, nil for all others.
 	id func(string) error
 }
@@ -74,13 +78,20 @@ func (s Setting) Env() string {
 	return EnvPrefix + strings.ToUpper(strings.ReplaceAll(s.Name, ".", "_"))
 }
 
-// Flag is the flag without its dashes, kafka-tls-ca-file; empty for a secret.
+// Flag is the flag without its dashes, kafka-tls-ca-file; empty for a secret. Those
+// of the console have no prefix: data-dir is console.data_dir.
 func (s Setting) Flag() string {
-	if s.Secret {
+	switch {
+	case s.Secret:
 		return ""
+	case s.flag != "":
+		return s.flag
 	}
 	return strings.NewReplacer(".", "-", "_", "-").Replace(s.Name)
 }
+
+// Renamed reports whether the flag is another one than the name says.
+func (s Setting) Renamed() bool { return s.flag != "" }
 
 // EnvPrefix begins every environment variable of ours.
 const EnvPrefix = "CLOSEORDER_"
@@ -228,5 +239,28 @@ func table(c *Config) []Setting {
 			What: "debug, info, warn or error"},
 		{Name: "log.format", Section: Logging, Default: "text", parse: into(&c.Log.Format, choice("text", "json")),
 			What: "text or json"},
+
+		{Name: "console.addr", flag: "addr", Section: ConsolePages, Default: DefaultConsoleAddr, parse: into(&c.Console.Addr, consoleAddress),
+			What: "host:port where the console is served; beyond loopback only with console.auth_file or console.auth_header"},
+		{Name: "console.data_dir", flag: "data-dir", Section: ConsolePages, parse: into(&c.Console.DataDir, text),
+			What: "folder of the console's database, which no other console uses; empty keeps it in memory"},
+		{Name: "console.keep", flag: "keep", Section: ConsolePages, Default: "0s", parse: into(&c.Console.Keep, between(0, 10*365*24*time.Hour)),
+			What: "how old what the console indexes may be; 0s = as old as the topics hold"},
+		{Name: consoleFile, flag: "auth-file", Section: ConsolePages, parse: into(&c.Console.AuthFile, text),
+			What: "file of the users that may log in, one NAME:HASH:ROLE a line, as closeorder console user writes them"},
+		{Name: consoleHeader, flag: "auth-header", Section: ConsolePages, parse: into(&c.Console.AuthHeader, headerName),
+			What: "header in which a proxy of console.trusted_proxies says who asks, instead of console.auth_file: X-Forwarded-User"},
+		{Name: consoleRole, flag: "auth-role-header", Section: ConsolePages, parse: into(&c.Console.AuthRoleHeader, headerName),
+			What: "with console.auth_header: header in which the proxy says the role, viewer or operator"},
+		{Name: consoleOperators, list: true, flag: "auth-operators", Section: ConsolePages, parse: into(&c.Console.AuthOperators, names),
+			What: "with console.auth_header: users that are operators, comma-separated; all others are viewers"},
+		{Name: consoleProxies, list: true, flag: "trusted-proxies", Section: ConsolePages, parse: into(&c.Console.TrustedProxies, networks),
+			What: "addresses of the proxies whose headers count, as 10.1.2.3 or 10.1.0.0/16, comma-separated"},
+		{Name: consoleCert, flag: "tls-cert-file", Section: ConsolePages, parse: into(&c.Console.TLSCertFile, text),
+			What: "PEM file of the console's certificate and its chain, with console.tls_key_file; read again when it changes"},
+		{Name: consoleKey, flag: "tls-key-file", Section: ConsolePages, parse: into(&c.Console.TLSKeyFile, text),
+			What: "PEM file of its key"},
+		{Name: "console.workers", list: true, flag: "workers", Section: ConsolePages, parse: into(&c.Console.Workers, adminAddresses),
+			What: "admin addresses of workers to show, host:port, comma-separated"},
 	}
 }

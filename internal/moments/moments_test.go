@@ -1,4 +1,4 @@
-package main
+package moments
 
 import (
 	"testing"
@@ -22,7 +22,7 @@ func TestTimesAreTakenAsTheTablesPrintThem(t *testing.T) {
 		{"a word", "yesterday", ""},
 		{"nothing before the unit", "d", ""},
 	} {
-		at, ok := parseMoment(tt.text, now)
+		at, ok := Parse(tt.text, now)
 		got := ""
 		if ok {
 			got = at.In(shanghai).Format(time.RFC3339)

@@ -1,0 +1,80 @@
+package console
+
+import (
+	"fmt"
+	"html/template"
+	"strings"
+
+	"github.com/closeorder/closeorder/internal/audit"
+	"github.com/closeorder/closeorder/internal/timeline"
+)
+
+// more are functions of the templates that need no language.
+func more() template.FuncMap {
+	return template.FuncMap{
+		"class":   class,
+		"share":   share,
+		"balance": balance,
+		"beside":  beside,
+		"quoted":  timeline.Quoted,
+		"span":    timeline.Span,
+		"sign":    sign,
+		"sum":     sum,
+		"upto":    upto,
+		"list":    func(all ...any) []any { return all },
+		"join":    func(all []string) string { return strings.Join(all, ", ") },
+		"kind":    func(k audit.Kind) string { return string(k) },
+	}
+}
+
+// class is the colour of a state, beside its sign and its word.
+func class(state any) string {
+	switch fmt.Sprint(state) {
+	case "closed", "done":
+		return "good"
+	case "paid":
+		return "paid"
+	case "failed", "lost", "contradictory", "unplanned":
+		return "bad"
+	case "unproven", "paused", "waiting", "stopped":
+		return "warn"
+	}
+	return ""
+}
+
+// sign is the class of an entry of a timeline.
+func sign(e timeline.Entry) string {
+	switch {
+	case e.Kind == timeline.Answered && !e.Repeat:
+		return class(e.Outcome)
+	case e.Kind == timeline.DeadLetter || e.Problem != "":
+		return "bad"
+	case e.Kind == timeline.PutOff && !e.Finished:
+		return "warn"
+	}
+	return ""
+}
+
+// share is how much n is of all, in hundredths, at least one where n is something.
+func share(n, all int64) int64 {
+	if n <= 0 || all <= 0 {
+		return 0
+	}
+	return max(1, min(100, n*100/all))
+}
+
+// sum adds numbers.
+func sum(numbers ...int) (all int) {
+	for _, n := range numbers {
+		all += n
+	}
+	return all
+}
+
+// mostEntriesShown is how many entries of a timeline a page shows.
+const mostEntriesShown = 500
+
+// upto are the first entries that a page shows.
+func upto(entries []timeline.Entry) []timeline.Entry {
+	return entries[:min(len(entries), mostEntriesShown)]
+}
