@@ -130,7 +130,7 @@ func TestPageNowShowsWhatItsDocumentSays(t *testing.T) {
 		text := textOf(t, page)
 		for _, want := range []string{
 			"2 partitions of closeorder.requests have no owner", "the gateway does not answer", "1 of 3 workers say nothing",
-			"Open requests 42", "Waiting 12", "In flight 30", "Lag 1,234", "Due now 42", "Oldest 20 min ago", "Closed 325", "Paid 14", "Failed 6",
+			"Open requests 42", "Waiting 12", "In flight 30", "Lag 1,234", "Due now 42", "Oldest 20 min ago", "closed 325", "paid 14", "failed 6",
 			"UNKNOWN_MERCHANT 41 40 2 1 min ago merchant 1900000109", "add the merchant to the merchants file",
 			"worker-1 ✓ serving 2 2/64 40 ✓ closed, calls go through", "open since 1 min 30 s ago, next trial in 10 s", "silent it serves no admin address",
 			"1900000001 - - 1 h ago in 1 min ! refused SIGNERROR", "https://api2.mch.weixin.qq.com worker-2 ✗ left tried again in 20 s",
