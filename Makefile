@@ -28,7 +28,7 @@ GOTEST = GO=$(GO) .ci/gotest $(RACE) -timeout 30m $(TESTFLAGS)
 ALL_TAGS = apachekafka,chaos,examples,brokers
 
 .DEFAULT_GOAL := help
-.PHONY: help lint-chart tidy modules-check tour build test test-allocations test-apache-kafka test-chaos test-examples rebalances sim test-money shops check lint cross bench-check shop-check chart-check manifests fmt fuzz bench benchmarks docker release release-check release-test clean test-brokers
+.PHONY: help lint-chart tidy modules-check tour build test test-allocations test-apache-kafka test-chaos test-examples rebalances sim test-money shops check lint cross bench-check shop-check chart-check manifests fmt fuzz bench benchmarks docker release release-check release-test clean test-brokers browser-test
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -52,10 +52,12 @@ test: ## all tests, those on a real Apache Kafka too where Java 17 and Maven are
 		exit $$status; \
 	fi
 
-test-allocations: ## the packages that count what they allocate, without the race detector, which allocates itself
-	@packages=$$(for file in $$(grep -rlE '^//go:build !race$$' --include='*_test.go' .); do dirname $$file; done | sort -u); \
-	test -n "$$packages" || { echo "no test has the build tag !race"; exit 1; }; \
-	$(GO) test -count=1 -timeout 20m $(TESTFLAGS) $$packages
+test-allocations: ## the tests that count what is allocated, without the race detector, which allocates itself
+	@files=$$(grep -rlE '^//go:build !race$$' --include='*_test.go' .); \
+	packages=$$(for file in $$files; do dirname $$file; done | sort -u); \
+	tests=$$(sed -n 's/^func \(Test[A-Za-z0-9_]*\)(t .*/\1/p' $$files /dev/null | paste -sd '|' -); \
+	test -n "$$tests" || { echo "no test has the build tag !race"; exit 1; }; \
+	$(GO) test -count=1 -timeout 20m $(TESTFLAGS) -run "^($$tests)$$" $$packages
 
 test-apache-kafka: ## only the packages with tests on a real Apache Kafka; fails where there is none
 	@$(GO) run ./internal/apachekafka/available fetch
@@ -79,6 +81,9 @@ test-examples: ## the order services of examples: the shop on SQLite and Postgre
 	@packages=$$(for file in $$(grep -rl '^//go:build examples$$' --include='*_test.go' .); do dirname $$file; done | sort -u); \
 	test -n "$$packages" || { echo "no test has the build tag examples"; exit 1; }; \
 	$(GO) test $(RACE) -timeout 20m -count=1 $(TESTFLAGS) -tags examples $$packages
+
+browser-test: ## the console in a real browser, by internal/browsertest, a module of its own: go mod tidy and its stories; Debian's chromium, fonts-noto-cjk, npm; screenshots in bin/screenshots
+	cd internal/browsertest && $(GO) mod tidy -diff && $(GO) test -vet=off -timeout 15m -count=1 $(TESTFLAGS) ./...
 
 rebalances: ## what a death, a join, a leave, a rolling restart and scaling cost, 20 min on a quiet machine: ARGS="-plays scaling -binary old=PATH,now=PATH -ids dynamic -json FILE -plot FILE -with FILE -session 45s"
 	@$(GO) run ./internal/apachekafka/available fetch
@@ -126,6 +131,7 @@ lint: ## golangci-lint, as .golangci.yml says: go vet and staticcheck, more of t
 	cd internal/bench && $(GOLANGCI_LINT) run ./...
 	cd examples/shop && $(GOLANGCI_LINT) run ./...
 	cd internal/release && $(GOLANGCI_LINT) run ./...
+	cd internal/browsertest && $(GOLANGCI_LINT) run ./...
 
 lint-chart: ## golangci-lint of internal/chart, whose libraries are 900 packages to read: minutes, where nothing is cached
 	cd internal/chart && $(GOLANGCI_LINT) run ./...

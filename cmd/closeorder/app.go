@@ -164,7 +164,7 @@ To see it at work, with nothing to install:  closeorder dev`,
 	)
 	root.AddCommand(
 		a.devCommand(), a.runCommand(), a.doctorCommand(), a.topicsCommand(),
-		a.requestCommand(), a.outcomesCommand(), a.traceCommand(), a.statusCommand(), a.auditCommand(), a.deadLettersCommand(),
+		a.requestCommand(), a.outcomesCommand(), a.traceCommand(), a.statusCommand(), a.consoleCommand(), a.auditCommand(), a.deadLettersCommand(),
 		a.closeCommand(), a.signCommand(), a.verifyCommand(), a.simulateCommand(), a.schemaCommand(), a.versionCommand(),
 	)
 	return root

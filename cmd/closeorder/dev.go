@@ -23,6 +23,8 @@ import (
 type devOptions struct {
 	kafkaPort, gatewayPort int
 	anyGatewayPort         bool // when gatewayPort is taken
+	consolePort            int
+	anyConsolePort         bool // when consolePort is taken
 	listen, advertise      string
 	noWorker               bool
 	dataDir                string
@@ -73,6 +75,7 @@ closeorder dev --requests 0 --no-worker --listen 0.0.0.0 --advertise kafka`,
 	flags.BoolVar(&o.noWorker, "no-worker", false, "run no worker: the requests wait for yours")
 	flags.IntVar(&o.kafkaPort, "kafka-port", 9092, "port of the broker; 0 is any free one")
 	flags.IntVar(&o.gatewayPort, "gateway-port", 8080, "port of the gateway simulator; 0 is any free one, and so is a default that is taken")
+	flags.IntVar(&o.consolePort, "console-port", 8090, "port of the console, on 127.0.0.1 alone; 0 is any free one, and so is a default that is taken")
 	flags.StringVar(&o.listen, "listen", "127.0.0.1", "`ADDRESS` to listen on; others than 127.0.0.1 let other machines in")
 	flags.StringVar(&o.advertise, "advertise", "", "`HOST[:PORT]` that the broker tells its clients to connect to (default: the address of --listen)")
 	flags.StringVar(&o.dataDir, "data-dir", "", "`FOLDER` that keeps the topics, not the gateway's orders, over restarts (default: memory)")
@@ -83,6 +86,7 @@ closeorder dev --requests 0 --no-worker --listen 0.0.0.0 --advertise kafka`,
 	flags.StringVar(&o.log.Level, "log-level", "warn", "of the worker: debug, info, warn or error")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		o.anyGatewayPort = !flags.Changed("gateway-port")
+		o.anyConsolePort = !flags.Changed("console-port")
 		if err := o.check(flags.Changed("min-order-age")); err != nil {
 			return err
 		}
@@ -103,6 +107,7 @@ func (o *devOptions) check(minOrderAgeGiven bool) error {
 	wrong.must(isRate(o.rate), "--rate must be 0 or more")
 	wrong.must(o.timeout > 0, "--timeout must be more than 0")
 	wrong.must(isPort(o.kafkaPort), "--kafka-port must be 0 to 65535")
+	wrong.must(isPort(o.consolePort), "--console-port must be 0 to 65535")
 	wrong.must(isPort(o.gatewayPort), "--gateway-port must be 0 to 65535")
 	wrong.must(o.minOrderAge >= 0 && o.minOrderAge <= 24*time.Hour, "--min-order-age must be 0 to 24h")
 	o.odds.check(&wrong)
@@ -166,8 +171,17 @@ func (a *app) dev(ctx context.Context, o devOptions) (err error) {
 	if err := show.begin(ctx); err != nil {
 		return err
 	}
+	pages := ""
+	if !o.exit { // or nobody would look
+		url, stop, err := a.devConsole(ctx, c, o, log)
+		if err != nil {
+			return err
+		}
+		defer stop()
+		pages = url
+	}
 	if o.noWorker {
-		a.welcome(o, cfg, ln.Addr(), "")
+		a.welcome(o, cfg, ln.Addr(), "", pages)
 		return show.run(ctx, func(ctx context.Context) error {
 			<-ctx.Done()
 			return nil
@@ -192,7 +206,7 @@ func (a *app) dev(ctx context.Context, o devOptions) (err error) {
 	if err != nil {
 		return err
 	}
-	a.welcome(o, cfg, ln.Addr(), look.url())
+	a.welcome(o, cfg, ln.Addr(), look.url(), pages)
 	defer look.serve(ctx, w, seen.watch(w))()
 	return show.run(ctx, w.Run)
 }
@@ -237,8 +251,9 @@ func devConfig(brokers, gateway string) config.Config {
 }
 
 // welcome says what runs where, and what to try: where clients reach it, which
-// need not be where it listens. look is empty where no worker runs.
-func (a *app) welcome(o devOptions, cfg config.Config, gateway net.Addr, look string) {
+// need not be where it listens. look is empty where no worker runs, pages where there is
+// no console.
+func (a *app) welcome(o devOptions, cfg config.Config, gateway net.Addr, look, pages string) {
 	out := a.stdout
 	if o.json {
 		out = a.stderr
@@ -263,6 +278,9 @@ func (a *app) welcome(o devOptions, cfg config.Config, gateway net.Addr, look st
 	}
 	p := a.paint(out)
 	fmt.Fprintf(out, "%s\n", p.in(bold, "closeorder dev: "+what))
+	if pages != "" {
+		fmt.Fprintf(out, "  Console  %s   %s\n", p.in(bold, pages), "watch orders being closed, paid and failed; find one; replay what failed")
+	}
 	fmt.Fprintf(out, "  Kafka    %s   topics %s, %s, %s\n", cfg.Kafka.Brokers[0], cfg.Topics.Requests, cfg.Topics.Outcomes, cfg.Topics.DeadLetters)
 	if o.exactlyOnce {
 		fmt.Fprintf(out, "           outcomes are written in transactions: read them with isolation.level=read_committed, as kcat does\n")

@@ -162,7 +162,7 @@ func testRoles(t *testing.T, s *secured, env []string) {
 		{name: topics.Audit, settings: []string{"CLOSEORDER_TOPICS_RETRY_DELAYS=10s"}, commands: []string{"audit", "status", "trace DEAD1", "outcomes --from beginning --no-follow", "deadletters list", "deadletters show 1:0"}},
 		{name: topics.Replay, args: []string{"--prefixed"}, commands: []string{"deadletters replay --yes", "audit --republish", "request --mch-id 1900000109 --out-trade-no T9"}},
 		{name: topics.Create, settings: []string{"CLOSEORDER_TOPICS_REQUESTS=new.requests", "CLOSEORDER_TOPICS_OUTCOMES=new.outcomes", "CLOSEORDER_TOPICS_DEAD_LETTERS=new.dead", "CLOSEORDER_TOPICS_RETRIES_PREFIX=new.retries", "CLOSEORDER_TOPICS_RETRY_DELAYS=10s"}, commands: []string{"topics create --dry-run", "topics create --partitions 2"}},
-		{name: topics.Console},
+		{name: topics.Console, commands: []string{"audit", "status", "deadletters list", "request --mch-id 1900000109 --out-trade-no T8"}},
 	} {
 		user := string(role.name)
 		if role.settings != nil {
@@ -181,6 +181,11 @@ func testRoles(t *testing.T, s *secured, env []string) {
 			}
 			if role.name == topics.Console {
 				testConsole(t, s, user, rights, give, take)
+				for _, command := range role.commands { // what closeorder's own does, and a write as of a replay
+					if code, stdout, stderr := call(t, as, "", strings.Fields(command)...); code == exitUsage || strings.Contains(stdout+stderr, "uthorization") {
+						t.Errorf("%s: exit code %d, %s%s", command, code, stdout, stderr)
+					}
+				}
 				return
 			}
 			// what one right leaves unsaid, and what all of it says
@@ -297,11 +302,29 @@ func testConsole(t *testing.T, s *secured, user string, rights []right, give, ta
 	if fetches := client.PollRecords(t.Context(), 1); fetches.Err() != nil || fetches.NumRecords() != 1 {
 		t.Errorf("%d records, %v", fetches.NumRecords(), fetches.Err())
 	}
+	// To write implies to describe, so that it is taken away first, as where a console
+	// is to show and no more.
+	writes := slices.DeleteFunc(slices.Clone(rights), func(r right) bool { return r.operation != "Write" })
+	if len(writes) != 1 || !writes[0].optional {
+		t.Errorf("what it may write: %v", writes)
+	}
+	for _, r := range writes {
+		take(t, r.builder(t, "User:"+user))
+	}
+	if err := shows(); err != nil {
+		t.Error(err)
+	}
 	for _, r := range rights {
+		if r.operation == "Write" {
+			continue
+		}
 		take(t, r.builder(t, "User:"+user))
 		if err := shows(); err == nil && !r.optional {
 			t.Errorf("it can do without %s", r)
 		}
+		give(t, r.builder(t, "User:"+user))
+	}
+	for _, r := range writes {
 		give(t, r.builder(t, "User:"+user))
 	}
 }

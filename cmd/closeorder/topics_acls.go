@@ -34,7 +34,9 @@ no more, by the names of topics and group. It asks nobody: who adds ACLs runs th
   audit    reads: audit, trace, status, outcomes, deadletters list and show
   replay   reads, and sends requests: deadletters replay, audit --republish, request
   topics   makes the topics: topics create
-  console  is a web console that shows topics, records, settings and groups`,
+  console  is a web console that shows topics, records, settings and groups:
+           closeorder console, or another one; with Write on the requests, which can
+           be left out, dead letters are replayed from it`,
 		Example: `closeorder topics acls --config closeorder.yaml --principal User:closeorder
 closeorder topics acls --for audit --principal User:on-call --json`,
 	}

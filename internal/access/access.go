@@ -1,15 +1,22 @@
 // Package access decides who may come in to the console, and as what: from the
 // loopback address everybody, else by a file of users, or by a header of a proxy
-// that is trusted. It knows no page but that of the log-in's answer.
+// that is trusted. It knows no page, and nothing of what is behind it.
 //
-//	request --Guard: host, cross-site, who--> handler, with a User in its context
+//	request --Guard: headers, host, cross-site, who--> handler, with a User in its context
 package access
 
 import (
 	"context"
 	"errors"
+	"fmt"
+	"hash/maphash"
+	"io"
+	"net"
 	"net/http"
 	"net/netip"
+	"strconv"
+	"strings"
+	"sync"
 	"time"
 
 	"github.com/closeorder/closeorder/internal/database"
@@ -45,43 +52,221 @@ type Config struct {
 	Header, RoleHeader string
 	Operators          []string
 	Trusted            []netip.Prefix
-	// Secure: browsers speak TLS with the console, or with the proxy before it.
+	// Secure: browsers speak TLS with the console. That they do with a proxy says the
+	// proxy, by X-Forwarded-Proto.
 	Secure bool
-	DB     *database.DB // of sessions
-	Log    logrus.FieldLogger
-	// OnLogIn is told who logged in, out, or was refused, for the log of the desk.
+	// DB is for sessions; nil keeps them in memory.
+	DB *database.DB
+	// Log may be nil.
+	Log logrus.FieldLogger
+	// OnLogIn, if set, is told who has logged in (log_in) or out (log_out), or was
+	// refused, for the log of the desk. The name of somebody who was refused is that of
+	// a user, or empty: a password that was typed in its place reaches nobody.
 	OnLogIn func(ctx context.Context, u User, did, detail string)
 }
 
+// open reports whether nobody has to say who they are.
+func (c Config) open() bool { return c.File == "" && c.Header == "" }
+
 // Check says what is wrong with listening on an address: beyond loopback there must
-// be a file or a header.
-func (c Config) Check(_ string) error { return nil }
+// be a file or a header, and never both. What a name resolves to is asked for here;
+// where the listener is open, give it the address that it has.
+func (c Config) Check(addr string) error {
+	if c.File != "" && c.Header != "" {
+		return errors.New("console.auth_file and console.auth_header are both set: there is one way in; leave one of them out")
+	}
+	if c.Header != "" && len(c.Trusted) == 0 {
+		return errors.New("console.auth_header is set, and console.trusted_proxies is not: whoever sends that header would be whom it names")
+	}
+	if !c.open() {
+		return nil
+	}
+	where, err := beyondLoopback(addr)
+	if err != nil || where == "" {
+		return err
+	}
+	return fmt.Errorf("the console would listen on %s, which is %s, and whoever reaches it could replay dead letters. Choose one of these:\n"+
+		"  --auth-file FILE                                     people log in; `closeorder console user NAME` writes a line of the file\n"+
+		"  --auth-header X-Forwarded-User --trusted-proxies IP  a proxy before the console says who they are\n"+
+		"or leave it on this machine: --addr 127.0.0.1:8090, and ssh -L 8090:127.0.0.1:8090 to look from elsewhere", addr, where)
+}
+
+// beyondLoopback says what of an address others can reach, empty for nothing.
+func beyondLoopback(addr string) (string, error) {
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return "", fmt.Errorf("console.addr: %w", err)
+	}
+	if host == "" {
+		return "every interface of this machine", nil
+	}
+	if ip, err := netip.ParseAddr(host); err == nil {
+		switch {
+		case ip.Unmap().IsLoopback():
+			return "", nil
+		case ip.Unmap().IsUnspecified():
+			return "every interface of this machine", nil
+		}
+		return "not the loopback address", nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	ips, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+	if err != nil {
+		return "", fmt.Errorf("console.addr: %w", err)
+	}
+	for _, ip := range ips {
+		if !ip.Unmap().IsLoopback() {
+			return "at " + ip.String() + ", not the loopback address", nil
+		}
+	}
+	return "", nil
+}
+
+// Warning is what is to be thought about before listening on an address, empty for
+// nothing.
+func (c Config) Warning(addr string) string {
+	if c.File == "" || c.Secure || len(c.Trusted) > 0 {
+		return ""
+	}
+	if where, err := beyondLoopback(addr); err != nil || where == "" {
+		return ""
+	}
+	return "people log in over plain HTTP: passwords and sessions cross the network as they are. Set --tls-cert-file and --tls-key-file, " +
+		"or put a proxy that speaks TLS before the console and name it with --trusted-proxies"
+}
 
 // Guard is the way in. It is safe for concurrent use.
-type Guard struct{}
+type Guard struct {
+	cfg      Config
+	log      logrus.FieldLogger
+	file     *usersFile // nil where nobody logs in
+	sessions *sessions
+	attempts *attempts
+	seed     maphash.Seed
+	cross    *http.CrossOriginProtection
 
-// Open reads the file of users; it is read again when it changes.
-func Open(_ context.Context, _ Config) (*Guard, error) { return nil, errors.New("not yet") }
+	mu   sync.Mutex
+	told map[string]bool // in the log, once each
+}
 
-// Wrap lets in to next whoever belongs: with a foreign Host header, a
-// cross-site write, or without a session it is not called. Pages then send to
-// /login?to=..., everything else gets 401. Paths of open need no user.
-func (g *Guard) Wrap(next http.Handler, _ func(path string) bool) http.Handler { return next }
-
-// UserOf is who asks, of a context that Wrap has made.
-func UserOf(_ context.Context) User { return User{} }
+// Open reads the file of users, and the sessions of the last run. The file is read
+// again when it has changed. Where that is wrong then, the users stay as they were.
+func Open(ctx context.Context, cfg Config) (*Guard, error) {
+	g := &Guard{cfg: cfg, log: cfg.Log, attempts: newAttempts(), seed: maphash.MakeSeed(), cross: http.NewCrossOriginProtection(), told: map[string]bool{}}
+	if g.log == nil {
+		silent := logrus.New()
+		silent.SetOutput(io.Discard)
+		g.log = silent
+	}
+	var err error
+	if cfg.File == "" {
+		return g, nil
+	}
+	if g.file, err = openUsers(cfg.File, g.log); err != nil {
+		return nil, err
+	}
+	if g.sessions, err = openSessions(ctx, cfg.DB, g.log); err != nil {
+		return nil, err
+	}
+	return g, nil
+}
 
 // LogsIn reports whether there is a page to log in.
-func (g *Guard) LogsIn() bool { return false }
+func (g *Guard) LogsIn() bool { return g.file != nil }
 
-// LogIn checks name and password of a form, and sets the cookie of a session. The
-// error is a *RefusedError, also after too many attempts.
-func (g *Guard) LogIn(_ http.ResponseWriter, _ *http.Request, _, _ string) error {
-	return errors.New("not yet")
+// LogIn checks name and password of a form, and sets the cookie of a session; a
+// session that the browser had has ended then. The error is a *RefusedError, also
+// after too many attempts, or says why there can be no session at all: the database,
+// or that the request was given up.
+func (g *Guard) LogIn(w http.ResponseWriter, r *http.Request, name, password string) error {
+	if !g.LogsIn() {
+		return errors.New("nobody logs in here")
+	}
+	who := User{Remote: g.cfg.remote(r)}
+	all := g.file.users()
+	u, there := all.by[name]
+	if there {
+		who.Name, who.Role = u.name, u.role
+	}
+	tried := name
+	if len(tried) > mostName {
+		tried = "" // no user has such a name
+	}
+	done, begins, err := g.attempts.begin(r.Context(), tried, who.Remote)
+	if err != nil {
+		if refused, ok := errors.AsType[*RefusedError](err); ok {
+			w.Header().Set("Retry-After", strconv.Itoa(int((refused.Wait+time.Second-1)/time.Second)))
+			if begins {
+				g.tell(r.Context(), who, "refused", "too many attempts")
+			}
+		}
+		return err
+	}
+	ok := g.matches(all, name, password)
+	done(ok)
+	if !ok {
+		detail := "wrong password"
+		if !there {
+			detail = "no such user"
+		}
+		g.tell(r.Context(), who, "refused", detail)
+		return &RefusedError{}
+	}
+	before, _ := g.session(r)
+	t, err := g.sessions.begin(r.Context(), u)
+	if err != nil {
+		return fmt.Errorf("logging in: %w", err)
+	}
+	if before != nil {
+		g.sessions.end(r.Context(), before)
+	}
+	g.setCookie(w, r, string(t), 0)
+	g.tell(r.Context(), who, "log_in", string(u.role))
+	return nil
+}
+
+// matches checks a password. For a name that nobody has that of somebody is worked
+// on, of the same one each time, so that the time does not say who there is.
+func (g *Guard) matches(all users, name, password string) bool {
+	u, there := all.by[name]
+	if !there {
+		u = all.list[maphash.String(g.seed, name)%uint64(len(all.list))]
+	}
+	long := len(password) > mostPassword
+	if long {
+		password = ""
+	}
+	return u.hash.is(password) && there && !long
 }
 
 // LogOut ends the session.
-func (g *Guard) LogOut(_ http.ResponseWriter, _ *http.Request) {}
+func (g *Guard) LogOut(w http.ResponseWriter, r *http.Request) {
+	if !g.LogsIn() {
+		return
+	}
+	if one, u := g.session(r); one != nil {
+		g.sessions.end(r.Context(), one)
+		g.tell(r.Context(), User{Name: u.name, Role: u.role, Remote: g.cfg.remote(r)}, "log_out", "")
+	}
+	g.setCookie(w, r, "", -1)
+}
+
+func (g *Guard) tell(ctx context.Context, u User, did, detail string) {
+	if g.cfg.OnLogIn != nil {
+		g.cfg.OnLogIn(context.WithoutCancel(ctx), u, did, detail)
+	}
+}
+
+// once warns of something once in the life of the process.
+func (g *Guard) once(what string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !g.told[what] {
+		g.told[what] = true
+		g.log.Warn(what)
+	}
+}
 
 // RefusedError is why nobody was let in. It does not say whether there is such a user.
 type RefusedError struct {
@@ -89,8 +274,22 @@ type RefusedError struct {
 	Wait time.Duration
 }
 
-func (e *RefusedError) Error() string { return "name or password is wrong" }
+func (e *RefusedError) Error() string {
+	if e.Wait > 0 {
+		return fmt.Sprintf("too many attempts; wait %s", (e.Wait + time.Second - 1).Truncate(time.Second))
+	}
+	return "name or password is wrong"
+}
 
-// UserLine makes the line of a user for the file, with the password hashed by
-// argon2id.
-func UserLine(_ string, _ Role, _ string) (string, error) { return "", errors.New("not yet") }
+// Local is where a browser is sent after it has logged in: a path of the console
+// itself with its query, and / for everything else, such as another host.
+func Local(to string) string {
+	if !strings.HasPrefix(to, "/") || strings.HasPrefix(to, "//") || strings.ContainsAny(to, "\\") ||
+		strings.ContainsFunc(to, func(r rune) bool { return r < ' ' || r == 0x7f }) || len(to) > 2000 {
+		return "/"
+	}
+	if path, _, _ := strings.Cut(to, "?"); path == loginPath || path == logoutPath {
+		return "/"
+	}
+	return to
+}

@@ -144,7 +144,7 @@ func (v *visitor) violations(rules string) []violation {
 		script, err := axe()
 		v.must(err)
 		v.must(chromedp.Do(v.ctx, func(ctx context.Context, t *chromedp.Target) (chromedp.Void, error) {
-			return chromedp.Evaluate[chromedp.Void](script + "; undefined")(ctx, t)
+			return chromedp.Evaluate[chromedp.Void](script+"; undefined")(ctx, t)
 		}))
 	}
 	found, err := chromedp.Run(v.ctx, chromedp.Evaluate[[]violation](
@@ -155,24 +155,36 @@ func (v *visitor) violations(rules string) []violation {
 	return found
 }
 
-// isFit fails where axe-core finds something, or the page is wider than its window.
-func (v *visitor) isFit(rules string) {
+// unfit says what axe-core finds on the page.
+func (v *visitor) unfit(rules string) (found []string) {
 	v.t.Helper()
 	how := v.is.language
 	if v.is.dark {
 		how += ", dark"
 	}
 	for _, each := range v.violations(rules) {
-		v.t.Errorf("%s (%s): %s", v.at(), how, each)
+		found = append(found, fmt.Sprintf("%s (%s): %s", v.at(), how, each))
 	}
+	return found
 }
 
-// isNarrow fails when the page itself is to be moved to the side.
-func (v *visitor) isNarrow() {
+// tooWide says what of the page makes it move to the side. Tables that move by
+// themselves do not.
+func (v *visitor) tooWide() []string {
 	v.t.Helper()
-	if wide := evaluates[int64](v, `document.documentElement.scrollWidth`); wide > v.is.width {
-		widest := evaluates[[]string](v, `[...document.querySelectorAll("body *")].filter((e) => e.getBoundingClientRect().right > innerWidth + 1 && !e.closest(".wide"))
-			.slice(0, 5).map((e) => e.outerHTML.slice(0, 150) + " reaches to " + Math.round(e.getBoundingClientRect().right))`)
-		v.t.Errorf("%s is %d wide in a window of %d:\n%s", v.at(), wide, v.is.width, strings.Join(widest, "\n"))
+	wide := evaluates[int64](v, `document.documentElement.scrollWidth`)
+	if wide <= v.is.width {
+		return nil
+	}
+	widest := evaluates[[]string](v, `[...document.querySelectorAll("body *")].filter((e) => e.getBoundingClientRect().right > innerWidth + 1 && !e.closest(".wide"))
+		.slice(0, 5).map((e) => e.outerHTML.slice(0, 150) + " reaches to " + Math.round(e.getBoundingClientRect().right))`)
+	return []string{fmt.Sprintf("%s is %d wide in a window of %d:\n%s", v.at(), wide, v.is.width, strings.Join(widest, "\n"))}
+}
+
+// none fails for each finding.
+func (v *visitor) none(found []string) {
+	v.t.Helper()
+	for _, each := range found {
+		v.t.Error(each)
 	}
 }

@@ -32,25 +32,57 @@ func chromium() (string, error) {
 type aBrowser struct {
 	ctx   context.Context
 	agent string // as it calls itself
+	name  string
 	mu    sync.Mutex
 	// said is what chromedp has to say of the protocol.
 	said []string
 }
 
-// startBrowser starts it, for as long as the test takes. Without one the test is
-// skipped, which is a failure with CI=true.
-func startBrowser(t *testing.T) *aBrowser {
+// stopBrowser ends the one that was started, for TestMain.
+var stopBrowser = func() {}
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	stopBrowser()
+	os.Exit(code)
+}
+
+// browserFor is the browser. Without one the test is skipped, which is a failure with
+// CI=true.
+func browserFor(t *testing.T) *aBrowser {
 	t.Helper()
-	file, err := chromium()
-	if err != nil {
+	if _, err := chromium(); err != nil {
 		if os.Getenv("CI") == "true" {
 			t.Fatal(err)
 		}
 		t.Skip(err)
 	}
+	b, err := startBrowser()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Log(b.name)
+	t.Cleanup(func() {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		if t.Failed() && len(b.said) > 0 {
+			t.Logf("chromedp said:\n%s", strings.Join(b.said, "\n"))
+		}
+		b.said = nil
+	})
+	return b
+}
+
+var startBrowser = sync.OnceValues(func() (*aBrowser, error) {
+	file, err := chromium()
+	if err != nil {
+		return nil, err
+	}
 	options := append(chromedp.DefaultExecAllocatorOptions[:],
 		chromedp.ExecPath(file),
-		chromedp.UserDataDir(t.TempDir()),
+		// It loads the console's pages and nothing else, and few machines of CI let it
+		// have a sandbox: not as root, not without user namespaces.
+		chromedp.NoSandbox,
 		// Nothing but this machine can be reached, whatever the browser or a page wants.
 		chromedp.Flag("host-resolver-rules", "MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"),
 		chromedp.Flag("disable-component-update", true),
@@ -58,32 +90,20 @@ func startBrowser(t *testing.T) *aBrowser {
 		chromedp.Flag("hide-scrollbars", true),
 		chromedp.Flag("mute-audio", true),
 	)
-	if os.Geteuid() == 0 {
-		options = append(options, chromedp.NoSandbox) // it refuses to have one as root
-	}
 	b := &aBrowser{}
 	note := func(format string, args ...any) {
 		b.mu.Lock()
 		defer b.mu.Unlock()
 		b.said = append(b.said, fmt.Sprintf(format, args...))
 	}
-	ctx, stop := chromedp.NewExecAllocator(context.Background(), options...)
-	t.Cleanup(stop)
-	ctx, stop = chromedp.NewContext(ctx, chromedp.WithLogf(note), chromedp.WithErrorf(note))
-	t.Cleanup(func() {
-		stop()
-		b.mu.Lock()
-		defer b.mu.Unlock()
-		if t.Failed() && len(b.said) > 0 {
-			t.Logf("chromedp said:\n%s", strings.Join(b.said, "\n"))
-		}
-	})
+	allocator, stop := chromedp.NewExecAllocator(context.Background(), options...)
+	ctx, leave := chromedp.NewContext(allocator, chromedp.WithLogf(note), chromedp.WithErrorf(note))
+	stopBrowser = func() { leave(); stop() }
 	b.ctx = ctx
 	version, err := chromedp.CallBrowser(ctx, browser.GetVersion, cdp.Empty{})
 	if err != nil {
-		t.Fatalf("%s does not start: %v", file, err)
+		return nil, fmt.Errorf("%s does not start: %w", file, err)
 	}
-	b.agent = version.UserAgent
-	t.Logf("%s, %s", file, version.Product)
-	return b
-}
+	b.agent, b.name = version.UserAgent, file+", "+version.Product
+	return b, nil
+})

@@ -8,11 +8,11 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/chromedp/cdproto/accessibility"
 	"github.com/chromedp/cdproto/audits"
@@ -50,25 +50,39 @@ type visitor struct {
 	expected []string          // path with its status, such as "/replays 400"
 	of       map[string]string // paths by request id
 	requests []string          // paths asked for, in their order
-	inflight int
-	quiet    chan struct{}
+	away     bool              // that nobody answers is no trouble
 }
 
-// visits opens a browser context on the console at base.
+// visits opens a browser context on the console at base. What goes wrong in it until
+// the end fails the test.
 func (b *aBrowser) visits(t *testing.T, base string, is likes) *visitor {
+	t.Helper()
+	v := b.opens(t, base, is)
+	t.Cleanup(func() {
+		for _, each := range v.troubles() {
+			t.Errorf("the browser says: %s", each)
+		}
+	})
+	return v
+}
+
+// troubles are what has gone wrong so far.
+func (v *visitor) troubles() []string {
+	v.t.Helper()
+	evaluates[bool](v, `true`) // what was told before its answer has been heard
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return slices.Clone(v.trouble)
+}
+
+// opens is visits, and nobody looks at what goes wrong.
+func (b *aBrowser) opens(t *testing.T, base string, is likes) *visitor {
 	t.Helper()
 	is.language = cmp.Or(is.language, "en")
 	is.width = cmp.Or(is.width, 1280)
 	ctx, leave := chromedp.NewContext(b.ctx, chromedp.WithNewBrowserContext())
 	v := &visitor{t: t, base: base, is: is, of: map[string]string{}}
-	t.Cleanup(func() {
-		leave()
-		v.mu.Lock()
-		defer v.mu.Unlock()
-		for _, each := range v.trouble {
-			t.Errorf("the browser says: %s", each)
-		}
-	})
+	t.Cleanup(leave)
 	// The first action opens the tab, which lives as long as its context.
 	v.ctx = ctx
 	v.must(chromedp.Listen(ctx, v.hear))
@@ -140,6 +154,13 @@ func (v *visitor) expects(path string, status int) {
 	v.expected = append(v.expected, fmt.Sprintf("%s %d", path, status))
 }
 
+// losesTheConsole says whether it is no trouble that nobody answers.
+func (v *visitor) losesTheConsole(away bool) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.away = away
+}
+
 // hear notes what the browser tells. It runs in the loop that reads from it.
 func (v *visitor) hear(event any) {
 	v.mu.Lock()
@@ -159,11 +180,11 @@ func (v *visitor) hear(event any) {
 		}
 	case *network.EventLoadingFailed:
 		// Who goes to another page stops following the one before.
-		if !e.Canceled {
+		if !e.Canceled && !v.away {
 			wrong("%s fails: %s %s", v.of[string(e.RequestID)], e.ErrorText, e.BlockedReason)
 		}
 	case *log.EventEntryAdded:
-		if e.Entry.Source == log.EntrySourceNetwork && v.anyExpected(e.Entry.URL) {
+		if e.Entry.Source == log.EntrySourceNetwork && (v.away || v.anyExpected(e.Entry.URL)) {
 			return // the same as the answer
 		}
 		if e.Entry.Level == log.EntryLevelError || e.Entry.Level == log.EntryLevelWarning {
@@ -226,6 +247,14 @@ func (v *visitor) moves(do func()) {
 	if err != nil {
 		v.t.Fatalf("it leads to no other page: %v; here stands:\n%s", err, v.text())
 	}
+}
+
+// in has what is wrong told as of a test of its own.
+func (v *visitor) in(t *testing.T, do func(*visitor)) {
+	whole := v.t
+	v.t = t
+	defer func() { v.t = whole }()
+	do(v)
 }
 
 // evaluates runs an expression in the page.
@@ -335,6 +364,26 @@ func (v *visitor) names(role string) []string {
 	return all
 }
 
+// named is the name of the first element of a role whose name matches.
+func (v *visitor) named(role, pattern string) string {
+	v.t.Helper()
+	re := regexp.MustCompile(pattern)
+	all := v.names(role)
+	for _, name := range all {
+		if re.MatchString(name) {
+			return name
+		}
+	}
+	v.t.Fatalf("%s has no %s that matches %q; it has %q, and says:\n%s", v.at(), role, pattern, all, v.text())
+	return ""
+}
+
+// follows a link, or presses a button, that leads to another page.
+func (v *visitor) follows(role, name string) {
+	v.t.Helper()
+	v.moves(func() { v.clicks(role, name) })
+}
+
 // clicks on an element with the mouse, where it is.
 func (v *visitor) clicks(role, name string) {
 	v.t.Helper()
@@ -379,6 +428,3 @@ func (v *visitor) shoots(name string) {
 	v.must(os.MkdirAll(folder, 0o755))
 	v.must(os.WriteFile(filepath.Join(folder, name+".png"), shot.Data, 0o644))
 }
-
-// soon is a moment that a process gets to do what it will do.
-const soon = 50 * time.Millisecond

@@ -21,8 +21,8 @@ const (
 	Replay Role = "replay"
 	// Create is who makes the topics: topics create.
 	Create Role = "topics"
-	// Console is a web console, of whatever make, that shows topics, records and
-	// groups, and changes nothing.
+	// Console is a web console, closeorder's own or of whatever make, that shows topics,
+	// records and groups. It writes nothing, unless dead letters are replayed from it.
 	Console Role = "console"
 )
 
@@ -126,8 +126,12 @@ func (a Allowed) ACLs(role Role) []ACL {
 		}
 		return list
 	case Console:
-		return append(reads("what is shown"),
+		list := append(reads("what is shown"),
 			a.of(ACL{Why: "the settings of topics; it can do without", Optional: true, Operations: []string{"DescribeConfigs"}}, all...)...)
+		once.Why = "to replay, with " + once.Why
+		return append(list,
+			ACL{Why: "to replay dead letters with closeorder console; leave it out where a console is to show and no more", Optional: true, Operations: []string{"Write"}, Topics: []string{names.Requests}},
+			once)
 	}
 	read := ACL{Why: "what is read, and the group's positions", Operations: []string{"Read"}}
 	list := a.of(read, append([]string{names.Requests}, names.Retries()...)...)

@@ -31,6 +31,10 @@ type Observer struct {
 	records map[string][]Record
 	open    map[transaction][]int // records by their index whose transaction has no marker yet
 	looks   []Look
+
+	// answered are the requests that the records of one topic, of outcomes, answer,
+	// by their index: each is read once, however often is asked what is open.
+	answered []events.Source
 }
 
 // transaction is what one producer has open in one partition.

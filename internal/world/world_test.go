@@ -141,12 +141,21 @@ func (s *stage) unanswered() int {
 	return s.observer.unanswered(s.World)
 }
 
-// unanswered counts the requests without an outcome, as far as it has read.
+// unanswered counts the requests without an outcome, as far as it has read. What
+// cannot be read answers none.
 func (o *Observer) unanswered(w *World) int {
-	answered := make(map[events.Source]bool)
-	for _, r := range o.Records(w.Config.Topics.Outcomes) {
-		if a, err := readOutcome(r); err == nil {
-			answered[a.Source] = true
+	outcomes := o.records[w.Config.Topics.Outcomes]
+	for _, r := range outcomes[len(o.answered):] {
+		a, err := readOutcome(r)
+		if err != nil {
+			a.Source = events.Source{}
+		}
+		o.answered = append(o.answered, a.Source)
+	}
+	answered := make(map[events.Source]bool, len(outcomes))
+	for i := range outcomes {
+		if !outcomes[i].aborted { // which may have shown since it was read
+			answered[o.answered[i]] = true
 		}
 	}
 	open := 0

@@ -1,0 +1,133 @@
+package browsertest
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/chromedp/chromedp/kb"
+)
+
+const password = "a long sentence to remember"
+
+func logIn(t *testing.T, b *aBrowser, s *stage) {
+	users := filepath.Join(t.TempDir(), "users")
+	lines := run(t, password+"\n", "console", "user", "reader", "--role", "viewer") +
+		run(t, password+"\n", "console", "user", "boss", "--role", "operator")
+	if err := os.WriteFile(users, []byte(lines), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, address := s.opens(t, "--addr", "127.0.0.1:0", "--auth-file", users)
+	v := b.visits(t, address, likes{})
+	v.goes("/dead-letters?mch_id=" + unknown)
+	if is := v.at(); !strings.HasPrefix(is, "/login") {
+		t.Errorf("without a log-in one comes to %s", is)
+	}
+	v.misses("Y07")
+	v.none(v.unfit(everyRule))
+	v.none(v.astray())
+	v.shoots("7-log-in")
+
+	v.expects("/login", 401)
+	v.types("textbox", "Name", "reader")
+	v.types("textbox", "Password", "something else")
+	v.moves(func() { v.presses(kb.Enter) })
+	v.none(v.unfit(everyRule))
+	v.shoots("7-wrong-password")
+
+	v.types("textbox", "Name", "reader")
+	v.types("textbox", "Password", password)
+	v.moves(func() { v.presses(kb.Enter) })
+	if is := v.at(); is != "/dead-letters?mch_id="+unknown {
+		t.Errorf("after the log-in one is at %s", is)
+	}
+	v.sees("Y07", "reader")
+	if buttons := v.names("button"); strings.Contains(strings.Join(buttons, " "), "replay") {
+		t.Errorf("a viewer has the buttons %q", buttons)
+	}
+	v.sees("operator")
+	v.expects("/log", 403)
+	v.goes("/log")
+	v.sees("operator")
+
+	v.moves(func() { v.clicks("button", "Log out") })
+	v.goes("/dead-letters")
+	if is := v.at(); !strings.HasPrefix(is, "/login") {
+		t.Errorf("after the log-out one comes to %s", is)
+	}
+	v.types("textbox", "Name", "boss")
+	v.types("textbox", "Password", password)
+	v.moves(func() { v.presses(kb.Enter) })
+	v.goes("/log")
+	v.sees("boss")
+	v.shoots("7-log")
+}
+
+// comesBack kills the console under somebody who looks at it.
+func comesBack(t *testing.T, b *aBrowser, s *stage) {
+	v := b.visits(t, s.console, likes{})
+	v.goes("/replays")
+	v.sees("done", "live")
+	v.losesTheConsole(true)
+	s.process.kill()
+	v.sees("The connection is lost", "done")
+	v.shoots("5-connection-lost")
+	s.opensAgain()
+	v.waits("live again", `document.getElementById("live").textContent === "live"`)
+	v.losesTheConsole(false)
+	v.sees("done")
+	v.follows("link", "Log")
+	v.sees("the merchant was not configured")
+}
+
+// everyPage goes to all pages, in both languages, dark and light, on a wide screen and
+// on a telephone, and by the Tab key.
+func everyPage(t *testing.T, b *aBrowser, s *stage, seen *places) {
+	pages := map[string]string{
+		"now": "/", "search": "/search?q=T1", "order": "/order?out_trade_no=T1", "replayed-order": "/order?out_trade_no=Y07",
+		"dead-letters": "/dead-letters", "dead-letter": seen.letter, "replays": "/replays", "replay": seen.replay,
+		"audits": "/audits", "audit": seen.audit, "log": "/log", "no-page": "/nothing",
+	}
+	english := b.visits(t, s.console, likes{})
+	chinese := b.visits(t, s.console, likes{language: "zh-CN"})
+	worker := b.visits(t, s.admin, likes{})
+	for _, v := range []*visitor{english, chinese} {
+		v.expects("/nothing", 404)
+	}
+	for name, path := range pages {
+		t.Run(name, func(t *testing.T) {
+			if path == "" {
+				t.Skip("no story came there")
+			}
+			english.in(t, func(v *visitor) {
+				v.goes(path)
+				v.likesDark(false)
+				v.none(v.unfit(everyRule))
+				v.likesDark(true)
+				v.none(v.unfit(colours))
+				v.none(v.astray())
+			})
+			chinese.in(t, func(v *visitor) {
+				v.widens(360)
+				v.likesDark(true)
+				v.goes(path)
+				v.none(v.tooWide())
+				v.none(v.unfit(everyRule))
+				v.shoots("6-" + name + "-zh")
+				v.likesDark(false)
+				v.none(v.unfit(colours))
+			})
+		})
+	}
+	t.Run("the worker's own page", func(t *testing.T) {
+		worker.in(t, func(v *visitor) {
+			v.goes("/statusz?refresh=0")
+			v.none(v.unfit(everyRule))
+			v.likesDark(true)
+			v.none(v.unfit(colours))
+			v.widens(360)
+			v.none(v.tooWide())
+		})
+	})
+}
