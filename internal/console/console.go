@@ -21,6 +21,7 @@ import (
 	"github.com/closeorder/closeorder/internal/desk"
 	"github.com/closeorder/closeorder/internal/index"
 	"github.com/closeorder/closeorder/internal/kafka"
+	"github.com/closeorder/closeorder/internal/timeline"
 	"github.com/sirupsen/logrus"
 )
 
@@ -31,7 +32,7 @@ type Index interface {
 	Rebuild()
 	Search(ctx context.Context, text string, limit int) ([]index.Request, error)
 	At(ctx context.Context, places []events.Source) (map[events.Source]index.Request, error)
-	Places(ctx context.Context, o events.Order) (map[kafka.Place][]int64, error)
+	Places(ctx context.Context, o events.Order) (*timeline.Places, error)
 	Letters(ctx context.Context, f index.LetterFilter, limit, skip int) (index.Letters, error)
 	Groups(ctx context.Context, f index.LetterFilter, by index.By, limit int) ([]index.Group, error)
 	Minutes(ctx context.Context, since, until time.Time) ([]index.Minute, error)

@@ -29,7 +29,7 @@ type fakeIndex struct {
 	progress index.Progress
 	requests []index.Request // what Search finds, whatever is searched
 	at       map[events.Source]index.Request
-	places   map[kafka.Place][]int64
+	places   *timeline.Places
 	letters  index.Letters
 	groups   []index.Group
 	minutes  []index.Minute
@@ -89,7 +89,7 @@ func (x *fakeIndex) At(context.Context, []events.Source) (map[events.Source]inde
 	return x.at, x.err
 }
 
-func (x *fakeIndex) Places(context.Context, events.Order) (map[kafka.Place][]int64, error) {
+func (x *fakeIndex) Places(context.Context, events.Order) (*timeline.Places, error) {
 	return x.places, x.err
 }
 

@@ -120,10 +120,11 @@ func (s *Server) order(ctx context.Context, r *http.Request) (any, error) {
 	scope := timeline.Scope{OutTradeNo: o.OutTradeNo, MchID: o.MchID, SubMchID: o.SubMchID}
 	d := orderDoc{FoundBy: byIndex, Replays: []string{}}
 	var err error
-	if scope.Places, err = s.cfg.Index.Places(ctx, o); err != nil {
+	// Those of all merchants, so that the report says of others what trace says.
+	if scope.Places, err = s.cfg.Index.Places(ctx, events.Order{OutTradeNo: o.OutTradeNo}); err != nil {
 		return nil, err
 	}
-	if len(scope.Places) > 0 {
+	if len(scope.Places.At) > 0 {
 		d.Report, err = s.readOrder(ctx, scope)
 	} else {
 		d.FoundBy, scope.Places = byTopics, nil

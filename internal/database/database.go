@@ -290,3 +290,7 @@ func (db *DB) Close() error {
 	}
 	return errors.Join(append(errs, db.unlock())...)
 }
+
+// InMemory reports whether it is in no file: readers wait for the end of each
+// transaction of Write then.
+func (db *DB) InMemory() bool { return db.path == "" }

@@ -9,19 +9,24 @@ package index
 
 import (
 	"context"
+	"database/sql"
+	"encoding/json"
 	"errors"
+	"fmt"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/closeorder/closeorder/events"
 	"github.com/closeorder/closeorder/internal/config"
 	"github.com/closeorder/closeorder/internal/database"
-	"github.com/closeorder/closeorder/internal/deadletters"
 	"github.com/closeorder/closeorder/internal/kafka"
 	"github.com/sirupsen/logrus"
 )
 
 // Config is what an index is made of. All but Keep is required.
 type Config struct {
+	// Reader reads the topics. Its OnGap, OnUnreadable and Patience are not used.
 	Reader *kafka.Reader
 	Topics config.Topics
 	DB     *database.DB
@@ -31,19 +36,99 @@ type Config struct {
 }
 
 // Index is one. It is safe for concurrent use.
-type Index struct{}
+type Index struct {
+	cfg    Config
+	topics []string // by their number in rows
+	follow *follower
+
+	mu      sync.Mutex
+	state   Progress
+	version uint64
+	news    chan struct{} // closed with the next version
+	again   bool          // Rebuild was called
+	stop    context.CancelCauseFunc
+}
+
+// The topics whose numbers are asked for; those behind are retries.
+const (
+	requestsTopic = iota
+	outcomesTopic
+	lettersTopic
+	// replaced is the topic of an entry in index_follows that says that a request names
+	// a number as its replacement.
+	replaced = -1
+)
 
 // Open opens the index of a database; nothing is asked of Kafka. An index of other
 // topics, or of another version, is begun anew.
-func Open(_ context.Context, _ Config) (*Index, error) { return nil, errors.New("not yet") }
+func Open(ctx context.Context, cfg Config) (*Index, error) {
+	x := &Index{cfg: cfg, topics: cfg.Topics.All(), version: 1, news: make(chan struct{})}
+	x.follow = newFollower(x)
+	fresh, err := cfg.DB.Make(ctx, part)
+	if err != nil {
+		return nil, err
+	}
+	if !fresh {
+		err = x.compare(ctx)
+	}
+	if err == nil {
+		err = x.load(ctx)
+	}
+	return x, cfg.DB.Explain(err)
+}
 
-// Run reads what the topics hold, goes on where it stopped, and follows them in
-// rounds until ctx ends. Trouble with Kafka is told by Progress and in the log, and
-// tried again; the error is of the database.
-func (x *Index) Run(_ context.Context) error { return errors.New("not yet") }
+func (x *Index) wanted() asked { return asked{x.topics, x.cfg.Keep} }
+
+// compare begins the index anew where it is of something else.
+func (x *Index) compare(ctx context.Context) error {
+	text, err := meta(ctx, x.cfg.DB.Read, "asked")
+	if err != nil || text == "" {
+		return err
+	}
+	var was asked
+	if err := json.Unmarshal([]byte(text), &was); err == nil && was.covers(x.wanted()) {
+		return nil
+	}
+	x.cfg.Log.WithFields(logrus.Fields{"topics": x.topics, "keep": x.cfg.Keep}).Info("the index is of other topics, or of a shorter time: it is begun anew")
+	return x.cfg.DB.Drop(ctx, part)
+}
+
+// load reads what stands in the database.
+func (x *Index) load(ctx context.Context) error {
+	if err := setMeta(ctx, x.cfg.DB.Write, "asked", jsonOf(x.wanted())); err != nil {
+		return err
+	}
+	state := Progress{}
+	read := x.cfg.DB.Read
+	if err := read.QueryRowContext(ctx, `SELECT (SELECT count(*) FROM index_requests), (SELECT count(*) FROM index_letters)`).Scan(&state.Requests, &state.DeadLetters); err != nil {
+		return err
+	}
+	if err := each(ctx, read, func(rows *sql.Rows) error {
+		var says string
+		err := rows.Scan(&says)
+		state.Gaps = append(state.Gaps, says)
+		return err
+	}, `SELECT says FROM index_gaps ORDER BY topic, partition, first`); err != nil {
+		return err
+	}
+	x.mu.Lock()
+	x.state = state
+	x.mu.Unlock()
+	return x.follow.load(ctx)
+}
 
 // Rebuild has Run begin anew; until it has caught up, less is found.
-func (x *Index) Rebuild() {}
+func (x *Index) Rebuild() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.again = true
+	if x.stop != nil {
+		x.stop(errAgain)
+	}
+}
+
+// errAgain is the cause of a round that is left because the index is begun anew.
+var errAgain = errors.New("the index is begun anew")
 
 // Progress is how far an index is. As JSON its names are stable.
 type Progress struct {
@@ -67,11 +152,54 @@ type Progress struct {
 }
 
 // Progress says how far it is.
-func (x *Index) Progress(_ context.Context) (Progress, error) { return Progress{}, nil }
+func (x *Index) Progress(ctx context.Context) (Progress, error) {
+	x.mu.Lock()
+	p := x.state
+	p.Gaps = slices.Clone(p.Gaps)
+	x.mu.Unlock()
+	var err error
+	if p.Bytes, err = x.cfg.DB.Size(ctx); err != nil {
+		return p, err
+	}
+	// The first of each partition: timestamps are about in the order of offsets.
+	var oldest sql.NullInt64
+	err = x.cfg.DB.Read.QueryRowContext(ctx, `SELECT min((SELECT requested FROM index_requests
+		WHERE at >= partition << 44 AND at < (partition + 1) << 44 AND requested IS NOT NULL ORDER BY at LIMIT 1)) FROM index_positions WHERE topic = 0`).Scan(&oldest)
+	if oldest.Valid {
+		p.Oldest = time.UnixMilli(oldest.Int64).UTC()
+	}
+	return p, x.cfg.DB.Explain(err)
+}
 
-// Changed waits until something is indexed after a version, and returns the new
-// version; 0 is before all. The error is the cause of ctx.
-func (x *Index) Changed(_ context.Context, _ uint64) (uint64, error) { return 0, nil }
+// Changed waits until something is indexed after a version, or until it gets on
+// again or no longer, and returns the new version; 0 is before all. The error is
+// the cause of ctx.
+func (x *Index) Changed(ctx context.Context, after uint64) (uint64, error) {
+	for {
+		x.mu.Lock()
+		version, news := x.version, x.news
+		x.mu.Unlock()
+		if version > after {
+			return version, nil
+		}
+		select {
+		case <-news:
+		case <-ctx.Done():
+			return after, context.Cause(ctx)
+		}
+	}
+}
+
+// tell changes the state, and wakes who waits in Changed where change says so.
+func (x *Index) tell(change func(*Progress) (news bool)) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if change(&x.state) {
+		x.version++
+		close(x.news)
+		x.news = make(chan struct{})
+	}
+}
 
 // Request is one record of the requests topic, and what is said of it. As JSON its
 // names are those of an outcome.
@@ -96,95 +224,15 @@ type Request struct {
 	TransactionID string        `json:"transaction_id,omitempty"`
 }
 
-// Search finds requests by out_trade_no, request_id or transaction_id, whole, the
-// newest first, and then those whose out_trade_no begins so; at most limit. An
-// empty text finds the newest.
-func (x *Index) Search(_ context.Context, _ string, _ int) ([]Request, error) { return nil, nil }
+// dbError is an error of the database, which ends Run.
+type dbError struct{ error }
 
-// At is what became of the records at some places of the requests topic: of those
-// that were sent by a replay. A place that is not indexed yet is not in it.
-func (x *Index) At(_ context.Context, _ []events.Source) (map[events.Source]Request, error) {
-	return nil, nil
+func (e dbError) Unwrap() error { return e.error }
+
+// broken makes an error of the database one, nil for nil.
+func (x *Index) broken(err error) error {
+	if err == nil {
+		return nil
+	}
+	return dbError{fmt.Errorf("index: %w", x.cfg.DB.Explain(err))}
 }
-
-// Places are all records of an order in all topics, for timeline.Scope.Places.
-// MchID and SubMchID narrow it where they are set.
-func (x *Index) Places(_ context.Context, _ events.Order) (map[kafka.Place][]int64, error) {
-	return nil, nil
-}
-
-// Letter is a dead letter as it is listed, and what became of its request since.
-type Letter struct {
-	deadletters.Listed
-	// Since is the final outcome of the same request by now, closed or paid, empty
-	// where there is none; by the replay of that number.
-	Since       events.Result `json:"since,omitempty"`
-	SinceReplay int           `json:"since_replay,omitempty"`
-}
-
-// Letters is a view of the dead letters.
-type Letters struct {
-	// Total is how many match, Letters the newest of them first.
-	Total   int64    `json:"total"`
-	Letters []Letter `json:"dead_letters"`
-}
-
-// LetterFilter chooses dead letters.
-type LetterFilter struct {
-	deadletters.Filter
-	SubMchID string
-	// Open leaves out those whose request has a final outcome by now.
-	Open bool
-}
-
-// Letters lists dead letters, the newest first: limit of them behind the first skip.
-func (x *Index) Letters(_ context.Context, _ LetterFilter, _, _ int) (Letters, error) {
-	return Letters{}, nil
-}
-
-// Group is the dead letters of one code, of one merchant, or of both, or of an age.
-type Group struct {
-	Code   string    `json:"code,omitempty"`
-	MchID  string    `json:"mch_id,omitempty"`
-	Day    string    `json:"day,omitempty"` // 2026-01-31, in UTC
-	Count  int64     `json:"count"`
-	Open   int64     `json:"open"` // without a final outcome by now
-	First  time.Time `json:"first"`
-	Latest time.Time `json:"latest"`
-	// Message is that of the latest one.
-	Message string `json:"message,omitempty"`
-}
-
-// By is what dead letters are grouped by.
-type By string
-
-// What they can be grouped by.
-const (
-	ByCode     By = "code"
-	ByMerchant By = "merchant"
-	ByBoth     By = "code_and_merchant"
-	ByDay      By = "day"
-)
-
-// Groups groups the dead letters that match, the largest first, of days the newest
-// first; at most limit.
-func (x *Index) Groups(_ context.Context, _ LetterFilter, _ By, _ int) ([]Group, error) {
-	return nil, nil
-}
-
-// Minute counts the requests that were answered in one minute, by completed_at: of
-// each request its first outcome.
-type Minute struct {
-	At     time.Time `json:"at"` // its beginning
-	Closed int64     `json:"closed"`
-	Paid   int64     `json:"paid"`
-	Failed int64     `json:"failed"`
-	// Half and Most are how long requests took, from their timestamp to
-	// completed_at, in milliseconds: the quantiles 0.5 and 0.99, within a tenth.
-	Half int64 `json:"p50_ms"`
-	Most int64 `json:"p99_ms"`
-}
-
-// Minutes are those of a time, from since to before until, also those without an
-// outcome.
-func (x *Index) Minutes(_ context.Context, _, _ time.Time) ([]Minute, error) { return nil, nil }

@@ -32,7 +32,8 @@ type Options struct {
 // The partitions that the number of the order leads to are read first, by the rule
 // of every client of Kafka that is known, and in the other topics those with the
 // numbers of the partitions where the requests were found. The rest is read with
-// Scope.All, or where nothing was found.
+// Scope.All, or where nothing was found. With Scope.Places all partitions count as
+// read: the index has.
 func (s *Snapshot) Find(ctx context.Context, o Options) (*Report, error) {
 	f := &finder{
 		Snapshot: s, options: o, match: newMatcher(s.scope.OutTradeNo),
@@ -60,11 +61,19 @@ type finder struct {
 	kinds    map[Kind]int         // how many there are, kept or not
 	damaged  map[kafka.Place]bool // something of it cannot be read, or is gone
 	replaces map[string]bool      // orders in whose place this one was to be issued
+	// held is from where on an index knows partitions of which more is there.
+	held map[kafka.Place]int64
 }
 
 func (f *finder) run(ctx context.Context) error {
 	f.began, f.damaged, f.replaces = make(map[kafka.Place]time.Time), make(map[kafka.Place]bool), make(map[string]bool)
 	f.kinds = make(map[Kind]int)
+	if f.scope.Places != nil {
+		if err := f.readPlaces(ctx); err != nil {
+			return err
+		}
+		return f.readSources(ctx)
+	}
 	requests := f.scope.Topics.Requests
 	count := len(f.first[requests])
 	all, home := everyOne(count), consumer.PartitionsOf(f.match.bytes, count)
@@ -235,14 +244,34 @@ func (f *finder) readPartitions(ctx context.Context, partitions []int, topics ..
 const reportEvery = 1000
 
 func (f *finder) readStretch(ctx context.Context, topic string, from kafka.Offsets) error {
+	began := make([]bool, len(f.first[topic]))
+	return f.readRecords(ctx, 0, topic, from, f.to[topic], func(rec kafka.Record) {
+		if !began[rec.Partition] {
+			began[rec.Partition] = true
+			f.begin(rec)
+		}
+	})
+}
+
+// begin takes note of the first record of a partition.
+func (f *finder) begin(rec kafka.Record) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.began[kafka.Place{Topic: rec.Topic, Partition: rec.Partition}] = rec.Time.UTC()
+}
+
+// readRecords looks at the records of some partitions, about so many bytes in one
+// fetch, 0 for the reader's own; seen is called with each one before.
+func (f *finder) readRecords(ctx context.Context, bytes int, topic string, from, to kafka.Offsets, seen func(kafka.Record)) error {
 	r := *f.scope.Reader
+	r.FetchBytes = cmp.Or(bytes, r.FetchBytes)
 	r.OnGap = func(g kafka.Gap) {
 		f.lost(topic, g.Partition, "%s[%d]: offsets %d to %d were deleted while they were to be read", topic, g.Partition, g.From, g.To-1)
 	}
 	r.OnUnreadable = func(e *kafka.UnreadableError) {
 		f.lost(topic, e.Partition, "%v; what stands there is not here", e)
 	}
-	n, look, began := 0, f.look(topic), make([]bool, len(f.first[topic]))
+	n, look := 0, f.look(topic)
 	told := func() {
 		if f.options.OnRead != nil && n > 0 {
 			f.options.OnRead(n)
@@ -250,16 +279,11 @@ func (f *finder) readStretch(ctx context.Context, topic string, from kafka.Offse
 		n = 0
 	}
 	defer told()
-	return r.Read(ctx, topic, from, f.to[topic], func(rec kafka.Record) error {
+	return r.Read(ctx, topic, from, to, func(rec kafka.Record) error {
 		if n++; n == reportEvery {
 			told()
 		}
-		if !began[rec.Partition] {
-			began[rec.Partition] = true
-			f.mu.Lock()
-			f.began[kafka.Place{Topic: topic, Partition: rec.Partition}] = rec.Time.UTC()
-			f.mu.Unlock()
-		}
+		seen(rec)
 		look(rec)
 		return nil
 	})

@@ -193,8 +193,9 @@ func (f *finder) noteHeldBack() {
 func (f *finder) heldSince() (since time.Time) {
 	requests := f.scope.Topics.Requests
 	for p, first := range f.first[requests] {
-		began := f.began[kafka.Place{Topic: requests, Partition: p}]
-		if first > 0 && began.After(since) {
+		at := kafka.Place{Topic: requests, Partition: p}
+		began := f.began[at]
+		if (first > 0 || f.held[at] > 0) && began.After(since) {
 			since = began
 		}
 	}
@@ -366,7 +367,14 @@ func (f *finder) mayStandElsewhere(q *Request) string {
 		case f.to[topic][p] < f.high[topic][p]:
 			return fmt.Sprintf("an open transaction holds back what stands in %s[%d] from offset %d on", topic, p, f.to[topic][p])
 		}
-		if began := f.began[place]; topic == outcomes && f.first[topic][p] > 0 && (began.IsZero() || !began.Before(q.Time.Add(-clockSlack))) {
+		began := f.began[place]
+		if !began.IsZero() && began.Before(q.Time.Add(-clockSlack)) {
+			continue // all that follows from it stands behind
+		}
+		if f.held[place] > 0 {
+			return fmt.Sprintf("the index knows %s[%d] from offset %d on, and what became of it may stand before that: closeorder trace reads it", topic, p, f.held[place])
+		}
+		if topic == outcomes && f.first[topic][p] > 0 {
 			return fmt.Sprintf("%s[%d] was deleted below offset %d, so that its answer may be gone", topic, p, f.first[topic][p])
 		}
 	}

@@ -32,14 +32,24 @@ type Scope struct {
 	// before Until. Zero is without bound, as far as the topic is retained.
 	// What became of the requests is looked up to the end of the topics.
 	Since, Until time.Time
-	// Places, where set, are all records of the order, as an index knows them: the
-	// topics are not searched.
-	Places map[kafka.Place][]int64
+	// Places, where set, are the records of the order as an index knows them: only they
+	// are read, and what the index has not looked at yet.
+	Places *Places
 	// All: every partition is read, also where the order was found in those
 	// that its number leads to.
 	All bool
 	// Zone is that of the times in sentences, nil for UTC.
 	Zone *time.Location
+}
+
+// Places are where an index knows records of an order.
+type Places struct {
+	// At are their offsets, ascending. More than those of the order may be among them.
+	At map[kafka.Place][]int64
+	// From and To are how far the topics are indexed, by topic and partition: what
+	// stands before From it does not know, what stands from To on it has not looked at,
+	// nor at partitions that are not named.
+	From, To map[string]kafka.Offsets
 }
 
 // clockSlack is by how much the clock of an order service may run ahead of a
