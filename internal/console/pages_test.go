@@ -39,7 +39,7 @@ func full(f *fakes) {
 	answered.Offset, answered.OutTradeNo, answered.Since, answered.SinceReplay = 16, "T40", events.Closed, 2
 	f.index.letters = index.Letters{Total: 2, Letters: []index.Letter{letter, answered}}
 	f.index.groups = []index.Group{{Code: "UNKNOWN_MERCHANT", MchID: "1900000109", Day: "2026-03-01", Count: 2, Open: 1, First: noon, Latest: noon, Message: "nobody knows 1900000109"}}
-	f.index.places = map[kafka.Place][]int64{{Topic: "closeorder.requests", Partition: 2}: {17}}
+	f.index.places = &timeline.Places{At: map[kafka.Place][]int64{{Topic: "closeorder.requests", Partition: 2}: {17}}}
 	f.topics.report = &timeline.Report{
 		OutTradeNo: "T42", Group: "closeorder", AsOf: noon, All: true, Read: []timeline.Reading{{Topic: "closeorder.requests", Partitions: []int{2}, Of: 1, Offsets: 18}},
 		Lives: []timeline.Life{{
