@@ -136,7 +136,7 @@ func byPlace(all []document) []document {
 // to what trace, deadletters and audit say of the same topics.
 func TestPagesSayWhatTheCommandsSay(t *testing.T) {
 	_, env := shop(t)
-	env = append(env, "CLOSEORDER_TOPICS_RETRY_DELAYS=1h")
+	env = append(env, "CLOSEORDER_TOPICS_RETRY_DELAYS=1h", "CLOSEORDER_GATEWAY_BUDGET=1s", "CLOSEORDER_GATEWAY_ATTEMPT_TIMEOUT=1s")
 	if code, _, stderr := call(t, env, "", "topics", "create", "--replication", "1", "--min-insync-replicas", "1"); code != exitDone {
 		t.Fatalf("topics create: exit code %d, %s", code, stderr)
 	}
