@@ -52,10 +52,12 @@ test: ## all tests, those on a real Apache Kafka too where Java 17 and Maven are
 		exit $$status; \
 	fi
 
-test-allocations: ## the packages that count what they allocate, without the race detector, which allocates itself
-	@packages=$$(for file in $$(grep -rlE '^//go:build !race$$' --include='*_test.go' .); do dirname $$file; done | sort -u); \
-	test -n "$$packages" || { echo "no test has the build tag !race"; exit 1; }; \
-	$(GO) test -count=1 -timeout 20m $(TESTFLAGS) $$packages
+test-allocations: ## the tests that count what is allocated, without the race detector, which allocates itself
+	@files=$$(grep -rlE '^//go:build !race$$' --include='*_test.go' .); \
+	packages=$$(for file in $$files; do dirname $$file; done | sort -u); \
+	tests=$$(sed -n 's/^func \(Test[A-Za-z0-9_]*\)(t .*/\1/p' $$files /dev/null | paste -sd '|' -); \
+	test -n "$$tests" || { echo "no test has the build tag !race"; exit 1; }; \
+	$(GO) test -count=1 -timeout 20m $(TESTFLAGS) -run "^($$tests)$$" $$packages
 
 test-apache-kafka: ## only the packages with tests on a real Apache Kafka; fails where there is none
 	@$(GO) run ./internal/apachekafka/available fetch

@@ -302,11 +302,29 @@ func testConsole(t *testing.T, s *secured, user string, rights []right, give, ta
 	if fetches := client.PollRecords(t.Context(), 1); fetches.Err() != nil || fetches.NumRecords() != 1 {
 		t.Errorf("%d records, %v", fetches.NumRecords(), fetches.Err())
 	}
+	// To write implies to describe, so that it is taken away first, as where a console
+	// is to show and no more.
+	writes := slices.DeleteFunc(slices.Clone(rights), func(r right) bool { return r.operation != "Write" })
+	if len(writes) != 1 || !writes[0].optional {
+		t.Errorf("what it may write: %v", writes)
+	}
+	for _, r := range writes {
+		take(t, r.builder(t, "User:"+user))
+	}
+	if err := shows(); err != nil {
+		t.Error(err)
+	}
 	for _, r := range rights {
+		if r.operation == "Write" {
+			continue
+		}
 		take(t, r.builder(t, "User:"+user))
 		if err := shows(); err == nil && !r.optional {
 			t.Errorf("it can do without %s", r)
 		}
+		give(t, r.builder(t, "User:"+user))
+	}
+	for _, r := range writes {
 		give(t, r.builder(t, "User:"+user))
 	}
 }

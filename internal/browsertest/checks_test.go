@@ -5,6 +5,7 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
@@ -74,16 +75,21 @@ func TestTheBrowserTellsWhatIsPlanted(t *testing.T) {
 		}
 	}))
 	defer server.Close()
-	b := browserFor(t)
+	v := browserFor(t).opens(t, server.URL, likes{})
 	for _, name := range slices.Sorted(maps.Keys(cases)) {
 		t.Run(name, func(t *testing.T) {
 			c := cases[name]
-			v := b.opens(t, server.URL, likes{})
-			v.goes("/case/" + strings.ReplaceAll(name, " ", "%20"))
-			found := c.check(v)
-			if c.want == "" && len(found) > 0 || c.want != "" && !strings.Contains(strings.Join(found, "\n"), c.want) {
-				t.Errorf("found %q, and not %q", found, c.want)
-			}
+			v.in(t, func(v *visitor) {
+				v.likesDark(false)
+				v.widens(1280)
+				v.troubles()
+				v.trouble = nil
+				v.goes("/case/" + url.PathEscape(name))
+				found := c.check(v)
+				if c.want == "" && len(found) > 0 || c.want != "" && !strings.Contains(strings.Join(found, "\n"), c.want) {
+					t.Errorf("found %q, and not %q", found, c.want)
+				}
+			})
 		})
 	}
 }

@@ -32,14 +32,16 @@ func TestConsole(t *testing.T) {
 	t.Run("find an order", func(t *testing.T) { findAnOrder(t, b, s, likes{}) })
 	t.Run("an order that waits is answered as one watches", func(t *testing.T) { watchAnOrder(t, b, s) })
 	t.Run("why do the requests of a merchant fail", func(t *testing.T) { whyTheyFail(t, b, s, likes{}, seen) })
+	t.Run("what is ticked stays ticked while more requests fail", func(t *testing.T) { staysTicked(t, b, s) })
 	t.Run("replay forty dead letters and watch them close", func(t *testing.T) { replayForty(t, b, s, seen) })
-	t.Run("is anything lost", func(t *testing.T) { isAnythingLost(t, b, s, seen) })
+	t.Run("is anything lost", func(t *testing.T) { isAnythingLost(t, b, s, likes{}, seen) })
 	t.Run("without scripts", func(t *testing.T) {
 		none := likes{noScript: true}
 		t.Run("find an order", func(t *testing.T) { findAnOrder(t, b, s, none) })
 		t.Run("why do the requests of a merchant fail", func(t *testing.T) { whyTheyFail(t, b, s, none, &places{}) })
-		t.Run("is anything lost", func(t *testing.T) { isAnythingLost(t, b, s, &places{}) })
+		t.Run("is anything lost", func(t *testing.T) { isAnythingLost(t, b, s, none, &places{}) })
 	})
+	t.Run("the console is killed, and goes on where it was", func(t *testing.T) { comesBack(t, b, s) })
 	t.Run("who may come in", func(t *testing.T) { logIn(t, b, s) })
 	t.Run("every page is fit for everybody", func(t *testing.T) { everyPage(t, b, s, seen) })
 }
@@ -76,18 +78,18 @@ func findAnOrder(t *testing.T, b *aBrowser, s *stage, is likes) {
 	}
 	v.moves(func() { v.presses(kb.Enter) })
 	v.sees("T1", "closed", "SUCCESS")
-	if is, want := v.at(), "/order?"; !strings.HasPrefix(is, want) || !strings.Contains(is, "out_trade_no=T1") {
-		t.Errorf("is at %s, and not at %s", is, want)
+	if at := v.at(); !strings.HasPrefix(at, "/order?") || !strings.Contains(at, "out_trade_no=T1") {
+		t.Errorf("the hit leads to %s", at)
 	}
 	v.shoots(is.name("1-order"))
 	for _, by := range []struct{ what, finds string }{{"paid-one", "PAID1"}, {"find-me", "T1"}} {
 		v.types("searchbox", "Order", by.what)
-		v.moves(func() { v.clicks("button", "Find") })
+		v.follows("button", "Find")
 		v.sees(by.finds)
 	}
 	v.types("searchbox", "Order", "NOT-HERE")
-	v.moves(func() { v.clicks("button", "Find") })
-	v.sees("NOT-HERE")
+	v.follows("button", "Find")
+	v.sees("Nothing was found", "NOT-HERE")
 	v.shoots(is.name("1-nothing-found"))
 }
 
@@ -97,7 +99,8 @@ func watchAnOrder(t *testing.T, b *aBrowser, s *stage) {
 	v.asked()
 	v.sees("paid")
 	v.shoots("1-order-answered")
-	if again := v.asked(); len(again) > 0 {
+	// One that watches asks for the page's events, and for nothing else.
+	if again := v.asked(); len(again) > 1 || len(again) == 1 && again[0] != "GET /order?out_trade_no=LIMIT1" {
 		t.Errorf("the page asked again by itself: %q", again)
 	}
 	// The transaction that the gateway named finds it, too.
@@ -106,7 +109,7 @@ func watchAnOrder(t *testing.T, b *aBrowser, s *stage) {
 		t.Fatalf("the order page names no transaction:\n%s", v.text())
 	}
 	v.types("searchbox", "Order", id)
-	v.moves(func() { v.clicks("button", "Find") })
+	v.follows("button", "Find")
 	v.sees("LIMIT1")
 }
 
@@ -115,13 +118,13 @@ func whyTheyFail(t *testing.T, b *aBrowser, s *stage, is likes, seen *places) {
 	v.goes("/")
 	v.sees("UNKNOWN_MERCHANT")
 	v.shoots(is.name("2-now"))
-	v.moves(func() { v.clicks("link", "UNKNOWN_MERCHANT") })
+	v.follows("link", "UNKNOWN_MERCHANT")
 	v.sees("UNKNOWN_MERCHANT", "40")
 	v.shoots(is.name("2-dead-letters"))
 	v.types("textbox", "mch_id", unknown)
 	v.moves(func() { v.presses(kb.Enter) })
 	at := v.at()
-	if q, err := url.Parse(at); err != nil || q.Query().Get("mch_id") != unknown || q.Query().Get("code") != "UNKNOWN_MERCHANT" {
+	if u, err := url.Parse(at); err != nil || u.Query().Get("mch_id") != unknown || u.Query().Get("code") != "UNKNOWN_MERCHANT" {
 		t.Errorf("the filter does not stand in the address: %s", at)
 	}
 	v.sees("Y07")
@@ -135,11 +138,13 @@ func whyTheyFail(t *testing.T, b *aBrowser, s *stage, is likes, seen *places) {
 		t.Errorf("the address shows\n%s\nand to another\n%s", first, second)
 	}
 
-	v.moves(func() { v.clicks("link", "Y07") })
-	if strings.HasPrefix(v.at(), "/order") {
-		v.moves(func() { v.clicks("link", "dead letter") })
+	v.follows("link", "Y07")
+	v.sees("failed")
+	v.follows("link", v.named("link", `^dead letter \d+:\d+$`))
+	v.sees("UNKNOWN_MERCHANT", "Y07", unknown)
+	if !is.noScript {
+		v.sees("What to do:", "merchants_file")
 	}
-	v.sees("UNKNOWN_MERCHANT", "Y07", "merchants")
 	v.shoots(is.name("2-dead-letter"))
 	seen.letter = v.at()
 }
@@ -148,4 +153,25 @@ func whyTheyFail(t *testing.T, b *aBrowser, s *stage, is likes, seen *places) {
 // each other.
 func orders(text string) string {
 	return strings.Join(regexp.MustCompile(`\bY\d\d\b`).FindAllString(text, -1), " ")
+}
+
+// staysTicked has more letters come in while somebody chooses.
+func staysTicked(t *testing.T, b *aBrowser, s *stage) {
+	v := b.visits(t, s.console, likes{})
+	v.goes("/dead-letters?code=UNKNOWN_MERCHANT")
+	box := v.named("checkbox", `^Dead letter \d+:\d+$`)
+	v.clicks("checkbox", box)
+	ticked := `[...document.querySelectorAll("main input[name=at]:checked")].map((e) => e.value).join()`
+	before := evaluates[string](v, ticked)
+	if !strings.HasSuffix(box, before) || before == "" {
+		t.Fatalf("a click on %s ticks %q", box, before)
+	}
+	s.asks(t, other, "out_trade_no,reason\nZ1,payment_failed\n")
+	v.sees("Z1")
+	if after := evaluates[string](v, ticked); after != before {
+		t.Errorf("%s was ticked, and when another letter came %s", before, after)
+	}
+	if focus := evaluates[string](v, `document.activeElement.value ?? ""`); focus != before {
+		t.Errorf("the focus was on %s, and when another letter came on %q", before, focus)
+	}
 }

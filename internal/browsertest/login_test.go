@@ -18,7 +18,8 @@ func logIn(t *testing.T, b *aBrowser, s *stage) {
 	if err := os.WriteFile(users, []byte(lines), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	v := b.visits(t, s.opens(t, "--auth-file", users), likes{})
+	_, address := s.opens(t, "--addr", "127.0.0.1:0", "--auth-file", users)
+	v := b.visits(t, address, likes{})
 	v.goes("/dead-letters?mch_id=" + unknown)
 	if is := v.at(); !strings.HasPrefix(is, "/login") {
 		t.Errorf("without a log-in one comes to %s", is)
@@ -61,6 +62,23 @@ func logIn(t *testing.T, b *aBrowser, s *stage) {
 	v.goes("/log")
 	v.sees("boss")
 	v.shoots("7-log")
+}
+
+// comesBack kills the console under somebody who looks at it.
+func comesBack(t *testing.T, b *aBrowser, s *stage) {
+	v := b.visits(t, s.console, likes{})
+	v.goes("/replays")
+	v.sees("done", "live")
+	v.losesTheConsole(true)
+	s.process.kill()
+	v.sees("The connection is lost", "done")
+	v.shoots("5-connection-lost")
+	s.opensAgain()
+	v.waits("live again", `document.getElementById("live").textContent === "live"`)
+	v.losesTheConsole(false)
+	v.sees("done")
+	v.follows("link", "Log")
+	v.sees("the merchant was not configured")
 }
 
 // everyPage goes to all pages, in both languages, dark and light, on a wide screen and

@@ -115,6 +115,12 @@ func (p *process) end(t *testing.T) {
 	}
 }
 
+// kill ends it as a machine does that fails.
+func (p *process) kill() {
+	p.cmd.Process.Kill()
+	<-p.done
+}
+
 // says waits until the output matches, and returns the first group.
 func (p *process) says(t *testing.T, pattern string) string {
 	t.Helper()

@@ -6,43 +6,47 @@ import (
 )
 
 func replayForty(t *testing.T, b *aBrowser, s *stage, seen *places) {
-	v := b.visits(t, s.console, likes{})
 	s.knows(t, known, unknown)
-	v.goes("/dead-letters?" + url.Values{"code": {"UNKNOWN_MERCHANT"}, "mch_id": {unknown}}.Encode())
-	v.sees("Y39")
-	v.moves(func() { v.clicks("button", "Plan a replay of all of them") })
-	v.sees("Send 40 requests again")
+	v := b.visits(t, s.console, likes{})
+	letters := "/dead-letters?" + url.Values{"code": {"UNKNOWN_MERCHANT"}, "mch_id": {unknown}}.Encode()
+	v.goes(letters)
+	v.sees("Y07")
+	v.follows("button", "Plan a replay of all 40")
+	v.sees("40 of 40 requests would be sent again", "Nothing was sent yet")
 	seen.replay = v.at()
 	v.shoots("3-plan")
 
 	// Nothing is sent without a reason: the browser says so, and so does the console.
 	v.clicks("button", "Send 40 requests again")
 	if !evaluates[bool](v, `document.querySelector("main [name=reason]").matches(":invalid")`) {
-		t.Error("a replay without a reason is none of the browser's business")
+		t.Error("the browser lets a replay without a reason through")
 	}
 	v.expects("/replay/start", 400)
 	evaluates[bool](v, `(document.querySelector("main [name=reason]").removeAttribute("required"), true)`)
-	v.moves(func() { v.clicks("button", "Send 40 requests again") })
+	v.follows("button", "Send 40 requests again")
 	v.sees("reason")
 	v.shoots("3-no-reason")
-
 	v.goes(seen.replay)
-	v.types("textbox", "Reason", "the merchant was not configured")
-	v.types("spinbutton", "Rate", "20")
-	v.moves(func() { v.clicks("button", "Send 40 requests again") })
-	v.shoots("3-running")
+	v.sees("Nothing was sent yet")
+
+	v.types("textbox", v.named("textbox", "^Reason"), "the merchant was not configured")
+	v.types("spinbutton", "Most per second", "20")
+	v.follows("button", "Send 40 requests again")
 	v.asked()
-	v.waits("all forty are closed", `[...document.querySelectorAll("main tr, main dl > div, main dt")].some((e) => /closed\s+40\b/.test((e.matches("dt") ? e.innerText + " " + e.nextElementSibling.innerText : e.innerText)))`)
+	v.sees("What became of what was sent")
+	v.shoots("3-running")
+	v.waits("all forty are closed", `[...document.querySelectorAll("main tr")].some((e) => /closed\s+40\b/.test(e.innerText))`)
 	v.sees("done")
-	if again := v.asked(); len(again) > 0 {
+	// One that watches asks for the page's events, and for nothing else.
+	if again := v.asked(); len(again) > 1 || len(again) == 1 && again[0] != "GET "+seen.replay {
 		t.Errorf("the page asked again by itself: %q", again)
 	}
 	v.shoots("3-done")
 
 	// The same letters again: none is sent.
-	v.goes("/dead-letters?" + url.Values{"code": {"UNKNOWN_MERCHANT"}, "mch_id": {unknown}}.Encode())
-	v.moves(func() { v.clicks("button", "Plan a replay of all of them") })
-	v.sees("Nothing")
+	v.goes(letters)
+	v.follows("button", "Plan a replay of all 40")
+	v.sees("Nothing would be sent: each of the 40 letters is left out")
 	v.misses("Send 40 requests again")
 	v.shoots("3-again")
 	v.goes("/log")
@@ -50,19 +54,17 @@ func replayForty(t *testing.T, b *aBrowser, s *stage, seen *places) {
 	v.shoots("3-log")
 }
 
-func isAnythingLost(t *testing.T, b *aBrowser, s *stage, seen *places) {
-	is := likes{}
-	if seen.replay == "" { // nobody has been here with scripts
-		is.noScript = true
-	}
+func isAnythingLost(t *testing.T, b *aBrowser, s *stage, is likes, seen *places) {
 	v := b.visits(t, s.console, is)
 	v.goes("/audits")
 	if !is.noScript {
-		v.moves(func() { v.clicks("button", "Run an audit") })
+		v.sees("No audit was run here yet")
+		v.follows("button", "Run an audit")
 	}
-	v.sees("balances")
+	v.sees("The topics balance: no request is lost")
+	v.shoots(is.name("4-audits"))
+	v.follows("link", "1")
+	v.sees("The topics balance: no request is lost")
 	v.shoots(is.name("4-audit"))
-	v.moves(func() { v.clicks("link", "1") })
 	seen.audit = v.at()
-	v.sees("balances")
 }

@@ -13,22 +13,26 @@ import (
 const (
 	known   = "1900000109"
 	unknown = "1900000110"
+	other   = "1900000112" // that nobody knows
 )
 
 // stage is one deployment for all stories: Kafka and a gateway in closeorder dev, a
 // worker, and a console.
 type stage struct {
+	t                *testing.T // all stories
 	brokers, gateway string
 	merchants        string // the worker's file of them
 	admin            string // URL of the worker's own page
 	console          string // URL
+	process          *process
+	data             string // folder of the console
 }
 
 // begin starts it.
 func begin(t *testing.T) *stage {
 	t.Helper()
-	s := &stage{merchants: filepath.Join(t.TempDir(), "merchants.yaml")}
-	dev := launch(t, nil, "dev", "--no-worker", "--requests", "0", "--kafka-port", "0", "--gateway-port", "0")
+	s := &stage{t: t, merchants: filepath.Join(t.TempDir(), "merchants.yaml")}
+	dev := launch(t, nil, "dev", "--no-worker", "--console-port", "0", "--requests", "0", "--kafka-port", "0", "--gateway-port", "0")
 	s.brokers = dev.says(t, `Kafka +(127\.0\.0\.1:\d+)`)
 	s.gateway = dev.says(t, `Gateway +(http://127\.0\.0\.1:\d+)`)
 	s.knows(t, known)
@@ -38,15 +42,22 @@ func begin(t *testing.T) *stage {
 	}, "run", "--kafka-brokers", s.brokers, "--gateway-urls", s.gateway, "--merchants-file", s.merchants, "--admin-addr", "127.0.0.1:0",
 		"--kafka-session-timeout", "6s")
 	s.admin = worker.says(t, `served at (http://127\.0\.0\.1:\d+)/statusz`)
-	s.console = s.opens(t, "--data-dir", t.TempDir())
+	s.data = t.TempDir()
+	s.process, s.console = s.opens(t, "--addr", "127.0.0.1:0", "--data-dir", s.data)
 	return s
 }
 
 // opens starts a console, and returns its URL.
-func (s *stage) opens(t *testing.T, args ...string) string {
+func (s *stage) opens(t *testing.T, args ...string) (*process, string) {
 	t.Helper()
-	console := launch(t, nil, append([]string{"console", "--kafka-brokers", s.brokers, "--addr", "127.0.0.1:0"}, args...)...)
-	return console.says(t, `Console +(https?://127\.0\.0\.1:\d+)`)
+	console := launch(t, nil, append([]string{"console", "--kafka-brokers", s.brokers}, args...)...)
+	return console, console.says(t, `Console +(https?://127\.0\.0\.1:\d+)`)
+}
+
+// opensAgain starts the console again where it was.
+func (s *stage) opensAgain() {
+	s.t.Helper()
+	s.process, _ = s.opens(s.t, "--addr", strings.TrimPrefix(s.console, "http://"), "--data-dir", s.data)
 }
 
 // knows writes the worker's merchants file, which it reads again.

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -49,6 +50,7 @@ type visitor struct {
 	expected []string          // path with its status, such as "/replays 400"
 	of       map[string]string // paths by request id
 	requests []string          // paths asked for, in their order
+	away     bool              // that nobody answers is no trouble
 }
 
 // visits opens a browser context on the console at base. What goes wrong in it until
@@ -152,6 +154,13 @@ func (v *visitor) expects(path string, status int) {
 	v.expected = append(v.expected, fmt.Sprintf("%s %d", path, status))
 }
 
+// losesTheConsole says whether it is no trouble that nobody answers.
+func (v *visitor) losesTheConsole(away bool) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.away = away
+}
+
 // hear notes what the browser tells. It runs in the loop that reads from it.
 func (v *visitor) hear(event any) {
 	v.mu.Lock()
@@ -171,11 +180,11 @@ func (v *visitor) hear(event any) {
 		}
 	case *network.EventLoadingFailed:
 		// Who goes to another page stops following the one before.
-		if !e.Canceled {
+		if !e.Canceled && !v.away {
 			wrong("%s fails: %s %s", v.of[string(e.RequestID)], e.ErrorText, e.BlockedReason)
 		}
 	case *log.EventEntryAdded:
-		if e.Entry.Source == log.EntrySourceNetwork && v.anyExpected(e.Entry.URL) {
+		if e.Entry.Source == log.EntrySourceNetwork && (v.away || v.anyExpected(e.Entry.URL)) {
 			return // the same as the answer
 		}
 		if e.Entry.Level == log.EntryLevelError || e.Entry.Level == log.EntryLevelWarning {
@@ -353,6 +362,26 @@ func (v *visitor) names(role string) []string {
 		all = append(all, name)
 	}
 	return all
+}
+
+// named is the name of the first element of a role whose name matches.
+func (v *visitor) named(role, pattern string) string {
+	v.t.Helper()
+	re := regexp.MustCompile(pattern)
+	all := v.names(role)
+	for _, name := range all {
+		if re.MatchString(name) {
+			return name
+		}
+	}
+	v.t.Fatalf("%s has no %s that matches %q; it has %q, and says:\n%s", v.at(), role, pattern, all, v.text())
+	return ""
+}
+
+// follows a link, or presses a button, that leads to another page.
+func (v *visitor) follows(role, name string) {
+	v.t.Helper()
+	v.moves(func() { v.clicks(role, name) })
 }
 
 // clicks on an element with the mouse, where it is.

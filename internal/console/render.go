@@ -137,6 +137,9 @@ func age(lang string, t time.Time) string {
 
 // num writes a whole number with separators: 1,234,567.
 func num(n any) string {
+	if v, is := n.(*int64); is {
+		n = *v
+	}
 	text := fmt.Sprint(n)
 	sign := ""
 	if strings.HasPrefix(text, "-") {

@@ -9,6 +9,7 @@ import (
 	"github.com/closeorder/closeorder/events"
 	"github.com/closeorder/closeorder/internal/deadletters"
 	"github.com/closeorder/closeorder/internal/records"
+	"github.com/twmb/franz-go/pkg/kgo"
 )
 
 func TestAReplayThatGoesOnDoesNotSendOnceMoreWhatFailedAgain(t *testing.T) {
@@ -131,6 +132,54 @@ func TestWordsOfAReplayThatCannotStandInHeaders(t *testing.T) {
 	} {
 		if got := strings.Join(slices.Sorted(maps.Keys(deadletters.CheckWords(c.says))), " "); got != c.want {
 			t.Errorf("%s: %q", sentence, got)
+		}
+	}
+}
+
+// What was sent, or answered, stands behind a transaction of somebody else, which ends
+// while the plan is made: that is waited for, and nothing is sent twice.
+func TestAPlanSeesWhatAnOpenTransactionHides(t *testing.T) {
+	for topic, c := range map[string]struct {
+		hidden func(p *planted, plan *deadletters.Plan)
+		want   string
+	}{
+		"requests": {func(p *planted, plan *deadletters.Plan) {
+			if err := p.sending().Send(p.ctx, plan); err != nil {
+				t.Fatal(err)
+			}
+		}, "A: replayed: replay 1 is under way\n"},
+		"outcomes": {func(p *planted, _ *deadletters.Plan) {
+			p.outcome(message("A", 0), events.Source{Topic: "requests", Partition: 1, Offset: 9}, events.Closed)
+		}, "A: answered: closed\n"},
+	} {
+		p := plant(t)
+		p.dead("A")
+		plan := p.plan()
+		other, err := kgo.NewClient(kgo.SeedBrokers(p.broker.Addrs()...), kgo.TransactionalID("shop"), kgo.RecordPartitioner(kgo.ManualPartitioner()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer other.Close()
+		if err := other.BeginTransaction(); err != nil {
+			t.Fatal(err)
+		}
+		for partition := range int32(2) {
+			if err := other.ProduceSync(p.ctx, &kgo.Record{Topic: topic, Partition: partition, Value: []byte("{}")}).FirstErr(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		c.hidden(p, plan)
+		held := ""
+		p.options.OnHeld = func(by string) {
+			if held == "" {
+				if err := other.EndTransaction(p.ctx, kgo.TryAbort); err != nil {
+					t.Error(err)
+				}
+			}
+			held = by
+		}
+		if got := steps(p.plan()); got != c.want || held != topic {
+			t.Errorf("%s: held back in %q:\n%s", topic, held, got)
 		}
 	}
 }

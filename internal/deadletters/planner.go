@@ -35,11 +35,16 @@ type Options struct {
 	// known; OnRead how many more were.
 	OnTotal func(n int64)
 	OnRead  func(n int)
+	// OnHeld, if set, is told of a topic in which a transaction that is open hides
+	// what was written: its end is waited for, for ten seconds at most.
+	OnHeld func(topic string)
 }
 
 // Make makes a plan, once all topics are there: it reads the dead letters, all
 // outcomes, and what was sent to the requests topic since the first of the
-// letters failed.
+// letters failed, as far as outcomes and requests are written when it comes to
+// them. What an open transaction hides for longer than ten seconds is not seen, and
+// may be sent once more: which closes an order that is closed.
 //
 // A request is known by its request_id and its order, as events.SameRequest
 // has it; one that names neither by its bytes.
@@ -220,7 +225,7 @@ func (p *planner) named(requestID string, o events.Order) uint64 {
 // here, because it goes by the first outcome of each record: nothing that is
 // closed or paid is asked for once more.
 func (p *planner) readOutcomes(ctx context.Context) error {
-	s, err := stretch(ctx, p.reader, p.topics.Outcomes, time.Time{})
+	s, err := p.settled(ctx, p.topics.Outcomes, time.Time{})
 	if err != nil {
 		return err
 	}
@@ -243,7 +248,7 @@ func (p *planner) readOutcomes(ctx context.Context) error {
 // than the failure that it follows.
 func (p *planner) readRequests(ctx context.Context) error {
 	oldest := slices.MinFunc(p.steps, func(a, b Step) int { return a.FailedAt.Compare(b.FailedAt) })
-	s, err := stretch(ctx, p.reader, p.topics.Requests, oldest.FailedAt.Add(-clockSlack))
+	s, err := p.settled(ctx, p.topics.Requests, oldest.FailedAt.Add(-clockSlack))
 	if err != nil {
 		return err
 	}
@@ -261,4 +266,33 @@ func (p *planner) readRequests(ctx context.Context) error {
 		}
 		return nil
 	})
+}
+
+const (
+	// settle is for how long open transactions are waited for: one of a worker ends
+	// within that, or the worker has died.
+	settle = 10 * time.Second
+	// settlePause is how long to wait between two looks.
+	settlePause = 50 * time.Millisecond
+)
+
+// settled is a topic from a time on, to where it is written now: who reads committed
+// gets there when the transactions have ended that are open below.
+func (p *planner) settled(ctx context.Context, topic string, since time.Time) (Stretch, error) {
+	written, err := p.reader.Written(ctx, topic)
+	if err != nil {
+		return Stretch{}, err
+	}
+	for patience := time.Now().Add(settle); ; {
+		s, err := stretch(ctx, p.reader, topic, since)
+		if err != nil || s.To.Until(written) == 0 || !time.Now().Before(patience) {
+			return s, err
+		}
+		if p.options.OnHeld != nil {
+			p.options.OnHeld(topic)
+		}
+		if err := kafka.Sleep(ctx, settlePause); err != nil {
+			return s, err
+		}
+	}
 }

@@ -58,7 +58,7 @@ func (d *Desk) RunAudit(ctx context.Context, who Who, since time.Time) (Audit, e
 			said.Detail = "since " + since.UTC().Format(time.RFC3339)
 		}
 		e = &said
-		return note(ctx, tx, said)
+		return d.note(ctx, tx, said)
 	})
 	if err != nil {
 		return Audit{}, err

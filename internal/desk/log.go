@@ -36,7 +36,7 @@ const (
 // what is no UTF-8 is replaced, and what is very long cut off.
 func (d *Desk) Note(ctx context.Context, who Who, did, of, reason, detail string) error {
 	e := entry(who, did, of, reason, detail)
-	if err := d.write(ctx, func(tx *sql.Tx) error { return note(ctx, tx, e) }); err != nil {
+	if err := d.write(ctx, func(tx *sql.Tx) error { return d.note(ctx, tx, e) }); err != nil {
 		return err
 	}
 	d.log(e)
@@ -58,13 +58,13 @@ func text(s string) string {
 
 // note writes an entry into the database, beside what it tells of, and lets go of
 // what is too old.
-func note(ctx context.Context, tx *sql.Tx, e Entry) error {
+func (d *Desk) note(ctx context.Context, tx *sql.Tx, e Entry) error {
 	access := e.Did == "log_in" || e.Did == "log_out" || e.Did == "refused"
 	if _, err := tx.ExecContext(ctx, `INSERT INTO desk_log (at, access, who, remote, did, of, reason, detail) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
 		moment(e.At), access, e.Who, e.Remote, e.Did, e.Of, e.Reason, e.Detail); err != nil {
 		return err
 	}
-	_, err := tx.ExecContext(ctx, `DELETE FROM desk_log WHERE access = ?1 AND id <= (SELECT id FROM desk_log WHERE access = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)`, access, mostEntries)
+	_, err := tx.ExecContext(ctx, `DELETE FROM desk_log WHERE access = ?1 AND id <= (SELECT id FROM desk_log WHERE access = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)`, access, d.entries)
 	return err
 }
 

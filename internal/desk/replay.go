@@ -151,7 +151,7 @@ func (d *Desk) Plan(ctx context.Context, who Who, wish Wish) (Replay, error) {
 		if err := prune(ctx, tx); err != nil {
 			return err
 		}
-		return note(ctx, tx, e)
+		return d.note(ctx, tx, e)
 	})
 	if err != nil {
 		return Replay{}, err
@@ -279,7 +279,7 @@ func (d *Desk) becomes(ctx context.Context, e Entry, state State, check func(Rep
 				return err
 			}
 		}
-		return note(ctx, tx, e)
+		return d.note(ctx, tx, e)
 	})
 	if err != nil {
 		return err
@@ -323,7 +323,7 @@ func (d *Desk) settles(ctx context.Context, r Replay, from, to State, trouble st
 		}
 		e := entry(Who{}, "pause", r.ID, "", trouble)
 		told = &e
-		return note(ctx, tx, e)
+		return d.note(ctx, tx, e)
 	})
 	if err == nil && told != nil {
 		d.log(*told)

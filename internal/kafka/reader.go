@@ -129,6 +129,12 @@ func (r *Reader) End(ctx context.Context, topic string) (Offsets, error) {
 	return r.offsets(ctx, topic, r.Client.End())
 }
 
+// Written returns how far each partition is written, whatever transactions are open
+// there: its high watermark.
+func (r *Reader) Written(ctx context.Context, topic string) (Offsets, error) {
+	return r.offsets(ctx, topic, LogEnd)
+}
+
 // At returns, for each partition, the offset of the first record whose
 // timestamp is not before t; its end where there is none.
 func (r *Reader) At(ctx context.Context, topic string, t time.Time) (Offsets, error) {

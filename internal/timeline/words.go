@@ -136,8 +136,8 @@ func (r *Report) NeverSeen(zone *time.Location) (answer, next string) {
 }
 
 func join(a, b string) string {
-	if a == "" {
-		return b
+	if a == "" || b == "" {
+		return a + b
 	}
 	return a + "; " + b
 }

@@ -1,5 +1,0 @@
-//go:build !race
-
-package closer
-
-const raceEnabled = false
