@@ -25,6 +25,7 @@ import (
 	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
 )
 
 // likes is how somebody has set up a browser.
@@ -413,10 +414,20 @@ func (v *visitor) types(role, name, text string) {
 	v.must(call(v.ctx, input.InsertText, input.InsertTextParams{Text: text}))
 }
 
-// presses keys, one after the other.
+// presses keys, one after the other, as a keyboard does: a page that takes a key for
+// itself keeps its character out of the field. chromedp.KeyEvent sends the character
+// apart from the key, and a field gets it all the same.
 func (v *visitor) presses(keys string) {
 	v.t.Helper()
-	v.must(chromedp.Do(v.ctx, chromedp.KeyEvent(keys)))
+	for _, key := range keys {
+		events := kb.Encode(key)
+		down, up := events[0], events[len(events)-1]
+		if len(events) == 3 {
+			down.Text, down.UnmodifiedText = events[1].Text, events[1].UnmodifiedText
+		}
+		v.must(call(v.ctx, input.DispatchKeyEvent, *down))
+		v.must(call(v.ctx, input.DispatchKeyEvent, *up))
+	}
 }
 
 // shoots takes a screenshot of the whole page into CLOSEORDER_SCREENSHOTS.
