@@ -78,7 +78,7 @@ func texts(t *testing.T) map[string]string {
 		t.Fatalf("%d files, %v", len(files), err)
 	}
 	for _, name := range files {
-		if strings.HasSuffix(name, "_test.go") || name == "render.go" {
+		if strings.HasSuffix(name, "_test.go") {
 			continue
 		}
 		src, err := os.ReadFile(name)
@@ -104,7 +104,7 @@ func texts(t *testing.T) map[string]string {
 				}
 				if lit, ok := n.Args[1].(*ast.BasicLit); ok {
 					literal(lit)
-				} else {
+				} else if name != "render.go" { // which looks up what templates give it
 					lookUp("say "+string(src[n.Args[1].Pos()-file.FileStart:n.Args[1].End()-file.FileStart]), set.Position(n.Pos()).String())
 				}
 			case *ast.KeyValueExpr:
