@@ -28,7 +28,7 @@ GOTEST = GO=$(GO) .ci/gotest $(RACE) -timeout 30m $(TESTFLAGS)
 ALL_TAGS = apachekafka,chaos,examples,brokers
 
 .DEFAULT_GOAL := help
-.PHONY: help lint-chart tidy modules-check tour build test test-allocations test-apache-kafka test-chaos test-examples rebalances sim test-money shops check lint cross bench-check shop-check chart-check manifests fmt fuzz bench benchmarks docker release release-check release-test clean test-brokers browser-test
+.PHONY: index-bench help lint-chart tidy modules-check tour build test test-allocations test-apache-kafka test-chaos test-examples rebalances sim test-money shops check lint cross bench-check shop-check chart-check manifests fmt fuzz bench benchmarks docker release release-check release-test clean test-brokers browser-test
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -156,6 +156,9 @@ fuzz: ## every fuzz target for FUZZTIME=30s each
 		done; \
 	done; \
 	test -n "$$found" || { echo "no fuzz target found"; exit 1; }
+
+index-bench: ## fills and searches the index of the console, in a process of its own: REQUESTS=1000000
+	REQUESTS=$(REQUESTS) $(GO) test ./internal/index -run '^$$' -bench AMillionRequests -benchtime 1x -timeout 30m
 
 bench: build ## beside workers that others would write, 18 min on a quiet machine, and held to internal/bench/baseline.json: ARGS="-scenarios burst -rounds 5 -over http -json FILE -plot FILE -binary before=PATH,now=PATH"
 	@$(GO) build -C internal/bench -trimpath -o ../../bin/bench .

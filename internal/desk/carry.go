@@ -40,7 +40,7 @@ func (d *Desk) carry(ctx context.Context, j *job, id string) error {
 	}
 	plan, err := d.makePlan(ctx, j, r, chosen)
 	if ctx.Err() != nil {
-		return nil //nolint:nilerr // paused, stopped, or the console ends: then it goes on the next time
+		return nil // paused, stopped, or the console ends: then it goes on the next time
 	}
 	if err != nil {
 		return d.settles(ctx, r, Running, Paused, err.Error())
