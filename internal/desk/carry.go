@@ -11,8 +11,8 @@ import (
 	"github.com/closeorder/closeorder/internal/records"
 )
 
-// patience is how long one write into the requests topic may take, as the
-// command's; what is being written when a replay is paused gets so much time too.
+// patience is Desk.patience, as the command's; what is being written when a replay is
+// paused gets so much time too.
 const patience = 40 * time.Second
 
 // carry carries a replay out that runs: for the first time, again, or after the
@@ -54,7 +54,7 @@ func (d *Desk) carry(ctx context.Context, j *job, id string) error {
 	finish := m.keep(ctx, cancel)
 	failure := deadletters.Run{
 		PauseAfter: r.PauseAfter, Log: d.Log, Sending: deadletters.Sending{
-			Reader: d.Reader, Writer: d.Writer, Topics: d.Topics, Patience: patience, Rate: r.Rate,
+			Reader: d.Reader, Writer: d.Writer, Topics: d.Topics, Patience: d.patience, Rate: r.Rate,
 			Replay: records.Replay{ID: r.ID, By: r.By, Reason: r.Reason},
 			OnSent: func(s deadletters.Step, landed events.Source) { m.sent(s.At, landed) },
 			OnLeft: func(s deadletters.Step, reason deadletters.Skip, err error) { m.left(s.At, reason, err.Error()) },
