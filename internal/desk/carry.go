@@ -3,6 +3,7 @@ package desk
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"sync"
 	"time"
 
@@ -69,7 +70,11 @@ func (d *Desk) carry(ctx context.Context, j *job, id string) error {
 	case ctx.Err() != nil:
 		return nil
 	}
-	return d.settles(ctx, r, Running, Paused, failure.Error())
+	trouble := failure.Error()
+	if _, much := errors.AsType[*deadletters.PausedError](failure); !much {
+		trouble += "; see to it, then resume: what was sent is not sent again"
+	}
+	return d.settles(ctx, r, Running, Paused, trouble)
 }
 
 // marks are what became of the letters that a replay has chosen, in memory, and from
