@@ -24,8 +24,11 @@ import (
 const (
 	// shownFor is the time that page Now is about.
 	shownFor = time.Hour
-	// mostFailures is how many codes of failures are listed.
-	mostFailures = 100
+	// leastShown is the least time that a plot shows of topics that were just made.
+	leastShown = 15 * time.Minute
+	// mostFailures is how many codes of failures are listed, and mostLatest how many
+	// requests.
+	mostFailures, mostLatest = 100, 10
 )
 
 // nowPage is the document of page Now. As JSON its names are stable.
@@ -47,6 +50,8 @@ type nowPage struct {
 	// Failures are the dead letters since Since by code, the largest group first.
 	Failures []failed `json:"failures"`
 	Samples  []Sample `json:"samples"`
+	// Latest are the requests that were asked for last, the newest first.
+	Latest []index.Request `json:"latest_requests"`
 
 	topics config.Topics
 }
@@ -69,7 +74,7 @@ func (s *Server) now(ctx context.Context, _ *http.Request) (any, error) {
 	until := at.Truncate(time.Minute).Add(time.Minute)
 	d := &nowPage{
 		At: at, Looked: is.Ended.UTC(), TookMS: is.Took.Milliseconds(), Trouble: is.Trouble, Since: until.Add(-shownFor),
-		Minutes: []index.Minute{}, Failures: []failed{}, Samples: []Sample{}, topics: s.cfg.Topics,
+		Minutes: []index.Minute{}, Failures: []failed{}, Samples: []Sample{}, Latest: []index.Request{}, topics: s.cfg.Topics,
 	}
 	d.Samples = append(d.Samples, samples...)
 	minutes, err := s.cfg.Index.Minutes(ctx, d.Since, until)
@@ -87,6 +92,11 @@ func (s *Server) now(ctx context.Context, _ *http.Request) (any, error) {
 		return nil, err
 	}
 	d.Failures = append(d.Failures, byCode(groups)...)
+	latest, err := s.cfg.Index.Search(ctx, "", mostLatest)
+	if err != nil {
+		return nil, err
+	}
+	d.Latest = append(d.Latest, latest...)
 	if is.Report != nil {
 		report := *is.Report
 		report.Since, report.Closed, report.Paid, report.Failed, report.Failures = d.Since, d.Closed, d.Paid, d.Failed, []status.Failure{}
@@ -312,7 +322,7 @@ func (d *nowPage) plot(lang, name string) template.HTML {
 	}
 	times := make([]time.Time, 0, len(d.Minutes))
 	var closed, paid, failed, half, most []float64
-	for _, m := range d.Minutes {
+	for _, m := range d.shown() {
 		times = append(times, m.At)
 		closed, paid, failed = append(closed, float64(m.Closed)), append(paid, float64(m.Paid)), append(failed, float64(m.Failed))
 		if m.Closed+m.Paid+m.Failed == 0 {
@@ -354,6 +364,13 @@ func (d *nowPage) plot(lang, name string) template.HTML {
 			{Name: say(lang, "due now, in requests"), Class: "s-second", Values: due},
 		},
 	}.Lines()
+}
+
+// shown are the minutes from the first one with an outcome on, and so many at least:
+// who has just begun sees more than one bar at the edge.
+func (d *nowPage) shown() []index.Minute {
+	first := slices.IndexFunc(d.Minutes, func(m index.Minute) bool { return m.Closed+m.Paid+m.Failed > 0 })
+	return d.Minutes[max(0, min(first, len(d.Minutes)-int(leastShown/time.Minute))):]
 }
 
 // tiers draws what stands in the retry topics.

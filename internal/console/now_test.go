@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/closeorder/closeorder/consumer"
+	"github.com/closeorder/closeorder/events"
 	"github.com/closeorder/closeorder/internal/admin"
 	"github.com/closeorder/closeorder/internal/backlog"
 	"github.com/closeorder/closeorder/internal/golden"
@@ -99,6 +100,10 @@ func nowFakes(t *testing.T) *fakes {
 		{Code: "ORDERNOTEXIST", MchID: "1900000001", Count: 2, Open: 1, Latest: at.Add(-30 * time.Minute), Message: "order not exist"},
 		{Code: "UNKNOWN_MERCHANT", MchID: "1900000110", Count: 1, Open: 0, Latest: at.Add(-time.Hour), Message: "an older one"},
 	}
+	f.index.requests = []index.Request{
+		{Partition: 1, Offset: 8, MchID: "1900000001", OutTradeNo: "T8", Requested: at.Add(-time.Second)},
+		{Partition: 0, Offset: 7, MchID: "1900000001", OutTradeNo: "T7", Requested: at.Add(-3 * time.Second), Outcome: events.Paid, Code: "ORDERPAID"},
+	}
 	held := waitFor
 	held.Breaker.Since, held.Breaker.TrialAt = at.Add(-90*time.Second), at.Add(10*time.Second)
 	held.Holds = []consumer.HoldState{{MchID: "1900000001", Since: at.Add(-time.Hour), Why: "SIGNERROR: signature error", NextProbe: at.Add(time.Minute)}}
@@ -130,7 +135,8 @@ func TestPageNowShowsWhatItsDocumentSays(t *testing.T) {
 		text := textOf(t, page)
 		for _, want := range []string{
 			"2 partitions of closeorder.requests have no owner", "the gateway does not answer", "1 of 3 workers say nothing",
-			"Open requests 42", "Waiting 12", "In flight 30", "Lag 1,234", "Due now 42", "Oldest 20 min ago", "Closed 325", "Paid 14", "Failed 6",
+			"Open requests 42", "Waiting 12", "In flight 30", "Lag 1,234", "Due now 42", "Oldest 20 min ago", "closed 325", "paid 14", "failed 6",
+			"T8 … no outcome yet 1900000001 - 1.0 s ago", "T7 ¥ paid 1900000001 ORDERPAID 3.0 s ago",
 			"UNKNOWN_MERCHANT 41 40 2 1 min ago merchant 1900000109", "add the merchant to the merchants file",
 			"worker-1 ✓ serving 2 2/64 40 ✓ closed, calls go through", "open since 1 min 30 s ago, next trial in 10 s", "silent it serves no admin address",
 			"1900000001 - - 1 h ago in 1 min ! refused SIGNERROR", "https://api2.mch.weixin.qq.com worker-2 ✗ left tried again in 20 s",
@@ -170,6 +176,26 @@ func TestPageNowIsThereWithoutALook(t *testing.T) {
 		if !strings.Contains(text, want) {
 			t.Errorf("the page does not say %q: %s", want, text)
 		}
+	}
+}
+
+func TestPlotsBeginWithTheFirstOutcome(t *testing.T) {
+	for sentence, c := range map[string]struct{ first, want int }{
+		"an hour with outcomes":           {0, 60},
+		"outcomes since twenty minutes":   {40, 20},
+		"outcomes of the last minute":     {59, 15},
+		"nothing was answered in an hour": {-1, 60},
+	} {
+		d := &nowPage{Minutes: make([]index.Minute, 60)}
+		if c.first >= 0 {
+			d.Minutes[c.first].Paid = 1
+		}
+		if n := len(d.shown()); n != c.want {
+			t.Errorf("%s: %d minutes, want %d", sentence, n, c.want)
+		}
+	}
+	if n := len((&nowPage{Minutes: make([]index.Minute, 3)}).shown()); n != 3 {
+		t.Errorf("%d of 3 minutes", n)
 	}
 }
 

@@ -124,7 +124,7 @@ func (s *Server) order(ctx context.Context, r *http.Request) (any, error) {
 	if scope.Places, err = s.cfg.Index.Places(ctx, events.Order{OutTradeNo: o.OutTradeNo}); err != nil {
 		return nil, err
 	}
-	if len(scope.Places.At) > 0 {
+	if scope.Places != nil && len(scope.Places.At) > 0 {
 		d.Report, err = s.readOrder(ctx, scope)
 	} else {
 		d.FoundBy, scope.Places = byTopics, nil

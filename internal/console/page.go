@@ -14,6 +14,7 @@ import (
 	"github.com/closeorder/closeorder/internal/desk"
 	"github.com/closeorder/closeorder/internal/index"
 	"github.com/closeorder/closeorder/internal/kafka"
+	"github.com/closeorder/closeorder/internal/timeline"
 )
 
 // page is one of the console's. Its template has the name of its path without
@@ -100,8 +101,10 @@ type view struct {
 	// Wrong is what was wrong with a form that is shown again, Form how it was filled in.
 	Wrong string
 	Form  url.Values
-	// To is where a log-in leads.
-	To string
+	// To is where a log-in leads; Refused and Wait are what became of the last one.
+	To      string
+	Refused bool
+	Wait    string
 	// Main is the page's own template, filled; see render.
 	Main template.HTML
 }
@@ -238,7 +241,10 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	var refused *access.RefusedError
 	if errors.As(err, &refused) {
 		v := s.view(r, &page{Path: "/login", Title: "Log in"})
-		v.Problem = err.Error()
+		v.Refused, v.Form = true, r.PostForm
+		if refused.Wait > 0 {
+			v.Wait = timeline.Span(refused.Wait)
+		}
 		s.write(w, status, "layout", v)
 		return
 	}

@@ -78,7 +78,7 @@ func texts(t *testing.T) map[string]string {
 		t.Fatalf("%d files, %v", len(files), err)
 	}
 	for _, name := range files {
-		if strings.HasSuffix(name, "_test.go") || name == "render.go" {
+		if strings.HasSuffix(name, "_test.go") {
 			continue
 		}
 		src, err := os.ReadFile(name)
@@ -104,7 +104,7 @@ func texts(t *testing.T) map[string]string {
 				}
 				if lit, ok := n.Args[1].(*ast.BasicLit); ok {
 					literal(lit)
-				} else {
+				} else if name != "render.go" { // which looks up what templates give it
 					lookUp("say "+string(src[n.Args[1].Pos()-file.FileStart:n.Args[1].End()-file.FileStart]), set.Position(n.Pos()).String())
 				}
 			case *ast.KeyValueExpr:
@@ -223,13 +223,14 @@ func TestChineseTextsKeepToTheGlossary(t *testing.T) {
 		if row[1] == "英文" {
 			continue
 		}
+		speaks := regexp.MustCompile(`(?i)\b` + regexp.QuoteMeta(row[1]) + `s?\b`)
 		for text, zh := range words["zh"] {
 			for _, not := range strings.Split(row[3], "、") {
 				if not = strings.TrimSpace(not); not != "" && strings.Contains(zh, not) && !strings.Contains(row[2], not) {
 					t.Errorf("zh.json: %q says %s; %s is %s", zh, not, row[1], row[2])
 				}
 			}
-			if fixed && regexp.MustCompile(`(?i)\b`+regexp.QuoteMeta(row[1])+`s?\b`).MatchString(text) && !strings.Contains(zh, row[2]) {
+			if fixed && speaks.MatchString(text) && !strings.Contains(zh, row[2]) {
 				t.Errorf("zh.json: %q speaks of a %s, and %q not of %s", text, row[1], zh, row[2])
 			}
 		}

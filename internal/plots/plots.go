@@ -221,11 +221,8 @@ func (c Chart) axes(b *strings.Builder, y axis) {
 		}
 		x := left + float64(width-left-right)*float64(t.Sub(first))/float64(last.Sub(first))
 		class := "middle"
-		switch {
-		case x < left+14: // the text stays in the box
-			class, x = "start", max(x-14, left-14)
-		case x > width-right-14:
-			class, x = "end", width-2
+		if x > width-22 { // the text stays in the box
+			class, x = "end", width-1
 		}
 		fmt.Fprintf(b, `<text class="%s" x="%s" y="%d">%s</text>`, class, unit(x), height-6, clock(t))
 	}
