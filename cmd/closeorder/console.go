@@ -44,6 +44,7 @@ closeorder console --data-dir /var/lib/closeorder --kafka-brokers kafka-1:9092
 closeorder console user alice --role operator >> users
 closeorder console --addr :8090 --auth-file users --tls-cert-file cert.pem --tls-key-file key.pem`,
 	}
+	cmd.AddCommand(a.consoleUserCommand())
 	rebuild := cmd.Flags().Bool("rebuild", false, "make the index again from the topics")
 	settings := a.settings(cmd, []config.Section{config.Connection, config.TopicNames, config.ConsolePages, config.Logging})
 	settings.alsoOf(config.Work, "kafka.group", "processing_guarantee")

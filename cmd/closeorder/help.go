@@ -17,11 +17,14 @@ func usage(cmd *cobra.Command) error {
 	out := cmd.OutOrStderr()
 	p := func(format string, args ...any) { fmt.Fprintf(out, format, args...) }
 
+	// One with settings does something by itself, whatever commands it has besides.
+	does := !cmd.HasAvailableSubCommands() || cmd.Flags().Lookup("config") != nil
 	p("Usage:\n")
+	if does {
+		p("  %s\n", cmd.UseLine())
+	}
 	if cmd.HasAvailableSubCommands() {
 		p("  %s COMMAND\n", cmd.CommandPath())
-	} else {
-		p("  %s\n", cmd.UseLine())
 	}
 	if cmd.HasExample() {
 		p("\nExamples:\n  %s\n", strings.ReplaceAll(cmd.Example, "\n", "\n  "))
@@ -47,7 +50,7 @@ func usage(cmd *cobra.Command) error {
 			shared.AddFlag(f)
 		}
 	})
-	if own.HasAvailableFlags() && !cmd.HasAvailableSubCommands() {
+	if own.HasAvailableFlags() && does {
 		p("\nFlags:\n%s", own.FlagUsages())
 	}
 	if shared.HasAvailableFlags() {

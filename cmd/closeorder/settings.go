@@ -69,7 +69,7 @@ func (s *settings) add(one config.Setting) {
 	s.names[name] = one.Name
 	text, what := settingFlag(one.Default), one.What
 	if one.Renamed() {
-		what += " (" + one.Name + ")"
+		what += "; in a file " + one.Name
 	}
 	flag := s.flags.VarPF(&text, name, "", what)
 	flag.Annotations = map[string][]string{annotation: {"setting"}}

@@ -32,3 +32,10 @@ func Much(n int64) func() {
 // Dump is all that stands in the tables, without the numbers that are given in the
 // order of reading.
 func (x *Index) Dump(ctx context.Context) ([]string, error) { return dump(ctx, x.cfg.DB.Read) }
+
+// Sure has the next turns take a topic that is too short for another one at once.
+func Sure() func() {
+	was := sureAfter
+	sureAfter = 0
+	return func() { sureAfter = was }
+}

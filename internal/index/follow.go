@@ -30,11 +30,12 @@ const (
 	newMetadata = 1100 * time.Millisecond
 	// sweepEvery is how often what is too old is looked for.
 	sweepEvery = time.Minute
-	// sureAfter is for how long a topic must end before what is indexed of it, until
-	// it is taken for another one of the same name: a new leader may not know for a
-	// moment how far it can be read.
-	sureAfter = 5 * time.Second
 )
+
+// sureAfter is for how long a topic must end before what is indexed of it, until it is
+// taken for another one of the same name: a new leader may not know for a moment how
+// far it can be read.
+var sureAfter = 5 * time.Second
 
 // much is from how many records on they are read without lookups, which are made
 // when all is there.
@@ -53,6 +54,8 @@ type follower struct {
 	lookups bool
 	// doubt: an outcome has named a request that this client knows nothing of.
 	doubt bool
+	// saved are the partitions whose positions stand in the database.
+	saved map[kafka.Place]bool
 	// stuck are partitions of which nobody knows where what can be read goes on.
 	stuck map[kafka.Place]bool
 	// short is since when a topic ends before what is indexed of it, zero for not.
@@ -69,7 +72,7 @@ func newFollower(x *Index) *follower { return &follower{Index: x} }
 
 // load reads where the index stands.
 func (f *follower) load(ctx context.Context) error {
-	f.next, f.floor, f.counts, f.stuck = nil, nil, nil, make(map[kafka.Place]bool)
+	f.next, f.floor, f.counts, f.saved, f.stuck = nil, nil, nil, make(map[kafka.Place]bool), make(map[kafka.Place]bool)
 	f.swept, f.short, f.began, f.doubt, f.names = time.Time{}, time.Time{}, time.Time{}, false, names{}
 	f.noted()
 	for range f.topics {
@@ -88,6 +91,7 @@ func (f *follower) load(ctx context.Context) error {
 		}
 		if topic >= 0 && topic < len(f.next) {
 			f.next[topic][partition], f.floor[topic][partition] = next, floor
+			f.saved[kafka.Place{Topic: f.topics[topic], Partition: partition}] = true
 		}
 		return nil
 	}, `SELECT topic, partition, floor, next FROM index_positions`)
@@ -438,6 +442,13 @@ func (f *follower) read(ctx context.Context, r *round, w *writer) error {
 		for p, from := range r.from[i] {
 			if to := r.to[i][p]; to > from {
 				w.at(i, p, to) // behind it there may be a marker of a transaction
+			}
+		}
+	}
+	for i := range f.topics {
+		for p, from := range r.from[i] {
+			if !f.saved[kafka.Place{Topic: f.topics[i], Partition: p}] && r.to[i][p] == from {
+				w.at(i, p, from) // that it is empty is known as well
 			}
 		}
 	}

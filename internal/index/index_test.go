@@ -24,17 +24,15 @@ func TestAnIndexIsTheSameHoweverItWasMade(t *testing.T) {
 	for range 6 {
 		s.anything(r, 40)
 		turn(t, live)
-		db, x := s.openedAgain(dir)
+		x := s.opened(dir)
 		turn(t, x)
-		if err := db.Close(); err != nil {
-			t.Fatal(err)
-		}
+		s.closes(x)
 	}
 	want := dumped(t, live)
 	if len(want) < 500 {
 		t.Fatalf("only %d rows", len(want))
 	}
-	_, again := s.openedAgain(dir)
+	again := s.opened(dir)
 	same(t, "started again after each piece", dumped(t, again), want)
 	once := s.opened(t.TempDir())
 	turn(t, once)

@@ -8,6 +8,10 @@ import (
 // sweepRows is how many rows go in one transaction.
 const sweepRows = 2000
 
+// mostGaps is how many stretches are kept that were deleted before they were read: one
+// for each partition comes with each long absence.
+const mostGaps = 1000
+
 // sweep takes away what is below the floors: of requests those whose outcome is too.
 func (f *follower) sweep(ctx context.Context) error {
 	if err := f.floors(ctx, true); err != nil {
@@ -37,6 +41,9 @@ func (f *follower) sweep(ctx context.Context) error {
 			}
 		}
 	}
+	if _, err := w.exec(`DELETE FROM index_gaps WHERE NOT unreadable AND (SELECT count(*) FROM index_gaps) > ?`, mostGaps); err != nil {
+		return w.broken(err)
+	}
 	return w.commit()
 }
 
@@ -55,7 +62,7 @@ func (w *writer) sweepPartition(ctx context.Context, topic int, from, below int6
 			return err
 		}
 	}
-	if _, err := w.exec(`DELETE FROM index_gaps WHERE topic = ? AND partition = ? AND last >= 0 AND last < ?`, topic, partitionOf(from), offsetOf(below)); err != nil {
+	if _, err := w.exec(`DELETE FROM index_gaps WHERE unreadable AND topic = ? AND partition = ? AND last >= 0 AND last < ?`, topic, partitionOf(from), offsetOf(below)); err != nil {
 		return w.broken(err)
 	}
 	switch topic {

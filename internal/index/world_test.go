@@ -2,12 +2,14 @@ package index_test
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -47,6 +49,8 @@ type shelf struct {
 	client   *kafka.Client
 	now      time.Time
 	written  []kafka.Record
+	// databases are those of the indexes that are open.
+	databases map[*index.Index]*database.DB
 }
 
 func newShelf(t testing.TB) *shelf {
@@ -59,17 +63,26 @@ func newShelf(t testing.TB) *shelf {
 	if err != nil {
 		t.Fatal(err)
 	}
-	producer, err := kgo.NewClient(kgo.SeedBrokers(b.Addr()), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerLinger(0))
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := &shelf{t: t, broker: b, producer: producer, now: noon, client: kafka.Open(kafka.Config{Brokers: b.Addrs()}, topics.All()...)}
+	s := &shelf{t: t, broker: b, now: noon, client: kafka.Open(kafka.Config{Brokers: b.Addrs()}, topics.All()...), databases: map[*index.Index]*database.DB{}}
 	t.Cleanup(func() {
 		s.client.Close()
-		producer.Close()
+		s.producer.Close()
 		b.Close()
 	})
+	s.produces()
 	return s
+}
+
+// produces makes a producer that knows the topics as they are now.
+func (s *shelf) produces() {
+	s.t.Helper()
+	if s.producer != nil {
+		s.producer.Close()
+	}
+	var err error
+	if s.producer, err = kgo.NewClient(kgo.SeedBrokers(s.broker.Addr()), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerLinger(0)); err != nil {
+		s.t.Fatal(err)
+	}
 }
 
 func (s *shelf) reader() *kafka.Reader { return &kafka.Reader{Client: s.client} }
@@ -165,7 +178,16 @@ func (s *shelf) opened(dir string, change ...func(*index.Config)) *index.Index {
 	if err != nil {
 		s.t.Fatal(err)
 	}
+	s.databases[x] = db
 	return x
+}
+
+// closes closes the database of an index, so that it can be opened again.
+func (s *shelf) closes(x *index.Index) {
+	s.t.Helper()
+	if err := s.databases[x].Close(); err != nil {
+		s.t.Fatal(err)
+	}
 }
 
 func turn(t testing.TB, x *index.Index) {
@@ -223,7 +245,20 @@ func (s *shelf) anything(r *rand.Rand, n int) {
 		if replay > 0 {
 			headers = append(headers, events.Header{Key: events.HeaderReplay, Value: fmt.Append(nil, replay)})
 		}
-		m, at := s.asks(r.IntN(3), order(number, mch, more), headers...)
+		value := order(number, mch, more)
+		switch r.IntN(8) { // as some libraries write it
+		case 0:
+			value = strings.ReplaceAll(value, "T", `\u0054`)
+		case 1:
+			value = strconv.Quote(value)
+		case 2:
+			value = base64.StdEncoding.EncodeToString([]byte(value))
+		}
+		m := events.Message{Key: []byte(number), Value: []byte(value), Headers: headers}
+		if r.IntN(5) == 0 {
+			m.Key = nil
+		}
+		at := s.write(topics.Requests, r.IntN(3), m)
 		if r.IntN(3) == 0 {
 			s.waits(m, at)
 		}
@@ -275,18 +310,4 @@ func (s *shelf) letters(f deadletters.Filter) (all []deadletters.Letter) {
 		s.t.Fatal(err)
 	}
 	return all
-}
-
-func (s *shelf) openedAgain(dir string) (*database.DB, *index.Index) {
-	s.t.Helper()
-	db, err := database.Open(context.Background(), dir)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	s.t.Cleanup(func() { db.Close() })
-	x, err := index.Open(context.Background(), index.Config{Reader: s.reader(), Topics: topics, DB: db, Log: quiet()})
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	return db, x
 }

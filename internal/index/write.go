@@ -255,6 +255,7 @@ func (w *writer) commit() error {
 	for i, moved := range w.moved {
 		for p, next := range moved {
 			w.next[i][p] = next
+			w.saved[kafka.Place{Topic: w.topics[i], Partition: p}] = true
 		}
 	}
 	requests, letters := w.requests, w.letters

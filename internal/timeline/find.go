@@ -446,11 +446,18 @@ func (f *finder) readSources(ctx context.Context) error {
 		f.note("%d requests were found by what follows from them; the first %d were read", len(sources), mostSources)
 		sources = sources[:mostSources]
 	}
+	r := *f.scope.Reader
+	r.OnGap = func(kafka.Gap) {} // it is no longer there
+	r.OnUnreadable = func(e *kafka.UnreadableError) {
+		if !f.damaged[kafka.Place{Topic: e.Topic, Partition: e.Partition}] { // else it is said already
+			f.lost(e.Topic, e.Partition, "%v; what stands there is not here", e)
+		}
+	}
 	for _, at := range sources {
 		if first, ok := f.first[requests][at.Partition]; !ok || at.Offset < first || at.Offset >= f.to[requests][at.Partition] {
 			continue // it is no longer there, or of another log
 		}
-		err := f.scope.Reader.Read(ctx, requests, kafka.Offsets{at.Partition: at.Offset}, kafka.Offsets{at.Partition: at.Offset + 1}, func(rec kafka.Record) error {
+		err := r.Read(ctx, requests, kafka.Offsets{at.Partition: at.Offset}, kafka.Offsets{at.Partition: at.Offset + 1}, func(rec kafka.Record) error {
 			q, err := events.DecodeRequest(rec.Message)
 			if q.OutTradeNo == "" || q.OutTradeNo == f.match.number { // else the log was made anew
 				f.add(requestEntry(rec, &q, err))
