@@ -68,8 +68,8 @@ func fill(v reflect.Value, text string, flag bool, at time.Time, n int) {
 		v.Set(reflect.New(v.Type().Elem()))
 		fill(v.Elem(), text, flag, at, n)
 	case reflect.Struct:
-		for i := range v.NumField() {
-			fill(v.Field(i), text, flag, at, n)
+		for _, field := range v.Fields() {
+			fill(field, text, flag, at, n)
 		}
 	case reflect.Slice:
 		if v.Type().Elem().Kind() == reflect.Uint8 {
