@@ -119,7 +119,7 @@ func whyTheyFail(t *testing.T, b *aBrowser, s *stage, is likes, seen *places) {
 	v.sees("UNKNOWN_MERCHANT")
 	v.shoots(is.name("2-now"))
 	v.follows("link", "UNKNOWN_MERCHANT")
-	v.sees("UNKNOWN_MERCHANT", "40")
+	v.sees("UNKNOWN_MERCHANT")
 	v.shoots(is.name("2-dead-letters"))
 	v.types("textbox", "mch_id", unknown)
 	v.moves(func() { v.presses(kb.Enter) })
@@ -127,7 +127,7 @@ func whyTheyFail(t *testing.T, b *aBrowser, s *stage, is likes, seen *places) {
 	if u, err := url.Parse(at); err != nil || u.Query().Get("mch_id") != unknown || u.Query().Get("code") != "UNKNOWN_MERCHANT" {
 		t.Errorf("the filter does not stand in the address: %s", at)
 	}
-	v.sees("Y07")
+	v.sees("40 dead letters", "Y07")
 	shown := v.text()
 
 	// A colleague gets the address, and sees the same.
@@ -143,7 +143,7 @@ func whyTheyFail(t *testing.T, b *aBrowser, s *stage, is likes, seen *places) {
 	v.follows("link", v.named("link", `^dead letter \d+:\d+$`))
 	v.sees("UNKNOWN_MERCHANT", "Y07", unknown)
 	if !is.noScript {
-		v.sees("What to do:", "merchants_file")
+		v.sees("What to do:", "merchants file")
 	}
 	v.shoots(is.name("2-dead-letter"))
 	seen.letter = v.at()

@@ -34,8 +34,12 @@ func (v *visitor) astray() (found []string) {
 			});
 			last = at;
 		});
-		document.activeElement?.blur();
-		getSelection().removeAllRanges();
+		// From the beginning, wherever the page puts the focus by itself.
+		document.body.tabIndex = -1;
+		document.body.focus();
+		document.body.removeAttribute("tabindex");
+		window.stops = [];
+		last = null;
 		return [...document.querySelectorAll("a[href], button, input:not([type=hidden]), select, textarea, summary, [tabindex='0']")]
 			.filter((e) => !e.disabled && e.checkVisibility()).length;
 	})()`)

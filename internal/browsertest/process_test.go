@@ -9,13 +9,14 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 )
 
 // patience is how long anything may take on a machine that has much to do.
-const patience = 2 * time.Minute
+const patience = 30 * time.Second
 
 // program is the path of the command, built as make build does, in its place: what
 // is built already is not linked again.
@@ -74,6 +75,8 @@ type process struct {
 	cmd  *exec.Cmd
 	said output
 	done chan struct{} // closed at its end
+	err  error         // how it ended
+	told atomic.Bool   // to end
 }
 
 // launch starts the command, and ends it with the test.
@@ -90,11 +93,14 @@ func launch(t *testing.T, env []string, args ...string) *process {
 		t.Fatal(err)
 	}
 	go func() {
-		p.cmd.Wait()
+		p.err = p.cmd.Wait()
 		close(p.done)
 	}()
 	t.Cleanup(func() {
 		p.end(t)
+		if !p.told.Load() {
+			t.Errorf("closeorder %s ended by itself: %v", p.name, p.err)
+		}
 		if t.Failed() {
 			t.Logf("closeorder %s said:\n%s", p.name, &p.said)
 		}
@@ -105,6 +111,12 @@ func launch(t *testing.T, env []string, args ...string) *process {
 // end asks it to stop, as an operator does, and waits for that.
 func (p *process) end(t *testing.T) {
 	t.Helper()
+	select {
+	case <-p.done:
+		return
+	default:
+	}
+	p.told.Store(true)
 	p.cmd.Process.Signal(syscall.SIGTERM)
 	select {
 	case <-p.done:
@@ -117,6 +129,7 @@ func (p *process) end(t *testing.T) {
 
 // kill ends it as a machine does that fails.
 func (p *process) kill() {
+	p.told.Store(true)
 	p.cmd.Process.Kill()
 	<-p.done
 }

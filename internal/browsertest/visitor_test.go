@@ -25,6 +25,7 @@ import (
 	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
 )
 
 // likes is how somebody has set up a browser.
@@ -218,13 +219,13 @@ func (v *visitor) anyExpected(address string) bool {
 	return err == nil && slices.ContainsFunc(v.expected, func(each string) bool { return strings.HasPrefix(each, u.Path+" ") })
 }
 
-// asked are the requests since the last call.
+// asked are the requests since the last call, without those of the pages' own files.
 func (v *visitor) asked() []string {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	all := v.requests
 	v.requests = nil
-	return all
+	return slices.DeleteFunc(all, func(each string) bool { return strings.HasPrefix(each, "GET /assets/") })
 }
 
 // goes opens a path of the console, or a whole URL of it.
@@ -330,13 +331,37 @@ func (v *visitor) misses(texts ...string) {
 	}
 }
 
+// on does something with the first element of a role with a name. A page that follows
+// what changes may have another one in its place by then: it is looked for again.
+func (v *visitor) on(role, name string, do func(cdp.BackendNodeID) error) {
+	v.t.Helper()
+	for {
+		err := do(v.element(role, name))
+		if !isGone(err) {
+			v.must(err)
+			return
+		}
+	}
+}
+
+// isGone reports whether an error says that a node is there no more.
+func isGone(err error) bool {
+	return err != nil && strings.Contains(err.Error(), "Could not find node")
+}
+
 // finds are the elements of a role with a name, as a screen reader has them.
 func (v *visitor) finds(role, name string) []*accessibility.Node {
 	v.t.Helper()
-	document, err := chromedp.Call(v.ctx, dom.GetDocument, dom.GetDocumentParams{})
-	v.must(err)
-	found, err := chromedp.Call(v.ctx, accessibility.QueryAXTree, accessibility.QueryAXTreeParams{NodeID: document.Root.NodeID, Role: role, AccessibleName: name})
-	v.must(err)
+	var found accessibility.QueryAXTreeResult
+	for {
+		document, err := chromedp.Call(v.ctx, dom.GetDocument, dom.GetDocumentParams{})
+		v.must(err)
+		found, err = chromedp.Call(v.ctx, accessibility.QueryAXTree, accessibility.QueryAXTreeParams{NodeID: document.Root.NodeID, Role: role, AccessibleName: name})
+		if !isGone(err) {
+			v.must(err)
+			break
+		}
+	}
 	return slices.DeleteFunc(found.Nodes, func(n *accessibility.Node) bool { return n.Ignored })
 }
 
@@ -387,10 +412,13 @@ func (v *visitor) follows(role, name string) {
 // clicks on an element with the mouse, where it is.
 func (v *visitor) clicks(role, name string) {
 	v.t.Helper()
-	node := v.element(role, name)
-	v.must(call(v.ctx, dom.ScrollIntoViewIfNeeded, dom.ScrollIntoViewIfNeededParams{BackendNodeID: node}))
-	quads, err := chromedp.Call(v.ctx, dom.GetContentQuads, dom.GetContentQuadsParams{BackendNodeID: node})
-	v.must(err)
+	var quads dom.GetContentQuadsResult
+	v.on(role, name, func(node cdp.BackendNodeID) (err error) {
+		if err = call(v.ctx, dom.ScrollIntoViewIfNeeded, dom.ScrollIntoViewIfNeededParams{BackendNodeID: node}); err == nil {
+			quads, err = chromedp.Call(v.ctx, dom.GetContentQuads, dom.GetContentQuadsParams{BackendNodeID: node})
+		}
+		return err
+	})
 	if len(quads.Quads) == 0 {
 		v.t.Fatalf("%s %q cannot be clicked: it is nowhere", role, name)
 	}
@@ -408,15 +436,27 @@ func (v *visitor) clicks(role, name string) {
 // types puts text into a field, in place of what stands there.
 func (v *visitor) types(role, name, text string) {
 	v.t.Helper()
-	v.must(call(v.ctx, dom.Focus, dom.FocusParams{BackendNodeID: v.element(role, name)}))
+	v.on(role, name, func(node cdp.BackendNodeID) error {
+		return call(v.ctx, dom.Focus, dom.FocusParams{BackendNodeID: node})
+	})
 	evaluates[bool](v, `(document.activeElement.select?.(), true)`)
 	v.must(call(v.ctx, input.InsertText, input.InsertTextParams{Text: text}))
 }
 
-// presses keys, one after the other.
+// presses keys, one after the other, as a keyboard does: a page that takes a key for
+// itself keeps its character out of the field. chromedp.KeyEvent sends the character
+// apart from the key, and a field gets it all the same.
 func (v *visitor) presses(keys string) {
 	v.t.Helper()
-	v.must(chromedp.Do(v.ctx, chromedp.KeyEvent(keys)))
+	for _, key := range keys {
+		events := kb.Encode(key)
+		down, up := events[0], events[len(events)-1]
+		if len(events) == 3 {
+			down.Text, down.UnmodifiedText = events[1].Text, events[1].UnmodifiedText
+		}
+		v.must(call(v.ctx, input.DispatchKeyEvent, *down))
+		v.must(call(v.ctx, input.DispatchKeyEvent, *up))
+	}
 }
 
 // shoots takes a screenshot of the whole page into CLOSEORDER_SCREENSHOTS.

@@ -140,14 +140,18 @@ func TestNoValueBecomesMarkupOrHides(t *testing.T) {
 			if w.Code != http.StatusOK {
 				t.Errorf("%s cannot be made: %d %s", name, w.Code, w.Body)
 			}
-			kinds[flag][name] = skeleton(t, w.Body.String())
+			kinds[flag][name] = skeleton(nodes(t, w))
 		}, "en", "zh-CN")
 	}
 	if len(kinds[true]) < 20 {
 		t.Fatalf("%d pages were seen", len(kinds[true]))
 	}
 	for what, text := range hostile {
-		for _, flag := range []bool{true, false} {
+		flags := []bool{true, false}
+		if !slices.Contains([]string{"markup", "the end of an attribute", "text that turns", "bytes that are no text"}, what) {
+			flags = flags[:1] // the templates are the same, and these texts are enough for the other half
+		}
+		for _, flag := range flags {
 			t.Run(fmt.Sprintf("%s, %v", what, flag), func(t *testing.T) {
 				langs := []string{"en"}
 				if what == "markup" { // one is enough: the templates are the same
@@ -158,11 +162,12 @@ func TestNoValueBecomesMarkupOrHides(t *testing.T) {
 						t.Errorf("%s: %d", name, w.Code)
 						return
 					}
-					if err := plain(w.Body.String()); err != nil {
+					doc := nodes(t, w)
+					if err := plainNodes(doc); err != nil {
 						t.Errorf("%s: %v", name, err)
 					}
 					// A page that refuses a value is another one.
-					if is, want := skeleton(t, w.Body.String()), kinds[flag][name]; w.Code == http.StatusOK && is != want {
+					if is, want := skeleton(doc), kinds[flag][name]; w.Code == http.StatusOK && is != want {
 						t.Errorf("%s is made of other elements: %s", name, differ(is, want))
 					}
 				}, langs...)
@@ -171,14 +176,18 @@ func TestNoValueBecomesMarkupOrHides(t *testing.T) {
 	}
 }
 
-// skeleton is what a page is made of: elements, the names of their attributes, and
-// where they end.
-func skeleton(t *testing.T, page string) string {
+func nodes(t *testing.T, w *httptest.ResponseRecorder) *html.Node {
 	t.Helper()
-	doc, err := html.Parse(strings.NewReader(page))
+	doc, err := html.Parse(w.Body)
 	if err != nil {
 		t.Fatal(err)
 	}
+	return doc
+}
+
+// skeleton is what a page is made of: elements, the names of their attributes, and
+// where they end.
+func skeleton(doc *html.Node) string {
 	var b strings.Builder
 	var walk func(*html.Node, int)
 	walk = func(n *html.Node, depth int) {
@@ -218,6 +227,10 @@ func plain(page string) error {
 	if err != nil {
 		return err
 	}
+	return plainNodes(doc)
+}
+
+func plainNodes(doc *html.Node) error {
 	hides := func(text string) error {
 		if i := strings.IndexFunc(text, hidden); i >= 0 {
 			return fmt.Errorf("%q is not seen, in %.80q", []rune(text[i:])[0], text[max(0, i-20):])

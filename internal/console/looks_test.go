@@ -76,6 +76,14 @@ func inLooks(t *testing.T, takes time.Duration, f func(t *testing.T, l *looks, c
 	})
 }
 
+// seen is when looks began, once none is being taken.
+func (c *cluster) seen() (wholes, brief []float64) {
+	synctest.Wait()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return seconds(c.wholes), seconds(c.brief)
+}
+
 func seconds(all []time.Duration) (s []float64) {
 	for _, d := range all {
 		s = append(s, d.Seconds())
@@ -86,16 +94,17 @@ func seconds(all []time.Duration) (s []float64) {
 func TestWhileNobodyLooksTheBacklogIsMeasuredAndNotRead(t *testing.T) {
 	inLooks(t, 0, func(t *testing.T, l *looks, c *cluster) {
 		time.Sleep(35 * time.Second)
-		if want := []float64{0, 10, 20, 30}; len(c.wholes) > 0 || !slices.Equal(seconds(c.brief), want) {
-			t.Errorf("whole looks at %v, samples at %v", seconds(c.wholes), seconds(c.brief))
+		if wholes, brief := c.seen(); len(wholes) > 0 || !slices.Equal(brief, []float64{0, 10, 20, 30}) {
+			t.Errorf("whole looks at %v, samples at %v", wholes, brief)
 		}
-		s := l.samples[3]
+		_, samples := l.latest(t.Context())
+		s := samples[3]
 		if *s.Lag != 7 || *s.Waiting != 5 || *s.DueNow != 4 || *s.InFlight != 1 {
 			t.Errorf("%+v", s)
 		}
 		time.Sleep(2 * time.Hour)
-		if n := len(l.samples); n != 361 {
-			t.Errorf("%d samples are kept of an hour", n)
+		if _, samples := l.latest(t.Context()); len(samples) != 361 {
+			t.Errorf("%d samples are kept of an hour", len(samples))
 		}
 	})
 }
@@ -108,8 +117,8 @@ func TestLooksAreTakenWhileSomebodyLooksAndForTenSecondsAfter(t *testing.T) {
 			t.Errorf("%+v after %v", is, time.Since(c.began))
 		}
 		time.Sleep(time.Minute)
-		if want := []float64{1, 3, 5, 7, 9, 11}; !slices.Equal(seconds(c.wholes), want) {
-			t.Errorf("whole looks at %v, want %v", seconds(c.wholes), want)
+		if wholes, _ := c.seen(); !slices.Equal(wholes, []float64{1, 3, 5, 7, 9, 11}) {
+			t.Errorf("whole looks at %v", wholes)
 		}
 	})
 }
@@ -126,8 +135,8 @@ func TestOneLookServesAllViewers(t *testing.T) {
 			})
 		}
 		all.Wait()
-		if n := len(c.wholes); n != 5 {
-			t.Errorf("%d looks in 9 seconds", n)
+		if wholes, _ := c.seen(); len(wholes) != 5 {
+			t.Errorf("looks at %v", wholes)
 		}
 	})
 }
@@ -138,11 +147,12 @@ func TestNoMoreThanATenthOfTheTimeIsSpentInLooks(t *testing.T) {
 			l.latest(t.Context())
 			time.Sleep(time.Second)
 		}
-		if want := []float64{0, 120, 240}; !slices.Equal(seconds(c.wholes), want) || l.is.Trouble != "" || l.is.Took != 12*time.Second {
-			t.Errorf("whole looks at %v, %+v", seconds(c.wholes), l.is)
+		wholes, brief := c.seen()
+		if is, _ := l.latest(t.Context()); !slices.Equal(wholes, []float64{0, 120, 240}) || is.Trouble != "" || is.Took != 12*time.Second {
+			t.Errorf("whole looks at %v, %+v", wholes, is)
 		}
-		if n := len(c.brief); n < 20 {
-			t.Errorf("%d samples beside them", n)
+		if len(brief) < 20 {
+			t.Errorf("%d samples beside them", len(brief))
 		}
 	})
 }
@@ -161,7 +171,8 @@ func TestWhileKafkaIsAwayTheLastLookStaysWithItsAge(t *testing.T) {
 		if is.Report != was.Report && is.Ended.Sub(was.Ended) > 2*time.Second || is.Report == nil || is.Trouble != "no broker answers" {
 			t.Errorf("%+v, it was %+v", is, was)
 		}
-		if !slices.ContainsFunc(l.samples, func(s Sample) bool { return s.Lag == nil }) {
+		_, samples := l.latest(t.Context())
+		if !slices.ContainsFunc(samples, func(s Sample) bool { return s.Lag == nil }) {
 			t.Error("no sample says that nothing could be measured")
 		}
 		c.set(false)

@@ -61,10 +61,14 @@ func (r Run) tell(what string, fields logrus.Fields) {
 		return
 	}
 	log := r.Log.WithFields(fields).WithField("topic", r.Topics.Requests)
-	for _, word := range []struct{ name, text string }{{"replay_id", r.Replay.ID}, {"by", r.Replay.By}, {"reason", r.Replay.Reason}} {
-		if word.text != "" {
-			log = log.WithField(word.name, word.text)
-		}
+	if r.Replay.ID != "" {
+		log = log.WithField("replay_id", r.Replay.ID)
+	}
+	if r.Replay.By != "" {
+		log = log.WithField("by", r.Replay.By)
+	}
+	if r.Replay.Reason != "" {
+		log = log.WithField("reason", r.Replay.Reason)
 	}
 	log.Info(what)
 }

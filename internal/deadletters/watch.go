@@ -69,7 +69,7 @@ const mostEarly = 10_000
 // begin follows the outcomes from here on, until stop or ctx ends.
 func (w *watch) begin(ctx context.Context, s Sending) (stop func(), err error) {
 	w.ours, w.early, w.codes = map[events.Source]bool{}, map[events.Source]string{}, map[string]int{}
-	asking, cancel := context.WithTimeoutCause(ctx, s.Patience, errors.New("Kafka does not say where the outcomes end"))
+	asking, cancel := context.WithTimeoutCause(ctx, s.Patience, errors.New("no answer from Kafka to where the outcomes end"))
 	defer cancel()
 	from, err := s.Reader.End(asking, s.Topics.Outcomes)
 	if err != nil {

@@ -3,6 +3,7 @@ package desk
 import (
 	"context"
 	"database/sql"
+	"maps"
 	"strings"
 	"time"
 
@@ -70,12 +71,8 @@ func (d *Desk) note(ctx context.Context, tx *sql.Tx, e Entry) error {
 
 // log writes an entry into the program's log, when the database has it.
 func (d *Desk) log(e Entry) {
-	fields := logrus.Fields{"did": e.Did}
-	for name, text := range map[string]string{"who": e.Who, "remote": e.Remote, "of": e.Of, "reason": e.Reason, "detail": e.Detail} {
-		if text != "" {
-			fields[name] = text
-		}
-	}
+	fields := logrus.Fields{"did": e.Did, "who": e.Who, "remote": e.Remote, "of": e.Of, "reason": e.Reason, "detail": e.Detail}
+	maps.DeleteFunc(fields, func(_ string, text any) bool { return text == "" })
 	log := d.Log.WithFields(fields)
 	if e.Did == "refused" || e.Who == "" && e.Remote == "" {
 		log.Warn("at the console")

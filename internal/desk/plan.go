@@ -82,7 +82,7 @@ func (d *Desk) keepPlan(ctx context.Context, r Replay, plan *deadletters.Plan) e
 	n := 0
 	for some := range slices.Chunk(steps, stepsAtOnce) {
 		if ctx.Err() != nil {
-			return nil
+			return nil //nolint:nilerr // stopped, or the console ends and plans again
 		}
 		if err := d.writeAnyway(ctx, func(ctx context.Context, tx *sql.Tx) error {
 			insert, err := tx.PrepareContext(ctx, `INSERT INTO desk_steps (replay, n, chosen, at_partition, at_offset, step) VALUES (?, ?, ?, ?, ?, ?)`)

@@ -12,7 +12,7 @@ import (
 // while records come, and starts it again: in the end all is there that is in an index
 // that was never killed, once.
 func TestAKilledIndexGoesOn(t *testing.T) {
-	const kills = 8
+	const kills = 6
 	s := newShelf(t)
 	r := rand.New(rand.NewPCG(9, 10))
 	dir := t.TempDir()
