@@ -132,6 +132,11 @@ func (s *Server) view(r *http.Request, p *page) view {
 	if v.Search == "" {
 		v.Search = r.URL.Query().Get("out_trade_no")
 	}
+	if p.Name() == "login" {
+		// Nothing of the topics stands there, and nothing that leads to them.
+		v.Pages, v.Index.CaughtUp = nil, true
+		return v
+	}
 	var err error
 	if v.Index, err = s.cfg.Index.Progress(r.Context()); err != nil { // no reason not to show the page
 		v.Index = index.Progress{CaughtUp: true, Trouble: err.Error()}
