@@ -151,7 +151,7 @@ func (s *Server) show(p *page) http.Handler {
 			s.fail(w, r, &forbiddenError{p.Need()})
 			return
 		}
-		if p.Live && strings.Contains(r.Header.Get("Accept"), "text/event-stream") {
+		if p.Live && isFollowing(r) {
 			s.follow(w, r, p)
 			return
 		}
@@ -166,6 +166,11 @@ func (s *Server) show(p *page) http.Handler {
 		}
 		s.write(w, http.StatusOK, v)
 	})
+}
+
+// isFollowing reports whether somebody wants a page again and again.
+func isFollowing(r *http.Request) bool {
+	return strings.Contains(r.Header.Get("Accept"), "text/event-stream")
 }
 
 // Need is the role that it takes to see it.
