@@ -32,7 +32,7 @@ func TestConsole(t *testing.T) {
 	t.Run("find an order", func(t *testing.T) { findAnOrder(t, b, s, likes{}) })
 	t.Run("an order that waits is answered as one watches", func(t *testing.T) { watchAnOrder(t, b, s) })
 	t.Run("why do the requests of a merchant fail", func(t *testing.T) { whyTheyFail(t, b, s, likes{}, seen) })
-	t.Run("what is ticked stays ticked while more requests fail", func(t *testing.T) { staysTicked(t, b, s) })
+	t.Run("what is ticked stays ticked while more requests fail", func(t *testing.T) { staysTicked(t, b, s, seen) })
 	t.Run("replay forty dead letters and watch them close", func(t *testing.T) { replayForty(t, b, s, seen) })
 	t.Run("is anything lost", func(t *testing.T) { isAnythingLost(t, b, s, likes{}, seen) })
 	t.Run("without scripts", func(t *testing.T) {
@@ -47,7 +47,7 @@ func TestConsole(t *testing.T) {
 }
 
 // places are pages that stories have come to, for those that look at all of them.
-type places struct{ letter, replay, audit string }
+type places struct{ letter, plan, replay, audit string }
 
 // name is one for a screenshot.
 func (is likes) name(of string) string {
@@ -156,7 +156,7 @@ func orders(text string) string {
 }
 
 // staysTicked has more letters come in while somebody chooses.
-func staysTicked(t *testing.T, b *aBrowser, s *stage) {
+func staysTicked(t *testing.T, b *aBrowser, s *stage, seen *places) {
 	v := b.visits(t, s.console, likes{})
 	v.goes("/dead-letters?code=UNKNOWN_MERCHANT")
 	box := v.named("checkbox", `^Dead letter \d+:\d+$`)
@@ -174,4 +174,7 @@ func staysTicked(t *testing.T, b *aBrowser, s *stage) {
 	if focus := evaluates[string](v, `document.activeElement.value ?? ""`); focus != before {
 		t.Errorf("the focus was on %s, and when another letter came on %q", before, focus)
 	}
+	v.follows("button", "Plan a replay of those that are ticked")
+	v.sees("1 of 1 requests would be sent again")
+	seen.plan = v.at()
 }

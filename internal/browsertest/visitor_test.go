@@ -87,7 +87,7 @@ func (b *aBrowser) opens(t *testing.T, base string, is likes) *visitor {
 	// The first action opens the tab, which lives as long as its context.
 	v.ctx = ctx
 	v.must(chromedp.Listen(ctx, v.hear))
-	limited, stop := context.WithTimeout(ctx, 2*patience)
+	limited, stop := context.WithTimeout(ctx, 10*patience)
 	t.Cleanup(stop)
 	v.ctx = limited
 	v.call("network", func() error { return call(v.ctx, network.Enable, network.EnableParams{}) })
