@@ -83,8 +83,8 @@ func comesBack(t *testing.T, b *aBrowser, s *stage) {
 	v.sees("the merchant was not configured")
 }
 
-// everyPage goes to all pages: in English on a wide screen, by day and by night, and by
-// the Tab key; in Chinese by night on a telephone. Lists are short here: what holds of
+// everyPage goes to all pages: in English by day on a wide screen, and by the Tab key;
+// in Chinese by night on a telephone. Lists are short here: what holds of
 // one row holds of forty, and costs a fortieth.
 func everyPage(t *testing.T, b *aBrowser, s *stage, seen *places) {
 	pages := map[string]string{
@@ -104,10 +104,7 @@ func everyPage(t *testing.T, b *aBrowser, s *stage, seen *places) {
 			}
 			english.in(t, func(v *visitor) {
 				v.goes(pages[name])
-				v.likesDark(false)
 				v.none(v.unfit(everyRule))
-				v.likesDark(true)
-				v.none(v.unfit(colours))
 				v.none(v.astray())
 			})
 			chinese.in(t, func(v *visitor) {
@@ -120,7 +117,6 @@ func everyPage(t *testing.T, b *aBrowser, s *stage, seen *places) {
 	}
 	t.Run("a replay that is done", func(t *testing.T) {
 		english.in(t, func(v *visitor) {
-			v.likesDark(false)
 			v.goes(seen.replay)
 			v.none(v.unfit(everyRule))
 		})
