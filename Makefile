@@ -15,11 +15,14 @@ VERSION  ?=
 DIST     ?= dist
 
 # Built with the Go at hand; its first run compiles it, the results of others are cached.
-GOLANGCI_LINT = $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+GOLANGCI_LINT = $(PLAIN) $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 # Where closeorder must build. linux/386 is for the integers of 32 bits. What is
 # compiled for Linux on 64 bits is what lint has vetted. -trimpath as make build
 # has it, which finds its own packages compiled.
 CROSS = linux/amd64 linux/arm64 linux/386 darwin/arm64 windows/amd64
+
+# What needs no race detector is compiled as make build does, and so only once.
+PLAIN = CGO_ENABLED=0 GOFLAGS="$$($(GO) env GOFLAGS) -trimpath"
 
 GOTEST = GO=$(GO) .ci/gotest $(RACE) -timeout 30m $(TESTFLAGS)
 
@@ -37,8 +40,8 @@ build: ## a static binary, bin/closeorder
 	CGO_ENABLED=0 $(GO) build -trimpath -o bin/closeorder ./cmd/closeorder
 
 test: ## all tests, those on a real Apache Kafka too where Java 17 and Maven are
-	@if why=$$($(GO) run ./internal/apachekafka/available 2>&1); then \
-		$(GO) run ./internal/apachekafka/available fetch && \
+	@if why=$$($(PLAIN) $(GO) run ./internal/apachekafka/available 2>&1); then \
+		$(PLAIN) $(GO) run ./internal/apachekafka/available fetch && \
 		$(GOTEST) -tags apachekafka ./...; \
 	else \
 		why=$$(echo "$$why" | grep -v '^exit status'); \
@@ -57,23 +60,23 @@ test-allocations: ## the tests that count what is allocated, without the race de
 	packages=$$(for file in $$files; do dirname $$file; done | sort -u); \
 	tests=$$(sed -n 's/^func \(Test[A-Za-z0-9_]*\)(t .*/\1/p' $$files /dev/null | paste -sd '|' -); \
 	test -n "$$tests" || { echo "no test has the build tag !race"; exit 1; }; \
-	$(GO) test -count=1 -timeout 20m $(TESTFLAGS) -run "^($$tests)$$" $$packages
+	$(PLAIN) $(GO) test -count=1 -timeout 20m $(TESTFLAGS) -run "^($$tests)$$" $$packages
 
 test-apache-kafka: ## only the packages with tests on a real Apache Kafka; fails where there is none
-	@$(GO) run ./internal/apachekafka/available fetch
+	@$(PLAIN) $(GO) run ./internal/apachekafka/available fetch
 	@packages=$$(for file in $$(grep -rl '^//go:build apachekafka$$' --include='*_test.go' .); do dirname $$file; done | sort -u); \
 	test -n "$$packages" || { echo "no test has the build tag apachekafka"; exit 1; }; \
 	$(GOTEST) -count=1 -tags apachekafka $$packages
 
 test-chaos: ## the long tests: brokers and workers killed again and again on a real Apache Kafka
-	@$(GO) run ./internal/apachekafka/available fetch
+	@$(PLAIN) $(GO) run ./internal/apachekafka/available fetch
 	@packages=$$(for file in $$(grep -rl '^//go:build .*chaos' --include='*_test.go' .); do dirname $$file; done | sort -u); \
 	test -n "$$packages" || { echo "no test has the build tag chaos"; exit 1; }; \
 	$(GO) test $(RACE) -timeout 2h -count=1 -v $(TESTFLAGS) -tags $(ALL_TAGS) -run Chaos $$packages
 
 test-brokers: ## the same story on each version of Apache Kafka from 0.11 on, a minute each: BROKERS="1.1.1 2.8.2" for some
-	@$(GO) run ./internal/apachekafka/available fetch $(or $(BROKERS),$$($(GO) run ./internal/apachekafka/available versions))
-	CLOSEORDER_BROKERS="$(BROKERS)" $(GO) test -timeout 1h -count=1 -p 1 -v $(TESTFLAGS) -tags apachekafka,brokers \
+	@$(PLAIN) $(GO) run ./internal/apachekafka/available fetch $(or $(BROKERS),$$($(PLAIN) $(GO) run ./internal/apachekafka/available versions))
+	CLOSEORDER_BROKERS="$(BROKERS)" $(PLAIN) $(GO) test -timeout 1h -count=1 -p 1 -v $(TESTFLAGS) -tags apachekafka,brokers \
 		-run '^(TestBrokers|TestAnUpgradedCluster|TestApacheKafkasOldFormatsAreRead)$$' ./internal/crashtest ./internal/kafka
 
 test-examples: ## the order services of examples: the shop on SQLite and PostgreSQL, the clients in Python, Java and Node
@@ -86,7 +89,7 @@ browser-test: ## the console in a real browser, by internal/browsertest, a modul
 	cd internal/browsertest && $(GO) mod tidy -diff && $(GO) test -vet=off -timeout 15m -count=1 $(TESTFLAGS) ./...
 
 rebalances: ## what a death, a join, a leave, a rolling restart and scaling cost, 20 min on a quiet machine: ARGS="-plays scaling -binary old=PATH,now=PATH -ids dynamic -json FILE -plot FILE -with FILE -session 45s"
-	@$(GO) run ./internal/apachekafka/available fetch
+	@$(PLAIN) $(GO) run ./internal/apachekafka/available fetch
 	@$(GO) test -C internal/crashtest -timeout 2h -count=1 -tags $(ALL_TAGS) -run '^TestRebalances$$' -args $(ARGS)
 
 sim: ## a world in virtual time with faults from seeds: SEEDS=200, or SEED=N for one
@@ -114,14 +117,15 @@ tidy: ## gofmt and go mod tidy, which must have nothing to change
 
 modules-check: bench-check shop-check chart-check release-test ## what is a module of its own: bench-check, shop-check, chart-check and release-test
 
-bench-check: ## the lab of make bench, a module of its own: go mod tidy, vet, build and its tests
-	cd internal/bench && $(GO) mod tidy -diff && $(GO) vet ./... && GOOS=darwin GOARCH=arm64 $(GO) vet . && $(GO) build -o /dev/null . && $(GO) test ./...
+# What lint vets is not vetted here again.
+bench-check: ## the lab of make bench, a module of its own: go mod tidy, build, vet for macOS and its tests
+	cd internal/bench && export $(PLAIN) && $(GO) mod tidy -diff && GOOS=darwin GOARCH=arm64 $(GO) vet . && $(GO) build -o /dev/null . && $(GO) test -vet=off ./...
 
-shop-check: ## examples/shop, a module of its own: go mod tidy, vet and build
-	cd examples/shop && $(GO) mod tidy -diff && $(GO) vet ./... && GOOS=darwin GOARCH=arm64 $(GO) vet . && $(GO) build -o /dev/null .
+shop-check: ## examples/shop, a module of its own: go mod tidy, build and vet for macOS
+	cd examples/shop && export $(PLAIN) && $(GO) mod tidy -diff && GOOS=darwin GOARCH=arm64 $(GO) vet . && $(GO) build -o /dev/null .
 
 chart-check: ## deploy/chart, manifests and compose files, by internal/chart, a module of its own: go mod tidy and its tests, without vet, which lint has; they run the rendered pod where they are root on Linux
-	cd internal/chart && $(GO) mod tidy -diff && $(GO) test -vet=off -count=1 ./...
+	cd internal/chart && export $(PLAIN) && $(GO) mod tidy -diff && $(GO) test -vet=off -count=1 ./...
 
 manifests: ## writes deploy/kubernetes, and in deploy/chart the schema, the table of values, rules and dashboard
 	cd internal/chart && $(GO) test -vet=off -count=1 -run 'TestTheFiles|TestTheSchema|TestTheReadme|TestThePlainManifests' . -update
@@ -186,8 +190,8 @@ release-check: ## builds VERSION twice, in two folders, the second time with not
 	echo "both are the same, byte for byte:" && cat "$$work/first/SHA256SUMS"
 
 # Its tests read files above their module, which Go does not look at when it asks whether a result still holds.
-release-test: ## internal/release, a module of its own: go mod tidy, vet, build and its tests, which start the image
-	cd internal/release && $(GO) mod tidy -diff && $(GO) vet ./... && GOOS=darwin GOARCH=arm64 $(GO) vet . && $(GO) build -o /dev/null . && $(GO) test -count=1 ./...
+release-test: ## internal/release, a module of its own: go mod tidy, build, vet for macOS and its tests, which start the image
+	cd internal/release && export $(PLAIN) && $(GO) mod tidy -diff && GOOS=darwin GOARCH=arm64 $(GO) vet . && $(GO) build -o /dev/null . && $(GO) test -vet=off -count=1 ./...
 
 clean: ## remove what make build and make release have made
 	rm -rf bin dist

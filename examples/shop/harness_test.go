@@ -69,7 +69,9 @@ func (d *devProcess) start() error {
 	}
 	d.folder = folder
 	binary := filepath.Join(folder, "closeorder")
-	if out, err := exec.CommandContext(context.Background(), "go", "build", "-C", "../..", "-o", binary, "./cmd/closeorder").CombinedOutput(); err != nil {
+	build := exec.CommandContext(context.Background(), "go", "build", "-C", "../..", "-trimpath", "-o", binary, "./cmd/closeorder")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0") // as make build does
+	if out, err := build.CombinedOutput(); err != nil {
 		return fmt.Errorf("go build: %w\n%s", err, out)
 	}
 	d.cmd = exec.CommandContext(context.Background(), binary, "dev", "--requests", "0", "--kafka-port", "0", "--gateway-port", "0")

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -228,24 +229,27 @@ func TestWhatOneAddressMay(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			a := newAttempts()
 			worked(t, a, "li", "198.51.100.1") //nolint:errcheck // it is the first
-			running, most := 0, 0
+			var running, most atomic.Int32
 			for i := range 60 {
 				go func() {
 					done, _, err := a.begin(t.Context(), "x"+strconv.Itoa(i), "192.0.2."+strconv.Itoa(i%20))
 					if err != nil {
 						return
 					}
-					running++
-					most = max(most, running)
+					if n := running.Add(1); n > most.Load() {
+						most.Store(n)
+					}
 					time.Sleep(time.Second)
-					running--
+					running.Add(-1)
 					done(false)
 				}()
 				synctest.Wait()
 			}
-			if a.all != mostWaiting || a.under["192.0.2.1"] > mostOfOne || most != sideBySide {
-				t.Errorf("%d wait, %d of one address, %d at one time", a.all, a.under["192.0.2.1"], most)
+			a.mu.Lock()
+			if a.all != mostWaiting || a.under["192.0.2.1"] > mostOfOne || most.Load() != sideBySide {
+				t.Errorf("%d wait, %d of one address, %d at one time", a.all, a.under["192.0.2.1"], most.Load())
 			}
+			a.mu.Unlock()
 			began := time.Now()
 			if err := worked(t, a, "li", "198.51.100.1"); err != nil || time.Since(began) > 0 {
 				t.Errorf("who has logged in before waits %s, %v", time.Since(began), err)
@@ -256,6 +260,9 @@ func TestWhatOneAddressMay(t *testing.T) {
 				t.Error("one too many waits")
 			}
 			time.Sleep(time.Minute)
+			synctest.Wait()
+			a.mu.Lock()
+			defer a.mu.Unlock()
 			if a.all != 0 || len(a.under) != 0 {
 				t.Errorf("%d are left", a.all)
 			}

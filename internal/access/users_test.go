@@ -13,7 +13,7 @@ const (
 	password    = "correct horse battery"
 	bcrypt2a    = "$2a$10$v54iHdTTgxRwPcngz8seV.tFjIDa1N/yVf92/15srZq7OUuy6rHhO"                                     // Python's bcrypt 5.0
 	bcrypt2b    = "$2b$10$YS55hArOHZrD9kejt2EkeeJhD3/y2Z/SaIr06L4.JBeopwwgjPoxO"                                     // the same
-	bcrypt2y    = "$2y$12$4cE1aciDfo6X0SYaO2fIHereD5g/U2Mf29YUdypscQHBiSAnoIYpC"                                     // htpasswd -nbB -C 12, of Apache 2.4.71
+	bcrypt2y    = "$2y$10$c9zYvKemWRw1CfwbR1sbXuLW2EHI7avA8BXUJZ09KSlEQoOAcSqCa"                                     // htpasswd -nbB -C 10, of Apache 2.4.71
 	argonLow    = "$argon2id$v=19$m=7168,t=5,p=1$c2FsdHNhbHRzYWx0c2FsdA$N9D9+W+zAwaZlb5TQSjckrOq7wZ4WiEGWNGaMEr8FiE" // argon2-cffi 25.1
 	argonReal   = "$argon2id$v=19$m=65536,t=3,p=4$c29tZXNhbHQ$2UR8wXWk32LxsVEkR6/DoKpmjfjepS12aNUsUEsqGdE"           // argon2 somesalt -id -e -k 65536 -t 3 -p 4
 	argonOther  = "$argon2id$v=19$m=7168,t=5,p=2$c29tZXNhbHQ$AQR1co8XX8ywp+M6mLAjnsmK7TgxubIe"                       // of another password, 24 bytes
@@ -21,21 +21,24 @@ const (
 )
 
 func TestHashesOfOtherProgramsAreRead(t *testing.T) {
-	for what, tt := range map[string]struct{ text, password string }{
-		"bcrypt of Python, 2a":      {bcrypt2a, password},
-		"bcrypt of Python, 2b":      {bcrypt2b, password},
-		"bcrypt of htpasswd":        {bcrypt2y, password},
-		"argon2id with little":      {argonLow, password},
-		"argon2id of the command":   {argonReal, password},
-		"argon2id, a word in hanzi": {argonOther, otherSecret},
+	for what, tt := range map[string]struct{ text, password, wrong string }{
+		"bcrypt of Python, 2a":      {bcrypt2a, password, ""},
+		"bcrypt of Python, 2b":      {bcrypt2b, password, ""}, // what is empty is not tried: it takes long
+		"bcrypt of htpasswd":        {bcrypt2y, password, password + " "},
+		"argon2id with little":      {argonLow, password, password + " "},
+		"argon2id of the command":   {argonReal, password, ""},
+		"argon2id, a word in hanzi": {argonOther, otherSecret, otherSecret[3:]},
 	} {
 		h, err := parseHash(tt.text)
 		if err != nil {
 			t.Errorf("%s: %v", what, err)
 			continue
 		}
-		if right, wrong := h.is(tt.password), h.is(tt.password+" "); !right || wrong {
-			t.Errorf("%s: the right password is %v, a wrong one %v", what, right, wrong)
+		if !h.is(tt.password) {
+			t.Errorf("%s: the password is refused", what)
+		}
+		if tt.wrong != "" && h.is(tt.wrong) {
+			t.Errorf("%s: a wrong one is taken", what)
 		}
 	}
 }
@@ -143,8 +146,8 @@ func TestALineThatIsMadeLetsItsUserIn(t *testing.T) {
 		t.Fatal(err)
 	}
 	other, err := UserLine("wei", Viewer, password)
-	if err != nil || line[6:] == other[4:] {
-		t.Errorf("two hashes of one password are the same, or %v", err)
+	if err != nil || strings.Split(line, "$")[4] == strings.Split(other, "$")[4] {
+		t.Errorf("two hashes have one salt, or %v", err)
 	}
 	all, err := parseUsers([]byte(line + "\n" + other + "\n"))
 	if err != nil {

@@ -141,7 +141,7 @@ func (d *Desk) auditOf(row row) (a Audit, err error) {
 		}
 	}
 	if j := d.job(strconv.FormatInt(a.ID, 10)); j != nil && a.Ended.IsZero() {
-		a.Read, a.ToRead, a.Trouble = j.read.Load(), j.toRead.Load(), j.trouble()
+		a.Read, a.ToRead, a.Trouble = j.read.Load(), j.toRead.Load(), d.trouble(j)
 	}
 	return a, nil
 }

@@ -3,6 +3,7 @@ package desk
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"sync"
 	"time"
 
@@ -11,8 +12,8 @@ import (
 	"github.com/closeorder/closeorder/internal/records"
 )
 
-// patience is how long one write into the requests topic may take, as the
-// command's; what is being written when a replay is paused gets so much time too.
+// patience is Desk.patience, as the command's; what is being written when a replay is
+// paused gets so much time too.
 const patience = 40 * time.Second
 
 // carry carries a replay out that runs: for the first time, again, or after the
@@ -54,7 +55,7 @@ func (d *Desk) carry(ctx context.Context, j *job, id string) error {
 	finish := m.keep(ctx, cancel)
 	failure := deadletters.Run{
 		PauseAfter: r.PauseAfter, Log: d.Log, Sending: deadletters.Sending{
-			Reader: d.Reader, Writer: d.Writer, Topics: d.Topics, Patience: patience, Rate: r.Rate,
+			Reader: d.Reader, Writer: d.Writer, Topics: d.Topics, Patience: d.patience, Rate: r.Rate,
 			Replay: records.Replay{ID: r.ID, By: r.By, Reason: r.Reason},
 			OnSent: func(s deadletters.Step, landed events.Source) { m.sent(s.At, landed) },
 			OnLeft: func(s deadletters.Step, reason deadletters.Skip, err error) { m.left(s.At, reason, err.Error()) },
@@ -69,7 +70,11 @@ func (d *Desk) carry(ctx context.Context, j *job, id string) error {
 	case ctx.Err() != nil:
 		return nil
 	}
-	return d.settles(ctx, r, Running, Paused, failure.Error())
+	trouble := failure.Error()
+	if _, much := errors.AsType[*deadletters.PausedError](failure); !much {
+		trouble += "; see to it, then resume: what was sent is not sent again"
+	}
+	return d.settles(ctx, r, Running, Paused, trouble)
 }
 
 // marks are what became of the letters that a replay has chosen, in memory, and from

@@ -41,8 +41,11 @@ type Desk struct {
 	Config
 	changes
 
-	// entries is how many of the log are kept of each kind.
-	entries int
+	// entries is how many of the log are kept of each kind; patience how long one write
+	// into the requests topic may take; silence how long Kafka may bring nothing before
+	// that is said.
+	entries           int
+	patience, silence time.Duration
 	// wake has Run look at what is to be done.
 	wake chan struct{}
 	// starting is held while a replay is started, resumed or paused: one sends at a
@@ -56,7 +59,7 @@ type Desk struct {
 // Open opens the desk of a database; nothing is asked of Kafka. Audits that ran when
 // the console ended have ended with it.
 func Open(ctx context.Context, cfg Config) (*Desk, error) {
-	d := &Desk{Config: cfg, changes: newChanges(), entries: mostEntries, wake: make(chan struct{}, 1), jobs: map[string]*job{}}
+	d := &Desk{Config: cfg, changes: newChanges(), entries: mostEntries, patience: patience, silence: silence, wake: make(chan struct{}, 1), jobs: map[string]*job{}}
 	if _, err := d.DB.Make(ctx, tables); err != nil {
 		return nil, err
 	}

@@ -3,11 +3,15 @@ package desk_test
 import (
 	"bytes"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/closeorder/closeorder/internal/broker"
 	"github.com/closeorder/closeorder/internal/desk"
 	"github.com/closeorder/closeorder/internal/kafka"
 )
@@ -115,5 +119,63 @@ func TestAConsoleThatEndsInTheMiddleGoesOnTheNextTime(t *testing.T) {
 	}
 	if got := s.entries(); got != "lilei plan\nlilei start r\n" {
 		t.Errorf("who did what:\n%s", got)
+	}
+}
+
+// TestKafkaGoesAwayInTheMiddleOfAReplay: what was being written is not known, so it
+// pauses and says why; to read it waits, and says so; somebody goes on with it when
+// Kafka is back.
+func TestKafkaGoesAwayInTheMiddleOfAReplay(t *testing.T) {
+	data := broker.Config{DataDir: t.TempDir()}
+	s := brokerWith(t, data)
+	s.hasty = true
+	s.open("")
+	var orders []string
+	for i := range 60 {
+		orders = append(orders, fmt.Sprint("T", i))
+	}
+	s.bury(orders...)
+	r := s.plans(desk.Wish{})
+	s.starts(r.ID, desk.Order{Reason: "r", Rate: 50})
+	s.until(r.ID, func(r desk.Replay) bool { return r.Sent > 0 })
+	_, port, err := net.SplitHostPort(s.broker.Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.broker.Close(); err != nil {
+		t.Fatal(err)
+	}
+	r = s.until(r.ID, in(desk.Paused))
+	if !strings.Contains(r.Trouble, "produce") || !strings.HasSuffix(r.Trouble, "; see to it, then resume: what was sent is not sent again") || r.Sent == 60 {
+		t.Errorf("paused: %+v", r)
+	}
+	if got := s.entries(); got != "lilei plan\nlilei start r\npause\n" {
+		t.Errorf("who did what:\n%s", got)
+	}
+	// While it is away nothing can be planned, and that is said until somebody stops it.
+	silent := func(r desk.Replay) bool { return strings.HasPrefix(r.Trouble, "Kafka has brought nothing for") }
+	other, err := s.Plan(t.Context(), who, desk.Wish{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.until(other.ID, silent)
+	if err := s.Stop(t.Context(), who, other.ID); err != nil {
+		t.Fatal(err)
+	}
+	s.until(other.ID, in(desk.Stopped))
+	if err := s.Resume(t.Context(), who, r.ID); err != nil {
+		t.Fatal(err)
+	}
+	s.until(r.ID, silent)
+	if data.Port, err = strconv.Atoi(port); err != nil {
+		t.Fatal(err)
+	}
+	if s.broker, err = broker.Start(data); err != nil {
+		t.Fatal(err)
+	}
+	r = s.until(r.ID, in(desk.Done))
+	count, _, all := s.requests()
+	if r.Sent != 60 || len(count) != 60 || len(all) > 65 || r.Trouble != "" {
+		t.Errorf("%d records of %d orders: %+v", len(all), len(count), r)
 	}
 }

@@ -2,6 +2,7 @@ package desk_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -143,4 +144,52 @@ func TestADatabaseOfALaterConsoleIsNotTouched(t *testing.T) {
 		t.Error(err)
 	}
 	s.closeIdle()
+}
+
+// What is kept of replays is bounded, and what may go on is not let go of.
+func TestOldReplaysAreLetGoOf(t *testing.T) {
+	s := newStage(t)
+	s.bury("T1")
+	old := map[string]desk.State{"old and done": desk.Done, "old and planned": desk.Planned, "old and paused": desk.Paused, "older and paused": desk.Paused}
+	add := func(ids []string, steps int) {
+		t.Helper()
+		for _, id := range ids {
+			if _, err := s.db.Write.ExecContext(t.Context(), `INSERT INTO desk_replays (id, state, made, made_by, wish, requests, dead_letters, steps, chosen) VALUES (?1, ?2, 1, '', '{}', 'r', 'd', ?3, ?3)`, id, old[id], steps); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := s.db.Write.ExecContext(t.Context(), `INSERT INTO desk_steps (replay, n, chosen, at_partition, at_offset, step) SELECT n, 0, 1, 0, 0, '{}' FROM desk_replays WHERE id = ?`, id); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	kept := func() string {
+		t.Helper()
+		var got []string
+		for _, id := range []string{"older and paused", "old and done", "old and planned", "old and paused"} {
+			r, err := s.Replay(t.Context(), id)
+			if isMissing(err) {
+				got = append(got, "gone")
+				continue
+			}
+			steps, err := s.Steps(t.Context(), id, 10, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got = append(got, fmt.Sprint(r.State, " ", len(steps)))
+		}
+		return strings.Join(got, ", ")
+	}
+	add([]string{"older and paused", "old and done", "old and planned", "old and paused"}, 300_000)
+	s.plans(desk.Wish{})
+	if got, want := kept(), "paused 1, done 0, unplanned 0, paused 1"; got != want {
+		t.Errorf("of too many steps: %s", got)
+	}
+	if _, err := s.db.Write.ExecContext(t.Context(), `WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000)
+		INSERT INTO desk_replays (id, state, made, made_by, wish, requests, dead_letters) SELECT 'new ' || i, 'done', 1, '', '{}', 'r', 'd' FROM n`); err != nil {
+		t.Fatal(err)
+	}
+	s.plans(desk.Wish{})
+	if got, want := kept(), "paused 1, gone, gone, paused 1"; got != want {
+		t.Errorf("of too many replays: %s", got)
+	}
 }

@@ -358,7 +358,7 @@ func (d *Desk) seen(r Replay) Replay {
 	if j := d.job(r.ID); j != nil {
 		r.Read, r.ToRead = j.read.Load(), j.toRead.Load()
 		if r.Trouble == "" {
-			r.Trouble = j.trouble()
+			r.Trouble = d.trouble(j)
 		}
 	}
 	return r

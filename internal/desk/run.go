@@ -27,12 +27,12 @@ type job struct {
 // auditing is the kind of a job that is an audit.
 const auditing State = "audit"
 
-// silence is how long Kafka may bring nothing before that is said.
+// silence is Desk.silence.
 const silence = 15 * time.Second
 
 // trouble is what a job has to say while it works.
-func (j *job) trouble() string {
-	if since := time.Since(timeOf(j.moved.Load())); j.reading.Load() && since > silence {
+func (d *Desk) trouble(j *job) string {
+	if since := time.Since(timeOf(j.moved.Load())); j.reading.Load() && since > d.silence {
 		return fmt.Sprintf("Kafka has brought nothing for %v; see whether its brokers run; tried again until they answer", since.Round(time.Second))
 	}
 	return ""
@@ -69,7 +69,7 @@ const plansAtOnce = 2
 func (d *Desk) Run(ctx context.Context) error {
 	group, working := errgroup.WithContext(ctx)
 	group.Go(func() error {
-		slow := time.NewTicker(silence / 3) // silence is told by nobody
+		slow := time.NewTicker(d.silence / 3) // silence is told by nobody
 		defer slow.Stop()
 		for {
 			if err := d.look(working, group); err != nil && working.Err() == nil {
@@ -198,7 +198,7 @@ func (d *Desk) tellSilence() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, j := range d.jobs {
-		if j.trouble() != "" {
+		if d.trouble(j) != "" {
 			d.changed()
 			return
 		}

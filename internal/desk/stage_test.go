@@ -70,6 +70,7 @@ type stage struct {
 	topics config.Topics
 	log    *text
 	end    func() error // of the desk
+	hasty  bool
 	buried int
 }
 
@@ -82,18 +83,25 @@ func newStage(t *testing.T) *stage {
 
 func newBroker(t *testing.T) *stage {
 	t.Helper()
-	b, err := broker.Start(broker.Config{})
+	return brokerWith(t, broker.Config{})
+}
+
+func brokerWith(t *testing.T, cfg broker.Config) *stage {
+	t.Helper()
+	b, err := broker.Start(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
+	s := &stage{t: t, broker: b, topics: config.Default().Topics, log: &text{}}
 	client := kafka.Open(kafka.Config{Brokers: b.Addrs()})
 	t.Cleanup(func() {
 		client.Close()
-		if err := b.Close(); err != nil {
+		if err := s.broker.Close(); err != nil {
 			t.Error(err)
 		}
 	})
-	return &stage{t: t, broker: b, client: client, topics: config.Default().Topics, log: &text{}}
+	s.client = client
+	return s
 }
 
 // open opens a desk in a folder, and runs it.
@@ -109,6 +117,9 @@ func (s *stage) open(dir string) {
 	s.db = db
 	if s.Desk, err = desk.Open(s.t.Context(), configOf(s.client, s.topics, db, log)); err != nil {
 		s.t.Fatal(err)
+	}
+	if s.hasty {
+		s.Impatient()
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
