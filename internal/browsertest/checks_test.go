@@ -82,10 +82,9 @@ func TestTheBrowserTellsWhatIsPlanted(t *testing.T) {
 			v.in(t, func(v *visitor) {
 				v.likesDark(false)
 				v.widens(1280)
-				v.troubles()
-				v.trouble = nil
 				v.goes("/case/" + url.PathEscape(name))
 				found := c.check(v)
+				v.forgets()
 				if c.want == "" && len(found) > 0 || c.want != "" && !strings.Contains(strings.Join(found, "\n"), c.want) {
 					t.Errorf("found %q, and not %q", found, c.want)
 				}

@@ -67,8 +67,7 @@ func logIn(t *testing.T, b *aBrowser, s *stage) {
 }
 
 // comesBack kills the console under somebody who looks at it.
-func comesBack(t *testing.T, b *aBrowser, s *stage) {
-	v := b.visits(t, s.console, likes{})
+func comesBack(v *visitor, s *stage) {
 	v.goes("/replays")
 	v.sees("done", "live")
 	v.losesTheConsole(true)
@@ -86,13 +85,12 @@ func comesBack(t *testing.T, b *aBrowser, s *stage) {
 // everyPage goes to all pages: in English by day on a wide screen, and by the Tab key;
 // in Chinese by night on a telephone. Lists are short here: what holds of
 // one row holds of forty, and costs a fortieth.
-func everyPage(t *testing.T, b *aBrowser, s *stage, seen *places) {
+func everyPage(t *testing.T, b *aBrowser, s *stage, english *visitor, seen *places) {
 	pages := map[string]string{
 		"now": "/", "search": "/search?q=T1", "order": "/order?out_trade_no=T1", "replayed-order": "/order?out_trade_no=Y07",
 		"dead-letters": "/dead-letters?out_trade_no=Z1", "dead-letter": seen.letter, "replays": "/replays", "plan": seen.plan,
 		"audits": "/audits", "audit": seen.audit, "log": "/log", "no-page": "/nothing",
 	}
-	english := b.visits(t, s.console, likes{})
 	chinese := b.visits(t, s.console, likes{language: "zh-CN", dark: true, width: 360})
 	for _, v := range []*visitor{english, chinese} {
 		v.expects("/nothing", 404)

@@ -250,12 +250,26 @@ func (v *visitor) moves(do func()) {
 	}
 }
 
-// in has what is wrong told as of a test of its own.
+// in has what is wrong told as of a test of its own, what the browser says too.
 func (v *visitor) in(t *testing.T, do func(*visitor)) {
+	t.Helper()
 	whole := v.t
 	v.t = t
 	defer func() { v.t = whole }()
 	do(v)
+	for _, each := range v.forgets() {
+		t.Errorf("the browser says: %s", each)
+	}
+}
+
+// forgets returns what has gone wrong so far, and begins anew.
+func (v *visitor) forgets() []string {
+	v.t.Helper()
+	all := v.troubles()
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.trouble = nil
+	return all
 }
 
 // evaluates runs an expression in the page.
