@@ -87,7 +87,7 @@ func (b *aBrowser) opens(t *testing.T, base string, is likes) *visitor {
 	// The first action opens the tab, which lives as long as its context.
 	v.ctx = ctx
 	v.must(chromedp.Listen(ctx, v.hear))
-	limited, stop := context.WithTimeout(ctx, 2*patience)
+	limited, stop := context.WithTimeout(ctx, 10*patience)
 	t.Cleanup(stop)
 	v.ctx = limited
 	v.call("network", func() error { return call(v.ctx, network.Enable, network.EnableParams{}) })
@@ -250,12 +250,26 @@ func (v *visitor) moves(do func()) {
 	}
 }
 
-// in has what is wrong told as of a test of its own.
+// in has what is wrong told as of a test of its own, what the browser says too.
 func (v *visitor) in(t *testing.T, do func(*visitor)) {
+	t.Helper()
 	whole := v.t
 	v.t = t
 	defer func() { v.t = whole }()
 	do(v)
+	for _, each := range v.forgets() {
+		t.Errorf("the browser says: %s", each)
+	}
+}
+
+// forgets returns what has gone wrong so far, and begins anew.
+func (v *visitor) forgets() []string {
+	v.t.Helper()
+	all := v.troubles()
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.trouble = nil
+	return all
 }
 
 // evaluates runs an expression in the page.
