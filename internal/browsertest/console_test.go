@@ -139,6 +139,7 @@ func whyTheyFail(v, colleague *visitor, seen *places) {
 		if first, second := orders(shown), orders(c.text()); first != second {
 			c.t.Errorf("the address shows\n%s\nand to another\n%s", first, second)
 		}
+		c.goes("/search") // which follows nothing
 	})
 
 	v.follows("link", "Y07")
