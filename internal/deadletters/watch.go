@@ -66,9 +66,17 @@ type watch struct {
 // mostEarly bounds what is remembered of other replays.
 const mostEarly = 10_000
 
-// begin follows the outcomes from here on, until stop or ctx ends.
-func (w *watch) begin(ctx context.Context, s Sending) (stop func(), err error) {
+// begin follows the outcomes from here on, until stop or ctx ends. Those that failed
+// before, by code, may be enough already.
+func (w *watch) begin(ctx context.Context, s Sending, before map[string]int) (stop func(), err error) {
 	w.ours, w.early, w.codes = map[events.Source]bool{}, map[events.Source]string{}, map[string]int{}
+	for code, n := range before {
+		w.codes[code] = n
+		w.failed += n
+	}
+	if w.failed >= w.after {
+		return nil, &PausedError{Failed: w.failed, Codes: w.codes, ID: w.id}
+	}
 	asking, cancel := context.WithTimeoutCause(ctx, s.Patience, errors.New("no answer from Kafka to where the outcomes end"))
 	defer cancel()
 	from, err := s.Reader.End(asking, s.Topics.Outcomes)
