@@ -181,3 +181,19 @@ func staysTicked(v *visitor, s *stage, seen *places) {
 	v.sees("1 of 1 requests would be sent again")
 	seen.plan = v.at()
 }
+
+// comesBack kills the console under somebody who looks at it.
+func comesBack(v *visitor, s *stage) {
+	v.goes("/replays")
+	v.sees("done", "live")
+	v.losesTheConsole(true)
+	s.process.kill()
+	v.sees("The connection is lost", "done")
+	v.shoots("5-connection-lost")
+	s.opensAgain()
+	v.waits("live again", `document.getElementById("live").textContent === "live"`)
+	v.losesTheConsole(false)
+	v.sees("done")
+	v.follows("link", "Log")
+	v.sees("the merchant was not configured")
+}
