@@ -121,7 +121,7 @@ func (s *Server) view(r *http.Request, p *page) view {
 	v := view{
 		Page: p, Pages: navigation(), User: access.UserOf(r.Context()), LogsIn: s.cfg.Guard.LogsIn(), Lang: wished(r),
 		URL: (&url.URL{Path: r.URL.Path, RawQuery: r.URL.RawQuery}).String(), Live: p.Live, Build: s.cfg.Build, Search: r.URL.Query().Get("q"),
-		To: local(r.FormValue("to")),
+		To: access.Local(r.FormValue("to")),
 	}
 	if name := p.json(); name != "" {
 		v.JSON = name
