@@ -37,7 +37,7 @@ func (s *Server) showAgain(w http.ResponseWriter, r *http.Request, e *againError
 	}
 	// It is the answer to a form: what follows would follow the form's address.
 	v.Live, v.Wrong, v.Form = false, e.Error(), r.PostForm
-	s.write(w, statusOf(e.err), "layout", v)
+	s.write(w, statusOf(e.err), v)
 	return true
 }
 

@@ -5,7 +5,6 @@ import (
 	"html/template"
 	"strings"
 
-	"github.com/closeorder/closeorder/internal/audit"
 	"github.com/closeorder/closeorder/internal/timeline"
 )
 
@@ -13,17 +12,15 @@ import (
 func more() template.FuncMap {
 	return template.FuncMap{
 		"class":   class,
+		"head":    head,
 		"share":   share,
 		"balance": balance,
 		"beside":  beside,
 		"quoted":  timeline.Quoted,
 		"span":    timeline.Span,
 		"sign":    sign,
-		"sum":     sum,
 		"upto":    upto,
-		"list":    func(all ...any) []any { return all },
 		"join":    func(all []string) string { return strings.Join(all, ", ") },
-		"kind":    func(k audit.Kind) string { return string(k) },
 	}
 }
 
@@ -38,6 +35,14 @@ func class(state any) string {
 		return "bad"
 	case "unproven", "paused", "waiting", "stopped":
 		return "warn"
+	}
+	return ""
+}
+
+// head is the colour of what stands at the head of a page: none where all is well.
+func head(state any) string {
+	if is := class(state); is == "bad" || is == "warn" {
+		return is
 	}
 	return ""
 }
@@ -61,14 +66,6 @@ func share(n, all int64) int64 {
 		return 0
 	}
 	return max(1, min(100, n*100/all))
-}
-
-// sum adds numbers.
-func sum(numbers ...int) (all int) {
-	for _, n := range numbers {
-		all += n
-	}
-	return all
 }
 
 // mostEntriesShown is how many entries of a timeline a page shows.

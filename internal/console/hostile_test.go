@@ -68,8 +68,8 @@ func fill(v reflect.Value, text string, flag bool, at time.Time, n int) {
 		v.Set(reflect.New(v.Type().Elem()))
 		fill(v.Elem(), text, flag, at, n)
 	case reflect.Struct:
-		for i := range v.NumField() {
-			fill(v.Field(i), text, flag, at, n)
+		for _, field := range v.Fields() {
+			fill(field, text, flag, at, n)
 		}
 	case reflect.Slice:
 		if v.Type().Elem().Kind() == reflect.Uint8 {
@@ -100,6 +100,7 @@ func filled(t *testing.T, text string, flag bool, at time.Time) *fakes {
 	}
 	report := &status.Report{}
 	fill(reflect.ValueOf(report).Elem(), text, flag, at, 3)
+	report.Members[1].Foreign, report.Members[1].Says.Stuck = false, "" // one that speaks
 	var sample Sample
 	fill(reflect.ValueOf(&sample).Elem(), text, flag, at, 3)
 	f.looks.is = lookedAt{Report: report, Ended: at}
@@ -290,6 +291,33 @@ func TestWhatCouldRunLeadElsewhereOrHideIsFound(t *testing.T) {
 	}
 	if err := plain(`<script src="/assets/app.js"></script><a href="/order?a=b">字 ¥</a>`); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestWhatIsNotSeenIsShownByItsNumber(t *testing.T) {
+	for text, want := range map[string]string{
+		"T-1 字 ¥ é ñ 😀 — “a”\n\tb":   "", // the empty one: as it is
+		"\u3000\u00a0":               "",
+		"e\u0301 नी":                 "", // marks that are seen
+		"":                           "",
+		"a\x00b":                     `a\u{0000}b`,
+		"\x1b[2J\r":                  `\u{001b}[2J\u{000d}`,
+		"\x7f\u0085":                 `\u{007f}\u{0085}`,
+		"\u202eabc\u2066":            `\u{202e}abc\u{2066}`,
+		"a\u200bb\ufeff\u00ad\u2060": `a\u{200b}b\u{feff}\u{00ad}\u{2060}`,
+		"\u2028\u2029":               `\u{2028}\u{2029}`,
+		"\u115f\u3164\uffa0\u034f":   `\u{115f}\u{3164}\u{ffa0}\u{034f}`, // letters and marks that look like nothing
+		"\u2800\ufe0f\U000e0041":     `\u{2800}\u{fe0f}\u{e0041}`,
+		"\ue000\U0010ffff":           `\u{e000}\u{10ffff}`,
+		"\xff字\xed\xa0\x80":          `\xff字\xed\xa0\x80`,
+		"\ufffd":                     `\u{fffd}`, // as it may stand for anything
+	} {
+		if want == "" {
+			want = text
+		}
+		if got := string(visible([]byte(text))); got != want {
+			t.Errorf("%q becomes %q, want %q", text, got, want)
+		}
 	}
 }
 

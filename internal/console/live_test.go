@@ -64,6 +64,21 @@ func following(t *testing.T, path string, f func(t *testing.T, s *fakes)) (came,
 	return came, texts
 }
 
+func TestAnEventEndsWhereItsTextDoes(t *testing.T) {
+	for text, want := range map[string]string{
+		"one line":                           "event: trouble\ndata: one line\n\n",
+		"two\nlines":                         "event: trouble\ndata: two\ndata: lines\n\n",
+		"":                                   "event: trouble\ndata: \n\n",
+		"an empty\n\nevent: page\ndata: <b>": "event: trouble\ndata: an empty\ndata: \ndata: event: page\ndata: data: <b>\n\n",
+		"an old\rend\r\rof lines\r\n":        "event: trouble\ndata: an oldendof lines\ndata: \n\n",
+	} {
+		w := httptest.NewRecorder()
+		if err := event(w, "trouble", []byte(text)); err != nil || w.Body.String() != want {
+			t.Errorf("%q becomes %q, %v", text, w.Body, err)
+		}
+	}
+}
+
 func TestAPageIsSentWhenItHasChangedAndNotMoreThanOnceASecond(t *testing.T) {
 	came, texts := following(t, "/search", func(*testing.T, *fakes) {})
 	if len(came) > 0 {

@@ -121,7 +121,7 @@ func (s *Server) view(r *http.Request, p *page) view {
 	v := view{
 		Page: p, Pages: navigation(), User: access.UserOf(r.Context()), LogsIn: s.cfg.Guard.LogsIn(), Lang: wished(r),
 		URL: (&url.URL{Path: r.URL.Path, RawQuery: r.URL.RawQuery}).String(), Live: p.Live, Build: s.cfg.Build, Search: r.URL.Query().Get("q"),
-		To: local(r.FormValue("to")),
+		To: access.Local(r.FormValue("to")),
 	}
 	if name := p.json(); name != "" {
 		v.JSON = name
@@ -131,6 +131,11 @@ func (s *Server) view(r *http.Request, p *page) view {
 	}
 	if v.Search == "" {
 		v.Search = r.URL.Query().Get("out_trade_no")
+	}
+	if p.Name() == "login" {
+		// Nothing of the topics stands there, and nothing that leads to them.
+		v.Pages, v.Index.CaughtUp = nil, true
+		return v
 	}
 	var err error
 	if v.Index, err = s.cfg.Index.Progress(r.Context()); err != nil { // no reason not to show the page
@@ -146,7 +151,7 @@ func (s *Server) show(p *page) http.Handler {
 			s.fail(w, r, &forbiddenError{p.Need()})
 			return
 		}
-		if p.Live && strings.Contains(r.Header.Get("Accept"), "text/event-stream") {
+		if p.Live && isFollowing(r) {
 			s.follow(w, r, p)
 			return
 		}
@@ -159,8 +164,13 @@ func (s *Server) show(p *page) http.Handler {
 			}
 			v.Doc = doc
 		}
-		s.write(w, http.StatusOK, "layout", v)
+		s.write(w, http.StatusOK, v)
 	})
+}
+
+// isFollowing reports whether somebody wants a page again and again.
+func isFollowing(r *http.Request) bool {
+	return strings.Contains(r.Header.Get("Accept"), "text/event-stream")
 }
 
 // Need is the role that it takes to see it.
@@ -173,9 +183,9 @@ func (p *page) Need() access.Role {
 
 // write renders the page as a whole before the first byte, so that what fails is no
 // half a page.
-func (s *Server) write(w http.ResponseWriter, status int, name string, v view) {
+func (s *Server) write(w http.ResponseWriter, status int, v view) {
 	var b bytes.Buffer
-	if err := render(&b, name, v); err != nil {
+	if err := render(&b, "layout", v); err != nil {
 		s.cfg.Log.WithError(err).WithField("page", v.Page.Path).Error("a page cannot be made")
 		http.Error(w, "the page cannot be made; see the console's log", http.StatusInternalServerError)
 		return
@@ -238,19 +248,18 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	if errors.As(err, &again) && s.showAgain(w, r, again) {
 		return
 	}
-	var refused *access.RefusedError
-	if errors.As(err, &refused) {
+	if refused, is := errors.AsType[*access.RefusedError](err); is {
 		v := s.view(r, &page{Path: "/login", Title: "Log in"})
 		v.Refused, v.Form = true, r.PostForm
 		if refused.Wait > 0 {
 			v.Wait = timeline.Span(refused.Wait)
 		}
-		s.write(w, status, "layout", v)
+		s.write(w, status, v)
 		return
 	}
 	v := s.view(r, &page{Path: r.URL.Path, Title: "It did not work"})
 	v.Problem = err.Error()
-	s.write(w, status, "layout", v)
+	s.write(w, status, v)
 }
 
 // badError is a request that makes no sense.

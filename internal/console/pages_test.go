@@ -1,11 +1,15 @@
 package console
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -13,7 +17,10 @@ import (
 	"time"
 
 	"github.com/closeorder/closeorder/events"
+	"github.com/closeorder/closeorder/internal/access"
 	"github.com/closeorder/closeorder/internal/audit"
+	"github.com/closeorder/closeorder/internal/config"
+	"github.com/closeorder/closeorder/internal/database"
 	"github.com/closeorder/closeorder/internal/deadletters"
 	"github.com/closeorder/closeorder/internal/desk"
 	"github.com/closeorder/closeorder/internal/golden"
@@ -21,6 +28,8 @@ import (
 	"github.com/closeorder/closeorder/internal/kafka"
 	"github.com/closeorder/closeorder/internal/records"
 	"github.com/closeorder/closeorder/internal/timeline"
+	"github.com/sirupsen/logrus"
+	"golang.org/x/crypto/bcrypt"
 	"golang.org/x/net/html"
 )
 
@@ -145,16 +154,6 @@ func (n node) links() (all []string) {
 		all = append(all, a.attr("href"))
 	}
 	return all
-}
-
-// row is the text of the row of a table that holds a word.
-func (n node) row(word string) string {
-	for r := range n.each("tr") {
-		if text := r.text(); strings.Contains(text, word) {
-			return text
-		}
-	}
-	return ""
 }
 
 func TestPagesSayWhatIsThere(t *testing.T) {
@@ -533,5 +532,53 @@ func TestDocumentsAreWhatPagesShow(t *testing.T) {
 				t.Errorf("%s has no %s: %v", path, name, got)
 			}
 		}
+	}
+}
+
+func TestALogInThatIsRefusedSaysWhyAndKeepsTheNameAlone(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "users")
+	hash, err := bcrypt.GenerateFromPassword([]byte("correct horse battery staple"), bcrypt.DefaultCost) // quick enough for a test
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, fmt.Appendf(nil, "wang:%s\n", hash), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	log := logrus.New()
+	log.SetOutput(io.Discard)
+	db, err := database.Open(t.Context(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	guard, err := access.Open(t.Context(), access.Config{File: file, DB: db, Log: log, OnLogIn: func(context.Context, access.User, string, string) {}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := &fakes{}
+	f.index.progress = index.Progress{Trouble: "broker-7:9092 is away", Total: 99}
+	if f.Server, err = New(Config{Index: &f.index, Desk: &f.desk, Guard: guard, Reader: &kafka.Reader{}, Topics: config.Default().Topics, Log: log}); err != nil {
+		t.Fatal(err)
+	}
+	f.Server.topics = &f.topics
+	w := f.get("/login?to=/order%3Fout_trade_no=T42")
+	if page := w.Body.String(); w.Code != http.StatusOK || strings.Contains(page, "broker-7") || strings.Contains(page, "/dead-letters") || !strings.Contains(page, "It leads on to") {
+		t.Errorf("%d %s", w.Code, page)
+	}
+	w = f.post("/login", url.Values{"name": {"wang"}, "password": {"wrong horse"}, "to": {"/order?out_trade_no=T42"}})
+	page := w.Body.String()
+	if w.Code != http.StatusUnauthorized || strings.Contains(page, "wrong horse") || !strings.Contains(page, `value="wang"`) || !strings.Contains(page, `value="/order?out_trade_no=T42"`) ||
+		!strings.Contains(parsed(t, w).text(), "Name or password is wrong.") {
+		t.Errorf("%d %s", w.Code, page)
+	}
+	usable(t, parsed(t, w))
+	w = f.post("/login", url.Values{"name": {"wang"}, "password": {"correct horse battery staple"}, "to": {"/order?out_trade_no=T42"}})
+	if w.Code != http.StatusSeeOther || w.Header().Get("Location") != "/order?out_trade_no=T42" {
+		t.Errorf("%d to %q", w.Code, w.Header().Get("Location"))
+	}
+	w = httptest.NewRecorder()
+	f.fail(w, httptest.NewRequest(http.MethodPost, "/login", nil), &access.RefusedError{Wait: 90 * time.Second})
+	if text := parsed(t, w).text(); w.Code != http.StatusTooManyRequests || !strings.Contains(text, "Too many attempts. The next one is looked at in 1 min 30 s;") {
+		t.Errorf("%d %s", w.Code, text)
 	}
 }

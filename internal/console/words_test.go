@@ -6,6 +6,7 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -225,7 +226,7 @@ func TestChineseTextsKeepToTheGlossary(t *testing.T) {
 		}
 		speaks := regexp.MustCompile(`(?i)\b` + regexp.QuoteMeta(row[1]) + `s?\b`)
 		for text, zh := range words["zh"] {
-			for _, not := range strings.Split(row[3], "、") {
+			for not := range strings.SplitSeq(row[3], "、") {
 				if not = strings.TrimSpace(not); not != "" && strings.Contains(zh, not) && !strings.Contains(row[2], not) {
 					t.Errorf("zh.json: %q says %s; %s is %s", zh, not, row[1], row[2])
 				}
@@ -242,7 +243,7 @@ func TestTheLanguageIsTheOneThatTheBrowserWishesFor(t *testing.T) {
 		"": "en", "en-US,en;q=0.9": "en", "zh-CN,zh;q=0.9,en;q=0.8": "zh", "zh": "zh", "zh-Hans-SG": "zh", "de-DE,de": "en",
 		"en;q=0.5,zh;q=0.9": "zh", "fr, zh;q=0.1": "zh", "\xff;;,": "en", strings.Repeat("a,", 2000): "en",
 	} {
-		r := httptest.NewRequest("GET", "/", nil)
+		r := httptest.NewRequest(http.MethodGet, "/", nil)
 		r.Header.Set("Accept-Language", wish)
 		if got := wished(r); got != want {
 			t.Errorf("%.40q: %s, want %s", wish, got, want)

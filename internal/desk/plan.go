@@ -50,8 +50,8 @@ func (d *Desk) plan(ctx context.Context, j *job, id string) error {
 	}
 	plan, err := d.makePlan(ctx, j, r, nil)
 	switch {
-	case ctx.Err() != nil: // stopped, or the console ends and plans again
-		return nil
+	case ctx.Err() != nil:
+		return nil //nolint:nilerr // stopped, or the console ends and plans again
 	case err != nil:
 		return d.settles(ctx, r, Planning, Unplanned, err.Error())
 	}
@@ -82,7 +82,7 @@ func (d *Desk) keepPlan(ctx context.Context, r Replay, plan *deadletters.Plan) e
 	n := 0
 	for some := range slices.Chunk(steps, stepsAtOnce) {
 		if ctx.Err() != nil {
-			return nil //nolint:nilerr // stopped, or the console ends and plans again
+			return nil
 		}
 		if err := d.writeAnyway(ctx, func(ctx context.Context, tx *sql.Tx) error {
 			insert, err := tx.PrepareContext(ctx, `INSERT INTO desk_steps (replay, n, chosen, at_partition, at_offset, step) VALUES (?, ?, ?, ?, ?, ?)`)

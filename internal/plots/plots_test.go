@@ -5,6 +5,7 @@ import (
 	"html/template"
 	"math"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -156,7 +157,7 @@ func sound(drawn string) error {
 				}
 				ids[a.Val] = true
 			}
-			if strings.Contains(" x y width height x1 x2 y1 y2 cx cy r ", " "+key+" ") {
+			if slices.Contains([]string{"x", "y", "width", "height", "x1", "x2", "y1", "y2", "cx", "cy", "r"}, key) {
 				v, err := strconv.ParseFloat(a.Val, 64)
 				if err != nil || math.IsNaN(v) || math.IsInf(v, 0) {
 					return fmt.Errorf("<%s %s=%q> is no length", n.Data, a.Key, a.Val)
@@ -182,7 +183,7 @@ func sound(drawn string) error {
 		}
 		for key, v := range at {
 			most, long := wide, at["width"]
-			if strings.Contains("y y1 y2 cy height", key) {
+			if slices.Contains([]string{"y", "y1", "y2", "cy", "height"}, key) {
 				most, long = high, at["height"]
 			}
 			if key == "width" || key == "height" {
