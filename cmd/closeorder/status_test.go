@@ -50,10 +50,11 @@ func TestStatusShowsMembersWhatWaitsAndWhatHasFailed(t *testing.T) {
 			t.Errorf("exit code %d, no %q in\n%s", code, want, text)
 		}
 	}
-	if _, text = look("--admin", "http://"+r.Members[0].Admin); !strings.Contains(text, "not asked: --admin names others") {
+	if _, text = look("--admin", "http://"+r.Members[0].Admin); !strings.Contains(text, "serving: 1 member with ") || strings.Contains(text, "not asked") {
 		t.Errorf("with --admin:\n%s", text)
 	}
-	if code, text = look("--since", "2026-01-01T00:00:00Z", "--admin", "http://127.0.0.1:1"); code != exitBad || !strings.Contains(text, "wrong: 127.0.0.1:1: no answer of http://127.0.0.1:1") {
+	if code, text = look("--since", "2026-01-01T00:00:00Z", "--admin", "http://127.0.0.1:1"); code != exitBad || !strings.Contains(text, "wrong: 127.0.0.1:1: no answer of http://127.0.0.1:1") ||
+		!strings.Contains(text, "not asked: the addresses that were named are of others") {
 		t.Errorf("exit code %d with an address where nobody is:\n%s", code, text)
 	}
 }

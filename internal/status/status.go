@@ -36,8 +36,8 @@ type Scope struct {
 	Topics config.Topics
 	// Since is from when on outcomes are counted.
 	Since time.Time
-	// Admins are the admin addresses to ask, as URLs, instead of those that
-	// members tell.
+	// Admins are the admin addresses to ask, as URLs or host:port, instead of those
+	// that members tell. Who is in the group only the group says: see named.
 	Admins []string
 	// Piles is how many piles of what waits are listed, 0 for all.
 	Piles int
@@ -179,7 +179,7 @@ func (r *Report) members(ctx context.Context, scope Scope) (told bool) {
 		}
 		switch {
 		case len(scope.Admins) > 0:
-			m.Silent = "not asked: --admin names others"
+			m.Silent = "not asked: the addresses that were named are of others"
 		case !is.Told:
 			m.Silent = "while the group rebalances its members do not say where they can be asked"
 		case m.Foreign:
@@ -191,6 +191,7 @@ func (r *Report) members(ctx context.Context, scope Scope) (told bool) {
 		}
 		r.Members = append(r.Members, m)
 	}
+	members := len(r.Members)
 	for _, address := range scope.Admins {
 		r.Members = append(r.Members, Member{Admin: strings.TrimPrefix(address, "http://")})
 	}
@@ -210,7 +211,36 @@ func (r *Report) members(ctx context.Context, scope Scope) (told bool) {
 		})
 	}
 	asking.Wait()
+	r.Members = named(r.Members[:members:members], r.Members[members:], scope.Group, err == nil && !strings.HasSuffix(is.State, "Rebalance"))
 	return is.Told && is.State == "Stable"
+}
+
+// named gives the members of a group what the workers at addresses that were named
+// say. A worker is the member of its member id; one that does not answer, the member
+// of its address. The others stand behind the members. A worker of another group
+// counts for nothing here; nor, where it is settled who is in the group, one that
+// says that it has joined and is none of them: it may be of another cluster.
+func named(members, asked []Member, group string, settled bool) []Member {
+	for _, a := range asked {
+		knows := a.Says != nil && a.Says.Stuck == ""
+		i := slices.IndexFunc(members, func(m Member) bool {
+			if knows {
+				return m.ID != "" && m.ID == a.Says.State.Member.MemberID
+			}
+			return m.ID != "" && m.Admin == a.Admin && !isLoopback(m.Admin)
+		})
+		switch {
+		case i >= 0:
+			members[i].Admin, members[i].Says, members[i].Silent = a.Admin, a.Says, a.Silent
+			continue
+		case knows && a.Says.State.Group != group:
+			a.Says, a.Silent = nil, fmt.Sprintf("it is a worker of group %q", a.Says.State.Group)
+		case knows && settled && a.Says.State.Member.Joined:
+			a.Says, a.Silent = nil, "it is none of the group's members here: it comes or goes at this moment, or it is of another cluster"
+		}
+		members = append(members, a)
+	}
+	return members
 }
 
 func isLoopback(address string) bool {
@@ -356,20 +386,24 @@ func (r *Report) answers(ctx context.Context, scope Scope, s span) error {
 // judge says what is wrong.
 func (r *Report) judge(told bool) {
 	wrong := func(format string, args ...any) { r.Wrong = append(r.Wrong, fmt.Sprintf(format, args...)) }
-	ours := 0
+	ours, inGroup := 0, 0 // without those that were asked for by their address
 	for _, m := range r.Members {
+		if m.ID == "" {
+			continue
+		}
+		inGroup++
 		if !m.Foreign {
 			ours++
 		}
 	}
 	switch {
-	case len(r.Members) == 0 && len(r.Unseen) == 0:
+	case inGroup == 0 && len(r.Unseen) == 0:
 		wrong("nobody serves: group %s has no member; start a worker (closeorder run)", r.Group)
-	case ours == 0 && len(r.Members) > 0:
+	case ours == 0 && inGroup > 0:
 		wrong("nobody serves: the members of group %s are no closeorder; give them a group of their own", r.Group)
 	}
 	for _, t := range r.Topics {
-		if len(t.Unowned) > 0 && len(r.Members) > 0 && told {
+		if len(t.Unowned) > 0 && inGroup > 0 && told {
 			wrong("%d partitions of %s have no owner: nobody reads them", len(t.Unowned), t.Topic)
 		}
 	}
