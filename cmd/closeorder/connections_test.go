@@ -64,6 +64,15 @@ type countedConn struct {
 	once sync.Once
 }
 
+// Read learns that the client has closed it, before the broker does anything about it.
+func (c *countedConn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	if err != nil {
+		c.once.Do(func() { c.to.add(-1) })
+	}
+	return n, err
+}
+
 func (c *countedConn) Close() error {
 	c.once.Do(func() { c.to.add(-1) })
 	return c.Conn.Close()
