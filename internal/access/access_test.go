@@ -93,8 +93,8 @@ func TestTheWorkDoesNotSayWhoThereIs(t *testing.T) {
 	for what, name := range map[string]string{"a user": "li.na", "nobody": "li", "nothing": "", "what is too long": strings.Repeat("n", 200)} {
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
-		if r := h.ask(form(name, "wrong")); r.StatusCode != 401 || text(r) != "name or password is wrong\n" {
-			t.Errorf("%s: %s", what, r.Status)
+		if r := h.ask(form(name, "wrong")); r.code != 401 || r.text != "name or password is wrong\n" {
+			t.Errorf("%s: %d", what, r.code)
 		}
 		runtime.ReadMemStats(&after)
 		if n := after.TotalAlloc - before.TotalAlloc; n < 7<<20 || n > 9<<20 {
@@ -108,7 +108,7 @@ func TestTooManyAttempts(t *testing.T) {
 		h := enter(t, Config{File: twoUsers})
 		try := func(name, peer string) (status int, wait string) {
 			r := h.ask(form(name, "wrong"), "Peer: "+peer)
-			return r.StatusCode, r.Header.Get("Retry-After")
+			return r.code, r.header.Get("Retry-After")
 		}
 		cookie := h.logIn("li.na", "Peer: 198.51.100.9:5")
 		h.notes = nil
@@ -125,11 +125,11 @@ func TestTooManyAttempts(t *testing.T) {
 		if n := len(h.notes); n != addressBurst+1 || !strings.Contains(h.notes[n-1], `refused "li.na" too many attempts from 192.0.2.1`) {
 			t.Errorf("noted %q", h.notes)
 		}
-		if r := h.ask(form("li.na", password), "Peer: 192.0.2.1:5"); r.StatusCode != 429 || len(r.Cookies()) != 0 {
-			t.Errorf("the right password of an address that waits: %s", r.Status)
+		if r := h.ask(form("li.na", password), "Peer: 192.0.2.1:5"); r.code != 429 || len(r.cookies) != 0 {
+			t.Errorf("the right password of an address that waits: %d", r.code)
 		}
-		if r := h.ask("GET /", cookie, "Peer: 192.0.2.1:5"); r.StatusCode != 200 {
-			t.Errorf("a session of an address that waits: %s", r.Status)
+		if r := h.ask("GET /", cookie, "Peer: 192.0.2.1:5"); r.code != 200 {
+			t.Errorf("a session of an address that waits: %d", r.code)
 		}
 		h.logIn("li.na", "Peer: 192.0.2.2:5")
 		time.Sleep(addressEvery)
@@ -219,7 +219,7 @@ func TestWhatOneAddressMay(t *testing.T) {
 			if fails(t, a, "li", "192.0.2.1") == nil {
 				through++
 			}
-			worked(t, a, "wei", "192.0.2.1") //nolint:errcheck // refused by and by
+			worked(t, a, "wei", "192.0.2.1")
 		}
 		if through != addressBurst {
 			t.Errorf("%d passwords were tried", through)
@@ -228,7 +228,7 @@ func TestWhatOneAddressMay(t *testing.T) {
 	t.Run("passwords that are hashed at one time", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			a := newAttempts()
-			worked(t, a, "li", "198.51.100.1") //nolint:errcheck // it is the first
+			worked(t, a, "li", "198.51.100.1")
 			var running, most atomic.Int32
 			for i := range 60 {
 				go func() {
@@ -274,10 +274,10 @@ func TestWhatOneAddressMay(t *testing.T) {
 			return netip.AddrFrom4([4]byte{net, byte(i >> 16), byte(i >> 8), byte(i)}).String()
 		}
 		for i := range mostBuckets + 10 {
-			fails(t, a, "n"+strconv.Itoa(i), address(10, i)) //nolint:errcheck // whatever comes
+			fails(t, a, "n"+strconv.Itoa(i), address(10, i))
 		}
 		for i := range mostKnown + 10 {
-			worked(t, a, "li", address(11, i)) //nolint:errcheck // whatever comes
+			worked(t, a, "li", address(11, i))
 		}
 		if len(a.address.of) > mostBuckets || len(a.name.of) > mostBuckets || len(a.seen) > mostKnown {
 			t.Errorf("%d addresses, %d names, %d known", len(a.address.of), len(a.name.of), len(a.seen))
@@ -409,7 +409,7 @@ func TestSessionsOutliveTheConsole(t *testing.T) {
 	for _, what := range []string{"it goes on", "two hours", "twelve hours", "it has ended"} {
 		cookies[what] = h.logIn("li.na")
 	}
-	if h.ask("POST /logout x=", cookies["it has ended"]).StatusCode != 200 {
+	if h.ask("POST /logout x=", cookies["it has ended"]).code != 200 {
 		t.Fatal("not logged out")
 	}
 	value := func(what string) string {
@@ -451,8 +451,8 @@ func TestSessionsOutliveTheConsole(t *testing.T) {
 	}
 	h.Guard, h.door = again, again.Wrap(h.door, func(string) bool { return false })
 	for what, cookie := range cookies {
-		if r := h.ask("GET /", cookie); (r.StatusCode == 200) != (what == "it goes on") {
-			t.Errorf("%s: %s", what, r.Status)
+		if r := h.ask("GET /", cookie); (r.code == 200) != (what == "it goes on") {
+			t.Errorf("%s: %d", what, r.code)
 		}
 	}
 }
@@ -465,7 +465,7 @@ func TestALogInThatCannotBeKeptIsNone(t *testing.T) {
 	h := enter(t, Config{File: twoUsers, DB: db})
 	db.Close()
 	r := h.ask(form("li.na", password))
-	if got := text(r); r.StatusCode != 500 || len(r.Cookies()) > 0 || !strings.HasPrefix(got, "logging in: ") {
-		t.Errorf("%s %q", r.Status, got)
+	if got := r.text; r.code != 500 || len(r.cookies) > 0 || !strings.HasPrefix(got, "logging in: ") {
+		t.Errorf("%d %q", r.code, got)
 	}
 }

@@ -80,7 +80,7 @@ func (g *Guard) Wrap(next http.Handler, open func(path string) bool) http.Handle
 			var cancel context.CancelFunc
 			ctx, cancel = g.whileLetIn(ctx, r, one)
 			defer cancel()
-		} else if one != nil && !streams(r) {
+		} else if one != nil {
 			g.sessions.use(ctx, one)
 		}
 		next.ServeHTTP(w, r.WithContext(ctx))

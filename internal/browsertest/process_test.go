@@ -16,7 +16,7 @@ import (
 )
 
 // patience is how long anything may take on a machine that has much to do.
-const patience = 30 * time.Second
+const patience = time.Minute
 
 // program is the path of the command, built as make build does, in its place: what
 // is built already is not linked again.

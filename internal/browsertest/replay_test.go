@@ -1,13 +1,9 @@
 package browsertest
 
-import (
-	"net/url"
-	"testing"
-)
+import "net/url"
 
-func replayForty(t *testing.T, b *aBrowser, s *stage, seen *places) {
-	s.knows(t, known, unknown)
-	v := b.visits(t, s.console, likes{})
+func replayForty(v *visitor, s *stage, seen *places) {
+	s.knows(v.t, known, unknown)
 	letters := "/dead-letters?" + url.Values{"code": {"UNKNOWN_MERCHANT"}, "mch_id": {unknown}}.Encode()
 	v.goes(letters)
 	v.sees("Y07")
@@ -19,7 +15,7 @@ func replayForty(t *testing.T, b *aBrowser, s *stage, seen *places) {
 	// Nothing is sent without a reason: the browser says so, and so does the console.
 	v.clicks("button", "Send 40 requests again")
 	if !evaluates[bool](v, `document.querySelector("main [name=reason]").matches(":invalid")`) {
-		t.Error("the browser lets a replay without a reason through")
+		v.t.Error("the browser lets a replay without a reason through")
 	}
 	v.expects("/replay/start", 400)
 	evaluates[bool](v, `(document.querySelector("main [name=reason]").removeAttribute("required"), true)`)
@@ -39,7 +35,7 @@ func replayForty(t *testing.T, b *aBrowser, s *stage, seen *places) {
 	v.sees("done")
 	// One that watches asks for the page's events, and for nothing else.
 	if again := v.asked(); len(again) > 1 || len(again) == 1 && again[0] != "GET "+seen.replay {
-		t.Errorf("the page asked again by itself: %q", again)
+		v.t.Errorf("the page asked again by itself: %q", again)
 	}
 	v.shoots("3-done")
 
@@ -54,21 +50,20 @@ func replayForty(t *testing.T, b *aBrowser, s *stage, seen *places) {
 	v.shoots("3-log")
 }
 
-func isAnythingLost(t *testing.T, b *aBrowser, s *stage, is likes, seen *places) {
-	v := b.visits(t, s.console, is)
+func isAnythingLost(v *visitor, seen *places) {
 	v.goes("/audits")
-	if !is.noScript {
+	if !v.is.noScript {
 		v.sees("No audit was run here yet")
 		v.follows("button", "Run an audit")
 	}
-	if !is.noScript {
+	if !v.is.noScript {
 		v.sees("The topics balance: no request is lost")
-		v.shoots(is.name("4-audit"))
+		v.shoots(v.is.name("4-audit"))
 		seen.audit = v.at()
 		v.goes("/audits")
 	}
 	v.sees("The topics balance: no request is lost", "Requests in all")
-	v.shoots(is.name("4-audits"))
+	v.shoots(v.is.name("4-audits"))
 	v.follows("link", "1")
 	v.sees("The topics balance: no request is lost")
 }

@@ -51,6 +51,7 @@ type visitor struct {
 	expected []string          // path with its status, such as "/replays 400"
 	of       map[string]string // paths by request id
 	requests []string          // paths asked for, in their order
+	here     string            // path of the last page
 	away     bool              // that nobody answers is no trouble
 }
 
@@ -87,7 +88,7 @@ func (b *aBrowser) opens(t *testing.T, base string, is likes) *visitor {
 	// The first action opens the tab, which lives as long as its context.
 	v.ctx = ctx
 	v.must(chromedp.Listen(ctx, v.hear))
-	limited, stop := context.WithTimeout(ctx, 2*patience)
+	limited, stop := context.WithTimeout(ctx, 10*patience)
 	t.Cleanup(stop)
 	v.ctx = limited
 	v.call("network", func() error { return call(v.ctx, network.Enable, network.EnableParams{}) })
@@ -166,10 +167,17 @@ func (v *visitor) losesTheConsole(away bool) {
 func (v *visitor) hear(event any) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	wrong := func(format string, args ...any) { v.trouble = append(v.trouble, fmt.Sprintf(format, args...)) }
+	wrong := func(format string, args ...any) {
+		if text := fmt.Sprintf("at %s: ", v.here) + fmt.Sprintf(format, args...); !slices.Contains(v.trouble, text) {
+			v.trouble = append(v.trouble, text)
+		}
+	}
 	switch e := event.(type) {
 	case *network.EventRequestWillBeSent:
 		path, ok := strings.CutPrefix(e.Request.URL, v.base)
+		if e.Type == network.ResourceTypeDocument {
+			v.here = path
+		}
 		if !ok {
 			wrong("a request that is none of the console's: %s", e.Request.URL)
 		}
@@ -250,12 +258,26 @@ func (v *visitor) moves(do func()) {
 	}
 }
 
-// in has what is wrong told as of a test of its own.
+// in has what is wrong told as of a test of its own, what the browser says too.
 func (v *visitor) in(t *testing.T, do func(*visitor)) {
+	t.Helper()
 	whole := v.t
 	v.t = t
 	defer func() { v.t = whole }()
 	do(v)
+	for _, each := range v.forgets() {
+		t.Errorf("the browser says: %s", each)
+	}
+}
+
+// forgets returns what has gone wrong so far, and begins anew.
+func (v *visitor) forgets() []string {
+	v.t.Helper()
+	all := v.troubles()
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.trouble = nil
+	return all
 }
 
 // evaluates runs an expression in the page.

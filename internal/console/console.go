@@ -10,6 +10,7 @@ package console
 import (
 	"context"
 	"errors"
+	"hash/maphash"
 	"net"
 	"net/http"
 	"sync"
@@ -75,20 +76,23 @@ type Config struct {
 
 // Server answers. Make one with New. It is safe for concurrent use.
 type Server struct {
-	cfg      Config
-	handler  http.Handler
-	looks    *looks
-	recent   recent
-	topics   topics
-	searches *searches
-	follows  *follows
+	cfg     Config
+	handler http.Handler
+	looks   *looks
+	recent  recent
+	topics  topics
+	// searches are those of orders that the index does not have, followed are orders
+	// that somebody follows; seed is of what tells their records apart.
+	searches, followed *searches
+	seed               maphash.Seed
+	follows            *follows
 	// ending is closed when the server is to end, for those who follow a page.
 	ending chan struct{}
 }
 
 // New makes a server; it listens nowhere yet.
 func New(cfg Config) (*Server, error) {
-	s := &Server{cfg: cfg, looks: newLooks(cfg), recent: recent{turn: make(chan struct{}, 1)}, topics: ofKafka{cfg}, searches: newSearches(), follows: newFollows(), ending: make(chan struct{})}
+	s := &Server{cfg: cfg, looks: newLooks(cfg), recent: recent{turn: make(chan struct{}, 1)}, topics: ofKafka{cfg}, searches: newSearches(searchAgain, searchesAbreast), followed: newSearches(lookEvery, readsAbreast), seed: maphash.MakeSeed(), follows: newFollows(), ending: make(chan struct{})}
 	mux := http.NewServeMux()
 	mux.Handle("GET /assets/", assets())
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) })

@@ -3,6 +3,7 @@ package console
 import (
 	"context"
 	"errors"
+	"hash/maphash"
 	"net/http"
 	"strings"
 	"sync/atomic"
@@ -14,6 +15,7 @@ import (
 	"github.com/closeorder/closeorder/internal/deadletters"
 	"github.com/closeorder/closeorder/internal/desk"
 	"github.com/closeorder/closeorder/internal/index"
+	"github.com/closeorder/closeorder/internal/kafka"
 	"github.com/closeorder/closeorder/internal/timeline"
 )
 
@@ -79,13 +81,13 @@ func TestWhatBecameOfAReplayIsCountedOnce(t *testing.T) {
 
 func TestAnOrderIsSearchedForOnceForAllWhoWantIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c, n := newSearches(), atomic.Int32{}
+		c, n := newSearches(searchAgain, searchesAbreast), atomic.Int32{}
 		search := func(context.Context) (*timeline.Report, error) {
 			n.Add(1)
 			time.Sleep(3 * time.Second)
 			return &timeline.Report{OutTradeNo: "T1"}, nil
 		}
-		order := events.Order{OutTradeNo: "T1"}
+		order := wanted{Order: events.Order{OutTradeNo: "T1"}}
 		leaves, cancel := context.WithCancel(t.Context())
 		go func() { _, _ = c.do(leaves, order, search) }()
 		synctest.Wait()
@@ -107,10 +109,10 @@ func TestAnOrderIsSearchedForOnceForAllWhoWantIt(t *testing.T) {
 
 func TestASearchThatFailedIsTriedAgainAndManyAreRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c, broken := newSearches(), errors.New("broken")
+		c, broken := newSearches(searchAgain, searchesAbreast), errors.New("broken")
 		fails := func(context.Context) (*timeline.Report, error) { return nil, broken }
 		for range 2 {
-			if _, err := c.do(t.Context(), events.Order{OutTradeNo: "T1"}, fails); !errors.Is(err, broken) {
+			if _, err := c.do(t.Context(), wanted{Order: events.Order{OutTradeNo: "T1"}}, fails); !errors.Is(err, broken) {
 				t.Error(err)
 			}
 		}
@@ -120,19 +122,19 @@ func TestASearchThatFailedIsTriedAgainAndManyAreRefused(t *testing.T) {
 		wait := make(chan struct{})
 		for i := range mostSearches {
 			go func() {
-				_, _ = c.do(t.Context(), events.Order{OutTradeNo: strings.Repeat("T", i)}, func(context.Context) (*timeline.Report, error) {
+				_, _ = c.do(t.Context(), wanted{Order: events.Order{OutTradeNo: strings.Repeat("T", i)}}, func(context.Context) (*timeline.Report, error) {
 					<-wait
 					return &timeline.Report{}, nil
 				})
 			}()
 		}
 		synctest.Wait()
-		if _, err := c.do(t.Context(), events.Order{OutTradeNo: "X"}, fails); statusOf(err) != http.StatusServiceUnavailable {
+		if _, err := c.do(t.Context(), wanted{Order: events.Order{OutTradeNo: "X"}}, fails); statusOf(err) != http.StatusServiceUnavailable {
 			t.Error(err)
 		}
 		close(wait)
 		synctest.Wait()
-		if _, err := c.do(t.Context(), events.Order{OutTradeNo: "X"}, fails); !errors.Is(err, broken) {
+		if _, err := c.do(t.Context(), wanted{Order: events.Order{OutTradeNo: "X"}}, fails); !errors.Is(err, broken) {
 			t.Error(err)
 		}
 	})
@@ -153,7 +155,7 @@ func (slowTopics) at(ctx context.Context, _ events.Source) (deadletters.Letter, 
 
 func TestKafkaThatDoesNotAnswerIsSaid(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &Server{cfg: Config{Index: &fakeIndex{}, Desk: &fakeDesk{}}, topics: slowTopics{}, searches: newSearches(), follows: newFollows()}
+		s := &Server{cfg: Config{Index: &fakeIndex{}, Desk: &fakeDesk{}}, topics: slowTopics{}, searches: newSearches(searchAgain, searchesAbreast), follows: newFollows()}
 		for _, path := range []string{"/order?out_trade_no=T1", "/dead-letter?at=1:2"} {
 			r, err := http.NewRequest(http.MethodGet, path, nil)
 			if err != nil {
@@ -166,6 +168,50 @@ func TestKafkaThatDoesNotAnswerIsSaid(t *testing.T) {
 			_, err = load(t.Context(), r)
 			if statusOf(err) != http.StatusServiceUnavailable || time.Since(began) != orderWithin || !strings.Contains(err.Error(), "took more than 10 s") {
 				t.Errorf("%s: %v after %s", path, err, time.Since(began))
+			}
+		}
+	})
+}
+
+// countingTopics count how often an order is read.
+type countingTopics struct{ reads int }
+
+func (c *countingTopics) order(context.Context, timeline.Scope) (*timeline.Report, error) {
+	c.reads++
+	return &timeline.Report{}, nil
+}
+
+func (*countingTopics) at(context.Context, events.Source) (deadletters.Letter, error) {
+	return deadletters.Letter{}, nil
+}
+
+func TestAnOrderThatIsFollowedIsReadWhenItsRecordsChangeOrTheClockHas(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		at := kafka.Place{Topic: "closeorder.requests", Partition: 1}
+		x, c := &fakeIndex{places: &timeline.Places{At: map[kafka.Place][]int64{at: {1}}}}, &countingTopics{}
+		s := &Server{cfg: Config{Index: x, Desk: &fakeDesk{}}, topics: c, followed: newSearches(lookEvery, readsAbreast), seed: maphash.MakeSeed()}
+		for _, step := range []struct {
+			what   string
+			after  time.Duration
+			place  int64
+			accept string
+			reads  int
+		}{
+			{"the first time", 0, 1, "text/event-stream", 1},
+			{"nothing has changed", time.Second, 1, "text/event-stream", 1},
+			{"it has another record", time.Second, 2, "text/event-stream", 2},
+			{"somebody loads the page", 0, 2, "text/html", 3},
+			{"time has passed", lookEvery + time.Second, 2, "text/event-stream", 4},
+		} {
+			time.Sleep(step.after)
+			x.places.At[at] = []int64{step.place}
+			r, err := http.NewRequest(http.MethodGet, "/order?out_trade_no=T1", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.Header.Set("Accept", step.accept)
+			if _, err := s.order(t.Context(), r); err != nil || c.reads != step.reads {
+				t.Errorf("%s: %d reads, want %d, %v", step.what, c.reads, step.reads, err)
 			}
 		}
 	})

@@ -3,6 +3,8 @@ package console
 import (
 	"context"
 	"errors"
+	"fmt"
+	"hash/maphash"
 	"net/http"
 	"slices"
 	"strings"
@@ -124,11 +126,16 @@ func (s *Server) order(ctx context.Context, r *http.Request) (any, error) {
 	if scope.Places, err = s.cfg.Index.Places(ctx, events.Order{OutTradeNo: o.OutTradeNo}); err != nil {
 		return nil, err
 	}
-	if scope.Places != nil && len(scope.Places.At) > 0 {
-		d.Report, err = s.readOrder(ctx, scope)
-	} else {
+	read := func(ctx context.Context) (*timeline.Report, error) { return s.readOrder(ctx, scope) }
+	switch {
+	case scope.Places == nil || len(scope.Places.At) == 0:
 		d.FoundBy, scope.Places = byTopics, nil
-		d.Report, err = s.searches.do(ctx, o, func(ctx context.Context) (*timeline.Report, error) { return s.readOrder(ctx, scope) })
+		d.Report, err = s.searches.do(ctx, wanted{Order: o}, read)
+	case isFollowing(r):
+		// What changes while somebody follows it changes its records, or goes by the clock.
+		d.Report, err = s.followed.do(ctx, wanted{o, maphash.String(s.seed, fmt.Sprint(scope.Places.At))}, read)
+	default:
+		d.Report, err = read(ctx)
 	}
 	if err != nil {
 		return nil, err
@@ -188,6 +195,8 @@ const (
 	// run at one time.
 	mostSearches    = 64
 	searchesAbreast = 2
+	// readsAbreast is the same of orders that somebody follows.
+	readsAbreast = 8
 )
 
 // errBusy says that too many orders are searched for in the topics.
@@ -195,9 +204,16 @@ var errBusy = &awayError{"to search the topics", errors.New("many orders are sea
 
 // searches are those in the topics: few at one time, each for all who want it.
 type searches struct {
+	again   time.Duration // for how long a result is shown
 	abreast chan struct{}
 	mu      sync.Mutex
-	known   map[events.Order]*searched
+	known   map[wanted]*searched
+}
+
+// wanted is an order, and which of its records are known.
+type wanted struct {
+	events.Order
+	places uint64
 }
 
 type searched struct {
@@ -207,16 +223,16 @@ type searched struct {
 	err    error
 }
 
-func newSearches() *searches {
-	return &searches{abreast: make(chan struct{}, searchesAbreast), known: map[events.Order]*searched{}}
+func newSearches(again time.Duration, abreast int) *searches {
+	return &searches{again: again, abreast: make(chan struct{}, abreast), known: map[wanted]*searched{}}
 }
 
 // do searches, or returns what was found a moment ago.
-func (c *searches) do(ctx context.Context, o events.Order, search func(context.Context) (*timeline.Report, error)) (*timeline.Report, error) {
+func (c *searches) do(ctx context.Context, o wanted, search func(context.Context) (*timeline.Report, error)) (*timeline.Report, error) {
 	c.mu.Lock()
 	now := time.Now()
 	one := c.known[o]
-	if one == nil || !one.at.IsZero() && now.Sub(one.at) > searchAgain {
+	if one == nil || !one.at.IsZero() && now.Sub(one.at) > c.again {
 		c.forget(now)
 		if len(c.known) >= mostSearches {
 			c.mu.Unlock()
@@ -236,7 +252,7 @@ func (c *searches) do(ctx context.Context, o events.Order, search func(context.C
 	}
 }
 
-func (c *searches) run(ctx context.Context, o events.Order, one *searched, search func(context.Context) (*timeline.Report, error)) {
+func (c *searches) run(ctx context.Context, o wanted, one *searched, search func(context.Context) (*timeline.Report, error)) {
 	c.abreast <- struct{}{}
 	one.report, one.err = search(ctx)
 	<-c.abreast
@@ -252,7 +268,7 @@ func (c *searches) run(ctx context.Context, o events.Order, one *searched, searc
 // forget makes room for another one.
 func (c *searches) forget(now time.Time) {
 	for o, one := range c.known {
-		if !one.at.IsZero() && (now.Sub(one.at) > searchAgain || len(c.known) >= mostSearches) {
+		if !one.at.IsZero() && (now.Sub(one.at) > c.again || len(c.known) >= mostSearches) {
 			delete(c.known, o)
 		}
 	}

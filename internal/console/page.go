@@ -121,7 +121,7 @@ func (s *Server) view(r *http.Request, p *page) view {
 	v := view{
 		Page: p, Pages: navigation(), User: access.UserOf(r.Context()), LogsIn: s.cfg.Guard.LogsIn(), Lang: wished(r),
 		URL: (&url.URL{Path: r.URL.Path, RawQuery: r.URL.RawQuery}).String(), Live: p.Live, Build: s.cfg.Build, Search: r.URL.Query().Get("q"),
-		To: local(r.FormValue("to")),
+		To: access.Local(r.FormValue("to")),
 	}
 	if name := p.json(); name != "" {
 		v.JSON = name
@@ -151,7 +151,7 @@ func (s *Server) show(p *page) http.Handler {
 			s.fail(w, r, &forbiddenError{p.Need()})
 			return
 		}
-		if p.Live && strings.Contains(r.Header.Get("Accept"), "text/event-stream") {
+		if p.Live && isFollowing(r) {
 			s.follow(w, r, p)
 			return
 		}
@@ -166,6 +166,11 @@ func (s *Server) show(p *page) http.Handler {
 		}
 		s.write(w, http.StatusOK, v)
 	})
+}
+
+// isFollowing reports whether somebody wants a page again and again.
+func isFollowing(r *http.Request) bool {
+	return strings.Contains(r.Header.Get("Accept"), "text/event-stream")
 }
 
 // Need is the role that it takes to see it.

@@ -156,16 +156,6 @@ func (n node) links() (all []string) {
 	return all
 }
 
-// row is the text of the row of a table that holds a word.
-func (n node) row(word string) string {
-	for r := range n.each("tr") {
-		if text := r.text(); strings.Contains(text, word) {
-			return text
-		}
-	}
-	return ""
-}
-
 func TestPagesSayWhatIsThere(t *testing.T) {
 	none := func(*fakes) {}
 	for _, tt := range []struct {

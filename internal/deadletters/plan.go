@@ -83,6 +83,10 @@ type Plan struct {
 	// Landed is where the replay of Options.ReplayID has landed of the letters that it
 	// has sent already, by the letters' places: steps that are skipped now.
 	Landed map[events.Source]events.Source
+	// Failed are the outcomes of those that failed, by code.
+	Failed map[string]int
+	// open are those of Landed that have no outcome so far.
+	open []events.Source
 }
 
 // Skipped counts the steps that are skipped, by why.
@@ -119,12 +123,17 @@ func (p *planner) plan() *Plan {
 	slices.SortStableFunc(p.steps, func(a, b Step) int {
 		return cmp.Or(a.FailedAt.Compare(b.FailedAt), compareSources(a.At, b.At))
 	})
-	plan := &Plan{Steps: p.steps, Landed: map[events.Source]events.Source{}}
+	plan := &Plan{Steps: p.steps, Landed: map[events.Source]events.Source{}, Failed: map[string]int{}}
 	taken := map[uint64]bool{}
 	for i := range plan.Steps {
 		s := &plan.Steps[i]
 		if landed, ours := p.ours[sending{s.request, s.Replay}]; ours {
 			plan.Landed[s.At] = landed
+			if code, answered := p.first[landed]; !answered {
+				plan.open = append(plan.open, landed)
+			} else if code != "" {
+				plan.Failed[code]++
+			}
 		}
 		if s.Skip == "" {
 			s.Skip, s.Why = p.decide(s, taken)

@@ -52,7 +52,7 @@ func Make(ctx context.Context, r *kafka.Reader, t config.Topics, o Options) (*Pl
 	p := &planner{
 		reader: r, topics: t, options: o, seed: maphash.MakeSeed(),
 		replays: map[uint64]int{}, dead: map[uint64]int{}, answers: map[uint64]answer{}, orders: map[string]bool{},
-		ours: map[sending]events.Source{},
+		ours: map[sending]events.Source{}, first: map[events.Source]string{},
 	}
 	if err := r.Exist(ctx, t.DeadLetters, t.Outcomes, t.Requests); err != nil {
 		return nil, err
@@ -87,6 +87,9 @@ type planner struct {
 	// answers is the first final outcome, by request; orders are those of steps.
 	answers map[uint64]answer
 	orders  map[string]bool
+	// first is the first outcome of each replay that was sent of those orders, by the
+	// place of its request: the code where it failed, empty where it is final.
+	first map[events.Source]string
 	// ours is where the replay that goes on has landed, the first time.
 	ours map[sending]events.Source
 }
@@ -239,6 +242,12 @@ func (p *planner) readOutcomes(ctx context.Context) error {
 				p.answers[key] = answer{next.Result, next.Replay}
 			}
 			p.replays[key] = max(p.replays[key], next.Replay)
+			if _, any := p.first[next.Source]; !any && p.options.ReplayID != "" && next.Replay > 0 {
+				p.first[next.Source] = next.Code
+				if next.Final() {
+					p.first[next.Source] = ""
+				}
+			}
 		}
 		return nil
 	})

@@ -17,6 +17,9 @@ type Run struct {
 	// *PausedError, 0 for never. It wants a Rate: at full speed all is sent before
 	// the first outcome.
 	PauseAfter int
+	// Failed are outcomes that failed before it began and count too, by code: of a
+	// replay that goes on by itself.
+	Failed map[string]int
 	// Log, if not nil, is told of its begin and its end, with the words of Replay.
 	Log logrus.FieldLogger
 }
@@ -40,7 +43,7 @@ func (r Run) watched(ctx context.Context, plan *Plan, sent *int) error {
 	defer cancel(nil)
 	w := &watch{after: r.PauseAfter, id: r.Replay.ID, pause: cancel}
 	if r.PauseAfter > 0 {
-		stop, err := w.begin(ctx, r.Sending)
+		stop, err := w.begin(ctx, r.Sending, r.Failed, plan.open)
 		if err != nil {
 			return err
 		}

@@ -66,9 +66,21 @@ type watch struct {
 // mostEarly bounds what is remembered of other replays.
 const mostEarly = 10_000
 
-// begin follows the outcomes from here on, until stop or ctx ends.
-func (w *watch) begin(ctx context.Context, s Sending) (stop func(), err error) {
+// begin follows the outcomes from here on, until stop or ctx ends. Those that failed
+// before, by code, may be enough already; open are records that were sent before and
+// have no outcome so far.
+func (w *watch) begin(ctx context.Context, s Sending, before map[string]int, open []events.Source) (stop func(), err error) {
 	w.ours, w.early, w.codes = map[events.Source]bool{}, map[events.Source]string{}, map[string]int{}
+	for _, at := range open {
+		w.ours[at] = true
+	}
+	for code, n := range before {
+		w.codes[code] = n
+		w.failed += n
+	}
+	if w.failed >= w.after {
+		return nil, &PausedError{Failed: w.failed, Codes: w.codes, ID: w.id}
+	}
 	asking, cancel := context.WithTimeoutCause(ctx, s.Patience, errors.New("no answer from Kafka to where the outcomes end"))
 	defer cancel()
 	from, err := s.Reader.End(asking, s.Topics.Outcomes)

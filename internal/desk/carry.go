@@ -3,6 +3,7 @@ package desk
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"errors"
 	"sync"
 	"time"
@@ -50,11 +51,15 @@ func (d *Desk) carry(ctx context.Context, j *job, id string) error {
 	if err := m.flush(ctx); err != nil {
 		return err
 	}
+	failed, err := d.failed(ctx, j, r, plan)
+	if err != nil {
+		return err
+	}
 	sending, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	finish := m.keep(ctx, cancel)
 	failure := deadletters.Run{
-		PauseAfter: r.PauseAfter, Log: d.Log, Sending: deadletters.Sending{
+		PauseAfter: r.PauseAfter, Failed: failed, Log: d.Log, Sending: deadletters.Sending{
 			Reader: d.Reader, Writer: d.Writer, Topics: d.Topics, Patience: d.patience, Rate: r.Rate,
 			Replay: records.Replay{ID: r.ID, By: r.By, Reason: r.Reason},
 			OnSent: func(s deadletters.Step, landed events.Source) { m.sent(s.At, landed) },
@@ -75,6 +80,36 @@ func (d *Desk) carry(ctx context.Context, j *job, id string) error {
 		trouble += "; see to it, then resume: what was sent is not sent again"
 	}
 	return d.settles(ctx, r, Running, Paused, trouble)
+}
+
+// failed are the failed outcomes of a replay that count when it goes on. Those that
+// were there when somebody started or resumed it do not, as somebody has seen them;
+// those since do, also when they came in while no console ran.
+func (d *Desk) failed(ctx context.Context, j *job, r Replay, plan *deadletters.Plan) (map[string]int, error) {
+	forgiven := map[string]int{}
+	err := d.writeAnyway(ctx, func(ctx context.Context, tx *sql.Tx) error {
+		if j.byHand {
+			forgiven = plan.Failed
+			text, err := json.Marshal(forgiven)
+			if err != nil {
+				return err
+			}
+			_, err = tx.ExecContext(ctx, `UPDATE desk_replays SET forgiven = ? WHERE n = ?`, string(text), r.n)
+			return err
+		}
+		var text string
+		if err := tx.QueryRowContext(ctx, `SELECT forgiven FROM desk_replays WHERE n = ?`, r.n).Scan(&text); err != nil {
+			return err
+		}
+		return json.Unmarshal([]byte(text), &forgiven)
+	})
+	failed := map[string]int{}
+	for code, n := range plan.Failed {
+		if n > forgiven[code] {
+			failed[code] = n - forgiven[code]
+		}
+	}
+	return failed, err
 }
 
 // marks are what became of the letters that a replay has chosen, in memory, and from

@@ -54,12 +54,14 @@ type Desk struct {
 
 	mu   sync.Mutex
 	jobs map[string]*job // by the id of a replay, or of an audit
+	// byHand are the replays that somebody has started or resumed, until that is done.
+	byHand map[string]bool
 }
 
 // Open opens the desk of a database; nothing is asked of Kafka. Audits that ran when
 // the console ended have ended with it.
 func Open(ctx context.Context, cfg Config) (*Desk, error) {
-	d := &Desk{Config: cfg, changes: newChanges(), entries: mostEntries, patience: patience, silence: silence, wake: make(chan struct{}, 1), jobs: map[string]*job{}}
+	d := &Desk{Config: cfg, changes: newChanges(), entries: mostEntries, patience: patience, silence: silence, wake: make(chan struct{}, 1), jobs: map[string]*job{}, byHand: map[string]bool{}}
 	if _, err := d.DB.Make(ctx, tables); err != nil {
 		return nil, err
 	}
@@ -136,6 +138,7 @@ CREATE TABLE desk_replays (
 	reason TEXT NOT NULL DEFAULT '',
 	rate REAL NOT NULL DEFAULT 0,
 	pause_after INTEGER NOT NULL DEFAULT 0,
+	forgiven TEXT NOT NULL DEFAULT '{}',
 	started INTEGER NOT NULL DEFAULT 0,
 	ended INTEGER NOT NULL DEFAULT 0,
 	steps INTEGER NOT NULL DEFAULT 0,

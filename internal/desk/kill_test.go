@@ -84,11 +84,16 @@ func TestAKillInTheMiddleOfAReplayLosesNothing(t *testing.T) {
 }
 
 // awaitRequests waits until the requests topic has so many records.
-func (s *stage) awaitRequests(n int) int {
+func (s *stage) awaitRequests(n int) int { return s.await(s.topics.Requests, n) }
+
+// awaitOutcomes does so of the outcomes.
+func (s *stage) awaitOutcomes(n int) { s.await(s.topics.Outcomes, n) }
+
+func (s *stage) await(topic string, n int) int {
 	s.t.Helper()
 	r := &kafka.Reader{Client: s.client}
 	for deadline := time.Now().Add(time.Minute); ; time.Sleep(2 * time.Millisecond) {
-		end, err := r.End(s.t.Context(), s.topics.Requests)
+		end, err := r.End(s.t.Context(), topic)
 		if err != nil {
 			s.t.Fatal(err)
 		}
@@ -96,7 +101,7 @@ func (s *stage) awaitRequests(n int) int {
 			return got
 		}
 		if time.Now().After(deadline) {
-			s.t.Fatalf("waited in vain for %d requests, there are %v", n, end)
+			s.t.Fatalf("waited in vain for %d records of %s, there are %v", n, topic, end)
 		}
 	}
 }
@@ -177,5 +182,59 @@ func TestKafkaGoesAwayInTheMiddleOfAReplay(t *testing.T) {
 	count, _, all := s.requests()
 	if r.Sent != 60 || len(count) != 60 || len(all) > 65 || r.Trouble != "" {
 		t.Errorf("%d records of %d orders: %+v", len(all), len(count), r)
+	}
+}
+
+// What failed while no console ran counts as well, when it goes on by itself.
+func TestWhatFailsWhileNoConsoleRunsPausesAReplay(t *testing.T) {
+	s := newBroker(t)
+	dir := t.TempDir()
+	s.open(dir)
+	var orders []string
+	for i := range 30 {
+		orders = append(orders, fmt.Sprint("DEAD", i))
+	}
+	s.bury(orders...)
+	r := s.plans(desk.Wish{})
+	s.starts(r.ID, desk.Order{Reason: "r", Rate: 10, PauseAfter: 2})
+	s.until(r.ID, func(r desk.Replay) bool { return r.Sent >= 3 })
+	if err := s.end(); err != nil {
+		t.Fatal(err)
+	}
+	sent := s.awaitRequests(3)
+	s.work()
+	s.awaitOutcomes(sent)
+	s.open(dir)
+	r = s.until(r.ID, in(desk.Paused))
+	if want := fmt.Sprintf("paused: %d outcomes failed (PARAM_ERROR %d)", sent, sent); r.Trouble != want || r.Sent != sent {
+		t.Errorf("it goes on by itself: %+v", r)
+	}
+	// Who resumes it has seen those.
+	if err := s.Resume(t.Context(), who, r.ID); err != nil {
+		t.Fatal(err)
+	}
+	r = s.until(r.ID, func(r desk.Replay) bool { return r.State == desk.Paused && r.Trouble != "" })
+	if r.Trouble != "paused: 2 outcomes failed (PARAM_ERROR 2)" || r.Sent < sent+2 {
+		t.Errorf("somebody resumes it: %+v", r)
+	}
+}
+
+// What was sent before a restart and fails after it counts as well.
+func TestWhatWasSentBeforeARestartIsWatchedAfterIt(t *testing.T) {
+	s := newBroker(t)
+	dir := t.TempDir()
+	s.open(dir)
+	s.bury("DEAD1", "DEAD2", "DEAD3")
+	r := s.plans(desk.Wish{})
+	s.starts(r.ID, desk.Order{Reason: "r", Rate: 0.001, PauseAfter: 2}) // one at once
+	s.until(r.ID, func(r desk.Replay) bool { return r.Sent == 1 })
+	if err := s.end(); err != nil {
+		t.Fatal(err)
+	}
+	s.open(dir)
+	s.until(r.ID, func(r desk.Replay) bool { return r.Sent == 2 })
+	s.work()
+	if r = s.until(r.ID, in(desk.Paused)); r.Trouble != "paused: 2 outcomes failed (PARAM_ERROR 2)" || r.Sent != 2 {
+		t.Errorf("%+v", r)
 	}
 }

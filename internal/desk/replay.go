@@ -243,6 +243,9 @@ func (d *Desk) Stop(ctx context.Context, who Who, id string) error {
 func (d *Desk) becomes(ctx context.Context, e Entry, state State, check func(Replay) error, more func(*sql.Tx) error, from ...State) error {
 	d.starting.Lock()
 	defer d.starting.Unlock()
+	if state == Running {
+		d.byHandIs(e.Of, true) // before Run can see it
+	}
 	err := d.write(ctx, func(tx *sql.Tx) error {
 		r, err := replayOf(tx.QueryRowContext(ctx, selectReplays+` WHERE id = ?`, e.Of))
 		if err != nil {
@@ -282,6 +285,9 @@ func (d *Desk) becomes(ctx context.Context, e Entry, state State, check func(Rep
 		return d.note(ctx, tx, e)
 	})
 	if err != nil {
+		if state == Running {
+			d.byHandIs(e.Of, false)
+		}
 		return err
 	}
 	d.log(e)

@@ -15,6 +15,7 @@ import (
 // database.
 type job struct {
 	kind   State // Planning, Running, or auditing
+	byHand bool  // somebody has just started or resumed its replay
 	cancel context.CancelCauseFunc
 	done   chan struct{}
 
@@ -130,10 +131,22 @@ func (d *Desk) take(ctx context.Context, id string, kind State) (*job, context.C
 	if same == map[State]int{Planning: plansAtOnce, Running: 1, auditing: 1}[kind] {
 		return nil, nil
 	}
-	j := &job{kind: kind, done: make(chan struct{})}
+	j := &job{kind: kind, done: make(chan struct{}), byHand: d.byHand[id]}
+	delete(d.byHand, id)
 	ctx, j.cancel = context.WithCancelCause(ctx)
 	d.jobs[id] = j
 	return j, ctx
+}
+
+// byHandIs says whether somebody has just started or resumed a replay.
+func (d *Desk) byHandIs(id string, is bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if is {
+		d.byHand[id] = true
+	} else {
+		delete(d.byHand, id)
+	}
 }
 
 // leave is the end of a job. What it has left to do, or others had to wait for, is

@@ -102,27 +102,26 @@ func (f *follower) load(ctx context.Context) error {
 // and in the log, and tried again; the error is of the database.
 func (x *Index) Run(ctx context.Context) error {
 	pause := kafka.NewPause(firstPause, longestPause)
-	for {
+	for ctx.Err() == nil {
 		more, err := x.follow.turn(ctx)
 		_, broken := errors.AsType[dbError](err)
 		switch {
-		case ctx.Err() != nil:
-			return nil
+		case ctx.Err() != nil: // what fails then fails because of that
 		case broken:
 			return err
 		case errors.Is(err, errAgain), errors.Is(err, errDoubt), errors.Is(err, errStuck):
-			continue
 		case err != nil:
 			x.trouble(err)
 			pause.Wait(ctx) //nolint:errcheck // the next turn ends with ctx
-			continue
-		}
-		pause.Reset()
-		x.trouble(nil)
-		if !more {
-			kafka.Sleep(ctx, idle) //nolint:errcheck // the next turn ends with ctx
+		default:
+			pause.Reset()
+			x.trouble(nil)
+			if !more {
+				kafka.Sleep(ctx, idle) //nolint:errcheck // the next turn ends with ctx
+			}
 		}
 	}
+	return nil
 }
 
 // trouble tells why it does not get on, nil for that it does.
