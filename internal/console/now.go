@@ -204,9 +204,23 @@ func (d *nowPage) Headline() headline {
 	case len(waits) > 0:
 		return headline{Class: "warn", Text: "Requests wait", More: waits}
 	case len(d.Status.Unseen) > 0 || d.Silent() > 0:
+		if d.OpenFailures() > 0 {
+			return headline{Class: "warn", Text: "The workers serve, as far as can be seen"}
+		}
 		return headline{Class: "warn", Text: "All is well, as far as can be seen"}
+	case d.OpenFailures() > 0:
+		return headline{Class: "good", Text: "The workers serve"}
 	}
 	return headline{Class: "good", Text: "All is well"}
+}
+
+// OpenFailures are the dead letters since Since without a closed or paid outcome: their
+// orders may be payable, so that not all is well.
+func (d *nowPage) OpenFailures() (n int64) {
+	for _, f := range d.Failures {
+		n += f.Open
+	}
+	return n
 }
 
 // waits are what workers say that requests wait for, each once.
