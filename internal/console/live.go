@@ -39,7 +39,7 @@ func (s *Server) follow(w http.ResponseWriter, r *http.Request, p *page) {
 			return
 		case err != nil:
 			now = nil
-			err = event(w, "trouble", []byte(err.Error()))
+			err = event(w, "trouble", visible([]byte(err.Error())))
 		case !bytes.Equal(now, last):
 			err = event(w, "page", now)
 		default:

@@ -2,24 +2,15 @@ package console
 
 import (
 	"net/http"
-	"strings"
 
 	"github.com/closeorder/closeorder/internal/access"
 )
-
-// local is a path of the console that somebody wants to go to, and no other place.
-func local(to string) string {
-	if !strings.HasPrefix(to, "/") || strings.HasPrefix(to, "//") || strings.ContainsAny(to, "\\\r\n") {
-		return "/"
-	}
-	return to
-}
 
 func (s *Server) logIn(w http.ResponseWriter, r *http.Request) (string, error) {
 	if err := s.cfg.Guard.LogIn(w, r, r.PostForm.Get("name"), r.PostForm.Get("password")); err != nil {
 		return "", err
 	}
-	return local(r.PostForm.Get("to")), nil
+	return access.Local(r.PostForm.Get("to")), nil
 }
 
 func (s *Server) logOut(w http.ResponseWriter, r *http.Request) (string, error) {

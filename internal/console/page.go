@@ -121,7 +121,7 @@ func (s *Server) view(r *http.Request, p *page) view {
 	v := view{
 		Page: p, Pages: navigation(), User: access.UserOf(r.Context()), LogsIn: s.cfg.Guard.LogsIn(), Lang: wished(r),
 		URL: (&url.URL{Path: r.URL.Path, RawQuery: r.URL.RawQuery}).String(), Live: p.Live, Build: s.cfg.Build, Search: r.URL.Query().Get("q"),
-		To: local(r.FormValue("to")),
+		To: access.Local(r.FormValue("to")),
 	}
 	if name := p.json(); name != "" {
 		v.JSON = name
@@ -132,8 +132,9 @@ func (s *Server) view(r *http.Request, p *page) view {
 	if v.Search == "" {
 		v.Search = r.URL.Query().Get("out_trade_no")
 	}
-	if p.Name() == "login" {
-		// Nothing of the topics stands there, and nothing that leads to them.
+	if p.Name() == "login" || v.User.Role == "" {
+		// Nothing of the topics stands there, and nothing that leads to them; nor where
+		// something goes wrong on a path that needs no user.
 		v.Pages, v.Index.CaughtUp = nil, true
 		return v
 	}
