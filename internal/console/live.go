@@ -34,6 +34,7 @@ func (s *Server) follow(w http.ResponseWriter, r *http.Request, p *page) {
 	var last []byte
 	for {
 		now, err := s.fragment(ctx, r, p)
+		_ = out.SetWriteDeadline(time.Now().Add(takenWithin)) // who reads nothing is let go of
 		switch {
 		case ctx.Err() != nil:
 			return

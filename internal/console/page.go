@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/closeorder/closeorder/internal/access"
 	"github.com/closeorder/closeorder/internal/desk"
@@ -225,6 +226,8 @@ func (s *Server) tell(p *page) http.Handler {
 func (s *Server) act(do func(w http.ResponseWriter, r *http.Request) (to string, err error)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		err := r.ParseForm()
+		// It is here; that the connection is read on tells whether who asked has gone.
+		_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
 		to := ""
 		if err == nil {
 			to, err = do(w, r)
