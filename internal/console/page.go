@@ -226,10 +226,10 @@ func (s *Server) tell(p *page) http.Handler {
 func (s *Server) act(do func(w http.ResponseWriter, r *http.Request) (to string, err error)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		err := r.ParseForm()
-		// It is here; that the connection is read on tells whether who asked has gone.
-		_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
 		to := ""
 		if err == nil {
+			// It is here; that the connection is read on tells whether who asked has gone.
+			_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
 			to, err = do(w, r)
 		} else {
 			err = &badError{err.Error()}
