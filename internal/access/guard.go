@@ -78,7 +78,7 @@ func (g *Guard) Wrap(next http.Handler, open func(path string) bool) http.Handle
 		ctx := context.WithValue(r.Context(), userKey{}, u)
 		if why == "" && streams(r) {
 			var cancel context.CancelFunc
-			ctx, cancel = g.whileLetIn(ctx, r, one)
+			ctx, cancel = g.whileLetIn(ctx, r, one, u.Role)
 			defer cancel()
 		} else if one != nil {
 			g.sessions.use(ctx, one)
@@ -240,9 +240,10 @@ var (
 	errAskAgain    = errors.New("the proxy is to be asked again")
 )
 
-// whileLetIn ends a context when whoever asks may not come in any more. A stream
+// whileLetIn ends a context when whoever asks may not come in any more, or not as what
+// they came in. A stream
 // does not count as use: a page that nobody looks at is logged out like any other.
-func (g *Guard) whileLetIn(ctx context.Context, r *http.Request, one *session) (context.Context, context.CancelFunc) {
+func (g *Guard) whileLetIn(ctx context.Context, r *http.Request, one *session, as Role) (context.Context, context.CancelFunc) {
 	if g.cfg.Header != "" {
 		return context.WithTimeoutCause(ctx, streamFor, errAskAgain)
 	}
@@ -261,7 +262,7 @@ func (g *Guard) whileLetIn(ctx context.Context, r *http.Request, one *session) (
 				return
 			case <-one.over:
 			case <-tick.C:
-				if still, _ := g.session(r); still == one {
+				if still, now := g.session(r); still == one && now.role == as {
 					continue
 				}
 			}

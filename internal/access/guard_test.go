@@ -316,6 +316,7 @@ func TestAStreamEndsWithItsSession(t *testing.T) {
 	for what, end := range map[string]func(h *house, cookie string){
 		"a log-out in another tab": func(h *house, cookie string) { h.ask("POST /logout x=", cookie) },
 		"its user is gone":         func(h *house, _ string) { h.write("wei:" + argonLow) },
+		"its user may do less":     func(h *house, _ string) { h.write("li.na:" + argonLow) },
 		"its time is over":         func(*house, string) { time.Sleep(idle) },
 		"the browser is gone":      nil,
 	} {

@@ -79,6 +79,7 @@ type Server struct {
 	cfg     Config
 	handler http.Handler
 	looks   *looks
+	recent  recent
 	topics  topics
 	// searches are those of orders that the index does not have, followed are orders
 	// that somebody follows; seed is of what tells their records apart.
@@ -91,7 +92,7 @@ type Server struct {
 
 // New makes a server; it listens nowhere yet.
 func New(cfg Config) (*Server, error) {
-	s := &Server{cfg: cfg, looks: newLooks(cfg), topics: ofKafka{cfg}, searches: newSearches(searchAgain, searchesAbreast), followed: newSearches(lookEvery, readsAbreast), seed: maphash.MakeSeed(), follows: newFollows(), ending: make(chan struct{})}
+	s := &Server{cfg: cfg, looks: newLooks(cfg), recent: recent{turn: make(chan struct{}, 1)}, topics: ofKafka{cfg}, searches: newSearches(searchAgain, searchesAbreast), followed: newSearches(lookEvery, readsAbreast), seed: maphash.MakeSeed(), follows: newFollows(), ending: make(chan struct{})}
 	mux := http.NewServeMux()
 	mux.Handle("GET /assets/", assets())
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) })
@@ -121,11 +122,25 @@ func open(path string) bool {
 	return len(path) > len("/assets/") && path[:len("/assets/")] == "/assets/"
 }
 
-// mostOfForm is the most bytes of a form.
-const mostOfForm = 1 << 20
+const (
+	// mostOfForm is the most bytes of a form, and formWithin how long they may take to
+	// come: nobody has to log in to send some of them, and then none.
+	mostOfForm = 1 << 20
+	formWithin = 30 * time.Second
+	// answerWithin is how long an answer may take, until who asked has it; takenWithin
+	// is the same of one event of a page that is followed.
+	answerWithin = 2 * time.Minute
+	takenWithin  = 30 * time.Second
+)
 
 // ServeHTTP implements http.Handler.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	// Where there is no connection, in tests, there is nothing to end.
+	until, now := http.NewResponseController(w), time.Now()
+	_ = until.SetWriteDeadline(now.Add(answerWithin))
+	if r.ContentLength != 0 {
+		_ = until.SetReadDeadline(now.Add(formWithin))
+	}
 	r.Body = http.MaxBytesReader(w, r.Body, mostOfForm)
 	s.handler.ServeHTTP(w, r)
 }

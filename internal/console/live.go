@@ -34,12 +34,13 @@ func (s *Server) follow(w http.ResponseWriter, r *http.Request, p *page) {
 	var last []byte
 	for {
 		now, err := s.fragment(ctx, r, p)
+		_ = out.SetWriteDeadline(time.Now().Add(takenWithin)) // who reads nothing is let go of
 		switch {
 		case ctx.Err() != nil:
 			return
 		case err != nil:
 			now = nil
-			err = event(w, "trouble", []byte(err.Error()))
+			err = event(w, "trouble", visible([]byte(err.Error())))
 		case !bytes.Equal(now, last):
 			err = event(w, "page", now)
 		default:

@@ -1,10 +1,12 @@
 package console
 
 import (
+	"context"
 	"encoding/json"
 	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -323,4 +325,48 @@ func inOrder(w *httptest.ResponseRecorder) string {
 		return "there is not one heading of the first level"
 	}
 	return ""
+}
+
+// slowIndex takes its time, and counts how often it is asked.
+type slowIndex struct {
+	*fakeIndex
+	takes time.Duration
+	asked int
+}
+
+func (x *slowIndex) Groups(ctx context.Context, f index.LetterFilter, by index.By, limit int) ([]index.Group, error) {
+	x.asked++
+	time.Sleep(x.takes)
+	return x.fakeIndex.Groups(ctx, f, by, limit)
+}
+
+func TestTheIndexIsAskedOnceForAllWhoLookAtNow(t *testing.T) {
+	for sentence, c := range map[string]struct {
+		takes time.Duration
+		asked int // in 30 seconds
+	}{
+		"an index that answers at once": {0, 30},
+		"one that takes half a second":  {500 * time.Millisecond, 6},
+		"one that takes three seconds":  {3 * time.Second, 1},
+	} {
+		t.Run(sentence, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newFakes(t)
+				x := &slowIndex{fakeIndex: &s.index, takes: c.takes}
+				s.cfg.Index = x
+				var viewers sync.WaitGroup
+				for range 5 {
+					viewers.Go(func() {
+						for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(time.Second) {
+							_, _ = s.now(t.Context(), nil)
+						}
+					})
+				}
+				viewers.Wait()
+				if x.asked != c.asked {
+					t.Errorf("it was asked %d times, want %d", x.asked, c.asked)
+				}
+			})
+		})
+	}
 }

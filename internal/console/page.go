@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/closeorder/closeorder/internal/access"
 	"github.com/closeorder/closeorder/internal/desk"
@@ -132,8 +133,9 @@ func (s *Server) view(r *http.Request, p *page) view {
 	if v.Search == "" {
 		v.Search = r.URL.Query().Get("out_trade_no")
 	}
-	if p.Name() == "login" {
-		// Nothing of the topics stands there, and nothing that leads to them.
+	if p.Name() == "login" || v.User.Role == "" {
+		// Nothing of the topics stands there, and nothing that leads to them; nor where
+		// something goes wrong on a path that needs no user.
 		v.Pages, v.Index.CaughtUp = nil, true
 		return v
 	}
@@ -226,6 +228,8 @@ func (s *Server) act(do func(w http.ResponseWriter, r *http.Request) (to string,
 		err := r.ParseForm()
 		to := ""
 		if err == nil {
+			// It is here; that the connection is read on tells whether who asked has gone.
+			_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
 			to, err = do(w, r)
 		} else {
 			err = &badError{err.Error()}

@@ -29,6 +29,9 @@ func (d *Desk) carry(ctx context.Context, j *job, id string) error {
 	if err != nil {
 		return err
 	}
+	if r.State != Running {
+		return nil // somebody has paused or stopped it before there was a job to end
+	}
 	if r.deadLetters != d.Topics.DeadLetters || r.requests != d.Topics.Requests {
 		return d.settles(ctx, r, Running, Paused, otherTopics(r))
 	}

@@ -203,14 +203,24 @@ func (d *Desk) write(ctx context.Context, do func(*sql.Tx) error) error {
 	return d.DB.Explain(tx.Commit())
 }
 
-// lasting is how long a write may take that is made although its context has ended.
+// lasting is how long a write may still take when its context has ended.
 const lasting = 10 * time.Second
 
-// writeAnyway is write, also when ctx has ended: what was done is to be known.
+// writeAnyway is write, also when ctx has ended: what was done is to be known. Before
+// that it waits for as long as somebody else writes: an index that is made may do so
+// for longer than a moment, and that is no error.
 func (d *Desk) writeAnyway(ctx context.Context, do func(context.Context, *sql.Tx) error) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lasting)
-	defer cancel()
-	return d.write(ctx, func(tx *sql.Tx) error { return do(ctx, tx) })
+	anyway, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer cancel(nil)
+	stop := context.AfterFunc(ctx, func() {
+		select {
+		case <-time.After(lasting):
+			cancel(context.DeadlineExceeded)
+		case <-anyway.Done():
+		}
+	})
+	defer stop()
+	return d.write(anyway, func(tx *sql.Tx) error { return do(anyway, tx) })
 }
 
 // moment is a time in the database: microseconds since 1970, 0 for none.

@@ -1,6 +1,10 @@
 package desk
 
-import "time"
+import (
+	"context"
+	"database/sql"
+	"time"
+)
 
 // Impatient has a desk say soon that Kafka is away. It is called before Run.
 func (d *Desk) Impatient() { d.patience, d.silence = time.Second, 100*time.Millisecond }
@@ -10,3 +14,22 @@ func (d *Desk) KeepEntries(n int) { d.entries = n }
 
 // MostEntries is how many are.
 const MostEntries = mostEntries
+
+// CarryLate carries a replay out as Run does that has just seen it running.
+func (d *Desk) CarryLate(ctx context.Context, id string) error {
+	j, working := d.take(ctx, id, Running)
+	defer d.leave(id, j)
+	return d.carry(working, j, id)
+}
+
+// PlanLate plans one as Run does that has just seen it being planned.
+func (d *Desk) PlanLate(ctx context.Context, id string) error {
+	j, working := d.take(ctx, id, Planning)
+	defer d.leave(id, j)
+	return d.plan(working, j, id)
+}
+
+// WriteAnyway is writeAnyway.
+func (d *Desk) WriteAnyway(ctx context.Context, do func(context.Context, *sql.Tx) error) error {
+	return d.writeAnyway(ctx, do)
+}

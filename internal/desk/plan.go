@@ -45,6 +45,9 @@ func (d *Desk) plan(ctx context.Context, j *job, id string) error {
 	if err != nil {
 		return err
 	}
+	if r.State != Planning {
+		return nil // somebody has stopped it before there was a job to end
+	}
 	if r.deadLetters != d.Topics.DeadLetters || r.requests != d.Topics.Requests {
 		return d.settles(ctx, r, Planning, Unplanned, otherTopics(r))
 	}

@@ -171,6 +171,8 @@ const (
 // on, or may go on, is touched; a plan without its steps cannot be started.
 func prune(ctx context.Context, tx *sql.Tx) error {
 	for _, statement := range []string{
+		// Of plans that somebody has stopped while they were written.
+		`DELETE FROM desk_steps WHERE replay IN (SELECT n FROM desk_replays WHERE steps = 0 AND state <> 'planning')`,
 		`DELETE FROM desk_steps WHERE replay IN (SELECT n FROM (
 			SELECT n, state, steps, sum(steps) OVER (ORDER BY n DESC) AS all_steps, row_number() OVER (ORDER BY n DESC) AS place FROM desk_replays)
 			WHERE state NOT IN ('planning', 'running', 'paused') AND (place > ?1 OR all_steps > ?2) AND steps > 0)`,

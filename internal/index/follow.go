@@ -60,9 +60,11 @@ type follower struct {
 	stuck map[kafka.Place]bool
 	// short is since when a topic ends before what is indexed of it, zero for not.
 	short time.Time
-	names names
-	told  kafka.Told
-	began time.Time
+	// compared: the requests topic is the log that was indexed, as far as can be seen.
+	compared bool
+	names    names
+	told     kafka.Told
+	began    time.Time
 
 	gapsMu sync.Mutex
 	gaps   []gap // that are not in the database yet
@@ -74,6 +76,7 @@ func newFollower(x *Index) *follower { return &follower{Index: x} }
 func (f *follower) load(ctx context.Context) error {
 	f.next, f.floor, f.counts, f.saved, f.stuck = nil, nil, nil, make(map[kafka.Place]bool), make(map[kafka.Place]bool)
 	f.swept, f.short, f.began, f.doubt, f.names = time.Time{}, time.Time{}, time.Time{}, false, names{}
+	f.compared = false
 	f.noted()
 	for range f.topics {
 		f.next, f.floor = append(f.next, make(kafka.Offsets)), append(f.floor, make(kafka.Offsets))
@@ -112,6 +115,7 @@ func (x *Index) Run(ctx context.Context) error {
 		case errors.Is(err, errAgain), errors.Is(err, errDoubt), errors.Is(err, errStuck):
 		case err != nil:
 			x.trouble(err)
+			x.follow.compared = false
 			pause.Wait(ctx) //nolint:errcheck // the next turn ends with ctx
 		default:
 			pause.Reset()
@@ -161,6 +165,12 @@ func (f *follower) turn(ctx context.Context) (more bool, err error) {
 	r, err := f.look(ctx)
 	if err != nil {
 		return false, f.cause(ctx, err)
+	}
+	if !f.compared {
+		if err := f.compare(ctx); err != nil {
+			return false, f.cause(ctx, err)
+		}
+		f.compared = true
 	}
 	w := newWriter(ctx, f, r)
 	defer w.drop()
@@ -381,6 +391,51 @@ func (f *follower) shorter(ctx context.Context, topic string, partition int, end
 		return errAgain
 	}
 	return err
+}
+
+// compare begins the index anew where the last request that is indexed of a partition is
+// not the record that stands there: the topic was made anew while nobody looked, and has
+// grown beyond what was indexed of the other one. A record is known by its timestamp.
+func (f *follower) compare(ctx context.Context) error {
+	topic := f.topics[requestsTopic]
+	want, from, to := make(map[int]int64), make(kafka.Offsets), make(kafka.Offsets)
+	for p, next := range f.next[requestsTopic] {
+		low, ok1 := place(p, f.floor[requestsTopic][p])
+		high, ok2 := place(p, next)
+		if !ok1 || !ok2 || p >= f.counts[topic] {
+			continue
+		}
+		if err := each(ctx, f.cfg.DB.Read, func(rows *sql.Rows) error {
+			var at, requested int64
+			err := rows.Scan(&at, &requested)
+			want[p], from[p], to[p] = requested, offsetOf(at), offsetOf(at)+1
+			return err
+		}, `SELECT at, requested FROM index_requests WHERE at >= ? AND at < ? AND requested IS NOT NULL ORDER BY at DESC LIMIT 1`, low, high); err != nil {
+			return f.broken(err)
+		}
+	}
+	if len(from) == 0 {
+		return nil
+	}
+	r := *f.cfg.Reader
+	// What was deleted, or cannot be read, says nothing of the others.
+	r.Patience, r.OnGap, r.OnUnreadable = patience, func(kafka.Gap) {}, func(*kafka.UnreadableError) {}
+	other := -1
+	if err := r.Read(ctx, topic, from, to, func(rec kafka.Record) error {
+		if rec.Offset == from[rec.Partition] && rec.Time.UnixMilli() != want[rec.Partition] {
+			other = rec.Partition
+		}
+		return nil
+	}); err != nil {
+		return err
+	}
+	if other < 0 {
+		return nil
+	}
+	if err := f.anew(ctx, fmt.Sprintf("topic %s, partition %d has another record at offset %d than was indexed: it was made anew", topic, other, from[other])); err != nil {
+		return err
+	}
+	return errAgain
 }
 
 // floors finds out from where on records are kept, of partitions that are new, or of

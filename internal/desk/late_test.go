@@ -1,0 +1,103 @@
+package desk_test
+
+import (
+	"context"
+	"database/sql"
+	"strings"
+	"testing"
+
+	"github.com/closeorder/closeorder/internal/desk"
+)
+
+// Run sees what is to go on, and takes it on a moment later. Who pauses or stops a
+// replay in between finds no job to end.
+func TestWhatIsEndedBeforeItIsTakenOnSendsNothing(t *testing.T) {
+	for state, end := range map[desk.State]func(s *stage, id string) error{
+		desk.Paused:  func(s *stage, id string) error { return s.Pause(s.t.Context(), who, id) },
+		desk.Stopped: func(s *stage, id string) error { return s.Stop(s.t.Context(), who, id) },
+	} {
+		t.Run(string(state), func(t *testing.T) {
+			s := newBroker(t)
+			s.openIdle("")
+			defer s.closeIdle()
+			s.bury("L1", "L2")
+			r, err := s.Plan(t.Context(), who, desk.Wish{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := s.PlanLate(t.Context(), r.ID); err != nil {
+				t.Fatal(err)
+			}
+			s.starts(r.ID, desk.Order{Reason: "mended", Rate: 1000})
+			if err := end(s, r.ID); err != nil {
+				t.Fatal(err)
+			}
+			if err := s.CarryLate(t.Context(), r.ID); err != nil {
+				t.Fatal(err)
+			}
+			if _, _, sent := s.requests(); len(sent) > 0 {
+				t.Errorf("%d were sent of a replay that is %s", len(sent), state)
+			}
+			if r := s.until(r.ID, func(desk.Replay) bool { return true }); r.State != state || r.Sent != 0 {
+				t.Errorf("then it is %s, %d sent", r.State, r.Sent)
+			}
+		})
+	}
+}
+
+func TestAPlanThatIsStoppedLeavesNothingBehind(t *testing.T) {
+	s := newBroker(t)
+	s.openIdle("")
+	defer s.closeIdle()
+	s.bury("L1", "L2")
+	steps := func(what string, want int) {
+		t.Helper()
+		var n int
+		if err := s.db.Read.QueryRowContext(t.Context(), `SELECT count(*) FROM desk_steps`).Scan(&n); err != nil || n != want {
+			t.Errorf("%s: %d steps, %v; want %d", what, n, err, want)
+		}
+	}
+	r, err := s.Plan(t.Context(), who, desk.Wish{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Stop(t.Context(), who, r.ID); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.PlanLate(t.Context(), r.ID); err != nil {
+		t.Fatal(err)
+	}
+	steps("stopped before it was taken on", 0)
+	// Stopped in the middle: what is written of its plan goes with the next one.
+	if err := s.WriteAnyway(t.Context(), func(ctx context.Context, tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, `INSERT INTO desk_steps (replay, n, chosen, at_partition, at_offset, step) SELECT n, 0, 1, 0, 0, '{}' FROM desk_replays`)
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	steps("stopped while it was written", 1)
+	if _, err := s.Plan(t.Context(), who, desk.Wish{}); err != nil {
+		t.Fatal(err)
+	}
+	steps("when another one is planned", 0)
+}
+
+// While an index is made, one transaction may be open for longer than a moment.
+func TestAWriteWaitsForAsLongAsTheConsoleRuns(t *testing.T) {
+	s := newBroker(t)
+	s.openIdle("")
+	defer s.closeIdle()
+	if err := s.WriteAnyway(t.Context(), func(ctx context.Context, _ *sql.Tx) error {
+		if until, is := ctx.Deadline(); is {
+			t.Errorf("it is given up at %s", until)
+		}
+		return nil
+	}); err != nil {
+		t.Error(err)
+	}
+	ended, end := context.WithCancel(t.Context())
+	end()
+	if err := s.WriteAnyway(ended, func(ctx context.Context, _ *sql.Tx) error { return ctx.Err() }); err != nil && !strings.Contains(err.Error(), "deadline") {
+		t.Errorf("when the console ends: %v", err)
+	}
+}
