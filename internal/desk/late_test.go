@@ -5,7 +5,10 @@ import (
 	"database/sql"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/closeorder/closeorder/events"
+	"github.com/closeorder/closeorder/internal/deadletters"
 	"github.com/closeorder/closeorder/internal/desk"
 )
 
@@ -99,5 +102,27 @@ func TestAWriteWaitsForAsLongAsTheConsoleRuns(t *testing.T) {
 	end()
 	if err := s.WriteAnyway(ended, func(ctx context.Context, _ *sql.Tx) error { return ctx.Err() }); err != nil && !strings.Contains(err.Error(), "deadline") {
 		t.Errorf("when the console ends: %v", err)
+	}
+}
+
+// Whoever may write into the topic of the dead letters chooses the timestamp of what is
+// none of them.
+func TestAPlanHoldsATimeThatJSONCannot(t *testing.T) {
+	s := newBroker(t)
+	s.openIdle("")
+	defer s.closeIdle()
+	r, err := s.Plan(t.Context(), who, desk.Wish{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := events.Source{Topic: s.topics.DeadLetters, Partition: 1, Offset: 7}
+	if err := s.KeepPlan(t.Context(), r.ID, &deadletters.Plan{Steps: []deadletters.Step{
+		{At: at, FailedAt: time.Date(12_000, 1, 1, 0, 0, 0, 0, time.UTC), Skip: deadletters.Unreadable, Why: "it is no dead letter"},
+	}}); err != nil {
+		t.Fatal(err)
+	}
+	steps, err := s.Steps(t.Context(), r.ID, 10, 0)
+	if err != nil || len(steps) != 1 || steps[0].At != at || !steps[0].FailedAt.IsZero() {
+		t.Errorf("%+v, %v", steps, err)
 	}
 }

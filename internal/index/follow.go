@@ -64,7 +64,7 @@ type follower struct {
 	compared bool
 	names    names
 	told     kafka.Told
-	began time.Time
+	began    time.Time
 
 	gapsMu sync.Mutex
 	gaps   []gap // that are not in the database yet
