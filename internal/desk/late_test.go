@@ -10,6 +10,8 @@ import (
 	"github.com/closeorder/closeorder/events"
 	"github.com/closeorder/closeorder/internal/deadletters"
 	"github.com/closeorder/closeorder/internal/desk"
+	"github.com/closeorder/closeorder/internal/kafka"
+	"github.com/closeorder/closeorder/internal/records"
 )
 
 // Run sees what is to go on, and takes it on a moment later. Who pauses or stops a
@@ -124,5 +126,29 @@ func TestAPlanHoldsATimeThatJSONCannot(t *testing.T) {
 	steps, err := s.Steps(t.Context(), r.ID, 10, 0)
 	if err != nil || len(steps) != 1 || steps[0].At != at || !steps[0].FailedAt.IsZero() {
 		t.Errorf("%+v, %v", steps, err)
+	}
+}
+
+// A clock that was wrong when a letter was written has its replays searched for where
+// none can stand.
+func TestALetterThatFailsInTheFutureIsReplayedOnce(t *testing.T) {
+	s := newStage(t)
+	m := records.EncodeDeadLetter(records.DeadLetter{
+		Original:  events.Message{Key: []byte("F1"), Value: []byte(`{"mch_id":"1900000109","out_trade_no":"F1","request_id":"F1"}`)},
+		ErrorCode: "UNKNOWN_MERCHANT", FailedAt: time.Now().Add(24 * time.Hour), Source: events.Source{Topic: s.topics.Requests, Partition: 3, Offset: 1001},
+	})
+	if _, err := (&kafka.Writer{Client: s.client}).Write(t.Context(), s.topics.DeadLetters, []events.Message{m}); err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []int{1, 0} {
+		r := s.plans(desk.Wish{})
+		if r.Chosen != want {
+			t.Fatalf("plan %d: %d chosen, %v", i+1, r.Chosen, r.Skipped)
+		}
+		if want == 0 {
+			break
+		}
+		s.starts(r.ID, desk.Order{Reason: "mended", Rate: 1000})
+		s.until(r.ID, in(desk.Done))
 	}
 }
