@@ -92,6 +92,19 @@ type webConsole struct {
 // openConsole makes one; nothing is asked of Kafka. Close it to let its file go.
 func (a *app) openConsole(ctx context.Context, c *cluster, cfg config.Console, log logrus.FieldLogger) (_ *webConsole, err error) {
 	w := &webConsole{}
+	way := access.Config{
+		File: cfg.AuthFile, Header: cfg.AuthHeader, RoleHeader: cfg.AuthRoleHeader, Operators: cfg.AuthOperators, Trusted: cfg.TrustedProxies,
+		Secure: cfg.TLSCertFile != "", Log: log,
+		OnLogIn: func(ctx context.Context, u access.User, did, detail string) {
+			if err := w.desk.Note(ctx, desk.Who{Name: u.Name, Remote: u.Remote}, did, "", "", detail); err != nil {
+				log.WithError(err).Error("who logged in was not noted")
+			}
+		},
+	}
+	// Before there is a file of it.
+	if err = way.Check(cfg.Addr); err != nil {
+		return nil, usagef("%v", err)
+	}
 	if w.db, err = database.Open(ctx, cfg.DataDir); err != nil {
 		return nil, err
 	}
@@ -109,21 +122,10 @@ func (a *app) openConsole(ctx context.Context, c *cluster, cfg config.Console, l
 	}); err != nil {
 		return nil, err
 	}
-	way := access.Config{
-		File: cfg.AuthFile, Header: cfg.AuthHeader, RoleHeader: cfg.AuthRoleHeader, Operators: cfg.AuthOperators, Trusted: cfg.TrustedProxies,
-		Secure: cfg.TLSCertFile != "", DB: w.db, Log: log,
-		OnLogIn: func(ctx context.Context, u access.User, did, detail string) {
-			if err := w.desk.Note(ctx, desk.Who{Name: u.Name, Remote: u.Remote}, did, "", "", detail); err != nil {
-				log.WithError(err).Error("who logged in was not noted")
-			}
-		},
-	}
-	if err = way.Check(cfg.Addr); err != nil {
-		return nil, usagef("%v", err)
-	}
 	if warning := way.Warning(cfg.Addr); warning != "" {
 		log.Warn(warning)
 	}
+	way.DB = w.db
 	guard, err := access.Open(ctx, way)
 	if err != nil {
 		return nil, err

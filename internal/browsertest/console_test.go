@@ -139,6 +139,7 @@ func whyTheyFail(v, colleague *visitor, seen *places) {
 		if first, second := orders(shown), orders(c.text()); first != second {
 			c.t.Errorf("the address shows\n%s\nand to another\n%s", first, second)
 		}
+		c.goes("/search") // which follows nothing
 	})
 
 	v.follows("link", "Y07")
@@ -179,4 +180,20 @@ func staysTicked(v *visitor, s *stage, seen *places) {
 	v.follows("button", "Plan a replay of those that are ticked")
 	v.sees("1 of 1 requests would be sent again")
 	seen.plan = v.at()
+}
+
+// comesBack kills the console under somebody who looks at it.
+func comesBack(v *visitor, s *stage) {
+	v.goes("/replays")
+	v.sees("done", "live")
+	v.losesTheConsole(true)
+	s.process.kill()
+	v.sees("The connection is lost", "done")
+	v.shoots("5-connection-lost")
+	s.opensAgain()
+	v.waits("live again", `document.getElementById("live").textContent === "live"`)
+	v.losesTheConsole(false)
+	v.sees("done")
+	v.follows("link", "Log")
+	v.sees("the merchant was not configured")
 }

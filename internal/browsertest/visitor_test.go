@@ -51,6 +51,7 @@ type visitor struct {
 	expected []string          // path with its status, such as "/replays 400"
 	of       map[string]string // paths by request id
 	requests []string          // paths asked for, in their order
+	here     string            // path of the last page
 	away     bool              // that nobody answers is no trouble
 }
 
@@ -166,10 +167,17 @@ func (v *visitor) losesTheConsole(away bool) {
 func (v *visitor) hear(event any) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	wrong := func(format string, args ...any) { v.trouble = append(v.trouble, fmt.Sprintf(format, args...)) }
+	wrong := func(format string, args ...any) {
+		if text := fmt.Sprintf("at %s: ", v.here) + fmt.Sprintf(format, args...); !slices.Contains(v.trouble, text) {
+			v.trouble = append(v.trouble, text)
+		}
+	}
 	switch e := event.(type) {
 	case *network.EventRequestWillBeSent:
 		path, ok := strings.CutPrefix(e.Request.URL, v.base)
+		if e.Type == network.ResourceTypeDocument {
+			v.here = path
+		}
 		if !ok {
 			wrong("a request that is none of the console's: %s", e.Request.URL)
 		}

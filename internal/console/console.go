@@ -79,6 +79,7 @@ type Server struct {
 	cfg     Config
 	handler http.Handler
 	looks   *looks
+	recent  recent
 	topics  topics
 	// searches are those of orders that the index does not have, followed are orders
 	// that somebody follows; seed is of what tells their records apart.
@@ -91,7 +92,7 @@ type Server struct {
 
 // New makes a server; it listens nowhere yet.
 func New(cfg Config) (*Server, error) {
-	s := &Server{cfg: cfg, looks: newLooks(cfg), topics: ofKafka{cfg}, searches: newSearches(searchAgain, searchesAbreast), followed: newSearches(lookEvery, readsAbreast), seed: maphash.MakeSeed(), follows: newFollows(), ending: make(chan struct{})}
+	s := &Server{cfg: cfg, looks: newLooks(cfg), recent: recent{turn: make(chan struct{}, 1)}, topics: ofKafka{cfg}, searches: newSearches(searchAgain, searchesAbreast), followed: newSearches(lookEvery, readsAbreast), seed: maphash.MakeSeed(), follows: newFollows(), ending: make(chan struct{})}
 	mux := http.NewServeMux()
 	mux.Handle("GET /assets/", assets())
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) })

@@ -77,26 +77,14 @@ func (s *Server) now(ctx context.Context, _ *http.Request) (any, error) {
 		Minutes: []index.Minute{}, Failures: []failed{}, Samples: []Sample{}, Latest: []index.Request{}, topics: s.cfg.Topics,
 	}
 	d.Samples = append(d.Samples, samples...)
-	minutes, err := s.cfg.Index.Minutes(ctx, d.Since, until)
+	recent, err := s.recent.of(ctx, s.cfg.Index, d.Since, until)
 	if err != nil {
 		return nil, err
 	}
-	d.Minutes = append(d.Minutes, minutes...)
-	for _, m := range minutes {
+	d.Minutes, d.Failures, d.Latest = append(d.Minutes, recent.minutes...), append(d.Failures, recent.failures...), append(d.Latest, recent.latest...)
+	for _, m := range d.Minutes {
 		d.Closed, d.Paid, d.Failed = d.Closed+m.Closed, d.Paid+m.Paid, d.Failed+m.Failed
 	}
-	f := index.LetterFilter{}
-	f.Since = d.Since
-	groups, err := s.cfg.Index.Groups(ctx, f, index.ByBoth, mostPairs)
-	if err != nil {
-		return nil, err
-	}
-	d.Failures = append(d.Failures, byCode(groups)...)
-	latest, err := s.cfg.Index.Search(ctx, "", mostLatest)
-	if err != nil {
-		return nil, err
-	}
-	d.Latest = append(d.Latest, latest...)
 	if is.Report != nil {
 		report := *is.Report
 		report.Since, report.Closed, report.Paid, report.Failed, report.Failures = d.Since, d.Closed, d.Paid, d.Failed, []status.Failure{}
@@ -106,6 +94,53 @@ func (s *Server) now(ctx context.Context, _ *http.Request) (any, error) {
 		d.Status = &report
 	}
 	return d, nil
+}
+
+// recent is what the index says of the last hour, asked once a second at most for
+// all viewers, and for no more than a tenth of the time: a bad hour has many dead
+// letters. It is safe for concurrent use.
+type recent struct {
+	turn  chan struct{} // holds one: who asks, or looks at what stands below
+	until time.Time     // of what is known
+	next  time.Time     // the earliest time to ask again
+	is    recently
+}
+
+type recently struct {
+	minutes  []index.Minute
+	failures []failed
+	latest   []index.Request
+}
+
+// of returns what the index says of a time, or has just said of it.
+func (r *recent) of(ctx context.Context, x Index, since, until time.Time) (recently, error) {
+	select {
+	case r.turn <- struct{}{}:
+		defer func() { <-r.turn }()
+	case <-ctx.Done():
+		return recently{}, context.Cause(ctx)
+	}
+	began := time.Now()
+	if r.until.Equal(until) && began.Before(r.next) {
+		return r.is, nil
+	}
+	minutes, err := x.Minutes(ctx, since, until)
+	if err != nil {
+		return recently{}, err
+	}
+	f := index.LetterFilter{}
+	f.Since = since
+	groups, err := x.Groups(ctx, f, index.ByBoth, mostPairs)
+	if err != nil {
+		return recently{}, err
+	}
+	latest, err := x.Search(ctx, "", mostLatest)
+	if err != nil {
+		return recently{}, err
+	}
+	r.is, r.until = recently{minutes, byCode(groups), latest}, until
+	r.next = began.Add(max(sendEvery, (lookShare+1)*time.Since(began)))
+	return r.is, nil
 }
 
 // mostPairs is how many pairs of code and merchant are looked at to count the
@@ -169,9 +204,23 @@ func (d *nowPage) Headline() headline {
 	case len(waits) > 0:
 		return headline{Class: "warn", Text: "Requests wait", More: waits}
 	case len(d.Status.Unseen) > 0 || d.Silent() > 0:
+		if d.OpenFailures() > 0 {
+			return headline{Class: "warn", Text: "The workers serve, as far as can be seen"}
+		}
 		return headline{Class: "warn", Text: "All is well, as far as can be seen"}
+	case d.OpenFailures() > 0:
+		return headline{Class: "good", Text: "The workers serve"}
 	}
 	return headline{Class: "good", Text: "All is well"}
+}
+
+// OpenFailures are the dead letters since Since without a closed or paid outcome: their
+// orders may be payable, so that not all is well.
+func (d *nowPage) OpenFailures() (n int64) {
+	for _, f := range d.Failures {
+		n += f.Open
+	}
+	return n
 }
 
 // waits are what workers say that requests wait for, each once.

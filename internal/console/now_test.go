@@ -1,10 +1,12 @@
 package console
 
 import (
+	"context"
 	"encoding/json"
 	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -50,6 +52,27 @@ func TestTheHeadlineIsWhatIsWorst(t *testing.T) {
 			h := (&nowPage{Status: c.is.Report, Trouble: c.is.Trouble}).Headline()
 			if h.Class != c.class || h.Text != c.want || strings.Join(h.More, "|") != c.more {
 				t.Errorf("%+v", h)
+			}
+		})
+	}
+}
+
+func TestNotAllIsWellWhereRequestsHaveFailedAndAreOpen(t *testing.T) {
+	for sentence, c := range map[string]struct {
+		report status.Report
+		open   int64
+		class  string
+		want   string
+	}{
+		"some are open":                      {status.Report{Members: []status.Member{says("a", serves)}}, 3, "good", "The workers serve"},
+		"all of them were answered since":    {status.Report{Members: []status.Member{says("a", serves)}}, 0, "good", "All is well"},
+		"some are open, and one is not seen": {status.Report{Members: []status.Member{{ID: "b", Silent: "it serves no admin address"}}}, 3, "warn", "The workers serve, as far as can be seen"},
+		"something is worse":                 {status.Report{Wrong: []string{"a is stuck"}}, 3, "bad", "a is stuck"},
+	} {
+		t.Run(sentence, func(t *testing.T) {
+			d := &nowPage{Status: &c.report, Failures: []failed{{Count: 5, Open: c.open}}}
+			if h := d.Headline(); h.Class != c.class || h.Text != c.want || d.OpenFailures() != c.open {
+				t.Errorf("%+v, %d open", h, d.OpenFailures())
 			}
 		})
 	}
@@ -136,11 +159,11 @@ func TestPageNowShowsWhatItsDocumentSays(t *testing.T) {
 		for _, want := range []string{
 			"2 partitions of closeorder.requests have no owner", "the gateway does not answer", "1 of 3 workers say nothing",
 			"Open requests 42", "Waiting 12", "In flight 30", "Lag 1,234", "Due now 42", "Oldest 20 min ago", "closed 325", "paid 14", "failed 6",
-			"T8 … no outcome yet 1900000001 - 1.0 s ago", "T7 ¥ paid 1900000001 ORDERPAID 3.0 s ago",
+			"T8 … no outcome yet 1900000001 - 1 s ago", "T7 ¥ paid 1900000001 ORDERPAID 3 s ago",
 			"UNKNOWN_MERCHANT 41 40 2 1 min ago merchant 1900000109", "add the merchant to the merchants file",
 			"worker-1 ✓ serving 2 2/64 40 ✓ closed, calls go through", "open since 1 min 30 s ago, next trial in 10 s", "silent it serves no admin address",
 			"1900000001 - - 1 h ago in 1 min ! refused SIGNERROR", "https://api2.mch.weixin.qq.com worker-2 ✗ left tried again in 20 s",
-			"SYSTEMERROR 1900000001 12 20 min ago in 5.0 s", "closeorder.requests 6 1,234 4, 5",
+			"SYSTEMERROR 1900000001 12 20 min ago in 5 s", "closeorder.requests 6 1,234 4, 5",
 		} {
 			if !strings.Contains(text, want) {
 				t.Errorf("the page does not say %q", want)
@@ -302,4 +325,48 @@ func inOrder(w *httptest.ResponseRecorder) string {
 		return "there is not one heading of the first level"
 	}
 	return ""
+}
+
+// slowIndex takes its time, and counts how often it is asked.
+type slowIndex struct {
+	*fakeIndex
+	takes time.Duration
+	asked int
+}
+
+func (x *slowIndex) Groups(ctx context.Context, f index.LetterFilter, by index.By, limit int) ([]index.Group, error) {
+	x.asked++
+	time.Sleep(x.takes)
+	return x.fakeIndex.Groups(ctx, f, by, limit)
+}
+
+func TestTheIndexIsAskedOnceForAllWhoLookAtNow(t *testing.T) {
+	for sentence, c := range map[string]struct {
+		takes time.Duration
+		asked int // in 30 seconds
+	}{
+		"an index that answers at once": {0, 30},
+		"one that takes half a second":  {500 * time.Millisecond, 6},
+		"one that takes three seconds":  {3 * time.Second, 1},
+	} {
+		t.Run(sentence, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newFakes(t)
+				x := &slowIndex{fakeIndex: &s.index, takes: c.takes}
+				s.cfg.Index = x
+				var viewers sync.WaitGroup
+				for range 5 {
+					viewers.Go(func() {
+						for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(time.Second) {
+							_, _ = s.now(t.Context(), nil)
+						}
+					})
+				}
+				viewers.Wait()
+				if x.asked != c.asked {
+					t.Errorf("it was asked %d times, want %d", x.asked, c.asked)
+				}
+			})
+		})
+	}
 }

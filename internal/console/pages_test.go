@@ -172,19 +172,23 @@ func TestPagesSayWhatIsThere(t *testing.T) {
 		{what: "nothing found says where it was searched, and what else can be done", path: "/search?q=T'99", set: func(f *fakes) { full(f); f.index.requests = nil },
 			says:  []string{"Nothing was found.", "The index holds requests since 2026-03-01 11:00:00Z , and is as of 2026-03-01 12:00:00Z", `closeorder trace 'T'\''99' --all`},
 			links: []string{"/order?out_trade_no=T%2799"}},
-		{what: "more than are shown", path: "/search", set: func(f *fakes) { f.index.requests = make([]index.Request, 300) },
+		{what: "the newest, where nobody searches", path: "/search", set: func(f *fakes) { f.index.requests = make([]index.Request, 300) },
+			says: []string{"The newest 100 requests"}, not: []string{"There are more"}},
+		{what: "more than are shown", path: "/search?q=T", set: func(f *fakes) { f.index.requests = make([]index.Request, 300) },
 			says: []string{"The first 100 requests found", "There are more"}},
 		{what: "a closed that is not safe to reissue says so", path: "/search", set: func(f *fakes) {
 			f.index.requests = []index.Request{{OutTradeNo: "T1", Outcome: events.Closed}}
 		}, says: []string{"closed not safe to reissue"}},
 		{what: "an order: answer and next first, what waits and until when, dead letter and replay linked", path: "/order?out_trade_no=T42&mch_id=1900000109", set: full,
 			says: []string{"Order T42", "waits in closeorder.retry-1m[2]@4", "Next: nothing: it is tried again by itself", "2026-03-01 13:01:00Z", "replay 1 of #1", "closeorder-replay-reason OPS-17",
-				"SYSTEMERROR; retry 1; due 2026-03-01 13:01:00Z; 0 calls so far", "read all partitions of 1 topic, 18 offsets"},
+				"SYSTEMERROR; retry 1; due 2026-03-01 13:01:00Z; 0 calls so far", "The index says where its records are; they were read from the topics"}, not: []string{"read all partitions"},
 			links: []string{"/dead-letter?at=2%3A5", "/replay?id=replay-1"}},
 		{what: "the replay of another console is not linked", path: "/order?out_trade_no=T42", set: func(f *fakes) { full(f); f.desk.replays = nil },
 			says: []string{"closeorder-replay-id replay-1"}, not: []string{"sent by replay"}},
 		{what: "an order that nobody has asked about", path: "/order?out_trade_no=T99", set: func(f *fakes) { f.topics.report.OutTradeNo = "T99" },
 			says: []string{"Neither the index nor the partitions that were read have this order.", "never seen in what the topics still hold", "closeorder trace T99 --all"}},
+		{what: "an order that is in no partition", path: "/order?out_trade_no=T99", set: func(f *fakes) { f.topics.report.OutTradeNo, f.topics.report.All = "T99", true },
+			says: []string{"This order is not there.", "never seen in what the topics still hold"}, not: []string{"closeorder trace"}},
 		{what: "the same number of two merchants", path: "/order?out_trade_no=T42", set: func(f *fakes) {
 			full(f)
 			other := f.topics.report.Lives[0]

@@ -130,10 +130,22 @@ func age(lang string, t time.Time) string {
 		return "-"
 	}
 	if d := time.Since(t); d >= 0 {
-		return say(lang, "%s ago", timeline.Span(d.Round(time.Second)))
+		return say(lang, "%s ago", inSeconds(lang, d))
 	}
-	return say(lang, "in %s", timeline.Span(time.Until(t).Round(time.Second)))
+	return say(lang, "in %s", inSeconds(lang, time.Until(t)))
 }
+
+// inSeconds is a duration to the second, in the units of the language.
+func inSeconds(lang string, d time.Duration) string {
+	text := strings.Replace(timeline.Span(d.Round(time.Second)), ".0 s", " s", 1)
+	if lang == "zh" {
+		return chineseUnits.Replace(text)
+	}
+	return text
+}
+
+// chineseUnits are those of timeline.Span.
+var chineseUnits = strings.NewReplacer(" d", " 天", " h", " 小时", " min", " 分钟", " s", " 秒")
 
 // num writes a whole number with separators: 1,234,567.
 func num(n any) string {

@@ -17,6 +17,7 @@ import (
 	"github.com/closeorder/closeorder/events"
 	"github.com/closeorder/closeorder/internal/deadletters"
 	"github.com/closeorder/closeorder/internal/desk"
+	"github.com/closeorder/closeorder/internal/remedies"
 )
 
 // mostReplays is how many replays, or audits, a page lists.
@@ -53,6 +54,9 @@ type replayDoc struct {
 	desk.Replay
 	Became became    `json:"became"`
 	Steps  []stepDoc `json:"steps"`
+	// Codes are what those to be sent have failed of, the most frequent first, as long
+	// as none was sent; of the first mostLooked of them.
+	Codes []cause `json:"codes,omitempty"`
 	paging
 }
 
@@ -111,6 +115,11 @@ func (s *Server) replay(ctx context.Context, r *http.Request) (any, error) {
 			landed = append(landed, *step.Sent)
 		}
 	}
+	if d.State == desk.Planned {
+		if d.Codes, err = s.causes(ctx, d); err != nil {
+			return nil, err
+		}
+	}
 	if d.Sent == 0 {
 		return d, nil
 	}
@@ -126,6 +135,39 @@ func (s *Server) replay(ctx context.Context, r *http.Request) (any, error) {
 	}
 	d.Became, err = s.follows.of(ctx, s.cfg, d.Replay)
 	return d, err
+}
+
+// cause is a code of dead letters to be sent, and what to do about it before.
+type cause struct {
+	Code  string `json:"code,omitempty"`
+	Count int    `json:"count"`
+	ToDo  string `json:"to_do"`
+}
+
+// mostLooked is how many steps are counted by code.
+const mostLooked = 1000
+
+// Looked is how many of the chosen were counted by code.
+func (d replayDoc) Looked() int { return min(d.Chosen, mostLooked) }
+
+func (s *Server) causes(ctx context.Context, d replayDoc) ([]cause, error) {
+	if d.Chosen == 0 {
+		return nil, nil
+	}
+	steps, err := s.cfg.Desk.Steps(ctx, d.ID, d.Looked(), 0) // the chosen come first
+	if err != nil {
+		return nil, err
+	}
+	counts := map[string]int{}
+	for _, step := range steps {
+		counts[step.Told().Code]++
+	}
+	all := make([]cause, 0, len(counts))
+	for code, n := range counts {
+		all = append(all, cause{Code: code, Count: n, ToDo: remedies.For(code)})
+	}
+	slices.SortFunc(all, func(a, b cause) int { return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(a.Code, b.Code)) })
+	return all, nil
 }
 
 // all are the steps of the plan.

@@ -85,6 +85,8 @@ type Plan struct {
 	Landed map[events.Source]events.Source
 	// Failed are the outcomes of those that failed, by code.
 	Failed map[string]int
+	// open are those of Landed that have no outcome so far.
+	open []events.Source
 }
 
 // Skipped counts the steps that are skipped, by why.
@@ -127,7 +129,9 @@ func (p *planner) plan() *Plan {
 		s := &plan.Steps[i]
 		if landed, ours := p.ours[sending{s.request, s.Replay}]; ours {
 			plan.Landed[s.At] = landed
-			if code := p.first[landed]; code != "" {
+			if code, answered := p.first[landed]; !answered {
+				plan.open = append(plan.open, landed)
+			} else if code != "" {
 				plan.Failed[code]++
 			}
 		}

@@ -43,7 +43,7 @@ func (r Run) watched(ctx context.Context, plan *Plan, sent *int) error {
 	defer cancel(nil)
 	w := &watch{after: r.PauseAfter, id: r.Replay.ID, pause: cancel}
 	if r.PauseAfter > 0 {
-		stop, err := w.begin(ctx, r.Sending, r.Failed)
+		stop, err := w.begin(ctx, r.Sending, r.Failed, plan.open)
 		if err != nil {
 			return err
 		}

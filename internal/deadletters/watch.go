@@ -67,9 +67,13 @@ type watch struct {
 const mostEarly = 10_000
 
 // begin follows the outcomes from here on, until stop or ctx ends. Those that failed
-// before, by code, may be enough already.
-func (w *watch) begin(ctx context.Context, s Sending, before map[string]int) (stop func(), err error) {
+// before, by code, may be enough already; open are records that were sent before and
+// have no outcome so far.
+func (w *watch) begin(ctx context.Context, s Sending, before map[string]int, open []events.Source) (stop func(), err error) {
 	w.ours, w.early, w.codes = map[events.Source]bool{}, map[events.Source]string{}, map[string]int{}
+	for _, at := range open {
+		w.ours[at] = true
+	}
 	for code, n := range before {
 		w.codes[code] = n
 		w.failed += n

@@ -218,3 +218,23 @@ func TestWhatFailsWhileNoConsoleRunsPausesAReplay(t *testing.T) {
 		t.Errorf("somebody resumes it: %+v", r)
 	}
 }
+
+// What was sent before a restart and fails after it counts as well.
+func TestWhatWasSentBeforeARestartIsWatchedAfterIt(t *testing.T) {
+	s := newBroker(t)
+	dir := t.TempDir()
+	s.open(dir)
+	s.bury("DEAD1", "DEAD2", "DEAD3")
+	r := s.plans(desk.Wish{})
+	s.starts(r.ID, desk.Order{Reason: "r", Rate: 0.001, PauseAfter: 2}) // one at once
+	s.until(r.ID, func(r desk.Replay) bool { return r.Sent == 1 })
+	if err := s.end(); err != nil {
+		t.Fatal(err)
+	}
+	s.open(dir)
+	s.until(r.ID, func(r desk.Replay) bool { return r.Sent == 2 })
+	s.work()
+	if r = s.until(r.ID, in(desk.Paused)); r.Trouble != "paused: 2 outcomes failed (PARAM_ERROR 2)" || r.Sent != 2 {
+		t.Errorf("%+v", r)
+	}
+}
