@@ -12,6 +12,8 @@ import (
 	"github.com/closeorder/closeorder/internal/desk"
 	"github.com/closeorder/closeorder/internal/kafka"
 	"github.com/closeorder/closeorder/internal/records"
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
 )
 
 // Run sees what is to go on, and takes it on a moment later. Who pauses or stops a
@@ -126,6 +128,37 @@ func TestAPlanHoldsATimeThatJSONCannot(t *testing.T) {
 	steps, err := s.Steps(t.Context(), r.ID, 10, 0)
 	if err != nil || len(steps) != 1 || steps[0].At != at || !steps[0].FailedAt.IsZero() {
 		t.Errorf("%+v, %v", steps, err)
+	}
+}
+
+// A place says which letter is meant for as long as the topic is the same.
+func TestALetterThatStandsInTheOthersPlaceIsNotSent(t *testing.T) {
+	s := newStage(t)
+	s.bury("O1", "O2")
+	r := s.plans(desk.Wish{})
+	if r.Chosen != 2 {
+		t.Fatalf("%+v", r)
+	}
+	c, err := kgo.NewClient(kgo.SeedBrokers(s.broker.Addrs()...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	admin := kadm.NewClient(c)
+	if _, err := admin.DeleteTopic(t.Context(), s.topics.DeadLetters); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := admin.CreateTopic(t.Context(), 2, 1, nil, s.topics.DeadLetters); err != nil {
+		t.Fatal(err)
+	}
+	s.bury("N1", "N2")
+	s.starts(r.ID, desk.Order{Reason: "mended", Rate: 1000})
+	r = s.until(r.ID, in(desk.Done))
+	if _, _, sent := s.requests(); len(sent) > 0 || r.Sent != 0 || r.Left != 2 {
+		t.Errorf("%d were sent: %+v", len(sent), r)
+	}
+	if got := s.steps(r.ID); got != "O1 left deleted\nO2 left deleted\n" {
+		t.Errorf("%s", got)
 	}
 }
 
