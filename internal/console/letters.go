@@ -93,16 +93,26 @@ func readPage(q url.Values) (paging, error) {
 	return paging{Page: n}, nil
 }
 
+// mostCodes is how many codes a filter can name; there are some forty.
+const mostCodes = 500
+
 // readFilter reads a filter of an address or a form. The error names each value that
 // makes no sense; what is returned is the rest.
 func readFilter(q url.Values, now time.Time) (f letterFilter, err error) {
 	var wrong []error
+codes:
 	for _, codes := range q["code"] {
 		for code := range strings.SplitSeq(codes, ",") {
+			if len(f.Codes) == mostCodes {
+				break codes
+			}
 			if code = strings.TrimSpace(code); code != "" && !slices.Contains(f.Codes, code) {
 				f.Codes = append(f.Codes, code)
 			}
 		}
+	}
+	if len(f.Codes) == mostCodes {
+		wrong = append(wrong, fmt.Errorf("code: %d are named, or more; leave some out", mostCodes))
 	}
 	f.MchID, f.OutTradeNo = strings.TrimSpace(q.Get("mch_id")), strings.TrimSpace(q.Get("out_trade_no"))
 	for _, bound := range []struct {

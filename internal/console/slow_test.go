@@ -3,7 +3,9 @@ package console
 import (
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -77,4 +79,18 @@ func TestNobodyHoldsAConnectionByBeingSlow(t *testing.T) {
 			}
 		})
 	})
+}
+
+func TestAFilterOfVeryManyCodesIsRefused(t *testing.T) {
+	var codes []string
+	for i := range 100_000 {
+		codes = append(codes, "c"+strconv.Itoa(i))
+	}
+	f := newFakes(t)
+	if got := f.post("/replays", url.Values{"what": {"all"}, "code": {strings.Join(codes, ",")}}); got.Code != http.StatusBadRequest || len(f.desk.did) > 0 {
+		t.Errorf("%d, %v", got.Code, f.desk.did)
+	}
+	if got := f.get("/dead-letters?code=" + strings.Join(codes[:9000], ",")); got.Code != http.StatusOK || len(f.index.filter.Codes) != mostCodes {
+		t.Errorf("%d, %d codes", got.Code, len(f.index.filter.Codes))
+	}
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"hash/maphash"
-	"slices"
 	"strings"
 	"time"
 
@@ -81,6 +80,9 @@ type planner struct {
 	seed    maphash.Seed
 
 	steps []Step
+	// oldest is when the first of them had failed at the latest: by what they say, or by
+	// when that was written.
+	oldest time.Time
 	// replays is the highest replay number seen anywhere, by request, and
 	// dead that of the dead letters.
 	replays, dead map[uint64]int
@@ -163,6 +165,11 @@ func (p *planner) letter(ctx context.Context, l Letter) error {
 func (p *planner) add(l Letter, key uint64, skip Skip, why string) {
 	if p.options.Only != nil && !p.options.Only[l.At] {
 		return
+	}
+	for _, at := range []time.Time{l.Time(), l.Written} {
+		if p.oldest.IsZero() || at.Before(p.oldest) {
+			p.oldest = at
+		}
 	}
 	q := l.Request
 	p.steps = append(p.steps, Step{
@@ -256,8 +263,7 @@ func (p *planner) readOutcomes(ctx context.Context) error {
 // readRequests finds the replays that were sent already. None can be older
 // than the failure that it follows.
 func (p *planner) readRequests(ctx context.Context) error {
-	oldest := slices.MinFunc(p.steps, func(a, b Step) int { return a.FailedAt.Compare(b.FailedAt) })
-	s, err := p.settled(ctx, p.topics.Requests, oldest.FailedAt.Add(-clockSlack))
+	s, err := p.settled(ctx, p.topics.Requests, p.oldest.Add(-clockSlack))
 	if err != nil {
 		return err
 	}

@@ -86,13 +86,16 @@ func (d *Desk) audit(ctx context.Context, j *job, id string) error {
 	}
 	var text *string
 	trouble := ""
+	var b []byte
+	if failure == nil {
+		// It may hold a time of a record that JSON cannot: beyond the year 9999.
+		if b, failure = json.Marshal(report); failure != nil {
+			failure = fmt.Errorf("the report cannot be kept: %w; closeorder audit prints it", failure)
+		}
+	}
 	if failure != nil {
 		trouble = failure.Error()
 	} else {
-		b, err := json.Marshal(report)
-		if err != nil {
-			return err
-		}
 		s := string(b)
 		text = &s
 	}

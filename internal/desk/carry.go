@@ -132,7 +132,8 @@ type marks struct {
 
 // mark is what became of one letter.
 type mark struct {
-	n      int // of its step
+	n      int    // of its step
+	failed string // when the letter had failed, as the step has it
 	landed *events.Source
 	left   deadletters.Skip
 	detail string
@@ -141,7 +142,7 @@ type mark struct {
 // marks reads those of a replay.
 func (d *Desk) marks(ctx context.Context, r Replay) (*marks, error) {
 	m := &marks{desk: d, row: r.n, steps: map[events.Source]*mark{}, changed: map[events.Source]bool{}, some: make(chan struct{}, 1)}
-	rows, err := d.DB.Read.QueryContext(ctx, `SELECT n, at_partition, at_offset, landed_partition, landed_offset, left_why, detail FROM desk_steps WHERE replay = ? AND chosen = 1`, r.n)
+	rows, err := d.DB.Read.QueryContext(ctx, `SELECT n, at_partition, at_offset, landed_partition, landed_offset, left_why, detail, coalesce(json_extract(step, '$.FailedAt'), '') FROM desk_steps WHERE replay = ? AND chosen = 1`, r.n)
 	if err != nil {
 		return nil, d.DB.Explain(err)
 	}
@@ -150,7 +151,7 @@ func (d *Desk) marks(ctx context.Context, r Replay) (*marks, error) {
 		at := events.Source{Topic: r.deadLetters}
 		s := &mark{}
 		var partition, offset *int64
-		if err := rows.Scan(&s.n, &at.Partition, &at.Offset, &partition, &offset, &s.left, &s.detail); err != nil {
+		if err := rows.Scan(&s.n, &at.Partition, &at.Offset, &partition, &offset, &s.left, &s.detail, &s.failed); err != nil {
 			return nil, d.DB.Explain(err)
 		}
 		if partition != nil && offset != nil {
@@ -183,6 +184,12 @@ func (m *marks) compare(plan *deadletters.Plan) {
 				plan.Replays--
 			}
 			continue
+		}
+		if failed, err := time.Parse(time.RFC3339Nano, m.steps[s.At].failed); err == nil && !failed.Equal(writable(*s).FailedAt) {
+			if s.Skip == "" {
+				plan.Replays--
+			}
+			s.Skip, s.Why = deadletters.Deleted, "another dead letter stands in its place, which nobody has chosen: the topic was made anew since the plan was made"
 		}
 		m.left(s.At, s.Skip, s.Why)
 	}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"database/sql"
 	"time"
+
+	"github.com/closeorder/closeorder/internal/deadletters"
 )
 
 // Impatient has a desk say soon that Kafka is away. It is called before Run.
@@ -32,4 +34,13 @@ func (d *Desk) PlanLate(ctx context.Context, id string) error {
 // WriteAnyway is writeAnyway.
 func (d *Desk) WriteAnyway(ctx context.Context, do func(context.Context, *sql.Tx) error) error {
 	return d.writeAnyway(ctx, do)
+}
+
+// KeepPlan keeps a plan of a replay that is to be planned.
+func (d *Desk) KeepPlan(ctx context.Context, id string, plan *deadletters.Plan) error {
+	r, err := d.Replay(ctx, id)
+	if err != nil {
+		return err
+	}
+	return d.keepPlan(ctx, r, plan)
 }

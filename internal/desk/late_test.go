@@ -5,8 +5,15 @@ import (
 	"database/sql"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/closeorder/closeorder/events"
+	"github.com/closeorder/closeorder/internal/deadletters"
 	"github.com/closeorder/closeorder/internal/desk"
+	"github.com/closeorder/closeorder/internal/kafka"
+	"github.com/closeorder/closeorder/internal/records"
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
 )
 
 // Run sees what is to go on, and takes it on a moment later. Who pauses or stops a
@@ -99,5 +106,82 @@ func TestAWriteWaitsForAsLongAsTheConsoleRuns(t *testing.T) {
 	end()
 	if err := s.WriteAnyway(ended, func(ctx context.Context, _ *sql.Tx) error { return ctx.Err() }); err != nil && !strings.Contains(err.Error(), "deadline") {
 		t.Errorf("when the console ends: %v", err)
+	}
+}
+
+// Whoever may write into the topic of the dead letters chooses the timestamp of what is
+// none of them.
+func TestAPlanHoldsATimeThatJSONCannot(t *testing.T) {
+	s := newBroker(t)
+	s.openIdle("")
+	defer s.closeIdle()
+	r, err := s.Plan(t.Context(), who, desk.Wish{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := events.Source{Topic: s.topics.DeadLetters, Partition: 1, Offset: 7}
+	if err := s.KeepPlan(t.Context(), r.ID, &deadletters.Plan{Steps: []deadletters.Step{
+		{At: at, FailedAt: time.Date(12_000, 1, 1, 0, 0, 0, 0, time.UTC), Skip: deadletters.Unreadable, Why: "it is no dead letter"},
+	}}); err != nil {
+		t.Fatal(err)
+	}
+	steps, err := s.Steps(t.Context(), r.ID, 10, 0)
+	if err != nil || len(steps) != 1 || steps[0].At != at || !steps[0].FailedAt.IsZero() {
+		t.Errorf("%+v, %v", steps, err)
+	}
+}
+
+// A place says which letter is meant for as long as the topic is the same.
+func TestALetterThatStandsInTheOthersPlaceIsNotSent(t *testing.T) {
+	s := newStage(t)
+	s.bury("O1", "O2")
+	r := s.plans(desk.Wish{})
+	if r.Chosen != 2 {
+		t.Fatalf("%+v", r)
+	}
+	c, err := kgo.NewClient(kgo.SeedBrokers(s.broker.Addrs()...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	admin := kadm.NewClient(c)
+	if _, err := admin.DeleteTopic(t.Context(), s.topics.DeadLetters); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := admin.CreateTopic(t.Context(), 2, 1, nil, s.topics.DeadLetters); err != nil {
+		t.Fatal(err)
+	}
+	s.bury("N1", "N2")
+	s.starts(r.ID, desk.Order{Reason: "mended", Rate: 1000})
+	r = s.until(r.ID, in(desk.Done))
+	if _, _, sent := s.requests(); len(sent) > 0 || r.Sent != 0 || r.Left != 2 {
+		t.Errorf("%d were sent: %+v", len(sent), r)
+	}
+	if got := s.steps(r.ID); got != "O1 left deleted\nO2 left deleted\n" {
+		t.Errorf("%s", got)
+	}
+}
+
+// A clock that was wrong when a letter was written has its replays searched for where
+// none can stand.
+func TestALetterThatFailsInTheFutureIsReplayedOnce(t *testing.T) {
+	s := newStage(t)
+	m := records.EncodeDeadLetter(records.DeadLetter{
+		Original:  events.Message{Key: []byte("F1"), Value: []byte(`{"mch_id":"1900000109","out_trade_no":"F1","request_id":"F1"}`)},
+		ErrorCode: "UNKNOWN_MERCHANT", FailedAt: time.Now().Add(24 * time.Hour), Source: events.Source{Topic: s.topics.Requests, Partition: 3, Offset: 1001},
+	})
+	if _, err := (&kafka.Writer{Client: s.client}).Write(t.Context(), s.topics.DeadLetters, []events.Message{m}); err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []int{1, 0} {
+		r := s.plans(desk.Wish{})
+		if r.Chosen != want {
+			t.Fatalf("plan %d: %d chosen, %v", i+1, r.Chosen, r.Skipped)
+		}
+		if want == 0 {
+			break
+		}
+		s.starts(r.ID, desk.Order{Reason: "mended", Rate: 1000})
+		s.until(r.ID, in(desk.Done))
 	}
 }

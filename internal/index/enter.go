@@ -237,7 +237,7 @@ func (w *writer) tells(source any, number string) (bool, error) {
 
 func (x *Index) letter(at int64, rec *kafka.Record) entry {
 	l := deadletters.Of(*rec)
-	listed, failed, code := l.Listed(), moment(l.Time()), folded(l.ErrorCode)
+	listed, failed, code := listedOf(&l), moment(l.Time()), folded(l.ErrorCode)
 	q, source, number := l.Request, any(nil), ""
 	if l.Err == nil {
 		source, number = x.sourceOf(l.Source), called(q.OutTradeNo, l.Original.Key)
@@ -272,6 +272,16 @@ func (x *Index) letter(at int64, rec *kafka.Record) entry {
 		}
 		return w.answerLetter(at, &q, source)
 	}
+}
+
+// listedOf is a letter as it is listed. The time of what is no dead letter is its
+// producer's claim: where JSON cannot hold it, all else of the letter still stands.
+func listedOf(l *deadletters.Letter) deadletters.Listed {
+	listed := l.Listed()
+	if y := listed.FailedAt.Year(); y < 0 || y > 9999 {
+		listed.FailedAt = time.Time{}
+	}
+	return listed
 }
 
 // restore names the request of a letter that has no value.
