@@ -55,12 +55,17 @@ type watch struct {
 
 	mu sync.Mutex
 	// ours are the records that were sent and have no outcome so far; early are the
-	// codes of failed outcomes of records that were not known as ours when they
-	// came in.
+	// first outcomes of records that were not known as ours when they came in.
 	ours   map[events.Source]bool
-	early  map[events.Source]string
+	early  map[events.Source]early
 	codes  map[string]int
 	failed int
+}
+
+// early is an outcome that came in before it was known whose it is.
+type early struct {
+	code   string
+	failed bool
 }
 
 // mostEarly bounds what is remembered of other replays.
@@ -70,7 +75,7 @@ const mostEarly = 10_000
 // before, by code, may be enough already; open are records that were sent before and
 // have no outcome so far.
 func (w *watch) begin(ctx context.Context, s Sending, before map[string]int, open []events.Source) (stop func(), err error) {
-	w.ours, w.early, w.codes = map[events.Source]bool{}, map[events.Source]string{}, map[string]int{}
+	w.ours, w.early, w.codes = map[events.Source]bool{}, map[events.Source]early{}, map[string]int{}
 	for _, at := range open {
 		w.ours[at] = true
 	}
@@ -111,9 +116,11 @@ func (w *watch) sent(at events.Source) {
 	if w.after == 0 {
 		return
 	}
-	if code, failed := w.early[at]; failed {
+	if first, came := w.early[at]; came {
 		delete(w.early, at)
-		w.count(code)
+		if first.failed {
+			w.count(first.code)
+		}
 		return
 	}
 	w.ours[at] = true
@@ -124,12 +131,12 @@ func (w *watch) answered(o events.Outcome) {
 	defer w.mu.Unlock()
 	ours := w.ours[o.Source]
 	delete(w.ours, o.Source) // its first outcome counts
+	_, came := w.early[o.Source]
 	switch {
-	case o.Final():
-	case ours:
+	case ours && !o.Final():
 		w.count(o.Code)
-	case len(w.early) < mostEarly:
-		w.early[o.Source] = o.Code
+	case !ours && !came && len(w.early) < mostEarly:
+		w.early[o.Source] = early{o.Code, !o.Final()}
 	}
 }
 
