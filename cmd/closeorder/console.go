@@ -27,10 +27,10 @@ func (a *app) consoleCommand() *cobra.Command {
 		Long: `Serves web pages for those who are woken: what happens now, what became of an
 order, dead letters and their replay, and whether anything is lost. It reads the
 topics like the other commands, and joins no group: workers do not depend on it,
-and any number of consoles may run.
+and there may be several, each with a --data-dir of its own; replay from one.
 
 It keeps an index of what the topics say, in one file in --data-dir, or in memory:
-a million requests take some 300 MB. It is made of the topics and can be made
+a million requests take some 200 MB. It is made of the topics and can be made
 again (--rebuild). Replays that were begun, audits, and the log of who did what are
 in the same file, and go on after a restart.
 

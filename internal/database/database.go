@@ -31,7 +31,7 @@ const (
 	writeCache, readCache = 48 << 10, 8 << 10
 	// patience is how long a connection waits for another one's lock, in
 	// milliseconds: only in memory do readers wait for a writer.
-	patience = 10_000
+	patience = 60_000
 	// mostLog is how much of the write-ahead log stays on disk when its pages are in
 	// the file, in bytes.
 	mostLog = 32 << 20
