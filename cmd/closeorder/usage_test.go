@@ -11,7 +11,7 @@ import (
 
 func TestHelpSaysWhatEachCommandTakes(t *testing.T) {
 	for _, command := range []string{
-		"", "dev", "run", "doctor", "topics", "topics create", "topics acls", "request", "outcomes", "trace", "status", "close", "sign", "verify", "schema", "version",
+		"", "dev", "run", "doctor", "topics", "topics create", "topics acls", "request", "outcomes", "trace", "status", "console", "console user", "close", "sign", "verify", "schema", "version",
 	} {
 		name := "closeorder"
 		if command != "" {
