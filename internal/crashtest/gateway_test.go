@@ -53,7 +53,7 @@ func serveGateway(t testing.TB, sim *gatewaysim.Simulator) *gatewayHost {
 // the caller has given up a call, on a machine with much to do: 0.8 s were seen with
 // ten programs for two processors. Where time is virtual it sees that at once
 // (internal/world).
-const noticeAfter = 1500 * time.Millisecond
+const noticeAfter = time.Second
 
 // callsIn returns the calls in the book as the checker wants them: as their
 // callers saw them. callers are the names of the workers by the address that

@@ -216,7 +216,7 @@ func TestWhatDoesNotMoveGoesOn(t *testing.T) {
 					all = append(all, s.worker(name, tune))
 				}
 				s.stays(20 * time.Second)
-				wait := s.asks(Traffic{Seed: 21, Requests: 2700, Over: 150 * time.Second})
+				wait := s.asks(Traffic{Seed: 21, Requests: 4500, Over: 150 * time.Second})
 				s.stays(10 * time.Second)
 				quiet := span{time.Now(), time.Now().Add(30 * time.Second)}
 				s.stays(30 * time.Second)
