@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/closeorder/closeorder/internal/changes"
 	"github.com/closeorder/closeorder/internal/config"
 	"github.com/closeorder/closeorder/internal/status"
 )
@@ -60,8 +61,7 @@ type looks struct {
 	next    time.Time // the earliest time of the next look
 	sampled time.Time
 	samples []Sample
-	version uint64
-	changed chan struct{} // closed with each version
+	news    changes.Counter // of looks
 }
 
 // lookedAt is the last look.
@@ -78,7 +78,7 @@ type lookedAt struct {
 func newLooks(cfg Config) *looks {
 	return &looks{
 		scope: status.Scope{Reader: cfg.Reader, Group: cfg.Group, Topics: cfg.Topics, Admins: cfg.Workers, Piles: mostPiles},
-		look:  status.Look, asked: make(chan struct{}, 1), changed: make(chan struct{}),
+		look:  status.Look, asked: make(chan struct{}, 1),
 	}
 }
 
@@ -162,9 +162,7 @@ func (l *looks) put(began, ended time.Time, whole bool, report *status.Report, e
 		l.next = ended.Add(lookPause) // it waited, and read nothing
 	}
 	if whole || err != nil {
-		l.version++
-		close(l.changed)
-		l.changed = make(chan struct{})
+		l.news.Change()
 	}
 	if ended.Sub(l.sampled) >= sampleEvery {
 		l.sampled = ended
@@ -212,7 +210,7 @@ func (l *looks) latest(ctx context.Context) (lookedAt, []Sample) {
 	l.mu.Lock()
 	l.wanted = now
 	old := l.running && now.Sub(l.is.Ended) > wantedFor+(lookShare+1)*l.is.Took && l.is.Trouble == ""
-	version := l.version
+	version := l.news.Version()
 	l.mu.Unlock()
 	select {
 	case l.asked <- struct{}{}:
@@ -231,17 +229,5 @@ func (l *looks) latest(ctx context.Context) (lookedAt, []Sample) {
 // Changed waits until there is a look after a version, and returns the new one. The
 // error is the cause of ctx.
 func (l *looks) Changed(ctx context.Context, after uint64) (uint64, error) {
-	for {
-		l.mu.Lock()
-		version, changed := l.version, l.changed
-		l.mu.Unlock()
-		if version > after {
-			return version, nil
-		}
-		select {
-		case <-ctx.Done():
-			return after, context.Cause(ctx)
-		case <-changed:
-		}
-	}
+	return l.news.Changed(ctx, after)
 }

@@ -18,6 +18,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/closeorder/closeorder/internal/changes"
 	"github.com/closeorder/closeorder/internal/config"
 	"github.com/closeorder/closeorder/internal/database"
 	"github.com/closeorder/closeorder/internal/kafka"
@@ -39,7 +40,7 @@ type Config struct {
 // Desk is one. It is safe for concurrent use.
 type Desk struct {
 	Config
-	changes
+	news changes.Counter
 
 	// entries is how many of the log are kept of each kind; patience how long one write
 	// into the requests topic may take; silence how long Kafka may bring nothing before
@@ -61,7 +62,8 @@ type Desk struct {
 // Open opens the desk of a database; nothing is asked of Kafka. Audits that ran when
 // the console ended have ended with it.
 func Open(ctx context.Context, cfg Config) (*Desk, error) {
-	d := &Desk{Config: cfg, changes: newChanges(), entries: mostEntries, patience: patience, silence: silence, wake: make(chan struct{}, 1), jobs: map[string]*job{}, byHand: map[string]bool{}}
+	d := &Desk{Config: cfg, entries: mostEntries, patience: patience, silence: silence, wake: make(chan struct{}, 1), jobs: map[string]*job{}, byHand: map[string]bool{}}
+	d.changed() // what stands in the database is news to everybody
 	if _, err := d.DB.Make(ctx, tables); err != nil {
 		return nil, err
 	}

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/closeorder/closeorder/events"
+	"github.com/closeorder/closeorder/internal/changes"
 	"github.com/closeorder/closeorder/internal/config"
 	"github.com/closeorder/closeorder/internal/database"
 	"github.com/closeorder/closeorder/internal/kafka"
@@ -41,12 +42,11 @@ type Index struct {
 	topics []string // by their number in rows
 	follow *follower
 
-	mu      sync.Mutex
-	state   Progress
-	version uint64
-	news    chan struct{} // closed with the next version
-	again   bool          // Rebuild was called
-	stop    context.CancelCauseFunc
+	mu    sync.Mutex
+	state Progress
+	news  changes.Counter
+	again bool // Rebuild was called
+	stop  context.CancelCauseFunc
 }
 
 // The topics whose numbers are asked for; those behind are retries.
@@ -62,7 +62,8 @@ const (
 // Open opens the index of a database; nothing is asked of Kafka. An index of other
 // topics, or of another version, is begun anew.
 func Open(ctx context.Context, cfg Config) (*Index, error) {
-	x := &Index{cfg: cfg, topics: cfg.Topics.All(), version: 1, news: make(chan struct{})}
+	x := &Index{cfg: cfg, topics: cfg.Topics.All()}
+	x.news.Change() // what stands in the database is news to everybody
 	x.follow = newFollower(x)
 	fresh, err := cfg.DB.Make(ctx, part)
 	if err != nil {
@@ -175,19 +176,7 @@ func (x *Index) Progress(ctx context.Context) (Progress, error) {
 // again or no longer, and returns the new version; 0 is before all. The error is
 // the cause of ctx.
 func (x *Index) Changed(ctx context.Context, after uint64) (uint64, error) {
-	for {
-		x.mu.Lock()
-		version, news := x.version, x.news
-		x.mu.Unlock()
-		if version > after {
-			return version, nil
-		}
-		select {
-		case <-news:
-		case <-ctx.Done():
-			return after, context.Cause(ctx)
-		}
-	}
+	return x.news.Changed(ctx, after)
 }
 
 // tell changes the state, and wakes who waits in Changed where change says so.
@@ -195,9 +184,7 @@ func (x *Index) tell(change func(*Progress) (news bool)) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if change(&x.state) {
-		x.version++
-		close(x.news)
-		x.news = make(chan struct{})
+		x.news.Change()
 	}
 }
 
