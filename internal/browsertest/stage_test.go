@@ -40,7 +40,7 @@ func begin(t *testing.T) *stage {
 		"KEY_" + known + "=192006250b4c09247ec02edce69f6a2d",
 		"KEY_" + unknown + "=7d3f0c6a91b24e58a0c5e2f84b6d1937",
 	}, "run", "--kafka-brokers", s.brokers, "--gateway-urls", s.gateway, "--merchants-file", s.merchants, "--admin-addr", "127.0.0.1:0",
-		"--kafka-session-timeout", "6s")
+		"--kafka-session-timeout", "6s", "--gateway-confirm", "always") // so that each paid order has its transaction
 	s.admin = worker.says(t, `served at (http://127\.0\.0\.1:\d+)/statusz`)
 	s.data = t.TempDir()
 	s.process, s.console = s.opens(t, "--addr", "127.0.0.1:0", "--data-dir", s.data)
