@@ -21,6 +21,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
 )
 
 // minSessionTimeout is the shortest session time-out that a group member may
@@ -52,7 +53,8 @@ type Config struct {
 	// topic that DataDir holds already is left as it is.
 	Topics []Topic
 	// ListenFn takes the place of [net.Listen], for an in-memory network. It
-	// is called with "tcp" and "HOST:PORT".
+	// is called with "tcp" and "HOST:PORT". [BeginSessions] is left to the caller
+	// then.
 	ListenFn func(network, address string) (net.Listener, error)
 	// Errorf is told what goes wrong while running (a full disk, say); nil
 	// drops it. Calls may be concurrent.
@@ -88,10 +90,21 @@ func Start(cfg Config) (*Broker, error) {
 		return nil, errors.Join(startError(cfg, err), unlock())
 	}
 	tellAborted(cluster, cfg.DataDir != "")
-	b := &Broker{cluster: cluster, addrs: cluster.ListenAddrs(), near: listeners.near, close: sync.OnceValue(func() error {
+	b := &Broker{cluster: cluster, addrs: cluster.ListenAddrs(), near: listeners.near}
+	endSessions := func() {}
+	b.close = sync.OnceValue(func() error {
+		endSessions()
 		cluster.Close()
 		return unlock()
-	})}
+	})
+	if cfg.ListenFn == nil {
+		client, err := kgo.NewClient(kgo.SeedBrokers(b.addrs...), kgo.Dialer(b.Dial), kgo.DisableClientMetrics())
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("embedded broker: %w", err), b.Close())
+		}
+		end := BeginSessions(cluster, client)
+		endSessions = func() { end(); client.Close() }
+	}
 	for _, t := range cfg.Topics {
 		err := cluster.CreateTopic(t.Name, int32(t.Partitions), t.Configs)
 		if err != nil && !errors.Is(err, kerr.TopicAlreadyExists) {

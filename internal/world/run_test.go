@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/closeorder/closeorder/internal/broker"
 	"github.com/closeorder/closeorder/internal/config"
 	"github.com/sirupsen/logrus"
 )
@@ -114,8 +115,7 @@ func (r *run) run(ctx context.Context, log logrus.FieldLogger) Report {
 		r.note(err)
 		return Report{}
 	}
-	r.ghosts.observer = r.observer
-	defer r.ghosts.beats.Wait()
+	defer broker.BeginSessions(w.Kafka.Cluster(), r.observer.client)()
 	if r.shop, err = w.OpenShop("shop"); err != nil {
 		r.note(err)
 		return Report{}
