@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/closeorder/closeorder/events/schema"
+	"github.com/closeorder/closeorder/internal/leftout"
 )
 
 // diagnosis is what diagnose.mjs prints.
@@ -29,10 +30,7 @@ type diagnosis struct {
 func TestAsyncAPIPassesTheOfficialParser(t *testing.T) {
 	for _, tool := range []string{"node", "npm"} {
 		if _, err := exec.LookPath(tool); err != nil {
-			if os.Getenv("CI") == "true" {
-				t.Fatal(err)
-			}
-			t.Skip(err)
+			leftout.Test(t, err.Error())
 		}
 	}
 	folder := t.TempDir()

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/closeorder/closeorder/internal/config"
+	"github.com/closeorder/closeorder/internal/leftout"
 	"github.com/twmb/franz-go/pkg/kadm"
 )
 
@@ -143,7 +144,7 @@ func established(t *testing.T) (n int) {
 	t.Helper()
 	text, err := os.ReadFile("/proc/net/tcp")
 	if err != nil {
-		t.Skipf("connections cannot be counted here: %v", err)
+		leftout.Test(t, "connections cannot be counted here: "+err.Error())
 	}
 	_, port, err := net.SplitHostPort(cluster.Addrs()[0])
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/closeorder/closeorder/internal/leftout"
 	"golang.org/x/sys/unix"
 	core "k8s.io/api/core/v1"
 )
@@ -109,12 +110,8 @@ func needsContainers(t *testing.T) {
 	} else if err := tryNamespaces(); err != nil {
 		why = "it may not make namespaces: " + err.Error()
 	}
-	switch {
-	case why == "":
-	case os.Getenv("CI") == "true":
-		t.Fatalf("the pod cannot be run here, and CI=true: %s", why)
-	default:
-		t.Skipf("the pod cannot be run here: %s", why)
+	if why != "" {
+		leftout.Test(t, "the pod cannot be run here: "+why)
 	}
 }
 

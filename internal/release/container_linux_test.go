@@ -21,6 +21,7 @@ import (
 
 	"github.com/closeorder/closeorder/internal/authority"
 	"github.com/closeorder/closeorder/internal/gatewaysim"
+	"github.com/closeorder/closeorder/internal/leftout"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 )
@@ -104,11 +105,7 @@ func (c *container) run(t *testing.T, env []string, args ...string) (string, int
 	}
 	if err != nil {
 		// Nothing of the image has run yet.
-		why := fmt.Sprintf("no mount namespace, user namespace or chroot here (be root on Linux): %v %s", err, out)
-		if os.Getenv("CI") == "true" {
-			t.Fatal(why)
-		}
-		t.Skip(why)
+		leftout.Test(t, fmt.Sprintf("no mount namespace, user namespace or chroot here (be root on Linux): %v %s", err, out))
 	}
 	return string(out), 0
 }
