@@ -150,7 +150,7 @@ func (db *DB) claim(ctx context.Context) error {
 	if _, err := db.Write.ExecContext(ctx, `PRAGMA journal_mode = wal`); err != nil {
 		return err
 	}
-	return db.write(ctx, func(tx *sql.Tx) error {
+	return db.Transact(ctx, func(tx *sql.Tx) error {
 		_, err := tx.ExecContext(ctx, fmt.Sprintf(`PRAGMA application_id = %d;
 			CREATE TABLE IF NOT EXISTS parts (name TEXT PRIMARY KEY, version INTEGER NOT NULL) STRICT, WITHOUT ROWID`, application))
 		return err
@@ -173,7 +173,7 @@ type Part struct {
 // Make makes the tables of a part, and says whether they are new. All of it is one
 // transaction.
 func (db *DB) Make(ctx context.Context, part Part) (fresh bool, err error) {
-	err = db.write(ctx, func(tx *sql.Tx) error {
+	err = db.Transact(ctx, func(tx *sql.Tx) error {
 		var version int
 		err := tx.QueryRowContext(ctx, `SELECT version FROM parts WHERE name = ?`, part.Name).Scan(&version)
 		switch {
@@ -195,12 +195,12 @@ func (db *DB) Make(ctx context.Context, part Part) (fresh bool, err error) {
 		_, err = tx.ExecContext(ctx, `UPDATE parts SET version = ? WHERE name = ?`, part.Version, part.Name)
 		return err
 	})
-	return fresh, db.Explain(err)
+	return fresh, err
 }
 
 // Drop takes a part's tables away and makes them anew.
 func (db *DB) Drop(ctx context.Context, part Part) error {
-	return db.Explain(db.write(ctx, func(tx *sql.Tx) error { return remake(ctx, tx, part) }))
+	return db.Transact(ctx, func(tx *sql.Tx) error { return remake(ctx, tx, part) })
 }
 
 func remake(ctx context.Context, tx *sql.Tx, part Part) error {
@@ -232,17 +232,18 @@ func remake(ctx context.Context, tx *sql.Tx, part Part) error {
 	return err
 }
 
-// write does something in one transaction.
-func (db *DB) write(ctx context.Context, do func(*sql.Tx) error) error {
+// Transact does something in one transaction of Write: all of it is there when it
+// returns nil, else nothing. Its error, also that of do, is explained.
+func (db *DB) Transact(ctx context.Context, do func(*sql.Tx) error) error {
 	tx, err := db.Write.BeginTx(ctx, nil)
 	if err != nil {
-		return err
+		return db.Explain(err)
 	}
 	defer tx.Rollback() //nolint:errcheck // after a commit it does nothing, else do's error says more
 	if err := do(tx); err != nil {
-		return err
+		return db.Explain(err)
 	}
-	return tx.Commit()
+	return db.Explain(tx.Commit())
 }
 
 // Size is the bytes of the file with its log, or of memory.

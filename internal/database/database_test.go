@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -281,9 +282,18 @@ func TestAFullDiskIsSaid(t *testing.T) {
 			}
 			exec(t, db, `PRAGMA max_page_count = 20`) // what SQLite does is what it does for ENOSPC: SQLITE_FULL
 			_, err := db.Write.ExecContext(t.Context(), `INSERT INTO notes_all (text) WITH RECURSIVE n(value) AS (SELECT 1 UNION ALL SELECT value + 1 FROM n LIMIT 400) SELECT printf('%0500d', value) FROM n`)
-			err = db.Explain(err)
-			if err == nil || !strings.Contains(err.Error(), db.name()) || !strings.Contains(err.Error(), "--keep") {
-				t.Fatalf("%v", err)
+			alone := db.Explain(err)
+			err = db.Transact(t.Context(), func(tx *sql.Tx) error {
+				if _, err := tx.ExecContext(t.Context(), `INSERT INTO notes_all (text) VALUES ('before it')`); err != nil {
+					return err
+				}
+				_, err := tx.ExecContext(t.Context(), `INSERT INTO notes_all (text) WITH RECURSIVE n(value) AS (SELECT 1 UNION ALL SELECT value + 1 FROM n LIMIT 400) SELECT printf('%0500d', value) FROM n`)
+				return err
+			})
+			for what, err := range map[string]error{"alone": alone, "in a transaction": err, "explained once more": db.Explain(fmt.Errorf("index: %w", err))} {
+				if err == nil || strings.Count(err.Error(), db.name()) != 1 || strings.Count(err.Error(), "--keep") != 1 {
+					t.Fatalf("%s: %v", what, err)
+				}
 			}
 			if n := count(t, db, "notes_all"); n != 0 {
 				t.Errorf("%d rows of it were written", n)

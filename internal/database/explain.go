@@ -17,15 +17,20 @@ func (db *DB) name() string {
 }
 
 // Explain says of an error of Read, of Write or of a transaction which file it is
-// about, and what to do. Other errors, nil among them, come back as they are. Rooms
-// give each error of theirs to it, once.
+// about, and what to do. Other errors, nil and those that are explained already among
+// them, come back as they are. Rooms give each error of theirs to it.
 func (db *DB) Explain(err error) error {
 	told, is := errors.AsType[*sqlite.Error](err)
-	if !is {
+	if _, already := errors.AsType[*explainedError](err); !is || already {
 		return err
 	}
-	return fmt.Errorf("%s: %w%s", db.name(), err, db.advice(told.Code()&0xff))
+	return &explainedError{fmt.Errorf("%s: %w%s", db.name(), err, db.advice(told.Code()&0xff))}
 }
+
+// explainedError is an error of SQLite that says which file it is about.
+type explainedError struct{ error }
+
+func (e *explainedError) Unwrap() error { return e.error }
 
 // anew is what to do about a file that cannot be saved.
 const anew = "restore it from a copy, or move it away with its -wal and run the console again: its index is made again of the topics, " +
