@@ -38,7 +38,7 @@ const (
 func (d *Desk) RunAudit(ctx context.Context, who Who, since time.Time) (Audit, error) {
 	var id int64
 	var e *Entry
-	err := d.write(ctx, func(tx *sql.Tx) error {
+	err := d.DB.Transact(ctx, func(tx *sql.Tx) error {
 		err := tx.QueryRowContext(ctx, `SELECT id FROM desk_audits WHERE ended = 0`).Scan(&id)
 		if err == nil || !errors.Is(err, sql.ErrNoRows) {
 			return err
@@ -111,9 +111,9 @@ func (d *Desk) audit(ctx context.Context, j *job, id string) error {
 
 // report is what the command reports.
 func (d *Desk) report(ctx context.Context, j *job, since time.Time) (*audit.Report, error) {
-	j.begins()
-	defer j.reading.Store(false)
-	snapshot, err := audit.Take(ctx, audit.Scope{Reader: d.Reader, Group: d.Group, Topics: d.Topics, Since: since})
+	reader, done := d.reads(j)
+	defer done()
+	snapshot, err := audit.Take(ctx, audit.Scope{Reader: reader, Group: d.Group, Topics: d.Topics, Since: since})
 	if err != nil {
 		return nil, err
 	}

@@ -20,17 +20,28 @@ func (s *stage) audits(since time.Time) desk.Audit {
 	if err != nil {
 		s.t.Fatal(err)
 	}
+	return s.untilAudit(a.ID, over)
+}
+
+func over(a desk.Audit) bool { return !a.Ended.IsZero() }
+
+// untilAudit waits until an audit is as it should be.
+func (s *stage) untilAudit(id int64, is func(desk.Audit) bool) desk.Audit {
+	s.t.Helper()
 	ctx, cancel := context.WithTimeout(s.t.Context(), time.Minute)
 	defer cancel()
-	for version := uint64(0); a.Ended.IsZero(); {
+	for version := uint64(0); ; {
+		a, err := s.Audit(ctx, id)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		if is(a) {
+			return a
+		}
 		if version, err = s.Changed(ctx, version); err != nil {
 			s.t.Fatalf("waited in vain: %+v, %v", a, err)
 		}
-		if a, err = s.Audit(ctx, a.ID); err != nil {
-			s.t.Fatal(err)
-		}
 	}
-	return a
 }
 
 func TestAnAuditOfTheDeskIsThatOfTheCommand(t *testing.T) {

@@ -54,7 +54,7 @@ func (d *Desk) carry(ctx context.Context, j *job, id string) error {
 	if err := m.flush(ctx); err != nil {
 		return err
 	}
-	failed, err := d.failed(ctx, j, r, plan)
+	failed, err := d.failed(ctx, r, plan)
 	if err != nil {
 		return err
 	}
@@ -87,24 +87,28 @@ func (d *Desk) carry(ctx context.Context, j *job, id string) error {
 
 // failed are the failed outcomes of a replay that count when it goes on. Those that
 // were there when somebody started or resumed it do not, as somebody has seen them;
-// those since do, also when they came in while no console ran.
-func (d *Desk) failed(ctx context.Context, j *job, r Replay, plan *deadletters.Plan) (map[string]int, error) {
+// those since do, also when they came in while no console ran. In the database they are
+// empty until they are counted for the first time since then: becomes empties them.
+func (d *Desk) failed(ctx context.Context, r Replay, plan *deadletters.Plan) (map[string]int, error) {
 	forgiven := map[string]int{}
-	err := d.writeAnyway(ctx, func(ctx context.Context, tx *sql.Tx) error {
-		if j.byHand {
-			forgiven = plan.Failed
-			text, err := json.Marshal(forgiven)
-			if err != nil {
-				return err
-			}
-			_, err = tx.ExecContext(ctx, `UPDATE desk_replays SET forgiven = ? WHERE n = ?`, string(text), r.n)
-			return err
-		}
+	err := d.writeAnyway(ctx, func(within context.Context, tx *sql.Tx) error {
 		var text string
-		if err := tx.QueryRowContext(ctx, `SELECT forgiven FROM desk_replays WHERE n = ?`, r.n).Scan(&text); err != nil {
+		if err := tx.QueryRowContext(within, `SELECT forgiven FROM desk_replays WHERE n = ?`, r.n).Scan(&text); err != nil {
 			return err
 		}
-		return json.Unmarshal([]byte(text), &forgiven)
+		if text != "" {
+			return json.Unmarshal([]byte(text), &forgiven)
+		}
+		if ctx.Err() != nil {
+			return nil // it is paused: who has resumed it meanwhile may have seen more
+		}
+		forgiven = plan.Failed
+		b, err := json.Marshal(forgiven)
+		if err != nil {
+			return err
+		}
+		_, err = tx.ExecContext(within, `UPDATE desk_replays SET forgiven = ? WHERE n = ?`, string(b), r.n)
+		return err
 	})
 	failed := map[string]int{}
 	for code, n := range plan.Failed {

@@ -42,10 +42,10 @@ type Desk struct {
 	Config
 	news changes.Counter
 
-	// entries is how many of the log are kept of each kind; patience how long one write
-	// into the requests topic may take; silence how long Kafka may bring nothing before
-	// that is said.
-	entries           int
+	// entries is how many of the log are kept of each kind, steps how many of replays;
+	// patience how long one write into the requests topic may take; silence how long
+	// Kafka may bring nothing before that is said.
+	entries, steps    int
 	patience, silence time.Duration
 	// wake has Run look at what is to be done.
 	wake chan struct{}
@@ -55,19 +55,17 @@ type Desk struct {
 
 	mu   sync.Mutex
 	jobs map[string]*job // by the id of a replay, or of an audit
-	// byHand are the replays that somebody has started or resumed, until that is done.
-	byHand map[string]bool
 }
 
 // Open opens the desk of a database; nothing is asked of Kafka. Audits that ran when
 // the console ended have ended with it.
 func Open(ctx context.Context, cfg Config) (*Desk, error) {
-	d := &Desk{Config: cfg, entries: mostEntries, patience: patience, silence: silence, wake: make(chan struct{}, 1), jobs: map[string]*job{}, byHand: map[string]bool{}}
+	d := &Desk{Config: cfg, entries: mostEntries, steps: mostSteps, patience: patience, silence: silence, wake: make(chan struct{}, 1), jobs: map[string]*job{}}
 	d.changed() // what stands in the database is news to everybody
 	if _, err := d.DB.Make(ctx, tables); err != nil {
 		return nil, err
 	}
-	err := d.write(ctx, func(tx *sql.Tx) error {
+	err := d.DB.Transact(ctx, func(tx *sql.Tx) error {
 		_, err := tx.ExecContext(ctx, `UPDATE desk_audits SET ended = ?, trouble = 'the console ended; run it again' WHERE ended = 0`, moment(time.Now()))
 		return err
 	})
@@ -192,25 +190,12 @@ CREATE INDEX desk_log_access ON desk_log (access, id);
 	},
 }
 
-// write does something in one transaction.
-func (d *Desk) write(ctx context.Context, do func(*sql.Tx) error) error {
-	tx, err := d.DB.Write.BeginTx(ctx, nil)
-	if err != nil {
-		return d.DB.Explain(err)
-	}
-	defer tx.Rollback() //nolint:errcheck // after a commit it does nothing, else do's error says more
-	if err := do(tx); err != nil {
-		return d.DB.Explain(err)
-	}
-	return d.DB.Explain(tx.Commit())
-}
-
 // lasting is how long a write may still take when its context has ended.
 const lasting = 10 * time.Second
 
-// writeAnyway is write, also when ctx has ended: what was done is to be known. Before
-// that it waits for as long as somebody else writes: an index that is made may do so
-// for longer than a moment, and that is no error.
+// writeAnyway does something in one transaction, also when ctx has ended: what was done
+// is to be known. Before that it waits for as long as somebody else writes: an index
+// that is made may do so for longer than a moment, and that is no error.
 func (d *Desk) writeAnyway(ctx context.Context, do func(context.Context, *sql.Tx) error) error {
 	anyway, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cancel(nil)
@@ -222,7 +207,7 @@ func (d *Desk) writeAnyway(ctx context.Context, do func(context.Context, *sql.Tx
 		}
 	})
 	defer stop()
-	return d.write(anyway, func(tx *sql.Tx) error { return do(anyway, tx) })
+	return d.DB.Transact(anyway, func(tx *sql.Tx) error { return do(anyway, tx) })
 }
 
 // moment is a time in the database: microseconds since 1970, 0 for none.

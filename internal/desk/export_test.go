@@ -8,8 +8,14 @@ import (
 	"github.com/closeorder/closeorder/internal/deadletters"
 )
 
-// Impatient has a desk say soon that Kafka is away. It is called before Run.
-func (d *Desk) Impatient() { d.patience, d.silence = time.Second, 100*time.Millisecond }
+// Impatient has a desk say soon that Kafka is away, and a reader that is asked not to
+// wait for it give up soon. It is called before Run.
+func (d *Desk) Impatient() {
+	d.patience, d.silence, d.Reader.Patience = time.Second, 100*time.Millisecond, 200*time.Millisecond
+}
+
+// KeepSteps sets how many steps are kept of replays that are over.
+func (d *Desk) KeepSteps(n int) { d.steps = n }
 
 // KeepEntries sets how many entries of the log are kept of each kind.
 func (d *Desk) KeepEntries(n int) { d.entries = n }

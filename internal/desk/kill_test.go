@@ -172,6 +172,17 @@ func TestKafkaGoesAwayInTheMiddleOfAReplay(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.until(r.ID, silent)
+	// An audit waits as well, for longer than the reader's patience.
+	audit, err := s.RunAudit(t.Context(), who, time.Time{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	audit = s.untilAudit(audit.ID, func(a desk.Audit) bool {
+		return !a.Ended.IsZero() || strings.HasPrefix(a.Trouble, "Kafka has brought nothing for 1s")
+	})
+	if !audit.Ended.IsZero() {
+		t.Errorf("while Kafka is away an audit ends: %s", audit.Trouble)
+	}
 	if data.Port, err = strconv.Atoi(port); err != nil {
 		t.Fatal(err)
 	}
@@ -182,6 +193,9 @@ func TestKafkaGoesAwayInTheMiddleOfAReplay(t *testing.T) {
 	count, _, all := s.requests()
 	if r.Sent != 60 || len(count) != 60 || len(all) > 65 || r.Trouble != "" {
 		t.Errorf("%d records of %d orders: %+v", len(all), len(count), r)
+	}
+	if audit = s.untilAudit(audit.ID, over); audit.Report == nil || audit.Trouble != "" {
+		t.Errorf("when Kafka is back: %+v", audit)
 	}
 }
 
@@ -237,4 +251,54 @@ func TestWhatWasSentBeforeARestartIsWatchedAfterIt(t *testing.T) {
 	if r = s.until(r.ID, in(desk.Paused)); r.Trouble != "paused: 2 outcomes failed (PARAM_ERROR 2)" || r.Sent != 2 {
 		t.Errorf("%+v", r)
 	}
+}
+
+// Who resumes a replay has seen what failed, whatever comes in between: that is not
+// to pause it once more.
+func TestWhatSomebodyHasSeenFailDoesNotPauseAReplayAgain(t *testing.T) {
+	s := newBroker(t)
+	dir := t.TempDir()
+	s.openIdle(dir)
+	var orders []string
+	for i := range 60 {
+		orders = append(orders, fmt.Sprint("DEAD", i))
+	}
+	s.bury(orders...)
+	s.work()
+	r, err := s.Plan(t.Context(), who, desk.Wish{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.PlanLate(t.Context(), r.ID); err != nil {
+		t.Fatal(err)
+	}
+	s.starts(r.ID, desk.Order{Reason: "r", Rate: 20, PauseAfter: 2})
+	sent := 0
+	goesOn := func(when string) {
+		t.Helper()
+		if err := s.CarryLate(t.Context(), r.ID); err != nil {
+			t.Fatal(err)
+		}
+		r := s.until(r.ID, in(desk.Paused))
+		if r.Trouble != "paused: 2 outcomes failed (PARAM_ERROR 2)" || r.Sent <= sent {
+			t.Errorf("%s: %d sent, %d before: %s", when, r.Sent, sent, r.Trouble)
+		}
+		sent = r.Sent
+		s.awaitOutcomes(sent) // none of them fails later
+	}
+	goesOn("started")
+	if err := s.Resume(t.Context(), who, r.ID); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Resume(t.Context(), who, r.ID); err == nil {
+		t.Error("it is resumed twice")
+	}
+	goesOn("clicked twice")
+	if err := s.Resume(t.Context(), who, r.ID); err != nil {
+		t.Fatal(err)
+	}
+	s.closeIdle() // killed before it has read anything
+	s.openIdle(dir)
+	defer s.closeIdle()
+	goesOn("after a kill")
 }

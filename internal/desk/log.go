@@ -37,7 +37,7 @@ const (
 // what is no UTF-8 is replaced, and what is very long cut off.
 func (d *Desk) Note(ctx context.Context, who Who, did, of, reason, detail string) error {
 	e := entry(who, did, of, reason, detail)
-	if err := d.write(ctx, func(tx *sql.Tx) error { return d.note(ctx, tx, e) }); err != nil {
+	if err := d.DB.Transact(ctx, func(tx *sql.Tx) error { return d.note(ctx, tx, e) }); err != nil {
 		return err
 	}
 	d.log(e)

@@ -193,3 +193,42 @@ func TestOldReplaysAreLetGoOf(t *testing.T) {
 		t.Errorf("of too many replays: %s", got)
 	}
 }
+
+// A plan that has more steps than are kept of old ones can be started all the same,
+// until a newer one takes its place.
+func TestAPlanOfMoreStepsThanAreKeptCanBeStarted(t *testing.T) {
+	s := newBroker(t)
+	s.openIdle("")
+	defer s.closeIdle()
+	s.KeepSteps(2)
+	s.bury("T1", "T2", "T3")
+	plan := func() desk.Replay {
+		t.Helper()
+		r, err := s.Plan(t.Context(), who, desk.Wish{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.PlanLate(t.Context(), r.ID); err != nil {
+			t.Fatal(err)
+		}
+		return s.until(r.ID, in(desk.Planned))
+	}
+	first := plan()
+	if _, err := s.Plan(t.Context(), who, desk.Wish{}); err != nil { // it has no steps so far
+		t.Fatal(err)
+	}
+	if got := s.steps(first.ID); got != "T1 would_replay\nT2 would_replay\nT3 would_replay\n" {
+		t.Errorf("its steps:\n%s", got)
+	}
+	second := plan()
+	if r := s.until(first.ID, in(desk.Unplanned)); r.Trouble != "its plan was let go of for newer ones; plan it again" || s.steps(r.ID) != "" {
+		t.Errorf("the older one: %+v", r)
+	}
+	s.starts(second.ID, desk.Order{Reason: "mended", Rate: 1000})
+	if err := s.CarryLate(t.Context(), second.ID); err != nil {
+		t.Fatal(err)
+	}
+	if r := s.until(second.ID, in(desk.Done)); r.Sent != 3 || s.steps(r.ID) != "T1 replayed\nT2 replayed\nT3 replayed\n" {
+		t.Errorf("the newest one: %+v", r)
+	}
+}

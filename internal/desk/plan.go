@@ -32,11 +32,9 @@ func (d *Desk) makePlan(ctx context.Context, j *job, r Replay, again map[events.
 			o.Only[at] = true
 		}
 	}
-	j.begins()
-	defer j.reading.Store(false)
-	reader := *d.Reader
-	reader.Patience = 0 // an outage is waited for, and said
-	return deadletters.Make(ctx, &reader, d.Topics, o)
+	reader, done := d.reads(j)
+	defer done()
+	return deadletters.Make(ctx, reader, d.Topics, o)
 }
 
 // plan makes the plan of a replay that is to be planned.
@@ -112,7 +110,7 @@ func (d *Desk) keepPlan(ctx context.Context, r Replay, plan *deadletters.Plan) e
 		if _, err := tx.ExecContext(ctx, `UPDATE desk_replays SET state = ?, steps = ?, chosen = ?, skipped = ? WHERE n = ? AND state = ?`, Planned, n, plan.Replays, string(skipped), r.n, Planning); err != nil {
 			return err
 		}
-		return prune(ctx, tx)
+		return d.prune(ctx, tx)
 	})
 }
 

@@ -143,12 +143,12 @@ func (d *Desk) Plan(ctx context.Context, who Who, wish Wish) (Replay, error) {
 	now := time.Now()
 	id := deadletters.NewReplayID(now)
 	e := entry(who, "plan", id, "", "")
-	err = d.write(ctx, func(tx *sql.Tx) error {
+	err = d.DB.Transact(ctx, func(tx *sql.Tx) error {
 		if _, err := tx.ExecContext(ctx, `INSERT INTO desk_replays (id, state, made, made_by, wish, requests, dead_letters) VALUES (?, ?, ?, ?, ?, ?, ?)`,
 			id, Planning, moment(now), who.by(), string(text), d.Topics.Requests, d.Topics.DeadLetters); err != nil {
 			return err
 		}
-		if err := prune(ctx, tx); err != nil {
+		if err := d.prune(ctx, tx); err != nil {
 			return err
 		}
 		return d.note(ctx, tx, e)
@@ -167,25 +167,26 @@ const (
 	mostSteps   = 500_000
 )
 
-// prune lets go of the oldest replays, and of the steps of old ones. None that goes
-// on, or may go on, is touched; a plan without its steps cannot be started.
-func prune(ctx context.Context, tx *sql.Tx) error {
+// prune lets go of the oldest replays, and of the steps of old ones: mostSteps are
+// kept, and beside them one plan that alone has more, until newer ones have as many. So
+// the newest plan stays, however large it is: a plan without its steps cannot be
+// started. None that goes on, or may go on, is touched.
+func (d *Desk) prune(ctx context.Context, tx *sql.Tx) error {
+	const old = `(SELECT n FROM (
+			SELECT n, state, steps, sum(steps) OVER (ORDER BY n DESC) - steps AS newer, row_number() OVER (ORDER BY n DESC) AS place FROM desk_replays)
+			WHERE state NOT IN ('planning', 'running', 'paused') AND (place > ?1 OR newer > ?2 OR newer + steps > ?2 AND steps <= ?2) AND steps > 0)`
 	for _, statement := range []string{
 		// Of plans that somebody has stopped while they were written.
 		`DELETE FROM desk_steps WHERE replay IN (SELECT n FROM desk_replays WHERE steps = 0 AND state <> 'planning')`,
-		`DELETE FROM desk_steps WHERE replay IN (SELECT n FROM (
-			SELECT n, state, steps, sum(steps) OVER (ORDER BY n DESC) AS all_steps, row_number() OVER (ORDER BY n DESC) AS place FROM desk_replays)
-			WHERE state NOT IN ('planning', 'running', 'paused') AND (place > ?1 OR all_steps > ?2) AND steps > 0)`,
+		`DELETE FROM desk_steps WHERE replay IN ` + old,
 		`UPDATE desk_replays SET steps = 0,
 			trouble = CASE WHEN state = 'planned' THEN 'its plan was let go of for newer ones; plan it again' ELSE trouble END,
 			state = CASE WHEN state = 'planned' THEN 'unplanned' ELSE state END
-			WHERE n IN (SELECT n FROM (
-			SELECT n, state, steps, sum(steps) OVER (ORDER BY n DESC) AS all_steps, row_number() OVER (ORDER BY n DESC) AS place FROM desk_replays)
-			WHERE state NOT IN ('planning', 'running', 'paused') AND (place > ?1 OR all_steps > ?2) AND steps > 0)`,
+			WHERE n IN ` + old,
 		`DELETE FROM desk_replays WHERE n IN (SELECT n FROM (SELECT n, state, row_number() OVER (ORDER BY n DESC) AS place FROM desk_replays)
 			WHERE state NOT IN ('planning', 'running', 'paused') AND place > ?1)`,
 	} {
-		if _, err := tx.ExecContext(ctx, statement, mostReplays, mostSteps); err != nil {
+		if _, err := tx.ExecContext(ctx, statement, mostReplays, d.steps); err != nil {
 			return err
 		}
 	}
@@ -245,10 +246,7 @@ func (d *Desk) Stop(ctx context.Context, who Who, id string) error {
 func (d *Desk) becomes(ctx context.Context, e Entry, state State, check func(Replay) error, more func(*sql.Tx) error, from ...State) error {
 	d.starting.Lock()
 	defer d.starting.Unlock()
-	if state == Running {
-		d.byHandIs(e.Of, true) // before Run can see it
-	}
-	err := d.write(ctx, func(tx *sql.Tx) error {
+	err := d.DB.Transact(ctx, func(tx *sql.Tx) error {
 		r, err := replayOf(tx.QueryRowContext(ctx, selectReplays+` WHERE id = ?`, e.Of))
 		if err != nil {
 			return notFound(err, "replay "+e.Of)
@@ -271,6 +269,10 @@ func (d *Desk) becomes(ctx context.Context, e Entry, state State, check func(Rep
 			if err := d.free(ctx, tx, e.Of); err != nil {
 				return err
 			}
+			// Whoever starts or resumes it has seen what has failed: failed counts that.
+			if _, err := tx.ExecContext(ctx, `UPDATE desk_replays SET forgiven = '' WHERE id = ?`, e.Of); err != nil {
+				return err
+			}
 		}
 		ended := int64(0)
 		if state == Stopped {
@@ -287,9 +289,6 @@ func (d *Desk) becomes(ctx context.Context, e Entry, state State, check func(Rep
 		return d.note(ctx, tx, e)
 	})
 	if err != nil {
-		if state == Running {
-			d.byHandIs(e.Of, false)
-		}
 		return err
 	}
 	d.log(e)
@@ -381,9 +380,10 @@ func (d *Desk) Replay(ctx context.Context, id string) (Replay, error) {
 	return d.seen(r), nil
 }
 
-// Replays are the last ones, the newest first.
+// Replays are the last ones: those that go on first, then the newest.
 func (d *Desk) Replays(ctx context.Context, limit int) ([]Replay, error) {
-	rows, err := d.DB.Read.QueryContext(ctx, selectReplays+` ORDER BY n DESC LIMIT ?`, limit)
+	rows, err := d.DB.Read.QueryContext(ctx, selectReplays+`
+		ORDER BY CASE state WHEN 'running' THEN 0 WHEN 'paused' THEN 1 WHEN 'planning' THEN 2 ELSE 3 END, n DESC LIMIT ?`, limit)
 	if err != nil {
 		return nil, d.DB.Explain(err)
 	}
@@ -399,8 +399,7 @@ func (d *Desk) Replays(ctx context.Context, limit int) ([]Replay, error) {
 	return all, d.DB.Explain(rows.Err())
 }
 
-// Step is one dead letter of a plan. As JSON it is a line of "deadletters replay
-// --json".
+// Step is one dead letter of a plan.
 type Step struct {
 	deadletters.Step
 	// Sent is where its replay landed, nil where it was not sent, or is not yet.
@@ -410,16 +409,16 @@ type Step struct {
 	Detail string
 }
 
-// MarshalJSON implements json.Marshaler.
-func (s Step) MarshalJSON() ([]byte, error) {
-	told := s.Told()
+// Told is the step as a line of "deadletters replay --json".
+func (s Step) Told() deadletters.Told {
+	told := s.Step.Told()
 	switch {
 	case s.Sent != nil:
-		told = told.Sent(*s.Sent)
+		return told.Sent(*s.Sent)
 	case s.Left != "":
-		told = told.LeftFor(s.Left, s.Detail)
+		return told.LeftFor(s.Left, s.Detail)
 	}
-	return json.Marshal(told)
+	return told
 }
 
 // Steps are those of a replay in the order of the failures, chosen ones before

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -384,8 +385,34 @@ func TestAStepIsALineOfTheCommand(t *testing.T) {
 	} {
 		one := step
 		c.change(&one)
-		if got, err := json.Marshal(one); err != nil || string(got) != c.want {
+		if got, err := json.Marshal(one.Told()); err != nil || string(got) != c.want {
 			t.Errorf("%s: %s, %v", sentence, got, err)
+		}
+	}
+}
+
+// Fifty plans may be made while one runs: its page is not to be looked for behind them.
+func TestWhatGoesOnIsListedBeforeWhatIsNewer(t *testing.T) {
+	s := newBroker(t)
+	s.openIdle("")
+	defer s.closeIdle()
+	for _, state := range []desk.State{desk.Planning, desk.Paused, desk.Running, desk.Paused, desk.Planned, desk.Unplanned, desk.Stopped, desk.Done} {
+		if _, err := s.db.Write.ExecContext(t.Context(), `INSERT INTO desk_replays (id, state, made, made_by, wish, requests, dead_letters) SELECT ?1 || ' ' || (count(*) + 1), ?1, 1, '', '{}', 'r', 'd' FROM desk_replays`, state); err != nil {
+			t.Fatal(err)
+		}
+	}
+	all := []string{"running 3", "paused 4", "paused 2", "planning 1", "done 8", "stopped 7", "unplanned 6", "planned 5"}
+	for _, limit := range []int{2, 4, 6, 100} {
+		var got []string
+		found, err := s.Replays(t.Context(), limit)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range found {
+			got = append(got, r.ID)
+		}
+		if want := all[:min(limit, len(all))]; !slices.Equal(got, want) {
+			t.Errorf("%d of them: %q, want %q", limit, got, want)
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/closeorder/closeorder/internal/kafka"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -15,7 +16,6 @@ import (
 // database.
 type job struct {
 	kind   State // Planning, Running, or auditing
-	byHand bool  // somebody has just started or resumed its replay
 	cancel context.CancelCauseFunc
 	done   chan struct{}
 
@@ -39,10 +39,14 @@ func (d *Desk) trouble(j *job) string {
 	return ""
 }
 
-// begins: it begins to read.
-func (j *job) begins() {
+// reads: a job begins to read. Its reader waits for an outage to end, and trouble says
+// so until it has read all.
+func (d *Desk) reads(j *job) (reader *kafka.Reader, done func()) {
 	j.moved.Store(moment(time.Now()))
 	j.reading.Store(true)
+	patient := *d.Reader
+	patient.Patience = 0
+	return &patient, func() { j.reading.Store(false) }
 }
 
 // hasRead: n more records were read.
@@ -131,22 +135,10 @@ func (d *Desk) take(ctx context.Context, id string, kind State) (*job, context.C
 	if same == map[State]int{Planning: plansAtOnce, Running: 1, auditing: 1}[kind] {
 		return nil, nil
 	}
-	j := &job{kind: kind, done: make(chan struct{}), byHand: d.byHand[id]}
-	delete(d.byHand, id)
+	j := &job{kind: kind, done: make(chan struct{})}
 	ctx, j.cancel = context.WithCancelCause(ctx)
 	d.jobs[id] = j
 	return j, ctx
-}
-
-// byHandIs says whether somebody has just started or resumed a replay.
-func (d *Desk) byHandIs(id string, is bool) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if is {
-		d.byHand[id] = true
-	} else {
-		delete(d.byHand, id)
-	}
 }
 
 // leave is the end of a job. What it has left to do, or others had to wait for, is

@@ -3,7 +3,6 @@ package desk_test
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -318,19 +317,8 @@ func (s *stage) steps(id string) string {
 	}
 	var b strings.Builder
 	for _, step := range steps {
-		text, err := json.Marshal(step)
-		if err != nil {
-			s.t.Fatal(err)
-		}
-		var told struct {
-			Action string `json:"action"`
-			Reason string `json:"reason"`
-			No     string `json:"out_trade_no"`
-		}
-		if err := json.Unmarshal(text, &told); err != nil {
-			s.t.Fatal(err)
-		}
-		b.WriteString(strings.TrimSpace(told.No+" "+told.Action+" "+told.Reason) + "\n")
+		told := step.Told()
+		b.WriteString(strings.TrimSpace(fmt.Sprint(told.OutTradeNo, " ", told.Action, " ", told.Reason)) + "\n")
 	}
 	return b.String()
 }
