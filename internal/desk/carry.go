@@ -189,7 +189,7 @@ func (m *marks) compare(plan *deadletters.Plan) {
 			}
 			continue
 		}
-		if failed, err := time.Parse(time.RFC3339Nano, m.steps[s.At].failed); err == nil && !failed.Equal(writable(*s).FailedAt) {
+		if failed, err := time.Parse(time.RFC3339Nano, m.steps[s.At].failed); err == nil && !failed.Equal(deadletters.Writable(s.FailedAt)) {
 			if s.Skip == "" {
 				plan.Replays--
 			}

@@ -119,14 +119,15 @@ func TestAPlanHoldsATimeThatJSONCannot(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	at := events.Source{Topic: s.topics.DeadLetters, Partition: 1, Offset: 7}
+	at, last := events.Source{Topic: s.topics.DeadLetters, Partition: 1, Offset: 7}, time.Date(9999, 12, 31, 20, 0, 0, 0, time.UTC)
 	if err := s.KeepPlan(t.Context(), r.ID, &deadletters.Plan{Steps: []deadletters.Step{
 		{At: at, FailedAt: time.Date(12_000, 1, 1, 0, 0, 0, 0, time.UTC), Skip: deadletters.Unreadable, Why: "it is no dead letter"},
+		{At: at, FailedAt: last.In(time.FixedZone("", 8*60*60)), Skip: deadletters.Unreadable, Why: "where this runs it is the year 10000"},
 	}}); err != nil {
 		t.Fatal(err)
 	}
 	steps, err := s.Steps(t.Context(), r.ID, 10, 0)
-	if err != nil || len(steps) != 1 || steps[0].At != at || !steps[0].FailedAt.IsZero() {
+	if err != nil || len(steps) != 2 || steps[0].At != at || !steps[0].FailedAt.IsZero() || !steps[1].FailedAt.Equal(last) {
 		t.Errorf("%+v, %v", steps, err)
 	}
 }

@@ -92,7 +92,8 @@ func (d *Desk) keepPlan(ctx context.Context, r Replay, plan *deadletters.Plan) e
 			}
 			defer insert.Close()
 			for _, step := range some {
-				text, err := json.Marshal(writable(step))
+				step.FailedAt = deadletters.Writable(step.FailedAt)
+				text, err := json.Marshal(step)
 				if err != nil {
 					return err
 				}
@@ -112,13 +113,4 @@ func (d *Desk) keepPlan(ctx context.Context, r Replay, plan *deadletters.Plan) e
 		}
 		return d.prune(ctx, tx)
 	})
-}
-
-// writable is a step whose time JSON can hold: that of what is no dead letter is its
-// producer's claim, and may be any. One beyond the year 9999 becomes the zero time.
-func writable(s deadletters.Step) deadletters.Step {
-	if y := s.FailedAt.UTC().Year(); y < 0 || y > 9999 {
-		s.FailedAt = time.Time{}
-	}
-	return s
 }
