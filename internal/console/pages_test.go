@@ -80,8 +80,8 @@ func full(f *fakes) {
 	}
 	landed := events.Source{Topic: "closeorder.requests", Partition: 2, Offset: 18}
 	f.desk.replays = []desk.Replay{
-		{ID: "replay-2", State: desk.Planned, Made: noon, MadeBy: "wang", Chosen: 1, Skipped: map[deadletters.Skip]int{deadletters.Answered: 1}, Wish: desk.Wish{Filter: deadletters.Filter{Codes: []string{"UNKNOWN_MERCHANT"}, Since: noon}}},
 		{ID: "replay-1", State: desk.Running, Made: noon, MadeBy: "li", By: "li", Reason: "OPS-17: merchant added", Rate: 50, PauseAfter: 5, Started: noon, Chosen: 2, Sent: 1},
+		{ID: "replay-2", State: desk.Planned, Made: noon, MadeBy: "wang", Chosen: 1, Skipped: map[deadletters.Skip]int{deadletters.Answered: 1}, Wish: desk.Wish{Filter: deadletters.Filter{Codes: []string{"UNKNOWN_MERCHANT"}, Since: noon}}},
 	}
 	f.desk.steps = []desk.Step{
 		{Step: deadletters.Step{At: at(17), Source: events.Source{Topic: "closeorder.requests", Partition: 2, Offset: 17}, FailedAt: noon, Code: "UNKNOWN_MERCHANT", MchID: "1900000109", OutTradeNo: "T42", Replay: 1, To: 2}, Sent: &landed},
@@ -381,6 +381,7 @@ func TestFormsDoWhatTheySay(t *testing.T) {
 			wish: &desk.Wish{Filter: deadletters.Filter{Codes: []string{"A", "B", "C"}, MchID: "1", OutTradeNo: "T", Since: noon.Add(500 * time.Millisecond), Until: noon.Add(12 * time.Hour)}, Limit: 40, MaxReplays: 5}},
 		{what: "nothing ticked plans nothing", path: "/replays", form: url.Values{"what": {"ticked"}, "code": {"A"}}, status: 400, says: "no letter is ticked"},
 		{what: "a filter that makes no sense plans nothing", path: "/replays", form: url.Values{"what": {"all"}, "since": {"yesterday"}}, status: 400, says: `since: "yesterday"`},
+		{what: "a plan that the desk refuses is told", path: "/replays", form: url.Values{"what": {"ticked"}, "at": {"2:17"}}, fails: &desk.OrderError{Field: "only", What: "2 letters are named, at most 1 may be"}, status: 400, says: "only: 2 letters are named, at most 1 may be", did: []string{"plan"}},
 		{what: "neither of both plans nothing", path: "/replays", form: url.Values{"code": {"A"}}, status: 400, says: "neither ticked nor all"},
 		{what: "a limit that is none", path: "/replays", form: url.Values{"what": {"all"}, "limit": {"0"}}, status: 400, says: "limit"},
 		{what: "a start needs a reason, and the form is there again as it was", path: "/replay/start", form: url.Values{"id": {"replay-2"}, "reason": {" "}, "rate": {"17"}}, status: 400, says: "reason: is empty"},
@@ -405,7 +406,7 @@ func TestFormsDoWhatTheySay(t *testing.T) {
 			full(f)
 			f.desk.fails = tt.fails
 			if tt.state != "" {
-				f.desk.replays[1].State = tt.state
+				f.desk.replays[0].State = tt.state
 			}
 			w := f.post(tt.path, tt.form)
 			if w.Code != tt.status || w.Header().Get("Location") != tt.to || !slices.Equal(f.desk.did, tt.did) {

@@ -33,20 +33,7 @@ func (s *Server) replays(ctx context.Context, _ *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	urgency := func(r desk.Replay) int {
-		switch r.State {
-		case desk.Running:
-			return 0
-		case desk.Paused:
-			return 1
-		case desk.Planning:
-			return 2
-		}
-		return 3
-	}
-	all := append([]desk.Replay{}, found...)
-	slices.SortStableFunc(all, func(a, b desk.Replay) int { return cmp.Compare(urgency(a), urgency(b)) })
-	return replaysDoc{all}, nil
+	return replaysDoc{found}, nil
 }
 
 // replayDoc is one replay, its steps, and what became of what it has sent.
@@ -78,17 +65,6 @@ type stepDoc struct {
 	CompletedAt time.Time     `json:"completed_at,omitzero"`
 }
 
-func stepOf(s desk.Step) stepDoc {
-	told := s.Told()
-	switch {
-	case s.Sent != nil:
-		told = told.Sent(*s.Sent)
-	case s.Left != "":
-		told = told.LeftFor(s.Left, s.Detail)
-	}
-	return stepDoc{Told: told}
-}
-
 func (s *Server) replay(ctx context.Context, r *http.Request) (any, error) {
 	q := r.URL.Query()
 	var d replayDoc
@@ -110,7 +86,7 @@ func (s *Server) replay(ctx context.Context, r *http.Request) (any, error) {
 	d.Steps = make([]stepDoc, 0, len(steps))
 	var landed []events.Source
 	for _, step := range steps {
-		d.Steps = append(d.Steps, stepOf(step))
+		d.Steps = append(d.Steps, stepDoc{Told: step.Told()})
 		if step.Sent != nil {
 			landed = append(landed, *step.Sent)
 		}
@@ -324,9 +300,6 @@ func (f *followed) readSteps(ctx context.Context, d Desk, r desk.Replay) error {
 	return nil
 }
 
-// mostTicked is how many letters a form can name.
-const mostTicked = 10_000
-
 // plan begins to plan a replay: of the letters that are ticked, or of all that a
 // filter chooses. Nothing is planned where a value makes no sense: it would be of
 // more than was meant.
@@ -347,9 +320,6 @@ func (s *Server) plan(_ http.ResponseWriter, r *http.Request) (string, error) {
 		}
 		if len(q["at"]) == 0 {
 			wrong = append(wrong, errors.New("no letter is ticked: tick those that are to be replayed, or plan a replay of all that the filter chooses"))
-		}
-		if len(q["at"]) > mostTicked {
-			return "", &badError{fmt.Sprintf("%d letters are named, at most %d can be; use a filter", len(q["at"]), mostTicked)}
 		}
 	case "all":
 		f, err := readFilter(q, time.Now())
