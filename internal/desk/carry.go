@@ -100,7 +100,7 @@ func (d *Desk) failed(ctx context.Context, r Replay, plan *deadletters.Plan) (ma
 			return json.Unmarshal([]byte(text), &forgiven)
 		}
 		if ctx.Err() != nil {
-			return nil // it is paused: who has resumed it meanwhile may have seen more
+			return nil //nolint:nilerr // it is paused: who has resumed it meanwhile may have seen more
 		}
 		forgiven = plan.Failed
 		b, err := json.Marshal(forgiven)

@@ -8,11 +8,8 @@ import (
 	"github.com/closeorder/closeorder/internal/deadletters"
 )
 
-// Impatient has a desk say soon that Kafka is away, and a reader that is asked not to
-// wait for it give up soon. It is called before Run.
-func (d *Desk) Impatient() {
-	d.patience, d.silence, d.Reader.Patience = time.Second, 100*time.Millisecond, 200*time.Millisecond
-}
+// Impatient has a desk say soon that Kafka is away. It is called before Run.
+func (d *Desk) Impatient() { d.patience, d.silence = time.Second, 100*time.Millisecond }
 
 // KeepSteps sets how many steps are kept of replays that are over.
 func (d *Desk) KeepSteps(n int) { d.steps = n }
@@ -49,4 +46,13 @@ func (d *Desk) KeepPlan(ctx context.Context, id string, plan *deadletters.Plan) 
 		return err
 	}
 	return d.keepPlan(ctx, r, plan)
+}
+
+// Failed are the failed outcomes that count when a replay goes on, of those of a plan.
+func (d *Desk) Failed(ctx context.Context, id string, of map[string]int) (map[string]int, error) {
+	r, err := d.Replay(context.WithoutCancel(ctx), id)
+	if err != nil {
+		return nil, err
+	}
+	return d.failed(ctx, r, &deadletters.Plan{Failed: of})
 }

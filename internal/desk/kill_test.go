@@ -143,13 +143,7 @@ func TestKafkaGoesAwayInTheMiddleOfAReplay(t *testing.T) {
 	r := s.plans(desk.Wish{})
 	s.starts(r.ID, desk.Order{Reason: "r", Rate: 50})
 	s.until(r.ID, func(r desk.Replay) bool { return r.Sent > 0 })
-	_, port, err := net.SplitHostPort(s.broker.Addr())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := s.broker.Close(); err != nil {
-		t.Fatal(err)
-	}
+	back := s.away(data)
 	r = s.until(r.ID, in(desk.Paused))
 	if !strings.Contains(r.Trouble, "produce") || !strings.HasSuffix(r.Trouble, "; see to it, then resume: what was sent is not sent again") || r.Sent == 60 {
 		t.Errorf("paused: %+v", r)
@@ -172,30 +166,57 @@ func TestKafkaGoesAwayInTheMiddleOfAReplay(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.until(r.ID, silent)
-	// An audit waits as well, for longer than the reader's patience.
-	audit, err := s.RunAudit(t.Context(), who, time.Time{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	audit = s.untilAudit(audit.ID, func(a desk.Audit) bool {
-		return !a.Ended.IsZero() || strings.HasPrefix(a.Trouble, "Kafka has brought nothing for 1s")
-	})
-	if !audit.Ended.IsZero() {
-		t.Errorf("while Kafka is away an audit ends: %s", audit.Trouble)
-	}
-	if data.Port, err = strconv.Atoi(port); err != nil {
-		t.Fatal(err)
-	}
-	if s.broker, err = broker.Start(data); err != nil {
-		t.Fatal(err)
-	}
+	back()
 	r = s.until(r.ID, in(desk.Done))
 	count, _, all := s.requests()
 	if r.Sent != 60 || len(count) != 60 || len(all) > 65 || r.Trouble != "" {
 		t.Errorf("%d records of %d orders: %+v", len(all), len(count), r)
 	}
-	if audit = s.untilAudit(audit.ID, over); audit.Report == nil || audit.Trouble != "" {
-		t.Errorf("when Kafka is back: %+v", audit)
+}
+
+// away takes the broker away, until it is brought back with what it had.
+func (s *stage) away(data broker.Config) (back func()) {
+	s.t.Helper()
+	_, port, err := net.SplitHostPort(s.broker.Addr())
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if data.Port, err = strconv.Atoi(port); err != nil {
+		s.t.Fatal(err)
+	}
+	if err := s.broker.Close(); err != nil {
+		s.t.Fatal(err)
+	}
+	return func() {
+		s.t.Helper()
+		if s.broker, err = broker.Start(data); err != nil {
+			s.t.Fatal(err)
+		}
+	}
+}
+
+// An audit waits for Kafka as a plan does, for longer than the reader's patience.
+func TestKafkaIsAwayWhenAnAuditRuns(t *testing.T) {
+	data := broker.Config{DataDir: t.TempDir()}
+	s := brokerWith(t, data)
+	s.hasty = true
+	s.open("")
+	s.Reader.Patience = 200 * time.Millisecond
+	s.bury("T1")
+	back := s.away(data)
+	a, err := s.RunAudit(t.Context(), who, time.Time{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a = s.untilAudit(a.ID, func(a desk.Audit) bool {
+		return over(a) || strings.HasPrefix(a.Trouble, "Kafka has brought nothing for 1s")
+	})
+	if over(a) {
+		t.Errorf("while Kafka is away it ends: %s", a.Trouble)
+	}
+	back()
+	if a = s.untilAudit(a.ID, over); a.Report == nil || a.Read != 1 || a.Trouble != "" {
+		t.Errorf("when Kafka is back: %+v", a)
 	}
 }
 

@@ -186,3 +186,36 @@ func TestALetterThatFailsInTheFutureIsReplayedOnce(t *testing.T) {
 		s.until(r.ID, in(desk.Done))
 	}
 }
+
+// A job that is paused may find only then what somebody is about to have seen: it leaves
+// that to the next one.
+func TestWhatIsPausedForgivesNothing(t *testing.T) {
+	s := newBroker(t)
+	s.openIdle("")
+	defer s.closeIdle()
+	s.bury("T1")
+	r, err := s.Plan(t.Context(), who, desk.Wish{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.PlanLate(t.Context(), r.ID); err != nil {
+		t.Fatal(err)
+	}
+	s.starts(r.ID, desk.Order{Reason: "mended", Rate: 1})
+	paused, pause := context.WithCancel(t.Context())
+	pause()
+	for _, c := range []struct {
+		ctx       context.Context
+		when      string
+		all, want int
+	}{
+		{paused, "paused", 1, 1},
+		{t.Context(), "the first that goes on", 3, 0},
+		{t.Context(), "the next one", 5, 2},
+		{paused, "paused then", 6, 3},
+	} {
+		if got, err := s.Failed(c.ctx, r.ID, map[string]int{"X": c.all}); err != nil || got["X"] != c.want {
+			t.Errorf("%s: %d of %d count, want %d: %v", c.when, got["X"], c.all, c.want, err)
+		}
+	}
+}
