@@ -459,9 +459,20 @@ func attrOf(n node, name string) (string, bool) {
 func TestAViewerReadsAndHasNoFormsThatDo(t *testing.T) {
 	f := newFakes(t)
 	full(f)
-	for _, path := range []string{"/search", "/order?out_trade_no=T42", "/dead-letters", "/dead-letter?at=2:17", "/replays", "/replay?id=replay-1", "/replay?id=replay-2", "/audits", "/audit?id=7"} {
+	asked := map[string]bool{}
+	for _, path := range []string{"/", "/search", "/order?out_trade_no=T42", "/dead-letters", "/dead-letter?at=2:17", "/replays", "/replay?id=replay-1", "/replay?id=replay-2", "/audits", "/audit?id=7"} {
 		w := f.get(path, "X-Role", "viewer")
 		main := parsed(t, w)
+		root := main
+		for root.Parent != nil { // the navigation, too
+			root = node{root.Parent}
+		}
+		for _, to := range root.links() {
+			if strings.HasPrefix(to, "/") && !asked[to] && f.get(to, "X-Role", "viewer").Code == http.StatusForbidden {
+				t.Errorf("%s leads to %s, which a viewer must not see", path, to)
+			}
+			asked[to] = true
+		}
 		if w.Code != http.StatusOK {
 			t.Errorf("%s: %d", path, w.Code)
 		}
@@ -478,6 +489,9 @@ func TestAViewerReadsAndHasNoFormsThatDo(t *testing.T) {
 	}
 	if w := f.get("/log", "X-Role", "viewer"); w.Code != http.StatusForbidden {
 		t.Errorf("the log: %d", w.Code)
+	}
+	if w := f.get("/search"); !asked["/search"] || !strings.Contains(w.Body.String(), `href="/log"`) {
+		t.Error("nothing leads an operator to the log")
 	}
 	for path := range f.actions() {
 		if path == "/login" || path == "/logout" {
