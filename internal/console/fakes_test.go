@@ -125,6 +125,7 @@ type fakeDesk struct {
 	wish  desk.Wish
 	order desk.Order
 	since time.Time
+	read  int // how often Steps was asked
 }
 
 func (d *fakeDesk) do(who desk.Who, what string) error {
@@ -168,6 +169,7 @@ func (d *fakeDesk) Replays(_ context.Context, limit int) ([]desk.Replay, error) 
 }
 
 func (d *fakeDesk) Steps(_ context.Context, _ string, limit, skip int) ([]desk.Step, error) {
+	d.read++
 	steps := d.steps[min(skip, len(d.steps)):]
 	return steps[:min(limit, len(steps))], nil
 }

@@ -72,9 +72,41 @@ func TestWhatBecameOfAReplayIsCountedOnce(t *testing.T) {
 		if got, err := f.of(t.Context(), Config{Desk: d, Index: x}, r); err != nil || got.Open != 1 {
 			t.Errorf("within a second it is counted again: %+v, %v", got, err)
 		}
+		d.read = 0
 		look("all", became{Closed: 2391, Paid: 1, Failed: 9})
-		if one := f.ids["r"]; one.next != chosen || len(one.beyond) > 0 || len(one.open) > 0 {
-			t.Errorf("next %d, %d beyond, %d open", one.next, len(one.beyond), len(one.open))
+		if one := f.ids["r"]; one.next != 2400 || len(one.beyond) != 1 || len(one.open) > 0 || d.read > 0 {
+			t.Errorf("next %d, %d beyond, %d open, read %d times", one.next, len(one.beyond), len(one.open), d.read)
+		}
+	})
+}
+
+// A replay that is paused, stopped or done may have many steps that were not sent.
+func TestStepsAreReadUntilAllThatWereSentAreFound(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d, f := &fakeDesk{steps: make([]desk.Step, 100_000)}, newFollows()
+		r := desk.Replay{ID: "r", Chosen: len(d.steps)}
+		for _, step := range []struct {
+			what  string
+			state desk.State
+			sent  []int
+			reads int
+		}{
+			{"nothing is sent", desk.Paused, nil, 0},
+			{"two chunks of it are", desk.Running, []int{0, 1, 2, 1500}, 2},
+			{"it is paused", desk.Paused, nil, 0},
+			{"it is stopped", desk.Stopped, nil, 0},
+			{"what was on its way stands far behind", desk.Stopped, []int{2600}, 3},
+			{"all is found", desk.Stopped, nil, 0},
+		} {
+			time.Sleep(followAgain)
+			for _, i := range step.sent {
+				d.steps[i].Sent = landedAt(i)
+			}
+			r.State, r.Sent, d.read = step.state, r.Sent+len(step.sent), 0
+			got, err := f.of(t.Context(), Config{Desk: d, Index: &fakeIndex{}}, r)
+			if err != nil || d.read != step.reads || got.Open != r.Sent || len(f.ids["r"].open) != r.Sent {
+				t.Errorf("%s: %d reads, want %d; %+v, %d found, %v", step.what, d.read, step.reads, got, len(f.ids["r"].open), err)
+			}
 		}
 	})
 }

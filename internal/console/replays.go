@@ -234,9 +234,11 @@ type followed struct {
 	mu     sync.Mutex
 	at     time.Time
 	counts became
-	// next is the first step that is not dealt with; beyond are those behind it that are.
+	// next is the first step that is not found to be sent; beyond are those behind it
+	// that are, and found is how many are in all.
 	next   int
 	beyond map[int]bool
+	found  int
 	open   []events.Source
 }
 
@@ -294,10 +296,11 @@ func (f *followed) count(ctx context.Context, cfg Config, r desk.Replay) error {
 	return nil
 }
 
-// readSteps finds what was sent since the last time. Steps are sent in their order,
-// nearly: it goes on behind the last chunk in which one was.
+// readSteps finds what was sent since the last time, and reads nothing where that is
+// nothing: the desk writes how many were sent together with which. Steps are sent in
+// their order, nearly: it goes on behind the last chunk in which one was.
 func (f *followed) readSteps(ctx context.Context, d Desk, r desk.Replay) error {
-	for from := f.next; from < r.Chosen; from += chunkOfFollow {
+	for from := f.next; from < r.Chosen && f.found < r.Sent; from += chunkOfFollow {
 		steps, err := d.Steps(ctx, r.ID, min(chunkOfFollow, r.Chosen-from), from)
 		if err != nil {
 			return err
@@ -309,8 +312,7 @@ func (f *followed) readSteps(ctx context.Context, d Desk, r desk.Replay) error {
 				any = true
 			case step.Sent != nil:
 				f.open = append(f.open, *step.Sent)
-				f.beyond[at], any = true, true
-			case step.Left != "" && r.State == desk.Done:
+				f.found++
 				f.beyond[at], any = true, true
 			}
 		}
