@@ -111,6 +111,34 @@ func TestStepsAreReadUntilAllThatWereSentAreFound(t *testing.T) {
 	})
 }
 
+// brokenIndex answers once, and then no more until it is mended.
+type brokenIndex struct {
+	fakeIndex
+	asked int
+}
+
+func (x *brokenIndex) At(ctx context.Context, places []events.Source) (map[events.Source]index.Request, error) {
+	if x.asked++; x.asked == 2 {
+		return nil, context.Canceled
+	}
+	return x.fakeIndex.At(ctx, places)
+}
+
+func TestWhoLeavesInTheMiddleOfACountChangesNoNumber(t *testing.T) {
+	d, x, f := &fakeDesk{steps: make([]desk.Step, 2*chunkOfFollow)}, &brokenIndex{fakeIndex: fakeIndex{at: map[events.Source]index.Request{}}}, newFollows()
+	for i := range d.steps {
+		d.steps[i].Sent = landedAt(i)
+		x.at[*landedAt(i)] = index.Request{Outcome: events.Closed}
+	}
+	r := desk.Replay{ID: "r", State: desk.Done, Chosen: len(d.steps), Sent: len(d.steps)}
+	if _, err := f.of(t.Context(), Config{Desk: d, Index: x}, r); !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+	if got, err := f.of(t.Context(), Config{Desk: d, Index: x}, r); err != nil || got != (became{Closed: len(d.steps)}) {
+		t.Errorf("%+v, %v", got, err)
+	}
+}
+
 func TestAnOrderIsSearchedForOnceForAllWhoWantIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, n := newSearches(searchAgain, searchesAbreast), atomic.Int32{}

@@ -273,7 +273,7 @@ func (f *followed) count(ctx context.Context, cfg Config, r desk.Replay) error {
 		return err
 	}
 	asked := min(len(f.open), mostAsked)
-	var still []events.Source
+	counts, still := f.counts, []events.Source(nil)
 	for places := range slices.Chunk(f.open[:asked], chunkOfFollow) {
 		answers, err := cfg.Index.At(ctx, places)
 		if err != nil {
@@ -282,16 +282,17 @@ func (f *followed) count(ctx context.Context, cfg Config, r desk.Replay) error {
 		for _, at := range places {
 			switch answers[at].Outcome {
 			case events.Closed:
-				f.counts.Closed++
+				counts.Closed++
 			case events.Paid:
-				f.counts.Paid++
+				counts.Paid++
 			case events.Failed:
-				f.counts.Failed++
+				counts.Failed++
 			default:
 				still = append(still, at)
 			}
 		}
 	}
+	f.counts = counts
 	f.open = append(slices.Clone(f.open[asked:]), still...) // the others come first the next time
 	return nil
 }
