@@ -189,7 +189,7 @@ func TestASearchThatFailedIsTriedAgainAndManyAreRefused(t *testing.T) {
 			}()
 		}
 		synctest.Wait()
-		if _, err := c.do(t.Context(), wanted{Order: events.Order{OutTradeNo: "X"}}, fails); statusOf(err) != http.StatusServiceUnavailable {
+		if _, err := c.do(t.Context(), wanted{Order: events.Order{OutTradeNo: "X"}}, fails); statusOf(err) != http.StatusServiceUnavailable || !strings.HasPrefix(err.Error(), "64 other orders") || strings.Contains(err.Error(), "took") {
 			t.Error(err)
 		}
 		close(wait)

@@ -306,7 +306,7 @@ func statusOf(err error) int {
 			return http.StatusTooManyRequests
 		}
 		return http.StatusUnauthorized
-	case errors.As(err, &topics), errors.As(err, &away):
+	case errors.As(err, &topics), errors.As(err, &away), errors.Is(err, errBusy):
 		return http.StatusServiceUnavailable
 	}
 	return http.StatusInternalServerError
