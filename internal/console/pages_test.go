@@ -328,6 +328,47 @@ func usable(t *testing.T, main node) {
 	}
 }
 
+// What a link leads to is what it stands beside: what readFilter would read as
+// something else has none.
+func TestLinksToDeadLettersLeadToThoseThatTheyName(t *testing.T) {
+	for _, value := range []string{"A", "a.b-C_1", "A,B", ",", "", " ", " A", "A\t", "字", "A&mch_id=2", "A B", "\xff"} {
+		f, err := readFilter(url.Values{"code": {value}, "mch_id": {value}, "out_trade_no": {value}}, noon)
+		for name, read := range map[string]string{"code": strings.Join(f.Codes, "|"), "mch_id": f.MchID, "out_trade_no": f.OutTradeNo} {
+			if is := read == value && value != ""; err != nil || is != nameable(name, value) {
+				t.Errorf("%s %q: %t, and a filter reads %q, %v", name, value, !is, read, err)
+			}
+		}
+	}
+	for _, path := range []string{"/", "/search?q=T", "/dead-letters?by=code", "/dead-letters?by=code_and_merchant", "/order?out_trade_no=T"} {
+		for _, value := range []string{"A", "A,B", "", " A"} {
+			f := newFakes(t)
+			full(f)
+			f.index.requests = []index.Request{{OutTradeNo: "T1", MchID: "1", Outcome: events.Failed, Code: value}}
+			f.index.groups = []index.Group{{Code: value, MchID: "1", Count: 1, Open: 1, First: noon, Latest: noon}}
+			f.topics.report.Lives[0].State, f.topics.report.Lives[0].OutTradeNo = timeline.Failed, value
+			named, want := "", ""
+			for row := range parsed(t, f.get(path)).each("tr", "section") {
+				for _, to := range row.links() {
+					query, is := strings.CutPrefix(to, "/dead-letters?")
+					if !is {
+						continue
+					}
+					q, _ := url.ParseQuery(query)
+					if named += q.Get("code") + q.Get("out_trade_no"); !q.Has("code") && !q.Has("out_trade_no") && !q.Has("mch_id") {
+						t.Errorf("%s with %q: %s leads to all", path, value, row.text())
+					}
+				}
+			}
+			if value == "A" || value == "A,B" && strings.HasPrefix(path, "/order") {
+				want = value
+			}
+			if named != want {
+				t.Errorf("%s with %q: it leads to %q", path, value, named)
+			}
+		}
+	}
+}
+
 func TestWhatMakesNoSenseIsRefusedWithWords(t *testing.T) {
 	for _, tt := range []struct {
 		what, path string
