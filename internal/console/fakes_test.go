@@ -245,13 +245,10 @@ func newFakes(t testing.TB) *fakes {
 	}
 	f := &fakes{}
 	f.index.progress = index.Progress{CaughtUp: true, At: noon}
-	s, err := New(Config{
+	s := New(Config{
 		Index: &f.index, Desk: &f.desk, Guard: guard, Reader: &kafka.Reader{}, Topics: config.Default().Topics, Group: "closeorder",
 		Build: "closeorder test", Log: log,
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
 	f.Server = s
 	f.topics.report = &timeline.Report{}
 	s.topics = &f.topics

@@ -612,9 +612,7 @@ func TestALogInThatIsRefusedSaysWhyAndKeepsTheNameAlone(t *testing.T) {
 	}
 	f := &fakes{}
 	f.index.progress = index.Progress{Trouble: "broker-7:9092 is away", Total: 99}
-	if f.Server, err = New(Config{Index: &f.index, Desk: &f.desk, Guard: guard, Reader: &kafka.Reader{}, Topics: config.Default().Topics, Log: log}); err != nil {
-		t.Fatal(err)
-	}
+	f.Server = New(Config{Index: &f.index, Desk: &f.desk, Guard: guard, Reader: &kafka.Reader{}, Topics: config.Default().Topics, Log: log})
 	f.Server.topics = &f.topics
 	w := f.get("/login?to=/order%3Fout_trade_no=T42")
 	if page := w.Body.String(); w.Code != http.StatusOK || strings.Contains(page, "broker-7") || strings.Contains(page, "/dead-letters") || !strings.Contains(page, "It leads on to") {
