@@ -97,13 +97,13 @@ func (x *fakeIndex) Letters(_ context.Context, f index.LetterFilter, limit, skip
 	x.filter, x.skip = f, skip
 	found := x.letters
 	found.Letters = found.Letters[min(skip, len(found.Letters)):]
-	found.Letters = found.Letters[:min(limit, len(found.Letters))]
+	found.Letters = append([]index.Letter{}, found.Letters[:min(limit, len(found.Letters))]...) // never nil, as the index
 	return found, x.err
 }
 
 func (x *fakeIndex) Groups(_ context.Context, _ index.LetterFilter, by index.By, limit int) ([]index.Group, error) {
 	x.by = by
-	return x.groups[:min(limit, len(x.groups))], x.err
+	return append([]index.Group{}, x.groups[:min(limit, len(x.groups))]...), x.err // never nil, as the index
 }
 
 func (x *fakeIndex) Minutes(context.Context, time.Time, time.Time) ([]index.Minute, error) {
@@ -158,6 +158,9 @@ func (d *fakeDesk) Stop(_ context.Context, who desk.Who, id string) error {
 func (d *fakeDesk) Replay(_ context.Context, id string) (desk.Replay, error) {
 	for _, r := range d.replays {
 		if r.ID == id {
+			if r.Skipped == nil { // never with the desk
+				r.Skipped = map[deadletters.Skip]int{}
+			}
 			return r, nil
 		}
 	}

@@ -180,14 +180,8 @@ func (s *Server) letters(ctx context.Context, r *http.Request) (any, error) {
 	if d.Groups, err = s.cfg.Index.Groups(ctx, f, d.Filter.By, mostGroups+1); err != nil {
 		return nil, err
 	}
-	if d.Groups == nil {
-		d.Groups = []index.Group{}
-	}
 	if d.Letters, err = s.cfg.Index.Letters(ctx, f, rowsOfPage, d.skip()); err != nil {
 		return nil, err
-	}
-	if d.Letters.Letters == nil {
-		d.Letters.Letters = []index.Letter{}
 	}
 	d.of(d.Total)
 	return d, nil

@@ -99,9 +99,6 @@ func (s *Server) replay(ctx context.Context, r *http.Request) (any, error) {
 	if d.paging, err = readPage(q); err != nil {
 		return nil, &badError{err.Error()}
 	}
-	if d.Skipped == nil {
-		d.Skipped = map[deadletters.Skip]int{}
-	}
 	steps, err := s.cfg.Desk.Steps(ctx, d.ID, rowsOfPage, d.skip())
 	if err != nil {
 		return nil, err
