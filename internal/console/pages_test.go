@@ -80,7 +80,7 @@ func full(f *fakes) {
 	}
 	landed := events.Source{Topic: "closeorder.requests", Partition: 2, Offset: 18}
 	f.desk.replays = []desk.Replay{
-		{ID: "replay-2", State: desk.Planned, Made: noon, MadeBy: "wang", Chosen: 1, Skipped: map[deadletters.Skip]int{deadletters.Answered: 1}, Wish: desk.Wish{Filter: deadletters.Filter{Codes: []string{"UNKNOWN_MERCHANT"}, Since: noon}}},
+		{ID: "replay-2", State: desk.Planned, Made: noon, MadeBy: "wang", Chosen: 1, Skipped: map[deadletters.Skip]int{deadletters.Answered: 1}, Wish: desk.Wish{Filter: deadletters.Filter{Codes: []string{"UNKNOWN_MERCHANT"}, Since: noon}, Limit: 40, MaxReplays: 5}},
 		{ID: "replay-1", State: desk.Running, Made: noon, MadeBy: "li", By: "li", Reason: "OPS-17: merchant added", Rate: 50, PauseAfter: 5, Started: noon, Chosen: 2, Sent: 1},
 	}
 	f.desk.steps = []desk.Step{
@@ -220,7 +220,7 @@ func TestPagesSayWhatIsThere(t *testing.T) {
 		{what: "replays, those that run first", path: "/replays", set: full, says: []string{"replay-1 … running 1 2 0 li OPS-17: merchant added"}, links: []string{"/replay?id=replay-1", "/replay?id=replay-2"}},
 		{what: "a plan says what would be sent, what is left out and why", path: "/replay?id=replay-2", set: full,
 			says: []string{"1 of 2 requests would be sent again. Nothing was sent yet.", "1 answered their requests are closed or paid by now", "closed, by replay 2", "Send 1 requests again",
-				"It will be recorded that it was begun by wang ."},
+				"It will be recorded that it was begun by wang .", "40 at most How often a request may be replayed in its life 5"},
 			links: []string{"/dead-letters?code=UNKNOWN_MERCHANT&since=2026-03-01T12%3A00%3A00Z"}},
 		{what: "a plan of nothing cannot be started", path: "/replay?id=r", set: func(f *fakes) {
 			f.desk.replays = []desk.Replay{{ID: "r", State: desk.Planned, Skipped: map[deadletters.Skip]int{deadletters.Answered: 3}}}
@@ -468,6 +468,32 @@ func TestFormsDoWhatTheySay(t *testing.T) {
 				t.Errorf("it was %+v", f.desk.who)
 			}
 		})
+	}
+}
+
+func TestAPlanIsAskedForWithTheDefaultsOfTheCommand(t *testing.T) {
+	f := newFakes(t)
+	full(f)
+	for path, want := range map[string]string{"/dead-letters": "limit= max_replays=3", "/dead-letter?at=2:17": "max_replays=3"} {
+		form, said := url.Values{"what": {"ticked"}, "at": {"2:17"}}, []string{}
+		for shown := range parsed(t, f.get(path)).each("form") {
+			if shown.attr("action") != "/replays" {
+				continue
+			}
+			for i := range shown.each("input") {
+				if i.attr("type") == "number" {
+					form.Set(i.attr("name"), i.attr("value"))
+					said = append(said, i.attr("name")+"="+i.attr("value"))
+				}
+			}
+		}
+		if got := strings.Join(said, " "); got != want {
+			t.Errorf("%s asks for %q, want %q", path, got, want)
+		}
+		f.desk.wish = desk.Wish{}
+		if w := f.post("/replays", form); w.Code != http.StatusSeeOther || f.desk.wish.Limit != 0 || f.desk.wish.MaxReplays != 3 {
+			t.Errorf("%s: %d, %+v", path, w.Code, f.desk.wish)
+		}
 	}
 }
 
