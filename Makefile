@@ -115,7 +115,7 @@ tidy: ## gofmt and go mod tidy, which must have nothing to change
 	@unformatted=$$(gofmt -l .) && test -z "$$unformatted" || { echo "make fmt would change:"; echo "$$unformatted"; exit 1; }
 	$(GO) mod tidy -diff
 
-modules-check: bench-check shop-check chart-check release-test ## what is a module of its own: bench-check, shop-check, chart-check and release-test
+modules-check: bench-check shop-check chart-check release-test ## modules of their own: bench-check, shop-check, chart-check and release-test; browser-test is by itself
 
 # What lint vets is not vetted here again.
 bench-check: ## the lab of make bench, a module of its own: go mod tidy, build, vet for macOS and its tests

@@ -130,11 +130,11 @@ func (a *app) openConsole(ctx context.Context, c *cluster, cfg config.Console, l
 	if err != nil {
 		return nil, err
 	}
-	w.server, err = console.New(console.Config{
+	w.server = console.New(console.Config{
 		Index: w.index, Desk: w.desk, Guard: guard, Reader: reader, Topics: c.topics, Group: c.group, Workers: cfg.Workers,
 		Build: builtFrom().String(), Log: log,
 	})
-	return w, err
+	return w, nil
 }
 
 // run serves on ln until ctx ends; it closes ln.

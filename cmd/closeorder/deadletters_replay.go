@@ -196,5 +196,8 @@ func (a *app) planReplay(ctx context.Context, c *cluster, f deadletters.Filter, 
 			topic++
 		},
 		OnRead: func(n int) { bar.add(n) },
+		OnHeld: func(topic string) {
+			fmt.Fprintf(a.stderr, "closeorder: an open transaction hides what is written in %s; its end is waited for, 10 s at most\n", topic)
+		},
 	})
 }

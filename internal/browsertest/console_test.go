@@ -1,7 +1,7 @@
 // Package browsertest drives the built command in a real browser: what a person does
-// at closeorder console, by mouse and by keyboard alone, with scripts and without, in
-// both languages, dark and light. What the pages say is checked where they are made;
-// here it is whether a person gets there.
+// at closeorder console. An order is found by keyboard alone, pages are read without
+// scripts, and each is looked at in English by day and in Chinese by night. What the
+// pages say is checked where they are made; here it is whether a person gets there.
 package browsertest
 
 import (

@@ -28,6 +28,9 @@ func everyPage(t *testing.T, b *aBrowser, s *stage, english *visitor, seen *plac
 				v.goes(pages[name])
 				v.none(v.unfit(everyRule))
 				v.none(v.astray())
+				v.likesDark(true)
+				v.none(v.unfit(colours))
+				v.likesDark(false)
 			})
 			chinese.in(t, func(v *visitor) {
 				v.goes(pages[name])
@@ -45,6 +48,7 @@ func everyPage(t *testing.T, b *aBrowser, s *stage, english *visitor, seen *plac
 		chinese.in(t, func(v *visitor) {
 			v.goes(seen.replay)
 			v.none(v.tooWide())
+			v.none(v.unfit(everyRule))
 			v.shoots("6-replay-zh")
 		})
 	})

@@ -18,7 +18,7 @@ var Derived = map[string]string{
 // Settings are those of a worker: the chart deploys no console.
 func Settings() []config.Setting { return config.Settings(config.Everything()...) }
 
-// SettingsSchema is the schema of values.config: every setting of closeorder by
+// SettingsSchema is the schema of values.config: every setting of a worker by
 // its name. What it does not say of a value the program says at its start.
 func SettingsSchema() map[string]any {
 	root := group("the settings of closeorder, by the names of its file; each a value, or {secretKeyRef: {name, key}} or {configMapKeyRef: {name, key}}; kafka.instance_id follows from mode, admin_addr from port")

@@ -91,7 +91,7 @@ type Server struct {
 }
 
 // New makes a server; it listens nowhere yet.
-func New(cfg Config) (*Server, error) {
+func New(cfg Config) *Server {
 	s := &Server{cfg: cfg, looks: newLooks(cfg), recent: recent{turn: make(chan struct{}, 1)}, topics: ofKafka{cfg}, searches: newSearches(searchAgain, searchesAbreast), followed: newSearches(lookEvery, readsAbreast), seed: maphash.MakeSeed(), follows: newFollows(), ending: make(chan struct{})}
 	mux := http.NewServeMux()
 	mux.Handle("GET /assets/", assets())
@@ -110,7 +110,7 @@ func New(cfg Config) (*Server, error) {
 		s.fail(w, r, &notFoundError{"there is no page " + r.URL.Path})
 	})
 	s.handler = cfg.Guard.Wrap(mux, open)
-	return s, nil
+	return s
 }
 
 // open are the paths that need no user: nothing of the topics stands there.

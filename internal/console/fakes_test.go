@@ -97,13 +97,13 @@ func (x *fakeIndex) Letters(_ context.Context, f index.LetterFilter, limit, skip
 	x.filter, x.skip = f, skip
 	found := x.letters
 	found.Letters = found.Letters[min(skip, len(found.Letters)):]
-	found.Letters = found.Letters[:min(limit, len(found.Letters))]
+	found.Letters = append([]index.Letter{}, found.Letters[:min(limit, len(found.Letters))]...) // never nil, as the index
 	return found, x.err
 }
 
 func (x *fakeIndex) Groups(_ context.Context, _ index.LetterFilter, by index.By, limit int) ([]index.Group, error) {
 	x.by = by
-	return x.groups[:min(limit, len(x.groups))], x.err
+	return append([]index.Group{}, x.groups[:min(limit, len(x.groups))]...), x.err // never nil, as the index
 }
 
 func (x *fakeIndex) Minutes(context.Context, time.Time, time.Time) ([]index.Minute, error) {
@@ -125,6 +125,7 @@ type fakeDesk struct {
 	wish  desk.Wish
 	order desk.Order
 	since time.Time
+	read  int // how often Steps was asked
 }
 
 func (d *fakeDesk) do(who desk.Who, what string) error {
@@ -157,6 +158,9 @@ func (d *fakeDesk) Stop(_ context.Context, who desk.Who, id string) error {
 func (d *fakeDesk) Replay(_ context.Context, id string) (desk.Replay, error) {
 	for _, r := range d.replays {
 		if r.ID == id {
+			if r.Skipped == nil { // never with the desk
+				r.Skipped = map[deadletters.Skip]int{}
+			}
 			return r, nil
 		}
 	}
@@ -168,6 +172,7 @@ func (d *fakeDesk) Replays(_ context.Context, limit int) ([]desk.Replay, error) 
 }
 
 func (d *fakeDesk) Steps(_ context.Context, _ string, limit, skip int) ([]desk.Step, error) {
+	d.read++
 	steps := d.steps[min(skip, len(d.steps)):]
 	return steps[:min(limit, len(steps))], nil
 }
@@ -243,13 +248,10 @@ func newFakes(t testing.TB) *fakes {
 	}
 	f := &fakes{}
 	f.index.progress = index.Progress{CaughtUp: true, At: noon}
-	s, err := New(Config{
+	s := New(Config{
 		Index: &f.index, Desk: &f.desk, Guard: guard, Reader: &kafka.Reader{}, Topics: config.Default().Topics, Group: "closeorder",
 		Build: "closeorder test", Log: log,
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
 	f.Server = s
 	f.topics.report = &timeline.Report{}
 	s.topics = &f.topics

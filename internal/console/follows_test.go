@@ -72,11 +72,71 @@ func TestWhatBecameOfAReplayIsCountedOnce(t *testing.T) {
 		if got, err := f.of(t.Context(), Config{Desk: d, Index: x}, r); err != nil || got.Open != 1 {
 			t.Errorf("within a second it is counted again: %+v, %v", got, err)
 		}
+		d.read = 0
 		look("all", became{Closed: 2391, Paid: 1, Failed: 9})
-		if one := f.ids["r"]; one.next != chosen || len(one.beyond) > 0 || len(one.open) > 0 {
-			t.Errorf("next %d, %d beyond, %d open", one.next, len(one.beyond), len(one.open))
+		if one := f.ids["r"]; one.next != 2400 || len(one.beyond) != 1 || len(one.open) > 0 || d.read > 0 {
+			t.Errorf("next %d, %d beyond, %d open, read %d times", one.next, len(one.beyond), len(one.open), d.read)
 		}
 	})
+}
+
+// A replay that is paused, stopped or done may have many steps that were not sent.
+func TestStepsAreReadUntilAllThatWereSentAreFound(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d, f := &fakeDesk{steps: make([]desk.Step, 100_000)}, newFollows()
+		r := desk.Replay{ID: "r", Chosen: len(d.steps)}
+		for _, step := range []struct {
+			what  string
+			state desk.State
+			sent  []int
+			reads int
+		}{
+			{"nothing is sent", desk.Paused, nil, 0},
+			{"two chunks of it are", desk.Running, []int{0, 1, 2, 1500}, 2},
+			{"it is paused", desk.Paused, nil, 0},
+			{"it is stopped", desk.Stopped, nil, 0},
+			{"what was on its way stands far behind", desk.Stopped, []int{2600}, 3},
+			{"all is found", desk.Stopped, nil, 0},
+		} {
+			time.Sleep(followAgain)
+			for _, i := range step.sent {
+				d.steps[i].Sent = landedAt(i)
+			}
+			r.State, r.Sent, d.read = step.state, r.Sent+len(step.sent), 0
+			got, err := f.of(t.Context(), Config{Desk: d, Index: &fakeIndex{}}, r)
+			if err != nil || d.read != step.reads || got.Open != r.Sent || len(f.ids["r"].open) != r.Sent {
+				t.Errorf("%s: %d reads, want %d; %+v, %d found, %v", step.what, d.read, step.reads, got, len(f.ids["r"].open), err)
+			}
+		}
+	})
+}
+
+// brokenIndex answers once, and then no more until it is mended.
+type brokenIndex struct {
+	fakeIndex
+	asked int
+}
+
+func (x *brokenIndex) At(ctx context.Context, places []events.Source) (map[events.Source]index.Request, error) {
+	if x.asked++; x.asked == 2 {
+		return nil, context.Canceled
+	}
+	return x.fakeIndex.At(ctx, places)
+}
+
+func TestWhoLeavesInTheMiddleOfACountChangesNoNumber(t *testing.T) {
+	d, x, f := &fakeDesk{steps: make([]desk.Step, 2*chunkOfFollow)}, &brokenIndex{fakeIndex: fakeIndex{at: map[events.Source]index.Request{}}}, newFollows()
+	for i := range d.steps {
+		d.steps[i].Sent = landedAt(i)
+		x.at[*landedAt(i)] = index.Request{Outcome: events.Closed}
+	}
+	r := desk.Replay{ID: "r", State: desk.Done, Chosen: len(d.steps), Sent: len(d.steps)}
+	if _, err := f.of(t.Context(), Config{Desk: d, Index: x}, r); !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+	if got, err := f.of(t.Context(), Config{Desk: d, Index: x}, r); err != nil || got != (became{Closed: len(d.steps)}) {
+		t.Errorf("%+v, %v", got, err)
+	}
 }
 
 func TestAnOrderIsSearchedForOnceForAllWhoWantIt(t *testing.T) {
@@ -129,7 +189,7 @@ func TestASearchThatFailedIsTriedAgainAndManyAreRefused(t *testing.T) {
 			}()
 		}
 		synctest.Wait()
-		if _, err := c.do(t.Context(), wanted{Order: events.Order{OutTradeNo: "X"}}, fails); statusOf(err) != http.StatusServiceUnavailable {
+		if _, err := c.do(t.Context(), wanted{Order: events.Order{OutTradeNo: "X"}}, fails); statusOf(err) != http.StatusServiceUnavailable || !strings.HasPrefix(err.Error(), "64 other orders") || strings.Contains(err.Error(), "took") {
 			t.Error(err)
 		}
 		close(wait)

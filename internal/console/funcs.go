@@ -11,16 +11,17 @@ import (
 // more are functions of the templates that need no language.
 func more() template.FuncMap {
 	return template.FuncMap{
-		"class":   class,
-		"head":    head,
-		"share":   share,
-		"balance": balance,
-		"beside":  beside,
-		"quoted":  timeline.Quoted,
-		"span":    timeline.Span,
-		"sign":    sign,
-		"upto":    upto,
-		"join":    func(all []string) string { return strings.Join(all, ", ") },
+		"class":    class,
+		"nameable": nameable,
+		"head":     head,
+		"share":    share,
+		"balance":  balance,
+		"beside":   beside,
+		"quoted":   timeline.Quoted,
+		"span":     timeline.Span,
+		"sign":     sign,
+		"upto":     upto,
+		"join":     func(all []string) string { return strings.Join(all, ", ") },
 	}
 }
 

@@ -36,7 +36,7 @@ var hostile = map[string]string{
 	"bytes that are no text":    "\xff\xfe\xc0\xaf\xed\xa0\x80",
 	"entities":                  `&lt;b&gt;&#x202e;&#0;&quot;&amp;amp;`,
 	"a very long one":           strings.Repeat("W", 3000),
-	"a long one in small parts": strings.Repeat("字 ", 300),
+	"a long one in small parts": strings.Repeat("字 ", 300) + "字",
 }
 
 // fill fills all that is exported in v, and in what it holds, with a text. Numbers

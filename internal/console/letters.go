@@ -152,6 +152,13 @@ codes:
 	return f, errors.Join(wrong...)
 }
 
+// nameable reports whether a filter in an address can name a value: whether readFilter
+// reads that back. It takes blanks off, parts codes at commas, and what is empty
+// chooses all.
+func nameable(name, value string) bool {
+	return value != "" && value == strings.TrimSpace(value) && (name != "code" || !strings.Contains(value, ","))
+}
+
 // lines are the errors in one that was joined.
 func lines(err error) []string {
 	if err == nil {
@@ -173,14 +180,8 @@ func (s *Server) letters(ctx context.Context, r *http.Request) (any, error) {
 	if d.Groups, err = s.cfg.Index.Groups(ctx, f, d.Filter.By, mostGroups+1); err != nil {
 		return nil, err
 	}
-	if d.Groups == nil {
-		d.Groups = []index.Group{}
-	}
 	if d.Letters, err = s.cfg.Index.Letters(ctx, f, rowsOfPage, d.skip()); err != nil {
 		return nil, err
-	}
-	if d.Letters.Letters == nil {
-		d.Letters.Letters = []index.Letter{}
 	}
 	d.of(d.Total)
 	return d, nil
@@ -266,20 +267,19 @@ func (d lettersDoc) Narrow(g index.Group) (string, error) {
 		}
 		return d.With("since", since.Format(time.RFC3339Nano), "until", until.Format(time.RFC3339Nano))
 	case index.ByMerchant:
-		if g.MchID == "" {
-			return "", nil
+		if nameable("mch_id", g.MchID) {
+			return d.With("mch_id", g.MchID)
 		}
-		return d.With("mch_id", g.MchID)
 	case index.ByBoth:
-		if g.MchID == "" || g.Code == "" {
-			return "", nil
+		if nameable("code", g.Code) && nameable("mch_id", g.MchID) {
+			return d.With("code", g.Code, "mch_id", g.MchID)
 		}
-		return d.With("code", g.Code, "mch_id", g.MchID)
+	case index.ByCode:
+		if nameable("code", g.Code) {
+			return d.With("code", g.Code)
+		}
 	}
-	if g.Code == "" || strings.Contains(g.Code, ",") {
-		return "", nil
-	}
-	return d.With("code", g.Code)
+	return "", nil
 }
 
 // letterDoc is a dead letter as "deadletters show --json" prints it, and what is to be

@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"strings"
 	"time"
 )
 
@@ -40,7 +39,7 @@ func (s *Server) follow(w http.ResponseWriter, r *http.Request, p *page) {
 			return
 		case err != nil:
 			now = nil
-			err = event(w, "trouble", visible([]byte(err.Error())))
+			err = event(w, "trouble", []byte(err.Error()))
 		case !bytes.Equal(now, last):
 			err = event(w, "page", now)
 		default:
@@ -104,17 +103,18 @@ func (s *Server) fragment(ctx context.Context, r *http.Request, p *page) ([]byte
 	if err := render(&b, "main", v); err != nil {
 		return nil, err
 	}
-	return visible(b.Bytes()), nil
+	return b.Bytes(), nil
 }
 
-// event writes one server-sent event.
+// event writes one server-sent event. What is made visible holds no end of a line but
+// \n: nothing in it can end the event, or begin another field.
 func event(w http.ResponseWriter, name string, data []byte) error {
-	var b strings.Builder
+	var b bytes.Buffer
 	fmt.Fprintf(&b, "event: %s\n", name)
-	for line := range strings.SplitSeq(strings.ReplaceAll(string(data), "\r", ""), "\n") {
+	for line := range bytes.SplitSeq(visible(data), []byte("\n")) {
 		fmt.Fprintf(&b, "data: %s\n", line)
 	}
 	b.WriteString("\n")
-	_, err := w.Write([]byte(b.String()))
+	_, err := w.Write(b.Bytes())
 	return err
 }

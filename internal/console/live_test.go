@@ -70,7 +70,7 @@ func TestAnEventEndsWhereItsTextDoes(t *testing.T) {
 		"two\nlines":                         "event: trouble\ndata: two\ndata: lines\n\n",
 		"":                                   "event: trouble\ndata: \n\n",
 		"an empty\n\nevent: page\ndata: <b>": "event: trouble\ndata: an empty\ndata: \ndata: event: page\ndata: data: <b>\n\n",
-		"an old\rend\r\rof lines\r\n":        "event: trouble\ndata: an oldendof lines\ndata: \n\n",
+		"an old\rend\r\rof lines\r\n":        "event: trouble\ndata: an old\\u{000d}end\\u{000d}\\u{000d}of lines\\u{000d}\ndata: \n\n",
 	} {
 		w := httptest.NewRecorder()
 		if err := event(w, "trouble", []byte(text)); err != nil || w.Body.String() != want {

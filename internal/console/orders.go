@@ -199,8 +199,8 @@ const (
 	readsAbreast = 8
 )
 
-// errBusy says that too many orders are searched for in the topics.
-var errBusy = &awayError{"to search the topics", errors.New("many orders are searched for at the same time")}
+// errBusy says that too many orders are read in the topics, or wait for that.
+var errBusy = fmt.Errorf("%d other orders are being read in the topics, or wait for that; try again in a moment", mostSearches)
 
 // searches are those in the topics: few at one time, each for all who want it.
 type searches struct {

@@ -8,6 +8,7 @@ import (
 	"html/template"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -23,7 +24,7 @@ import (
 type page struct {
 	Path string
 	// Title is its name, in English; Part is the path that the navigation shows as
-	// the present one, its own where that is empty.
+	// the present one. Those that are part of no other stand there themselves.
 	Title, Part string
 	needs       access.Role
 	// Live: it is sent again when it changes, to those who follow. Also is what else
@@ -58,14 +59,6 @@ func (p *page) json() string {
 	return "/" + p.Name() + ".json"
 }
 
-// navigation are the pages of the header, in their order.
-func navigation() []*page {
-	return []*page{
-		{Path: "/", Title: "Now"}, {Path: "/search", Title: "Orders"}, {Path: "/dead-letters", Title: "Dead letters"},
-		{Path: "/replays", Title: "Replays"}, {Path: "/audits", Title: "Audits"}, {Path: "/log", Title: "Log"},
-	}
-}
-
 func (s *Server) pages() []*page {
 	return []*page{
 		{Path: "/", Title: "Now", Live: true, also: s.looks.Changed, load: s.now},
@@ -80,6 +73,11 @@ func (s *Server) pages() []*page {
 		{Path: "/log", Title: "Log", needs: access.Operator, Live: true, load: s.log},
 		{Path: "/login", Title: "Log in"},
 	}
+}
+
+// navigation are the pages of the header, in their order.
+func (s *Server) navigation() []*page {
+	return slices.DeleteFunc(s.pages(), func(p *page) bool { return p.Part != "" || p.load == nil })
 }
 
 // view is what a template is given.
@@ -120,7 +118,7 @@ func (v view) Operator() bool { return v.User.May(access.Operator) }
 
 func (s *Server) view(r *http.Request, p *page) view {
 	v := view{
-		Page: p, Pages: navigation(), User: access.UserOf(r.Context()), LogsIn: s.cfg.Guard.LogsIn(), Lang: wished(r),
+		Page: p, Pages: s.navigation(), User: access.UserOf(r.Context()), LogsIn: s.cfg.Guard.LogsIn(), Lang: wished(r),
 		URL: (&url.URL{Path: r.URL.Path, RawQuery: r.URL.RawQuery}).String(), Live: p.Live, Build: s.cfg.Build, Search: r.URL.Query().Get("q"),
 		To: access.Local(r.FormValue("to")),
 	}
@@ -308,7 +306,7 @@ func statusOf(err error) int {
 			return http.StatusTooManyRequests
 		}
 		return http.StatusUnauthorized
-	case errors.As(err, &topics), errors.As(err, &away):
+	case errors.As(err, &topics), errors.As(err, &away), errors.Is(err, errBusy):
 		return http.StatusServiceUnavailable
 	}
 	return http.StatusInternalServerError

@@ -81,7 +81,7 @@ func full(f *fakes) {
 	landed := events.Source{Topic: "closeorder.requests", Partition: 2, Offset: 18}
 	f.desk.replays = []desk.Replay{
 		{ID: "replay-1", State: desk.Running, Made: noon, MadeBy: "li", By: "li", Reason: "OPS-17: merchant added", Rate: 50, PauseAfter: 5, Started: noon, Chosen: 2, Sent: 1},
-		{ID: "replay-2", State: desk.Planned, Made: noon, MadeBy: "wang", Chosen: 1, Skipped: map[deadletters.Skip]int{deadletters.Answered: 1}, Wish: desk.Wish{Filter: deadletters.Filter{Codes: []string{"UNKNOWN_MERCHANT"}, Since: noon}}},
+		{ID: "replay-2", State: desk.Planned, Made: noon, MadeBy: "wang", Chosen: 1, Skipped: map[deadletters.Skip]int{deadletters.Answered: 1}, Wish: desk.Wish{Filter: deadletters.Filter{Codes: []string{"UNKNOWN_MERCHANT"}, Since: noon}, Limit: 40, MaxReplays: 5}},
 	}
 	f.desk.steps = []desk.Step{
 		{Step: deadletters.Step{At: at(17), Source: events.Source{Topic: "closeorder.requests", Partition: 2, Offset: 17}, FailedAt: noon, Code: "UNKNOWN_MERCHANT", MchID: "1900000109", OutTradeNo: "T42", Replay: 1, To: 2}, Sent: &landed},
@@ -220,7 +220,7 @@ func TestPagesSayWhatIsThere(t *testing.T) {
 		{what: "replays, those that run first", path: "/replays", set: full, says: []string{"replay-1 … running 1 2 0 li OPS-17: merchant added"}, links: []string{"/replay?id=replay-1", "/replay?id=replay-2"}},
 		{what: "a plan says what would be sent, what is left out and why", path: "/replay?id=replay-2", set: full,
 			says: []string{"1 of 2 requests would be sent again. Nothing was sent yet.", "1 answered their requests are closed or paid by now", "closed, by replay 2", "Send 1 requests again",
-				"It will be recorded that it was begun by wang ."},
+				"It will be recorded that it was begun by wang .", "40 at most How often a request may be replayed in its life 5"},
 			links: []string{"/dead-letters?code=UNKNOWN_MERCHANT&since=2026-03-01T12%3A00%3A00Z"}},
 		{what: "a plan of nothing cannot be started", path: "/replay?id=r", set: func(f *fakes) {
 			f.desk.replays = []desk.Replay{{ID: "r", State: desk.Planned, Skipped: map[deadletters.Skip]int{deadletters.Answered: 3}}}
@@ -328,6 +328,47 @@ func usable(t *testing.T, main node) {
 	}
 }
 
+// What a link leads to is what it stands beside: what readFilter would read as
+// something else has none.
+func TestLinksToDeadLettersLeadToThoseThatTheyName(t *testing.T) {
+	for _, value := range []string{"A", "a.b-C_1", "A,B", ",", "", " ", " A", "A\t", "字", "A&mch_id=2", "A B", "\xff"} {
+		f, err := readFilter(url.Values{"code": {value}, "mch_id": {value}, "out_trade_no": {value}}, noon)
+		for name, read := range map[string]string{"code": strings.Join(f.Codes, "|"), "mch_id": f.MchID, "out_trade_no": f.OutTradeNo} {
+			if is := read == value && value != ""; err != nil || is != nameable(name, value) {
+				t.Errorf("%s %q: %t, and a filter reads %q, %v", name, value, !is, read, err)
+			}
+		}
+	}
+	for _, path := range []string{"/", "/search?q=T", "/dead-letters?by=code", "/dead-letters?by=code_and_merchant", "/order?out_trade_no=T"} {
+		for _, value := range []string{"A", "A,B", "", " A"} {
+			f := newFakes(t)
+			full(f)
+			f.index.requests = []index.Request{{OutTradeNo: "T1", MchID: "1", Outcome: events.Failed, Code: value}}
+			f.index.groups = []index.Group{{Code: value, MchID: "1", Count: 1, Open: 1, First: noon, Latest: noon}}
+			f.topics.report.Lives[0].State, f.topics.report.Lives[0].OutTradeNo = timeline.Failed, value
+			named, want := "", ""
+			for row := range parsed(t, f.get(path)).each("tr", "section") {
+				for _, to := range row.links() {
+					query, is := strings.CutPrefix(to, "/dead-letters?")
+					if !is {
+						continue
+					}
+					q, _ := url.ParseQuery(query)
+					if named += q.Get("code") + q.Get("out_trade_no"); !q.Has("code") && !q.Has("out_trade_no") && !q.Has("mch_id") {
+						t.Errorf("%s with %q: %s leads to all", path, value, row.text())
+					}
+				}
+			}
+			if value == "A" || value == "A,B" && strings.HasPrefix(path, "/order") {
+				want = value
+			}
+			if named != want {
+				t.Errorf("%s with %q: it leads to %q", path, value, named)
+			}
+		}
+	}
+}
+
 func TestWhatMakesNoSenseIsRefusedWithWords(t *testing.T) {
 	for _, tt := range []struct {
 		what, path string
@@ -431,6 +472,32 @@ func TestFormsDoWhatTheySay(t *testing.T) {
 	}
 }
 
+func TestAPlanIsAskedForWithTheDefaultsOfTheCommand(t *testing.T) {
+	f := newFakes(t)
+	full(f)
+	for path, want := range map[string]string{"/dead-letters": "limit= max_replays=3", "/dead-letter?at=2:17": "max_replays=3"} {
+		form, said := url.Values{"what": {"ticked"}, "at": {"2:17"}}, []string{}
+		for shown := range parsed(t, f.get(path)).each("form") {
+			if shown.attr("action") != "/replays" {
+				continue
+			}
+			for i := range shown.each("input") {
+				if i.attr("type") == "number" {
+					form.Set(i.attr("name"), i.attr("value"))
+					said = append(said, i.attr("name")+"="+i.attr("value"))
+				}
+			}
+		}
+		if got := strings.Join(said, " "); got != want {
+			t.Errorf("%s asks for %q, want %q", path, got, want)
+		}
+		f.desk.wish = desk.Wish{}
+		if w := f.post("/replays", form); w.Code != http.StatusSeeOther || f.desk.wish.Limit != 0 || f.desk.wish.MaxReplays != 3 {
+			t.Errorf("%s: %d, %+v", path, w.Code, f.desk.wish)
+		}
+	}
+}
+
 func TestAFormThatIsShownAgainHoldsWhatWasFilledIn(t *testing.T) {
 	f := newFakes(t)
 	full(f)
@@ -460,9 +527,20 @@ func attrOf(n node, name string) (string, bool) {
 func TestAViewerReadsAndHasNoFormsThatDo(t *testing.T) {
 	f := newFakes(t)
 	full(f)
-	for _, path := range []string{"/search", "/order?out_trade_no=T42", "/dead-letters", "/dead-letter?at=2:17", "/replays", "/replay?id=replay-1", "/replay?id=replay-2", "/audits", "/audit?id=7"} {
+	asked := map[string]bool{}
+	for _, path := range []string{"/", "/search", "/order?out_trade_no=T42", "/dead-letters", "/dead-letter?at=2:17", "/replays", "/replay?id=replay-1", "/replay?id=replay-2", "/audits", "/audit?id=7"} {
 		w := f.get(path, "X-Role", "viewer")
 		main := parsed(t, w)
+		root := main
+		for root.Parent != nil { // the navigation, too
+			root = node{root.Parent}
+		}
+		for _, to := range root.links() {
+			if strings.HasPrefix(to, "/") && !asked[to] && f.get(to, "X-Role", "viewer").Code == http.StatusForbidden {
+				t.Errorf("%s leads to %s, which a viewer must not see", path, to)
+			}
+			asked[to] = true
+		}
 		if w.Code != http.StatusOK {
 			t.Errorf("%s: %d", path, w.Code)
 		}
@@ -479,6 +557,9 @@ func TestAViewerReadsAndHasNoFormsThatDo(t *testing.T) {
 	}
 	if w := f.get("/log", "X-Role", "viewer"); w.Code != http.StatusForbidden {
 		t.Errorf("the log: %d", w.Code)
+	}
+	if w := f.get("/search"); !asked["/search"] || !strings.Contains(w.Body.String(), `href="/log"`) {
+		t.Error("nothing leads an operator to the log")
 	}
 	for path := range f.actions() {
 		if path == "/login" || path == "/logout" {
@@ -558,9 +639,7 @@ func TestALogInThatIsRefusedSaysWhyAndKeepsTheNameAlone(t *testing.T) {
 	}
 	f := &fakes{}
 	f.index.progress = index.Progress{Trouble: "broker-7:9092 is away", Total: 99}
-	if f.Server, err = New(Config{Index: &f.index, Desk: &f.desk, Guard: guard, Reader: &kafka.Reader{}, Topics: config.Default().Topics, Log: log}); err != nil {
-		t.Fatal(err)
-	}
+	f.Server = New(Config{Index: &f.index, Desk: &f.desk, Guard: guard, Reader: &kafka.Reader{}, Topics: config.Default().Topics, Log: log})
 	f.Server.topics = &f.topics
 	w := f.get("/login?to=/order%3Fout_trade_no=T42")
 	if page := w.Body.String(); w.Code != http.StatusOK || strings.Contains(page, "broker-7") || strings.Contains(page, "/dead-letters") || !strings.Contains(page, "It leads on to") {

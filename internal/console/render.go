@@ -97,7 +97,6 @@ func parse(lang string) *template.Template {
 		"place":  place,
 		"link":   link,
 		"mark":   mark,
-		"dict":   dict,
 		"plot":   func(d *nowPage, name string) template.HTML { return d.plot(lang, name) },
 		"tiers":  func(d *nowPage) template.HTML { return d.tiers(lang) },
 	}).Funcs(more()).ParseFS(pageFiles, "pages/*.html"))
@@ -206,18 +205,6 @@ func mark(state any) string {
 		return "!"
 	}
 	return "…"
-}
-
-// dict makes one value of several, for a template within a template.
-func dict(pairs ...any) (map[string]any, error) {
-	if len(pairs)%2 != 0 {
-		return nil, fmt.Errorf("dict: a name without a value")
-	}
-	m := make(map[string]any, len(pairs)/2)
-	for i := 0; i < len(pairs); i += 2 {
-		m[fmt.Sprint(pairs[i])] = pairs[i+1]
-	}
-	return m, nil
 }
 
 // assets serves the style sheet, the script and the icon, which stand in the program:

@@ -75,9 +75,6 @@ func (s *Server) replay(ctx context.Context, r *http.Request) (any, error) {
 	if d.paging, err = readPage(q); err != nil {
 		return nil, &badError{err.Error()}
 	}
-	if d.Skipped == nil {
-		d.Skipped = map[deadletters.Skip]int{}
-	}
 	steps, err := s.cfg.Desk.Steps(ctx, d.ID, rowsOfPage, d.skip())
 	if err != nil {
 		return nil, err
@@ -210,9 +207,11 @@ type followed struct {
 	mu     sync.Mutex
 	at     time.Time
 	counts became
-	// next is the first step that is not dealt with; beyond are those behind it that are.
+	// next is the first step that is not found to be sent; beyond are those behind it
+	// that are, and found is how many are in all.
 	next   int
 	beyond map[int]bool
+	found  int
 	open   []events.Source
 }
 
@@ -247,7 +246,7 @@ func (f *followed) count(ctx context.Context, cfg Config, r desk.Replay) error {
 		return err
 	}
 	asked := min(len(f.open), mostAsked)
-	var still []events.Source
+	counts, still := f.counts, []events.Source(nil)
 	for places := range slices.Chunk(f.open[:asked], chunkOfFollow) {
 		answers, err := cfg.Index.At(ctx, places)
 		if err != nil {
@@ -256,24 +255,26 @@ func (f *followed) count(ctx context.Context, cfg Config, r desk.Replay) error {
 		for _, at := range places {
 			switch answers[at].Outcome {
 			case events.Closed:
-				f.counts.Closed++
+				counts.Closed++
 			case events.Paid:
-				f.counts.Paid++
+				counts.Paid++
 			case events.Failed:
-				f.counts.Failed++
+				counts.Failed++
 			default:
 				still = append(still, at)
 			}
 		}
 	}
+	f.counts = counts
 	f.open = append(slices.Clone(f.open[asked:]), still...) // the others come first the next time
 	return nil
 }
 
-// readSteps finds what was sent since the last time. Steps are sent in their order,
-// nearly: it goes on behind the last chunk in which one was.
+// readSteps finds what was sent since the last time, and reads nothing where that is
+// nothing: the desk writes how many were sent together with which. Steps are sent in
+// their order, nearly: it goes on behind the last chunk in which one was.
 func (f *followed) readSteps(ctx context.Context, d Desk, r desk.Replay) error {
-	for from := f.next; from < r.Chosen; from += chunkOfFollow {
+	for from := f.next; from < r.Chosen && f.found < r.Sent; from += chunkOfFollow {
 		steps, err := d.Steps(ctx, r.ID, min(chunkOfFollow, r.Chosen-from), from)
 		if err != nil {
 			return err
@@ -285,8 +286,7 @@ func (f *followed) readSteps(ctx context.Context, d Desk, r desk.Replay) error {
 				any = true
 			case step.Sent != nil:
 				f.open = append(f.open, *step.Sent)
-				f.beyond[at], any = true, true
-			case step.Left != "" && r.State == desk.Done:
+				f.found++
 				f.beyond[at], any = true, true
 			}
 		}

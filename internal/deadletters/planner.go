@@ -34,16 +34,16 @@ type Options struct {
 	// known; OnRead how many more were.
 	OnTotal func(n int64)
 	OnRead  func(n int)
-	// OnHeld, if set, is told of a topic in which a transaction that is open hides
-	// what was written: its end is waited for, for ten seconds at most.
+	// OnHeld is told, once, of a topic in which a transaction that is open hides what
+	// was written: its end is waited for, for ten seconds at most.
 	OnHeld func(topic string)
 }
 
 // Make makes a plan, once all topics are there: it reads the dead letters, all
 // outcomes, and what was sent to the requests topic since the first of the
 // letters failed, as far as outcomes and requests are written when it comes to
-// them. What an open transaction hides for longer than ten seconds is not seen, and
-// may be sent once more: which closes an order that is closed.
+// them. What an open transaction hides for longer than ten seconds, in each of the
+// two topics, is not seen, and may be sent once more: which closes an order that is closed.
 //
 // A request is known by its request_id and its order, as events.SameRequest
 // has it; one that names neither by its bytes.
@@ -298,14 +298,16 @@ func (p *planner) settled(ctx context.Context, topic string, since time.Time) (S
 	if err != nil {
 		return Stretch{}, err
 	}
+	held := false
 	for patience := time.Now().Add(settle); ; {
 		s, err := stretch(ctx, p.reader, topic, since)
 		if err != nil || s.To.Until(written) == 0 || !time.Now().Before(patience) {
 			return s, err
 		}
-		if p.options.OnHeld != nil {
+		if !held {
 			p.options.OnHeld(topic)
 		}
+		held = true
 		if err := kafka.Sleep(ctx, settlePause); err != nil {
 			return s, err
 		}

@@ -75,7 +75,7 @@ func plantIn(t *testing.T, brokers []string, dial func(context.Context, string, 
 	return &planted{
 		t: t, ctx: ctx, producer: producer, client: client, now: noon,
 		reader: &kafka.Reader{Client: client}, options: deadletters.Options{
-			MaxReplays: 3, Now: noon.Add(24 * time.Hour), OnTotal: func(int64) {}, OnRead: func(int) {},
+			MaxReplays: 3, Now: noon.Add(24 * time.Hour), OnTotal: func(int64) {}, OnRead: func(int) {}, OnHeld: func(string) {},
 		},
 	}
 }

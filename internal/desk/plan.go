@@ -22,6 +22,9 @@ func (d *Desk) makePlan(ctx context.Context, j *job, r Replay, again map[events.
 		Filter: r.Wish.Filter, Limit: r.Wish.Limit, MaxReplays: r.Wish.MaxReplays, Now: time.Now(),
 		OnTotal: func(n int64) { j.toRead.Add(n) },
 		OnRead:  func(n int) { j.hasRead(n, d) },
+		OnHeld: func(topic string) {
+			d.Log.WithField("topic", topic).Info("an open transaction hides what is written: its end is waited for, ten seconds at most")
+		},
 	}
 	switch {
 	case again != nil:

@@ -270,7 +270,7 @@ func (x *Index) letter(at int64, rec *kafka.Record) entry {
 		if !w.lookups {
 			return nil // all of them at the end
 		}
-		return w.answerLetter(at, &q, source)
+		return w.answerLetter(at, &q)
 	}
 }
 
@@ -323,7 +323,7 @@ func sinceOf(number string, requestID any) string {
 }
 
 // answerLetter looks for the answer to the request of one letter.
-func (w *writer) answerLetter(at int64, q *events.Request, _ any) error {
+func (w *writer) answerLetter(at int64, q *events.Request) error {
 	_, err := w.exec(sinceOf(q.OutTradeNo, packed(q.RequestID, q.Order()))+` AND l.at = ?`, at)
 	return err
 }

@@ -145,7 +145,8 @@ func (x *Index) trouble(err error) {
 }
 
 // turn is one round with what goes before and after it. more: there is more to be
-// read already.
+// read already. The error is errAgain where it was left because the index is begun
+// anew, at whatever it was.
 func (f *follower) turn(ctx context.Context) (more bool, err error) {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
@@ -154,6 +155,15 @@ func (f *follower) turn(ctx context.Context) (more bool, err error) {
 	again := f.again
 	f.again = false
 	f.mu.Unlock()
+	more, err = f.take(ctx, again)
+	if err != nil && errors.Is(context.Cause(ctx), errAgain) {
+		err = errAgain
+	}
+	return more, err
+}
+
+// take takes a turn, for an index that is begun anew first where again says so.
+func (f *follower) take(ctx context.Context, again bool) (more bool, err error) {
 	if again {
 		if err := f.anew(ctx, "as somebody wished"); err != nil {
 			return false, err
@@ -164,11 +174,11 @@ func (f *follower) turn(ctx context.Context) (more bool, err error) {
 	}
 	r, err := f.look(ctx)
 	if err != nil {
-		return false, f.cause(ctx, err)
+		return false, err
 	}
 	if !f.compared {
 		if err := f.compare(ctx); err != nil {
-			return false, f.cause(ctx, err)
+			return false, err
 		}
 		f.compared = true
 	}
@@ -176,7 +186,7 @@ func (f *follower) turn(ctx context.Context) (more bool, err error) {
 	defer w.drop()
 	if err := f.read(ctx, r, w); err != nil {
 		f.doubt = errors.Is(err, errDoubt)
-		return false, f.cause(ctx, err)
+		return false, err
 	}
 	f.doubt = false
 	if err := w.commit(); err != nil {
@@ -184,25 +194,17 @@ func (f *follower) turn(ctx context.Context) (more bool, err error) {
 	}
 	if !f.lookups {
 		if err := f.makeLookups(ctx); err != nil {
-			return false, f.cause(ctx, err)
+			return false, err
 		}
 	}
 	f.atEnds(ctx, w.entered)
 	if time.Since(f.swept) >= sweepEvery {
 		if err := f.sweep(ctx); err != nil {
-			return false, f.cause(ctx, err)
+			return false, err
 		}
 		f.swept = time.Now()
 	}
 	return w.entered > 1000, nil
-}
-
-// cause is errAgain where a round was left for that, else err.
-func (f *follower) cause(ctx context.Context, err error) error {
-	if errors.Is(context.Cause(ctx), errAgain) {
-		return errAgain
-	}
-	return err
 }
 
 // anew drops all and begins anew.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -279,4 +280,48 @@ func TestABrokenDatabaseEndsRun(t *testing.T) {
 	if text, err := json.Marshal(err); err != nil {
 		t.Error(text, err)
 	}
+}
+
+// A second wish comes while the first one is carried out: it waits for whoever writes
+// into the database.
+func TestAnIndexThatIsBegunAnewIsBegunAnewAgain(t *testing.T) {
+	s := newShelf(t)
+	m, at := s.asks(1, order("T1", "19", ""))
+	s.answers(m, at, events.Closed)
+	x := s.opened("")
+	turn(t, x)
+	want := dumped(t, x)
+	busy, err := s.databases[x].Write.BeginTx(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	version, err := x.Changed(t.Context(), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	x.Rebuild()
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- x.Run(ctx); stop() }()
+	waits := func(n int64) {
+		for s.databases[x].Write.Stats().WaitCount < n && ctx.Err() == nil {
+			runtime.Gosched()
+		}
+	}
+	waits(1)
+	x.Rebuild()
+	waits(2)
+	if err := busy.Rollback(); err != nil {
+		t.Fatal(err)
+	}
+	for caughtUp := false; !caughtUp && ctx.Err() == nil; {
+		version, _ = x.Changed(ctx, version) // an error is that Run has ended
+		p, _ := x.Progress(ctx)
+		caughtUp = p.CaughtUp
+	}
+	stop()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	same(t, "begun anew twice", dumped(t, x), want)
 }

@@ -148,7 +148,7 @@ type Progress struct {
 	Requests    int64 `json:"requests"`
 	DeadLetters int64 `json:"dead_letters"`
 	Bytes       int64 `json:"bytes"`
-	// Oldest is the timestamp of the oldest request in it.
+	// Oldest is the timestamp of the oldest request that the topic holds.
 	Oldest time.Time `json:"oldest,omitzero"`
 }
 
@@ -162,10 +162,11 @@ func (x *Index) Progress(ctx context.Context) (Progress, error) {
 	if p.Bytes, err = x.cfg.DB.Size(ctx); err != nil {
 		return p, err
 	}
-	// The first of each partition: timestamps are about in the order of offsets.
+	// The first of each partition: timestamps are about in the order of offsets. What
+	// stands below the floor is there for its outcome alone.
 	var oldest sql.NullInt64
 	err = x.cfg.DB.Read.QueryRowContext(ctx, `SELECT min((SELECT requested FROM index_requests
-		WHERE at >= partition << 44 AND at < (partition + 1) << 44 AND requested IS NOT NULL ORDER BY at LIMIT 1)) FROM index_positions WHERE topic = 0`).Scan(&oldest)
+		WHERE at >= (partition << 44) + floor AND at < (partition + 1) << 44 AND requested IS NOT NULL ORDER BY at LIMIT 1)) FROM index_positions WHERE topic = 0`).Scan(&oldest)
 	if oldest.Valid {
 		p.Oldest = time.UnixMilli(oldest.Int64).UTC()
 	}

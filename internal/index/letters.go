@@ -33,7 +33,6 @@ type Letters struct {
 // LetterFilter chooses dead letters.
 type LetterFilter struct {
 	deadletters.Filter
-	SubMchID string
 	// Open leaves out those whose request has a final outcome by now.
 	Open bool
 }
@@ -58,7 +57,7 @@ func (f LetterFilter) where() (condition string, args []any) {
 		}
 		add("code IN (?"+strings.Repeat(", ?", len(codes)-1)+")", codes...)
 	}
-	for _, one := range []struct{ column, value string }{{"mch_id", f.MchID}, {"sub_mch_id", f.SubMchID}, {"out_trade_no", f.OutTradeNo}} {
+	for _, one := range []struct{ column, value string }{{"mch_id", f.MchID}, {"out_trade_no", f.OutTradeNo}} {
 		if one.value != "" {
 			add(one.column+" = ?", one.value)
 			if one.column == "out_trade_no" {

@@ -287,16 +287,14 @@ func (c Chart) cell(v float64) string {
 	if math.IsNaN(v) {
 		return c.Words.Gap
 	}
-	return exact(c.Format, max(v, 0))
+	if v = max(v, 0); c.Format != nil {
+		return c.Format(v)
+	}
+	return exact(v)
 }
 
-// exact writes a number with all its digits, where no format says otherwise.
-func exact(format func(float64) string, v float64) string {
-	if format != nil {
-		return format(v)
-	}
-	return strconv.FormatFloat(v, 'f', -1, 64)
-}
+// exact writes a number with all its digits.
+func exact(v float64) string { return strconv.FormatFloat(v, 'f', -1, 64) }
 
 // Rows is a plot of bars that lie below each other, with their names. What is
 // negative or not known counts as zero.
@@ -308,7 +306,6 @@ type Rows struct {
 	Names      []string
 	// Values are as many as the names.
 	Values []float64
-	Format func(float64) string
 	Words  Words
 }
 
@@ -341,17 +338,17 @@ func (r Rows) Draw() template.HTML {
 		if all := []rune(name); len(all) > mostName {
 			short = string(all[:mostName-1]) + "…"
 		}
-		fmt.Fprintf(&b, `<g><title>%s</title><text x="%d" y="%s">%s</text>`, html.EscapeString(name+": "+r.format(r.value(i))), first, unit(y+14), html.EscapeString(short))
+		fmt.Fprintf(&b, `<g><title>%s</title><text x="%d" y="%s">%s</text>`, html.EscapeString(name+": "+Number(r.value(i))), first, unit(y+14), html.EscapeString(short))
 		fmt.Fprintf(&b, `<line class="axis" x1="%d" x2="%d" y1="%s" y2="%s"/>`, first, first, unit(y+18), unit(y+18+bar))
 		if long > 0 {
 			fmt.Fprintf(&b, `<rect class="s-row" x="%d" y="%s" width="%s" height="%d"/>`, first, unit(y+18), unit(max(long, 1)), bar)
 		}
-		fmt.Fprintf(&b, `<text x="%s" y="%s">%s</text></g>`, unit(first+max(long, 1)+5), unit(y+18+bar-1), html.EscapeString(r.format(r.value(i))))
+		fmt.Fprintf(&b, `<text x="%s" y="%s">%s</text></g>`, unit(first+max(long, 1)+5), unit(y+18+bar-1), html.EscapeString(Number(r.value(i))))
 	}
 	b.WriteString(`</svg>`)
 	table(&b, r.ID, r.Title, r.Words.Table, []string{r.Head, r.Unit}, func(row func(...string)) {
 		for i, name := range r.Names {
-			row(name, exact(r.Format, r.value(i)))
+			row(name, exact(r.value(i)))
 		}
 	})
 	b.WriteString(`</figure>`)
@@ -363,13 +360,6 @@ func (r Rows) value(i int) float64 {
 		return 0
 	}
 	return max(r.Values[i], 0)
-}
-
-func (r Rows) format(v float64) string {
-	if r.Format == nil {
-		return Number(v)
-	}
-	return r.Format(v)
 }
 
 // table writes the numbers behind a summary: the first column names the row.
