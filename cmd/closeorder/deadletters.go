@@ -7,6 +7,7 @@ import (
 
 	"github.com/closeorder/closeorder/events"
 	"github.com/closeorder/closeorder/internal/deadletters"
+	"github.com/closeorder/closeorder/internal/moments"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 )
@@ -66,8 +67,13 @@ func oneLine(s string, most int) string {
 }
 
 // jsonLines writes JSON documents, one a line.
-func (a *app) jsonLines() *json.Encoder {
+func (a *app) jsonLines() jsonEncoder {
 	enc := json.NewEncoder(escaped{a.stdout})
 	enc.SetEscapeHTML(false)
-	return enc
+	return jsonEncoder{enc}
 }
+
+// jsonEncoder writes documents whatever times stand in them.
+type jsonEncoder struct{ *json.Encoder }
+
+func (e jsonEncoder) Encode(doc any) error { return e.Encoder.Encode(moments.Writable(doc)) }

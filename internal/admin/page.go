@@ -354,7 +354,7 @@ func (v view) when(t time.Time) string {
 	}
 	switch d := v.at.Sub(t).Round(time.Second); {
 	case d < 0:
-		return stamp(t) + " (in " + Age(-d) + ")"
+		return stamp(t) + " (in " + Age(d.Abs()) + ")"
 	default:
 		return stamp(t) + " (" + Age(d) + " ago)"
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/closeorder/closeorder/internal/desk"
 	"github.com/closeorder/closeorder/internal/index"
 	"github.com/closeorder/closeorder/internal/kafka"
+	"github.com/closeorder/closeorder/internal/moments"
 	"github.com/closeorder/closeorder/internal/timeline"
 )
 
@@ -210,7 +211,7 @@ func (s *Server) tell(p *page) http.Handler {
 		if err != nil {
 			status, doc = statusOf(err), map[string]string{"error": err.Error()}
 		}
-		out, err := json.MarshalIndent(writable(doc), "", "  ")
+		out, err := json.MarshalIndent(moments.Writable(doc), "", "  ")
 		if err != nil {
 			s.cfg.Log.WithError(err).WithField("page", p.Path).Error("a document cannot be written")
 			status, out = http.StatusInternalServerError, []byte(`{"error": "the document cannot be written; see the console's log"}`)

@@ -54,17 +54,6 @@ func (l *Letter) Time() time.Time {
 	return l.FailedAt
 }
 
-// Writable is a time as JSON can hold it, in UTC, and the zero time where it cannot. The
-// time of what is no dead letter is its producer's claim, and may be any; RFC 3339 ends
-// with the year 9999, and begins with the year 0.
-func Writable(t time.Time) time.Time {
-	t = t.UTC()
-	if y := t.Year(); y < 0 || y > 9999 {
-		return time.Time{}
-	}
-	return t
-}
-
 // Filter chooses dead letters. The zero Filter chooses all. As JSON its names are
 // stable.
 type Filter struct {

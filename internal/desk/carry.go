@@ -10,6 +10,7 @@ import (
 
 	"github.com/closeorder/closeorder/events"
 	"github.com/closeorder/closeorder/internal/deadletters"
+	"github.com/closeorder/closeorder/internal/moments"
 	"github.com/closeorder/closeorder/internal/records"
 )
 
@@ -189,7 +190,7 @@ func (m *marks) compare(plan *deadletters.Plan) {
 			}
 			continue
 		}
-		if failed, err := time.Parse(time.RFC3339Nano, m.steps[s.At].failed); err == nil && !failed.Equal(deadletters.Writable(s.FailedAt)) {
+		if failed, err := time.Parse(time.RFC3339Nano, m.steps[s.At].failed); err == nil && !failed.Equal(moments.WritableTime(s.FailedAt)) {
 			if s.Skip == "" {
 				plan.Replays--
 			}

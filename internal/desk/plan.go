@@ -10,6 +10,7 @@ import (
 
 	"github.com/closeorder/closeorder/events"
 	"github.com/closeorder/closeorder/internal/deadletters"
+	"github.com/closeorder/closeorder/internal/moments"
 )
 
 // stepsAtOnce are written in one transaction: so that nobody waits for them long.
@@ -95,7 +96,7 @@ func (d *Desk) keepPlan(ctx context.Context, r Replay, plan *deadletters.Plan) e
 			}
 			defer insert.Close()
 			for _, step := range some {
-				step.FailedAt = deadletters.Writable(step.FailedAt)
+				step.FailedAt = moments.WritableTime(step.FailedAt)
 				text, err := json.Marshal(step)
 				if err != nil {
 					return err

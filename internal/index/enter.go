@@ -7,6 +7,7 @@ import (
 	"github.com/closeorder/closeorder/events"
 	"github.com/closeorder/closeorder/internal/deadletters"
 	"github.com/closeorder/closeorder/internal/kafka"
+	"github.com/closeorder/closeorder/internal/moments"
 	"github.com/closeorder/closeorder/internal/records"
 )
 
@@ -278,9 +279,7 @@ func (x *Index) letter(at int64, rec *kafka.Record) entry {
 // producer's claim: where JSON cannot hold it, all else of the letter still stands.
 func listedOf(l *deadletters.Letter) deadletters.Listed {
 	listed := l.Listed()
-	if y := listed.FailedAt.Year(); y < 0 || y > 9999 {
-		listed.FailedAt = time.Time{}
-	}
+	listed.FailedAt = moments.WritableTime(listed.FailedAt)
 	return listed
 }
 

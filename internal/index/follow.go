@@ -240,20 +240,14 @@ func (f *follower) atEnds(ctx context.Context, entered int64) {
 
 // makeLookups ends the first reading.
 func (f *follower) makeLookups(ctx context.Context) error {
-	tx, err := f.cfg.DB.Write.BeginTx(ctx, nil)
-	if err != nil {
-		return f.broken(err)
-	}
-	defer tx.Rollback() //nolint:errcheck // after a commit it does nothing
-	for _, statement := range slices.Concat(lookups, answerLetters) {
-		if _, err := tx.ExecContext(ctx, statement); err != nil {
-			return f.broken(err)
+	if err := f.cfg.DB.Transact(ctx, func(tx *sql.Tx) error {
+		for _, statement := range slices.Concat(lookups, answerLetters) {
+			if _, err := tx.ExecContext(ctx, statement); err != nil {
+				return err
+			}
 		}
-	}
-	if err := setMeta(ctx, tx, "lookups", "made"); err != nil {
-		return f.broken(err)
-	}
-	if err := tx.Commit(); err != nil {
+		return setMeta(ctx, tx, "lookups", "made")
+	}); err != nil {
 		return f.broken(err)
 	}
 	f.lookups = true

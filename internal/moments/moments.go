@@ -1,5 +1,5 @@
 // Package moments reads the times that people give to commands and pages: a time, a
-// day, or how long ago.
+// day, or how long ago. It makes times of the kind that JSON can hold.
 package moments
 
 import (

@@ -305,7 +305,7 @@ const Layout = "2006-01-02 15:04:05Z07:00"
 // 2 h 36 min, 3 d 4 h.
 func Span(d time.Duration) string {
 	if d < 0 {
-		return "-" + Span(-d)
+		return "-" + Span(d.Abs()) // -d of the least one is itself
 	}
 	two := func(n int64, unit string, rest int64, small string) string {
 		if rest == 0 {

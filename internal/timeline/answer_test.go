@@ -1,6 +1,7 @@
 package timeline
 
 import (
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -110,7 +111,7 @@ func TestALostRequestSaysThatItWasSentAgain(t *testing.T) {
 func TestSpansHaveTwoUnitsAtMost(t *testing.T) {
 	for d, want := range map[time.Duration]string{
 		0: "0 s", 20 * time.Millisecond: "20 ms", 3200 * time.Millisecond: "3.2 s", 42 * time.Second: "42 s", 303 * time.Second: "5 min 3 s",
-		time.Hour: "1 h", 156 * time.Minute: "2 h 36 min", 76 * time.Hour: "3 d 4 h", -2 * time.Second: "-2.0 s", 59700 * time.Millisecond: "1 min",
+		time.Hour: "1 h", 156 * time.Minute: "2 h 36 min", 76 * time.Hour: "3 d 4 h", -2 * time.Second: "-2.0 s", 59700 * time.Millisecond: "1 min", math.MinInt64: "-106751 d 23 h",
 	} {
 		if got := Span(d); got != want {
 			t.Errorf("%v is %q, want %q", d, got, want)

@@ -1,19 +1,27 @@
-package console
+package moments
 
 import (
 	"reflect"
 	"time"
 )
 
-// writable is a document whose every time JSON can hold: timestamps are their
+// Writable is a document whose every time JSON can hold: timestamps are their
 // producers' claims, and may be any time, but RFC 3339 ends with the year 9999. Those
 // beyond become the zero time. What the document shares with others is not changed.
-func writable(doc any) any {
+func Writable(doc any) any {
 	v := reflect.ValueOf(doc)
 	if !v.IsValid() || !beyond(v) {
 		return doc
 	}
 	return within(v).Interface()
+}
+
+// WritableTime is a time as JSON can hold it, in UTC, and the zero time where it cannot.
+func WritableTime(t time.Time) time.Time {
+	if t = t.UTC(); unwritable(t) {
+		return time.Time{}
+	}
+	return t
 }
 
 // unwritable reports whether a time is one that JSON cannot hold.

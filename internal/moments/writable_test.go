@@ -1,10 +1,10 @@
-package deadletters_test
+package moments_test
 
 import (
 	"testing"
 	"time"
 
-	"github.com/closeorder/closeorder/internal/deadletters"
+	"github.com/closeorder/closeorder/internal/moments"
 )
 
 func TestATimeIsOneThatJSONCanHold(t *testing.T) {
@@ -23,7 +23,7 @@ func TestATimeIsOneThatJSONCanHold(t *testing.T) {
 		"the last that a record can have":              {time.UnixMilli(1<<63 - 1), time.Time{}},
 		"the first that a record can have":             {time.UnixMilli(-1 << 63), time.Time{}},
 	} {
-		got := deadletters.Writable(c.at)
+		got := moments.WritableTime(c.at)
 		if _, err := got.MarshalJSON(); err != nil || got != c.want {
 			t.Errorf("%s: %s, %v; want %s", sentence, got, err, c.want)
 		}
