@@ -449,6 +449,10 @@ func TestSessionsOutliveTheConsole(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	var kept int
+	if err := cfg.DB.Read.QueryRowContext(t.Context(), `SELECT count(*) FROM access_sessions`).Scan(&kept); err != nil || kept != 1 {
+		t.Errorf("the database has %d sessions, %v", kept, err)
+	}
 	h.Guard, h.door = again, again.Wrap(h.door, func(string) bool { return false })
 	for what, cookie := range cookies {
 		if r := h.ask("GET /", cookie); (r.code == 200) != (what == "it goes on") {
