@@ -45,7 +45,7 @@ func (u User) May(r Role) bool { return r == Viewer || u.Role == Operator }
 // Config is how people come in. The zero value lets in everybody, as operator: it
 // is for listening on loopback alone, which Check sees to.
 type Config struct {
-	// File is the file of users: see [ParseUsers].
+	// File is the file of users, a line each: NAME:HASH or NAME:HASH:ROLE.
 	File string
 	// Header is that of a proxy, with the user's name; RoleHeader the one with the
 	// role, empty for Operators to say. Trusted are the addresses of proxies.
