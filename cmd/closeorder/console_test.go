@@ -18,6 +18,7 @@ var nobodyThere = []string{"CLOSEORDER_KAFKA_BROKERS=127.0.0.1:1", "CLOSEORDER_C
 // TestScriptsLogInAsTheDocumentSays runs the two lines of docs/console.md in a shell,
 // with a file of a password as editors and echo leave it: with a line break behind.
 func TestScriptsLogInAsTheDocumentSays(t *testing.T) {
+	t.Parallel() // the page Now waits for Kafka first, some seconds
 	for _, tool := range []string{"sh", "curl"} {
 		if _, err := exec.LookPath(tool); err != nil {
 			leftout.Test(t, "there is no "+tool)
