@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"path/filepath"
 	"strconv"
@@ -63,17 +64,18 @@ closeorder console --addr :8090 --auth-file users --tls-cert-file cert.pem --tls
 		}
 		defer c.close()
 		ctx := cmd.Context()
-		w, err := a.openConsole(ctx, c, cfg.Console, log)
+		ln, err := listenConsole(ctx, cfg.Console, log)
 		if err != nil {
+			return usagef("console.addr %s: %v; choose another with --addr", cfg.Console.Addr, err)
+		}
+		w, err := a.openConsole(ctx, c, cfg.Console, ln.Addr(), log)
+		if err != nil {
+			ln.Close()
 			return err
 		}
 		defer w.close()
 		if *rebuild {
 			w.index.Rebuild()
-		}
-		ln, err := listenConsole(ctx, cfg.Console, log)
-		if err != nil {
-			return usagef("console.addr %s: %v; choose another with --addr", cfg.Console.Addr, err)
 		}
 		fmt.Fprintf(a.stdout, "Console  %s\n", consoleURL(ln, cfg.Console))
 		return w.run(ctx, ln)
@@ -89,8 +91,10 @@ type webConsole struct {
 	server *console.Server
 }
 
-// openConsole makes one; nothing is asked of Kafka. Close it to let its file go.
-func (a *app) openConsole(ctx context.Context, c *cluster, cfg config.Console, log logrus.FieldLogger) (_ *webConsole, err error) {
+// openConsole makes one that may be served at an address; nothing is asked of Kafka.
+// Close it to let its file go. A file of users or a folder that cannot be is the fault
+// of the settings, a usageError; a database that is held or broken is not.
+func (a *app) openConsole(ctx context.Context, c *cluster, cfg config.Console, at net.Addr, log logrus.FieldLogger) (_ *webConsole, err error) {
 	w := &webConsole{}
 	way := access.Config{
 		File: cfg.AuthFile, Header: cfg.AuthHeader, RoleHeader: cfg.AuthRoleHeader, Operators: cfg.AuthOperators, Trusted: cfg.TrustedProxies,
@@ -102,10 +106,13 @@ func (a *app) openConsole(ctx context.Context, c *cluster, cfg config.Console, l
 		},
 	}
 	// Before there is a file of it.
-	if err = way.Check(cfg.Addr); err != nil {
-		return nil, usagef("%v", err)
+	if err = way.Check(at); err != nil {
+		return nil, usagef("console.addr %s: %v", cfg.Addr, err)
 	}
-	if w.db, err = database.Open(ctx, cfg.DataDir); err != nil {
+	w.db, err = database.Open(ctx, cfg.DataDir)
+	if _, folder := errors.AsType[*fs.PathError](err); folder {
+		return nil, usagef("console.data_dir: %v", err)
+	} else if err != nil {
 		return nil, err
 	}
 	defer func() {
@@ -122,12 +129,14 @@ func (a *app) openConsole(ctx context.Context, c *cluster, cfg config.Console, l
 	}); err != nil {
 		return nil, err
 	}
-	if warning := way.Warning(cfg.Addr); warning != "" {
+	if warning := way.Warning(at); warning != "" {
 		log.Warn(warning)
 	}
 	way.DB = w.db
 	guard, err := access.Open(ctx, way)
-	if err != nil {
+	if file, is := errors.AsType[*access.FileError](err); is {
+		return nil, usagef("console.auth_file: %v", file)
+	} else if err != nil {
 		return nil, err
 	}
 	w.server = console.New(console.Config{
@@ -194,7 +203,7 @@ func (a *app) devConsole(ctx context.Context, c *cluster, o devOptions, log logr
 	if err != nil {
 		return "", nil, usagef("console: %v; choose another port with --console-port (0 for any free one)", err)
 	}
-	w, err := a.openConsole(ctx, c, cfg, log)
+	w, err := a.openConsole(ctx, c, cfg, ln.Addr(), log)
 	if err != nil {
 		ln.Close()
 		return "", nil, err

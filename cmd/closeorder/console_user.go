@@ -22,8 +22,9 @@ asked for twice where standard input is a terminal, and not shown; else the firs
 line of standard input is it.
 
 A password has 15 characters or more, as NIST SP 800-63B-4 wants where nothing else
-is asked for, and no rule says which: four or five words will do. Lines of htpasswd
--B and of argon2 -id -e can stand in the file as well.
+is asked for, and no rule says which: four or five words will do. Hashes of htpasswd
+-B -C 12 and of argon2 SALT -id -e -k 65536 -t 3 -p 4 can stand in the file as well,
+behind NAME: (without those options both are too fast to try out, and refused).
 
 A console that runs takes up a changed file within seconds: sessions of somebody who
 is gone from it, or whose password is another one, end then.`,

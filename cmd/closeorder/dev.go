@@ -42,10 +42,10 @@ type devOptions struct {
 func (a *app) devCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "dev", Short: "Everything in one process, nothing to install: try it with this", GroupID: "work", Args: noArgs,
-		Long: `Runs an embedded Kafka broker, the gateway simulator, the worker, sample traffic
-and a view of the outcomes in one process. Any Kafka client can use the broker
-while it runs. What an order does follows from the beginning of its number: see
-closeorder simulate --help.
+		Long: `Runs an embedded Kafka broker, the gateway simulator, the worker, sample traffic,
+a view of the outcomes and, without --exit, the console (see closeorder console) in
+one process. Any Kafka client can use the broker while it runs. What an order does
+follows from the beginning of its number: see closeorder simulate --help.
 
 With --no-worker the worker is yours: one that is run beside it (closeorder run,
 in the group closeorder), or one that you are writing. In a container, for compose
@@ -75,7 +75,7 @@ closeorder dev --requests 0 --no-worker --listen 0.0.0.0 --advertise kafka`,
 	flags.BoolVar(&o.noWorker, "no-worker", false, "run no worker: the requests wait for yours")
 	flags.IntVar(&o.kafkaPort, "kafka-port", 9092, "port of the broker; 0 is any free one")
 	flags.IntVar(&o.gatewayPort, "gateway-port", 8080, "port of the gateway simulator; 0 is any free one, and so is a default that is taken")
-	flags.IntVar(&o.consolePort, "console-port", 8090, "port of the console, on 127.0.0.1 alone; 0 is any free one, and so is a default that is taken")
+	flags.IntVar(&o.consolePort, "console-port", 8090, "port of the console, on 127.0.0.1 alone, not with --exit; 0 is any free one, and so is a default that is taken")
 	flags.StringVar(&o.listen, "listen", "127.0.0.1", "`ADDRESS` to listen on; others than 127.0.0.1 let other machines in")
 	flags.StringVar(&o.advertise, "advertise", "", "`HOST[:PORT]` that the broker tells its clients to connect to (default: the address of --listen)")
 	flags.StringVar(&o.dataDir, "data-dir", "", "`FOLDER` that keeps the topics, not the gateway's orders, over restarts (default: memory)")

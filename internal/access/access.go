@@ -45,10 +45,11 @@ func (u User) May(r Role) bool { return r == Viewer || u.Role == Operator }
 // Config is how people come in. The zero value lets in everybody, as operator: it
 // is for listening on loopback alone, which Check sees to.
 type Config struct {
-	// File is the file of users: see [ParseUsers].
+	// File is the file of users, a line each: NAME:HASH or NAME:HASH:ROLE.
 	File string
-	// Header is that of a proxy, with the user's name; RoleHeader the one with the
-	// role, empty for Operators to say. Trusted are the addresses of proxies.
+	// Header, instead of File, is that of a proxy, with the user's name; RoleHeader the
+	// one with the role, empty for Operators to say. Trusted are the addresses of
+	// proxies: without one Header lets in nobody.
 	Header, RoleHeader string
 	Operators          []string
 	Trusted            []netip.Prefix
@@ -68,68 +69,35 @@ type Config struct {
 // open reports whether nobody has to say who they are.
 func (c Config) open() bool { return c.File == "" && c.Header == "" }
 
-// Check says what is wrong with listening on an address: beyond loopback there must
-// be a file or a header, and never both. What a name resolves to is asked for here;
-// where the listener is open, give it the address that it has.
-func (c Config) Check(addr string) error {
-	if c.File != "" && c.Header != "" {
-		return errors.New("console.auth_file and console.auth_header are both set: there is one way in; leave one of them out")
-	}
-	if c.Header != "" && len(c.Trusted) == 0 {
-		return errors.New("console.auth_header is set, and console.trusted_proxies is not: whoever sends that header would be whom it names")
-	}
-	if !c.open() {
+// Check says what is wrong with an address that a listener has: beyond loopback there
+// must be a file or a header. A name would not do: it can lead elsewhere the next time.
+func (c Config) Check(at net.Addr) error {
+	where := beyondLoopback(at)
+	if !c.open() || where == "" {
 		return nil
-	}
-	where, err := beyondLoopback(addr)
-	if err != nil || where == "" {
-		return err
 	}
 	return fmt.Errorf("the console would listen on %s, which is %s, and whoever reaches it could replay dead letters. Choose one of these:\n"+
 		"  --auth-file FILE                                     people log in; `closeorder console user NAME` writes a line of the file\n"+
 		"  --auth-header X-Forwarded-User --trusted-proxies IP  a proxy before the console says who they are\n"+
-		"or leave it on this machine: --addr 127.0.0.1:8090, and ssh -L 8090:127.0.0.1:8090 to look from elsewhere", addr, where)
+		"or leave it on this machine: --addr 127.0.0.1:8090, and ssh -L 8090:127.0.0.1:8090 to look from elsewhere", at, where)
 }
 
 // beyondLoopback says what of an address others can reach, empty for nothing.
-func beyondLoopback(addr string) (string, error) {
-	host, _, err := net.SplitHostPort(addr)
-	if err != nil {
-		return "", fmt.Errorf("console.addr: %w", err)
+func beyondLoopback(at net.Addr) string {
+	tcp, ok := at.(*net.TCPAddr)
+	switch {
+	case ok && tcp.IP.IsLoopback():
+		return ""
+	case ok && tcp.IP.IsUnspecified():
+		return "every interface of this machine"
 	}
-	if host == "" {
-		return "every interface of this machine", nil
-	}
-	if ip, err := netip.ParseAddr(host); err == nil {
-		switch {
-		case ip.Unmap().IsLoopback():
-			return "", nil
-		case ip.Unmap().IsUnspecified():
-			return "every interface of this machine", nil
-		}
-		return "not the loopback address", nil
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-	defer cancel()
-	ips, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
-	if err != nil {
-		return "", fmt.Errorf("console.addr: %w", err)
-	}
-	for _, ip := range ips {
-		if !ip.Unmap().IsLoopback() {
-			return "at " + ip.String() + ", not the loopback address", nil
-		}
-	}
-	return "", nil
+	return "not the loopback address"
 }
 
-// Warning is what is to be thought about before listening on an address, empty for
-// nothing.
-func (c Config) Warning(addr string) string {
-	if c.File == "" || c.Secure || len(c.Trusted) > 0 {
-		return ""
-	}
-	if where, err := beyondLoopback(addr); err != nil || where == "" {
+// Warning is what is to be thought about before serving on an address that a listener
+// has, empty for nothing.
+func (c Config) Warning(at net.Addr) string {
+	if c.File == "" || c.Secure || len(c.Trusted) > 0 || beyondLoopback(at) == "" {
 		return ""
 	}
 	return "people log in over plain HTTP: passwords and sessions cross the network as they are. Set --tls-cert-file and --tls-key-file, " +
@@ -150,8 +118,16 @@ type Guard struct {
 	told map[string]bool // in the log, once each
 }
 
+// FileError is what is wrong with the file of users. It names the file.
+type FileError struct{ err error }
+
+func (e *FileError) Error() string { return e.err.Error() }
+
+func (e *FileError) Unwrap() error { return e.err }
+
 // Open reads the file of users, and the sessions of the last run. The file is read
 // again when it has changed. Where that is wrong then, the users stay as they were.
+// The error is a *FileError, or of the database.
 func Open(ctx context.Context, cfg Config) (*Guard, error) {
 	g := &Guard{cfg: cfg, log: cfg.Log, attempts: newAttempts(), seed: maphash.MakeSeed(), cross: http.NewCrossOriginProtection(), told: map[string]bool{}}
 	if g.log == nil {
@@ -164,7 +140,7 @@ func Open(ctx context.Context, cfg Config) (*Guard, error) {
 		return g, nil
 	}
 	if g.file, err = openUsers(cfg.File, g.log); err != nil {
-		return nil, err
+		return nil, &FileError{err}
 	}
 	if g.sessions, err = openSessions(ctx, cfg.DB, g.log); err != nil {
 		return nil, err

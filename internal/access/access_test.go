@@ -3,6 +3,7 @@ package access
 import (
 	"context"
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -18,40 +19,41 @@ import (
 	"github.com/closeorder/closeorder/internal/database"
 )
 
-func TestWhereAConsoleMayListen(t *testing.T) {
+func TestWhereAConsoleMayServe(t *testing.T) {
 	file := Config{File: "users"}
 	header := Config{Header: "X-User", Trusted: []netip.Prefix{netip.MustParsePrefix("10.0.0.1/32")}}
 	for _, tt := range []struct {
-		what, addr string
+		what, at   string
 		cfg        Config
 		err, warns string
 	}{
 		{"loopback", "127.0.0.1:8090", Config{}, "", ""},
-		{"another one of it", "127.9.9.9:0", Config{}, "", ""},
+		{"another one of it", "127.9.9.9:1", Config{}, "", ""},
 		{"loopback of IPv6", "[::1]:8090", Config{}, "", ""},
 		{"the same as IPv4 in IPv6", "[::ffff:127.0.0.1]:8090", Config{}, "", ""},
-		{"localhost", "localhost:8090", Config{}, "", ""},
-		{"every interface", ":8090", Config{}, "every interface of this machine, and whoever reaches it could replay", ""},
-		{"every interface of IPv4", "0.0.0.0:8090", Config{}, "every interface", ""},
+		{"every interface of IPv4", "0.0.0.0:8090", Config{}, "every interface of this machine, and whoever reaches it could replay", ""},
 		{"every interface of IPv6", "[::]:8090", Config{}, "every interface", ""},
 		{"every interface as IPv4 in IPv6", "[::ffff:0.0.0.0]:8090", Config{}, "every interface", ""},
-		{"an address", "192.0.2.1:8090", Config{}, "--auth-header X-Forwarded-User --trusted-proxies IP", ""},
-		{"a name that is none", "nowhere.invalid:8090", Config{}, "console.addr: ", ""},
-		{"no port", "127.0.0.1", Config{}, "console.addr: ", ""},
-		{"users, on every interface", ":8090", file, "", "passwords and sessions cross the network as they are"},
+		{"an address", "192.0.2.1:8090", Config{}, "192.0.2.1:8090, which is not the loopback address", ""},
+		{"one of IPv6, of an interface", "[fe80::1%eth0]:8090", Config{}, "--auth-header X-Forwarded-User --trusted-proxies IP", ""},
+		{"users, on every interface", "[::]:8090", file, "", "passwords and sessions cross the network as they are"},
 		{"users, on loopback", "127.0.0.1:8090", file, "", ""},
-		{"users, with TLS", ":8090", Config{File: "users", Secure: true}, "", ""},
-		{"users, behind a proxy", ":8090", Config{File: "users", Trusted: header.Trusted}, "", ""},
-		{"a proxy", ":8090", header, "", ""},
-		{"a proxy that nobody trusts", ":8090", Config{Header: "X-User"}, "console.trusted_proxies is not", ""},
-		{"both", "127.0.0.1:8090", Config{File: "users", Header: "X-User", Trusted: header.Trusted}, "there is one way in", ""},
+		{"users, with TLS", "[::]:8090", Config{File: "users", Secure: true}, "", ""},
+		{"users, behind a proxy", "[::]:8090", Config{File: "users", Trusted: header.Trusted}, "", ""},
+		{"a proxy", "[::]:8090", header, "", ""},
 	} {
-		err := tt.cfg.Check(tt.addr)
+		at := net.TCPAddrFromAddrPort(netip.MustParseAddrPort(tt.at))
+		err := tt.cfg.Check(at)
 		if (err == nil) != (tt.err == "") || !strings.Contains(fmt.Sprint(err), tt.err) {
 			t.Errorf("%s: %v, want %q", tt.what, err, tt.err)
 		}
-		if got := tt.cfg.Warning(tt.addr); (got == "") != (tt.warns == "") || !strings.Contains(got, tt.warns) {
+		if got := tt.cfg.Warning(at); (got == "") != (tt.warns == "") || !strings.Contains(got, tt.warns) {
 			t.Errorf("%s: warns %q, want %q", tt.what, got, tt.warns)
+		}
+	}
+	for what, at := range map[string]net.Addr{"none": nil, "one of TCP that says nothing": &net.TCPAddr{}, "a socket": &net.UnixAddr{Name: "/run/x", Net: "unix"}} {
+		if err := (Config{}).Check(at); err == nil {
+			t.Errorf("an address that is %s: nothing is wrong", what)
 		}
 	}
 }
@@ -448,6 +450,10 @@ func TestSessionsOutliveTheConsole(t *testing.T) {
 	again, err := Open(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)
+	}
+	var kept int
+	if err := cfg.DB.Read.QueryRowContext(t.Context(), `SELECT count(*) FROM access_sessions`).Scan(&kept); err != nil || kept != 1 {
+		t.Errorf("the database has %d sessions, %v", kept, err)
 	}
 	h.Guard, h.door = again, again.Wrap(h.door, func(string) bool { return false })
 	for what, cookie := range cookies {

@@ -501,6 +501,7 @@ func TestWhomAProxyLetsIn(t *testing.T) {
 		{"not the proxy", byName, []string{"Peer: 10.0.1.1:5", "X-Forwarded-User: li.na"}, ""},
 		{"not the proxy, that says it was", byName, []string{"Peer: 10.0.1.1:5", "X-Forwarded-User: li.na", "X-Forwarded-For: 10.0.0.1"}, ""},
 		{"nothing that is an address", byName, []string{"Peer: @", "X-Forwarded-User: li.na"}, ""},
+		{"a proxy where none is trusted", Config{Header: "X-Forwarded-User", Operators: []string{"an"}}, []string{proxy, "X-Forwarded-User: an"}, ""},
 		{"no name", byName, []string{proxy}, ""},
 		{"an empty name", byName, []string{proxy, "X-Forwarded-User:  "}, ""},
 		{"the browser's header beside the proxy's", byName, []string{proxy, "X-Forwarded-User: li.na", "X-Forwarded-User: an"}, ""},

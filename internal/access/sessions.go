@@ -66,7 +66,7 @@ type session struct {
 	used, saved time.Time
 }
 
-// live reports whether its time is not over yet.
+// live reports whether its time is not over yet. openSessions deletes by the same rule.
 func (s *session) live(now time.Time) bool {
 	return now.Before(s.made.Add(longest)) && now.Before(s.used.Add(idle))
 }
@@ -81,7 +81,7 @@ type sessions struct {
 	all map[[sha256.Size]byte]*session
 }
 
-// openSessions reads those of the last run.
+// openSessions reads those of the last run, and deletes what ran out since.
 func openSessions(ctx context.Context, db *database.DB, log logrus.FieldLogger) (*sessions, error) {
 	s := &sessions{db: db, log: log, all: map[[sha256.Size]byte]*session{}}
 	if db == nil {
@@ -90,12 +90,15 @@ func openSessions(ctx context.Context, db *database.DB, log logrus.FieldLogger) 
 	if _, err := db.Make(ctx, part); err != nil {
 		return nil, err
 	}
+	now := wall()
+	if _, err := db.Write.ExecContext(ctx, `DELETE FROM access_sessions WHERE made <= ? OR used <= ?`, now.Add(-longest).Unix(), now.Add(-idle).Unix()); err != nil {
+		return nil, db.Explain(err)
+	}
 	rows, err := db.Read.QueryContext(ctx, `SELECT id, name, seal, made, used FROM access_sessions`)
 	if err != nil {
 		return nil, db.Explain(err)
 	}
 	defer rows.Close()
-	now := wall()
 	for rows.Next() {
 		one := &session{over: make(chan struct{})}
 		var id []byte
@@ -104,7 +107,7 @@ func openSessions(ctx context.Context, db *database.DB, log logrus.FieldLogger) 
 			return nil, db.Explain(err)
 		}
 		one.made, one.used, one.saved = time.Unix(made, 0), time.Unix(used, 0), time.Unix(used, 0)
-		if copy(one.id[:], id) == len(one.id) && one.live(now) {
+		if copy(one.id[:], id) == len(one.id) {
 			s.all[one.id] = one
 		}
 	}

@@ -44,6 +44,10 @@ func (l *loader) checkConsole() {
 				l.wrong(name, "is set, but %s is not; set it with %s, or leave this out (of a file of users each line has its role)", consoleHeader, l.howTo(consoleHeader))
 			}
 		}
+		if c.AuthFile == "" && l.given(consoleProxies) {
+			l.wrong(consoleProxies, "is set, but neither %s nor %s is: a proxy is refused where nobody says who they are; set one of them with %s, or %s, or leave this out",
+				consoleFile, consoleHeader, l.howTo(consoleFile), l.howTo(consoleHeader))
+		}
 	case c.AuthRoleHeader != "" && strings.EqualFold(c.AuthRoleHeader, c.AuthHeader):
 		l.wrong(consoleRole, "is %s, and so is %s; the role needs a header of its own", c.AuthRoleHeader, consoleHeader)
 	}
