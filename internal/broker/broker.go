@@ -53,8 +53,8 @@ type Config struct {
 	// topic that DataDir holds already is left as it is.
 	Topics []Topic
 	// ListenFn takes the place of [net.Listen], for an in-memory network. It
-	// is called with "tcp" and "HOST:PORT". [BeginSessions] is left to the caller
-	// then.
+	// is called with "tcp" and "HOST:PORT". Members that are killed
+	// as they join are left to the caller then.
 	ListenFn func(network, address string) (net.Listener, error)
 	// Errorf is told what goes wrong while running (a full disk, say); nil
 	// drops it. Calls may be concurrent.
@@ -102,7 +102,7 @@ func Start(cfg Config) (*Broker, error) {
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("embedded broker: %w", err), b.Close())
 		}
-		end := BeginSessions(cluster, client)
+		end := beginSessions(cluster, client)
 		endSessions = func() { end(); client.Close() }
 	}
 	for _, t := range cfg.Topics {

@@ -3,6 +3,7 @@ package broker_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -11,48 +12,65 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+	"golang.org/x/sync/errgroup"
 )
 
 // A member whose process is killed while it waits to join is let go when its session
 // is over: who lives gets its partitions. Of half of them kfake takes the answer for
-// sent.
+// sent, so there are several groups.
 func TestAMemberThatIsKilledAsItJoinsIsLetGo(t *testing.T) {
 	b := start(t, broker.Config{Topics: []broker.Topic{{Name: "t", Partitions: 8}}})
-	const group = "shop"
-	lives := newFranz(t, b, kgo.ConsumerGroup(group), kgo.ConsumeTopics("t"), kgo.Balancers(kgo.RangeBalancer()),
-		kgo.SessionTimeout(time.Second), kgo.RebalanceTimeout(5*time.Second), kgo.HeartbeatInterval(100*time.Millisecond))
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
+	var groups errgroup.Group
+	for i := range 6 {
+		groups.Go(func() error { return livesAlone(ctx, b, fmt.Sprint("shop-", i)) })
+	}
+	if err := groups.Wait(); err != nil {
+		t.Error(err)
+	}
+}
+
+// livesAlone is a group of one member that lives, and one that is killed as it joins.
+func livesAlone(ctx context.Context, b *broker.Broker, group string) error {
+	lives, err := kgo.NewClient(kgo.SeedBrokers(b.Addrs()...), kgo.ConsumerGroup(group), kgo.ConsumeTopics("t"), kgo.Balancers(kgo.RangeBalancer()),
+		kgo.SessionTimeout(time.Second), kgo.RebalanceTimeout(5*time.Second), kgo.HeartbeatInterval(100*time.Millisecond))
+	if err != nil {
+		return err
+	}
+	defer lives.Close()
 	go func() {
-		for ctx.Err() == nil {
-			lives.PollFetches(ctx)
+		for !lives.PollFetches(ctx).IsClientClosed() && ctx.Err() == nil {
 		}
 	}()
-	alone := func() *kfake.GroupInfo {
-		t.Helper()
+	alone := func(behind int32) (int32, error) {
 		info, err := b.Cluster().WaitGroupInfo(ctx, group, func(g *kfake.GroupInfo) bool {
-			return g != nil && g.State == "Stable" && len(g.Members) == 1 && g.NumAssigned() == 8
+			return g != nil && g.Epoch > behind && g.State == "Stable" && len(g.Members) == 1 && g.NumAssigned() == 8
 		})
 		if err != nil {
-			t.Fatalf("%v: %+v", err, b.Cluster().GroupInfo(group))
+			return 0, fmt.Errorf("%w: %+v", err, b.Cluster().GroupInfo(group))
 		}
-		return info
+		return info.Epoch, nil
 	}
-	for range 5 {
-		before := alone()
-		joinAndDie(t, b, group)
-		if _, err := b.Cluster().WaitGroupInfo(ctx, group, func(g *kfake.GroupInfo) bool { return g.Epoch > before.Epoch }); err != nil {
-			t.Fatal(err)
-		}
+	before, err := alone(0)
+	if err != nil {
+		return err
 	}
-	alone()
+	if err := joinAndDie(ctx, b, group); err != nil {
+		return err
+	}
+	_, err = alone(before)
+	return err
 }
 
 // joinAndDie is a process that is killed while it waits for the answer to
 // JoinGroup.
-func joinAndDie(t *testing.T, b *broker.Broker, group string) {
-	t.Helper()
-	cl := newFranz(t, b)
+func joinAndDie(ctx context.Context, b *broker.Broker, group string) error {
+	cl, err := kgo.NewClient(kgo.SeedBrokers(b.Addrs()...))
+	if err != nil {
+		return err
+	}
+	defer cl.Close()
 	req := kmsg.NewPtrJoinGroupRequest()
 	req.Group, req.ProtocolType = group, "consumer"
 	req.SessionTimeoutMillis, req.RebalanceTimeoutMillis = 1000, 5000
@@ -61,18 +79,19 @@ func joinAndDie(t *testing.T, b *broker.Broker, group string) {
 	protocol := kmsg.NewJoinGroupRequestProtocol()
 	protocol.Name, protocol.Metadata = "range", meta.AppendTo(nil)
 	req.Protocols = append(req.Protocols, protocol)
-	resp, err := req.RequestWith(t.Context(), cl)
+	resp, err := req.RequestWith(ctx, cl)
 	if err != nil || !errors.Is(kerr.ErrorForCode(resp.ErrorCode), kerr.MemberIDRequired) {
-		t.Fatalf("%v, %+v", err, resp)
+		return fmt.Errorf("%w, %+v", err, resp)
 	}
 	req.MemberID = resp.MemberID
-	ctx, kill := context.WithCancel(t.Context())
+	joins, kill := context.WithCancel(ctx)
+	defer kill()
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		_, _ = req.RequestWith(ctx, cl)
+		_, _ = req.RequestWith(joins, cl)
 	}()
-	if _, err := b.Cluster().WaitGroupInfo(t.Context(), group, func(g *kfake.GroupInfo) bool {
+	if _, err := b.Cluster().WaitGroupInfo(ctx, group, func(g *kfake.GroupInfo) bool {
 		for _, m := range g.Members {
 			if m.MemberID == req.MemberID {
 				return true
@@ -80,9 +99,10 @@ func joinAndDie(t *testing.T, b *broker.Broker, group string) {
 		}
 		return false
 	}); err != nil {
-		t.Fatal(err)
+		return err
 	}
 	kill()
 	cl.Close()
 	<-ended
+	return nil
 }

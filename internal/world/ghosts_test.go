@@ -12,9 +12,11 @@ import (
 // ghosts knows how long nothing was heard of the members of the workers'
 // group.
 type ghosts struct {
-	world *World
-	mu    sync.Mutex
-	heard map[string]time.Time // when a member was last heard of, by member id
+	world    *World
+	observer *Observer      // set before the workers start
+	beats    sync.WaitGroup // under way
+	mu       sync.Mutex
+	heard    map[string]time.Time // when a member was last heard of, by member id
 	// The rebalance that goes on, and since when.
 	generation int32
 	prepared   time.Time
@@ -31,6 +33,7 @@ func watchGhosts(w *World) *ghosts {
 				g.hear(r.MemberID)
 			case *kmsg.SyncGroupRequest:
 				g.hear(r.MemberID)
+				g.beats.Go(func() { g.observer.beat(r.MemberID, r.InstanceID, r.Generation) })
 			case *kmsg.HeartbeatRequest:
 				g.hear(r.MemberID)
 			}
@@ -60,9 +63,11 @@ func (g *ghosts) silence(memberID string) time.Duration {
 }
 
 // evict takes members out of the group that have been silent for longer
-// than any time-out of theirs. Kafka does that by itself. kfake does not end a
-// rebalance that waits for such a member while the others join again and again:
-// it counts the rebalance time-out anew each time, Kafka does not.
+// than any time-out of theirs. Kafka does that by itself. kfake does not for a
+// member whose connection was gone when its answer to JoinGroup or SyncGroup
+// was sent: it starts no session timer for it. Nor does it end a rebalance that
+// waits for such a member while the others join again and again: it counts the
+// rebalance time-out anew each time, Kafka does not.
 func (g *ghosts) evict(ctx context.Context, o *Observer) error {
 	w := g.world
 	info := w.Kafka.Cluster().GroupInfo(w.Config.Kafka.Group)
@@ -90,6 +95,16 @@ func (g *ghosts) stuck(info *kfake.GroupInfo, patience time.Duration) bool {
 		g.generation, g.prepared = info.Epoch, time.Now()
 	}
 	return time.Since(g.prepared) > 2*patience
+}
+
+// beat has the session of a member begin anew that has sent SyncGroup. Kafka does
+// that by itself, also in a group that is stable (GroupCoordinator.doSyncGroup);
+// kfake does not there, and would let a member go that goes by it.
+func (o *Observer) beat(memberID string, instanceID *string, generation int32) {
+	time.Sleep(time.Millisecond) // behind what has sent it
+	req := kmsg.NewPtrHeartbeatRequest()
+	req.Group, req.MemberID, req.InstanceID, req.Generation = o.group, memberID, instanceID, generation
+	_, _ = req.RequestWith(context.Background(), o.client) // it may have gone again
 }
 
 // evict takes a member out of the group.

@@ -8,7 +8,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/closeorder/closeorder/internal/broker"
 	"github.com/closeorder/closeorder/internal/config"
 	"github.com/sirupsen/logrus"
 )
@@ -115,7 +114,8 @@ func (r *run) run(ctx context.Context, log logrus.FieldLogger) Report {
 		r.note(err)
 		return Report{}
 	}
-	defer broker.BeginSessions(w.Kafka.Cluster(), r.observer.client)()
+	r.ghosts.observer = r.observer
+	defer r.ghosts.beats.Wait()
 	if r.shop, err = w.OpenShop("shop"); err != nil {
 		r.note(err)
 		return Report{}
