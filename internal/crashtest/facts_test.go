@@ -31,7 +31,8 @@ func TestFinishedOffsetsSurvive(t *testing.T) {
 	s := newStage(t, settings{
 		gateway:    gatewaysim.Config{Slow: 8 * time.Second},
 		partitions: 1, workers: []string{"worker-0"}, static: []string{"worker-0"},
-		env: []string{"CLOSEORDER_GATEWAY_ATTEMPT_TIMEOUT=30s", "CLOSEORDER_GATEWAY_BUDGET=60s"},
+		attempt: 30 * time.Second,
+		env:     []string{"CLOSEORDER_GATEWAY_BUDGET=60s"},
 	})
 	s.startAll()
 	ctx, cancel := s.context()

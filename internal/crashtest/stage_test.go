@@ -41,6 +41,8 @@ type settings struct {
 	guarantee string
 	// inFlight is the most calls of each worker; 0 is defaultInFlight.
 	inFlight int
+	// attempt is the gateway.attempt_timeout of all workers; 0 is defaultAttempt.
+	attempt time.Duration
 	// env are further settings of all workers, NAME=value.
 	env []string
 }
@@ -54,6 +56,8 @@ const (
 
 	// defaultInFlight is what each worker may have where settings do not say.
 	defaultInFlight = 32
+	// defaultAttempt is how long a call may take where settings do not say.
+	defaultAttempt = 2 * time.Second
 	// waitLimit bounds every wait for something that must happen.
 	waitLimit = 2 * time.Minute
 )
@@ -76,6 +80,7 @@ type stage struct {
 	merchants string
 
 	maxInFlight int // of each worker
+	attempt     time.Duration
 	exactlyOnce bool
 
 	answered map[events.Source]bool
@@ -95,7 +100,7 @@ func newStage(t *testing.T, set settings) *stage {
 		t.Fatal(err)
 	}
 	s := &stage{t: t, kafka: apachekafka.ForTest(t, set.kafka), sim: sim, answered: make(map[events.Source]bool),
-		maxInFlight: cmp.Or(set.inFlight, defaultInFlight), exactlyOnce: set.guarantee == exactlyOnce}
+		maxInFlight: cmp.Or(set.inFlight, defaultInFlight), attempt: cmp.Or(set.attempt, defaultAttempt), exactlyOnce: set.guarantee == exactlyOnce}
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Logf("what was done:\n%s", strings.Join(s.notes, "\n"))
@@ -117,7 +122,7 @@ func newStage(t *testing.T, set settings) *stage {
 		"CLOSEORDER_KAFKA_REBALANCE_TIMEOUT=15s",
 		"CLOSEORDER_TOPICS_RETRY_DELAYS=" + strings.Join(retryDelays, ","),
 		"CLOSEORDER_MERCHANTS_FILE=" + s.merchants,
-		"CLOSEORDER_GATEWAY_ATTEMPT_TIMEOUT=2s",
+		"CLOSEORDER_GATEWAY_ATTEMPT_TIMEOUT=" + s.attempt.String(),
 		"CLOSEORDER_GATEWAY_BUDGET=4s",
 		"CLOSEORDER_MIN_ORDER_AGE=0s",
 		"CLOSEORDER_MAX_IN_FLIGHT=" + strconv.Itoa(s.maxInFlight),
@@ -381,10 +386,6 @@ func (s *stage) stopAndStart() {
 // time to end.
 func (s *stage) evidence() world.Evidence {
 	s.t.Helper()
-	callers := make(map[string]string)
-	for _, w := range s.workers {
-		callers[w.host.addr] = w.name
-	}
 	ctx, cancel := s.context()
 	defer cancel()
 	aborted, err := s.observer.Aborted(ctx, requests)
@@ -403,7 +404,7 @@ func (s *stage) evidence() world.Evidence {
 	for _, name := range s.topics()[3:] {
 		e.Retries = append(e.Retries, s.observer.Records(name)...)
 	}
-	e.Calls = callsIn(s.t, e.Book, callers)
+	e.Calls = callsIn(s.t, e.Book, s.workers, s.attempt)
 	return e
 }
 

@@ -29,6 +29,7 @@ type worker struct {
 	ended   <-chan error
 	runFrom int64 // where the log of this run begins
 	starts  int
+	gone    []time.Time // when a process was seen to be gone, in order
 }
 
 // stopTimeout bounds a clean stop of a worker, well above shutdown_grace.
@@ -92,10 +93,13 @@ func (w *worker) end(sig syscall.Signal) error {
 	defer timer.Stop()
 	select {
 	case err := <-w.ended:
+		w.gone = append(w.gone, time.Now())
 		return err
 	case <-timer.C:
 		_ = cmd.Process.Kill()
-		return fmt.Errorf("was not gone %v after %v, and was killed (%w)", stopTimeout, sig, <-w.ended)
+		err := <-w.ended
+		w.gone = append(w.gone, time.Now())
+		return fmt.Errorf("was not gone %v after %v, and was killed (%w)", stopTimeout, sig, err)
 	}
 }
 
