@@ -133,7 +133,7 @@ func newChecker(e Evidence) *checker {
 // requestOf is the request that a record was made for; nil, and a finding,
 // where there is none.
 func (c *checker) requestOf(rec Record, what string) *request {
-	source := sourceOf(rec.Message)
+	source := SourceOf(rec.Message)
 	return c.requestAt(source, rec, what, orderOf(rec.Message))
 }
 

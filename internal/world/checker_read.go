@@ -91,9 +91,9 @@ func (d document) dueAt(recorded time.Time, minAge time.Duration) time.Time {
 	return due
 }
 
-// sourceOf reads which request a retry or a dead letter belongs to; what cannot be
+// SourceOf reads which request a retry or a dead letter belongs to; what cannot be
 // read is of none.
-func sourceOf(m Message) events.Source {
+func SourceOf(m Message) events.Source {
 	partition, err1 := strconv.Atoi(lastHeader(m, "closeorder-source-partition"))
 	offset, err2 := strconv.ParseInt(lastHeader(m, "closeorder-source-offset"), 10, 64)
 	s := events.Source{Topic: lastHeader(m, "closeorder-source-topic"), Partition: partition, Offset: offset}

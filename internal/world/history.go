@@ -34,7 +34,7 @@ func (e Evidence) History(o events.Order) string {
 		}
 	}
 	for _, r := range slices.Concat(e.Retries, e.DeadLetters) {
-		if source := sourceOf(r.Message); sources[source] {
+		if source := SourceOf(r.Message); sources[source] {
 			add(r.At, "%s[%d]@%d of @%d: %s %s", r.Topic, r.Partition, r.Offset, source.Offset,
 				lastHeader(r.Message, "closeorder-error-code"), lastHeader(r.Message, "closeorder-due-at"))
 		}
