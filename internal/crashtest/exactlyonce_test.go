@@ -37,6 +37,7 @@ func TestExactlyOnceCrash(t *testing.T) {
 		t.Run(guarantee, func(t *testing.T) {
 			began := time.Now()
 			s := newStage(t, settings{
+				kafka:   apachekafka.Config{Version: apachekafka.RestartVersion},
 				gateway: realGateway(seed), partitions: 6,
 				workers: []string{"worker-0", "worker-1", "worker-2"}, static: []string{"worker-0", "worker-1"},
 				guarantee: guarantee, inFlight: 128,
