@@ -114,8 +114,8 @@ func (d descriptor) cached() bool {
 }
 
 // Fetch has Maven fetch the jars of versions, or without any of those that make test
-// needs, the pinned one and [RestartVersion], where that has not been done yet. [Start] does the same by itself. It takes up
-// to some minutes and tells so on stderr.
+// needs, the pinned one and [RestartVersion], where that has not been done yet.
+// [Start] does the same by itself. It takes up to some minutes and tells so on stderr.
 func Fetch(ctx context.Context, versions ...string) error {
 	if len(versions) == 0 {
 		versions = []string{"", RestartVersion}

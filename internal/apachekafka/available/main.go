@@ -1,8 +1,8 @@
 // Command available tells the Makefile whether a real Apache Kafka can be
 // started for tests here: exit code 0, or 1 and what is missing. With the
 // argument "fetch" it also fetches the jars, so that no test has to; of the
-// versions that follow, if any do, in place of the pinned one. With "versions" it
-// prints all that there are.
+// versions that follow, if any do, in place of those that make test needs. With
+// "versions" it prints all that there are.
 package main
 
 import (
