@@ -4,7 +4,7 @@
 # Happens: a partition that has no leader at the moment (its only replica is stopped) is taken for a deleted one:
 #   the coordinator skips its marker and calls the transaction complete. The marker never comes. The transaction stays open in that
 #   partition, though the coordinator says CompleteCommit: read_committed readers stand still there, and a group whose offsets were
-#   in the transaction gets no offset. What ends it, kafka-transactions.sh abort, aborts what was committed.
+#   in the transaction gets no offset. What ends it, Admin.abortTransaction (kafka-transactions.sh abort), aborts what was committed.
 # Versions: Apache Kafka 4.3.1, beside 4.2.1 (broker and kafka-clients of each).
 # Seen (brokers a and b; topic on-a is on a, on-b and the group's offsets are on b, which is stopped with SIGTERM before the commit):
 #   Apache Kafka 4.2.1
@@ -16,7 +16,7 @@
 #     records of on-b, read uncommitted: 1
 #     records of on-b, read committed: 1
 #     the group's offset: 7
-#     open transactions on on-b after those were aborted by the tool: 0
+#     open transactions on on-b after those were aborted: 0
 #     records of on-b, read committed: 1
 #   Apache Kafka 4.3.1
 #     commitTransaction while b is down: returns
@@ -27,7 +27,7 @@
 #     records of on-b, read uncommitted: 1
 #     records of on-b, read committed: 0
 #     the group's offset: no answer in 10 s
-#     open transactions on on-b after those were aborted by the tool: 0
+#     open transactions on on-b after those were aborted: 0
 #     records of on-b, read committed: 0
 # Why it matters: half of a transaction is there, the other half is not, and the producer was told that all is. A restart of one
 #   broker does it where a partition has one replica. Look with kafka-transactions.sh find-hanging after such a restart. Before the
@@ -188,7 +188,7 @@ public class Show {
     for (ProducerState s : admin.describeProducers(List.of(ON_B)).partitionResult(ON_B).get().activeProducers())
       if (s.currentTransactionStartOffset().isPresent()) // as kafka-transactions.sh abort does
         admin.abortTransaction(new AbortTransactionSpec(ON_B, s.producerId(), (short) s.producerEpoch(), s.coordinatorEpoch().orElse(0))).all().get();
-    tell("open transactions on on-b after those were aborted by the tool", open(ON_B));
+    tell("open transactions on on-b after those were aborted", open(ON_B));
     tell("records of on-b, read committed", read(ON_B, "read_committed", 10));
   }
 }
@@ -221,7 +221,7 @@ Apache Kafka 4.2.1
   records of on-b, read uncommitted: 1
   records of on-b, read committed: 1
   the group's offset: 7
-  open transactions on on-b after those were aborted by the tool: 0
+  open transactions on on-b after those were aborted: 0
   records of on-b, read committed: 1
 Apache Kafka 4.3.1
   commitTransaction while b is down: returns
@@ -232,7 +232,7 @@ Apache Kafka 4.3.1
   records of on-b, read uncommitted: 1
   records of on-b, read committed: 0
   the group's offset: no answer in 10 s
-  open transactions on on-b after those were aborted by the tool: 0
+  open transactions on on-b after those were aborted: 0
   records of on-b, read committed: 0
 WANT
 echo "versions: Apache Kafka 4.2.1 and 4.3.1, $(java -version 2>&1 | head -1)"
